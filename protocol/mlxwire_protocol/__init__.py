@@ -1,0 +1,35 @@
+"""The wire between a host and its mlxwire worker, sans-IO: `protocol/SPEC.md` in code.
+
+Both ends are built on it: `WorkerConnection` for the worker, `ClientConnection` for clients.
+"""
+
+from .client_connection import ClientConnection, EventReceived, ReplyReceived, StrayLine
+from .connection import WorkerConnection
+from .errors import CLIENT_CODES, WORKER_CODES, ErrorCode, WireError, invalid_params
+from .events import Accepted, Answer, Greeted, error_reply
+from .framing import DEFAULT_MAX_LINE_BYTES, LineSplitter, Overlong
+from .request_state import RequestState
+from .version import SUPPORTED_PROTOCOLS, choose_version
+
+__all__ = [
+    "CLIENT_CODES",
+    "DEFAULT_MAX_LINE_BYTES",
+    "SUPPORTED_PROTOCOLS",
+    "WORKER_CODES",
+    "Accepted",
+    "Answer",
+    "ClientConnection",
+    "ErrorCode",
+    "EventReceived",
+    "Greeted",
+    "LineSplitter",
+    "Overlong",
+    "ReplyReceived",
+    "RequestState",
+    "StrayLine",
+    "WireError",
+    "WorkerConnection",
+    "choose_version",
+    "error_reply",
+    "invalid_params",
+]

@@ -1,0 +1,201 @@
+"""The client's end of a connection, sans-IO: requests out, replies in (SPEC §2, §3).
+
+It hands out ids, follows every request's life and names a worker's offence; the clients of
+all languages do the same. The worker's end is in `connection.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple
+
+import orjson
+
+from .errors import WireError
+from .framing import DEFAULT_MAX_LINE_BYTES, Line, LineSplitter, Overlong
+from .request_state import RequestState
+from .version import SUPPORTED_PROTOCOLS
+
+MAX_STRAY_LINES = 64
+State = Literal["new", "greeting", "ready", "failed"]
+
+TRANSITIONS: dict[tuple[State, Literal["hello", "greeted", "refused", "violation"]], State] = {
+    ("new", "hello"): "greeting",
+    ("greeting", "greeted"): "ready",
+    ("greeting", "refused"): "failed",
+    ("greeting", "violation"): "failed",
+    ("ready", "violation"): "failed",
+}
+
+
+class ReplyReceived(NamedTuple):
+    """One reply to a request that is pending; ``ended`` with its final."""
+
+    id: str
+    message: dict[str, Any]
+    ended: bool
+
+
+class EventReceived(NamedTuple):
+    """A message the worker sent unasked."""
+
+    message: dict[str, Any]
+
+
+class StrayLine(NamedTuple):
+    """A line before the handshake that is no message, such as a banner; kept for diagnosis."""
+
+    line: bytes
+
+
+Received = ReplyReceived | EventReceived | StrayLine
+
+
+class ClientConnection:
+    """What a client knows of its worker. One thread or task at a time."""
+
+    def __init__(self, max_line_bytes: int = DEFAULT_MAX_LINE_BYTES) -> None:
+        self.state: State = "new"
+        self.max_line_bytes = max_line_bytes
+        self.stray_lines: list[bytes] = []
+        self._splitter = LineSplitter(max_line_bytes)
+        self._pending: dict[str, RequestState] = {}
+        self._count = 0
+        self._hello_id: str | None = None
+
+    @property
+    def pending(self) -> list[str]:
+        """Ids whose final is still due, oldest first."""
+        return list(self._pending)
+
+    def hello(
+        self,
+        *,
+        name: str,
+        version: str,
+        require: list[str] | None = None,
+        events: list[str] | None = None,
+    ) -> tuple[str, bytes]:
+        """The handshake's request: its id and its line."""
+        self._move("hello")
+        self._hello_id, line = self.request(
+            "hello",
+            {
+                "protocols": list(SUPPORTED_PROTOCOLS),
+                "client": {"name": name, "version": version},
+                "require": require or [],
+                "events": events or [],
+            },
+        )
+        return self._hello_id, line
+
+    def request(self, command: str, fields: dict[str, Any]) -> tuple[str, bytes]:
+        """A request under a fresh id: the id and the line to write.
+
+        Raises: WireError ``invalid_params`` where a string is no well-formed Unicode or a value
+        is no JSON, ``message_too_large`` where the line passes the worker's limit; in both
+        cases nothing may be written, and nothing is pending.
+        """
+        self._count += 1
+        request_id = f"r{self._count}"
+        try:
+            line = orjson.dumps(
+                {"id": request_id, "cmd": command, **fields},
+                option=orjson.OPT_APPEND_NEWLINE,
+            )
+        except TypeError as error:
+            raise WireError(
+                "invalid_params", f"`{command}` has a value that JSON can't carry: {error}"
+            ) from None
+        if len(line) - 1 > self.max_line_bytes:
+            raise WireError(
+                "message_too_large",
+                f"the request has {len(line) - 1} bytes, the worker takes "
+                f"{self.max_line_bytes}; send less in one request",
+                data={"max_line_bytes": self.max_line_bytes},
+            )
+        self._pending[request_id] = RequestState(request_id)
+        return request_id, line
+
+    def receive(self, chunk: bytes) -> Iterator[Received]:
+        """Take bytes as they arrive; yields the messages they complete.
+
+        Raises: WireError ``protocol_violation``; nothing that follows can be trusted then.
+        """
+        for line in self._splitter.feed(chunk):
+            yield from self.receive_line(line)
+
+    def receive_line(self, line: Line) -> Iterator[Received]:
+        """Take one line. Raises as `receive`."""
+        message = self._parse(line)
+        if message is None:
+            assert isinstance(line, bytes)
+            yield StrayLine(line)
+            return
+        request_id = message.get("id")
+        if request_id is None:
+            if message.get("type") == "event":
+                yield EventReceived(message)
+                return
+            detail = message.get("error")
+            raise self._violation(f"the worker could not read a request of ours: {detail}")
+        state = self._pending.get(request_id) if isinstance(request_id, str) else None
+        if state is None:
+            raise self._violation(f"a reply has the id {request_id!r}, which is not pending")
+        if message.get("type") == "error" and _is_duplicate(message):
+            raise self._violation(f"the worker says that id {request_id!r} was used twice")
+        try:
+            state.advance(str(message.get("type")), message)
+        except WireError as error:
+            raise self._violation(error.message) from None
+        if state.ended:
+            del self._pending[request_id]
+            if request_id == self._hello_id:
+                self._greeted(message)
+        yield ReplyReceived(request_id, message, state.ended)
+
+    def _parse(self, line: Line) -> dict[str, Any] | None:
+        """A line as a message; None for a line before the handshake that is none."""
+        if isinstance(line, Overlong):
+            raise self._violation(f"a line has more than {self.max_line_bytes} bytes")
+        try:
+            message = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            message = None
+        if isinstance(message, dict) and ("type" in message or self.state == "ready"):
+            return message
+        if self.state != "greeting" or len(self.stray_lines) >= MAX_STRAY_LINES:
+            raise self._violation(f"a line is no message: {line[:80]!r}")
+        self.stray_lines.append(line[:4096])
+        return None
+
+    def _greeted(self, message: dict[str, Any]) -> None:
+        if message.get("type") != "result":
+            self._move("refused")
+            return
+        if message.get("protocol") not in SUPPORTED_PROTOCOLS:
+            raise self._violation(
+                f"the worker chose protocol {message.get('protocol')!r}, which was not offered"
+            )
+        limits = message.get("limits")
+        cap = limits.get("max_line_bytes") if isinstance(limits, dict) else None
+        if isinstance(cap, int) and cap > 0:
+            self.max_line_bytes = cap
+            self._splitter.max_line_bytes = max(cap, self._splitter.max_line_bytes)
+        self._move("greeted")
+
+    def _move(self, event: Literal["hello", "greeted", "refused", "violation"]) -> None:
+        following = TRANSITIONS.get((self.state, event))
+        if following is None:
+            raise WireError("protocol_violation", f"{event} may not come while {self.state}")
+        self.state = following
+
+    def _violation(self, what: str) -> WireError:
+        if self.state in ("greeting", "ready"):
+            self._move("violation")
+        return WireError("protocol_violation", f"{what}. Stop this worker and start another")
+
+
+def _is_duplicate(message: dict[str, Any]) -> bool:
+    error = message.get("error")
+    return isinstance(error, dict) and error.get("code") == "duplicate_id"

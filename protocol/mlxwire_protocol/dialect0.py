@@ -1,0 +1,127 @@
+"""Dialect 0, the older wire without ids, for hosts that can't change (SPEC §7).
+
+Its requests become typed commands under ids of our own, and the typed replies to those become
+its bare objects again; so nothing behind this file knows that it exists.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from .codec import convert_command
+from .errors import WireError
+from .messages import Command
+from .replies import Done, Error, LoadResult, ModelInfo, Token
+
+_SAMPLING = frozenset(
+    {"max_tokens", "temperature", "top_k", "top_p", "min_p", "repeat_penalty", "seed", "stop"}
+)
+FIELDS: dict[str, frozenset[str]] = {
+    "load": frozenset({"path", "context_len", "adapter_path"}),
+    "generate": _SAMPLING | {"prompt"},
+    "chat": _SAMPLING | {"messages"},
+    "info": frozenset(),
+    "cancel": frozenset(),
+    "quit": frozenset(),
+}
+"""What each command takes. Anything else is ignored, as its hosts expect."""
+
+_ZERO_MEANS_UNSET = frozenset({"context_len", "adapter_path"})
+STREAMS = frozenset({"generate", "chat"})
+
+
+def to_command(fields: dict[str, Any], request_id: str) -> Command:
+    """A dialect-0 object as a typed command under ``request_id``.
+
+    Raises: WireError as `convert_command` does; null is the same as left out, as are a zero
+    ``context_len`` and an empty ``adapter_path``, since those hosts send their zero values.
+    """
+    name = fields.get("cmd")
+    if not isinstance(name, str):
+        raise WireError("invalid_request", 'missing cmd; send {"cmd": …}')
+    if name not in FIELDS:
+        raise WireError("unknown_command", f"unknown command; known are {', '.join(FIELDS)}")
+    kept = {
+        key: value
+        for key, value in fields.items()
+        if key in FIELDS[name]
+        and value is not None
+        and (value or key not in _ZERO_MEANS_UNSET or value is False)
+    }
+    if name == "chat" and isinstance(kept.get("messages"), list):
+        kept["messages"] = [_message(message) for message in kept["messages"]]
+    return convert_command({"id": request_id, "cmd": name, **kept})
+
+
+def error_line(command: str | None, error: WireError) -> dict[str, Any]:
+    """A failure in dialect 0's shape: one plain string."""
+    if error.code == "parse_error":
+        return {"error": f"parse error: {error.message}"}
+    return {"error": f"{command or 'request'}: {error.message}"}
+
+
+class Encoder:
+    """Turns the replies to one dialect-0 request into its lines.
+
+    A token whose text is still held back is kept until the next one shows how it ends, so
+    that the number of token lines is ``tokens_generated`` also when text comes at the end.
+    """
+
+    def __init__(self, command: str) -> None:
+        self.command = command
+        self._held: list[dict[str, Any]] = []
+
+    def lines(self, reply: msgspec.Struct) -> list[dict[str, Any]]:
+        """The lines to send now for one typed reply; often none."""
+        match reply:
+            case Token():
+                flush = bool(getattr(reply, "flush", False))
+                return self.token(reply.token, reply.token_id, flush=flush)
+            case Done():
+                held, self._held = self._held, []
+                return [*held, {"done": True, "tokens_generated": reply.tokens_generated}]
+            case Error():
+                held, self._held = self._held, []
+                body = reply.error
+                failure = WireError(body.code, body.message)
+                return [*held, error_line(self.command, failure)]
+            case LoadResult():
+                return [
+                    {
+                        "ok": True,
+                        "model_type": reply.model_type,
+                        "vocab_size": reply.vocab_size,
+                    }
+                ]
+            case ModelInfo():
+                return [
+                    {
+                        "model_type": reply.model_type,
+                        "vocab_size": reply.vocab_size,
+                        "layers": reply.layers,
+                        "hidden_size": reply.hidden_size,
+                    }
+                ]
+            case _:
+                return []
+
+    def token(self, text: str, token_id: int, *, flush: bool) -> list[dict[str, Any]]:
+        """The lines for one token, or for text held back until the end."""
+        line = {"token": text, "token_id": token_id}
+        if flush and self._held:
+            self._held[-1] = line
+            line = self._held.pop()
+        elif not text:
+            self._held.append(line)
+            return []
+        held, self._held = self._held, []
+        return [*held, line]
+
+
+def _message(message: object) -> object:
+    """A conversation turn without the fields that older workers ignored."""
+    if not isinstance(message, dict):
+        return message
+    return {key: message[key] for key in ("role", "content") if key in message}

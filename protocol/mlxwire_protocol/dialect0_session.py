@@ -1,0 +1,103 @@
+"""Dialect 0's order of things: one request at a time, the rest waits (SPEC §7)."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from . import dialect0
+from .codec import encode
+from .errors import WireError
+from .events import Accepted, Answer, Event
+from .messages import Cancel, Command, Quit, command_name
+
+BACKLOG = 256
+"""Requests and error answers that may wait for the one that runs."""
+
+
+class Dialect0Session:
+    """Serialises requests without ids and gives their replies the older shapes."""
+
+    def __init__(self) -> None:
+        self.in_flight: dict[str, Command] = {}
+        self._count = 0
+        self._running: str | None = None
+        self._encoder: dialect0.Encoder | None = None
+        self._waiting: deque[tuple[str | None, Command | WireError]] = deque()
+
+    def receive_object(self, fields: dict[str, Any]) -> Iterator[Event]:
+        """Take one parsed request."""
+        name = fields.get("cmd")
+        name = name if isinstance(name, str) else None
+        if "id" in fields:
+            error = WireError(
+                "invalid_request",
+                "this connection began without ids; start a new worker to use them",
+            )
+            yield from self._enqueue(name, error)
+            return
+        self._count += 1
+        try:
+            command = dialect0.to_command(fields, f"d0-{self._count}")
+        except WireError as error:
+            yield from self._enqueue(name, error)
+            return
+        if isinstance(command, Cancel):
+            yield from self._cancel(command)
+        elif isinstance(command, Quit):
+            self.in_flight[command.id] = command
+            yield Accepted(command)
+        else:
+            yield from self._enqueue(name, command)
+
+    def receive_unreadable(self, error: WireError) -> Iterator[Event]:
+        """Take a line that was no JSON object."""
+        yield from self._enqueue(None, error)
+
+    def finished(self, request_id: str) -> Iterator[Event]:
+        """A request's final reply is on its way, so the next may run."""
+        self.in_flight.pop(request_id, None)
+        if request_id == self._running:
+            self._running = None
+            yield from self._next()
+
+    def encode_reply(self, reply: msgspec.Struct) -> bytes:
+        """A typed reply as its lines; may be none."""
+        return b"".join(map(encode, self._encoder.lines(reply))) if self._encoder else b""
+
+    def encode_token(self, text: str, token_id: int) -> bytes:
+        """One plain token as its line, or nothing while its text is held back."""
+        if self._encoder is None:
+            return b""
+        return b"".join(map(encode, self._encoder.token(text, token_id, flush=False)))
+
+    def _cancel(self, command: Cancel) -> Iterator[Event]:
+        """Stops the stream that runs; with none running it is silent, as its hosts expect."""
+        running = self._running
+        if running is None or command_name(self.in_flight[running]) not in dialect0.STREAMS:
+            return
+        self.in_flight[command.id] = command
+        yield Accepted(msgspec.structs.replace(command, target=running))
+
+    def _enqueue(self, name: str | None, entry: Command | WireError) -> Iterator[Event]:
+        """Strictly serial: an answer, an error's too, waits for the request before it."""
+        if len(self._waiting) >= BACKLOG:
+            full = WireError("overloaded", "too many requests wait; read the answers first")
+            yield Answer(encode(dialect0.error_line(name, full)))
+            return
+        self._waiting.append((name, entry))
+        yield from self._next()
+
+    def _next(self) -> Iterator[Event]:
+        while self._running is None and self._waiting:
+            name, entry = self._waiting.popleft()
+            if isinstance(entry, WireError):
+                yield Answer(encode(dialect0.error_line(name, entry)))
+                continue
+            self._running = entry.id
+            self._encoder = dialect0.Encoder(command_name(entry))
+            self.in_flight[entry.id] = entry
+            yield Accepted(entry)

@@ -1,0 +1,88 @@
+"""Cut a byte stream into lines at byte 0x0A and nothing else (SPEC §1).
+
+Sans-IO: bytes go in as they arrive, whole lines come out. A line that grows past its cap is
+thrown away up to its end and reported once, so one bad line never costs the connection.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+DEFAULT_MAX_LINE_BYTES = 16 * 1024 * 1024
+PREFIX_BYTES = 512
+"""How much of a discarded line is kept, so that its id can be recovered."""
+
+
+class Overlong(NamedTuple):
+    """A line longer than the cap: its first bytes, enough to find an id in."""
+
+    prefix: bytes
+
+
+Line = bytes | Overlong
+
+
+class LineSplitter:
+    """Splits arbitrary chunks into lines without their terminator.
+
+    A trailing 0x0D is stripped and blank lines are dropped. ``max_line_bytes`` counts the
+    line's bytes without its terminator (neither 0x0A nor the stripped 0x0D).
+    """
+
+    def __init__(self, max_line_bytes: int = DEFAULT_MAX_LINE_BYTES) -> None:
+        self.max_line_bytes = max_line_bytes
+        self._tail = bytearray()
+        self._discarding: bytes | None = None
+
+    def feed(self, chunk: bytes) -> list[Line]:
+        """Take the next bytes and return the lines they complete, in order."""
+        pieces = chunk.split(b"\n")
+        if len(pieces) == 1:
+            self._hold(chunk)
+            return []
+        lines: list[Line] = []
+        self._hold(pieces[0])
+        self._finish(lines)
+        cap = self.max_line_bytes
+        for piece in pieces[1:-1]:
+            if len(piece) <= cap:
+                if piece.endswith(b"\r"):
+                    piece = piece[:-1]
+                if piece and not piece.isspace():
+                    lines.append(piece)
+            else:
+                self._hold(piece)
+                self._finish(lines)
+        self._hold(pieces[-1])
+        return lines
+
+    def end(self) -> bytes | None:
+        """The unterminated rest at end of stream, or None if the stream ended on a line's end."""
+        rest = bytes(self._tail) if self._discarding is None else self._discarding
+        self._tail.clear()
+        self._discarding = None
+        return rest if rest.strip() else None
+
+    def _hold(self, piece: bytes) -> None:
+        """Append to the unfinished line; past the cap keep only its prefix."""
+        if self._discarding is not None or not piece:
+            return
+        self._tail += piece
+        # One byte of grace: the cap does not count a trailing 0x0D.
+        if len(self._tail) > self.max_line_bytes + 1:
+            self._discarding = bytes(self._tail[:PREFIX_BYTES])
+            self._tail.clear()
+
+    def _finish(self, lines: list[Line]) -> None:
+        if self._discarding is not None:
+            lines.append(Overlong(self._discarding))
+            self._discarding = None
+            return
+        line = bytes(self._tail)
+        self._tail.clear()
+        if line.endswith(b"\r"):
+            line = line[:-1]
+        if len(line) > self.max_line_bytes:
+            lines.append(Overlong(line[:PREFIX_BYTES]))
+        elif line and not line.isspace():
+            lines.append(line)

@@ -1,0 +1,160 @@
+"""Every request of dialect 1 as a type: fields, defaults and ranges in one place (SPEC §4).
+
+The types check a request, generate its JSON Schema, and carry it through the worker. Unknown
+fields are refused, `hello` excepted: an option is honoured or named in an error.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+MAX_SAFE_INTEGER = 2**53 - 1
+MAX_ID_BYTES = 128
+
+Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_BYTES)]
+Count = Annotated[int, Meta(ge=0, le=MAX_SAFE_INTEGER)]
+Positive = Annotated[int, Meta(ge=1, le=MAX_SAFE_INTEGER)]
+TokenId = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+Fraction = Annotated[float, Meta(ge=0, le=1)]
+StopString = Annotated[str, Meta(min_length=1, max_length=4096)]
+Path = Annotated[str, Meta(min_length=1, max_length=4096)]
+
+
+class Command(Struct, kw_only=True, frozen=True, tag_field="cmd", forbid_unknown_fields=True):
+    """What every request has: its id."""
+
+    id: Id
+
+
+class ClientInfo(Struct, kw_only=True, frozen=True):
+    """Who the client is, for logs."""
+
+    name: Annotated[str, Meta(max_length=256)] = ""
+    version: Annotated[str, Meta(max_length=256)] = ""
+
+
+class Hello(Command, kw_only=True, frozen=True, tag="hello", forbid_unknown_fields=False):
+    """Opens dialect 1: versions the client speaks, what it needs, which events it wants."""
+
+    protocols: Annotated[list[int], Meta(max_length=64)]
+    client: ClientInfo = ClientInfo()
+    require: Annotated[list[str], Meta(max_length=256)] = []
+    events: Annotated[list[str], Meta(max_length=256)] = []
+
+
+class Load(Command, kw_only=True, frozen=True, tag="load"):
+    """Load a model folder (or a hub name, where the host allowed it); replaces the model."""
+
+    path: Path
+    context_len: Positive | None = None
+    adapter_path: Path | None = None
+    parallel_slots: Annotated[int, Meta(ge=1, le=4096)] | None = None
+    warmup: bool = True
+
+
+class Unload(Command, kw_only=True, frozen=True, tag="unload"):
+    """Drop the model and give its memory back."""
+
+
+class Info(Command, kw_only=True, frozen=True, tag="info"):
+    """Describe the loaded model."""
+
+
+class Sampling(Command, kw_only=True, frozen=True):
+    """How tokens are chosen and when to stop; shared by `generate` and `chat`.
+
+    ``temperature`` 0 is greedy. Zero ``top_k``, ``top_p`` or ``repeat_penalty`` is off.
+    ``repeat_penalty`` counts over the generated tokens alone (CTRL, arXiv:1909.05858):
+    positive logits are divided by it, negative ones multiplied.
+    """
+
+    max_tokens: Count = 256
+    temperature: Annotated[float, Meta(ge=0, le=100)] = 0.0
+    top_k: Count = 0
+    top_p: Fraction = 1.0
+    min_p: Fraction = 0.0
+    repeat_penalty: Annotated[float, Meta(ge=0, le=1000)] = 1.0
+    seed: Count | None = None
+    stop: StopString | Annotated[list[StopString], Meta(max_length=64)] = []
+    stop_tokens: Annotated[list[TokenId], Meta(max_length=1024)] = []
+    ignore_eos: bool = False
+
+    @property
+    def stop_strings(self) -> tuple[str, ...]:
+        """``stop`` as a tuple, whichever form it came in."""
+        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
+
+
+class Generate(Sampling, kw_only=True, frozen=True, tag="generate"):
+    """Continue a raw prompt; special tokens written in it are honoured."""
+
+    prompt: Annotated[str, Meta(min_length=1)]
+
+
+class Message(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """One turn of a conversation."""
+
+    role: Annotated[str, Meta(min_length=1, max_length=64)]
+    content: str
+
+
+class Chat(Sampling, kw_only=True, frozen=True, tag="chat"):
+    """Answer a conversation through the model's own chat template.
+
+    ``thinking`` is the template's switch; left out, the template's own default holds.
+    """
+
+    messages: Annotated[list[Message], Meta(min_length=1, max_length=65536)]
+    thinking: bool | UnsetType = UNSET
+
+
+class Classify(Command, kw_only=True, frozen=True, tag="classify"):
+    """One forward pass per prompt: the likeliest next token, optionally logits and labels."""
+
+    prompts: Annotated[
+        list[Annotated[str, Meta(min_length=1)]], Meta(min_length=1, max_length=65536)
+    ]
+    logits: bool = False
+    labels: Annotated[
+        list[Annotated[str, Meta(min_length=1, max_length=4096)]], Meta(max_length=1024)
+    ] = []
+
+
+class Cancel(Command, kw_only=True, frozen=True, tag="cancel"):
+    """Stop one request, or all in flight where ``target`` is left out."""
+
+    target: Id | None = None
+
+
+class Metrics(Command, kw_only=True, frozen=True, tag="metrics"):
+    """Figures of the whole worker since it started."""
+
+
+class Quit(Command, kw_only=True, frozen=True, tag="quit"):
+    """Cancel what is in flight, send every final, answer, exit 0."""
+
+
+AnyCommand = Hello | Load | Unload | Info | Generate | Chat | Classify | Cancel | Metrics | Quit
+
+COMMANDS: dict[str, type[Command]] = {
+    "hello": Hello,
+    "load": Load,
+    "unload": Unload,
+    "info": Info,
+    "generate": Generate,
+    "chat": Chat,
+    "classify": Classify,
+    "cancel": Cancel,
+    "metrics": Metrics,
+    "quit": Quit,
+}
+STREAMING_COMMANDS = frozenset({"generate", "chat", "classify"})
+"""Commands whose success ends in `done`; the others end in `result`."""
+
+
+def command_name(command: Command) -> str:
+    """The ``cmd`` of a request."""
+    tag: Any = command.__struct_config__.tag
+    return str(tag)

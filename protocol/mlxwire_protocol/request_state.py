@@ -1,0 +1,74 @@
+"""The life of one request as a table, the same for the side that serves and the side that asks.
+
+h11's idea: what may follow what stands in one place, and anything else is a violation.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from .errors import WireError
+
+State = Literal["open", "streaming", "ended"]
+EventKind = Literal["token", "item", "progress", "done", "result", "error"]
+
+TRANSITIONS: dict[tuple[State, EventKind], State] = {
+    ("open", "progress"): "open",
+    ("open", "token"): "streaming",
+    ("open", "item"): "streaming",
+    ("open", "done"): "ended",
+    ("open", "result"): "ended",
+    ("open", "error"): "ended",
+    ("streaming", "progress"): "streaming",
+    ("streaming", "token"): "streaming",
+    ("streaming", "item"): "streaming",
+    ("streaming", "done"): "ended",
+    ("streaming", "error"): "ended",
+}
+
+
+class RequestState:
+    """Follows one request's replies and refuses the ones that the wire forbids."""
+
+    __slots__ = ("_next_seq", "id", "state", "tokens")
+
+    def __init__(self, request_id: str) -> None:
+        self.id = request_id
+        self.state: State = "open"
+        self.tokens = 0
+        self._next_seq: dict[int | None, int] = {}
+
+    @property
+    def ended(self) -> bool:
+        """Whether the final message has been seen."""
+        return self.state == "ended"
+
+    def advance(self, kind: str, message: dict[str, Any]) -> None:
+        """Take one reply.
+
+        Raises: WireError ``protocol_violation`` if it may not come here.
+        """
+        following = TRANSITIONS.get((self.state, kind))  # type: ignore[call-overload]
+        if following is None:
+            if self.state != "ended" and not message.get("final"):
+                return  # an unknown type that is not final is ignored (SPEC §2)
+            if self.state == "ended":
+                raise self._violation(f"`{kind}` came after the final message")
+            following = "ended"
+        if kind == "token":
+            self._check_seq(message)
+        if (following == "ended") != bool(message.get("final")):
+            raise self._violation(f"`{kind}` carries the wrong `final`")
+        self.state = following
+
+    def _check_seq(self, message: dict[str, Any]) -> None:
+        index = message.get("index")
+        expected = self._next_seq.get(index, 0)
+        if message.get("seq") != expected:
+            raise self._violation(f"token seq {message.get('seq')!r} where {expected} was due")
+        self._next_seq[index] = expected + 1
+        if not message.get("flush"):
+            self.tokens += 1
+
+    def _violation(self, what: str) -> WireError:
+        return WireError("protocol_violation", f"request {self.id!r}: {what}")
