@@ -65,7 +65,9 @@ def token_ids(responses: list[Any]) -> list[int]:
 
 def lead(response: Any) -> float:
     """How far the best token is ahead of the second, in nats."""
-    return float(mx.diff(mx.sort(response.logprobs)[-2:]).item())
+    second, best = mx.sort(response.logprobs)[-2:]
+    gap: Any = (best - second).item()
+    return float(gap)
 
 
 def rendered(path: Path, messages: list[dict[str, Any]], **options: Any) -> str:
