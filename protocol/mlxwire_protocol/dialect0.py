@@ -79,6 +79,8 @@ class Encoder:
             case Token():
                 flush = bool(getattr(reply, "flush", False))
                 return self.token(reply.token, reply.token_id, flush=flush)
+            case Done() if self.command not in STREAMS:
+                return [error_line(self.command, WireError("internal", "cancelled"))]
             case Done():
                 held, self._held = self._held, []
                 return [*held, {"done": True, "tokens_generated": reply.tokens_generated}]

@@ -1,0 +1,36 @@
+"""`python -m mlxwire_worker`: claims the wire, then imports the rest."""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+
+def main() -> NoReturn:
+    """The worker's entry point; exits 0 at `quit` or EOF, 3 or 4 when abandoned (SPEC §9)."""
+    arguments = sys.argv[1:]
+    if {"-h", "--help", "--version", "--print-schema"} & set(arguments):
+        _print_and_exit(arguments)
+    from .stdio import claim_wire
+
+    wire_in, wire_out = claim_wire()
+    from .options import parse_options
+    from .worker import Worker
+
+    Worker(parse_options(arguments), wire_in, wire_out).run()
+
+
+def _print_and_exit(arguments: list[str]) -> NoReturn:
+    """What is for a person's eyes goes to stdout, before that is the wire."""
+    from .options import parse_options
+
+    parse_options(arguments)
+    import orjson
+    from mlxwire_protocol.schema import protocol_schema
+
+    print(orjson.dumps(protocol_schema(), option=orjson.OPT_INDENT_2).decode())
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

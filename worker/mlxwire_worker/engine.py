@@ -1,0 +1,136 @@
+"""What the scheduler asks of an engine. It knows no MLX; the mock and the real one fit it.
+
+All methods run on the engine's thread, except `prepare` and `prepare_classify` (the prepare
+thread) and `memory` (any).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol
+
+from mlxwire_protocol.messages import Chat, Classify, Generate, Load
+from mlxwire_protocol.replies import ModelInfo
+
+ProgressReport = Callable[[str, float, float], None]
+"""Called with a stage, how much is done and the total, in the stage's unit."""
+
+
+class Cancelled(Exception):
+    """Raised out of a long operation whose job was cancelled."""
+
+
+class Detokenizer(Protocol):
+    """Token ids to text, never breaking inside a character. One per sequence."""
+
+    def add_token(self, token: int) -> str:
+        """The text that this token completes; may be empty."""
+
+    def finalize(self) -> str:
+        """What was held back waiting for more."""
+
+
+@dataclass(slots=True, eq=False)
+class Prompt:
+    """A request made ready for the engine: ids checked, limits worked out.
+
+    ``max_tokens`` is cut to the room that the context leaves. ``stop_ids`` end the text and
+    are neither sent nor counted.
+    """
+
+    ids: list[int]
+    max_tokens: int
+    stop_ids: frozenset[int]
+    detokenizer: Detokenizer
+    request: Generate | Chat
+
+
+@dataclass(slots=True, eq=False)
+class ClassifyPrompts:
+    """A `classify` made ready: each prompt's ids, and each label's as a continuation."""
+
+    prompts: list[list[int]]
+    labels: dict[str, list[int]]
+    request: Classify
+
+
+class Classified(NamedTuple):
+    """One prompt's next token: its text, id and natural log-probability; more if asked."""
+
+    text: str
+    token_id: int
+    logprob: float
+    logits: list[float] | None
+    labels: dict[str, float] | None
+
+
+class Sampled(NamedTuple):
+    """One sequence's next token."""
+
+    prompt: Prompt
+    token_id: int
+
+
+class Prefilled(NamedTuple):
+    """How much of one sequence's prompt has been computed, in tokens."""
+
+    prompt: Prompt
+    done: int
+
+
+class Failed(NamedTuple):
+    """One sequence can't go on; the engine has dropped it and keeps the others."""
+
+    prompt: Prompt
+    error: Exception
+
+
+StepResult = Sampled | Prefilled | Failed
+
+
+class Engine(Protocol):
+    """A model and the sequences that it is computing."""
+
+    name: Literal["mlx", "mock"]
+    model: ModelInfo | None
+
+    def preload(self) -> None:
+        """Import what is heavy, once the handshake is answered."""
+
+    def load(self, request: Load, report: ProgressReport) -> ModelInfo:
+        """Load and warm up. Raises WireError; the old model is kept if checks fail.
+
+        ``report`` may raise `Cancelled`.
+        """
+
+    def unload(self) -> None:
+        """Drop the model and give its memory back."""
+
+    def prepare(self, request: Generate | Chat) -> Prompt:
+        """Template, tokens and limits. Raises WireError."""
+
+    def prepare_classify(self, request: Classify) -> ClassifyPrompts:
+        """Tokens and limits of every prompt. Raises WireError."""
+
+    @property
+    def slots(self) -> int:
+        """How many sequences may be computed at once."""
+
+    def add(self, prompt: Prompt) -> None:
+        """Begin a sequence; its prefill goes on in `step`."""
+
+    def remove(self, prompts: Sequence[Prompt]) -> None:
+        """Drop sequences wherever they are; unknown ones are ignored."""
+
+    def step(self) -> list[StepResult]:
+        """Advance what runs by one bounded slice: a prefill chunk, a decode step."""
+
+    def classify(self, prompts: ClassifyPrompts, index: int) -> Classified:
+        """One prompt of a `classify`, one forward pass."""
+
+    def memory(self) -> tuple[int, int]:
+        """Bytes in use and at the peak."""
+
+    def close(self) -> None:
+        """End helper processes; the process is about to exit."""

@@ -1,0 +1,65 @@
+"""One accepted request inside the worker: its command, its clock, and whether it has ended."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from mlxwire_protocol.messages import Command, command_name
+from mlxwire_protocol.replies import CancelStage, RequestMetrics
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """Created when a request is accepted, ended by exactly one final reply.
+
+    Times are `time.perf_counter` seconds. ``stage`` is where a cancel would find it.
+    """
+
+    command: Command
+    accepted: float = field(default_factory=time.perf_counter)
+    stage: CancelStage = "queued"
+    cancelled: bool = False
+    ended: bool = False
+    prepared: Any = None
+    started: float | None = None
+    first_token: float | None = None
+    last_token: float | None = None
+    prompt_tokens: int = 0
+    generated: int = 0
+    seq: int = 0
+    batch_size: int = 0
+
+    @property
+    def id(self) -> str:
+        """The id that the host chose."""
+        return self.command.id
+
+    @property
+    def name(self) -> str:
+        """The command's name."""
+        return command_name(self.command)
+
+    def metrics(self, *, active_memory: int, peak_memory: int) -> RequestMetrics:
+        """What the request took, up to now."""
+        now = time.perf_counter()
+        started, first, last = self.started, self.first_token, self.last_token
+        prefill = 0.0 if started is None else (first or now) - started
+        decode = (last - first) if first is not None and last is not None else 0.0
+        return RequestMetrics(
+            prompt_tokens=self.prompt_tokens,
+            generated_tokens=self.generated,
+            queue_seconds=(started or now) - self.accepted,
+            prefill_seconds=prefill,
+            decode_seconds=decode,
+            total_seconds=now - self.accepted,
+            first_token_seconds=None if first is None else first - self.accepted,
+            prefill_tokens_per_second=self.prompt_tokens / prefill
+            if first and prefill
+            else 0.0,
+            decode_tokens_per_second=max(self.generated - 1, 0) / decode if decode > 0 else 0.0,
+            peak_memory_bytes=peak_memory,
+            active_memory_bytes=active_memory,
+            batch_size=self.batch_size,
+        )

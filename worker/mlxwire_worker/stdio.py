@@ -1,0 +1,34 @@
+"""Claim the wire before anything else runs (LESSONS 7, 8).
+
+Afterwards fd 1 is stderr and fd 0 is the null device, so a stray `print` in any library, and
+any child process, can't touch the protocol.
+"""
+
+from __future__ import annotations
+
+import os
+
+
+def claim_wire() -> tuple[int, int]:
+    """Move stdin and stdout to private descriptors: (in, out), not inherited by children."""
+    wire_in = os.dup(0)
+    wire_out = os.dup(1)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    try:
+        os.dup2(2, 1)
+    except OSError:  # started without stderr
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 1)
+        os.dup2(null, 2)
+        os.close(null)
+    return wire_in, wire_out
+
+
+def log(message: str) -> None:
+    """One line to stderr, never prompts or generated text; a closed stderr is not a failure."""
+    try:
+        os.write(2, f"mlxwire-worker[{os.getpid()}]: {message}\n".encode("utf-8", "replace"))
+    except OSError:
+        pass
