@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
+import msgspec
 import orjson
 
-from .errors import WireError
+from .errors import WireError, invalid_params
 from .framing import DEFAULT_MAX_LINE_BYTES, Line, LineSplitter, Overlong
 from .request_state import RequestState
 from .version import SUPPORTED_PROTOCOLS
@@ -28,8 +29,30 @@ TRANSITIONS: dict[tuple[State, Literal["hello", "greeted", "refused", "violation
 }
 
 
+class TokenReceived(
+    msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="type", tag="token"
+):
+    """One token of a request that is pending: the reply that has to be cheap.
+
+    ``id`` is the token's, ``request_id`` its request's; ``text`` may be empty. A piece with
+    ``flush`` was held back until the end, and is not counted. ``index`` is the prompt's in a
+    batch; ``channel`` is None for plain text.
+    """
+
+    request_id: str = msgspec.field(name="id")
+    seq: int
+    text: str = msgspec.field(name="token")
+    id: int = msgspec.field(name="token_id")
+    flush: bool = False
+    index: int | None = None
+    channel: str | None = None
+    logprob: float | None = None
+    top_logprobs: list[Any] | None = None
+    final: bool = False
+
+
 class ReplyReceived(NamedTuple):
-    """One reply to a request that is pending; ``ended`` with its final."""
+    """Any other reply to a request that is pending; ``ended`` with its final."""
 
     id: str
     message: dict[str, Any]
@@ -48,7 +71,8 @@ class StrayLine(NamedTuple):
     line: bytes
 
 
-Received = ReplyReceived | EventReceived | StrayLine
+Received = TokenReceived | ReplyReceived | EventReceived | StrayLine
+_decode_token = msgspec.json.Decoder(TokenReceived).decode
 
 
 class ClientConnection:
@@ -104,9 +128,7 @@ class ClientConnection:
                 option=orjson.OPT_APPEND_NEWLINE,
             )
         except TypeError as error:
-            raise WireError(
-                "invalid_params", f"`{command}` has a value that JSON can't carry: {error}"
-            ) from None
+            raise _unsendable(command, fields, error) from None
         if len(line) - 1 > self.max_line_bytes:
             raise WireError(
                 "message_too_large",
@@ -122,11 +144,26 @@ class ClientConnection:
 
         Raises: WireError ``protocol_violation``; nothing that follows can be trusted then.
         """
+        pending = self._pending
         for line in self._splitter.feed(chunk):
-            yield from self.receive_line(line)
+            # Nearly every line is a plain token: one decode, one look-up, no dict.
+            try:
+                token = _decode_token(line)  # type: ignore[arg-type]
+            except (ValueError, TypeError):
+                yield from self.receive_line(line)
+                continue
+            state = pending.get(token.request_id)
+            if (
+                state is not None
+                and not token.final
+                and state.advance_token(token.seq, token.index, token.flush)
+            ):
+                yield token
+            else:
+                yield from self.receive_line(line)
 
     def receive_line(self, line: Line) -> Iterator[Received]:
-        """Take one line. Raises as `receive`."""
+        """Take one line of any kind. Raises as `receive`."""
         message = self._parse(line)
         if message is None:
             assert isinstance(line, bytes)
@@ -148,11 +185,20 @@ class ClientConnection:
             state.advance(str(message.get("type")), message)
         except WireError as error:
             raise self._violation(error.message) from None
+        if message.get("type") == "token":
+            yield self._token(message)
+            return
         if state.ended:
             del self._pending[request_id]
             if request_id == self._hello_id:
                 self._greeted(message)
         yield ReplyReceived(request_id, message, state.ended)
+
+    def _token(self, message: dict[str, Any]) -> TokenReceived:
+        try:
+            return msgspec.convert(message, TokenReceived)
+        except msgspec.ValidationError as error:
+            raise self._violation(f"a token is malformed: {error}") from None
 
     def _parse(self, line: Line) -> dict[str, Any] | None:
         """A line as a message; None for a line before the handshake that is none."""
@@ -162,8 +208,14 @@ class ClientConnection:
             message = orjson.loads(line)
         except orjson.JSONDecodeError:
             message = None
-        if isinstance(message, dict) and ("type" in message or self.state == "ready"):
-            return message
+        if isinstance(message, dict):
+            if self.state == "ready" or ("type" in message and "id" in message):
+                return message
+            if self.state == "greeting" and isinstance(message.get("error"), str):
+                raise self._violation(
+                    f"the worker answered hello in the older, unversioned wire: "
+                    f"{message['error'][:200]!r}"
+                )
         if self.state != "greeting" or len(self.stray_lines) >= MAX_STRAY_LINES:
             raise self._violation(f"a line is no message: {line[:80]!r}")
         self.stray_lines.append(line[:4096])
@@ -194,6 +246,18 @@ class ClientConnection:
         if self.state in ("greeting", "ready"):
             self._move("violation")
         return WireError("protocol_violation", f"{what}. Stop this worker and start another")
+
+
+def _unsendable(command: str, fields: dict[str, Any], error: TypeError) -> WireError:
+    """Why a request is no JSON, naming the field that spoils it."""
+    for field, value in fields.items():
+        try:
+            orjson.dumps(value)
+        except TypeError as reason:
+            return invalid_params(
+                field, f"`{field}` of `{command}` has a value that JSON can't carry: {reason}"
+            )
+    return WireError("invalid_params", f"`{command}` can't be sent as JSON: {error}")
 
 
 def _is_duplicate(message: dict[str, Any]) -> bool:

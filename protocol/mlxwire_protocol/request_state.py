@@ -10,9 +10,8 @@ from typing import Any, Literal
 from .errors import WireError
 
 State = Literal["open", "streaming", "ended"]
-EventKind = Literal["token", "item", "progress", "done", "result", "error"]
 
-TRANSITIONS: dict[tuple[State, EventKind], State] = {
+TRANSITIONS: dict[tuple[State, str], State] = {
     ("open", "progress"): "open",
     ("open", "token"): "streaming",
     ("open", "item"): "streaming",
@@ -48,7 +47,7 @@ class RequestState:
 
         Raises: WireError ``protocol_violation`` if it may not come here.
         """
-        following = TRANSITIONS.get((self.state, kind))  # type: ignore[call-overload]
+        following = TRANSITIONS.get((self.state, kind))
         if following is None:
             if self.state != "ended" and not message.get("final"):
                 return  # an unknown type that is not final is ignored (SPEC §2)
@@ -60,6 +59,19 @@ class RequestState:
         if (following == "ended") != bool(message.get("final")):
             raise self._violation(f"`{kind}` carries the wrong `final`")
         self.state = following
+
+    def advance_token(self, seq: int, index: int | None, flush: bool) -> bool:
+        """`advance` for a token that is not final, without its message: the hot path.
+
+        False, and nothing changed, if it may not come here; `advance` then says why.
+        """
+        if self.state == "ended" or seq != self._next_seq.get(index, 0):
+            return False
+        self.state = "streaming"
+        self._next_seq[index] = seq + 1
+        if not flush:
+            self.tokens += 1
+        return True
 
     def _check_seq(self, message: dict[str, Any]) -> None:
         index = message.get("index")
