@@ -12,13 +12,15 @@ import msgspec
 import orjson
 
 from .errors import WireError, invalid_params
-from .messages import COMMANDS, MAX_ID_BYTES, Command
+from .framing import PREFIX_BYTES
+from .messages import COMMANDS, MAX_ID_BYTES, MAX_SAFE_INTEGER, Command
 
-_FIELD_PATH = re.compile(r" - at `\$\.?(.*)`$")
-_FIELD_NAME = re.compile(r"(?:unknown|required) field `(.*)`")
-_LEADING_ID = re.compile(
-    rb'\s*\{(?:[^"]|"(?!id")[^"\\]*")*?"id"\s*:\s*"((?:[^"\\\x00-\x1f]|\\["\\/]){1,128})"'
-)
+_LINE = orjson.OPT_APPEND_NEWLINE | orjson.OPT_STRICT_INTEGER
+_FIELD_PATH = re.compile(r" - at `\$\.?([^`]*)`$")
+_FIELD_NAME = re.compile(r"(unknown|required) field `(.*)`$", re.DOTALL)
+_SHOWN_CHARACTERS = 128
+"""How much of a peer's own words an error quotes, so that no answer outgrows a line."""
+_JSON_TOKEN = re.compile(rb'\s*("(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s"{}\[\]:,]+)')
 
 
 def parse_object(line: bytes) -> dict[str, Any]:
@@ -41,14 +43,42 @@ def parse_object(line: bytes) -> dict[str, Any]:
 
 def recover_id(prefix: bytes) -> str | None:
     """The id of a line that can't be read as a whole, where its beginning still shows it."""
-    match = _LEADING_ID.match(prefix[:512])
-    if match is None:
+    tokens = _tokens(prefix[:PREFIX_BYTES])
+    if not tokens or tokens[0] != b"{":
+        return None
+    depth = 0
+    for position, token in enumerate(tokens[:-3]):
+        if token in (b"{", b"["):
+            depth += 1
+        elif token in (b"}", b"]"):
+            depth -= 1
+        if depth == 0:
+            return None
+        key, colon, value = tokens[position + 1 : position + 4]
+        if depth == 1 and token in (b"{", b",") and colon == b":" and _string(key) == "id":
+            recovered = _string(value)
+            return recovered if valid_id(recovered) else None
+    return None
+
+
+def _tokens(text: bytes) -> list[bytes]:
+    """JSON's tokens up to where the text is cut off or makes no sense."""
+    tokens: list[bytes] = []
+    position = 0
+    while match := _JSON_TOKEN.match(text, position):
+        tokens.append(match[1])
+        position = match.end()
+    return tokens
+
+
+def _string(token: bytes) -> str | None:
+    """A JSON string's value; None for any other token."""
+    if not token.startswith(b'"'):
         return None
     try:
-        value = orjson.loads(b'"' + match[1] + b'"')
+        return str(orjson.loads(token))
     except orjson.JSONDecodeError:
         return None
-    return value if valid_id(value) else None
 
 
 def valid_id(value: object) -> bool:
@@ -66,7 +96,7 @@ def convert_command(fields: dict[str, Any]) -> Command:
     if kind is None:
         raise WireError(
             "unknown_command",
-            f"there is no command {name[:64]!r}; known are {', '.join(COMMANDS)}",
+            f"there is no command {name[:_SHOWN_CHARACTERS]!r}; known are {', '.join(COMMANDS)}",
         )
     try:
         return msgspec.convert(fields, kind)
@@ -75,12 +105,15 @@ def convert_command(fields: dict[str, Any]) -> Command:
 
 
 def encode(message: msgspec.Struct | dict[str, Any]) -> bytes:
-    """A message as one line, its 0x0A included. NaN becomes null, a lone surrogate U+FFFD."""
+    """A message as one line, its 0x0A included.
+
+    NaN and infinity become null, a lone surrogate U+FFFD, an integer past 2^53-1 that bound.
+    """
     fields = message if isinstance(message, dict) else msgspec.to_builtins(message)
     try:
-        return orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)
+        return orjson.dumps(fields, option=_LINE)
     except TypeError:
-        return orjson.dumps(_sanitized(fields), option=orjson.OPT_APPEND_NEWLINE)
+        return orjson.dumps(_sanitized(fields), option=_LINE)
 
 
 def well_formed(text: str) -> bool:
@@ -93,30 +126,28 @@ def well_formed(text: str) -> bool:
 
 
 def _params_error(command: str, message: str) -> WireError:
-    named = _FIELD_NAME.search(message)
     path = _FIELD_PATH.search(message)
     parent = path[1] if path else ""
-    field = ".".join(filter(None, (parent, named[1]))) if named else parent
-    field = field or "cmd"
-    if named and "unknown" in message:
-        remedy = f"`{command}` has no field `{field}`; leave it out"
-    elif named:
-        remedy = f"`{command}` needs the field `{field}`"
-    else:
-        remedy = (
-            f"`{field}` of `{command}`: {message[: path.start() if path else None].lower()}"
-        )
-    return invalid_params(field, remedy)
+    problem = message[: path.start()] if path else message
+    named = _FIELD_NAME.search(problem)
+    if named is None:
+        return invalid_params(parent, f"`{parent}` of `{command}`: {problem.lower()}")
+    field = ".".join(filter(None, (parent, named[2][:_SHOWN_CHARACTERS])))
+    if named[1] == "unknown":
+        return invalid_params(field, f"`{command}` has no field `{field}`; leave it out")
+    return invalid_params(field, f"`{command}` needs the field `{field}`")
 
 
 def _sanitized(value: Any) -> Any:
-    """A copy with every lone surrogate mapped to U+FFFD; everything else as it was."""
+    """A copy that may go on the wire, where a value as it was may not."""
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, dict):
         return {_sanitized(key): _sanitized(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_sanitized(item) for item in value]
+    if isinstance(value, int) and not isinstance(value, bool):
+        return max(-MAX_SAFE_INTEGER, min(value, MAX_SAFE_INTEGER))
     return value
 
 

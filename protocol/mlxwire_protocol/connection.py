@@ -88,7 +88,7 @@ class WorkerConnection:
             seen: FirstSeen = "object_with_id" if "id" in fields else "object_without_id"
             self.state = TRANSITIONS["silent", seen]
         if self.state == "dialect0":
-            yield from self._dialect0.receive_object(fields)
+            yield from self._dialect0.receive_object(fields, len(line))
         else:
             yield from self._object(fields)
 
@@ -116,11 +116,15 @@ class WorkerConnection:
     @property
     def in_flight(self) -> list[str]:
         """Ids that still owe their final reply, oldest first."""
-        return list(self._dialect0.in_flight if self.state == "dialect0" else self._in_flight)
+        return list(self._owed)
+
+    @property
+    def _owed(self) -> dict[str, Command]:
+        return self._dialect0.in_flight if self.state == "dialect0" else self._in_flight
 
     def is_known(self, request_id: str) -> Literal["in_flight", "finished", "unknown"]:
         """What has become of an id, as far as it is remembered."""
-        if request_id in self._in_flight:
+        if request_id in self._owed:
             return "in_flight"
         return "finished" if request_id in self._recent_set else "unknown"
 
@@ -179,7 +183,8 @@ class WorkerConnection:
 
     def _greet(self, hello: Hello) -> Greeted:
         protocol = choose_version(hello.protocols)
-        missing = [name for name in hello.require if not self._capabilities.get(name)]
+        have = {name for name, value in self._capabilities.items() if value is not False}
+        missing = [name[:128] for name in hello.require if name not in have]
         if missing:
             raise WireError(
                 "unsupported_capability",

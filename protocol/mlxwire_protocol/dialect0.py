@@ -16,7 +16,7 @@ from .messages import Command
 from .replies import Done, Error, LoadResult, ModelInfo, Token
 
 _SAMPLING = frozenset(
-    {"max_tokens", "temperature", "top_k", "top_p", "min_p", "repeat_penalty", "seed", "stop"}
+    {"max_tokens", "temperature", "top_k", "top_p", "min_p", "repeat_penalty"}
 )
 FIELDS: dict[str, frozenset[str]] = {
     "load": frozenset({"path", "context_len", "adapter_path"}),
@@ -43,7 +43,7 @@ def to_command(fields: dict[str, Any], request_id: str) -> Command:
         raise WireError("invalid_request", 'missing cmd; send {"cmd": …}')
     if name not in FIELDS:
         raise WireError("unknown_command", f"unknown command; known are {', '.join(FIELDS)}")
-    kept = {
+    kept: dict[str, Any] = {
         key: value
         for key, value in fields.items()
         if key in FIELDS[name]
@@ -65,13 +65,13 @@ def error_line(command: str | None, error: WireError) -> dict[str, Any]:
 class Encoder:
     """Turns the replies to one dialect-0 request into its lines.
 
-    A token whose text is still held back is kept until the next one shows how it ends, so
-    that the number of token lines is ``tokens_generated`` also when text comes at the end.
+    The newest token waits for what follows it: text that comes at the end without a token of
+    its own is joined to it, so that the number of token lines is ``tokens_generated``.
     """
 
     def __init__(self, command: str) -> None:
         self.command = command
-        self._held: list[dict[str, Any]] = []
+        self._newest: dict[str, Any] | None = None
 
     def lines(self, reply: msgspec.Struct) -> list[dict[str, Any]]:
         """The lines to send now for one typed reply; often none."""
@@ -82,13 +82,11 @@ class Encoder:
             case Done() if self.command not in STREAMS:
                 return [error_line(self.command, WireError("internal", "cancelled"))]
             case Done():
-                held, self._held = self._held, []
-                return [*held, {"done": True, "tokens_generated": reply.tokens_generated}]
+                done = {"done": True, "tokens_generated": reply.tokens_generated}
+                return [*self._release(), done]
             case Error():
-                held, self._held = self._held, []
-                body = reply.error
-                failure = WireError(body.code, body.message)
-                return [*held, error_line(self.command, failure)]
+                failure = WireError(reply.error.code, reply.error.message)
+                return [*self._release(), error_line(self.command, failure)]
             case LoadResult():
                 return [
                     {
@@ -111,15 +109,16 @@ class Encoder:
 
     def token(self, text: str, token_id: int, *, flush: bool) -> list[dict[str, Any]]:
         """The lines for one token, or for text held back until the end."""
-        line = {"token": text, "token_id": token_id}
-        if flush and self._held:
-            self._held[-1] = line
-            line = self._held.pop()
-        elif not text:
-            self._held.append(line)
+        if flush and self._newest is not None:
+            self._newest["token"] += text
             return []
-        held, self._held = self._held, []
-        return [*held, line]
+        released = self._release()
+        self._newest = {"token": text, "token_id": token_id}
+        return released
+
+    def _release(self) -> list[dict[str, Any]]:
+        newest, self._newest = self._newest, None
+        return [] if newest is None else [newest]
 
 
 def _message(message: object) -> object:

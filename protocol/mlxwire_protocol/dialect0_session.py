@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -14,8 +14,16 @@ from .errors import WireError
 from .events import Accepted, Answer, Event
 from .messages import Cancel, Command, Quit, command_name
 
-BACKLOG = 256
-"""Requests and error answers that may wait for the one that runs."""
+BACKLOG_BYTES = 64 * 1024 * 1024
+"""What may wait for the request that runs; a line counts its bytes and those of its entry."""
+_ENTRY_BYTES = 1024
+_SHOWN_CHARACTERS = 128
+
+
+class _Waiting(NamedTuple):
+    command_name: str | None
+    entry: Command | WireError
+    size: int
 
 
 class Dialect0Session:
@@ -26,12 +34,14 @@ class Dialect0Session:
         self._count = 0
         self._running: str | None = None
         self._encoder: dialect0.Encoder | None = None
-        self._waiting: deque[tuple[str | None, Command | WireError]] = deque()
+        self._waiting: deque[_Waiting] = deque()
+        self._waiting_bytes = 0
+        self._starting = False
 
-    def receive_object(self, fields: dict[str, Any]) -> Iterator[Event]:
-        """Take one parsed request."""
+    def receive_object(self, fields: dict[str, Any], line_bytes: int) -> Iterator[Event]:
+        """Take one parsed request, from a line of that length."""
         name = fields.get("cmd")
-        name = name if isinstance(name, str) else None
+        name = name[:_SHOWN_CHARACTERS] if isinstance(name, str) else None
         if "id" in fields:
             error = WireError(
                 "invalid_request",
@@ -51,7 +61,7 @@ class Dialect0Session:
             self.in_flight[command.id] = command
             yield Accepted(command)
         else:
-            yield from self._enqueue(name, command)
+            yield from self._enqueue(name, command, line_bytes)
 
     def receive_unreadable(self, error: WireError) -> Iterator[Event]:
         """Take a line that was no JSON object."""
@@ -62,11 +72,13 @@ class Dialect0Session:
         self.in_flight.pop(request_id, None)
         if request_id == self._running:
             self._running = None
-            yield from self._next()
+            yield from self._start_waiting()
 
     def encode_reply(self, reply: msgspec.Struct) -> bytes:
-        """A typed reply as its lines; may be none."""
-        return b"".join(map(encode, self._encoder.lines(reply))) if self._encoder else b""
+        """A typed reply as its lines; none for those to `cancel` and `quit`."""
+        if self._encoder is None or getattr(reply, "id", None) != self._running:
+            return b""
+        return b"".join(map(encode, self._encoder.lines(reply)))
 
     def encode_token(self, text: str, token_id: int) -> bytes:
         """One plain token as its line, or nothing while its text is held back."""
@@ -82,22 +94,38 @@ class Dialect0Session:
         self.in_flight[command.id] = command
         yield Accepted(msgspec.structs.replace(command, target=running))
 
-    def _enqueue(self, name: str | None, entry: Command | WireError) -> Iterator[Event]:
+    def _enqueue(
+        self, name: str | None, entry: Command | WireError, line_bytes: int = 0
+    ) -> Iterator[Event]:
         """Strictly serial: an answer, an error's too, waits for the request before it."""
-        if len(self._waiting) >= BACKLOG:
+        size = line_bytes + _ENTRY_BYTES
+        if self._running is not None and self._waiting_bytes + size > BACKLOG_BYTES:
             full = WireError("overloaded", "too many requests wait; read the answers first")
             yield Answer(encode(dialect0.error_line(name, full)))
             return
-        self._waiting.append((name, entry))
-        yield from self._next()
+        self._waiting.append(_Waiting(name, entry, size))
+        self._waiting_bytes += size
+        yield from self._start_waiting()
 
-    def _next(self) -> Iterator[Event]:
-        while self._running is None and self._waiting:
-            name, entry = self._waiting.popleft()
-            if isinstance(entry, WireError):
-                yield Answer(encode(dialect0.error_line(name, entry)))
-                continue
-            self._running = entry.id
-            self._encoder = dialect0.Encoder(command_name(entry))
-            self.in_flight[entry.id] = entry
-            yield Accepted(entry)
+    def _start_waiting(self) -> Iterator[Event]:
+        """Start what waits while nothing runs.
+
+        A request may finish while its event is being handled; the loop that is already on its
+        way then goes on to the next, so that a long backlog costs no depth of calls.
+        """
+        if self._starting:
+            return
+        self._starting = True
+        try:
+            while self._running is None and self._waiting:
+                name, entry, size = self._waiting.popleft()
+                self._waiting_bytes -= size
+                if isinstance(entry, WireError):
+                    yield Answer(encode(dialect0.error_line(name, entry)))
+                    continue
+                self._running = entry.id
+                self._encoder = dialect0.Encoder(command_name(entry))
+                self.in_flight[entry.id] = entry
+                yield Accepted(entry)
+        finally:
+            self._starting = False

@@ -11,6 +11,8 @@ from typing import NamedTuple
 DEFAULT_MAX_LINE_BYTES = 16 * 1024 * 1024
 PREFIX_BYTES = 512
 """How much of a discarded line is kept, so that its id can be recovered."""
+_BLANK = b" \t\r"
+"""JSON's white space within a line; a line of nothing else is blank."""
 
 
 class Overlong(NamedTuple):
@@ -43,25 +45,16 @@ class LineSplitter:
         lines: list[Line] = []
         self._hold(pieces[0])
         self._finish(lines)
-        cap = self.max_line_bytes
         for piece in pieces[1:-1]:
-            if len(piece) <= cap:
-                if piece.endswith(b"\r"):
-                    piece = piece[:-1]
-                if piece and not piece.isspace():
-                    lines.append(piece)
-            else:
-                self._hold(piece)
-                self._finish(lines)
+            self._take(piece, lines)
         self._hold(pieces[-1])
         return lines
 
-    def end(self) -> bytes | None:
-        """The unterminated rest at end of stream, or None if the stream ended on a line's end."""
-        rest = bytes(self._tail) if self._discarding is None else self._discarding
-        self._tail.clear()
-        self._discarding = None
-        return rest if rest.strip() else None
+    def end(self) -> Line | None:
+        """The unterminated last line at end of stream; None where there is none."""
+        lines: list[Line] = []
+        self._finish(lines)
+        return lines[0] if lines else None
 
     def _hold(self, piece: bytes) -> None:
         """Append to the unfinished line; past the cap keep only its prefix."""
@@ -78,11 +71,16 @@ class LineSplitter:
             lines.append(Overlong(self._discarding))
             self._discarding = None
             return
-        line = bytes(self._tail)
-        self._tail.clear()
+        if self._tail:
+            line = bytes(self._tail)
+            self._tail.clear()
+            self._take(line, lines)
+
+    def _take(self, line: bytes, lines: list[Line]) -> None:
+        """Judge one whole line."""
         if line.endswith(b"\r"):
             line = line[:-1]
         if len(line) > self.max_line_bytes:
             lines.append(Overlong(line[:PREFIX_BYTES]))
-        elif line and not line.isspace():
+        elif line.strip(_BLANK):
             lines.append(line)

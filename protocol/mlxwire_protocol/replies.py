@@ -5,6 +5,7 @@ Clients ignore unknown fields and unknown types that are not final, so these gro
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
@@ -37,18 +38,21 @@ class Token(Reply, kw_only=True, tag="token"):
 class FlushToken(Token, kw_only=True, tag="token"):
     """Text that was held back (an unfinished character or stop string) and came at the end."""
 
-    flush: bool = True
+    flush: Literal[True] = True
 
 
 class Item(Reply, kw_only=True, tag="item", omit_defaults=True):
-    """One prompt of a `classify` is complete. ``logprob`` is natural, in float32."""
+    """One prompt of a `classify` is complete. ``logprob`` is natural, in float32.
+
+    Null stands where a number is infinite, as the logit of a masked token is.
+    """
 
     index: Count
     token: str
     token_id: Count
-    logprob: float
-    logits: list[float] | None = None
-    labels: dict[str, float] | None = None
+    logprob: float | None
+    logits: Sequence[float | None] | None = None
+    labels: Mapping[str, float | None] | None = None
 
 
 class Progress(Reply, kw_only=True, tag="progress"):

@@ -24,6 +24,7 @@ TRANSITIONS: dict[tuple[State, str], State] = {
     ("streaming", "done"): "ended",
     ("streaming", "error"): "ended",
 }
+_KNOWN_KINDS = frozenset(kind for _, kind in TRANSITIONS)
 
 
 class RequestState:
@@ -47,17 +48,14 @@ class RequestState:
 
         Raises: WireError ``protocol_violation`` if it may not come here.
         """
-        following = TRANSITIONS.get((self.state, kind))
-        if following is None:
-            if self.state != "ended" and not message.get("final"):
-                return  # an unknown type that is not final is ignored (SPEC §2)
-            if self.state == "ended":
-                raise self._violation(f"`{kind}` came after the final message")
-            following = "ended"
+        if self.state == "ended":
+            raise self._violation(f"`{kind}` came after the final message")
+        final = message.get("final") is True
+        following = self._following(kind, final)
+        if (following == "ended") != final:
+            raise self._violation(f"`{kind}` carries the wrong `final`")
         if kind == "token":
             self._check_seq(message)
-        if (following == "ended") != bool(message.get("final")):
-            raise self._violation(f"`{kind}` carries the wrong `final`")
         self.state = following
 
     def advance_token(self, seq: int, index: int | None, flush: bool) -> bool:
@@ -73,8 +71,18 @@ class RequestState:
             self.tokens += 1
         return True
 
+    def _following(self, kind: str, final: bool) -> State:
+        if kind not in _KNOWN_KINDS:  # ignored, unless it ends the request (SPEC §2)
+            return "ended" if final else self.state
+        following = TRANSITIONS.get((self.state, kind))
+        if following is None:
+            raise self._violation(f"`{kind}` may not come while the request is {self.state}")
+        return following
+
     def _check_seq(self, message: dict[str, Any]) -> None:
         index = message.get("index")
+        if index is not None and type(index) is not int:
+            raise self._violation(f"token index {index!r} is no integer")
         expected = self._next_seq.get(index, 0)
         if message.get("seq") != expected:
             raise self._violation(f"token seq {message.get('seq')!r} where {expected} was due")

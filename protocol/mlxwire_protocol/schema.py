@@ -1,15 +1,39 @@
-"""JSON Schema 2020-12 of every message, generated from the types (SPEC §8)."""
+"""JSON Schema 2020-12 of every message, generated from the types (SPEC §8).
+
+`python -m mlxwire_protocol.schema` prints it; `protocol/schema/` keeps a copy for readers.
+"""
 
 from __future__ import annotations
 
+import inspect
+import sys
 from typing import Any
 
 import msgspec
+import orjson
 
+from .errors import WORKER_CODES
 from .messages import COMMANDS
-from .replies import REPLY_TYPES
+from .replies import (
+    REPLY_TYPES,
+    CancelledDone,
+    Done,
+    ErrorBody,
+    Item,
+    Limits,
+    RequestMetrics,
+    WorkerIdentity,
+)
 
-SCHEMA_ID = "mlxwire-protocol-1"
+SCHEMA_ID = "urn:mlxwire:protocol:1"
+_SENT: tuple[type[msgspec.Struct], ...] = (
+    *REPLY_TYPES,
+    ErrorBody,
+    Limits,
+    RequestMetrics,
+    WorkerIdentity,
+)
+"""What the worker writes: all of a type's fields, whatever their defaults, `Item`'s aside."""
 
 
 def protocol_schema() -> dict[str, Any]:
@@ -17,6 +41,7 @@ def protocol_schema() -> dict[str, Any]:
     _, definitions = msgspec.json.schema_components(
         [*COMMANDS.values(), *REPLY_TYPES], ref_template="#/$defs/{name}"
     )
+    _tell_what_is_sent(definitions)
     requests = [{"$ref": f"#/$defs/{kind.__name__}"} for kind in COMMANDS.values()]
     replies = [{"$ref": f"#/$defs/{kind.__name__}"} for kind in REPLY_TYPES]
     return {
@@ -30,3 +55,31 @@ def protocol_schema() -> dict[str, Any]:
         },
         "anyOf": [{"$ref": "#/$defs/request"}, {"$ref": "#/$defs/reply"}],
     }
+
+
+def schema_text() -> str:
+    """The document as the text that is kept in `protocol/schema/`."""
+    return orjson.dumps(
+        protocol_schema(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+    ).decode()
+
+
+def _tell_what_is_sent(definitions: dict[str, Any]) -> None:
+    """Correct what msgspec can't know: it describes what it would accept, not what is sent."""
+    for definition in definitions.values():
+        definition["description"] = inspect.cleandoc(definition["description"])
+    for kind in _SENT:
+        definition = definitions[kind.__name__]
+        for field in definition["properties"].values():
+            field.pop("default", None)
+        if kind is not Item:
+            definition["required"] = list(definition["properties"])
+    reasons: list[str] = definitions[Done.__name__]["properties"]["finish_reason"]["enum"]
+    for kind, allowed in ((Done, set(reasons) - {"cancelled"}), (CancelledDone, {"cancelled"})):
+        properties = definitions[kind.__name__]["properties"]
+        properties["finish_reason"] = {"enum": sorted(allowed)}
+    definitions[ErrorBody.__name__]["properties"]["code"] = {"enum": list(WORKER_CODES)}
+
+
+if __name__ == "__main__":
+    sys.stdout.write(schema_text())
