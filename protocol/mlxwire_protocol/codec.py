@@ -116,15 +116,6 @@ def encode(message: msgspec.Struct | dict[str, Any]) -> bytes:
         return orjson.dumps(_sanitized(fields), option=_LINE)
 
 
-def well_formed(text: str) -> bool:
-    """Whether a string has no lone surrogate, and so may go on the wire."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _params_error(command: str, message: str) -> WireError:
     path = _FIELD_PATH.search(message)
     parent = path[1] if path else ""

@@ -34,7 +34,7 @@ class LineSplitter:
     def __init__(self, max_line_bytes: int = DEFAULT_MAX_LINE_BYTES) -> None:
         self.max_line_bytes = max_line_bytes
         self._tail = bytearray()
-        self._discarding: bytes | None = None
+        self._discarding = False
 
     def feed(self, chunk: bytes) -> list[Line]:
         """Take the next bytes and return the lines they complete, in order."""
@@ -57,30 +57,28 @@ class LineSplitter:
         return lines[0] if lines else None
 
     def _hold(self, piece: bytes) -> None:
-        """Append to the unfinished line; past the cap keep only its prefix."""
-        if self._discarding is not None or not piece:
-            return
+        """Append to the unfinished line; past the cap keep only its prefix.
+
+        One byte more than each limit is kept, since a trailing 0x0D is not counted.
+        """
+        if self._discarding:
+            piece = piece[: PREFIX_BYTES + 1 - len(self._tail)]
         self._tail += piece
-        # One byte of grace: the cap does not count a trailing 0x0D.
-        if len(self._tail) > self.max_line_bytes + 1:
-            self._discarding = bytes(self._tail[:PREFIX_BYTES])
-            self._tail.clear()
+        if not self._discarding and len(self._tail) > self.max_line_bytes + 1:
+            self._discarding = True
+            del self._tail[PREFIX_BYTES + 1 :]
 
     def _finish(self, lines: list[Line]) -> None:
-        if self._discarding is not None:
-            lines.append(Overlong(self._discarding))
-            self._discarding = None
-            return
-        if self._tail:
-            line = bytes(self._tail)
-            self._tail.clear()
-            self._take(line, lines)
+        line = bytes(self._tail)
+        self._tail.clear()
+        self._take(line, lines, overlong=self._discarding)
+        self._discarding = False
 
-    def _take(self, line: bytes, lines: list[Line]) -> None:
-        """Judge one whole line."""
+    def _take(self, line: bytes, lines: list[Line], *, overlong: bool = False) -> None:
+        """Judge one whole line, or what was kept of one that is too long."""
         if line.endswith(b"\r"):
             line = line[:-1]
-        if len(line) > self.max_line_bytes:
+        if overlong or len(line) > self.max_line_bytes:
             lines.append(Overlong(line[:PREFIX_BYTES]))
         elif line.strip(_BLANK):
             lines.append(line)
