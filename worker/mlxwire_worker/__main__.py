@@ -26,6 +26,7 @@ def _print_and_exit(arguments: list[str]) -> NoReturn:
 
     parse_options(arguments)
     import orjson
+
     from mlxwire_protocol.schema import protocol_schema
 
     print(orjson.dumps(protocol_schema(), option=orjson.OPT_INDENT_2).decode())

@@ -93,7 +93,10 @@ class Engine(Protocol):
     """A model and the sequences that it is computing."""
 
     name: Literal["mlx", "mock"]
-    model: ModelInfo | None
+
+    @property
+    def model(self) -> ModelInfo | None:
+        """What is loaded now."""
 
     def preload(self) -> None:
         """Import what is heavy, once the handshake is answered."""

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 
 import msgspec
+
 from mlxwire_protocol import WireError
 from mlxwire_protocol.messages import Chat, Classify, Generate, Info, Load, Unload
 from mlxwire_protocol.replies import (

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 import msgspec
+
 from mlxwire_protocol import WireError, WorkerConnection, error_reply
 from mlxwire_protocol.events import Accepted, Answer, Event
 from mlxwire_protocol.messages import Cancel, Command, Info, Load, Metrics, Quit, Unload

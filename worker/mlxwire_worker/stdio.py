@@ -7,6 +7,7 @@ any child process, can't touch the protocol.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 
 def claim_wire() -> tuple[int, int]:
@@ -28,7 +29,5 @@ def claim_wire() -> tuple[int, int]:
 
 def log(message: str) -> None:
     """One line to stderr, never prompts or generated text; a closed stderr is not a failure."""
-    try:
+    with suppress(OSError):
         os.write(2, f"mlxwire-worker[{os.getpid()}]: {message}\n".encode("utf-8", "replace"))
-    except OSError:
-        pass

@@ -27,13 +27,7 @@ FINALS_SECONDS = 0.8
 FLUSH_SECONDS = 0.7
 """How long the last lines may take to reach a host that is slow to read."""
 
-CAPABILITIES = {
-    name: True
-    for name in (
-        "load", "unload", "info", "generate", "chat", "classify", "cancel", "metrics", "quit",
-        "seed", "stop", "stop_tokens", "repeat_penalty", "thinking", "labels", "dialect0",
-    )
-}  # fmt: skip
+CAPABILITIES = dict.fromkeys(("load", "unload", "info", "generate", "chat", "classify", "cancel", "metrics", "quit", "seed", "stop", "stop_tokens", "repeat_penalty", "thinking", "labels", "dialect0"), True)  # fmt: skip
 
 
 class Worker:

@@ -1,0 +1,77 @@
+"""LoRA adapters at load, as mlx-lm writes them: checked whole before the model is used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mlx.utils import tree_flatten
+from safetensors import SafetensorError, safe_open
+
+from mlxwire_protocol import WireError
+
+from .preflight import failed, read_object
+
+_LEAVES = frozenset({"lora_a", "lora_b", "m"})
+
+
+def check_adapter(path: Path) -> None:
+    """Look an adapter folder over. Raises: WireError ``model_not_found``, ``model_load_failed``."""
+    if not path.is_dir():
+        raise WireError(
+            "model_not_found",
+            f"there is no adapter folder {str(path)!r}",
+            data={"path": str(path), "field": "adapter_path"},
+        )
+    for name in ("adapter_config.json", "adapters.safetensors"):
+        if not (path / name).exists():
+            raise failed("adapter", f"the adapter folder has no {name}", file=name)
+    config = read_object(path / "adapter_config.json")
+    if config.get("fine_tune_type", "lora") != "full":
+        for name in ("num_layers", "lora_parameters"):
+            if name not in config:
+                raise failed(
+                    "adapter",
+                    f"adapter_config.json has no `{name}`; save the adapter anew with mlx_lm.lora",
+                    file="adapter_config.json",
+                )
+    try:
+        with safe_open(str(path / "adapters.safetensors"), framework="numpy"):
+            pass
+    except (SafetensorError, OSError, ValueError) as error:
+        raise failed(
+            "adapter",
+            f"adapters.safetensors is truncated or damaged ({error}); copy it anew",
+            file="adapters.safetensors",
+        ) from None
+
+
+def apply_adapter(model: Any, path: Path) -> Any:
+    """Put the adapter on a model that is not in use yet.
+
+    mlx-lm accepts an adapter with some of its tensors missing, which then computes with random
+    ones (ENGINE.md §12); here that is an error. Raises: WireError ``model_load_failed``.
+    """
+    from mlx_lm.tuner.utils import load_adapters
+
+    try:
+        model = load_adapters(model, str(path))
+    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        raise failed(
+            "adapter",
+            f"the adapter does not fit this model: {error}",
+            file="adapters.safetensors",
+        ) from None
+    with safe_open(str(path / "adapters.safetensors"), framework="numpy") as file:
+        given = set(file.keys())
+    leaves = {name for name, _ in tree_flatten(model.parameters())}
+    wanted = {name for name in leaves if name.rsplit(".", 1)[-1] in _LEAVES}
+    if missing := sorted(wanted - given):
+        raise failed(
+            "adapter",
+            f"the adapter lacks {len(missing)} of {len(wanted)} tensors ({missing[0]} first); "
+            "copy it anew",
+            file="adapters.safetensors",
+        )
+    model.eval()
+    return model

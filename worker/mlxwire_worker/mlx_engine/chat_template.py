@@ -1,0 +1,57 @@
+"""Finds a model's chat template and makes the variables it is rendered with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from mlxwire_protocol.messages import Chat
+
+
+def find_template(path: Path) -> str | None:
+    """The template's source, in transformers' order; None where the folder has none.
+
+    chat_template.jinja comes first, then chat_template.json, then tokenizer_config.json,
+    where a list of named ones has a "default".
+    """
+    file = path / "chat_template.jinja"
+    if file.exists():
+        return file.read_text("utf-8")
+    for name in ("chat_template.json", "tokenizer_config.json"):
+        template = _template_of(path / name)
+        if template is not None:
+            return template
+    return None
+
+
+def template_variables(request: Chat, special_tokens: dict[str, str]) -> dict[str, Any]:
+    """What the template sees. ``thinking`` left out leaves the template's own default."""
+    variables: dict[str, Any] = {
+        **special_tokens,
+        "messages": [msgspec.to_builtins(message) for message in request.messages],
+        "tools": None,
+        "documents": None,
+        "add_generation_prompt": True,
+    }
+    if isinstance(request.thinking, bool):
+        # Qwen 3 and most others ask for the first name, DeepSeek V3.1 and Granite the second.
+        variables["enable_thinking"] = variables["thinking"] = request.thinking
+    return variables
+
+
+def _template_of(path: Path) -> str | None:
+    try:
+        template = json.loads(path.read_text("utf-8")).get("chat_template")
+    except (OSError, ValueError, AttributeError):
+        return None
+    if isinstance(template, list):
+        named = {
+            entry.get("name"): entry.get("template")
+            for entry in template
+            if isinstance(entry, dict)
+        }
+        template = named.get("default")
+    return template if isinstance(template, str) else None

@@ -1,0 +1,74 @@
+"""Which paths a `load` may name: local folders below the host's roots, or a hub name if allowed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from mlxwire_protocol import WireError
+
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+class PathPolicy:
+    """The host's rules for what is read; nothing on the wire can change them."""
+
+    def __init__(self, roots: tuple[Path, ...], *, allow_hub: bool) -> None:
+        self._roots = tuple(root.resolve() for root in roots)
+        self._allow_hub = allow_hub
+
+    def model(self, name: str) -> Path:
+        """The folder to load. Raises: WireError ``model_not_found``."""
+        path = self._local(name, "path")
+        if path.exists() or not _HUB_NAME.fullmatch(name):
+            return path
+        if not self._allow_hub:
+            raise WireError(
+                "model_not_found",
+                f"there is no folder {name!r} here. If it is a hub's name: this worker reads "
+                "local folders alone unless the host starts it with --allow-hub",
+                data={"path": name},
+            )
+        return self._fetch(name)
+
+    def adapter(self, name: str) -> Path:
+        """An adapter's folder, always local."""
+        return self._local(name, "adapter_path")
+
+    def _local(self, name: str, field: str) -> Path:
+        try:
+            path = Path(name).expanduser().resolve()
+            self._check(path, field)
+            entries = list(path.iterdir()) if self._roots and path.is_dir() else []
+        except (OSError, ValueError, RuntimeError) as error:
+            raise WireError(
+                "model_not_found",
+                f"{name[:200]!r} is no path to a folder here: {error}",
+                data={"field": field},
+            ) from None
+        for entry in entries:
+            self._check(entry.resolve(), field)
+        return path
+
+    def _check(self, path: Path, field: str) -> None:
+        if self._roots and not any(path.is_relative_to(root) for root in self._roots):
+            raise WireError(
+                "model_not_found",
+                f"{str(path)!r} is outside the folders that the host opened with --model-root",
+                data={"field": field},
+            )
+
+    def _fetch(self, name: str) -> Path:
+        from .light_import import import_mlx_lm
+
+        import_mlx_lm()
+        from mlx_lm.utils import _download
+
+        try:
+            return Path(_download(name))
+        except Exception as error:  # the hub's client raises dozens of kinds
+            raise WireError(
+                "model_not_found",
+                f"{name!r} could not be fetched from the hub ({type(error).__name__}: {error})",
+                data={"path": name},
+            ) from None

@@ -1,0 +1,124 @@
+"""The worker's end of the template process: asks, waits a bounded time, kills and starts anew."""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import sys
+import threading
+import time
+from typing import Any
+
+import orjson
+
+from mlxwire_protocol import WireError
+
+RENDER_SECONDS = 5.0
+START_SECONDS = 20.0
+
+
+class TemplateProcess:
+    """A helper that renders chat templates. Calls are serialised; any thread may call."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._warm = False
+
+    def start(self) -> None:
+        """Spawn the helper ahead of its first use; it imports while the model loads."""
+        with self._lock:
+            self._ensure()
+
+    def check(self, template: str) -> None:
+        """Compile a template. Raises: WireError ``model_load_failed``."""
+        answer = self._ask({"template": template})
+        if "error" in answer:
+            raise WireError(
+                "model_load_failed",
+                f"the chat template does not compile: {answer['error']}. Mend "
+                "chat_template.jinja (or chat_template in tokenizer_config.json), or remove it",
+                data={"reason": "chat_template"},
+            )
+
+    def render(self, template: str, variables: dict[str, Any]) -> str:
+        """The conversation as the model's text.
+
+        Raises: WireError ``invalid_params`` for field ``messages`` where the template refuses.
+        """
+        answer = self._ask({"template": template, "variables": variables})
+        if "error" in answer:
+            raise WireError(
+                "invalid_params",
+                f"the model's chat template refuses these messages: {answer['error']}",
+                data={"field": "messages"},
+            )
+        text: str = answer["text"]
+        return text
+
+    def close(self) -> None:
+        """End the helper."""
+        process = self._process
+        if process is not None:
+            process.kill()
+
+    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        with self._lock:
+            process = self._ensure()
+            limit = RENDER_SECONDS if self._warm else START_SECONDS
+            try:
+                line = _exchange(process, orjson.dumps(request) + b"\n", limit)
+                answer: dict[str, Any] = orjson.loads(line)
+            except (OSError, TimeoutError, orjson.JSONDecodeError) as error:
+                process.kill()
+                process.wait()
+                self._process = None
+                what = (
+                    f"took more than {limit:g} s"
+                    if isinstance(error, TimeoutError)
+                    else ("used too much memory or time")
+                )
+                return {"error": f"it {what} and was stopped"}
+            self._warm = True
+            return answer
+
+    def _ensure(self) -> subprocess.Popen[bytes]:
+        if self._process is None or self._process.poll() is not None:
+            self._warm = False
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", f"{__package__}.template_process"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                bufsize=0,
+            )
+        return self._process
+
+
+def _exchange(process: subprocess.Popen[bytes], request: bytes, seconds: float) -> bytes:
+    """Write one line and read one, within a time; neither side may block the other."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    sink, source = process.stdin.fileno(), process.stdout.fileno()
+    os.set_blocking(sink, False)
+    deadline = time.monotonic() + seconds
+    poll = select.poll()
+    poll.register(sink, select.POLLOUT)
+    poll.register(source, select.POLLIN)
+    unsent = memoryview(request)
+    received = bytearray()
+    while not received.endswith(b"\n"):
+        left = deadline - time.monotonic()
+        ready = dict(poll.poll(max(left, 0) * 1000))
+        if left <= 0 and not ready:
+            raise TimeoutError
+        if source in ready:
+            chunk = os.read(source, 1 << 18)
+            if not chunk:
+                raise BrokenPipeError("the template process ended")
+            received += chunk
+        elif sink in ready:
+            unsent = unsent[os.write(sink, unsent[: 1 << 16]) :]
+            if not unsent:
+                poll.unregister(sink)
+    return bytes(received)
