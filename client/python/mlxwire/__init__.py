@@ -1,0 +1,106 @@
+"""Run a language model in a child process: spawn a worker, load a model, stream its tokens."""
+
+from mlxwire_protocol import WireError
+from mlxwire_protocol.messages import Message
+from mlxwire_protocol.replies import (
+    CancelResult,
+    Event,
+    HelloResult,
+    ModelInfo,
+    Progress,
+    RequestMetrics,
+    WorkerMetrics,
+)
+
+from . import backend
+from .backend import Backend, BackendModel, load_model
+from .errors import (
+    ContextOverflow,
+    DeadlineExceeded,
+    DrainTimeout,
+    DuplicateId,
+    HandshakeFailed,
+    InternalError,
+    InvalidParams,
+    InvalidRequest,
+    MessageTooLarge,
+    MlxwireError,
+    ModelLoadFailed,
+    ModelNotFound,
+    ModelNotLoaded,
+    NotInitialized,
+    OutOfMemory,
+    Overloaded,
+    ParseError,
+    ProtocolViolation,
+    RequestTimeout,
+    ShuttingDown,
+    SlowConsumer,
+    SpawnFailed,
+    UnknownCommand,
+    UnsupportedCapability,
+    UnsupportedModel,
+    UnsupportedProtocol,
+    WorkerCrashed,
+)
+from .model import Model
+from .options import ChatOptions, GenerateOptions, LoadOptions
+from .results import ClassifyResult, Done, Token
+from .shutdown import ShutdownLimits
+from .stream import TokenStream
+from .version import __version__
+from .worker import Worker
+
+__all__ = [
+    "Backend",
+    "BackendModel",
+    "CancelResult",
+    "ChatOptions",
+    "ClassifyResult",
+    "ContextOverflow",
+    "DeadlineExceeded",
+    "Done",
+    "DrainTimeout",
+    "DuplicateId",
+    "Event",
+    "GenerateOptions",
+    "HandshakeFailed",
+    "HelloResult",
+    "InternalError",
+    "InvalidParams",
+    "InvalidRequest",
+    "LoadOptions",
+    "Message",
+    "MessageTooLarge",
+    "MlxwireError",
+    "Model",
+    "ModelInfo",
+    "ModelLoadFailed",
+    "ModelNotFound",
+    "ModelNotLoaded",
+    "NotInitialized",
+    "OutOfMemory",
+    "Overloaded",
+    "ParseError",
+    "Progress",
+    "ProtocolViolation",
+    "RequestMetrics",
+    "RequestTimeout",
+    "ShutdownLimits",
+    "ShuttingDown",
+    "SlowConsumer",
+    "SpawnFailed",
+    "Token",
+    "TokenStream",
+    "UnknownCommand",
+    "UnsupportedCapability",
+    "UnsupportedModel",
+    "UnsupportedProtocol",
+    "WireError",
+    "Worker",
+    "WorkerCrashed",
+    "WorkerMetrics",
+    "__version__",
+    "backend",
+    "load_model",
+]

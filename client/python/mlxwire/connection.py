@@ -1,0 +1,313 @@
+"""Bytes on one side, requests on the other: the sans-IO core bound to a worker's process.
+
+Everything runs on one event loop and nothing here waits with a lock, so lines never interleave
+and a request, a cancel or the quit is always written at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from mlxwire_protocol import ClientConnection, EventReceived, ReplyReceived, WireError
+from mlxwire_protocol.client_connection import TokenReceived
+from mlxwire_protocol.replies import Event, HelloResult
+
+from .errors import (
+    HandshakeFailed,
+    MlxwireError,
+    ProtocolViolation,
+    ShuttingDown,
+    WorkerCrashed,
+    describe_exit,
+    error_from_wire,
+)
+from .pending import PendingRequest
+from .pipes import call_guarded
+from .process import WorkerProcess
+from .results import convert_reply
+from .shutdown import ShutdownLimits, end_process
+from .stderr_ring import StderrRing
+from .stream import DEFAULT_BUFFER_BYTES
+
+LOST_PIPE_GRACE = 0.3
+"""Seconds between a pipe's end and the exit that most likely caused it."""
+TAIL_BYTES = 4096
+"""How much of stderr goes into an error."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestLimits:
+    """What a request may take: seconds (None: no limit) and bytes.
+
+    ``drain`` is how long a worker has to end a request that was cancelled.
+    """
+
+    request_timeout: float | None = None
+    drain: float = 5.0
+    buffer_bytes: int = DEFAULT_BUFFER_BYTES
+
+
+class Connection:
+    """One worker, from its spawn to its end; implements `ProcessListener` and `Sender`."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        shutdown: ShutdownLimits,
+        limits: RequestLimits,
+        stderr: StderrRing,
+        on_event: Callable[[Event], object] | None,
+    ) -> None:
+        self.loop = loop
+        self.limits = limits
+        self.process: WorkerProcess | None = None
+        self.failure: MlxwireError | None = None
+        """Why nothing can be asked any more."""
+        self._shutdown = shutdown
+        self._stderr = stderr
+        self._on_event = on_event
+        self._wire = ClientConnection()
+        self._pending: dict[str, PendingRequest] = {}
+        self._ending: asyncio.Task[None] | None = None
+        self._closed_by_host = False
+        self._deaf = False
+        self._grace: asyncio.TimerHandle | None = None
+
+    @property
+    def drain_limit(self) -> float:
+        """Seconds that the worker has to end a cancelled request."""
+        return self.limits.drain
+
+    @property
+    def stray_lines(self) -> list[bytes]:
+        """What the worker wrote to stdout before the handshake that is no message."""
+        return self._wire.stray_lines
+
+    def check_loop(self) -> None:
+        """Raises: RuntimeError on any other loop than the one that the worker began on."""
+        try:
+            running = asyncio.get_running_loop()
+        except RuntimeError:
+            running = None
+        if running is not self.loop:
+            raise RuntimeError(
+                "this worker was started on another event loop and can only be used there; "
+                "start one worker for each loop, or use mlxwire.sync"
+            )
+
+    def timeout(self, asked: float | None) -> float | None:
+        """A request's own time-out, or the worker's default."""
+        return self.limits.request_timeout if asked is None else asked
+
+    async def ask(
+        self, command: str, fields: Mapping[str, Any], *, timeout: float | None = None
+    ) -> dict[str, Any]:
+        """One request that is answered by one result. Raises: what it failed with."""
+        self.check_loop()
+        request = PendingRequest(self, command, fields, timeout=self.timeout(timeout))
+        return await request.result()
+
+    def spawn(
+        self,
+        command: Sequence[str],
+        env: Mapping[str, str] | None,
+        cwd: str | os.PathLike[str] | None,
+    ) -> None:
+        """Start the process. Raises: SpawnFailed."""
+        self.process = WorkerProcess(
+            self.loop, command, env=env, cwd=cwd, stderr=self._stderr, listener=self
+        )
+
+    async def greet(
+        self, *, version: str, require: Sequence[str], events: Sequence[str], seconds: float
+    ) -> HelloResult:
+        """The handshake.
+
+        Raises: HandshakeFailed, WorkerCrashed, or what the worker refused it with.
+        """
+        assert self.process is not None
+        hello = PendingRequest(self, "hello", {})
+        hello.id, line = self._wire.hello(
+            name="mlxwire-python", version=version, require=list(require), events=list(events)
+        )
+        self._pending[hello.id] = hello
+        self.process.write(line)
+        try:
+            async with asyncio.timeout(seconds):
+                while not hello.over:
+                    await hello.wait()
+        except TimeoutError:
+            raise HandshakeFailed(
+                f"the worker did not answer hello within {seconds:g} s{self._strays()}. "
+                "Check that the command is a worker, or give it a longer start_timeout"
+            ) from None
+        if hello.error is not None:
+            raise hello.error
+        assert hello.final is not None
+        try:
+            return convert_reply(hello.final, HelloResult)
+        except ProtocolViolation as error:
+            raise HandshakeFailed(error.message) from None
+
+    def send(self, request: PendingRequest) -> str:
+        """Write a request and expect its replies; its id.
+
+        Raises: what ended the connection, or why the request can't be written.
+        """
+        if self.failure is not None:
+            raise copy.copy(self.failure)
+        assert self.process is not None
+        try:
+            request_id, line = self._wire.request(request.command, dict(request.fields))
+        except WireError as error:
+            raise error_from_wire(error) from None
+        self._pending[request_id] = request
+        self.process.write(line)
+        return request_id
+
+    def send_cancel(self, request_id: str) -> None:
+        """Cancel a request in the worker; its final follows. Waits for nothing."""
+        cancel = PendingRequest(self, "cancel", {"target": request_id})
+        if self.failure is None:
+            cancel.start()
+
+    async def close(self) -> None:
+        """Ask the worker to quit and see it out. Any number of callers share one ending."""
+        if self.failure is None:
+            self._closed_by_host = True
+        await self._end(say_quit=True)
+
+    async def abort(self) -> None:
+        """End a worker that can't be talked to."""
+        await self._end(say_quit=False)
+
+    def stdout_received(self, chunk: bytes) -> None:
+        """The hot path: hand each reply to its request."""
+        if self._deaf:
+            return
+        pending = self._pending
+        try:
+            for received in self._wire.receive(chunk):
+                if type(received) is TokenReceived:
+                    pending[received.request_id].take_token(received)
+                elif isinstance(received, ReplyReceived):
+                    request = pending[received.id]
+                    if received.ended:
+                        del pending[received.id]
+                    request.take_reply(received.message, received.ended)
+                elif isinstance(received, EventReceived):
+                    self._take_event(received.message)
+        except WireError as error:
+            self._violated(error)
+
+    def pipe_lost(self, which: Literal["stdin", "stdout"]) -> None:
+        """A pipe ended: its process has died, or has to (codex#26533)."""
+        if self._ending is None and self._grace is None:
+            self._grace = self.loop.call_later(LOST_PIPE_GRACE, self._pipe_closed_alive, which)
+
+    def process_exited(self, returncode: int) -> None:
+        """The end of everything that is pending, with the cause."""
+        if self._grace is not None:
+            self._grace.cancel()
+            self._grace = None
+        if self._closed_by_host:
+            self._fail(_closed())
+            return
+        how, exit_code, signal = describe_exit(returncode)
+        greeting = self._wire.state == "greeting"
+        when = f" before it answered hello{self._strays()}" if greeting else ""
+        self._fail(
+            WorkerCrashed(
+                f"the worker {how}{when}. Start another one",
+                exit_code=exit_code,
+                signal=signal,
+                stderr_tail=self._tail(),
+            )
+        )
+
+    async def _end(self, *, say_quit: bool) -> None:
+        if self._ending is None:
+            self._ending = self.loop.create_task(self._run_ending(say_quit))
+        await asyncio.shield(self._ending)
+
+    async def _run_ending(self, say_quit: bool) -> None:
+        process = self.process
+        if process is None or not process.alive:
+            self._fail(_closed())
+            return
+        greeted = self._wire.state == "ready" and self.failure is None
+        quit_request = self._say_quit if say_quit and greeted else None
+        try:
+            await end_process(process, self._shutdown, say_quit=quit_request)
+        finally:
+            process.release()
+            self._fail(_closed())
+
+    def _say_quit(self) -> None:
+        PendingRequest(self, "quit", {}).start()
+        self.failure = _closed()
+
+    def _pipe_closed_alive(self, which: str) -> None:
+        self._grace = None
+        self._fail(
+            WorkerCrashed(
+                f"the worker closed its {which} while it was still running, and is ended for "
+                "that. Start another one",
+                stderr_tail=self._tail(),
+            )
+        )
+        self._start_ending()
+
+    def _violated(self, error: WireError) -> None:
+        if self._wire.state == "failed" and self._greeting_pending():
+            failure: MlxwireError = HandshakeFailed(error.message, stderr_tail=self._tail())
+        else:
+            failure = ProtocolViolation(
+                error.message, data=error.data, stderr_tail=self._tail()
+            )
+        self._fail(failure)
+        self._start_ending()
+
+    def _start_ending(self) -> None:
+        if self._ending is None:
+            self._ending = self.loop.create_task(self._run_ending(False))
+
+    def _greeting_pending(self) -> bool:
+        return any(request.command == "hello" for request in self._pending.values())
+
+    def _fail(self, error: MlxwireError) -> None:
+        """End all that is pending; the first cause stays the connection's."""
+        if self.failure is None:
+            self.failure = error
+        self._deaf = True
+        pending, self._pending = self._pending, {}
+        for request in pending.values():
+            request.fail(copy.copy(error))
+
+    def _take_event(self, message: dict[str, Any]) -> None:
+        if self._on_event is None:
+            return
+        try:
+            event = convert_reply(message, Event)
+        except ProtocolViolation:
+            return  # an event of a later version, in a shape that this one does not know
+        call_guarded(self.loop, self._on_event, event)
+
+    def _strays(self) -> str:
+        if not self.stray_lines:
+            return ""
+        first = self.stray_lines[0][:200].decode("utf-8", "replace")
+        return f", but wrote {len(self.stray_lines)} other lines, the first {first!r}"
+
+    def _tail(self) -> str:
+        return self._stderr.text(TAIL_BYTES)
+
+
+def _closed() -> ShuttingDown:
+    return ShuttingDown("this worker was closed; start another one")

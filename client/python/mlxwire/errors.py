@@ -1,0 +1,274 @@
+"""Every failure as an exception: one tree under `MlxwireError`, one class for each code.
+
+The codes are the wire's (SPEC §6), those that a client makes itself included. A code that this
+version does not know becomes the base class, with the code kept.
+"""
+
+from __future__ import annotations
+
+import signal as signals
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from mlxwire_protocol import WireError
+
+
+class MlxwireError(WireError):
+    """Anything that went wrong with a worker; ``code``, ``message``, ``retryable``, ``data``.
+
+    ``stderr_tail`` is the last that the worker wrote to stderr, where that explains something.
+    """
+
+    default_code: ClassVar[str] = "internal"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        retryable: bool | None = None,
+        data: Mapping[str, Any] | None = None,
+        stderr_tail: str = "",
+    ) -> None:
+        super().__init__(
+            code or self.default_code, message, retryable=retryable, data=dict(data or {})
+        )
+        self.stderr_tail = stderr_tail
+
+    def __str__(self) -> str:
+        tail = self.stderr_tail.strip()
+        return f"{self.code}: {self.message}" + (f"\n--- stderr ---\n{tail}" if tail else "")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.message, self.__dict__)
+
+
+class ParseError(MlxwireError):
+    """The worker could not read a line as JSON."""
+
+    default_code = "parse_error"
+
+
+class InvalidRequest(MlxwireError):
+    """A request was no request: bad id, missing command, hello said twice."""
+
+    default_code = "invalid_request"
+
+
+class InvalidParams(MlxwireError):
+    """A field of a request was wrong or unknown; ``field`` names it."""
+
+    default_code = "invalid_params"
+
+
+class UnknownCommand(MlxwireError):
+    """The worker has no such command; a newer one may."""
+
+    default_code = "unknown_command"
+
+
+class NotInitialized(MlxwireError):
+    """A request came before the handshake."""
+
+    default_code = "not_initialized"
+
+
+class UnsupportedProtocol(MlxwireError):
+    """Client and worker have no protocol version in common."""
+
+    default_code = "unsupported_protocol"
+
+
+class UnsupportedCapability(MlxwireError):
+    """The worker lacks something that was required; ``data["missing"]`` names it."""
+
+    default_code = "unsupported_capability"
+
+
+class DuplicateId(MlxwireError):
+    """A request's id was used before."""
+
+    default_code = "duplicate_id"
+
+
+class MessageTooLarge(MlxwireError):
+    """A request's line passes the worker's limit; nothing was sent."""
+
+    default_code = "message_too_large"
+
+
+class Overloaded(MlxwireError):
+    """The worker has as many requests as it takes; send this one again later."""
+
+    default_code = "overloaded"
+
+
+class ShuttingDown(MlxwireError):
+    """The worker is closing, or was closed; start another."""
+
+    default_code = "shutting_down"
+
+
+class ModelNotLoaded(MlxwireError):
+    """No model is loaded, or this one was closed or replaced."""
+
+    default_code = "model_not_loaded"
+
+
+class ModelNotFound(MlxwireError):
+    """There is no model at that path."""
+
+    default_code = "model_not_found"
+
+
+class ModelLoadFailed(MlxwireError):
+    """The model's files are there and can't be used."""
+
+    default_code = "model_load_failed"
+
+
+class UnsupportedModel(MlxwireError):
+    """The worker has no code for this kind of model."""
+
+    default_code = "unsupported_model"
+
+
+class ContextOverflow(MlxwireError):
+    """The prompt leaves no room in the context."""
+
+    default_code = "context_overflow"
+
+
+class OutOfMemory(MlxwireError):
+    """The request needs more memory than there is."""
+
+    default_code = "out_of_memory"
+
+
+class DeadlineExceeded(MlxwireError):
+    """The worker's own deadline for the request passed."""
+
+    default_code = "deadline_exceeded"
+
+
+class InternalError(MlxwireError):
+    """A defect in the worker."""
+
+    default_code = "internal"
+
+
+class SpawnFailed(MlxwireError):
+    """The worker's program could not be started at all."""
+
+    default_code = "spawn_failed"
+
+
+class HandshakeFailed(MlxwireError):
+    """The program started, and did not answer hello as a worker does."""
+
+    default_code = "handshake_failed"
+
+
+class WorkerCrashed(MlxwireError):
+    """The worker died. ``exit_code`` or ``signal`` says how; both None if it had to be ended."""
+
+    default_code = "worker_crashed"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        exit_code: int | None = None,
+        signal: int | None = None,
+        stderr_tail: str = "",
+    ) -> None:
+        super().__init__(
+            message,
+            data={"exit_code": exit_code, "signal": signal, "stderr_tail": stderr_tail},
+            stderr_tail=stderr_tail,
+        )
+        self.exit_code = exit_code
+        self.signal = signal
+
+
+class RequestTimeout(MlxwireError, TimeoutError):
+    """The caller's ``timeout`` passed; the request was cancelled in the worker."""
+
+    default_code = "timeout"
+
+
+class DrainTimeout(MlxwireError):
+    """A cancelled request did not end in time; the worker may hang. Close it."""
+
+    default_code = "drain_timeout"
+
+
+class SlowConsumer(MlxwireError):
+    """A stream's tokens were not taken and passed its buffer; it was cancelled."""
+
+    default_code = "slow_consumer"
+
+
+class ProtocolViolation(MlxwireError):
+    """The worker broke the wire's rules; it was stopped."""
+
+    default_code = "protocol_violation"
+
+
+ERRORS_BY_CODE: Mapping[str, type[MlxwireError]] = {
+    kind.default_code: kind for kind in MlxwireError.__subclasses__()
+}
+
+
+def error_from_code(
+    code: str,
+    message: str,
+    *,
+    retryable: bool | None = None,
+    data: Mapping[str, Any] | None = None,
+) -> MlxwireError:
+    """The exception for a code; the base class where the code is not known."""
+    kind = ERRORS_BY_CODE.get(code, MlxwireError)
+    if kind is WorkerCrashed:
+        kind = MlxwireError  # a worker that can still say so has not crashed
+    return kind(message, code=code, retryable=retryable, data=data)
+
+
+def error_from_reply(message: Mapping[str, Any]) -> MlxwireError:
+    """The exception for an ``error`` reply."""
+    body = message.get("error")
+    if not isinstance(body, dict):
+        return ProtocolViolation(f"an error reply has no error in it: {body!r}")
+    data = body.get("data")
+    return error_from_code(
+        str(body.get("code")),
+        str(body.get("message")),
+        retryable=bool(body.get("retryable")),
+        data=data if isinstance(data, dict) else None,
+    )
+
+
+def error_from_wire(error: WireError) -> MlxwireError:
+    """The exception for what the protocol core raised."""
+    return error_from_code(
+        error.code, error.message, retryable=error.retryable, data=error.data
+    )
+
+
+def describe_exit(returncode: int) -> tuple[str, int | None, int | None]:
+    """A return code as words, exit code and signal; one of the two is None."""
+    if returncode >= 0:
+        return f"exited with code {returncode}", returncode, None
+    try:
+        name = signals.Signals(-returncode).name
+    except ValueError:
+        name = f"signal {-returncode}"
+    return f"was ended by {name}", None, -returncode
+
+
+def _rebuild(
+    kind: type[MlxwireError], message: str, attributes: dict[str, Any]
+) -> MlxwireError:
+    error = kind(message)
+    error.__dict__.update(attributes)
+    return error

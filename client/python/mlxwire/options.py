@@ -1,0 +1,80 @@
+"""The options of requests, as keywords that type checkers know.
+
+Only what the caller set is sent, so the worker's defaults hold (SPEC §4); an option that this
+client does not know is sent too, and the worker refuses it by name if it does not either.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypedDict
+
+from mlxwire_protocol.messages import Message
+from mlxwire_protocol.replies import Progress
+
+Path = str | os.PathLike[str]
+OnProgress = Callable[[Progress], object]
+Messages = str | Sequence[Message | Mapping[str, Any]]
+
+
+class GenerateOptions(TypedDict, total=False):
+    """How tokens are chosen and when to stop.
+
+    ``temperature`` 0 is greedy. Zero ``top_k``, ``top_p`` or ``repeat_penalty`` is off.
+    ``stop`` strings are cut off; ``stop_tokens`` are neither sent nor counted.
+    """
+
+    max_tokens: int
+    temperature: float
+    top_k: int
+    top_p: float
+    min_p: float
+    repeat_penalty: float
+    seed: int | None
+    stop: str | Sequence[str]
+    stop_tokens: Sequence[int]
+    ignore_eos: bool
+
+
+class ChatOptions(GenerateOptions, total=False):
+    """`GenerateOptions`, and the chat template's ``thinking`` switch (left out: its default)."""
+
+    thinking: bool
+
+
+class LoadOptions(TypedDict, total=False):
+    """What a model is loaded with; ``context_len`` in tokens.
+
+    ``warmup`` (on by default) compiles the kernels, so that the first request is not slow.
+    """
+
+    context_len: int | None
+    adapter_path: Path | None
+    parallel_slots: int | None
+    warmup: bool
+
+
+def set_fields(**options: object) -> dict[str, Any]:
+    """The options that were set, ready for the wire: no None, paths and sequences plain."""
+    return {name: _plain(value) for name, value in options.items() if value is not None}
+
+
+def chat_messages(messages: Messages) -> list[dict[str, Any]]:
+    """A conversation for the wire; a bare string is the user's one turn."""
+    if isinstance(messages, str):
+        return [{"role": "user", "content": messages}]
+    return [
+        {"role": turn.role, "content": turn.content}
+        if isinstance(turn, Message)
+        else dict(turn)
+        for turn in messages
+    ]
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping):
+        return list(value)
+    return value

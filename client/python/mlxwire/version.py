@@ -1,0 +1,10 @@
+"""This package's version, as it is installed."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+try:
+    __version__ = version("mlxwire")
+except PackageNotFoundError:  # used from a source tree that is not installed
+    __version__ = "0.0.0"
