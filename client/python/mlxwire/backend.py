@@ -15,7 +15,7 @@ from mlxwire_protocol.replies import ModelInfo, RequestMetrics
 from .errors import SpawnFailed
 from .find_worker import find_worker
 from .model import Model
-from .options import ChatOptions, GenerateOptions, Messages, OnProgress, Path
+from .options import ChatOptions, GenerateOptions, Messages, OnProgress, Path, WorkerOptions
 from .results import ClassifyResult
 from .stream import TokenStream
 from .worker import Worker
@@ -68,7 +68,7 @@ class Backend(Protocol):
 class WorkerBackend:
     """One worker process for each model; the model's `close` ends it.
 
-    ``load_model`` takes the options of `Worker.load`, and ``worker``: a dict of `Worker`'s.
+    ``load_model`` takes the options of `Worker.load`, and in ``worker`` those of `Worker`.
     """
 
     name = DEFAULT_BACKEND
@@ -82,7 +82,7 @@ class WorkerBackend:
         return True
 
     async def load_model(
-        self, path: Path, *, worker: dict[str, Any] | None = None, **options: Any
+        self, path: Path, *, worker: WorkerOptions | None = None, **options: Any
     ) -> Model:
         """Start a worker and load. Raises: as `Worker.start` and `Worker.load`."""
         started = await Worker(**(worker or {})).start()

@@ -217,7 +217,7 @@ class Connection:
             self._grace.cancel()
             self._grace = None
         if self._closed_by_host:
-            self._fail(_closed())
+            self._fail(closed_by_host())
             return
         how, exit_code, signal = describe_exit(returncode)
         greeting = self._wire.state == "greeting"
@@ -239,7 +239,7 @@ class Connection:
     async def _run_ending(self, say_quit: bool) -> None:
         process = self.process
         if process is None or not process.alive:
-            self._fail(_closed())
+            self._fail(closed_by_host())
             return
         greeted = self._wire.state == "ready" and self.failure is None
         quit_request = self._say_quit if say_quit and greeted else None
@@ -247,11 +247,11 @@ class Connection:
             await end_process(process, self._shutdown, say_quit=quit_request)
         finally:
             process.release()
-            self._fail(_closed())
+            self._fail(closed_by_host())
 
     def _say_quit(self) -> None:
         PendingRequest(self, "quit", {}).start()
-        self.failure = _closed()
+        self.failure = closed_by_host()
 
     def _pipe_closed_alive(self, which: str) -> None:
         self._grace = None
@@ -309,5 +309,6 @@ class Connection:
         return self._stderr.text(TAIL_BYTES)
 
 
-def _closed() -> ShuttingDown:
+def closed_by_host() -> ShuttingDown:
+    """What a closed worker answers."""
     return ShuttingDown("this worker was closed; start another one")

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 from mlxwire_protocol.messages import Message
-from mlxwire_protocol.replies import Progress
+from mlxwire_protocol.replies import Event, Progress
+
+from .shutdown import ShutdownLimits
 
 Path = str | os.PathLike[str]
 OnProgress = Callable[[Progress], object]
@@ -53,6 +55,24 @@ class LoadOptions(TypedDict, total=False):
     adapter_path: Path | None
     parallel_slots: int | None
     warmup: bool
+
+
+class WorkerOptions(TypedDict, total=False):
+    """The keyword options of `Worker`, which explains them."""
+
+    engine: Literal["mlx", "mock"] | None
+    args: Sequence[str]
+    env: Mapping[str, str] | None
+    cwd: Path | None
+    start_timeout: float
+    request_timeout: float | None
+    on_stderr: Callable[[str], object] | None
+    shutdown: ShutdownLimits | None
+    require: Sequence[str]
+    events: Sequence[str]
+    on_event: Callable[[Event], object] | None
+    drain_timeout: float
+    buffer_bytes: int
 
 
 def set_fields(**options: object) -> dict[str, Any]:

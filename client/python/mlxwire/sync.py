@@ -7,9 +7,11 @@ Each worker has one background thread with a loop of its own, on which the async
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
+import contextlib
 import threading
 from collections import deque
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
@@ -25,7 +27,17 @@ from mlxwire_protocol.replies import (
 from . import model as aio_model
 from . import stream as aio_stream
 from . import worker as aio_worker
-from .options import ChatOptions, GenerateOptions, LoadOptions, Messages, OnProgress, Path
+from .connection import closed_by_host
+from .errors import ShuttingDown
+from .options import (
+    ChatOptions,
+    GenerateOptions,
+    LoadOptions,
+    Messages,
+    OnProgress,
+    Path,
+    WorkerOptions,
+)
 from .results import ClassifyResult, Done, Token
 
 __all__ = ["Model", "TokenStream", "Worker"]
@@ -49,16 +61,24 @@ class LoopThread:
         with self._lock:
             if self._loop is None:
                 coroutine.close()
-                raise RuntimeError("this worker was closed; start another one")
+                raise closed_by_host()
             if threading.current_thread() is self._thread:
                 coroutine.close()
                 raise RuntimeError("a callback may not call the worker that it is called by")
             future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         try:
             return future.result()
+        except concurrent.futures.CancelledError:  # by `stop`, in another thread
+            raise closed_by_host() from None
         except BaseException:
             future.cancel()
             raise
+
+    def post(self, callback: Callable[[], None]) -> None:
+        """Run on the loop, some time soon; nowhere once the loop is gone."""
+        with self._lock:
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(callback)
 
     def stop(self) -> None:
         """End the loop and its thread. Safe to call again."""
@@ -98,7 +118,8 @@ class TokenStream:
     def close(self) -> None:
         """Cancel what is left. Raises: DrainTimeout where the worker does not confirm."""
         self._taken.clear()
-        self._thread.call(self._stream.aclose())
+        with contextlib.suppress(ShuttingDown):
+            self._thread.call(self._stream.aclose())
 
     def __iter__(self) -> Self:
         return self
@@ -106,7 +127,12 @@ class TokenStream:
     def __next__(self) -> Token:
         if not self._taken:
             # All that is there at once: a call into the other thread for each token is dear.
-            self._taken.extend(self._thread.call(self._stream.take_available()))
+            try:
+                self._taken.extend(self._thread.call(self._stream.take_available()))
+            except BaseException:
+                # Ctrl-C may come when the call is done already, and its tokens are lost.
+                self._thread.post(self._stream.abandon)
+                raise
             if not self._taken:
                 raise StopIteration
         return self._taken.popleft()
@@ -122,7 +148,10 @@ class TokenStream:
         traceback: TracebackType | None,
     ) -> None:
         self._taken.clear()
-        self._thread.call(self._stream.__aexit__(kind, error, traceback))
+        if error is None:
+            self.close()
+        else:
+            self._thread.post(self._stream.abandon)
 
 
 class Model:
@@ -189,8 +218,9 @@ class Model:
         return self._thread.call(self._model.info(timeout=timeout))
 
     def close(self) -> None:
-        """Unload it."""
-        self._thread.call(self._model.close())
+        """Unload it. Harmless when it is gone already."""
+        with contextlib.suppress(ShuttingDown):
+            self._thread.call(self._model.close())
 
     def __enter__(self) -> Self:
         return self
@@ -205,8 +235,12 @@ class Worker:
     Its callbacks run on the background thread. It may be used from several threads.
     """
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        self._worker = aio_worker.Worker(*args, **options)
+    def __init__(
+        self,
+        command: str | Sequence[str] | None = None,
+        **options: Unpack[WorkerOptions],
+    ) -> None:
+        self._worker = aio_worker.Worker(command, **options)
         self._thread: LoopThread | None = None
 
     @property
@@ -275,9 +309,8 @@ class Worker:
         if thread is None:
             return
         try:
-            thread.call(self._worker.close())
-        except RuntimeError:
-            return  # closed before
+            with contextlib.suppress(ShuttingDown):  # closed before
+                thread.call(self._worker.close())
         finally:
             thread.stop()
 
