@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .memory_worker import MemoryWorker
+
+SCRIPT = Path(__file__).with_name("scripted_worker.py")
+
+
+@pytest.fixture
+def script() -> Callable[..., list[str]]:
+    """The command of a scripted worker that behaves as named."""
+
+    def command(behaviour: str, *args: str) -> list[str]:
+        return [sys.executable, "-I", "-S", str(SCRIPT), behaviour, *args]
+
+    return command
+
+
+@pytest.fixture
+async def memory() -> AsyncIterator[Callable[..., Awaitable[MemoryWorker]]]:
+    """Makes workers in memory that have shaken hands; they are closed at the end."""
+    made: list[MemoryWorker] = []
+
+    async def make(**options: Any) -> MemoryWorker:
+        worker = MemoryWorker(**options)
+        made.append(worker)
+        await worker.greet()
+        return worker
+
+    yield make
+    for worker in made:
+        await worker.connection.close()

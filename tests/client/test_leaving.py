@@ -1,0 +1,174 @@
+"""Leaving a request early: it is cancelled in the worker, and the caller does not wait for it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+import mlxwire
+
+
+async def first_token(worker, stream):
+    """Enter a stream and give it one token; its request's id."""
+    await stream.__aenter__()
+    request_id = (await worker.process.request("generate"))["id"]
+    worker.tokens(request_id, "a", "b")
+    assert (await anext(stream)).text == "a"
+    return request_id
+
+
+async def test_a_break_waits_for_the_workers_word(memory):
+    worker = await memory()
+    stream = worker.model.generate("p")
+    request_id = await first_token(worker, stream)
+    leaving = asyncio.create_task(stream.__aexit__(None, None, None))
+    cancel = await worker.process.request("cancel")
+    assert cancel["target"] == request_id
+    assert not leaving.done()
+    worker.tokens(request_id, "late", first=2)
+    worker.reply(cancel["id"], type="result", final=True, outcome="accepted")
+    worker.done(request_id, "cancelled", stage="decode")
+    await leaving
+    assert stream.done.finish_reason == "cancelled"
+    assert stream.done.stage == "decode"
+    assert [token async for token in stream] == []
+
+
+async def test_the_callers_own_exception_comes_back_at_once(memory):
+    worker = await memory()
+    with pytest.raises(ZeroDivisionError):
+        async with worker.model.generate("p") as stream:
+            request_id = (await worker.process.request("generate"))["id"]
+            raise ZeroDivisionError
+    assert (await worker.process.request("cancel"))["target"] == request_id
+    worker.done(request_id, "cancelled", stage="queued")
+    assert stream.done.stage == "queued"
+
+
+async def test_a_cancelled_task_stays_cancelled(memory):
+    worker = await memory()
+
+    async def consume():
+        async with worker.model.generate("p") as stream:
+            async for _ in stream:
+                pass
+
+    task = asyncio.create_task(consume())
+    request_id = (await worker.process.request("generate"))["id"]
+    worker.tokens(request_id, "a")
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (await worker.process.request("cancel"))["target"] == request_id
+
+
+@pytest.mark.parametrize("way", ["text", "iterate", "classify", "info"])
+async def test_a_cancelled_task_cancels_whatever_it_waits_for(memory, way):
+    worker = await memory()
+
+    async def consume():
+        if way == "text":
+            await worker.model.generate("p").text()
+        elif way == "iterate":
+            async for _ in worker.model.generate("p"):
+                pass
+        elif way == "classify":
+            await worker.model.classify(["p"])
+        else:
+            await worker.model.info()
+
+    task = asyncio.create_task(consume())
+    command = {"text": "generate", "iterate": "generate"}.get(way, way)
+    request_id = (await worker.process.request(command))["id"]
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (await worker.process.request("cancel"))["target"] == request_id
+
+
+async def test_a_natural_end_that_wins_over_the_cancel_is_no_trouble(memory):
+    worker = await memory()
+    stream = worker.model.generate("p")
+    request_id = await first_token(worker, stream)
+    leaving = asyncio.create_task(stream.aclose())
+    cancel = await worker.process.request("cancel")
+    worker.done(request_id, "stop")
+    worker.reply(cancel["id"], type="result", final=True, outcome="finished")
+    await leaving
+    assert stream.done.finish_reason == "stop"
+    assert worker.connection.failure is None
+
+
+async def test_leaving_twice_cancels_once(memory):
+    worker = await memory()
+    stream = worker.model.generate("p")
+    request_id = await first_token(worker, stream)
+    leaving = [asyncio.create_task(stream.aclose()) for _ in range(3)]
+    await worker.process.request("cancel")
+    worker.done(request_id, "cancelled", stage="decode")
+    await asyncio.gather(*leaving)
+    assert worker.process.requests == []
+
+
+async def test_a_worker_that_does_not_confirm_costs_the_drain_limit(memory):
+    worker = await memory(drain=0.05)
+    stream = worker.model.generate("p")
+    request_id = await first_token(worker, stream)
+    with pytest.raises(mlxwire.DrainTimeout):
+        await stream.aclose()
+    worker.tokens(request_id, "late", first=2)
+    worker.done(request_id, "cancelled", stage="decode")  # late, and still no offence
+    assert worker.connection.failure is None
+
+
+async def test_a_deadline_raises_cancels_and_drains(memory):
+    worker = await memory()
+    stream = worker.model.generate("p", timeout=0.05)
+    await first_token(worker, stream)
+    with pytest.raises(mlxwire.RequestTimeout) as caught:
+        async for _ in stream:
+            pass
+    assert isinstance(caught.value, TimeoutError)
+    cancel = await worker.process.request("cancel")
+    worker.done(cancel["target"], "cancelled", stage="decode")
+    assert worker.connection.failure is None
+
+
+async def test_the_workers_time_out_holds_for_requests_without_their_own(memory):
+    worker = await memory(request_timeout=0.05)
+    with pytest.raises(mlxwire.RequestTimeout):
+        await worker.model.info()
+    with pytest.raises(mlxwire.RequestTimeout):
+        await worker.model.classify(["p"])
+
+
+async def test_a_deadline_that_is_met_is_forgotten(memory):
+    worker = await memory()
+    collecting = asyncio.create_task(worker.model.generate("p", timeout=60).text())
+    request_id = (await worker.process.request("generate"))["id"]
+    worker.done(request_id)
+    await collecting
+    assert worker.connection.failure is None
+
+
+async def test_an_outer_time_out_is_the_callers_own(memory):
+    worker = await memory()
+    with pytest.raises(TimeoutError) as caught:
+        async with asyncio.timeout(0.05):
+            await worker.model.generate("p").text()
+    assert not isinstance(caught.value, mlxwire.MlxwireError)
+    assert await worker.process.request("cancel")
+
+
+async def test_a_crash_while_leaving_is_not_the_leavers_trouble(memory):
+    worker = await memory()
+    stream = worker.model.generate("p")
+    await first_token(worker, stream)
+    leaving = asyncio.create_task(stream.aclose())
+    await worker.process.request("cancel")
+    worker.process.exit(1)
+    await leaving
+    with pytest.raises(mlxwire.WorkerCrashed):
+        await worker.model.info()

@@ -1,0 +1,105 @@
+"""A worker that breaks the wire's rules is stopped, and all that is pending fails with it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+import pytest
+
+import mlxwire
+
+TOKEN = b'{"id":"ID","type":"token","seq":0,"token":"a","token_id":1}\n'
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"not a message\n",
+        b'{"id":"nobody","type":"token","seq":0,"token":"a","token_id":1}\n',
+        TOKEN + TOKEN,
+        TOKEN.replace(b":0,", b":1,"),
+        TOKEN.replace(b'"token_id":1', b'"token_id":"1"'),
+        TOKEN.replace(b'"token_id":1', b'"token_id":1,"final":true'),
+        b'{"id":"ID","type":"done"}\n',
+        b'{"id":null,"type":"error","final":true,"error":{"code":"parse_error"}}\n',
+        b'{"id":"ID","type":"error","final":true,"error":{"code":"duplicate_id"}}\n',
+        b'{"id":"ID","type":"token","seq":0,"token":"\xff","token_id":1}\n',
+        b"[" * 1000 + b"\n",
+        b"x" * (16 << 20) + b"yy\n",
+    ],
+)
+async def test_an_offence_fails_everything_and_ends_the_worker(memory, line):
+    worker = await memory()
+    streams = [asyncio.create_task(worker.model.generate("p").text()) for _ in range(2)]
+    request_id = (await worker.process.request("generate"))["id"]
+    await worker.process.request("generate")
+    worker.send(line.replace(b"ID", request_id.encode()))
+    worker.send(b"and more of it\n")
+    for failed in await asyncio.gather(*streams, return_exceptions=True):
+        assert isinstance(failed, mlxwire.ProtocolViolation)
+    with pytest.raises(mlxwire.ProtocolViolation):
+        await worker.model.info()
+    await worker.connection.close()
+    assert worker.process.returncode == -signal.SIGTERM
+
+
+async def test_each_failed_request_has_an_exception_of_its_own(memory):
+    worker = await memory()
+    tasks = [asyncio.create_task(worker.model.generate("p").text()) for _ in range(2)]
+    await worker.process.request("generate")
+    await worker.process.request("generate")
+    worker.process.exit(-signal.SIGSEGV)
+    first, second = await asyncio.gather(*tasks, return_exceptions=True)
+    assert first is not second
+    assert first.signal == second.signal == signal.SIGSEGV
+    assert "SIGSEGV" in str(first)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 64])
+async def test_replies_may_be_cut_anywhere(memory, size):
+    worker = await memory()
+    collecting = asyncio.create_task(worker.model.generate("p").text())
+    request_id = (await worker.process.request("generate"))["id"]
+    blob = b"".join(
+        b'{"id":"%b","type":"token","seq":%d,"token":"\xc3\xa4\xe2\x80\xa8","token_id":1}\r\n\n'
+        % (request_id.encode(), seq)
+        for seq in range(9)
+    )
+    for start in range(0, len(blob), size):
+        worker.send(blob[start : start + size])
+    worker.done(request_id)
+    assert await collecting == "ä\u2028" * 9
+
+
+async def test_unknown_types_and_fields_are_let_through(memory):
+    worker = await memory()
+    collecting = asyncio.create_task(worker.model.generate("p").text())
+    request_id = (await worker.process.request("generate"))["id"]
+    worker.reply(request_id, type="from_the_future", final=False)
+    worker.tokens(request_id, "a")
+    worker.done(request_id, "a_new_reason", novelty={"x": 1})
+    assert await collecting == "a"
+
+
+async def test_events_reach_the_host(memory):
+    events = []
+    worker = await memory(on_event=events.append)
+    worker.reply(None, type="event", event="memory_pressure", data={"bytes": 3})
+    worker.reply(None, type="event", shape="unheard of")
+    assert [(event.event, event.data) for event in events] == [
+        ("memory_pressure", {"bytes": 3})
+    ]
+
+
+async def test_another_event_loop_is_refused(memory):
+    worker = await memory()
+    stream = worker.model.generate("p")
+
+    def elsewhere():
+        for use in (worker.model.info, stream.__anext__, stream.aclose):
+            with pytest.raises(RuntimeError, match="event loop"):
+                asyncio.run(use())
+
+    await asyncio.to_thread(elsewhere)
+    assert worker.process.requests == []
