@@ -6,9 +6,10 @@ thread) and `memory` (any).
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple
 
 from mlxwire_protocol.messages import Chat, Classify, Generate, Load
 from mlxwire_protocol.replies import ModelInfo
@@ -21,12 +22,16 @@ class Cancelled(Exception):
     """Raised out of a long operation whose job was cancelled."""
 
 
-class Detokenizer(Protocol):
+class Detokenizer(ABC):
     """Token ids to text, never breaking inside a character. One per sequence."""
 
+    __slots__ = ()
+
+    @abstractmethod
     def add_token(self, token: int) -> str:
         """The text that this token completes; may be empty."""
 
+    @abstractmethod
     def finalize(self) -> str:
         """What was held back waiting for more."""
 
@@ -89,51 +94,64 @@ class Failed(NamedTuple):
 StepResult = Sampled | Prefilled | Failed
 
 
-class Engine(Protocol):
+class Engine(ABC):
     """A model and the sequences that it is computing."""
 
     name: Literal["mlx", "mock"]
 
     @property
+    @abstractmethod
     def model(self) -> ModelInfo | None:
         """What is loaded now."""
 
+    @abstractmethod
     def preload(self) -> None:
         """Import what is heavy, once the handshake is answered."""
 
+    @abstractmethod
     def load(self, request: Load, report: ProgressReport) -> ModelInfo:
         """Load and warm up. Raises WireError; the old model is kept if checks fail.
 
         ``report`` may raise `Cancelled`.
         """
 
+    @abstractmethod
     def unload(self) -> None:
         """Drop the model and give its memory back."""
 
+    @abstractmethod
     def prepare(self, request: Generate | Chat) -> Prompt:
         """Template, tokens and limits. Raises WireError."""
 
+    @abstractmethod
     def prepare_classify(self, request: Classify) -> ClassifyPrompts:
         """Tokens and limits of every prompt. Raises WireError."""
 
     @property
+    @abstractmethod
     def slots(self) -> int:
         """How many sequences may be computed at once."""
 
+    @abstractmethod
     def add(self, prompt: Prompt) -> None:
         """Begin a sequence; its prefill goes on in `step`."""
 
+    @abstractmethod
     def remove(self, prompts: Sequence[Prompt]) -> None:
         """Drop sequences wherever they are; unknown ones are ignored."""
 
+    @abstractmethod
     def step(self) -> list[StepResult]:
         """Advance what runs by one bounded slice: a prefill chunk, a decode step."""
 
+    @abstractmethod
     def classify(self, prompts: ClassifyPrompts, index: int) -> Classified:
         """One prompt of a `classify`, one forward pass."""
 
+    @abstractmethod
     def memory(self) -> tuple[int, int]:
         """Bytes in use and at the peak."""
 
+    @abstractmethod
     def close(self) -> None:
         """End helper processes; the process is about to exit."""

@@ -21,6 +21,8 @@ from mlxwire_protocol.replies import ModelInfo
 from .engine import (
     Classified,
     ClassifyPrompts,
+    Detokenizer,
+    Engine,
     Prefilled,
     ProgressReport,
     Prompt,
@@ -34,16 +36,21 @@ CONTEXT = 8192
 _WORD = re.compile(r"\s*\S+|\s+$")
 
 
-class MockEngine:
+class MockEngine(Engine):
     """The Engine that ships with the worker for tests. ``step_seconds`` paces its steps."""
 
     name: Literal["mlx", "mock"] = "mock"
 
     def __init__(self, step_seconds: float = 0.0) -> None:
-        self.model: ModelInfo | None = None
+        self._model: ModelInfo | None = None
         self._step_seconds = step_seconds
         self._words: dict[int, str] = {}
         self._running: dict[Prompt, int] = {}
+
+    @property
+    def model(self) -> ModelInfo | None:
+        """What is loaded."""
+        return self._model
 
     def preload(self) -> None:
         """Nothing here is heavy."""
@@ -51,7 +58,7 @@ class MockEngine:
     def load(self, request: Load, report: ProgressReport) -> ModelInfo:
         """Any path is a model."""
         report("load", 0, 1)
-        self.model = ModelInfo(
+        self._model = ModelInfo(
             model_type="mock",
             vocab_size=VOCABULARY,
             layers=1,
@@ -68,11 +75,11 @@ class MockEngine:
             capabilities={"classify": True, "thinking": False},
         )
         report("load", 1, 1)
-        return self.model
+        return self._model
 
     def unload(self) -> None:
         """Forget the model."""
-        self.model = None
+        self._model = None
 
     @property
     def slots(self) -> int:
@@ -168,7 +175,7 @@ class MockEngine:
         return token_id
 
 
-class _WordDetokenizer:
+class _WordDetokenizer(Detokenizer):
     def __init__(self, words: dict[int, str]) -> None:
         self._words = words
 

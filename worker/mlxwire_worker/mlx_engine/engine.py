@@ -13,6 +13,7 @@ from mlxwire_protocol.replies import ModelInfo
 from ..engine import (
     Classified,
     ClassifyPrompts,
+    Engine,
     Failed,
     ProgressReport,
     Prompt,
@@ -29,7 +30,7 @@ PARALLEL_SLOTS = 1
 """Sequences at once: one after the other, until batching comes."""
 
 
-class MlxEngine:
+class MlxEngine(Engine):
     """One model on MLX's default device, and the sequences that it computes."""
 
     name: Literal["mlx", "mock"] = "mlx"

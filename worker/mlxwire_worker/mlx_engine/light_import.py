@@ -11,6 +11,7 @@ import resource
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
@@ -29,11 +30,12 @@ def import_mlx_lm() -> None:
     if "mlx_lm" in sys.modules:
         return
     with _unchanged_descriptor_limit(), _placeholders():
-        import mlx_lm.generate
-        import mlx_lm.tokenizer_utils
-        import mlx_lm.utils
-    mlx_lm.utils.snapshot_download = _snapshot_download
-    mlx_lm.generate.maybe_set_recommended_wired_limit = _leave_wired_limit
+        # Not `mlx_lm.generate`: the package exports a function of that name over the module.
+        generate: Any = import_module("mlx_lm.generate")
+        utils: Any = import_module("mlx_lm.utils")
+        import_module("mlx_lm.tokenizer_utils")
+    utils.snapshot_download = _snapshot_download
+    generate.maybe_set_recommended_wired_limit = _leave_wired_limit
 
 
 def _leave_wired_limit() -> None:

@@ -71,7 +71,7 @@ def materialize(model: Any, report: ProgressReport) -> None:
     Arrays that are no parameters (the frequencies of scaled RoPE) stay lazy in mlx-lm and can
     then be evaluated by this thread alone (ENGINE.md §1).
     """
-    parameters = [array for _, array in tree_flatten(model.parameters())]
+    parameters = _parameters(model)
     total = sum(array.nbytes for array in parameters)
     done = 0
     report("load", 0, total)
@@ -142,7 +142,7 @@ def finish(
         quant_bits=widest.bits if widest is not None else 0,
         quant_group=widest.group_size if widest is not None else 0,
         parameters=_parameter_count(model),
-        weight_bytes=sum(array.nbytes for _, array in tree_flatten(model.parameters())),
+        weight_bytes=sum(array.nbytes for array in _parameters(model)),
         path=str(checked.path),
         adapter_path=str(adapter) if adapter else None,
         chat_template=template is not None,
@@ -193,6 +193,11 @@ def _quantized_modules(model: Any) -> list[Any]:
         if isinstance(getattr(module, "bits", None), int)
         and isinstance(getattr(module, "group_size", None), int)
     ]
+
+
+def _parameters(model: Any) -> list[mx.array]:
+    flat: Any = tree_flatten(model.parameters())
+    return [array for _, array in flat]
 
 
 def _parameter_count(model: Any) -> int:

@@ -16,6 +16,8 @@ from tokenizers import Tokenizer as FastTokenizer
 
 from mlxwire_protocol import WireError
 
+from ..engine import Detokenizer
+
 _SPECIAL_NAMES = (
     "bos_token",
     "eos_token",
@@ -94,7 +96,7 @@ class Tokenizer:
         return [self._fast.id_to_token(token_id) or "" for token_id in ids]
 
 
-class SafeDetokenizer:
+class SafeDetokenizer(Detokenizer):
     """mlx-lm's streaming detokenizer where it is right, and quiet where it would raise.
 
     It raises on ids past the vocabulary (IndexError) and, at the end, on characters outside

@@ -1,0 +1,39 @@
+# README's two commands are `make demo` and `make test`; each sets up what it needs, in .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+QUESTION ?= What is 2 + 3?
+
+.PHONY: demo test check fmt bench clean
+.DELETE_ON_ERROR:
+
+demo: $(READY)
+	@$(BIN)/mlxwire chat testdata/tiny "$(QUESTION)" </dev/null
+
+test: $(READY)
+	@$(BIN)/python -m pytest -q </dev/null
+
+check: $(READY)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/pyright </dev/null
+
+fmt: $(READY)
+	@$(BIN)/ruff check --fix --quiet . || true
+	@$(BIN)/ruff format .
+
+bench: $(READY)
+	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script </dev/null || exit 1; done
+
+clean:
+	rm -rf .venv dist build
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "mlxwire needs Python 3.11 or newer: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@echo "Setting up .venv (once) …"
+	@$(PYTHON) -m venv .venv </dev/null
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input \
+	  --constraint constraints.txt --editable '.[mlx,dev]' </dev/null
+	@touch $@
