@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import select
 import threading
-from collections import deque
 from collections.abc import Callable
 
 WRITE_BYTES = 256 * 1024
@@ -32,7 +31,9 @@ class Writer:
         self._on_room = on_room
         self._room_bytes = room_bytes
         self._stall_bytes = stall_bytes
-        self._lines: deque[bytes] = deque()
+        # One buffer, not a list of lines: orjson gives each line at least 4 KiB, and a backlog of
+        # short ones would hold forty times its bytes.
+        self._buffer = bytearray()
         self._bytes = 0
         self._waiting = False
         self._condition = threading.Condition(threading.Lock())
@@ -47,7 +48,7 @@ class Writer:
         if not line:
             return
         with self._condition:
-            self._lines.append(line)
+            self._buffer += line
             self._bytes += len(line)
             if self._waiting:
                 self._condition.notify_all()
@@ -70,7 +71,7 @@ class Writer:
     def _run(self) -> None:
         while True:
             with self._condition:
-                while not self._lines:
+                while not self._buffer:
                     self._waiting = True
                     self._condition.wait()
                 self._waiting = False
@@ -88,16 +89,12 @@ class Writer:
             if not had_room and self.has_room:
                 self._on_room()
 
-    def _take(self) -> bytes:
-        size = 0
-        lines: list[bytes] = []
-        while self._lines and size < WRITE_BYTES:
-            line = self._lines.popleft()
-            size += len(line)
-            lines.append(line)
-        return b"".join(lines)
+    def _take(self) -> bytearray:
+        batch = self._buffer[:WRITE_BYTES]
+        del self._buffer[:WRITE_BYTES]
+        return batch
 
-    def _write(self, batch: bytes) -> None:
+    def _write(self, batch: bytearray) -> None:
         view = memoryview(batch)
         while view:
             try:

@@ -1,0 +1,103 @@
+"""A host's half of a conversation in dialect 1, whatever carries the lines.
+
+It keeps every message by id and fails on one that comes after its id's final.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import defaultdict
+from typing import Any
+
+Message = dict[str, Any]
+PATIENCE_SECONDS = 20.0
+"""How long a test waits for what must come; it is reached by failing tests alone."""
+
+
+class Conversation:
+    """Sends requests and sorts replies. Whoever carries the lines fills in the two methods."""
+
+    def __init__(self) -> None:
+        self.messages: dict[str | None, list[Message]] = defaultdict(list)
+        self.order: list[Message] = []
+        self._sent = 0
+
+    def write(self, line: bytes) -> None:
+        """Send bytes as they are."""
+        raise NotImplementedError
+
+    def read_line(self, timeout: float) -> bytes:
+        """The next line; empty at the end of the worker's output. Raises: TimeoutError."""
+        raise NotImplementedError
+
+    def send(self, cmd: str, *, id: str | None = None, **fields: Any) -> str:
+        """Send a request under a new id, and return that."""
+        if id is None:
+            self._sent += 1
+            id = f"{cmd}-{self._sent}"
+        self.write(json.dumps({"id": id, "cmd": cmd, **fields}).encode() + b"\n")
+        return id
+
+    def receive(self, timeout: float = PATIENCE_SECONDS) -> Message:
+        """The next message of any id."""
+        line = self.read_line(timeout)
+        assert line, "the worker's output ended"
+        message: Message = json.loads(line)
+        earlier = self.messages[message.get("id")]
+        if message.get("id") is not None:
+            assert not (earlier and earlier[-1].get("final")), f"{message} came after its final"
+        earlier.append(message)
+        self.order.append(message)
+        return message
+
+    def final(self, id: str, timeout: float = PATIENCE_SECONDS) -> Message:
+        """The final message of an id, which may have come already."""
+        return self.until(lambda message: message.get("final", False), id, timeout)
+
+    def first_token(self, id: str) -> Message:
+        """The first token of an id: it is being generated now."""
+        return self.until(lambda message: message["type"] == "token", id)
+
+    def until(self, wanted: Any, id: str | None, timeout: float = PATIENCE_SECONDS) -> Message:
+        """The first message of an id that is ``wanted``."""
+        seen = 0
+        deadline = time.monotonic() + timeout
+        while True:
+            for message in self.messages[id][seen:]:
+                if wanted(message):
+                    return message
+            seen = len(self.messages[id])
+            self.receive(max(deadline - time.monotonic(), 0.0))
+
+    def drain(self) -> list[Message]:
+        """Everything up to the end of the worker's output."""
+        while line := self.read_line(PATIENCE_SECONDS):
+            message = json.loads(line)
+            self.messages[message.get("id")].append(message)
+            self.order.append(message)
+        return self.order
+
+    def text(self, id: str) -> str:
+        """The text of an id as its tokens came."""
+        return "".join(m["token"] for m in self.messages[id] if m["type"] == "token")
+
+    def finals(self, id: str) -> list[Message]:
+        """All final messages of an id; there must be one."""
+        return [message for message in self.messages[id] if message.get("final")]
+
+    def ask(self, cmd: str, **fields: Any) -> Message:
+        """Send and wait for the final."""
+        return self.final(self.send(cmd, **fields))
+
+    def hello(self, **fields: Any) -> Message:
+        """Shake hands."""
+        result = self.ask("hello", protocols=[1], **fields)
+        assert result["type"] == "result", result
+        return result
+
+    def load(self, path: str = "model", **fields: Any) -> Message:
+        """Load, which must succeed."""
+        result = self.ask("load", path=path, **fields)
+        assert result["type"] == "result", result
+        return result

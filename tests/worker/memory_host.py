@@ -1,0 +1,64 @@
+"""A host and a worker's core in one process: connection, session and scheduler, no descriptors."""
+
+from __future__ import annotations
+
+import queue
+from typing import cast
+
+from mlxwire_protocol import WorkerConnection
+from mlxwire_protocol.replies import Limits, WorkerIdentity
+from mlxwire_worker.engine import Engine
+from mlxwire_worker.scheduler import Scheduler
+from mlxwire_worker.session import Session
+from mlxwire_worker.writer import Writer
+
+from .conversation import Conversation
+
+
+class MemoryWriter:
+    """Takes the lines that a pipe would get. ``has_room`` is a test's to change."""
+
+    def __init__(self) -> None:
+        self.lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self.has_room = True
+
+    def put(self, line: bytes) -> None:
+        for part in line.split(b"\n")[:-1]:
+            self.lines.put(part)
+
+
+class MemoryHost(Conversation):
+    """Speaks with the worker's core over an engine."""
+
+    def __init__(self, engine: Engine, *, max_inflight: int = 4096) -> None:
+        super().__init__()
+        connection = WorkerConnection(
+            WorkerIdentity(name="mlxwire-worker", version="0", pid=1, engine=engine.name),
+            limits=Limits(max_line_bytes=1 << 20, max_inflight=max_inflight),
+            capabilities={},
+        )
+        self.writer = MemoryWriter()
+        self.session = Session(connection, cast(Writer, self.writer))
+        self._scheduler = Scheduler(engine, self.session, lambda: self.writer.has_room)
+        self.session.queue = self._scheduler
+        self.session.memory = engine.memory
+        self._scheduler.start()
+
+    def write(self, line: bytes) -> None:
+        self.session.receive(line)
+
+    def read_line(self, timeout: float) -> bytes:
+        try:
+            return self.writer.lines.get(timeout=timeout)
+        except queue.Empty:
+            raise TimeoutError(f"no line in {timeout:.1f} s") from None
+
+    def make_room(self) -> None:
+        """The host reads again."""
+        self.writer.has_room = True
+        self._scheduler.wake()
+
+    def no_more(self) -> bool:
+        """Whether every line has been taken."""
+        return self.writer.lines.empty()
+

@@ -1,0 +1,114 @@
+"""What a worker does, and does not do, until its host speaks."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from worker.driver import Driver, mock
+
+NOISY = """
+import os, sys
+from mlxwire_worker import mock_engine
+def preload(self):
+    print("a stray print")
+    os.write(1, b"a stray write\\n")
+    os.system("echo a stray child")
+    subprocess.run(["cat"], timeout=5)  # would wait for ever on the wire
+    print("read:", repr(sys.stdin.read()))
+import subprocess
+mock_engine.MockEngine.preload = preload
+from mlxwire_worker.__main__ import main
+main()
+"""
+TELLING = """
+import sys
+from mlxwire_worker import worker
+from mlxwire_worker.session import Session
+handle = Session._handle
+def telling(self, events):
+    handle(self, events)
+    heavy = {"mlx", "mlx_lm", "transformers", "tokenizers", "jinja2", "numpy"} & sys.modules.keys()
+    print("heavy:", sorted(heavy), file=sys.stderr)
+Session._handle = telling
+from mlxwire_worker.mlx_engine.engine import MlxEngine
+MlxEngine.preload = lambda self: None
+from mlxwire_worker.__main__ import main
+main()
+"""
+
+
+def test_a_worker_says_nothing_before_its_host_does() -> None:
+    with mock() as worker:
+        assert worker.silent_for(0.3)
+        assert worker.hello()["worker"]["pid"] == worker.process.pid
+
+
+def test_hello_names_the_engine_the_limits_and_the_capabilities() -> None:
+    with mock("--max-inflight", "7", "--max-line-bytes", "4096") as worker:
+        result = worker.hello(require=["generate", "cancel", "dialect0"], events=["heartbeat"])
+
+        assert result["protocol"] == 1
+        assert result["worker"]["engine"] == "mock"
+        assert result["limits"] == {"max_line_bytes": 4096, "max_inflight": 7}
+        assert result["capabilities"]["hub"] is False
+        assert result["events"] == []
+
+
+def test_hello_is_answered_before_anything_heavy_is_imported() -> None:
+    with Driver(command=(sys.executable, "-c", TELLING)) as worker:
+        worker.hello()
+        worker.ask("quit")
+        worker.wait()
+
+        assert "heavy: []" in worker.stderr()
+
+
+def test_a_stray_print_a_stray_write_and_a_stray_child_never_reach_the_wire() -> None:
+    with Driver("--engine", "mock", command=(sys.executable, "-c", NOISY)) as worker:
+        worker.hello()
+        worker.load()
+        worker.ask("quit")
+
+        assert worker.wait() == 0
+        assert {m["type"] for m in worker.drain()} == {"result", "progress"}
+        lines = worker.stderr().splitlines()
+        for stray in ("a stray print", "a stray write", "a stray child", "read: ''"):
+            assert stray in lines
+
+
+def test_a_wrong_command_line_exits_2_and_says_so_on_stderr() -> None:
+    with Driver("--no-such-option") as worker:
+        assert worker.wait() == 2
+        assert worker.drain() == []
+        assert "--no-such-option" in worker.stderr()
+
+
+def test_a_worker_without_stderr_serves_all_the_same(tmp_path: Path) -> None:
+    program = (
+        "import os, subprocess, sys; os.close(2);"
+        "sys.exit(subprocess.call([sys.executable, '-m', 'mlxwire_worker', '--engine', 'mock']))"
+    )
+    lines = (
+        b'{"id":"h","cmd":"hello","protocols":[1]}\n{"id":"l","cmd":"load","path":"m"}\n'
+        b'{"id":"q","cmd":"quit"}\n'
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program], input=lines, stdout=subprocess.PIPE, timeout=20
+    )
+
+    assert ran.returncode == 0
+    assert ran.stdout.count(b'"final":true') == 3
+
+
+def test_help_version_and_schema_are_for_people_and_go_to_stdout() -> None:
+    def printed(option: str) -> bytes:
+        command = [sys.executable, "-m", "mlxwire_worker", option]
+        return subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=20
+        ).stdout
+
+    assert b"--drain-on-eof" in printed("--help")
+    assert printed("--version").startswith(b"mlxwire-worker ")
+    assert b"$defs" in printed("--print-schema")
