@@ -31,13 +31,13 @@ class Conversation:
         """The next line; empty at the end of the worker's output. Raises: TimeoutError."""
         raise NotImplementedError
 
-    def send(self, cmd: str, *, id: str | None = None, **fields: Any) -> str:
+    def send(self, cmd: str, *, request_id: str | None = None, **fields: Any) -> str:
         """Send a request under a new id, and return that."""
-        if id is None:
+        if request_id is None:
             self._sent += 1
-            id = f"{cmd}-{self._sent}"
-        self.write(json.dumps({"id": id, "cmd": cmd, **fields}).encode() + b"\n")
-        return id
+            request_id = f"{cmd}-{self._sent}"
+        self.write(json.dumps({"id": request_id, "cmd": cmd, **fields}).encode() + b"\n")
+        return request_id
 
     def receive(self, timeout: float = PATIENCE_SECONDS) -> Message:
         """The next message of any id."""
@@ -51,23 +51,25 @@ class Conversation:
         self.order.append(message)
         return message
 
-    def final(self, id: str, timeout: float = PATIENCE_SECONDS) -> Message:
+    def final(self, request_id: str, timeout: float = PATIENCE_SECONDS) -> Message:
         """The final message of an id, which may have come already."""
-        return self.until(lambda message: message.get("final", False), id, timeout)
+        return self.until(lambda message: message.get("final", False), request_id, timeout)
 
-    def first_token(self, id: str) -> Message:
+    def first_token(self, request_id: str) -> Message:
         """The first token of an id: it is being generated now."""
-        return self.until(lambda message: message["type"] == "token", id)
+        return self.until(lambda message: message["type"] == "token", request_id)
 
-    def until(self, wanted: Any, id: str | None, timeout: float = PATIENCE_SECONDS) -> Message:
+    def until(
+        self, wanted: Any, request_id: str | None, timeout: float = PATIENCE_SECONDS
+    ) -> Message:
         """The first message of an id that is ``wanted``."""
         seen = 0
         deadline = time.monotonic() + timeout
         while True:
-            for message in self.messages[id][seen:]:
+            for message in self.messages[request_id][seen:]:
                 if wanted(message):
                     return message
-            seen = len(self.messages[id])
+            seen = len(self.messages[request_id])
             self.receive(max(deadline - time.monotonic(), 0.0))
 
     def drain(self) -> list[Message]:
@@ -78,13 +80,13 @@ class Conversation:
             self.order.append(message)
         return self.order
 
-    def text(self, id: str) -> str:
+    def text(self, request_id: str) -> str:
         """The text of an id as its tokens came."""
-        return "".join(m["token"] for m in self.messages[id] if m["type"] == "token")
+        return "".join(m["token"] for m in self.messages[request_id] if m["type"] == "token")
 
-    def finals(self, id: str) -> list[Message]:
+    def finals(self, request_id: str) -> list[Message]:
         """All final messages of an id; there must be one."""
-        return [message for message in self.messages[id] if message.get("final")]
+        return [message for message in self.messages[request_id] if message.get("final")]
 
     def ask(self, cmd: str, **fields: Any) -> Message:
         """Send and wait for the final."""

@@ -61,4 +61,3 @@ class MemoryHost(Conversation):
     def no_more(self) -> bool:
         """Whether every line has been taken."""
         return self.writer.lines.empty()
-

@@ -21,9 +21,7 @@ def has_ended(pid: int, timeout: float) -> bool:
         finally:
             os.close(fd)
     queue = select.kqueue()
-    event = select.kevent(
-        pid, select.KQ_FILTER_PROC, select.KQ_EV_ADD, select.KQ_NOTE_EXIT
-    )
+    event = select.kevent(pid, select.KQ_FILTER_PROC, select.KQ_EV_ADD, select.KQ_NOTE_EXIT)
     try:
         return bool(queue.control([event], 1, timeout))
     except ProcessLookupError:

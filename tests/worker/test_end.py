@@ -25,7 +25,9 @@ def busy(worker: Driver) -> list[str]:
 
 
 def assert_one_final_each(worker: Driver, ids: list[str]) -> None:
-    assert {id: len(worker.finals(id)) for id in ids} == dict.fromkeys(ids, 1)
+    assert {request_id: len(worker.finals(request_id)) for request_id in ids} == dict.fromkeys(
+        ids, 1
+    )
 
 
 def test_quit_of_an_idle_worker_is_answered_and_exits_0() -> None:
@@ -41,14 +43,14 @@ def test_quit_ends_everything_in_flight_with_one_final_and_is_answered_last() ->
     with mock(*SLOW) as worker:
         ids = busy(worker)
         began = time.monotonic()
-        quit = worker.send("quit")
+        last = worker.send("quit")
         worker.drain()
 
         assert worker.wait(2) == 0
         assert time.monotonic() - began < 2
-        assert_one_final_each(worker, [*ids, quit])
-        assert worker.order[-1]["id"] == quit
-        reasons = [worker.finals(id)[0] for id in ids]
+        assert_one_final_each(worker, [*ids, last])
+        assert worker.order[-1]["id"] == last
+        reasons = [worker.finals(request_id)[0] for request_id in ids]
         assert [final.get("finish_reason") for final in reasons[:3]] == ["cancelled"] * 3
         assert [final.get("stage") for final in reasons[:3]] == ["decode", "queued", "queued"]
 

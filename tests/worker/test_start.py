@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 from worker.driver import Driver, mock
 
@@ -85,7 +84,7 @@ def test_a_wrong_command_line_exits_2_and_says_so_on_stderr() -> None:
         assert "--no-such-option" in worker.stderr()
 
 
-def test_a_worker_without_stderr_serves_all_the_same(tmp_path: Path) -> None:
+def test_a_worker_without_stderr_serves_all_the_same() -> None:
     program = (
         "import os, subprocess, sys; os.close(2);"
         "sys.exit(subprocess.call([sys.executable, '-m', 'mlxwire_worker', '--engine', 'mock']))"

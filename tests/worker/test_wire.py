@@ -30,9 +30,9 @@ def test_a_line_over_the_limit_is_refused_by_id_and_the_connection_lives(
 
     assert error["code"] == "message_too_large"
     assert error["data"] == {"max_line_bytes": 16 * 1024 * 1024}
-    id = worker.send("generate", prompt="still here")
-    assert worker.final(id)["finish_reason"] == "stop"
-    assert worker.text(id) == "still here"
+    request_id = worker.send("generate", prompt="still here")
+    assert worker.final(request_id)["finish_reason"] == "stop"
+    assert worker.text(request_id) == "still here"
 
 
 def test_a_line_of_exactly_the_limit_is_served(worker: Driver) -> None:
@@ -43,7 +43,9 @@ def test_a_line_of_exactly_the_limit_is_served(worker: Driver) -> None:
 
 
 def test_a_host_that_writes_a_byte_at_a_time_is_understood(worker: Driver) -> None:
-    line = json.dumps({"id": "slow", "cmd": "generate", "prompt": "schön 🚀"}, ensure_ascii=False)
+    line = json.dumps(
+        {"id": "slow", "cmd": "generate", "prompt": "schön 🚀"}, ensure_ascii=False
+    )
     for byte in line.encode() + b"\r\n":
         worker.write(bytes([byte]))
 
@@ -106,14 +108,14 @@ def test_a_host_that_reads_again_gets_everything() -> None:
     with mock() as worker:
         worker.hello()
         worker.load(context_len=10**9)
-        id = worker.send("generate", **{**ENDLESS, "max_tokens": 60_000})
+        request_id = worker.send("generate", **{**ENDLESS, "max_tokens": 60_000})
         unread = b'{"id":"","cmd":"none"}\n' * 30_000
         left = worker.write_some(unread, patience=0.3)
         while left:
             worker.receive()
             left = worker.write_some(left, patience=0)
 
-        assert worker.final(id)["tokens_generated"] == 60_000
+        assert worker.final(request_id)["tokens_generated"] == 60_000
         worker.until(lambda _: len(worker.messages[None]) == 30_000, None)
-        seqs = [m["seq"] for m in worker.messages[id] if m["type"] == "token"]
+        seqs = [m["seq"] for m in worker.messages[request_id] if m["type"] == "token"]
         assert seqs == list(range(60_000))
