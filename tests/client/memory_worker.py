@@ -76,7 +76,7 @@ class MemoryProcess:
         if self.alive:
             self.exit(-number)
 
-    async def wait(self, seconds: float) -> bool:
+    async def wait(self, _seconds: float) -> bool:
         await self._exited.wait()
         return True
 

@@ -10,7 +10,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 DONE = {
     "type": "done",
@@ -201,13 +200,15 @@ def grandchild():
     os._exit(0)
 
 
-def helper():
-    """A process in the worker's own group, which stays behind."""
-    child = subprocess.Popen(
+def helper(fifo):
+    """A process in the worker's own group stays behind; it holds the FIFO while it lives."""
+    held = os.open(fifo, os.O_WRONLY)
+    subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", "import signal; signal.pause()"],
         stdin=subprocess.DEVNULL,
+        pass_fds=[held],
     )
-    log(f"helper {child.pid}\n")
+    os.close(held)
     serve()
     os._exit(0)
 
@@ -226,8 +227,8 @@ def closes_stdout():
 
 def closes_stdin():
     def generate(request):
-        token(request, 0)
         os.close(0)
+        token(request, 0)
         while True:
             signal.pause()
 
@@ -250,6 +251,25 @@ def ignores_cancel():
     serve(generate)
 
 
+def tells_of_cancels():
+    for request in requests():
+        command = request["cmd"]
+        if command == "hello":
+            greet(request)
+        elif command == "load":
+            model(request)
+        elif command == "generate":
+            generate = request
+            token(request, 0)
+        elif command == "cancel":
+            log("cancel\n")
+            result(request, outcome="accepted", cancelled=1)
+            send(id=generate["id"], **DONE)
+        elif command == "quit":
+            result(request, ok=True)
+            return
+
+
 def noisy():
     """Far more stderr than any pipe holds, mostly without a newline."""
 
@@ -263,9 +283,8 @@ def noisy():
     serve(generate)
 
 
-def reads_slowly():
+def measures():
     """Reports how many bytes of each prompt came through."""
-    time.sleep(0)
 
     def generate(request):
         send(

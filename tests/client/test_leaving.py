@@ -37,13 +37,18 @@ async def test_a_break_waits_for_the_workers_word(memory):
 
 async def test_the_callers_own_exception_comes_back_at_once(memory):
     worker = await memory()
-    with pytest.raises(ZeroDivisionError):
-        async with worker.model.generate("p") as stream:
-            request_id = (await worker.process.request("generate"))["id"]
+    stream = worker.model.generate("p")
+    request_id = await first_token(worker, stream)
+
+    async def fail():
+        async with stream:
             raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
     assert (await worker.process.request("cancel"))["target"] == request_id
-    worker.done(request_id, "cancelled", stage="queued")
-    assert stream.done.stage == "queued"
+    worker.done(request_id, "cancelled", stage="decode")
+    assert stream.done.stage == "decode"
 
 
 async def test_a_cancelled_task_stays_cancelled(memory):

@@ -1,0 +1,59 @@
+"""What the package exports, and that type checkers see it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import mlxwire
+import mlxwire.sync
+
+ROOT = Path(__file__).parents[2]
+
+USE = """
+import mlxwire
+import mlxwire.sync
+
+async def main() -> None:
+    async with mlxwire.Worker(engine="mock", shutdown=mlxwire.ShutdownLimits(quit=1)) as worker:
+        model = await worker.load("p", context_len=3, timeout=1.0)
+        async with model.chat([{"role": "user", "content": "x"}], max_tokens=3) as stream:
+            async for token in stream:
+                print(token.text, token.id, token.seq)
+        print(stream.done.metrics.decode_tokens_per_second, stream.done.stage)
+        text: str = await model.generate("p", stop=["x"], seed=1).text()
+        model.generate("p", max_tokenz=3)  # expect
+        model.generate("p", temperature="hot")  # expect
+        model.generate("p", thinking=True)  # expect
+
+with mlxwire.sync.Worker(engine="mock", env={}) as blocking:
+    for piece in blocking.load("p").chat("x", thinking=True):
+        print(piece.text)
+    mlxwire.sync.Worker(engin="mock")  # expect
+"""
+
+
+def test_the_exports_are_these_and_no_others():
+    errors = {kind.__name__ for kind in mlxwire.MlxwireError.__subclasses__()}
+    assert set(mlxwire.__all__) - errors == {
+        *("Backend", "BackendModel", "CancelResult", "ChatOptions", "ClassifyResult"),
+        *("Done", "Event", "GenerateOptions", "HelloResult", "LoadOptions", "Message"),
+        *("MlxwireError", "Model", "ModelInfo", "Progress", "RequestMetrics"),
+        *("ShutdownLimits", "Token", "TokenStream", "WireError", "Worker", "WorkerMetrics"),
+        *("__version__", "backend", "load_model"),
+    }
+    assert errors <= set(mlxwire.__all__)
+    assert all(hasattr(mlxwire, name) for name in mlxwire.__all__)
+    assert mlxwire.sync.__all__ == ["Model", "TokenStream", "Worker"]
+
+
+def test_a_strict_type_checker_follows_the_options(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(USE)
+    command = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary"]
+    command += ["--config-file", str(ROOT / "pyproject.toml"), str(program)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    found = {line.split(":")[1] for line in done.stdout.splitlines() if ": error:" in line}
+    lines = enumerate(USE.splitlines(), 1)
+    assert found == {str(n) for n, line in lines if "# expect" in line}, done.stdout

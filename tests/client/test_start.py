@@ -1,0 +1,156 @@
+"""Starting: what goes wrong is told apart, told promptly, and leaves no child behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+
+import pytest
+
+import mlxwire
+
+QUICK = mlxwire.ShutdownLimits(quit=0.2, close_stdin=0.2, terminate=0.2, kill=5)
+
+
+def assert_gone(worker):
+    assert worker.returncode is not None
+    with pytest.raises(ProcessLookupError):
+        os.kill(worker.pid, 0)
+
+
+async def failed_start(command, kind, **options):
+    worker = mlxwire.Worker(command, shutdown=QUICK, **options)
+    with pytest.raises(kind) as caught:
+        await worker.start()
+    if worker.pid is not None:
+        assert_gone(worker)
+    return worker, caught.value
+
+
+async def test_a_program_that_is_not_there(tmp_path):
+    _, error = await failed_start([str(tmp_path / "none")], mlxwire.SpawnFailed)
+    assert "No such file" in error.message
+    assert "none" in error.message
+
+
+async def test_a_program_that_may_not_be_run(tmp_path):
+    plain = tmp_path / "plain"
+    plain.write_text("")
+    _, error = await failed_start([str(plain)], mlxwire.SpawnFailed)
+    assert "ermission" in error.message
+
+
+async def test_a_folder_that_is_not_there(script, tmp_path):
+    _, error = await failed_start(script("good"), mlxwire.SpawnFailed, cwd=tmp_path / "none")
+    assert "none" in error.message
+
+
+async def test_an_early_exit_tells_the_code_and_the_tail_of_stderr(script):
+    _, error = await failed_start(script("early_exit"), mlxwire.WorkerCrashed)
+    assert error.exit_code == 7
+    assert "before it answered hello" in error.message
+    assert error.stderr_tail == "no such engine\n"
+    assert "no such engine" in str(error)
+
+
+async def test_a_silent_worker_is_given_up_after_the_start_timeout(script):
+    _, error = await failed_start(script("silent"), mlxwire.HandshakeFailed, start_timeout=0.3)
+    assert "0.3 s" in error.message
+    assert error.stderr_tail == "thinking about it\n"
+
+
+async def test_a_silent_worker_that_ignores_sigterm_is_killed(script):
+    worker, _ = await failed_start(
+        script("deaf_from_the_start"), mlxwire.HandshakeFailed, start_timeout=0.3
+    )
+    assert worker.returncode in (-9, -15)  # -15 where the signal came before it was ignored
+
+
+async def test_a_version_that_nobody_offered(script):
+    _, error = await failed_start(script("wrong_version"), mlxwire.HandshakeFailed)
+    assert "protocol 9" in error.message
+
+
+async def test_a_worker_that_refuses_every_version(script):
+    _, error = await failed_start(script("refuses_version"), mlxwire.UnsupportedProtocol)
+    assert error.data == {"supported": [2]}
+
+
+async def test_a_worker_of_the_unversioned_wire_is_named_as_such(script):
+    _, error = await failed_start(script("old_wire"), mlxwire.HandshakeFailed)
+    assert "unversioned" in error.message
+
+
+async def test_a_program_that_only_chatters(script):
+    _, error = await failed_start(script("endless_banner"), mlxwire.HandshakeFailed)
+    assert "no message" in error.message
+
+
+async def test_a_program_that_is_no_worker_at_all():
+    _, error = await failed_start(
+        [sys.executable, "-c", "print('hello')"], mlxwire.WorkerCrashed
+    )
+    assert error.exit_code == 0
+    assert "'hello'" in error.message
+
+
+async def test_a_banner_is_recorded_and_skipped(script):
+    async with mlxwire.Worker(script("banner"), shutdown=QUICK) as worker:
+        assert worker.stray_lines == [
+            b"Welcome to the worker",
+            b"\x00\xff odd bytes",
+            b'{"log": "starting"}',
+        ]
+        await worker.load("x")
+
+
+async def test_a_missing_capability_is_the_workers_refusal():
+    worker = mlxwire.Worker(engine="mock", require=["teleportation"], shutdown=QUICK)
+    with pytest.raises(mlxwire.UnsupportedCapability) as caught:
+        await worker.start()
+    assert caught.value.data == {"missing": ["teleportation"]}
+    assert_gone(worker)
+
+
+async def test_cancelling_the_host_during_start_ends_the_child(script):
+    logged = asyncio.Event()
+    worker = mlxwire.Worker(script("silent"), shutdown=QUICK, on_stderr=lambda _: logged.set())
+    starting = asyncio.create_task(worker.start())
+    await logged.wait()
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert_gone(worker)
+
+
+async def test_the_hello_is_typed(script):
+    async with mlxwire.Worker(script("good"), shutdown=QUICK) as worker:
+        assert worker.hello.protocol == 1
+        assert worker.hello.worker.pid == worker.pid
+        assert worker.hello.limits.max_inflight == 64
+
+
+async def test_a_worker_can_be_started_once(script):
+    worker = mlxwire.Worker(script("good"), shutdown=QUICK)
+    with pytest.raises(RuntimeError, match="not been started"):
+        await worker.load("x")
+    async with worker:
+        with pytest.raises(RuntimeError, match="started before"):
+            await worker.start()
+    with pytest.raises(RuntimeError, match="started before"):
+        await worker.start()
+
+
+async def test_env_and_cwd_reach_the_child(tmp_path):
+    code = "import os, sys; sys.exit(os.environ['WHO'] + ' ' + os.getcwd())"
+    _, error = await failed_start(
+        [sys.executable, "-c", code], mlxwire.WorkerCrashed, env={"WHO": "me"}, cwd=tmp_path
+    )
+    assert error.stderr_tail.strip() == f"me {tmp_path.resolve()}"
+
+
+async def test_the_child_has_a_process_group_of_its_own(script):
+    async with mlxwire.Worker(script("good"), shutdown=QUICK) as worker:
+        assert os.getpgid(worker.pid) == worker.pid
+        assert os.getpgid(worker.pid) != os.getpgid(0)
