@@ -39,11 +39,16 @@ class TextAssembler:
 
     def _release(self, piece: str, *, at_end: bool) -> str:
         text = self._held + piece
-        found = [index for stop in self._stops if (index := text.find(stop)) >= 0]
+        # The first to be complete wins, so that the cut into tokens decides nothing.
+        found = [
+            (index + len(stop), index)
+            for stop in self._stops
+            if (index := text.find(stop)) >= 0
+        ]
         if found:
             self.stopped = True
             self._held = ""
-            return text[: min(found)]
+            return text[: min(found)[1]]
         keep = 0 if at_end else self._partial_match(text)
         self._held = text[len(text) - keep :]
         return text[: len(text) - keep]

@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from worker.gated_engine import GatedEngine
+from worker.memory_host import MemoryHost
+
+
+@pytest.fixture
+def engine() -> Iterator[GatedEngine]:
+    """A mock engine whose steps and loads wait for the test; at the end it runs free."""
+    gated = GatedEngine()
+    yield gated
+    gated.open()
+
+
+@pytest.fixture
+def connect(engine: GatedEngine) -> Callable[..., MemoryHost]:
+    """Makes a host in memory that has shaken hands and loaded a model."""
+
+    def make(*, slots: int = 8, max_inflight: int = 4096) -> MemoryHost:
+        host = MemoryHost(engine, max_inflight=max_inflight)
+        host.hello()
+        engine.allow()
+        host.load(parallel_slots=slots, context_len=10**6)
+        return host
+
+    return make
