@@ -8,8 +8,9 @@ from typing import Any
 
 import orjson
 
-from mlxwire.connection import Connection, RequestLimits
+from mlxwire.connection import Connection
 from mlxwire.model import Model
+from mlxwire.pending import RequestLimits
 from mlxwire.shutdown import ShutdownLimits
 from mlxwire.stderr_ring import StderrRing
 from mlxwire_protocol.replies import LoadResult

@@ -49,6 +49,27 @@ async def test_a_later_load_makes_the_earlier_model_void(worker):
         await second.info()
 
 
+async def test_a_load_that_nobody_waits_for_still_replaces_the_model(script):
+    async with mlxwire.Worker(script("good")) as worker:
+        first = await worker.load("p")
+        loading = asyncio.create_task(worker.load("q"))
+        await asyncio.sleep(0)
+        loading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await loading
+        await worker.cancel()
+        with pytest.raises(mlxwire.ModelNotLoaded, match="replaced"):
+            await first.info()
+
+
+async def test_of_two_loads_at_once_the_later_one_holds(script):
+    async with mlxwire.Worker(script("good")) as worker:
+        first, second = await asyncio.gather(worker.load("p"), worker.load("q"))
+        assert (await second.info()).model_type == "script"
+        with pytest.raises(mlxwire.ModelNotLoaded, match="replaced"):
+            await first.info()
+
+
 async def test_a_failed_load_keeps_the_model(worker):
     model = await worker.load("p")
     with pytest.raises(mlxwire.InvalidParams) as caught:

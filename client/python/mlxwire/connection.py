@@ -10,46 +10,25 @@ import asyncio
 import copy
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from mlxwire_protocol import ClientConnection, EventReceived, ReplyReceived, WireError
 from mlxwire_protocol.client_connection import TokenReceived
 from mlxwire_protocol.replies import Event, HelloResult
 
-from .errors import (
-    HandshakeFailed,
-    MlxwireError,
-    ProtocolViolation,
-    ShuttingDown,
-    WorkerCrashed,
-    describe_exit,
-    error_from_wire,
-)
-from .pending import PendingRequest
+from .errors import HandshakeFailed, MlxwireError, ProtocolViolation, error_from_wire
+from .pending import PendingRequest, RequestLimits
 from .pipes import call_guarded
+from .postmortem import closed_by_host, closed_its_pipe, describe_strays, exited, offended
 from .process import WorkerProcess
 from .results import convert_reply
 from .shutdown import ShutdownLimits, end_process
 from .stderr_ring import StderrRing
-from .stream import DEFAULT_BUFFER_BYTES
 
 LOST_PIPE_GRACE = 0.3
 """Seconds between a pipe's end and the exit that most likely caused it."""
 TAIL_BYTES = 4096
 """How much of stderr goes into an error."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestLimits:
-    """What a request may take: seconds (None: no limit) and bytes.
-
-    ``drain`` is how long a worker has to end a request that was cancelled.
-    """
-
-    request_timeout: float | None = None
-    drain: float = 5.0
-    buffer_bytes: int = DEFAULT_BUFFER_BYTES
 
 
 class Connection:
@@ -144,7 +123,7 @@ class Connection:
                     await hello.wait()
         except TimeoutError:
             raise HandshakeFailed(
-                f"the worker did not answer hello within {seconds:g} s{self._strays()}. "
+                f"the worker did not answer hello within {seconds:g} s{describe_strays(self.stray_lines)}. "
                 "Check that the command is a worker, or give it a longer start_timeout"
             ) from None
         if hello.error is not None:
@@ -181,11 +160,11 @@ class Connection:
         """Ask the worker to quit and see it out. Any number of callers share one ending."""
         if self.failure is None:
             self._closed_by_host = True
-        await self._end(say_quit=True)
+        await asyncio.shield(self._start_ending(say_quit=True))
 
     async def abort(self) -> None:
         """End a worker that can't be talked to."""
-        await self._end(say_quit=False)
+        await asyncio.shield(self._start_ending(say_quit=False))
 
     def stdout_received(self, chunk: bytes) -> None:
         """The hot path: hand each reply to its request."""
@@ -219,22 +198,9 @@ class Connection:
         if self._closed_by_host:
             self._fail(closed_by_host())
             return
-        how, exit_code, signal = describe_exit(returncode)
         greeting = self._wire.state == "greeting"
-        when = f" before it answered hello{self._strays()}" if greeting else ""
-        self._fail(
-            WorkerCrashed(
-                f"the worker {how}{when}. Start another one",
-                exit_code=exit_code,
-                signal=signal,
-                stderr_tail=self._tail(),
-            )
-        )
-
-    async def _end(self, *, say_quit: bool) -> None:
-        if self._ending is None:
-            self._ending = self.loop.create_task(self._run_ending(say_quit))
-        await asyncio.shield(self._ending)
+        strays, tail = self.stray_lines, self._tail()
+        self._fail(exited(returncode, greeting=greeting, strays=strays, stderr_tail=tail))
 
     async def _run_ending(self, say_quit: bool) -> None:
         process = self.process
@@ -255,31 +221,18 @@ class Connection:
 
     def _pipe_closed_alive(self, which: str) -> None:
         self._grace = None
-        self._fail(
-            WorkerCrashed(
-                f"the worker closed its {which} while it was still running, and is ended for "
-                "that. Start another one",
-                stderr_tail=self._tail(),
-            )
-        )
-        self._start_ending()
+        self._fail(closed_its_pipe(which, stderr_tail=self._tail()))
+        self._start_ending(say_quit=False)
 
     def _violated(self, error: WireError) -> None:
-        if self._wire.state == "failed" and self._greeting_pending():
-            failure: MlxwireError = HandshakeFailed(error.message, stderr_tail=self._tail())
-        else:
-            failure = ProtocolViolation(
-                error.message, data=error.data, stderr_tail=self._tail()
-            )
-        self._fail(failure)
-        self._start_ending()
+        greeting = any(request.command == "hello" for request in self._pending.values())
+        self._fail(offended(error, greeting=greeting, stderr_tail=self._tail()))
+        self._start_ending(say_quit=False)
 
-    def _start_ending(self) -> None:
+    def _start_ending(self, *, say_quit: bool) -> asyncio.Task[None]:
         if self._ending is None:
-            self._ending = self.loop.create_task(self._run_ending(False))
-
-    def _greeting_pending(self) -> bool:
-        return any(request.command == "hello" for request in self._pending.values())
+            self._ending = self.loop.create_task(self._run_ending(say_quit))
+        return self._ending
 
     def _fail(self, error: MlxwireError) -> None:
         """End all that is pending; the first cause stays the connection's."""
@@ -299,16 +252,5 @@ class Connection:
             return  # an event of a later version, in a shape that this one does not know
         call_guarded(self.loop, self._on_event, event)
 
-    def _strays(self) -> str:
-        if not self.stray_lines:
-            return ""
-        first = self.stray_lines[0][:200].decode("utf-8", "replace")
-        return f", but wrote {len(self.stray_lines)} other lines, the first {first!r}"
-
     def _tail(self) -> str:
         return self._stderr.text(TAIL_BYTES)
-
-
-def closed_by_host() -> ShuttingDown:
-    """What a closed worker answers."""
-    return ShuttingDown("this worker was closed; start another one")

@@ -6,7 +6,6 @@ version does not know becomes the base class, with the code kept.
 
 from __future__ import annotations
 
-import signal as signals
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -253,17 +252,6 @@ def error_from_wire(error: WireError) -> MlxwireError:
     return error_from_code(
         error.code, error.message, retryable=error.retryable, data=error.data
     )
-
-
-def describe_exit(returncode: int) -> tuple[str, int | None, int | None]:
-    """A return code as words, exit code and signal; one of the two is None."""
-    if returncode >= 0:
-        return f"exited with code {returncode}", returncode, None
-    try:
-        name = signals.Signals(-returncode).name
-    except ValueError:
-        name = f"signal {-returncode}"
-    return f"was ended by {name}", None, -returncode
 
 
 def _rebuild(

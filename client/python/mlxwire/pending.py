@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from mlxwire_protocol.client_connection import TokenReceived
@@ -17,6 +18,8 @@ from mlxwire_protocol.replies import Progress
 from .errors import DrainTimeout, MlxwireError, RequestTimeout, error_from_reply
 from .pipes import call_guarded
 from .results import convert_reply
+
+DEFAULT_BUFFER_BYTES = 64 * 1024 * 1024
 
 State = Literal["new", "running", "draining", "ended"]
 
@@ -28,6 +31,18 @@ TRANSITIONS: dict[tuple[State, Literal["start", "abandon", "end"]], State] = {
     ("running", "end"): "ended",
     ("draining", "end"): "ended",
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestLimits:
+    """What a request may take: seconds (None: no limit) and bytes.
+
+    ``drain`` is how long a worker has to end a request that was cancelled.
+    """
+
+    request_timeout: float | None = None
+    drain: float = 5.0
+    buffer_bytes: int = DEFAULT_BUFFER_BYTES
 
 
 class Sender(Protocol):
@@ -55,7 +70,9 @@ class PendingRequest:
         *,
         timeout: float | None = None,
         on_progress: Callable[[Progress], object] | None = None,
+        on_final: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
+        """``on_final`` hears of the final also when nobody waits for it any more."""
         self.command = command
         self.fields = fields
         self.id: str | None = None
@@ -67,6 +84,7 @@ class PendingRequest:
         self._loop = sender.loop
         self._timeout = timeout
         self._on_progress = on_progress
+        self._on_final = on_final
         self._timer: asyncio.TimerHandle | None = None
         self._waiters: list[asyncio.Future[None]] = []
 
@@ -164,6 +182,8 @@ class PendingRequest:
         self.final = message
         if message.get("type") == "error" and self.error is None:
             self.error = error_from_reply(message)
+        if self._on_final is not None:
+            self._on_final(message)
         self.wake()
 
     def _hand_progress(self, message: dict[str, Any]) -> None:

@@ -15,10 +15,9 @@ from typing import Any, Self
 from mlxwire_protocol.replies import Progress
 
 from .errors import DrainTimeout, MlxwireError, ProtocolViolation, SlowConsumer
-from .pending import PendingRequest, Sender
+from .pending import DEFAULT_BUFFER_BYTES, PendingRequest, Sender
 from .results import Done, Token, convert_reply
 
-DEFAULT_BUFFER_BYTES = 64 * 1024 * 1024
 TOKEN_OVERHEAD_BYTES = 160
 """What a buffered token costs besides its text."""
 

@@ -6,14 +6,11 @@ Each worker has one background thread with a loop of its own, on which the async
 
 from __future__ import annotations
 
-import asyncio
-import concurrent.futures
 import contextlib
-import threading
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack
+from typing import Self, Unpack
 
 from mlxwire_protocol.replies import (
     CancelResult,
@@ -27,8 +24,8 @@ from mlxwire_protocol.replies import (
 from . import model as aio_model
 from . import stream as aio_stream
 from . import worker as aio_worker
-from .connection import closed_by_host
 from .errors import ShuttingDown
+from .loop_thread import LoopThread
 from .options import (
     ChatOptions,
     GenerateOptions,
@@ -41,55 +38,6 @@ from .options import (
 from .results import ClassifyResult, Done, Token
 
 __all__ = ["Model", "TokenStream", "Worker"]
-
-T = TypeVar("T")
-
-
-class LoopThread:
-    """An event loop in a thread, and blocking calls into it."""
-
-    def __init__(self) -> None:
-        self._loop: asyncio.AbstractEventLoop | None = asyncio.new_event_loop()
-        self._lock = threading.Lock()
-        self._thread = threading.Thread(
-            target=self._loop.run_forever, name="mlxwire", daemon=True
-        )
-        self._thread.start()
-
-    def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run on the loop and wait. An exception here, such as Ctrl-C, cancels it there."""
-        with self._lock:
-            if self._loop is None:
-                coroutine.close()
-                raise closed_by_host()
-            if threading.current_thread() is self._thread:
-                coroutine.close()
-                raise RuntimeError("a callback may not call the worker that it is called by")
-            future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-        try:
-            return future.result()
-        except concurrent.futures.CancelledError:  # by `stop`, in another thread
-            raise closed_by_host() from None
-        except BaseException:
-            future.cancel()
-            raise
-
-    def post(self, callback: Callable[[], None]) -> None:
-        """Run on the loop, some time soon; nowhere once the loop is gone."""
-        with self._lock:
-            if self._loop is not None:
-                self._loop.call_soon_threadsafe(callback)
-
-    def stop(self) -> None:
-        """End the loop and its thread. Safe to call again."""
-        with self._lock:
-            loop, self._loop = self._loop, None
-        if loop is None:
-            return
-        asyncio.run_coroutine_threadsafe(_cancel_others(), loop).result()
-        loop.call_soon_threadsafe(loop.stop)
-        self._thread.join()
-        loop.close()
 
 
 class TokenStream:
@@ -324,11 +272,3 @@ class Worker:
         if self._thread is None:
             raise RuntimeError("the worker has not been started: `with Worker() as w`")
         return self._thread
-
-
-async def _cancel_others() -> None:
-    """End every task that is still there, so that none is destroyed while it is pending."""
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in others:
-        task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)

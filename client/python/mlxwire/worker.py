@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Literal, Self, Unpack
+from typing import Any, Literal, Self, Unpack
 
 from mlxwire_protocol.replies import (
     CancelResult,
@@ -16,18 +16,19 @@ from mlxwire_protocol.replies import (
     WorkerMetrics,
 )
 
-from .connection import Connection, RequestLimits
+from .connection import Connection
 from .errors import MlxwireError
 from .find_worker import find_worker
 from .model import Model
 from .options import LoadOptions, OnProgress, Path, set_fields
-from .pending import PendingRequest
+from .pending import DEFAULT_BUFFER_BYTES, PendingRequest, RequestLimits
 from .pipes import call_guarded
 from .results import convert_reply
 from .shutdown import ShutdownLimits
 from .stderr_ring import StderrRing
-from .stream import DEFAULT_BUFFER_BYTES
 from .version import __version__
+
+REPLACED = "this model was replaced by a later load; use that one"
 
 
 class Worker:
@@ -82,6 +83,7 @@ class Worker:
         self._connection: Connection | None = None
         self._hello: HelloResult | None = None
         self._model: Model | None = None
+        self._loaded: dict[str, Any] | None = None
 
     @property
     def hello(self) -> HelloResult:
@@ -167,12 +169,15 @@ class Worker:
             set_fields(path=path, **options),
             timeout=timeout,
             on_progress=on_progress,
+            on_final=self._load_ended,
         )
-        loaded = convert_reply(await request.result(), LoadResult)
-        if self._model is not None:
-            self._model.mark_gone("this model was replaced by a later load; use that one")
-        self._model = Model(connection, loaded, on_close=self._unload)
-        return self._model
+        final = await request.result()
+        model = Model(connection, convert_reply(final, LoadResult), on_close=self._unload)
+        if final is self._loaded:
+            self._model = model
+        else:  # another load has ended since
+            model.mark_gone(REPLACED)
+        return model
 
     async def metrics(self, *, timeout: float | None = None) -> WorkerMetrics:
         """Sums over the worker's life, and its state now."""
@@ -217,6 +222,14 @@ class Worker:
             raise RuntimeError("the worker has not been started: `async with Worker() as w`")
         self._connection.check_loop()
         return self._connection
+
+    def _load_ended(self, final: dict[str, Any]) -> None:
+        """The model of before is replaced, also where the task that asked was cancelled."""
+        if final.get("type") == "result":
+            self._loaded = final
+            if self._model is not None:
+                self._model.mark_gone(REPLACED)
+                self._model = None
 
     async def _unload(self, model: Model) -> None:
         model.mark_gone("this model was closed; load it again")

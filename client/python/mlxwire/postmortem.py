@@ -1,0 +1,70 @@
+"""What is said of a worker that ended: by itself, by its host, or for an offence."""
+
+from __future__ import annotations
+
+import signal as signals
+from collections.abc import Sequence
+
+from mlxwire_protocol import WireError
+
+from .errors import (
+    HandshakeFailed,
+    MlxwireError,
+    ProtocolViolation,
+    ShuttingDown,
+    WorkerCrashed,
+)
+
+
+def closed_by_host() -> ShuttingDown:
+    """What a closed worker answers."""
+    return ShuttingDown("this worker was closed; start another one")
+
+
+def exited(
+    returncode: int, *, greeting: bool, strays: Sequence[bytes], stderr_tail: str
+) -> WorkerCrashed:
+    """It exited though nobody asked; ``greeting``: before it had answered hello."""
+    how, exit_code, signal = describe_exit(returncode)
+    when = f" before it answered hello{describe_strays(strays)}" if greeting else ""
+    return WorkerCrashed(
+        f"the worker {how}{when}. Start another one",
+        exit_code=exit_code,
+        signal=signal,
+        stderr_tail=stderr_tail,
+    )
+
+
+def closed_its_pipe(which: str, *, stderr_tail: str) -> WorkerCrashed:
+    """It lives, and can't be heard or spoken to any more."""
+    return WorkerCrashed(
+        f"the worker closed its {which} while it was still running, and is ended for that. "
+        "Start another one",
+        stderr_tail=stderr_tail,
+    )
+
+
+def offended(error: WireError, *, greeting: bool, stderr_tail: str) -> MlxwireError:
+    """It broke the wire's rules; before the handshake that means it is no worker."""
+    if greeting:
+        return HandshakeFailed(error.message, stderr_tail=stderr_tail)
+    return ProtocolViolation(error.message, data=error.data, stderr_tail=stderr_tail)
+
+
+def describe_exit(returncode: int) -> tuple[str, int | None, int | None]:
+    """A return code as words, exit code and signal; one of the two is None."""
+    if returncode >= 0:
+        return f"exited with code {returncode}", returncode, None
+    try:
+        name = signals.Signals(-returncode).name
+    except ValueError:
+        name = f"signal {-returncode}"
+    return f"was ended by {name}", None, -returncode
+
+
+def describe_strays(lines: Sequence[bytes]) -> str:
+    """What came on stdout instead of an answer to hello, to follow a clause."""
+    if not lines:
+        return ""
+    first = lines[0][:200].decode("utf-8", "replace")
+    return f", but wrote {len(lines)} other lines, the first {first!r}"
