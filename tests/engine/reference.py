@@ -1,0 +1,68 @@
+"""What mlx-lm itself and transformers do with a model: the truth that the worker is held to."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+import numpy as np
+from mlx_lm import load, stream_generate
+from mlx_lm.models.cache import make_prompt_cache
+
+Messages = list[dict[str, str]]
+
+
+@functools.lru_cache(maxsize=32)
+def reference(path: Path, adapter: Path | None = None) -> Reference:
+    """A model as mlx-lm loads it, once."""
+    return Reference(path, adapter)
+
+
+class Reference:
+    """A model in this process."""
+
+    def __init__(self, path: Path, adapter: Path | None) -> None:
+        self.model, self.tokenizer = load(
+            str(path), adapter_path=str(adapter) if adapter else None
+        )
+
+    def generate(self, prompt: str | list[int], tokens: int) -> tuple[str, list[int]]:
+        """Greedy text and the ids that it is made of."""
+        responses = list(stream_generate(self.model, self.tokenizer, prompt, max_tokens=tokens))
+        text = "".join(response.text for response in responses)
+        ids = [response.token for response in responses]
+        if responses[-1].finish_reason == "stop":
+            ids.pop()
+        return text, ids
+
+    def render(self, messages: Messages, **options: Any) -> str:
+        """The conversation by transformers, without mlx-lm's own default for thinking."""
+        # The plain tokenizer, since mlx-lm's wrapper puts `enable_thinking` in.
+        plain = self.tokenizer._tokenizer
+        text: str = plain.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=True, **options
+        )
+        return text
+
+    def encode(self, text: str) -> list[int]:
+        """A raw prompt's ids, as `stream_generate` makes them."""
+        bos = self.tokenizer.bos_token
+        special = bos is None or not text.startswith(bos)
+        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=special)
+        return ids
+
+    def logits(self, ids: list[int]) -> np.ndarray[Any, Any]:
+        """Every position's logits by one forward pass over all, [L, V] in float64."""
+        rows = self.model(mx.array(ids)[None], cache=make_prompt_cache(self.model))[0]
+        return np.array(rows.astype(mx.float32)).astype(np.float64)
+
+    def logprobs(self, ids: list[int]) -> np.ndarray[Any, Any]:
+        """`logits` as natural log-probabilities."""
+        rows = self.logits(ids)
+        shifted = rows - rows.max(axis=-1, keepdims=True)
+        normalised: np.ndarray[Any, Any] = shifted - np.log(
+            np.exp(shifted).sum(axis=-1, keepdims=True)
+        )
+        return normalised
