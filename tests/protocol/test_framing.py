@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mlxwire_protocol.framing import PREFIX_BYTES, Line, LineSplitter, Overlong
 
+from mlxwire_protocol.framing import PREFIX_BYTES, Line, LineSplitter, Overlong
 from protocol.framing_vectors import FramingVector, load_vectors
 
 VECTORS = load_vectors()
