@@ -1,0 +1,117 @@
+"""What may follow what in the replies to one request, for whoever asks (SPEC §2)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mlxwire_protocol import RequestState, WireError
+from mlxwire_protocol.request_state import TRANSITIONS
+
+KINDS: dict[str, dict[str, Any]] = {
+    "progress": {},
+    "token": {"seq": 0},
+    "item": {"index": 0},
+    "done": {"final": True},
+    "result": {"final": True},
+    "error": {"final": True},
+    "unheard_of": {},
+    "unheard_of_final": {"final": True},
+}
+LEGAL = {
+    "open": set(KINDS),
+    "streaming": set(KINDS) - {"result"},
+    "ended": set[str](),
+}
+
+
+def in_state(state: str) -> RequestState:
+    request = RequestState("r1")
+    if state == "streaming":
+        request.advance("item", {"index": 0})
+    if state == "ended":
+        request.advance("result", {"final": True})
+    assert request.state == state
+    return request
+
+
+@pytest.mark.parametrize("state", LEGAL)
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_state_by_every_kind(state: str, kind: str) -> None:
+    request = in_state(state)
+    if kind in LEGAL[state]:
+        request.advance(kind, KINDS[kind])
+        assert request.ended is KINDS[kind].get("final", False)
+        return
+    with pytest.raises(WireError) as caught:
+        request.advance(kind, KINDS[kind])
+    assert caught.value.code == "protocol_violation"
+    assert request.state == state
+
+
+@pytest.mark.parametrize("kind", sorted({kind for _, kind in TRANSITIONS}))
+@pytest.mark.parametrize("final", [True, False, None, 1, "true"])
+def test_final_is_true_on_finals_and_on_nothing_else(kind: str, final: Any) -> None:
+    message = {**KINDS[kind], "final": final}
+    request = RequestState("r1")
+    if (final is True) == KINDS[kind].get("final", False):
+        request.advance(kind, message)
+        return
+    with pytest.raises(WireError, match="wrong `final`"):
+        request.advance(kind, message)
+    assert request.state == "open"
+
+
+def tokens(*seqs: Any, **more: Any) -> RequestState:
+    request = RequestState("r1")
+    for seq in seqs:
+        request.advance("token", {"seq": seq, **more})
+    return request
+
+
+@pytest.mark.parametrize(
+    "seqs", [(1,), (-1,), (0, 0), (0, 2), (0, 1, 1), (0, 1, 0), ("0",), (None,)]
+)
+def test_a_gap_or_a_repeat_in_seq_is_a_violation(seqs: tuple[Any, ...]) -> None:
+    with pytest.raises(WireError, match="seq"):
+        tokens(*seqs)
+
+
+def test_tokens_are_counted_and_flushed_text_is_not() -> None:
+    request = tokens(0, 1)
+    request.advance("token", {"seq": 2, "flush": True})
+    assert request.tokens == 2
+
+
+def test_each_index_counts_its_own_seq() -> None:
+    request = RequestState("r1")
+    for index, seq in [(0, 0), (1, 0), (0, 1), (1, 1)]:
+        request.advance("token", {"seq": seq, "index": index})
+    with pytest.raises(WireError):
+        request.advance("token", {"seq": 1, "index": 1})
+
+
+@pytest.mark.parametrize("index", [[], {}, "0", 0.5, True])
+def test_an_index_that_is_no_integer_is_a_violation(index: Any) -> None:
+    with pytest.raises(WireError) as caught:
+        tokens(0, index=index)
+    assert caught.value.code == "protocol_violation"
+
+
+def test_a_missing_seq_is_a_violation() -> None:
+    with pytest.raises(WireError):
+        RequestState("r1").advance("token", {})
+
+
+def test_the_short_way_for_tokens_agrees_with_the_long_one() -> None:
+    short = RequestState("r1")
+    assert short.advance_token(0, None, False)
+    assert not short.advance_token(0, None, False)
+    assert not short.advance_token(2, None, False)
+    assert short.advance_token(1, None, True)
+    assert (short.state, short.tokens) == ("streaming", 1)
+    with pytest.raises(WireError):
+        short.advance("result", {"final": True})
+    short.advance("done", {"final": True})
+    assert not short.advance_token(2, None, False)
