@@ -12,6 +12,7 @@ from mlxwire_protocol import WireError
 
 from .preflight import failed, read_object
 
+_KINDS = ("lora", "dora", "full")
 _LEAVES = frozenset({"lora_a", "lora_b", "m"})
 
 
@@ -27,7 +28,15 @@ def check_adapter(path: Path) -> None:
         if not (path / name).exists():
             raise failed("adapter", f"the adapter folder has no {name}", file=name)
     config = read_object(path / "adapter_config.json")
-    if config.get("fine_tune_type", "lora") != "full":
+    kind = config.get("fine_tune_type", "lora")
+    if kind not in _KINDS:
+        raise failed(
+            "adapter",
+            f"adapter_config.json names the type {str(kind)[:40]!r}; use one of "
+            f"{', '.join(_KINDS)}",
+            file="adapter_config.json",
+        )
+    if kind != "full":
         for name in ("num_layers", "lora_parameters"):
             if name not in config:
                 raise failed(
@@ -71,6 +80,14 @@ def apply_adapter(model: Any, path: Path) -> Any:
             "adapter",
             f"the adapter lacks {len(missing)} of {len(wanted)} tensors ({missing[0]} first); "
             "copy it anew",
+            file="adapters.safetensors",
+        )
+    surplus = {name for name in given - leaves if name.rsplit(".", 1)[-1] in _LEAVES}
+    if surplus:
+        raise failed(
+            "adapter",
+            f"the adapter has {len(surplus)} tensors with no place in this model "
+            f"({min(surplus)} first); use the adapter_config.json that was saved with it",
             file="adapters.safetensors",
         )
     model.eval()

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from mlxwire_protocol import WireError
 from mlxwire_protocol.messages import Chat
 
 
@@ -15,11 +16,19 @@ def find_template(path: Path) -> str | None:
     """The template's source, in transformers' order; None where the folder has none.
 
     chat_template.jinja comes first, then chat_template.json, then tokenizer_config.json,
-    where a list of named ones has a "default".
+    where a list of named ones has a "default". Raises: WireError ``model_load_failed``.
     """
     file = path / "chat_template.jinja"
     if file.exists():
-        return file.read_text("utf-8")
+        try:
+            return file.read_text("utf-8")
+        except (OSError, ValueError) as error:
+            raise WireError(
+                "model_load_failed",
+                f"{file.name} can't be read ({error}); copy it anew from the model's source, or "
+                "remove it",
+                data={"reason": "chat_template", "file": file.name},
+            ) from None
     for name in ("chat_template.json", "tokenizer_config.json"):
         template = _template_of(path / name)
         if template is not None:

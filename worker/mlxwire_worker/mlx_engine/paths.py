@@ -39,11 +39,12 @@ class PathPolicy:
         try:
             path = Path(name).expanduser().resolve()
             self._check(path, field)
+            path.exists()  # raises for a name that no file can have
             entries = list(path.iterdir()) if self._roots and path.is_dir() else []
         except (OSError, ValueError, RuntimeError) as error:
             raise WireError(
                 "model_not_found",
-                f"{name[:200]!r} is no path to a folder here: {error}",
+                f"{name[:200]!r} is no path to a folder here ({error}); give the path of a model folder",
                 data={"field": field},
             ) from None
         for entry in entries:

@@ -81,7 +81,7 @@ def _read_config(path: Path) -> dict[str, Any]:
     if not file.exists():
         raise failed(
             "no_config",
-            f"{path.name} has no config.json; it is no model folder",
+            f"{path.name} has no config.json; give the folder that holds it beside the weights",
             file=file.name,
         )
     config = read_object(file)
@@ -108,7 +108,9 @@ def read_object(file: Path) -> dict[str, Any]:
         ) from None
     except OSError as error:
         raise failed(
-            "unreadable", f"{file.name} can't be read: {error.strerror}", file=file.name
+            "unreadable",
+            f"{file.name} can't be read ({error.strerror}); {remedy}",
+            file=file.name,
         ) from None
     if not isinstance(value, dict):
         raise failed("invalid_json", f"{file.name} holds no object; {remedy}", file=file.name)
@@ -184,7 +186,11 @@ def _check_index(path: Path, shards: tuple[Path, ...], tensors: dict[str, str]) 
     if not isinstance(weight_map, dict) or not all(
         isinstance(v, str) for v in weight_map.values()
     ):
-        raise failed("invalid_index", f"{file.name} has no `weight_map`", file=file.name)
+        raise failed(
+            "invalid_index",
+            f"{file.name} has no `weight_map`; copy it anew from the model's source",
+            file=file.name,
+        )
     named = set(weight_map.values())
     present = {shard.name for shard in shards}
     if missing := sorted(named - present):
@@ -223,7 +229,8 @@ def _check_quantization(config: dict[str, Any], tensors: dict[str, str]) -> None
         if not complete:
             raise failed(
                 "quantization",
-                "`quantization` in config.json needs the numbers `bits` and `group_size`",
+                "`quantization` in config.json needs the numbers `bits` and `group_size`; copy it "
+                "anew from the model's source",
                 file="config.json",
             )
         if not packed:
