@@ -50,6 +50,7 @@ REMEDIES = (
     "load",
     "ask",
     "save",
+    "--allow-hub",
 )
 PROMPT = "The weather in Paris is"
 

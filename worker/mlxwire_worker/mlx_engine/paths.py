@@ -42,9 +42,10 @@ class PathPolicy:
             path.exists()  # raises for a name that no file can have
             entries = list(path.iterdir()) if self._roots and path.is_dir() else []
         except (OSError, ValueError, RuntimeError) as error:
+            detail = error.strerror if isinstance(error, OSError) else error
             raise WireError(
                 "model_not_found",
-                f"{name[:200]!r} is no path to a folder here ({error}); give the path of a model folder",
+                f"{name[:200]!r} is no path to a folder here ({detail}); give the path of a model folder",
                 data={"field": field},
             ) from None
         for entry in entries:
