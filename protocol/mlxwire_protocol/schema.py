@@ -14,26 +14,9 @@ import orjson
 
 from .errors import WORKER_CODES
 from .messages import COMMANDS
-from .replies import (
-    REPLY_TYPES,
-    CancelledDone,
-    Done,
-    ErrorBody,
-    Item,
-    Limits,
-    RequestMetrics,
-    WorkerIdentity,
-)
+from .replies import REPLY_TYPES, CancelledDone, Done, ErrorBody, Item
 
 SCHEMA_ID = "urn:mlxwire:protocol:1"
-_SENT: tuple[type[msgspec.Struct], ...] = (
-    *REPLY_TYPES,
-    ErrorBody,
-    Limits,
-    RequestMetrics,
-    WorkerIdentity,
-)
-"""What the worker writes: all of a type's fields, whatever their defaults, `Item`'s aside."""
 
 
 def protocol_schema() -> dict[str, Any]:
@@ -41,7 +24,10 @@ def protocol_schema() -> dict[str, Any]:
     _, definitions = msgspec.json.schema_components(
         [*COMMANDS.values(), *REPLY_TYPES], ref_template="#/$defs/{name}"
     )
-    _tell_what_is_sent(definitions)
+    for definition in definitions.values():
+        definition["description"] = inspect.cleandoc(definition["description"])
+    _, sent = msgspec.json.schema_components(REPLY_TYPES)
+    _tell_what_is_sent({name: definitions[name] for name in sent})
     requests = [{"$ref": f"#/$defs/{kind.__name__}"} for kind in COMMANDS.values()]
     replies = [{"$ref": f"#/$defs/{kind.__name__}"} for kind in REPLY_TYPES]
     return {
@@ -65,14 +51,14 @@ def schema_text() -> str:
 
 
 def _tell_what_is_sent(definitions: dict[str, Any]) -> None:
-    """Correct what msgspec can't know: it describes what it would accept, not what is sent."""
-    for definition in definitions.values():
-        definition["description"] = inspect.cleandoc(definition["description"])
-    for kind in _SENT:
-        definition = definitions[kind.__name__]
+    """Correct what msgspec can't know: it describes what it would accept, not what is sent.
+
+    The worker writes all of a type's fields, whatever their defaults; `Item` alone leaves out.
+    """
+    for name, definition in definitions.items():
         for field in definition["properties"].values():
             field.pop("default", None)
-        if kind is not Item:
+        if name != Item.__name__:
             definition["required"] = list(definition["properties"])
     reasons: list[str] = definitions[Done.__name__]["properties"]["finish_reason"]["enum"]
     for kind, allowed in ((Done, set(reasons) - {"cancelled"}), (CancelledDone, {"cancelled"})):

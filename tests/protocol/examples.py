@@ -1,0 +1,77 @@
+"""One example of every message; a reply is as the worker builds it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from mlxwire_protocol.replies import (
+    CancelledDone,
+    CancelResult,
+    Done,
+    Error,
+    ErrorBody,
+    Event,
+    FlushToken,
+    HelloResult,
+    InfoResult,
+    Item,
+    Limits,
+    LoadResult,
+    MetricsResult,
+    OkResult,
+    Progress,
+    RequestMetrics,
+    Token,
+    WorkerIdentity,
+)
+
+REQUESTS: list[dict[str, Any]] = [
+    {"id": "h", "cmd": "hello", "protocols": [1], "client": {"name": "c", "version": "1"},
+     "require": ["generate"], "events": ["heartbeat"]},
+    {"id": "a", "cmd": "load", "path": "m", "context_len": 128, "adapter_path": "l",
+     "parallel_slots": 4, "warmup": False},
+    {"id": "a", "cmd": "unload"},
+    {"id": "a", "cmd": "info"},
+    {"id": "a", "cmd": "generate", "prompt": "x", "max_tokens": 5, "temperature": 0.7,
+     "top_k": 40, "top_p": 0.9, "min_p": 0.05, "repeat_penalty": 1.1, "seed": 7, "stop": ["\n"],
+     "stop_tokens": [2], "ignore_eos": True},
+    {"id": "a", "cmd": "chat", "messages": [{"role": "user", "content": "x"}], "thinking": False},
+    {"id": "a", "cmd": "classify", "prompts": ["x"], "logits": True, "labels": ["yes", "no"]},
+    {"id": "a", "cmd": "cancel", "target": "b"},
+    {"id": "a", "cmd": "metrics"},
+    {"id": "a", "cmd": "quit"},
+]  # fmt: skip
+
+_MODEL: dict[str, Any] = {
+    "model_type": "llama", "vocab_size": 512, "layers": 4, "hidden_size": 64, "context_len": 256,
+    "quant_bits": 4, "quant_group": 64, "parameters": 1, "weight_bytes": 4, "path": "x",
+    "adapter_path": None, "chat_template": True, "parallel_slots": 4, "capabilities": {"x": 1},
+}  # fmt: skip
+_METRICS = RequestMetrics(first_token_seconds=0.5, cache_miss="new prompt")
+
+REPLIES: list[msgspec.Struct] = [
+    Token(id="a", seq=0, token="x", token_id=1),
+    FlushToken(id="a", seq=1, token="", token_id=1),
+    Item(id="a", index=0, token="x", token_id=1, logprob=-0.5, logits=[float("-inf"), 0.5],
+         labels={"yes": 0.5}),
+    Progress(id="a", stage="load", done=1, total=2.5),
+    Done(id="a", finish_reason="stop", tokens_generated=1, metrics=_METRICS),
+    CancelledDone(id="a", finish_reason="cancelled", stage="prefill", tokens_generated=0,
+                  metrics=RequestMetrics()),
+    Error(id=None, error=ErrorBody(code="parse_error", message="x")),
+    OkResult(id="a"),
+    HelloResult(
+        id="h",
+        protocol=1,
+        worker=WorkerIdentity(name="w", version="1", pid=1, engine="mock"),
+        capabilities={"generate": True},
+        limits=Limits(max_line_bytes=1, max_inflight=1),
+    ),
+    InfoResult(id="a", **_MODEL),
+    LoadResult(id="a", load_seconds=0.5, **_MODEL),
+    CancelResult(id="a", outcome="finished"),
+    MetricsResult(id="a"),
+    Event(event="heartbeat"),
+]  # fmt: skip
