@@ -17,6 +17,7 @@ Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_BYTES)]
 Count = Annotated[int, Meta(ge=0, le=MAX_SAFE_INTEGER)]
 Positive = Annotated[int, Meta(ge=1, le=MAX_SAFE_INTEGER)]
 TokenId = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+Penalty = Annotated[float, Meta(ge=-100, le=100)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 StopString = Annotated[str, Meta(min_length=1, max_length=4096)]
 Path = Annotated[str, Meta(min_length=1, max_length=4096)]
@@ -80,6 +81,16 @@ class Sampling(Command, kw_only=True, frozen=True):
     stop: StopString | Annotated[list[StopString], Meta(max_length=64)] = []
     stop_tokens: Annotated[list[TokenId], Meta(max_length=1024)] = []
     ignore_eos: bool = False
+    min_tokens: Count = 0
+    xtc_probability: Fraction = 0.0
+    xtc_threshold: Annotated[float, Meta(ge=0, le=0.5)] = 0.1
+    presence_penalty: Penalty = 0.0
+    frequency_penalty: Penalty = 0.0
+    penalty_window: Count = 0
+    logit_bias: Annotated[dict[str, Penalty], Meta(max_length=4096)] = {}
+    logprobs: bool = False
+    top_logprobs: Annotated[int, Meta(ge=0, le=64)] = 0
+    cache: bool = True
 
     @property
     def stop_strings(self) -> tuple[str, ...]:

@@ -41,6 +41,22 @@ class FlushToken(Token, kw_only=True, tag="token"):
     flush: Literal[True] = True
 
 
+class TopLogprob(Struct, kw_only=True):
+    """One of the likeliest tokens at a place."""
+
+    token: str
+    token_id: Count
+    logprob: float
+
+
+class LogprobToken(Token, kw_only=True, tag="token"):
+    """A token with its natural log-probability in float32, by the model's own distribution
+    before penalties and temperature; ``top_logprobs`` likeliest first, null if not asked for."""
+
+    logprob: float
+    top_logprobs: list[TopLogprob] | None = None
+
+
 class Item(Reply, kw_only=True, tag="item", omit_defaults=True):
     """One prompt of a `classify` is complete. ``logprob`` is natural, in float32.
 
@@ -242,6 +258,7 @@ AnyReply = Reply | InfoResult | MetricsResult | Error | Event
 REPLY_TYPES: tuple[type[Struct], ...] = (
     Token,
     FlushToken,
+    LogprobToken,
     Item,
     Progress,
     Done,

@@ -32,6 +32,10 @@ class Detokenizer(ABC):
         """The text that this token completes; may be empty."""
 
     @abstractmethod
+    def text_of(self, token: int) -> str:
+        """One token by itself, for lists of likely tokens."""
+
+    @abstractmethod
     def finalize(self) -> str:
         """What was held back waiting for more."""
 
@@ -49,6 +53,8 @@ class Prompt:
     stop_ids: frozenset[int]
     detokenizer: Detokenizer
     request: Generate | Chat
+    cached_tokens: int = 0
+    cache_miss: str | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -71,10 +77,13 @@ class Classified(NamedTuple):
 
 
 class Sampled(NamedTuple):
-    """One sequence's next token."""
+    """One sequence's next token; log-probabilities, natural and in float32, where it asked:
+    of the token, and of the likeliest ones as (id, log-probability), likeliest first."""
 
     prompt: Prompt
     token_id: int
+    logprob: float | None = None
+    top: list[tuple[int, float]] | None = None
 
 
 class Prefilled(NamedTuple):

@@ -41,6 +41,16 @@ class Job:
         """The command's name."""
         return command_name(self.command)
 
+    @property
+    def cached_tokens(self) -> int:
+        """Prompt tokens that were not computed, since an earlier request had."""
+        return getattr(self.prepared, "cached_tokens", 0)
+
+    @property
+    def cache_miss(self) -> str | None:
+        """Why no more were."""
+        return getattr(self.prepared, "cache_miss", None)
+
     def metrics(self, *, active_memory: int, peak_memory: int) -> RequestMetrics:
         """What the request took, up to now."""
         now = time.perf_counter()
@@ -49,13 +59,15 @@ class Job:
         decode = (last - first) if first is not None and last is not None else 0.0
         return RequestMetrics(
             prompt_tokens=self.prompt_tokens,
+            cached_tokens=self.cached_tokens,
+            cache_miss=self.cache_miss,
             generated_tokens=self.generated,
             queue_seconds=(started or now) - self.accepted,
             prefill_seconds=prefill,
             decode_seconds=decode,
             total_seconds=now - self.accepted,
             first_token_seconds=None if first is None else first - self.accepted,
-            prefill_tokens_per_second=self.prompt_tokens / prefill
+            prefill_tokens_per_second=(self.prompt_tokens - self.cached_tokens) / prefill
             if first and prefill
             else 0.0,
             decode_tokens_per_second=max(self.generated - 1, 0) / decode if decode > 0 else 0.0,

@@ -182,6 +182,9 @@ class _WordDetokenizer(Detokenizer):
     def add_token(self, token: int) -> str:
         return self._words.get(token, "")
 
+    def text_of(self, token: int) -> str:
+        return self.add_token(token)
+
     def finalize(self) -> str:
         return ""
 

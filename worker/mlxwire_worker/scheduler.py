@@ -23,11 +23,21 @@ from mlxwire_protocol.replies import (
     LoadResult,
     OkResult,
     Progress,
+    TopLogprob,
 )
 
-from .engine import Cancelled, Classified, ClassifyPrompts, Engine, Failed, Prefilled, Prompt
+from .engine import (
+    Cancelled,
+    Classified,
+    ClassifyPrompts,
+    Engine,
+    Failed,
+    Prefilled,
+    Prompt,
+    Sampled,
+)
 from .jobs import Job
-from .session import Session, no_model
+from .session import Logprobs, Session, no_model
 from .stdio import log
 from .text import TextAssembler
 
@@ -233,12 +243,12 @@ class Scheduler:
                 self._session.fail(stream.job, failure_of(result.error))
             else:
                 stream.job.batch_size = batch_size
-                self._emit(stream, result.token_id, ended)
+                self._emit(stream, result, ended)
         if ended:
             self._remove(ended)
 
-    def _emit(self, stream: Stream, token_id: int, ended: list[Stream]) -> None:
-        job, prompt = stream.job, stream.prompt
+    def _emit(self, stream: Stream, sampled: Sampled, ended: list[Stream]) -> None:
+        job, prompt, token_id = stream.job, stream.prompt, sampled.token_id
         now = time.perf_counter()
         if job.first_token is None:
             job.first_token = now
@@ -250,7 +260,8 @@ class Scheduler:
         elif prompt.max_tokens == 0:
             reason = "length"
         else:
-            self._session.send_token(job, stream.text.add_token(token_id), token_id)
+            text = stream.text.add_token(token_id)
+            self._session.send_token(job, text, token_id, _logprobs(prompt, sampled))
             if stream.text.stopped:
                 reason = "stop"
             elif job.generated >= prompt.max_tokens:
@@ -367,6 +378,19 @@ class Scheduler:
         seconds = time.perf_counter() - job.accepted
         fields = msgspec.structs.asdict(info)
         self._session.end(job, LoadResult(id=job.id, load_seconds=seconds, **fields))
+
+
+def _logprobs(prompt: Prompt, sampled: Sampled) -> Logprobs | None:
+    if sampled.logprob is None:
+        return None
+    top = sampled.top
+    if top is None:
+        return sampled.logprob, None
+    text_of = prompt.detokenizer.text_of
+    return sampled.logprob, [
+        TopLogprob(token=text_of(token_id), token_id=token_id, logprob=logprob)
+        for token_id, logprob in top
+    ]
 
 
 def item_reply(job: Job, index: int, item: Classified) -> Item:

@@ -23,15 +23,20 @@ from mlxwire_protocol.replies import (
     Done,
     Error,
     InfoResult,
+    LogprobToken,
     MetricsResult,
     ModelInfo,
     OkResult,
     RequestMetrics,
+    TopLogprob,
     WorkerMetrics,
 )
 
 from .jobs import Job
 from .writer import Writer
+
+Logprobs = tuple[float, list[TopLogprob] | None]
+"""A token's log-probability, and the likeliest ones' where they were asked for."""
 
 
 class Queue(Protocol):
@@ -148,12 +153,26 @@ class Session:
             if not job.ended:
                 self._writer.put(self._connection.encode_reply(reply))
 
-    def send_token(self, job: Job, text: str, token_id: int) -> None:
-        """The hot path of `send`: the job's next token."""
+    def send_token(
+        self, job: Job, text: str, token_id: int, logprobs: Logprobs | None = None
+    ) -> None:
+        """The hot path of `send`: the job's next token, and its log-probabilities if it asked."""
         with self._lock:
             if job.ended:
                 return
-            line = self._connection.encode_token(job.id, job.seq, text, token_id)
+            if logprobs is None:
+                line = self._connection.encode_token(job.id, job.seq, text, token_id)
+            else:
+                logprob, top = logprobs
+                reply = LogprobToken(
+                    id=job.id,
+                    seq=job.seq,
+                    token=text,
+                    token_id=token_id,
+                    logprob=logprob,
+                    top_logprobs=top,
+                )
+                line = self._connection.encode_reply(reply)
             job.seq += 1
             job.generated += 1
             self._writer.put(line)

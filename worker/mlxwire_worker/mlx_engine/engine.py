@@ -14,7 +14,6 @@ from ..engine import (
     Classified,
     ClassifyPrompts,
     Engine,
-    Failed,
     ProgressReport,
     Prompt,
     StepResult,
@@ -23,11 +22,11 @@ from .paths import PathPolicy
 from .template import TemplateProcess
 
 if TYPE_CHECKING:
-    from .decode import SequenceDecoder
     from .loading import LoadedModel
+    from .runner import Runner
 
-PARALLEL_SLOTS = 1
-"""Sequences at once: one after the other, until batching comes."""
+PARALLEL_SLOTS = 128
+"""Sequences at once, where the host names no number."""
 
 
 class MlxEngine(Engine):
@@ -39,7 +38,7 @@ class MlxEngine(Engine):
         self._paths = PathPolicy(model_roots, allow_hub=allow_hub)
         self._templates = TemplateProcess()
         self._loaded: LoadedModel | None = None
-        self._running: dict[Prompt, SequenceDecoder] = {}
+        self._runner: Runner | None = None
 
     @property
     def model(self) -> ModelInfo | None:
@@ -49,7 +48,7 @@ class MlxEngine(Engine):
     @property
     def slots(self) -> int:
         """Sequences at once."""
-        return PARALLEL_SLOTS
+        return self._loaded.info.parallel_slots if self._loaded else 1
 
     def preload(self) -> None:
         """Import MLX and start the template process, so that `load` finds both ready."""
@@ -58,7 +57,7 @@ class MlxEngine(Engine):
             from .light_import import import_mlx_lm
 
             import_mlx_lm()
-            from . import decode, loading, scoring  # noqa: F401
+            from . import loading, runner, scoring  # noqa: F401
         except ImportError:
             return  # `load` says what is missing
 
@@ -72,9 +71,13 @@ class MlxEngine(Engine):
         _import_or_explain()
         from . import loading
         from .adapters import check_adapter
-        from .decode import ChunkSize
+        from .chunks import ChunkSize
+        from .kv import CachePolicy
         from .preflight import check_model
+        from .prompt_cache import PromptCache
+        from .runner import Runner
         from .tokenizer import Tokenizer
+        from .warmup import warm_up
 
         checked = check_model(path)
         self._check_context(request, loading.declared_context(checked.config))
@@ -82,6 +85,8 @@ class MlxEngine(Engine):
             check_adapter(adapter)
         tokenizer = Tokenizer.from_folder(path)
         model, config = loading.build(checked, adapter)
+        policy = CachePolicy(model)
+        slots = (request.parallel_slots or PARALLEL_SLOTS) if policy.batchable else 1
         loaded = loading.finish(
             checked,
             model,
@@ -89,7 +94,7 @@ class MlxEngine(Engine):
             tokenizer=tokenizer,
             context_len=request.context_len,
             adapter=adapter,
-            parallel_slots=PARALLEL_SLOTS,
+            parallel_slots=slots,
         )
         if loaded.template is not None:
             self._templates.check(loaded.template)
@@ -97,8 +102,8 @@ class MlxEngine(Engine):
         self.unload()
         loading.materialize(model, report)
         if request.warmup:
-            loading.warm_up(loaded, report)
-        self._chunk = ChunkSize()
+            warm_up(model, policy, loaded.info.vocab_size, report)
+        self._runner = Runner(model, policy, PromptCache(policy), ChunkSize())
         self._loaded = loaded
         return loaded.info
 
@@ -111,7 +116,7 @@ class MlxEngine(Engine):
         import mlx.core as mx
 
         self._loaded = None
-        self._running.clear()
+        self._runner = None
         gc.collect()
         mx.synchronize()
         mx.clear_cache()
@@ -176,25 +181,18 @@ class MlxEngine(Engine):
 
     def add(self, prompt: Prompt) -> None:
         """Begin a sequence."""
-        from .decode import SequenceDecoder
-
-        self._running[prompt] = SequenceDecoder(self._ready().model, prompt, self._chunk)
+        assert self._runner is not None
+        self._runner.add(prompt)
 
     def remove(self, prompts: Sequence[Prompt]) -> None:
-        """Drop sequences and their caches."""
-        for prompt in prompts:
-            self._running.pop(prompt, None)
+        """Drop sequences; what they computed stays reusable."""
+        if self._runner is not None:
+            self._runner.remove(prompts)
 
     def step(self) -> list[StepResult]:
-        """One slice of each sequence."""
-        results: list[StepResult] = []
-        for prompt, decoder in list(self._running.items()):
-            try:
-                results.append(decoder.step())
-            except Exception as error:  # whatever MLX raises is this sequence's alone
-                del self._running[prompt]
-                results.append(Failed(prompt, error))
-        return results
+        """A decode step of all that decode, and a slice of prefill."""
+        assert self._runner is not None
+        return self._runner.step()
 
     def classify(self, prompts: ClassifyPrompts, index: int) -> Classified:
         """Score one prompt."""
@@ -232,6 +230,20 @@ class MlxEngine(Engine):
             )
 
     def _check_sampling(self, request: Sampling, info: ModelInfo) -> None:
+        if request.top_logprobs and not request.logprobs:
+            raise invalid_params("top_logprobs", "`top_logprobs` needs `logprobs`: true")
+        if request.top_logprobs > info.vocab_size:
+            raise invalid_params("top_logprobs", "there are fewer tokens than `top_logprobs`")
+        if request.penalty_window == 1:
+            raise invalid_params(
+                "penalty_window", "`penalty_window` may be 0, for the whole text, or 2 and more"
+            )
+        for token in request.logit_bias:
+            if not token.isascii() or not token.isdigit() or int(token) >= info.vocab_size:
+                raise invalid_params(
+                    f"logit_bias.{token[:20]}",
+                    f"{token[:20]!r} is no token id of the vocabulary of {info.vocab_size}",
+                )
         if request.top_k > info.vocab_size:
             raise invalid_params(
                 "top_k", f"`top_k` may be at most {info.vocab_size}, the vocabulary's size"

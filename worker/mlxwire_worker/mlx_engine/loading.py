@@ -11,8 +11,6 @@ import mlx.core as mx
 import mlx.nn as nn
 from mlx.utils import tree_flatten
 from mlx_lm import utils as mlx_lm_utils
-from mlx_lm.generate import generation_stream
-from mlx_lm.models.cache import make_prompt_cache
 
 from mlxwire_protocol.replies import ModelInfo
 
@@ -24,7 +22,6 @@ from .tokenizer import Tokenizer
 
 DEFAULT_CONTEXT = 131072
 """Tokens, for a model that declares no number of positions."""
-WARMUP_PROMPT = 33
 
 
 @dataclass(slots=True, eq=False)
@@ -45,7 +42,9 @@ def build(checked: CheckedModel, adapter: Path | None) -> tuple[Any, dict[str, A
     """
     try:
         model, config = mlx_lm_utils.load_model(checked.path, lazy=True, strict=True)
-    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # the architectures raise whatever a bad number leads to
         lines = [line for line in str(error).strip().splitlines() if line.strip()]
         detail = f"{type(error).__name__}: {'; '.join(lines[:3])[:300]}"
         raise failed(
@@ -80,41 +79,6 @@ def materialize(model: Any, report: ProgressReport) -> None:
         done += sum(array.nbytes for array in group)
         report("load", done, total)
     mx.eval([array for module in model.modules() for array in _private_arrays(module)])
-
-
-def warm_up(loaded: LoadedModel, report: ProgressReport) -> None:
-    """Run each kernel that a first request would wait for: kernels compile on first use."""
-    from mlxwire_protocol.messages import Generate
-
-    from .sampling import Sampler
-
-    samplings = (
-        Generate(id="warmup", prompt="-"),
-        Generate(
-            id="warmup",
-            prompt="-",
-            temperature=1,
-            top_p=0.5,
-            top_k=2,
-            min_p=0.1,
-            repeat_penalty=2,
-        ),
-    )
-    vocabulary = loaded.info.vocab_size
-    with mx.stream(generation_stream):
-        for number, sampling in enumerate(samplings):
-            report("warmup", number, len(samplings))
-            cache = make_prompt_cache(loaded.model)
-            ids = mx.array([token % vocabulary for token in range(WARMUP_PROMPT)])
-            loaded.model(ids[None], cache=cache)
-            mx.eval([layer.state for layer in cache])
-            sampler = Sampler(sampling)
-            token = ids[-1:]
-            for _ in range(3):
-                token = sampler.sample(loaded.model(token[None], cache=cache)[:, -1, :])
-                mx.eval(token)
-    mx.synchronize()
-    report("warmup", len(samplings), len(samplings))
 
 
 def finish(

@@ -6,6 +6,7 @@ one without, it converts the older files once.
 
 from __future__ import annotations
 
+import copy
 import json
 from functools import partial
 from pathlib import Path
@@ -86,7 +87,7 @@ class Tokenizer:
 
     def detokenizer(self) -> SafeDetokenizer:
         """A fresh detokenizer for one sequence."""
-        return SafeDetokenizer(self._detokenizer_prototype)
+        return SafeDetokenizer(self, self._detokenizer_prototype)
 
     def __len__(self) -> int:
         return self.size
@@ -103,11 +104,10 @@ class SafeDetokenizer(Detokenizer):
     its byte table (KeyError), ENGINE.md §8; one odd token must not end a request.
     """
 
-    __slots__ = ("_inner",)
+    __slots__ = ("_inner", "_tokenizer")
 
-    def __init__(self, prototype: Any) -> None:
-        import copy
-
+    def __init__(self, tokenizer: Tokenizer, prototype: Any) -> None:
+        self._tokenizer = tokenizer
         self._inner = copy.copy(prototype)
         self._inner.reset()
 
@@ -120,6 +120,10 @@ class SafeDetokenizer(Detokenizer):
             return ""
         segment: str = inner.last_segment
         return segment
+
+    def text_of(self, token: int) -> str:
+        """One token by itself; half a character is U+FFFD."""
+        return self._tokenizer.decode([token])
 
     def finalize(self) -> str:
         """What was held back; a character that was never finished is U+FFFD."""

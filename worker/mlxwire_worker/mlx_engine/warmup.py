@@ -1,0 +1,66 @@
+"""Runs what a first request would wait for: kernels compile on first use, 10 s on some GPUs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mlx.core as mx
+
+from mlxwire_protocol.messages import Generate
+
+from ..engine import Detokenizer, ProgressReport, Prompt
+from .chunks import ChunkSize
+from .kv import CachePolicy
+from .prompt_cache import PromptCache
+from .runner import Runner
+
+PROMPT_TOKENS = 33
+NEW_TOKENS = 3
+_SAMPLINGS: tuple[dict[str, Any], ...] = (
+    {},
+    {"temperature": 1.0},
+    {"temperature": 1.0, "top_p": 0.5, "top_k": 2, "min_p": 0.1, "repeat_penalty": 2.0},
+)
+
+
+def warm_up(model: Any, policy: CachePolicy, vocabulary: int, report: ProgressReport) -> None:
+    """One request alone, then several together, each kind of sampling among them."""
+    runner = Runner(model, policy, PromptCache(policy, budget=0), ChunkSize())
+    rounds = [_SAMPLINGS[:1], _SAMPLINGS[1:2], _SAMPLINGS[2:]]
+    if policy.batchable:
+        rounds.append(_SAMPLINGS)
+    for number, samplings in enumerate(rounds):
+        report("warmup", number, len(rounds))
+        prompts = [_prompt(vocabulary, place, each) for place, each in enumerate(samplings)]
+        for prompt in prompts:
+            runner.add(prompt)
+        for _ in range(NEW_TOKENS + 1):
+            runner.step()
+        runner.remove(prompts)
+    mx.synchronize()
+    report("warmup", len(rounds), len(rounds))
+
+
+def _prompt(vocabulary: int, place: int, sampling: dict[str, Any]) -> Prompt:
+    request = Generate(id="warmup", prompt="-", cache=False, seed=0, **sampling)
+    ids = [(place + token) % vocabulary for token in range(PROMPT_TOKENS - place)]
+    return Prompt(
+        ids=ids,
+        max_tokens=NEW_TOKENS + 2,
+        stop_ids=frozenset(),
+        detokenizer=_Mute(),
+        request=request,
+    )
+
+
+class _Mute(Detokenizer):
+    """The text of warming up is nobody's."""
+
+    def add_token(self, token: int) -> str:
+        return ""
+
+    def text_of(self, token: int) -> str:
+        return ""
+
+    def finalize(self) -> str:
+        return ""
