@@ -1,0 +1,153 @@
+"""The commands: their arguments, and what each runs."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, cast
+
+import typer
+
+from ..model import Model
+from ..options import ChatOptions, OnProgress
+from ..stream import TokenStream
+from ..version import __version__
+from .answer import answer_once
+from .arguments import (
+    CHAT_MAX_TOKENS,
+    EngineOption,
+    Json,
+    JsonResult,
+    Launch,
+    Message,
+    Prompt,
+    Sampling,
+    System,
+    Thinking,
+    UseTemplate,
+    read_text,
+)
+from .doctor import examine
+from .exits import EPILOG, NOT_STARTED, exit_codes, say_error
+from .flatten import flattened
+from .model_facts import load_facts, readable
+from .session import run_session
+from .terminal import print_json, print_table, say
+
+app = typer.Typer(
+    help="Run a language model in a child process: results on stdout, all else on stderr.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    add_completion=False,
+    # Help and usage errors are plain text, which costs no import of rich.
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"mlxwire {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    _: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_print_version, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Nothing before the command; typer takes the options from here."""
+
+
+@app.command()
+@flattened
+def generate(
+    launch: Launch,
+    prompt: Prompt,
+    sampling: Sampling,
+    chat: UseTemplate = False,
+    json: Json = False,
+) -> None:
+    """Continue a prompt, streaming. What is printed ends with a newline."""
+    text = read_text(prompt, "PROMPT")
+    options = sampling.options()
+
+    def ask(model: Model, bar: OnProgress) -> TokenStream:
+        if chat:
+            return model.chat(text, on_progress=bar, **options)
+        return model.generate(text, on_progress=bar, **options)
+
+    with exit_codes(json=json, verbose=launch.verbose):
+        asyncio.run(answer_once(launch, ask, json=json))
+
+
+@app.command()
+@flattened
+def chat(
+    launch: Launch,
+    sampling: Sampling,
+    message: Message = None,
+    system: System = None,
+    thinking: Thinking = None,
+    json: Json = False,
+) -> None:
+    """Answer a message, or hold a session.
+
+    In a session Ctrl-C cancels the answer; twice at the prompt it ends the session. With stdin
+    no terminal each of its lines is a turn.
+    """
+    options = cast(ChatOptions, {"max_tokens": CHAT_MAX_TOKENS, **sampling.options()})
+    if thinking is not None:
+        options["thinking"] = thinking
+    opening = [{"role": "system", "content": system}] if system else []
+    if message is None:
+        with exit_codes(json=json, verbose=launch.verbose):
+            run_session(launch, opening, options, json=json)
+        return
+    text = read_text(message, "MESSAGE")
+    turns = [*opening, {"role": "user", "content": text}]
+    with exit_codes(json=json, verbose=launch.verbose):
+        if not launch.quiet:
+            say(f"> {text}", "bold")
+        asyncio.run(
+            answer_once(
+                launch,
+                lambda model, bar: model.chat(turns, on_progress=bar, **options),
+                json=json,
+            )
+        )
+
+
+@app.command()
+@flattened
+def info(launch: Launch, json: JsonResult = False) -> None:
+    """Load a model and describe it."""
+    with exit_codes(json=json, verbose=launch.verbose):
+        facts = asyncio.run(load_facts(launch))
+        if json:
+            print_json(facts)
+        else:
+            print_table(readable(facts))
+
+
+@app.command()
+@flattened
+def doctor(engine: EngineOption = None, json: JsonResult = False) -> None:
+    """Check what is installed and whether it works.
+
+    Packages, the device that MLX sees, a worker's time to hello, and the median round trip.
+    """
+    with exit_codes(json=json):
+        health = asyncio.run(examine(engine))
+        if json:
+            print_json(health.as_object())
+        else:
+            print_table(health.as_rows())
+        for problem in health.problems:
+            say_error(problem)
+        if health.problems:
+            raise typer.Exit(NOT_STARTED)

@@ -1,0 +1,125 @@
+"""The arguments and options that commands share, with their help and their ranges (SPEC §4)."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Annotated, cast
+
+from typer import Argument, BadParameter, Option
+
+from ..options import GenerateOptions
+
+CHAT_MAX_TOKENS = 1024
+"""More than the worker's own 256, which cuts many an answer short."""
+
+
+class Engine(StrEnum):
+    """What computes."""
+
+    MLX = "mlx"
+    MOCK = "mock"
+
+
+Prompt = Annotated[
+    str,
+    Argument(
+        metavar="PROMPT|-",
+        help="The text to continue; `-` reads it from stdin, less one newline at its end.",
+    ),
+]
+Message = Annotated[
+    str | None,
+    Argument(
+        metavar="MESSAGE|-",
+        help="One message, answered once; `-` reads it from stdin. Without it: a session.",
+    ),
+]
+System = Annotated[str | None, Option(metavar="TEXT", help="A system message to begin with.")]
+Thinking = Annotated[
+    bool | None, Option(help="The chat template's switch. [default: the template's own]")
+]
+UseTemplate = Annotated[
+    bool,
+    Option("--chat/--raw", help="Send PROMPT through the model's chat template, or as it is."),
+]
+EngineOption = Annotated[
+    Engine | None, Option(help="`mock` echoes the prompt and needs no MLX: for tests.")
+]
+Json = Annotated[
+    bool,
+    Option(
+        "--json",
+        help="One JSON object on one line in place of the text: text, finish_reason, "
+        "tokens_generated and metrics, or error.",
+    ),
+]
+JsonResult = Annotated[bool, Option("--json", help="One JSON object on one line.")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """Which worker, which model in it, and what is told of both on stderr."""
+
+    path: Annotated[str, Argument(metavar="MODEL", help="A model folder.")]
+    context_len: Annotated[
+        int | None, Option(min=1, help="Tokens of prompt and answer together.")
+    ] = None
+    adapter: Annotated[str | None, Option(metavar="DIR", help="A LoRA adapter's folder.")] = (
+        None
+    )
+    engine: EngineOption = None
+    allow_hub: Annotated[
+        bool, Option("--allow-hub", help="MODEL may be a name on the hub, to be fetched.")
+    ] = False
+    quiet: Annotated[
+        bool, Option("--quiet", "-q", help="No progress and no figures on stderr.")
+    ] = False
+    verbose: Annotated[
+        bool, Option("--verbose", "-v", help="Show what the worker logs, on stderr.")
+    ] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How tokens are chosen and when to stop."""
+
+    max_tokens: Annotated[
+        int | None, Option(min=0, help=f"Tokens at most: 256, in a chat {CHAT_MAX_TOKENS}.")
+    ] = None
+    temperature: Annotated[
+        float | None, Option(min=0, max=100, help="0, the default, is greedy.")
+    ] = None
+    top_p: Annotated[float | None, Option(min=0, max=1, help="0 and 1 are off.")] = None
+    top_k: Annotated[int | None, Option(min=0, help="0 is off.")] = None
+    min_p: Annotated[float | None, Option(min=0, max=1, help="0 is off.")] = None
+    repeat_penalty: Annotated[
+        float | None, Option(min=0, max=1000, help="0 and 1 are off.")
+    ] = None
+    seed: Annotated[int | None, Option(min=0, help="The same seed, the same tokens.")] = None
+    stop: Annotated[
+        list[str] | None, Option(metavar="TEXT", help="End before this text. Repeatable.")
+    ] = None
+    ignore_eos: Annotated[
+        bool | None, Option("--ignore-eos", help="Go on past the model's end of text.")
+    ] = None
+
+    def options(self) -> GenerateOptions:
+        """Those that were given, so that the worker's defaults hold for the rest."""
+        given = {name: value for name, value in asdict(self).items() if value not in (None, [])}
+        return cast(GenerateOptions, given)
+
+
+def read_text(argument: str, name: str) -> str:
+    """The argument, or stdin for `-`.
+
+    Raises: BadParameter where it is empty.
+    """
+    text = argument
+    if argument == "-":
+        text = sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
+        text = text.removesuffix("\n").removesuffix("\r")
+    if not text:
+        raise BadParameter("it is empty", param_hint=name)
+    return text

@@ -1,0 +1,95 @@
+"""Ask MLX which device it sees, in a process of its own: the command imports no MLX, and an
+MLX that crashes as it starts is a finding."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import orjson
+
+from ..find_worker import WORKER_MODULE
+
+PACKAGES = ("mlx", "mlx-lm", "tokenizers", "orjson", "msgspec")
+SECONDS = 60.0
+
+SCRIPT = f"""
+import importlib.metadata, json, platform
+
+def version(name):
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+packages = {{name: version(name) for name in {PACKAGES!r}}}
+print(json.dumps({{"python": platform.python_version(), "packages": packages}}), flush=True)
+import mlx.core as mx
+
+device = mx.default_device()
+describe = getattr(mx, "device_info", None) or mx.metal.device_info
+mx.eval(mx.ones(8) + 1)
+print(json.dumps({{"device": str(device), "device_name": describe().get("device_name")}}))
+"""
+
+
+@dataclass(slots=True, kw_only=True)
+class Probe:
+    """What the worker's interpreter has; a package that is not installed is None."""
+
+    interpreter: str
+    python: str | None = None
+    packages: dict[str, str | None] = field(default_factory=dict)
+    device: str | None = None
+    device_name: str | None = None
+    error: str | None = None
+
+
+def worker_python(command: Sequence[str]) -> str:
+    """The interpreter that a worker's command names; this one where it names none."""
+    if list(command[1:3]) == ["-m", WORKER_MODULE]:
+        return command[0]
+    return sys.executable
+
+
+async def probe_device(interpreter: str) -> Probe:
+    """Run the script there; ``error`` says what kept MLX from computing."""
+    probe = Probe(interpreter=interpreter)
+    try:
+        process = await asyncio.create_subprocess_exec(
+            interpreter,
+            "-c",
+            SCRIPT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+    except OSError as error:
+        probe.error = f"python: {interpreter} does not start: {error.strerror}"
+        return probe
+    try:
+        async with asyncio.timeout(SECONDS):
+            stdout, stderr = await process.communicate()
+    except TimeoutError:
+        probe.error = f"mlx: MLX did not start within {SECONDS:g} s"
+        return probe
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    for line in stdout.splitlines():
+        for name, value in orjson.loads(line).items():
+            setattr(probe, name, value)
+    if process.returncode:
+        probe.error = _explain(probe, process.returncode, stderr.decode(errors="replace"))
+    return probe
+
+
+def _explain(probe: Probe, returncode: int, stderr: str) -> str:
+    if probe.packages and not probe.packages["mlx"]:
+        return "mlx: MLX is not installed; run: pip install 'mlxwire[mlx]'"
+    last_words = stderr.strip().rpartition("\n")[2]
+    return f"mlx: MLX can't compute here: its process ended with {returncode} ({last_words})"

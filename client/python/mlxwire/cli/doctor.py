@@ -1,0 +1,118 @@
+"""What `mlxwire doctor` finds out: packages, device, a worker's start and its round trip."""
+
+from __future__ import annotations
+
+import platform
+import statistics
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ..errors import MlxwireError
+from ..find_worker import find_worker
+from ..version import __version__
+from ..worker import Worker
+from .arguments import Engine
+from .device_probe import Probe, probe_device, worker_python
+from .exits import StartFailed, in_words
+from .launch import start_worker
+
+ROUND_TRIPS = 20
+
+
+@dataclass(slots=True, kw_only=True)
+class WorkerHealth:
+    """How a worker starts and answers; seconds, None where it did not come to that."""
+
+    command: list[str] = field(default_factory=list)
+    name: str | None = None
+    version: str | None = None
+    engine: str | None = None
+    protocol: int | None = None
+    start_seconds: float | None = None
+    round_trip_seconds: float | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Health:
+    """All that was found out. ``problems`` has a line for each reason why nothing would run."""
+
+    probe: Probe
+    worker: WorkerHealth
+    problems: list[str]
+
+    def as_object(self) -> dict[str, Any]:
+        """What ``--json`` prints."""
+        return {
+            "ok": not self.problems,
+            "problems": self.problems,
+            "mlxwire": __version__,
+            "platform": platform.platform(),
+            **asdict(self.probe),
+            "worker": asdict(self.worker),
+        }
+
+    def as_rows(self) -> dict[str, object]:
+        """Rows of a table."""
+        probe, worker = self.probe, self.worker
+        packages = {name: found or "not installed" for name, found in probe.packages.items()}
+        answers = worker.start_seconds is not None
+        described = (
+            f"{worker.name} {worker.version}, {worker.engine}, protocol {worker.protocol}"
+        )
+        return {
+            "mlxwire": __version__,
+            "platform": platform.platform(),
+            "python": f"{probe.python or 'unknown'} ({probe.interpreter})",
+            **packages,
+            "device": " ".join(filter(None, (probe.device, probe.device_name))) or "none",
+            "worker": described if answers else "does not start",
+            "command": " ".join(worker.command),
+            "start to hello": _milliseconds(worker.start_seconds),
+            "round trip": f"{_milliseconds(worker.round_trip_seconds)} (median of {ROUND_TRIPS})",
+        }
+
+
+async def examine(engine: Engine | None) -> Health:
+    """Start a worker, ask which device MLX sees, and time requests. It raises nothing."""
+    problems: list[str] = []
+    health = WorkerHealth()
+    worker: Worker | None = None
+    try:
+        health.command = find_worker()
+        began = time.perf_counter()
+        worker = await start_worker(engine)
+        health.start_seconds = time.perf_counter() - began
+    except StartFailed as failed:
+        problems.append(in_words(failed.error))
+    except MlxwireError as error:
+        problems.append(in_words(error))
+    try:
+        # While the worker imports MLX behind its hello, which round trips would wait for.
+        probe = await probe_device(worker_python(health.command))
+        if worker is not None:
+            await _time_requests(worker, health)
+    except MlxwireError as error:
+        problems.append(in_words(error))
+    finally:
+        if worker is not None:
+            await worker.close()
+    if probe.error and health.engine != "mock":
+        problems.append(probe.error)
+    return Health(probe=probe, worker=health, problems=problems)
+
+
+async def _time_requests(worker: Worker, health: WorkerHealth) -> None:
+    identity = worker.hello.worker
+    health.name, health.version = identity.name, identity.version
+    health.engine, health.protocol = identity.engine, worker.hello.protocol
+    seconds: list[float] = []
+    for _ in range(ROUND_TRIPS):
+        began = time.perf_counter()
+        await worker.metrics()
+        seconds.append(time.perf_counter() - began)
+    health.round_trip_seconds = statistics.median(seconds)
+
+
+def _milliseconds(seconds: float | None) -> str:
+    return "unknown" if seconds is None else f"{seconds * 1000:.2f} ms"

@@ -1,0 +1,111 @@
+"""How a command ends: each failure is one red line and an exit code, and never a traceback.
+
+With ``--json`` the failure is on stdout too, as ``{"error": {…}}``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import typer
+
+from ..errors import MlxwireError, WorkerCrashed
+from .terminal import print_json, say
+
+FAILED = 1
+USAGE = 2
+NOT_STARTED = 3
+INTERRUPTED = 130
+PIPE_CLOSED = 141
+"""What a shell shows for a program that SIGPIPE ended."""
+
+EPILOG = (
+    f"Exit codes: 0 done, {FAILED} the request failed, {USAGE} wrong usage, {NOT_STARTED} the "
+    f"worker could not start, {INTERRUPTED} interrupted, {PIPE_CLOSED} nobody reads the output."
+)
+
+
+class StartFailed(Exception):
+    """No worker came to be; ``error`` says why."""
+
+    def __init__(self, error: MlxwireError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+@contextmanager
+def exit_codes(*, json: bool = False, verbose: bool = False) -> Iterator[None]:
+    """Turn what a command raises into its exit.
+
+    Raises: typer.Exit, for everything but success.
+    """
+    try:
+        try:
+            yield
+        except StartFailed as failed:
+            report(failed.error, json=json)
+            raise typer.Exit(NOT_STARTED) from None
+        except MlxwireError as error:
+            report(error, json=json)
+            raise typer.Exit(FAILED) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
+    except BrokenPipeError:
+        _give_up_stdout()
+        raise typer.Exit(PIPE_CLOSED) from None
+    except OSError as error:  # such as a full disk below stdout
+        _give_up_stdout()
+        say_error(f"os_error: {error.strerror or error}")
+        raise typer.Exit(FAILED) from None
+    except (typer.Exit, typer.BadParameter):
+        raise
+    except Exception as error:
+        _report_defect(error, verbose=verbose)
+
+
+def report(error: MlxwireError, *, json: bool = False) -> None:
+    """A typed failure: a line on stderr, and with ``json`` an object on stdout."""
+    say_error(in_words(error))
+    if json:
+        print_json({"error": _as_object(error)})
+
+
+def in_words(error: MlxwireError) -> str:
+    """``code: message``, and of a crash the last that the worker logged."""
+    last_words = error.stderr_tail.strip().rpartition("\n")[2]
+    why = f" ({last_words})" if last_words and isinstance(error, WorkerCrashed) else ""
+    return f"{error.code}: {error.message}{why}"
+
+
+def say_error(words: str) -> None:
+    """One red line, whatever the words hold."""
+    say(f"error: {' '.join(words.split())}", "red")
+
+
+def _as_object(error: MlxwireError) -> Mapping[str, Any]:
+    return {
+        "code": error.code,
+        "message": error.message,
+        "retryable": error.retryable,
+        "data": error.data,
+    }
+
+
+def _report_defect(error: Exception, *, verbose: bool) -> None:
+    if verbose:
+        say(traceback.format_exc())
+    say_error(f"internal: {type(error).__name__}: {error} (--verbose shows where)")
+    raise typer.Exit(FAILED) from None
+
+
+def _give_up_stdout() -> None:
+    """Let what is still buffered go nowhere, or the interpreter complains as it ends."""
+    with suppress(OSError, ValueError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)

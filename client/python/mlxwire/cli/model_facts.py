@@ -1,0 +1,48 @@
+"""What `mlxwire info` says of a model, for people and for scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from mlxwire_protocol.replies import ModelInfo
+
+from .arguments import Launch
+from .launch import launch_worker, load_model
+
+FACTS = (*ModelInfo.__struct_fields__, "load_seconds")
+
+
+async def load_facts(launch: Launch) -> dict[str, Any]:
+    """Load the model; the wire's own names and units."""
+    worker = await launch_worker(launch)
+    try:
+        model = await load_model(worker, launch)
+    finally:
+        await worker.close()
+    loaded = msgspec.to_builtins(model.loaded)
+    return {name: loaded[name] for name in FACTS}
+
+
+def readable(facts: Mapping[str, Any]) -> dict[str, object]:
+    """Rows of a table, in words and rounded numbers."""
+    bits, group = facts["quant_bits"], facts["quant_group"]
+    able = (name for name, value in facts["capabilities"].items() if value)
+    return {
+        "path": facts["path"],
+        "model type": facts["model_type"],
+        "parameters": f"{facts['parameters']:,}",
+        "weights": f"{facts['weight_bytes'] / 2**20:,.1f} MiB",
+        "quantized": f"{bits} bits, groups of {group}" if bits else "no",
+        "layers": facts["layers"],
+        "hidden size": facts["hidden_size"],
+        "vocabulary": facts["vocab_size"],
+        "context": f"{facts['context_len']:,} tokens",
+        "adapter": facts["adapter_path"] or "none",
+        "chat template": "yes" if facts["chat_template"] else "no",
+        "capabilities": ", ".join(able) or "none",
+        "parallel slots": facts["parallel_slots"],
+        "loaded in": f"{facts['load_seconds']:.2f} s",
+    }

@@ -1,0 +1,149 @@
+"""An interactive chat: a prompt, a streaming answer, and the turns so far.
+
+The event loop runs only while an answer is due; at the prompt Ctrl-C is the terminal's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+
+from ..errors import (
+    DrainTimeout,
+    MlxwireError,
+    ProtocolViolation,
+    ShuttingDown,
+    WorkerCrashed,
+)
+from ..model import Model
+from ..options import ChatOptions
+from .answer import take_answer
+from .arguments import Launch
+from .exits import report
+from .launch import launch_worker, load_model
+from .terminal import say
+
+Turns = list[dict[str, str]]
+PROMPT = "> "
+HELP = """\
+/reset   forget the conversation, but for the system message
+/exit    end the session, as Ctrl-D does
+/help    this list
+Ctrl-C cancels an answer; what has come of it stays in the conversation."""
+
+WORKER_IS_LOST = (WorkerCrashed, ProtocolViolation, DrainTimeout, ShuttingDown)
+"""After any other failure the session goes on."""
+
+
+def run_session(launch: Launch, opening: Turns, options: ChatOptions, *, json: bool) -> None:
+    """Chat until the input ends; a line is a turn. Raises: as `answer_once`."""
+    with asyncio.Runner() as runner:
+        worker = runner.run(launch_worker(launch))
+        try:
+            model = runner.run(load_model(worker, launch))
+            Session(runner, model, launch, opening=opening, options=options, json=json).run()
+        finally:
+            runner.run(worker.close())
+
+
+class Session:
+    """The turns of one conversation, and who takes them."""
+
+    def __init__(
+        self,
+        runner: asyncio.Runner,
+        model: Model,
+        launch: Launch,
+        *,
+        opening: Turns,
+        options: ChatOptions,
+        json: bool,
+    ) -> None:
+        self._runner = runner
+        self._model = model
+        self._launch = launch
+        self._options = options
+        self._json = json
+        self._opening = opening
+        self._turns = opening
+        self._at_terminal = sys.stdin.isatty()
+        self._ended = False
+        self._commands: dict[str, Callable[[], None]] = {
+            "/exit": self._exit,
+            "/reset": self._reset,
+            "/help": lambda: say(HELP),
+        }
+
+    def run(self) -> None:
+        """Take turns. Raises: KeyboardInterrupt at the second Ctrl-C in a row."""
+        if self._at_terminal and not self._launch.quiet:
+            say(f"{self._model.loaded.path} · /help lists commands, Ctrl-D ends", "dim")
+        pressed = False
+        while not self._ended:
+            try:
+                line = self._read_line()
+                if line is None:
+                    return
+                pressed = False
+                self._take(line)
+            except KeyboardInterrupt:
+                if pressed or not self._at_terminal:
+                    raise
+                pressed = True
+                say("\nCtrl-C again, Ctrl-D or /exit ends the session", "dim")
+
+    def _read_line(self) -> str | None:
+        """The next line without its end; None at the end of the input."""
+        if self._at_terminal and sys.stdout.isatty():
+            with suppress(ImportError):
+                import readline  # noqa: F401  gives `input` editing and a history
+            try:
+                return input(PROMPT)
+            except EOFError:
+                say("")
+                return None
+        if self._at_terminal:  # `input` would write its prompt among the results
+            say(PROMPT, end="")
+        line = sys.stdin.readline()
+        return line.rstrip("\r\n") if line else None
+
+    def _take(self, line: str) -> None:
+        if not line.strip():
+            return
+        if self._at_terminal and line.startswith("/"):
+            command = line.strip()
+            if command in self._commands:
+                self._commands[command]()
+            else:
+                say(f"{command.split()[0]} is no command; /help lists them")
+            return
+        try:
+            self._turn(line)
+        except MlxwireError as error:
+            if not self._at_terminal or isinstance(error, WORKER_IS_LOST):
+                raise
+            report(error, json=self._json)
+
+    def _turn(self, line: str) -> None:
+        asked = [*self._turns, {"role": "user", "content": line}]
+        answer = self._runner.run(
+            take_answer(
+                self._model,
+                lambda model, bar: model.chat(asked, on_progress=bar, **self._options),
+                self._launch,
+                json=self._json,
+            )
+        )
+        if answer.interrupted and not self._at_terminal:
+            raise KeyboardInterrupt
+        if answer.text or not answer.interrupted:
+            self._turns = [*asked, {"role": "assistant", "content": answer.text}]
+
+    def _reset(self) -> None:
+        self._turns = self._opening
+        say("the conversation starts anew", "dim")
+
+    def _exit(self) -> None:
+        self._ended = True
