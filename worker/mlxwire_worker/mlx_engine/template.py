@@ -61,7 +61,10 @@ class TemplateProcess:
         """End the helper."""
         process = self._process
         if process is not None:
-            process.kill()
+            process.kill()  # also ends a render that holds the lock
+        with self._lock:
+            if self._process is not None:
+                self._discard(self._process)
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         with self._lock:
@@ -71,9 +74,7 @@ class TemplateProcess:
                 line = _exchange(process, orjson.dumps(request) + b"\n", limit)
                 answer: dict[str, Any] = orjson.loads(line)
             except (OSError, TimeoutError, orjson.JSONDecodeError) as error:
-                process.kill()
-                process.wait()
-                self._process = None
+                self._discard(process)
                 what = (
                     f"took more than {limit:g} s"
                     if isinstance(error, TimeoutError)
@@ -84,7 +85,9 @@ class TemplateProcess:
             return answer
 
     def _ensure(self) -> subprocess.Popen[bytes]:
-        if self._process is None or self._process.poll() is not None:
+        if self._process is not None and self._process.poll() is not None:
+            self._discard(self._process)
+        if self._process is None:
             self._warm = False
             self._process = subprocess.Popen(
                 [sys.executable, "-m", f"{__package__}.template_process"],
@@ -93,6 +96,15 @@ class TemplateProcess:
                 bufsize=0,
             )
         return self._process
+
+    def _discard(self, process: subprocess.Popen[bytes]) -> None:
+        """Kill the helper and give its pipes back."""
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            assert pipe is not None
+            pipe.close()
+        self._process = None
 
 
 def _exchange(process: subprocess.Popen[bytes], request: bytes, seconds: float) -> bytes:

@@ -25,6 +25,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 MEMORY_BYTES = 1 << 30
 CPU_SECONDS = 20
 MAX_OUTPUT_CHARS = 64 << 20
+MAX_ERROR_CHARS = 1000
 
 
 class Generation(Extension):
@@ -97,9 +98,9 @@ class Renderer:
                 return {"ok": True}
             text = self._template.render(**request["variables"])
         except TemplateError as error:
-            return {"error": error.message or type(error).__name__}
+            return {"error": (error.message or type(error).__name__)[:MAX_ERROR_CHARS]}
         except Exception as error:  # a template may raise anything that Python can
-            return {"error": f"{type(error).__name__}: {error}"}
+            return {"error": f"{type(error).__name__}: {error}"[:MAX_ERROR_CHARS]}
         if len(text) > MAX_OUTPUT_CHARS:
             return {"error": f"it renders {len(text)} characters, more than {MAX_OUTPUT_CHARS}"}
         return {"text": text}
