@@ -1,0 +1,180 @@
+"""The protocol core with an engine that answers at once, as the peer of a transcript.
+
+It has no thread and no clock, so its answers depend on the bytes alone, however they are cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from mlxwire_protocol import Accepted, WireError, WorkerConnection, error_reply
+from mlxwire_protocol.events import Event
+from mlxwire_protocol.framing import DEFAULT_MAX_LINE_BYTES
+from mlxwire_protocol.messages import (
+    Cancel,
+    Chat,
+    Classify,
+    Command,
+    Generate,
+    Info,
+    Load,
+    Metrics,
+    Quit,
+    Unload,
+)
+from mlxwire_protocol.replies import (
+    CancelResult,
+    Done,
+    FinishReason,
+    FlushToken,
+    InfoResult,
+    Item,
+    Limits,
+    LoadResult,
+    MetricsResult,
+    ModelInfo,
+    OkResult,
+    RequestMetrics,
+    WorkerIdentity,
+)
+from mlxwire_worker.engine import Sampled
+from mlxwire_worker.mock_engine import MockEngine
+from mlxwire_worker.text import TextAssembler
+from mlxwire_worker.worker import CAPABILITIES
+
+
+class MemoryWorker:
+    """A worker without a process."""
+
+    def __init__(self) -> None:
+        identity = WorkerIdentity(name="memory", version="0", pid=1, engine="mock")
+        limits = Limits(max_line_bytes=DEFAULT_MAX_LINE_BYTES, max_inflight=4096)
+        self._connection = WorkerConnection(
+            identity, limits=limits, capabilities={**CAPABILITIES, "hub": False}
+        )
+        self._engine = MockEngine()
+        self._model: ModelInfo | None = None
+        self._sent: list[bytes] = []
+        self._last: bytes | None = None
+        self._ended = False
+
+    def write(self, payload: bytes) -> None:
+        """Bytes to the worker."""
+        self._handle(self._connection.receive(payload))
+
+    def close_input(self) -> None:
+        """The end of the bytes to the worker."""
+        self._handle(self._connection.receive_end())
+        self._ended = True
+
+    def read_line(self) -> bytes | None:
+        """The worker's next line; None if it has said all. The answer to `quit` is its last."""
+        if self._sent:
+            return self._sent.pop(0)
+        last, self._last = self._last, None
+        return last or None
+
+    def exit_code(self) -> int:
+        """0 after `quit` or the end of input."""
+        return 0 if self._ended else -1
+
+    def _handle(self, events: Iterable[Event]) -> None:
+        for event in events:
+            if not isinstance(event, Accepted):
+                self._put(event.line)
+                continue
+            command = event.command
+            try:
+                if self._ended:
+                    raise WireError("shutting_down", "this worker is ending")
+                final = self._serve(command)
+            except WireError as error:
+                final = error_reply(command.id, error)
+            if isinstance(command, Quit) and self._last is None:
+                self._last = self._connection.encode_reply(final)
+            else:
+                self._put(self._connection.encode_reply(final))
+            self._handle(self._connection.finished(command.id))
+
+    def _put(self, lines: bytes) -> None:
+        self._sent += lines.splitlines()
+
+    def _serve(self, command: Command) -> msgspec.Struct:
+        match command:
+            case Load():
+                self._model = self._engine.load(command, lambda *_: None)
+                return LoadResult(id=command.id, **msgspec.structs.asdict(self._model))
+            case Cancel():
+                known = self._connection.is_known(command.target or "")
+                finished = command.target is None or known != "unknown"
+                return CancelResult(
+                    id=command.id, outcome="finished" if finished else "unknown"
+                )
+            case Metrics():
+                return MetricsResult(id=command.id)
+            case Quit():
+                self._ended = True
+                return OkResult(id=command.id)
+        if self._model is None:
+            raise WireError("model_not_loaded", "load a model first")
+        match command:
+            case Unload():
+                self._model = None
+                return OkResult(id=command.id)
+            case Info():
+                return InfoResult(id=command.id, **msgspec.structs.asdict(self._model))
+            case Classify():
+                return self._classify(command)
+            case Generate() | Chat():
+                return self._stream(command)
+        raise AssertionError(command)
+
+    def _classify(self, command: Classify) -> Done:
+        prepared = self._engine.prepare_classify(command)
+        for index in range(len(prepared.prompts)):
+            one = self._engine.classify(prepared, index)
+            item = Item(
+                id=command.id,
+                index=index,
+                token=one.text,
+                token_id=one.token_id,
+                logprob=one.logprob,
+                logits=one.logits,
+                labels=one.labels,
+            )
+            self._put(self._connection.encode_reply(item))
+        return _done(command, "stop", 0)
+
+    def _stream(self, command: Generate | Chat) -> Done:
+        prompt = self._engine.prepare(command)
+        text = TextAssembler(prompt.detokenizer, command.stop_strings)
+        self._engine.add(prompt)
+        count, last = 0, 0
+        reason: FinishReason | None = None
+        while reason is None:
+            for step in self._engine.step():
+                if not isinstance(step, Sampled):
+                    continue
+                if step.token_id in prompt.stop_ids:
+                    reason = "stop"
+                elif prompt.max_tokens == 0:
+                    reason = "length"
+                else:
+                    last = step.token_id
+                    piece = text.add_token(last)
+                    self._put(self._connection.encode_token(command.id, count, piece, last))
+                    count += 1
+                    reached = "length" if count == prompt.max_tokens else None
+                    reason = "stop" if text.stopped else reached
+        self._engine.remove([prompt])
+        if count and (rest := text.finish()):
+            flush = FlushToken(id=command.id, seq=count, token=rest, token_id=last)
+            self._put(self._connection.encode_reply(flush))
+        return _done(command, reason, count, len(prompt.ids))
+
+
+def _done(command: Command, reason: FinishReason, count: int, prompt_tokens: int = 0) -> Done:
+    metrics = RequestMetrics(prompt_tokens=prompt_tokens, generated_tokens=count)
+    return Done(id=command.id, finish_reason=reason, tokens_generated=count, metrics=metrics)

@@ -1,0 +1,87 @@
+"""A worker process as the peer of a transcript."""
+
+from __future__ import annotations
+
+import queue
+import subprocess
+import threading
+from types import TracebackType
+
+SECONDS = 20.0
+"""A worker that is silent for so long while a line is due has failed."""
+
+
+class ProcessHost:
+    """Starts a worker, feeds it, and collects its lines."""
+
+    def __init__(self, command: list[str]) -> None:
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            bufsize=0,
+        )
+        # Bounded, so that a worker that floods waits for the transcript.
+        self._lines: queue.Queue[bytes | None] = queue.Queue(maxsize=1000)
+        self._leaving = threading.Event()
+        self._thread = threading.Thread(target=self._collect, daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> ProcessHost:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._leaving.set()
+        self._process.kill()
+        self._process.wait()
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._thread.join(SECONDS)
+
+    def write(self, payload: bytes) -> None:
+        """Bytes to the worker; all of them."""
+        assert self._process.stdin is not None
+        view = memoryview(payload)
+        while view:
+            view = view[self._process.stdin.write(view) :]
+
+    def close_input(self) -> None:
+        """The end of the worker's stdin."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+
+    def read_line(self) -> bytes | None:
+        """The worker's next line; None at the end of its output."""
+        try:
+            line = self._lines.get(timeout=SECONDS)
+        except queue.Empty:
+            raise AssertionError(f"no line came for {SECONDS} seconds") from None
+        if line is None:
+            self._lines.put(None)
+        return line
+
+    def exit_code(self) -> int:
+        """How the worker ended."""
+        return self._process.wait(SECONDS)
+
+    def _collect(self) -> None:
+        assert self._process.stdout is not None
+        with open(self._process.stdout.fileno(), "rb", closefd=False) as lines:
+            for line in lines:
+                self._put(line)
+        self._put(None)
+        self._process.stdout.close()
+
+    def _put(self, line: bytes | None) -> None:
+        while not self._leaving.is_set():
+            try:
+                self._lines.put(line, timeout=0.2)
+            except queue.Full:
+                continue
+            return
