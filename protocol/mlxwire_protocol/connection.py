@@ -17,12 +17,12 @@ from .dialect0_session import Dialect0Session
 from .errors import WireError
 from .events import Accepted, Answer, Event, Greeted, error_reply
 from .framing import Line, LineSplitter, Overlong
-from .messages import Cancel, Command, Hello, Info, Metrics, Quit
+from .messages import Cancel, Command, Credit, Hello, Info, Metrics, Quit
 from .replies import HelloResult, Limits, WorkerIdentity
 from .version import choose_version
 
 REMEMBERED_IDS = 4096
-ANSWERED_AT_ONCE = (Cancel, Info, Metrics, Quit)
+ANSWERED_AT_ONCE = (Cancel, Credit, Info, Metrics, Quit)
 """These wait for nothing, so they get through a full house."""
 
 State = Literal["silent", "dialect0", "await_hello", "ready"]

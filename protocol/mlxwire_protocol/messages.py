@@ -6,7 +6,7 @@ fields are refused, `hello` excepted: an option is honoured or named in an error
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -21,6 +21,9 @@ Penalty = Annotated[float, Meta(ge=-100, le=100)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 StopString = Annotated[str, Meta(min_length=1, max_length=4096)]
 Path = Annotated[str, Meta(min_length=1, max_length=4096)]
+Prompts = Annotated[
+    list[Annotated[str, Meta(min_length=1)]], Meta(min_length=1, max_length=65536)
+]
 
 
 class Command(Struct, kw_only=True, frozen=True, tag_field="cmd", forbid_unknown_fields=True):
@@ -53,6 +56,12 @@ class Load(Command, kw_only=True, frozen=True, tag="load"):
     adapter_path: Path | None = None
     parallel_slots: Annotated[int, Meta(ge=1, le=4096)] | None = None
     warmup: bool = True
+    context_policy: Literal["refuse", "rotate"] = "refuse"
+    kv_bits: Literal[2, 3, 4, 6, 8] | None = None
+    kv_group_size: Literal[32, 64, 128] = 64
+    memory_limit: Count | None = None
+    prompt_cache_limit: Count | None = None
+    prefill_seconds: Annotated[float, Meta(gt=0, le=60)] = 0.1
 
 
 class Unload(Command, kw_only=True, frozen=True, tag="unload"):
@@ -63,7 +72,14 @@ class Info(Command, kw_only=True, frozen=True, tag="info"):
     """Describe the loaded model."""
 
 
-class Sampling(Command, kw_only=True, frozen=True):
+class Streaming(Command, kw_only=True, frozen=True):
+    """What every request that streams may bound: messages on their way, and its time."""
+
+    window: Positive | None = None
+    deadline_seconds: Annotated[float, Meta(gt=0, le=1e6)] | None = None
+
+
+class Sampling(Streaming, kw_only=True, frozen=True):
     """How tokens are chosen and when to stop; shared by `generate` and `chat`.
 
     ``temperature`` 0 is greedy. Zero ``top_k``, ``top_p`` or ``repeat_penalty`` is off.
@@ -111,22 +127,30 @@ class Message(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     content: str
 
 
+Conversation = Annotated[list[Message], Meta(min_length=1, max_length=65536)]
+
+
 class Chat(Sampling, kw_only=True, frozen=True, tag="chat"):
     """Answer a conversation through the model's own chat template.
 
     ``thinking`` is the template's switch; left out, the template's own default holds.
     """
 
-    messages: Annotated[list[Message], Meta(min_length=1, max_length=65536)]
+    messages: Conversation
     thinking: bool | UnsetType = UNSET
 
 
-class Classify(Command, kw_only=True, frozen=True, tag="classify"):
+class Batch(Sampling, kw_only=True, frozen=True, tag="batch"):
+    """Continue many raw prompts in one request; each ends by itself, in an `item`."""
+
+    prompts: Prompts
+    stream: bool = False
+
+
+class Classify(Streaming, kw_only=True, frozen=True, tag="classify"):
     """One forward pass per prompt: the likeliest next token, optionally logits and labels."""
 
-    prompts: Annotated[
-        list[Annotated[str, Meta(min_length=1)]], Meta(min_length=1, max_length=65536)
-    ]
+    prompts: Prompts
     logits: bool = False
     labels: Annotated[
         list[Annotated[str, Meta(min_length=1, max_length=4096)]], Meta(max_length=1024)
@@ -139,6 +163,34 @@ class Cancel(Command, kw_only=True, frozen=True, tag="cancel"):
     target: Id | None = None
 
 
+class Credit(Command, kw_only=True, frozen=True, tag="credit"):
+    """Let ``n`` more messages of a request that named a ``window`` come."""
+
+    target: Id
+    n: Positive
+
+
+class Cache(Command, kw_only=True, frozen=True, tag="cache"):
+    """Look at the prompt cache or change it. ``warm`` takes a ``prompt`` or ``messages`` and
+    computes it; ``save`` and ``load`` take a ``path``."""
+
+    action: Literal["stats", "clear", "warm", "save", "load"] = "stats"
+    prompt: Annotated[str, Meta(min_length=1)] | None = None
+    messages: Conversation | None = None
+    path: Path | None = None
+
+
+class Memory(Command, kw_only=True, frozen=True, tag="memory"):
+    """Tell the memory in use; first set the limits that are given, in bytes, and ``clear``
+    the buffers that MLX keeps for reuse."""
+
+    memory_limit: Count | None = None
+    prompt_cache_limit: Count | None = None
+    buffer_limit: Count | None = None
+    wired_limit: Count | None = None
+    clear: bool = False
+
+
 class Metrics(Command, kw_only=True, frozen=True, tag="metrics"):
     """Figures of the whole worker since it started."""
 
@@ -147,8 +199,6 @@ class Quit(Command, kw_only=True, frozen=True, tag="quit"):
     """Cancel what is in flight, send every final, answer, exit 0."""
 
 
-AnyCommand = Hello | Load | Unload | Info | Generate | Chat | Classify | Cancel | Metrics | Quit
-
 COMMANDS: dict[str, type[Command]] = {
     "hello": Hello,
     "load": Load,
@@ -156,12 +206,16 @@ COMMANDS: dict[str, type[Command]] = {
     "info": Info,
     "generate": Generate,
     "chat": Chat,
+    "batch": Batch,
     "classify": Classify,
     "cancel": Cancel,
+    "credit": Credit,
+    "cache": Cache,
+    "memory": Memory,
     "metrics": Metrics,
     "quit": Quit,
 }
-STREAMING_COMMANDS = frozenset({"generate", "chat", "classify"})
+STREAMING_COMMANDS = frozenset({"generate", "chat", "batch", "classify"})
 """Commands whose success ends in `done`; the others end in `result`."""
 
 

@@ -17,6 +17,15 @@ CancelStage = Literal["queued", "prefill", "decode"]
 CancelOutcome = Literal["accepted", "finished", "unknown"]
 
 
+class ErrorBody(Struct, kw_only=True):
+    """A typed failure; ``code`` is one of SPEC §6."""
+
+    code: str
+    message: str
+    retryable: bool = False
+    data: dict[str, Any] = {}
+
+
 class Reply(Struct, kw_only=True, tag_field="type", omit_defaults=False):
     """What every reply has: the id of its request."""
 
@@ -42,18 +51,18 @@ class FlushToken(Token, kw_only=True, tag="token"):
 
 
 class TopLogprob(Struct, kw_only=True):
-    """One of the likeliest tokens at a place."""
+    """One of the likeliest tokens at a place; null where its probability is 0."""
 
     token: str
     token_id: Count
-    logprob: float
+    logprob: float | None
 
 
 class LogprobToken(Token, kw_only=True, tag="token"):
     """A token with its natural log-probability in float32, by the model's own distribution
     before penalties and temperature; ``top_logprobs`` likeliest first, null if not asked for."""
 
-    logprob: float
+    logprob: float | None
     top_logprobs: list[TopLogprob] | None = None
 
 
@@ -69,6 +78,27 @@ class Item(Reply, kw_only=True, tag="item", omit_defaults=True):
     logprob: float | None
     logits: Sequence[float | None] | None = None
     labels: Mapping[str, float | None] | None = None
+
+
+class BatchToken(Token, kw_only=True, tag="token"):
+    """A token of one prompt of a `batch`; ``seq`` counts for each ``index`` by itself."""
+
+    index: Count
+    flush: bool = False
+    logprob: float | None = None
+    top_logprobs: list[TopLogprob] | None = None
+
+
+class BatchItem(Reply, kw_only=True, tag="item"):
+    """One prompt of a `batch` is complete. ``error`` is null, or this prompt's own failure;
+    then ``finish_reason`` is null."""
+
+    index: Count
+    text: str
+    token_ids: list[Count]
+    finish_reason: FinishReason | None
+    tokens_generated: Count
+    error: ErrorBody | None = None
 
 
 class Progress(Reply, kw_only=True, tag="progress"):
@@ -116,15 +146,6 @@ class CancelledDone(Done, kw_only=True, tag="done"):
     """The end of a stream that was cancelled, and how far it had come."""
 
     stage: CancelStage = "queued"
-
-
-class ErrorBody(Struct, kw_only=True):
-    """A typed failure; ``code`` is one of SPEC §6."""
-
-    code: str
-    message: str
-    retryable: bool = False
-    data: dict[str, Any] = {}
 
 
 class Error(Struct, kw_only=True, tag_field="type", tag="error"):
@@ -210,6 +231,43 @@ class LoadResult(InfoResult, kw_only=True, tag="result"):
     load_seconds: float = 0.0
 
 
+class CreditResult(Result, kw_only=True, tag="result"):
+    """``credit`` is what the target may still be sent now; 0 if it is not in flight."""
+
+    credit: Count
+
+
+class CacheResult(Result, kw_only=True, tag="result"):
+    """The prompt cache: sequences, bytes, and counts since the model was loaded. ``affected``
+    is how many sequences the action dropped, saved or loaded, or tokens it warmed."""
+
+    entries: Count
+    cached_bytes: Count
+    limit_bytes: Count
+    hits: Count
+    misses: Count
+    reused_tokens: Count
+    evictions: Count
+    rejected: Count
+    affected: Count = 0
+
+
+class MemoryResult(Result, kw_only=True, tag="result"):
+    """Bytes: in use, at the peak, kept by MLX for reuse, held by sequences and by the prompt
+    cache; and the limits in force, 0 for none."""
+
+    active_bytes: Count
+    peak_bytes: Count
+    buffer_bytes: Count
+    sequence_bytes: Count
+    prompt_cache_bytes: Count
+    memory_limit: Count
+    prompt_cache_limit: Count
+    buffer_limit: Count
+    wired_limit: Count
+    bytes_per_token: Count
+
+
 class CancelResult(Result, kw_only=True, tag="result"):
     """Whether the target could still be cancelled; its own final follows in its own stream."""
 
@@ -254,12 +312,13 @@ class Event(Struct, kw_only=True, tag_field="type", tag="event"):
     data: dict[str, Any] = {}
 
 
-AnyReply = Reply | InfoResult | MetricsResult | Error | Event
 REPLY_TYPES: tuple[type[Struct], ...] = (
     Token,
     FlushToken,
     LogprobToken,
+    BatchToken,
     Item,
+    BatchItem,
     Progress,
     Done,
     CancelledDone,
@@ -269,6 +328,9 @@ REPLY_TYPES: tuple[type[Struct], ...] = (
     InfoResult,
     LoadResult,
     CancelResult,
+    CreditResult,
+    CacheResult,
+    MemoryResult,
     MetricsResult,
     Event,
 )

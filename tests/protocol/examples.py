@@ -19,11 +19,13 @@ from mlxwire_protocol.replies import (
     Item,
     Limits,
     LoadResult,
+    LogprobToken,
     MetricsResult,
     OkResult,
     Progress,
     RequestMetrics,
     Token,
+    TopLogprob,
     WorkerIdentity,
 )
 
@@ -36,7 +38,10 @@ REQUESTS: list[dict[str, Any]] = [
     {"id": "a", "cmd": "info"},
     {"id": "a", "cmd": "generate", "prompt": "x", "max_tokens": 5, "temperature": 0.7,
      "top_k": 40, "top_p": 0.9, "min_p": 0.05, "repeat_penalty": 1.1, "seed": 7, "stop": ["\n"],
-     "stop_tokens": [2], "ignore_eos": True},
+     "stop_tokens": [2], "ignore_eos": True, "min_tokens": 1, "presence_penalty": 0.5,
+     "frequency_penalty": -0.5, "penalty_window": 64, "logit_bias": {"7": -100},
+     "xtc_probability": 0.5, "xtc_threshold": 0.2, "logprobs": True, "top_logprobs": 1,
+     "cache": False},
     {"id": "a", "cmd": "chat", "messages": [{"role": "user", "content": "x"}], "thinking": False},
     {"id": "a", "cmd": "classify", "prompts": ["x"], "logits": True, "labels": ["yes", "no"]},
     {"id": "a", "cmd": "cancel", "target": "b"},
@@ -54,6 +59,9 @@ _METRICS = RequestMetrics(first_token_seconds=0.5, cache_miss="new prompt")
 REPLIES: list[msgspec.Struct] = [
     Token(id="a", seq=0, token="x", token_id=1),
     FlushToken(id="a", seq=1, token="", token_id=1),
+    LogprobToken(id="a", seq=2, token="x", token_id=1, logprob=-0.5, top_logprobs=[
+        TopLogprob(token="x", token_id=1, logprob=-0.5),
+        TopLogprob(token="y", token_id=2, logprob=float("-inf"))]),
     Item(id="a", index=0, token="x", token_id=1, logprob=-0.5, logits=[float("-inf"), 0.5],
          labels={"yes": 0.5}),
     Progress(id="a", stage="load", done=1, total=2.5),

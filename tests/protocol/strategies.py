@@ -30,6 +30,18 @@ SAMPLING = st.fixed_dictionaries(
         "stop": WORDS | st.lists(WORDS, max_size=4),
         "stop_tokens": st.lists(st.integers(0, 2**31 - 1), max_size=4),
         "ignore_eos": st.booleans(),
+        "min_tokens": st.integers(0, 64),
+        "presence_penalty": st.floats(-100, 100),
+        "frequency_penalty": st.floats(-100, 100),
+        "penalty_window": st.integers(0, 64),
+        "logit_bias": st.dictionaries(
+            st.integers(0, 512).map(str), st.floats(-100, 100), max_size=3
+        ),
+        "xtc_probability": st.floats(0, 1),
+        "xtc_threshold": st.floats(0, 0.5),
+        "logprobs": st.booleans(),
+        "top_logprobs": st.integers(0, 64),
+        "cache": st.booleans(),
     },
 )
 MESSAGES = st.lists(

@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator
 from mlxwire_protocol import WORKER_CODES, WireError, error_reply
 from mlxwire_protocol.codec import convert_command, encode
 from mlxwire_protocol.messages import COMMANDS
-from mlxwire_protocol.replies import REPLY_TYPES
+from mlxwire_protocol.replies import REPLY_TYPES, RequestMetrics
 from mlxwire_protocol.schema import protocol_schema, schema_text
 from protocol.examples import REPLIES, REQUESTS
 from protocol.strategies import near_misses, requests
@@ -68,8 +68,9 @@ def test_every_code_of_the_worker_is_valid(code: str) -> None:
     REPLY.validate(json.loads(encode(error_reply("a", WireError(code, "x")))))
 
 
+METRICS = json.loads(encode(RequestMetrics()))
 DONE = {"id": "a", "type": "done", "final": True, "done": True, "finish_reason": "stop",
-        "tokens_generated": 1, "metrics": json.loads(encode(REPLIES[4]))["metrics"]}  # fmt: skip
+        "tokens_generated": 1, "metrics": METRICS}  # fmt: skip
 TOKEN = {"id": "a", "type": "token", "seq": 0, "token": "x", "token_id": 1}
 ERROR = {"code": "internal", "message": "x", "retryable": False, "data": {}}
 WRONG_REPLIES: list[dict[str, Any]] = [
