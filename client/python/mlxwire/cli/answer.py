@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from types import FrameType
 from typing import Any
 
 import msgspec
 
+from ..errors import MlxwireError
 from ..model import Model
 from ..options import OnProgress
-from ..results import Done
+from ..results import Done, Token
 from ..stream import TokenStream
 from .arguments import Launch
 from .launch import launch_worker, load_model
 from .terminal import ProgressBar, print_json, say, write_text
 
 Ask = Callable[[Model, OnProgress], TokenStream]
-IMPATIENT = 3
-"""The press of Ctrl-C that no longer waits for the worker, or for whoever reads stdout."""
+PATIENT_PRESSES = 2
+"""Presses of Ctrl-C that still wait for the worker, and for whoever reads stdout."""
+
+
+class Impatient(KeyboardInterrupt):
+    """Ctrl-C once more: the event loop was left where it stood, so only its end is left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,38 +66,57 @@ async def take_answer(model: Model, ask: Ask, launch: Launch, *, json: bool) -> 
 
     Raises: MlxwireError, BrokenPipeError where nobody reads stdout.
     """
+    came = AnswerText(shown=not json)
     with ProgressBar(quiet=launch.quiet) as bar:
         stream = ask(model, bar)
         with interrupts(stream.abandon) as presses:
-            async with stream:
-                text, channels = await _take_text(stream, bar, shown=not json)
-    answer = Answer(text, channels, stream.done, bool(presses))
-    if json:
-        print_json(answer.as_object())
-    elif not text.endswith("\n"):
-        write_text("\n")
-    if not launch.quiet:
-        say(figures(answer.done), "dim")
+            try:
+                async with stream:
+                    while tokens := await stream.take_available():
+                        bar.close()
+                        came.add(tokens)
+            except MlxwireError:
+                if came.text:
+                    came.end_line()
+                raise
+            came.end_line()
+            answer = Answer(came.text, came.channels, stream.done, bool(presses))
+            if json:
+                print_json(answer.as_object())
+            if not launch.quiet:
+                say(figures(answer.done), "dim")
     return answer
 
 
-async def _take_text(
-    stream: TokenStream, bar: ProgressBar, *, shown: bool
-) -> tuple[str, dict[str, str]]:
-    pieces: list[str] = []
-    channels: dict[str, str] = {}
-    while tokens := await stream.take_available():
-        bar.close()
-        plain = "".join(token.text for token in tokens if token.channel is None)
-        pieces.append(plain)
-        for token in tokens:
-            if token.channel is not None:
-                channels[token.channel] = channels.get(token.channel, "") + token.text
-                if shown:
-                    say(token.text, "dim italic", end="")
-        if shown and plain:
-            write_text(plain)
-    return "".join(pieces), channels
+class AnswerText:
+    """The text so far: plain text goes to stdout if ``shown``, other channels to stderr, dim."""
+
+    def __init__(self, *, shown: bool) -> None:
+        self.text = ""
+        self.channels: dict[str, str] = {}
+        self._shown = shown
+        self._channel: str | None = None
+
+    def add(self, tokens: Iterable[Token]) -> None:
+        """Take what has come, and write each run of one channel at once."""
+        for channel, run in groupby(tokens, key=lambda token: token.channel):
+            text = "".join(token.text for token in run)
+            if self._shown and channel is None and self._channel is not None:
+                say("")
+            self._channel = channel
+            if channel is None:
+                self.text += text
+                if self._shown:
+                    write_text(text)
+            else:
+                self.channels[channel] = self.channels.get(channel, "") + text
+                if self._shown:
+                    say(text, "dim italic", end="")
+
+    def end_line(self) -> None:
+        """Whatever comes next begins a line."""
+        if self._shown and not self.text.endswith("\n"):
+            write_text("\n")
 
 
 def figures(done: Done) -> str:
@@ -116,8 +141,8 @@ def interrupts(callback: Callable[[], None]) -> Iterator[list[int]]:
 
     def pressed(number: int, _: FrameType | None) -> None:
         presses.append(number)
-        if len(presses) >= IMPATIENT:
-            raise KeyboardInterrupt
+        if len(presses) > PATIENT_PRESSES:
+            raise Impatient
         loop.call_soon_threadsafe(callback)
 
     if previous == signal.SIG_IGN:  # as in the background of a script

@@ -5,6 +5,8 @@ from __future__ import annotations
 import platform
 import statistics
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -78,28 +80,33 @@ async def examine(engine: Engine | None) -> Health:
     problems: list[str] = []
     health = WorkerHealth()
     worker: Worker | None = None
-    try:
+    with _noting(problems):
         health.command = find_worker()
         began = time.perf_counter()
         worker = await start_worker(engine)
         health.start_seconds = time.perf_counter() - began
-    except StartFailed as failed:
-        problems.append(in_words(failed.error))
-    except MlxwireError as error:
-        problems.append(in_words(error))
     try:
         # While the worker imports MLX behind its hello, which round trips would wait for.
         probe = await probe_device(worker_python(health.command))
-        if worker is not None:
-            await _time_requests(worker, health)
-    except MlxwireError as error:
-        problems.append(in_words(error))
+        with _noting(problems):
+            if worker is not None:
+                await _time_requests(worker, health)
     finally:
         if worker is not None:
             await worker.close()
     if probe.error and health.engine != "mock":
         problems.append(probe.error)
     return Health(probe=probe, worker=health, problems=problems)
+
+
+@contextmanager
+def _noting(problems: list[str]) -> Iterator[None]:
+    try:
+        yield
+    except StartFailed as failed:
+        problems.append(in_words(failed.error))
+    except MlxwireError as error:
+        problems.append(in_words(error))
 
 
 async def _time_requests(worker: Worker, health: WorkerHealth) -> None:

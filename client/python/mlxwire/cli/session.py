@@ -19,7 +19,7 @@ from ..errors import (
 )
 from ..model import Model
 from ..options import ChatOptions
-from .answer import take_answer
+from .answer import Impatient, take_answer
 from .arguments import Launch
 from .exits import report
 from .launch import launch_worker, load_model
@@ -88,11 +88,12 @@ class Session:
                     return
                 pressed = False
                 self._take(line)
-            except KeyboardInterrupt:
-                if pressed or not self._at_terminal:
+            except KeyboardInterrupt as interrupt:
+                if pressed or not self._at_terminal or isinstance(interrupt, Impatient):
+                    say("\nthe session ends", "dim")
                     raise
                 pressed = True
-                say("\nCtrl-C again, Ctrl-D or /exit ends the session", "dim")
+                say("\nCtrl-C again, Ctrl-D or /exit to end", "dim")
 
     def _read_line(self) -> str | None:
         """The next line without its end; None at the end of the input."""

@@ -1,0 +1,83 @@
+"""`mlxwire info`, `mlxwire doctor`, and what the command costs to import."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import mlxwire
+
+from .conftest import MOCK, TINY, needs_tiny
+
+MLX = MOCK.replace("mock", "mlx")
+
+
+def test_info_says_what_is_loaded_for_people_and_for_scripts(invoke):
+    shown = invoke("info", "m", "--context-len", "99")
+    assert shown.exit_code == 0
+    assert "context         99 tokens\n" in shown.stdout
+    facts = json.loads(invoke("info", "m", "--context-len", "99", "--json").stdout)
+    assert (facts["model_type"], facts["context_len"]) == ("mock", 99)
+    assert {*mlxwire.ModelInfo.__struct_fields__, "load_seconds"} == {*facts}
+
+
+@needs_tiny
+def test_info_describes_the_tiny_model(invoke):
+    facts = json.loads(invoke("info", str(TINY), "--json", worker=MLX).stdout)
+    assert facts["model_type"] == "llama"
+    assert facts["parameters"] > 0
+
+
+def test_doctor_times_a_worker_and_names_versions_and_device(invoke):
+    result = invoke("doctor", "--json", worker=MLX)
+    health = json.loads(result.stdout)
+    assert health["ok"] is (result.exit_code == 0) is (not health["problems"])
+    assert health["mlxwire"] == mlxwire.__version__
+    assert health["python"] == sys.version.split()[0]
+    assert health["packages"].keys() >= {"mlx", "mlx-lm", "orjson", "msgspec", "tokenizers"}
+    assert health["packages"]["msgspec"]
+    assert health["worker"]["engine"] == "mlx"
+    assert 0 < health["worker"]["round_trip_seconds"] < health["worker"]["start_seconds"]
+    if health["ok"]:
+        assert "Device(" in health["device"]
+
+
+def test_doctor_needs_no_mlx_for_a_mock(invoke):
+    result = invoke("doctor", worker=MOCK)
+    assert result.exit_code == 0
+    assert ", mock, protocol 1\n" in result.stdout
+    assert "(median of 20)" in result.stdout
+
+
+def test_doctor_finds_that_mlx_crashes(invoke, tmp_path, monkeypatch):
+    broken = tmp_path / "mlx"
+    broken.mkdir()
+    (broken / "__init__.py").write_text("raise ImportError('no such device')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    result = invoke("doctor", worker=MLX)
+    assert result.exit_code == 3
+    assert result.stderr.startswith("error: mlx: ")
+    assert "no such device" in result.stderr
+
+
+def test_version_is_told_by_the_command(run):
+    for args in (["--version"], ["--version", "info"]):
+        assert run(*args).stdout == f"mlxwire {mlxwire.__version__}\n"
+
+
+def test_imports_are_no_heavier_than_their_use():
+    assert not _imported("import mlxwire", {"typer", "rich"})
+    assert not _imported("from mlxwire.cli import main; main()", {"typer", "rich"}, "--version")
+    assert _imported("from mlxwire.cli import main; main()", {"rich", "mlx"}, "--help") == set()
+    assert _imported("import typer", {"typer"}) == {"typer"}  # that the check can fail
+
+
+def _imported(code: str, modules: set[str], *args: str) -> set[str]:
+    """Which of the modules are imported when the code ends."""
+    script = f"import atexit, sys; atexit.register(lambda: print(*sys.modules, file=sys.stderr)); {code}"
+    result = subprocess.run(
+        [sys.executable, "-c", script, *args], capture_output=True, text=True, check=True
+    )
+    return modules & set(result.stderr.split())
