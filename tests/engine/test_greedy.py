@@ -23,9 +23,9 @@ def test_a_raw_prompt_continues_as_with_mlx_lm(
 ) -> None:
     path = models(family, quantized)
 
-    answer = worker.use(path).generate(RAW, max_tokens=96)
+    answer = worker.use(path).generate(RAW, max_tokens=64)
 
-    assert answer == reference(path).generate(RAW, 96)
+    assert answer == reference(path).generate(RAW, 64)
 
 
 @pytest.mark.parametrize(("family", "quantized"), VARIANTS, ids=NAMES)
@@ -36,9 +36,9 @@ def test_a_chat_continues_as_with_mlx_lm_and_the_template_of_transformers(
     truth = reference(path)
     ids = truth.tokenizer.encode(truth.render(MESSAGES), add_special_tokens=False)
 
-    answer = worker.use(path).chat(MESSAGES, max_tokens=96)
+    answer = worker.use(path).chat(MESSAGES, max_tokens=64)
 
-    assert answer == truth.generate(ids, 96)
+    assert answer == truth.generate(ids, 64)
 
 
 def test_bfloat16_weights_give_mlx_lms_text_too(
@@ -56,8 +56,8 @@ def test_a_prompt_longer_than_a_prefill_chunk_continues_as_with_mlx_lm(
 ) -> None:
     for family in ("gemma3", "qwen3"):
         path = models(family)
-        prompt = " ".join(f"word {number}" for number in range(220))
-        assert len(reference(path).encode(prompt)) > 1000
+        prompt = " ".join(f"word {number}" for number in range(150))
+        assert len(reference(path).encode(prompt)) > 600
 
         answer = worker.use(path).generate(prompt, max_tokens=16)
 

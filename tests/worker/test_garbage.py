@@ -43,7 +43,7 @@ def mlx_worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
 LINES = st.lists(GARBAGE, min_size=1, max_size=12)
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(lines=LINES)
 def test_garbage_is_answered_by_a_worker_with_the_mock(
     mock_worker: Driver, lines: list[bytes]
@@ -51,7 +51,7 @@ def test_garbage_is_answered_by_a_worker_with_the_mock(
     throw(mock_worker, lines)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(lines=LINES)
 def test_garbage_is_answered_by_a_worker_with_a_model(
     mlx_worker: Driver, lines: list[bytes]

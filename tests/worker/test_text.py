@@ -87,7 +87,7 @@ PIECES = st.lists(st.text(LETTERS, max_size=4), max_size=12)
 STOPS = st.lists(st.text(LETTERS, min_size=1, max_size=5), max_size=4).map(tuple)
 
 
-@settings(max_examples=500)
+@settings(max_examples=300)
 @given(pieces=PIECES, stops=STOPS, rest=st.text(LETTERS, max_size=3))
 def test_the_pieces_are_the_text_up_to_the_first_stop_string(
     pieces: list[str], stops: tuple[str, ...], rest: str
