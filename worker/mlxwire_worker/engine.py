@@ -8,10 +8,22 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from mlxwire_protocol.messages import Chat, Classify, Generate, Load
+from msgspec import Struct
+
+from mlxwire_protocol import WireError
+from mlxwire_protocol.messages import (
+    Batch,
+    Cache,
+    Chat,
+    Classify,
+    Command,
+    Generate,
+    Load,
+    Sampling,
+)
 from mlxwire_protocol.replies import ModelInfo
 
 ProgressReport = Callable[[str, float, float], None]
@@ -52,7 +64,7 @@ class Prompt:
     max_tokens: int
     stop_ids: frozenset[int]
     detokenizer: Detokenizer
-    request: Generate | Chat
+    request: Sampling
     cached_tokens: int = 0
     cache_miss: str | None = None
 
@@ -64,6 +76,44 @@ class ClassifyPrompts:
     prompts: list[list[int]]
     labels: dict[str, list[int]]
     request: Classify
+    left: list[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        # Longest last, and taken from the end: a group's prompts differ little in length.
+        self.left = sorted(range(len(self.prompts)), key=lambda place: len(self.prompts[place]))
+
+
+class BatchPrompts:
+    """A `batch` made ready: each prompt, or the error that it alone ends with, in order."""
+
+    __slots__ = ("_next", "_prompts")
+
+    def __init__(self) -> None:
+        self._prompts: list[Prompt | WireError] = []
+        self._next = 0
+
+    def add(self, prompt: Prompt | WireError) -> None:
+        """The next prompt."""
+        self._prompts.append(prompt)
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Tokens of all prompts."""
+        return sum(len(p.ids) for p in self._prompts if isinstance(p, Prompt))
+
+    @property
+    def left(self) -> int:
+        """Prompts that have not started."""
+        return len(self._prompts) - self._next
+
+    @property
+    def next_prompt(self) -> tuple[int, Prompt | WireError]:
+        """The first that has not started, and its place."""
+        return self._next, self._prompts[self._next]
+
+    def advance(self) -> None:
+        """It has started."""
+        self._next += 1
 
 
 class Classified(NamedTuple):
@@ -129,8 +179,8 @@ class Engine(ABC):
         """Drop the model and give its memory back."""
 
     @abstractmethod
-    def prepare(self, request: Generate | Chat) -> Prompt:
-        """Template, tokens and limits. Raises WireError."""
+    def prepare(self, request: Generate | Chat | Batch | Cache, index: int = 0) -> Prompt:
+        """Template, tokens and limits; ``index`` is a batch's prompt. Raises WireError."""
 
     @abstractmethod
     def prepare_classify(self, request: Classify) -> ClassifyPrompts:
@@ -140,6 +190,15 @@ class Engine(ABC):
     @abstractmethod
     def slots(self) -> int:
         """How many sequences may be computed at once."""
+
+    @property
+    @abstractmethod
+    def decoding(self) -> bool:
+        """Whether a sequence is past its prefill."""
+
+    @abstractmethod
+    def has_room(self, prompt: Prompt) -> bool:
+        """Whether memory allows one more sequence now; always, where nothing runs."""
 
     @abstractmethod
     def add(self, prompt: Prompt) -> None:
@@ -154,8 +213,12 @@ class Engine(ABC):
         """Advance what runs by one bounded slice: a prefill chunk, a decode step."""
 
     @abstractmethod
-    def classify(self, prompts: ClassifyPrompts, index: int) -> Classified:
-        """One prompt of a `classify`, one forward pass."""
+    def classify(self, prompts: ClassifyPrompts) -> list[tuple[int, Classified]]:
+        """A group of the prompts that are ``left``, with their places; takes them off."""
+
+    @abstractmethod
+    def serve(self, request: Command, prompt: Prompt | None = None) -> Struct:
+        """Answer `cache` or `memory`; ``prompt`` is the one to warm. Raises WireError."""
 
     @abstractmethod
     def memory(self) -> tuple[int, int]:

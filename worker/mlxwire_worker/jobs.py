@@ -9,6 +9,8 @@ from typing import Any
 from mlxwire_protocol.messages import Command, command_name
 from mlxwire_protocol.replies import CancelStage, RequestMetrics
 
+from .delivery import Delivery
+
 
 @dataclass(slots=True, eq=False)
 class Job:
@@ -30,6 +32,23 @@ class Job:
     generated: int = 0
     seq: int = 0
     batch_size: int = 0
+    parts_left: int = 0
+    deadline: float | None = None
+    delivery: Delivery = field(init=False)
+
+    def __post_init__(self) -> None:
+        seconds = getattr(self.command, "deadline_seconds", None)
+        if seconds is not None:
+            self.deadline = self.accepted + seconds
+
+    @property
+    def over(self) -> bool:
+        """Whether its final has been sent."""
+        return self.ended and not self.delivery.finished
+
+    def expired(self, now: float) -> bool:
+        """Whether its deadline has passed before its end."""
+        return self.deadline is not None and now >= self.deadline and not self.over
 
     @property
     def id(self) -> str:

@@ -14,10 +14,22 @@ import zlib
 from collections.abc import Sequence
 from typing import Literal
 
-from mlxwire_protocol import WireError, invalid_params
-from mlxwire_protocol.messages import Chat, Classify, Generate, Load
-from mlxwire_protocol.replies import ModelInfo
+from msgspec import Struct
 
+from mlxwire_protocol import WireError
+from mlxwire_protocol.messages import (
+    Batch,
+    Cache,
+    Chat,
+    Classify,
+    Command,
+    Generate,
+    Load,
+    Sampling,
+)
+from mlxwire_protocol.replies import CacheResult, MemoryResult, ModelInfo
+
+from .admission import check_sampling, context_overflow, warm_request
 from .engine import (
     Classified,
     ClassifyPrompts,
@@ -86,25 +98,21 @@ class MockEngine(Engine):
         """As many as `load` asked for."""
         return self.model.parallel_slots if self.model else 1
 
-    def prepare(self, request: Generate | Chat) -> Prompt:
+    def prepare(self, request: Generate | Chat | Batch | Cache, index: int = 0) -> Prompt:
         """Words as tokens."""
-        text = request.prompt if isinstance(request, Generate) else request.messages[-1].content
+        sampling, text, field = _prompt_of(request, index)
         ids = [self._token_id(word) for word in _WORD.findall(text)] or [EOS + 1]
-        context = self.model.context_len if self.model else CONTEXT
+        context = self._model.context_len if self._model else CONTEXT
         if len(ids) >= context:
-            raise context_overflow(len(ids), context)
-        if request.top_k > VOCABULARY:
-            raise invalid_params(
-                "top_k", f"`top_k` may be at most {VOCABULARY}, the vocabulary"
-            )
-        _check_token_ids(request.stop_tokens)
-        stop_ids = set(request.stop_tokens) | (set() if request.ignore_eos else {EOS})
+            raise context_overflow(field, len(ids), context)
+        check_sampling(sampling, VOCABULARY)
+        stop_ids = set(sampling.stop_tokens) | (set() if sampling.ignore_eos else {EOS})
         return Prompt(
             ids=ids,
-            max_tokens=min(request.max_tokens, context - len(ids)),
+            max_tokens=min(sampling.max_tokens, context - len(ids)),
             stop_ids=frozenset(stop_ids),
             detokenizer=_WordDetokenizer(self._words),
-            request=request,
+            request=sampling,
         )
 
     def prepare_classify(self, request: Classify) -> ClassifyPrompts:
@@ -142,15 +150,16 @@ class MockEngine(Engine):
                 results.append(Sampled(prompt, EOS))
         return results
 
-    def classify(self, prompts: ClassifyPrompts, index: int) -> Classified:
-        """The prompt's first word as its class; labels weighted by a hash of both."""
+    def classify(self, prompts: ClassifyPrompts) -> list[tuple[int, Classified]]:
+        """One prompt: its first word is its class; labels are weighted by a hash of both."""
+        index = prompts.left.pop()
         token_id = prompts.prompts[index][0]
         weights = {
             label: 1 + (zlib.crc32(f"{prompts.prompts[index]}{label}".encode()) % 1000)
             for label in prompts.labels
         }
         total = sum(weights.values())
-        return Classified(
+        item = Classified(
             text=self._words[token_id],
             token_id=token_id,
             logprob=-0.5,
@@ -158,6 +167,48 @@ class MockEngine(Engine):
             if prompts.request.logits
             else None,
             labels={label: weight / total for label, weight in weights.items()} or None,
+        )
+        return [(index, item)]
+
+    @property
+    def decoding(self) -> bool:
+        """Whether a sequence has been prefilled."""
+        return any(position >= 0 for position in self._running.values())
+
+    def has_room(self, prompt: Prompt) -> bool:
+        """Nothing here takes memory."""
+        return True
+
+    def serve(self, request: Command, prompt: Prompt | None = None) -> Struct:
+        """`cache` and `memory` of an engine that keeps nothing."""
+        if isinstance(request, Cache):
+            if request.action in ("save", "load"):
+                raise WireError("unsupported_capability", "the mock keeps no prompt cache")
+            return CacheResult(
+                id=request.id,
+                entries=0,
+                cached_bytes=0,
+                limit_bytes=0,
+                hits=0,
+                misses=0,
+                reused_tokens=0,
+                evictions=0,
+                rejected=0,
+                affected=len(prompt.ids) if prompt else 0,
+            )
+        active, peak = self.memory()
+        return MemoryResult(
+            id=request.id,
+            active_bytes=active,
+            peak_bytes=peak,
+            buffer_bytes=0,
+            sequence_bytes=0,
+            prompt_cache_bytes=0,
+            memory_limit=0,
+            prompt_cache_limit=0,
+            buffer_limit=0,
+            wired_limit=0,
+            bytes_per_token=0,
         )
 
     def memory(self) -> tuple[int, int]:
@@ -189,19 +240,17 @@ class _WordDetokenizer(Detokenizer):
         return ""
 
 
-def _check_token_ids(ids: Sequence[int]) -> None:
-    for token_id in ids:
-        if token_id >= VOCABULARY:
-            raise invalid_params(
-                "stop_tokens", f"token id {token_id} is not in the vocabulary of {VOCABULARY}"
-            )
-
-
-def context_overflow(prompt_tokens: int, context_len: int) -> WireError:
-    """A prompt that leaves no room for an answer, with both numbers."""
-    return WireError(
-        "context_overflow",
-        f"the prompt has {prompt_tokens} tokens and the context {context_len}, which leaves no "
-        "room to answer; shorten the prompt or load with a larger context_len",
-        data={"prompt_tokens": prompt_tokens, "context_len": context_len},
-    )
+def _prompt_of(
+    request: Generate | Chat | Batch | Cache, index: int
+) -> tuple[Sampling, str, str]:
+    """The sampling, text and field of a request's prompt."""
+    match request:
+        case Generate():
+            return request, request.prompt, "prompt"
+        case Chat():
+            return request, request.messages[-1].content, "messages"
+        case Batch():
+            return request, request.prompts[index], f"prompts[{index}]"
+        case Cache():
+            chat = warm_request(request)
+            return _prompt_of(chat, 0)

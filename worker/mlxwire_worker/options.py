@@ -18,9 +18,11 @@ class Options:
     engine: str
     drain_on_eof: bool
     model_roots: tuple[Path, ...]
+    data_roots: tuple[Path, ...]
     allow_hub: bool
     max_line_bytes: int
     max_inflight: int
+    heartbeat_seconds: float
     mock_step_seconds: float
     print_schema: bool
 
@@ -47,12 +49,26 @@ def parse_options(arguments: list[str]) -> Options:
         help="read models and adapters from below DIR alone, symlinks resolved (repeatable)",
     )
     parser.add_argument(
+        "--data-root",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="let commands write files below DIR alone, symlinks resolved (repeatable)",
+    )
+    parser.add_argument(
         "--allow-hub",
         action="store_true",
         help="let `load` fetch a model from the hub by name; otherwise only local folders",
     )
     parser.add_argument("--max-line-bytes", type=_positive, default=DEFAULT_MAX_LINE_BYTES)
     parser.add_argument("--max-inflight", type=_positive, default=4096)
+    parser.add_argument(
+        "--heartbeat-seconds",
+        type=float,
+        default=1.0,
+        help="how often the `heartbeat` event is sent to a host that asked for it",
+    )
     parser.add_argument(
         "--mock-step-seconds",
         type=float,
@@ -67,9 +83,11 @@ def parse_options(arguments: list[str]) -> Options:
         engine=parsed.engine,
         drain_on_eof=parsed.drain_on_eof,
         model_roots=tuple(parsed.model_root),
+        data_roots=tuple(parsed.data_root),
         allow_hub=parsed.allow_hub,
         max_line_bytes=parsed.max_line_bytes,
         max_inflight=parsed.max_inflight,
+        heartbeat_seconds=parsed.heartbeat_seconds,
         mock_step_seconds=parsed.mock_step_seconds,
         print_schema=parsed.print_schema,
     )

@@ -9,34 +9,45 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
-from mlxwire_protocol import WireError, WorkerConnection, error_reply
+from mlxwire_protocol import WireError, WorkerConnection, error_reply, invalid_params
+from mlxwire_protocol.codec import encode
 from mlxwire_protocol.events import Accepted, Answer, Event
-from mlxwire_protocol.messages import Cancel, Command, Info, Load, Metrics, Quit, Unload
+from mlxwire_protocol.messages import (
+    Cancel,
+    Command,
+    Credit,
+    Info,
+    Load,
+    Metrics,
+    Quit,
+    Unload,
+)
 from mlxwire_protocol.replies import (
     CancelledDone,
     CancelOutcome,
     CancelResult,
+    CreditResult,
     Done,
     Error,
     InfoResult,
-    LogprobToken,
     MetricsResult,
     ModelInfo,
     OkResult,
+    Progress,
     RequestMetrics,
-    TopLogprob,
     WorkerMetrics,
 )
+from mlxwire_protocol.replies import (
+    Event as EventReply,
+)
 
+from .delivery import Delivery
 from .jobs import Job
 from .writer import Writer
-
-Logprobs = tuple[float, list[TopLogprob] | None]
-"""A token's log-probability, and the likeliest ones' where they were asked for."""
 
 
 class Queue(Protocol):
@@ -65,6 +76,7 @@ class Session:
         self.memory: Callable[[], tuple[int, int]] = lambda: (0, 0)
         self.on_greeted: Callable[[], None] = lambda: None
         self.quit_request: Quit | None = None
+        self.events: frozenset[str] = frozenset()
 
     # -- the reader's side ---------------------------------------------------------------
 
@@ -87,10 +99,12 @@ class Session:
                 self._writer.put(event.line)
             else:
                 self._writer.put(event.line)
+                self.events = event.events
                 self.on_greeted()
 
     def _accept(self, command: Command) -> None:
         job = Job(command)
+        job.delivery = Delivery(self._writer.put, getattr(command, "window", None))
         self._jobs[job.id] = job
         self._totals.requests += 1
         if self.quit_request is not None or self._closing:
@@ -98,6 +112,8 @@ class Session:
             self.fail(job, error)
         elif isinstance(command, Cancel):
             self._cancel(job, command)
+        elif isinstance(command, Credit):
+            self._grant(job, command)
         elif isinstance(command, Metrics):
             self.end(job, self._metrics(command.id))
         elif isinstance(command, Info) and not self._model_changes():
@@ -126,8 +142,21 @@ class Session:
         for other in targets:
             other.cancelled = True
         self.end(job, CancelResult(id=job.id, outcome=outcome, cancelled=len(targets)))
+        for other in targets:
+            if other.delivery.finished:
+                self.end_cancelled(other)
         if targets:
             self.queue.wake()
+
+    def _grant(self, job: Job, command: Credit) -> None:
+        target = self._jobs.get(command.target)
+        if target is None:
+            self.end(job, CreditResult(id=job.id, credit=0))
+        elif target.delivery.credit is None:
+            message = f"request {command.target!r} named no `window`, so it needs no credit"
+            self.fail(job, invalid_params("target", message))
+        else:
+            self.end(job, CreditResult(id=job.id, credit=target.delivery.grant(command.n)))
 
     def _metrics(self, request_id: str) -> MetricsResult:
         totals, now = self._totals, time.perf_counter()
@@ -145,37 +174,37 @@ class Session:
         )
         return MetricsResult(id=request_id, **figures)
 
+    def send_event(self, name: str, data: dict[str, Any]) -> None:
+        """Something the host asked in `hello` to be told; with the load that it adds."""
+        with self._lock:
+            if not self._writer.has_room:
+                return  # a host that does not read has no use for news
+            queued = sum(job.stage == "queued" for job in self._jobs.values())
+            told = {**data, "in_flight": len(self._jobs), "queued": queued}
+            self._writer.put(encode(EventReply(event=name, data=told)))
+
     # -- the engine's side ---------------------------------------------------------------
 
     def send(self, job: Job, reply: msgspec.Struct) -> None:
         """A reply that is not final; nothing, if the job has ended."""
         with self._lock:
-            if not job.ended:
-                self._writer.put(self._connection.encode_reply(reply))
+            if job.ended:
+                return
+            line = self._connection.encode_reply(reply)
+            if isinstance(reply, Progress):
+                job.delivery.advice(line)
+            else:
+                job.delivery.message(line)
 
-    def send_token(
-        self, job: Job, text: str, token_id: int, logprobs: Logprobs | None = None
-    ) -> None:
-        """The hot path of `send`: the job's next token, and its log-probabilities if it asked."""
+    def send_token(self, job: Job, text: str, token_id: int) -> None:
+        """The hot path of `send`: the next token of a job that asked for no more than that."""
         with self._lock:
             if job.ended:
                 return
-            if logprobs is None:
-                line = self._connection.encode_token(job.id, job.seq, text, token_id)
-            else:
-                logprob, top = logprobs
-                reply = LogprobToken(
-                    id=job.id,
-                    seq=job.seq,
-                    token=text,
-                    token_id=token_id,
-                    logprob=logprob,
-                    top_logprobs=top,
-                )
-                line = self._connection.encode_reply(reply)
+            line = self._connection.encode_token(job.id, job.seq, text, token_id)
             job.seq += 1
             job.generated += 1
-            self._writer.put(line)
+            job.delivery.message(line)
 
     def end(self, job: Job, final: msgspec.Struct) -> bool:
         """The job's one final reply. False if somebody else has already ended it."""
@@ -183,14 +212,18 @@ class Session:
             if job.ended:
                 return False
             job.ended = True
-            self._writer.put(self._connection.encode_reply(final))
-            del self._jobs[job.id]
-            if isinstance(final, Error):
-                self._totals.errors += 1
-            if isinstance(final, Done):
-                self._count(final)
-            self._handle(self._connection.finished(job.id))
+            job.delivery.finish(lambda: self._close(job, final))
             return True
+
+    def _close(self, job: Job, final: msgspec.Struct) -> None:
+        """Send the final; the id is free of the job from here on."""
+        self._writer.put(self._connection.encode_reply(final))
+        del self._jobs[job.id]
+        if isinstance(final, Error):
+            self._totals.errors += 1
+        if isinstance(final, Done):
+            self._count(final)
+        self._handle(self._connection.finished(job.id))
 
     def fail(self, job: Job, error: WireError) -> bool:
         """End the job with a typed error."""
@@ -204,17 +237,41 @@ class Session:
         return self.end(job, InfoResult(id=job.id, **msgspec.structs.asdict(model)))
 
     def end_cancelled(self, job: Job) -> bool:
-        """End the job as its cancel asked, telling how far it had come."""
-        return self.end(
-            job,
-            CancelledDone(
+        """End the job as its cancel asked, telling how far it had come.
+
+        What the host has not granted credit for is dropped, and does not count as generated;
+        a final that waited behind it gives way to this one.
+        """
+        with self._lock:
+            if job.ended and not job.delivery.finished:
+                return False
+            job.generated -= min(job.delivery.drop(), job.generated)
+            job.ended = True
+            final = CancelledDone(
                 id=job.id,
                 finish_reason="cancelled",
                 stage=job.stage,
                 tokens_generated=job.generated,
                 metrics=self.metrics_of(job),
-            ),
-        )
+            )
+            self._close(job, final)
+            return True
+
+    def end_expired(self, job: Job) -> bool:
+        """End the job since its deadline has passed."""
+        with self._lock:
+            if job.ended and not job.delivery.finished:
+                return False
+            job.delivery.drop()
+            job.ended = True
+            error = WireError(
+                "deadline_exceeded",
+                f"the deadline passed while the request was in stage {job.stage}; allow more "
+                "`deadline_seconds`, or ask for less",
+                data={"stage": job.stage, "tokens_generated": job.generated},
+            )
+            self._close(job, error_reply(job.id, error))
+            return True
 
     def metrics_of(self, job: Job) -> RequestMetrics:
         """What a job took, up to now."""

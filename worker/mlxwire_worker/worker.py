@@ -12,6 +12,7 @@ from mlxwire_protocol.replies import Limits, WorkerIdentity
 
 from . import __version__
 from .engine import Engine
+from .heartbeat import Heartbeat
 from .options import Options
 from .reader import Reader
 from .scheduler import Scheduler
@@ -27,7 +28,10 @@ FINALS_SECONDS = 0.8
 FLUSH_SECONDS = 0.7
 """How long the last lines may take to reach a host that is slow to read."""
 
-CAPABILITIES = dict.fromkeys(("load", "unload", "info", "generate", "chat", "classify", "cancel", "metrics", "quit", "seed", "stop", "stop_tokens", "repeat_penalty", "thinking", "labels", "dialect0"), True)  # fmt: skip
+CAPABILITIES = dict.fromkeys(
+    ["load", "unload", "info", "generate", "chat", "batch", "classify", "cancel", "credit", "cache", "memory", "metrics", "quit", "seed", "stop", "stop_tokens", "repeat_penalty", "presence_penalty", "frequency_penalty", "penalty_window", "logit_bias", "min_tokens", "xtc", "logprobs", "thinking", "labels", "window", "deadline_seconds", "prompt_cache", "context_policy", "kv_bits", "memory_limit", "adapter_path", "heartbeat", "dialect0"],
+    True,
+)
 
 
 class Worker:
@@ -45,6 +49,7 @@ class Worker:
                 max_line_bytes=options.max_line_bytes, max_inflight=options.max_inflight
             ),
             capabilities={**CAPABILITIES, "hub": options.allow_hub},
+            events=frozenset({"heartbeat"}),
         )
         self._writer = Writer(
             wire_out,
@@ -58,6 +63,7 @@ class Worker:
         self._session.on_greeted = self._scheduler.preload
         self._reader = Reader(wire_in, wire_out, stalled=lambda: self._writer.stalled)
         self._engine = engine
+        self._heart = Heartbeat(self._session, self._scheduler, options.heartbeat_seconds)
 
     def run(self) -> NoReturn:
         """Serve until the host quits, closes a pipe or dies; never returns."""
@@ -67,6 +73,7 @@ class Worker:
         self._scheduler.start()
         while self._session.quit_request is None:
             sign = self._reader.wait()
+            self._heart.beat_if_due()
             if sign == "data" and (chunk := self._reader.read()):
                 self._session.receive(chunk)
             elif sign in ("data", "end"):
@@ -114,4 +121,8 @@ def make_engine(options: Options) -> Engine:
         return MockEngine(options.mock_step_seconds)
     from .mlx_engine import MlxEngine
 
-    return MlxEngine(model_roots=options.model_roots, allow_hub=options.allow_hub)
+    return MlxEngine(
+        model_roots=options.model_roots,
+        data_roots=options.data_roots,
+        allow_hub=options.allow_hub,
+    )

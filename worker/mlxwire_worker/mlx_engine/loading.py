@@ -12,13 +12,23 @@ import mlx.nn as nn
 from mlx.utils import tree_flatten
 from mlx_lm import utils as mlx_lm_utils
 
+from mlxwire_protocol import invalid_params
+from mlxwire_protocol.messages import Load
 from mlxwire_protocol.replies import ModelInfo
 
 from ..engine import ProgressReport
-from .adapters import apply_adapter
+from .adapters import apply_adapter, check_adapter
 from .chat_template import find_template
-from .preflight import CheckedModel, failed
+from .chunks import ChunkSize
+from .kv import CachePolicy
+from .memory import MemoryGuard
+from .preflight import CheckedModel, check_model, failed
+from .prompt_cache import DEFAULT_BUDGET, PromptCache
+from .runner import Runner
 from .tokenizer import Tokenizer
+
+PARALLEL_SLOTS = 128
+"""Sequences at once, where the host names no number."""
 
 DEFAULT_CONTEXT = 131072
 """Tokens, for a model that declares no number of positions."""
@@ -26,20 +36,103 @@ DEFAULT_CONTEXT = 131072
 
 @dataclass(slots=True, eq=False)
 class LoadedModel:
-    """A model, its tokenizer and template, and what `info` says of it."""
+    """A model with all that serves its requests, and what `info` says of it."""
 
     model: Any
     tokenizer: Tokenizer
     template: str | None
     eos_ids: frozenset[int]
+    context_policy: str
+    policy: CachePolicy
+    cache: PromptCache
+    guard: MemoryGuard
+    runner: Runner
+    files: list[Path]
     info: ModelInfo
 
 
-def build(checked: CheckedModel, adapter: Path | None) -> tuple[Any, dict[str, Any]]:
-    """The module tree with its weights still on disk: shapes are checked, nothing is read.
+def build(request: Load, path: Path, adapter: Path | None) -> LoadedModel:
+    """Check a folder and put its model together, with its weights still on disk.
 
-    Raises: WireError ``model_load_failed``.
+    Raises: WireError ``model_not_found``, ``unsupported_model``, ``model_load_failed``, or
+    ``invalid_params`` where the model can't do what was asked.
     """
+    checked = check_model(path)
+    context_len = _context_len(request, checked.config)
+    if adapter is not None:
+        check_adapter(adapter)
+    tokenizer = Tokenizer.from_folder(path)
+    model, config = _build_module(checked, adapter)
+    policy = CachePolicy(
+        model,
+        window=context_len if request.context_policy == "rotate" else None,
+        kv_bits=request.kv_bits,
+        kv_group_size=request.kv_group_size,
+    )
+    template = find_template(path)
+    info = _describe(
+        model,
+        config,
+        path=str(path),
+        adapter_path=str(adapter) if adapter else None,
+        context_len=context_len,
+        parallel_slots=(request.parallel_slots or PARALLEL_SLOTS) if policy.batchable else 1,
+        chat_template=template is not None,
+        capabilities={
+            "chat": template is not None,
+            "classify": True,
+            "thinking": template is not None and "thinking" in template,
+            "batchable": policy.batchable,
+            "cache_trimmable": policy.trimmable,
+            "kv_bits": request.kv_bits or 0,
+            "context_policy": request.context_policy,
+        },
+    )
+    cache = PromptCache(policy, _prompt_cache_limit(request))
+    guard = MemoryGuard(model, policy, request.memory_limit)
+    runner = Runner(model, policy, cache, ChunkSize(request.prefill_seconds), guard)
+    return LoadedModel(
+        model=model,
+        tokenizer=tokenizer,
+        template=template,
+        eos_ids=_eos_ids(config, tokenizer),
+        context_policy=request.context_policy,
+        policy=policy,
+        cache=cache,
+        guard=guard,
+        runner=runner,
+        files=[*checked.shards, *_adapter_files(adapter), path / "config.json"],
+        info=info,
+    )
+
+
+def _prompt_cache_limit(request: Load) -> int:
+    """What the host named; else 2 GiB, or a quarter of a smaller memory limit."""
+    if request.prompt_cache_limit is not None:
+        return request.prompt_cache_limit
+    if request.memory_limit:
+        return min(DEFAULT_BUDGET, request.memory_limit // 4)
+    return DEFAULT_BUDGET
+
+
+def _context_len(request: Load, config: dict[str, Any]) -> int:
+    declared = declared_context(config)
+    if request.context_len is not None and request.context_len > declared:
+        raise invalid_params(
+            "context_len",
+            f"the model has {declared} positions; ask for at most that, or leave "
+            "`context_len` out",
+            context_len=declared,
+        )
+    return request.context_len or declared
+
+
+def _adapter_files(adapter: Path | None) -> list[Path]:
+    return [adapter / "adapters.safetensors"] if adapter is not None else []
+
+
+def _build_module(checked: CheckedModel, adapter: Path | None) -> tuple[Any, dict[str, Any]]:
+    """The module tree: shapes are checked, nothing is read."""
     try:
         model, config = mlx_lm_utils.load_model(checked.path, lazy=True, strict=True)
     except MemoryError:
@@ -81,48 +174,22 @@ def materialize(model: Any, report: ProgressReport) -> None:
     mx.eval([array for module in model.modules() for array in _private_arrays(module)])
 
 
-def finish(
-    checked: CheckedModel,
-    model: Any,
-    config: dict[str, Any],
-    *,
-    tokenizer: Tokenizer,
-    context_len: int | None,
-    adapter: Path | None,
-    parallel_slots: int,
-) -> LoadedModel:
-    """Describe the model as its modules really are."""
-    template = find_template(checked.path)
+def _describe(model: Any, config: dict[str, Any], **told: Any) -> ModelInfo:
+    """The model as its modules really are."""
     quantized = _quantized_modules(model)
     widest = max(quantized, key=lambda module: module.weight.size, default=None)
-    vocabulary = int(model(mx.array([[0]])).shape[-1])  # lazy: the shape alone is worked out
     text = {**config, **(config.get("text_config") or {})}
-    info = ModelInfo(
+    return ModelInfo(
         model_type=str(config["model_type"]),
-        vocab_size=vocabulary,
+        # Lazy: the shape alone is worked out.
+        vocab_size=int(model(mx.array([[0]])).shape[-1]),
         layers=len(getattr(model, "layers", [])),
         hidden_size=_first_number(text, "hidden_size", "n_embd", "d_model", "dim", "model_dim"),
-        context_len=context_len or declared_context(config),
         quant_bits=widest.bits if widest is not None else 0,
         quant_group=widest.group_size if widest is not None else 0,
         parameters=_parameter_count(model),
         weight_bytes=sum(array.nbytes for array in _parameters(model)),
-        path=str(checked.path),
-        adapter_path=str(adapter) if adapter else None,
-        chat_template=template is not None,
-        parallel_slots=parallel_slots,
-        capabilities={
-            "chat": template is not None,
-            "classify": True,
-            "thinking": template is not None and "thinking" in template,
-        },
-    )
-    return LoadedModel(
-        model=model,
-        tokenizer=tokenizer,
-        template=template,
-        eos_ids=_eos_ids(config, tokenizer),
-        info=info,
+        **told,
     )
 
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from mlxwire_protocol import WireError
+from mlxwire_protocol import WireError, invalid_params
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 class PathPolicy:
-    """The host's rules for what is read; nothing on the wire can change them."""
+    """The host's rules for what is read and written; nothing on the wire can change them."""
 
-    def __init__(self, roots: tuple[Path, ...], *, allow_hub: bool) -> None:
+    def __init__(
+        self, roots: tuple[Path, ...], data_roots: tuple[Path, ...], *, allow_hub: bool
+    ) -> None:
         self._roots = tuple(root.resolve() for root in roots)
+        self._data_roots = tuple(root.resolve() for root in data_roots)
         self._allow_hub = allow_hub
 
     def model(self, name: str) -> Path:
@@ -34,6 +37,19 @@ class PathPolicy:
     def adapter(self, name: str) -> Path:
         """An adapter's folder, always local."""
         return self._local(name, "adapter_path")
+
+    def output(self, name: str) -> Path:
+        """A file that a command may write, or read back. Raises: WireError ``invalid_params``."""
+        try:
+            path = Path(name).expanduser().resolve()
+        except (OSError, ValueError, RuntimeError) as error:
+            raise invalid_params("path", f"{name[:200]!r} is no path: {error}") from None
+        roots = self._data_roots
+        if roots and not any(path.is_relative_to(root) for root in roots):
+            raise invalid_params(
+                "path", f"{str(path)!r} is outside the folders opened with --data-root"
+            )
+        return path
 
     def _local(self, name: str, field: str) -> Path:
         try:

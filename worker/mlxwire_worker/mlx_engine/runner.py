@@ -19,6 +19,7 @@ from ..engine import Failed, Prefilled, Prompt, Sampled, StepResult
 from . import kv
 from .batch import DecodeBatch, Token
 from .chunks import ChunkSize
+from .memory import MemoryGuard
 from .prompt_cache import PromptCache, shared_beginning
 from .rows import Row
 
@@ -32,12 +33,18 @@ class Runner:
     """The rows of one model. Lives on the engine's thread."""
 
     def __init__(
-        self, model: Any, policy: kv.CachePolicy, cache: PromptCache, chunk: ChunkSize
+        self,
+        model: Any,
+        policy: kv.CachePolicy,
+        cache: PromptCache,
+        chunk: ChunkSize,
+        guard: MemoryGuard | None = None,
     ) -> None:
         self._model = model
         self._policy = policy
         self._cache = cache
         self._chunk = chunk
+        self._guard = guard
         self._rows: dict[Prompt, Row] = {}
         self._waiting: deque[Row] = deque()
         self._batch = DecodeBatch(model)
@@ -51,6 +58,18 @@ class Runner:
         """Bytes of the caches of all rows."""
         waiting = sum(kv.nbytes(row.layers) for row in self._waiting if row.layers)
         return waiting + self._batch.nbytes
+
+    @property
+    def decoding(self) -> bool:
+        """Whether a row is past its prefill."""
+        return bool(self._batch)
+
+    def has_room(self, prompt: Prompt) -> bool:
+        """Whether memory allows one more row; always, where none runs."""
+        if self._guard is None or not self._guard.limit or not self._rows:
+            return True
+        lengths = [len(p.ids) + p.max_tokens for p in (*self._rows, prompt)]
+        return self._guard.has_room(lengths, self.nbytes, self._cache)
 
     def add(self, prompt: Prompt) -> None:
         """Begin a sequence."""

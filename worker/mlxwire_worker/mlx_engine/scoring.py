@@ -1,62 +1,108 @@
-"""`classify`: one forward pass per prompt, its next token, and labels as continuations."""
+"""`classify`: one forward pass for each prompt, many prompts in one, and labels after them.
+
+The portable form of ENGINE.md §6: all tokens but the last fill a cache, whose head is never
+computed; the last goes through the whole model, so the head runs on one place of each prompt.
+"""
 
 from __future__ import annotations
 
-import copy
 import math
 from typing import Any, cast
 
 import mlx.core as mx
 from mlx_lm.generate import generation_stream
-from mlx_lm.models.cache import make_prompt_cache
 
 from ..engine import Classified, ClassifyPrompts
+from . import kv
+from .tokenizer import Tokenizer
 
+GROUP_PROMPTS = 32
+GROUP_TOKENS = 2048
 PREFILL_TOKENS = 512
 
 
-def classify(model: Any, tokenizer: Any, prompts: ClassifyPrompts, index: int) -> Classified:
-    """Score one prompt.
+def classify_group(
+    model: Any, policy: kv.CachePolicy, tokenizer: Tokenizer, prompts: ClassifyPrompts
+) -> list[tuple[int, Classified]]:
+    """Score the next prompts of like length; takes them off ``prompts.left``.
 
-    The head runs on the last position alone; log-probabilities are float32. A label's score
-    is the sum over its tokens, given the prompt; ``labels`` are those, normalised to sum to 1.
+    Log-probabilities are natural and float32. A label's score is the sum over its tokens given
+    the prompt; ``labels`` are those, normalised to sum to 1.
     """
-    ids = prompts.prompts[index]
+    places = _next_group(prompts, batchable=policy.batchable)
+    ids = [prompts.prompts[place] for place in places]
     with mx.stream(generation_stream):
-        cache = make_prompt_cache(model)
-        for start in range(0, len(ids) - 1, PREFILL_TOKENS):
-            chunk = mx.array(ids[start : min(start + PREFILL_TOKENS, len(ids) - 1)])
-            model(chunk[None], cache=cache)
-            mx.eval([layer.state for layer in cache])
-        row = model(mx.array(ids[-1:])[None], cache=cache)[0, -1, :].astype(mx.float32)
-        logprobs = row - mx.logsumexp(row)
-        token = mx.argmax(row)
-        mx.eval(row, logprobs, token, [layer.state for layer in cache])
-        token_id = cast(int, token.item())
+        layers = _prefill(model, policy, [prompt[:-1] for prompt in ids])
+        last = mx.array([prompt[-1:] for prompt in ids])
+        rows = model(last, cache=layers)[:, -1, :].astype(mx.float32)
+        logprobs = rows - mx.logsumexp(rows, axis=-1, keepdims=True)
+        best = mx.argmax(rows, axis=-1)
+        chosen = mx.take_along_axis(logprobs, best[:, None], axis=-1)[:, 0]
+        mx.eval(rows, logprobs, best, chosen, kv.states(layers))
         scores = {
-            label: _continuation(model, cache, logprobs, label_ids)
+            label: _continuation(model, layers, logprobs, label_ids)
             for label, label_ids in prompts.labels.items()
         }
-        return Classified(
-            text=tokenizer.decode([token_id]),
-            token_id=token_id,
-            logprob=cast(float, logprobs[token_id].item()),
-            logits=row.tolist() if prompts.request.logits else None,
-            labels=_normalised(scores) if scores else None,
+    best_ids, best_logprobs = cast(list[int], best.tolist()), cast(list[float], chosen.tolist())
+    wanted: list[Any] = [None] * len(places)
+    if prompts.request.logits:
+        wanted = cast(list[Any], rows.tolist())
+    return [
+        (
+            place,
+            Classified(
+                text=tokenizer.decode([best_ids[row]]),
+                token_id=best_ids[row],
+                logprob=best_logprobs[row],
+                logits=wanted[row],
+                labels=_normalised({k: v[row] for k, v in scores.items()}) if scores else None,
+            ),
         )
+        for row, place in enumerate(places)
+    ]
 
 
-def _continuation(model: Any, cache: list[Any], first: mx.array, ids: list[int]) -> float:
-    """Log-probability of ``ids`` after the cached prompt, whose next-token row is ``first``."""
-    score = cast(float, first[ids[0]].item())
-    if len(ids) == 1:
-        return score
-    branch = copy.deepcopy(cache)  # copy on write: the prompt's own cache stays as it is
-    rows = model(mx.array(ids[:-1])[None], cache=branch)[0].astype(mx.float32)
-    rows = rows - mx.logsumexp(rows, axis=-1, keepdims=True)
-    targets = mx.array(ids[1:])
-    rest = mx.take_along_axis(rows, targets[:, None], axis=-1).sum()
-    return score + cast(float, rest.item())
+def _next_group(prompts: ClassifyPrompts, *, batchable: bool) -> list[int]:
+    """The longest that are left, as many as fit one pass."""
+    longest = len(prompts.prompts[prompts.left[-1]])
+    size = max(1, min(GROUP_PROMPTS, GROUP_TOKENS // longest)) if batchable else 1
+    group = prompts.left[-size:]
+    del prompts.left[-size:]
+    return group
+
+
+def _prefill(model: Any, policy: kv.CachePolicy, ids: list[list[int]]) -> kv.Layers:
+    """Caches of some prompts: plain for one, batched for more."""
+    layers = policy.make() if len(ids) == 1 else kv.merge([policy.make() for _ in ids])
+    lengths = [len(prompt) for prompt in ids]
+    longest = max(lengths)
+    padding = [longest - length for length in lengths]
+    padded = mx.array(
+        [prompt + [0] * pad for prompt, pad in zip(ids, padding, strict=True)], dtype=mx.int32
+    )
+    for layer in layers if any(padding) else []:
+        layer.prepare(lengths=lengths, right_padding=padding)
+    for start in range(0, longest, PREFILL_TOKENS):
+        model(padded[:, start : start + PREFILL_TOKENS], cache=layers)
+        mx.eval(kv.states(layers))
+    for layer in layers if any(padding) else []:
+        layer.finalize()
+    return layers
+
+
+def _continuation(
+    model: Any, layers: kv.Layers, first: mx.array, ids: list[int]
+) -> list[float]:
+    """Log-probability of ``ids`` after each cached prompt, whose next-token rows are ``first``."""
+    score = first[:, ids[0]]
+    if len(ids) > 1:
+        branch = kv.snapshot(layers)  # copy on write: the prompts' own caches stay as they are
+        fed = mx.broadcast_to(mx.array(ids[:-1])[None], (first.shape[0], len(ids) - 1))
+        rows = model(fed, cache=branch).astype(mx.float32)
+        rows = rows - mx.logsumexp(rows, axis=-1, keepdims=True)
+        targets = mx.broadcast_to(mx.array(ids[1:])[None, :, None], (*fed.shape, 1))
+        score = score + mx.take_along_axis(rows, targets, axis=-1).sum(axis=(1, 2))
+    return cast(list[float], score.tolist())
 
 
 def _normalised(scores: dict[str, float]) -> dict[str, float]:

@@ -1,0 +1,169 @@
+"""Tokens a second through the pipe, over what mlx-lm does in-process in the same run.
+
+    python bench/throughput.py [--model testdata/tiny] [--widths 1,4,16,32] [--rounds 3]
+
+One stream is compared with `stream_generate`, several with a bare `BatchGenerator`, each in a
+process of its own. Rounds alternate between the peers; the table shows medians and the median
+of the rounds' ratios. Counts from the first request to the last final, prefill included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+TEXT = "Tell me a story about a {}."
+SUBJECTS = ("cat", "dog", "fox", "bird", "king", "ship", "tree", "bear")
+
+
+def prompts(width: int) -> list[str]:
+    """One prompt for each stream."""
+    return [TEXT.format(SUBJECTS[place % len(SUBJECTS)]) for place in range(width)]
+
+
+def serve_in_process(model_path: str, pipe: Connection) -> None:
+    """The peer: answers (width, tokens) with (tokens counted, seconds)."""
+    from mlx_lm import load, stream_generate
+    from mlx_lm.generate import BatchGenerator
+
+    model, tokenizer = load(model_path)
+    tokenizer.eos_token_ids = set()
+    while (asked := pipe.recv()) is not None:
+        width, tokens = asked
+        started = time.perf_counter()
+        if width == 1:
+            count = sum(
+                1 for _ in stream_generate(model, tokenizer, prompts(1)[0], max_tokens=tokens)
+            )
+        else:
+            ids = [tokenizer.encode(prompt) for prompt in prompts(width)]
+            generator = BatchGenerator(model, max_tokens=tokens, completion_batch_size=max(width, 8))
+            generator.insert(ids)
+            count = 0
+            while count < width * tokens:
+                count += len(generator.next()[1])
+            generator.close()
+        pipe.send((count, time.perf_counter() - started))
+
+
+class PipeWorker:
+    """The worker, driven by a host that does no more than read lines and count."""
+
+    def __init__(self, model_path: str, extra: list[str]) -> None:
+        command = [sys.executable, "-m", "mlxwire_worker", *extra]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+        )
+        self._count = 0
+        self._ask({"id": "h", "cmd": "hello", "protocols": [1]})
+        self._ask({"id": "l", "cmd": "load", "path": model_path, "parallel_slots": 128})
+        self._round = 0
+
+    def _write(self, *requests: dict[str, object]) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(b"".join(json.dumps(r).encode() + b"\n" for r in requests))
+
+    def _ask(self, request: dict[str, object]) -> None:
+        self._write(request)
+        self._read_until(1)
+
+    def _read_until(self, finals: int) -> int:
+        """Read until so many finals have come; returns the number of token lines."""
+        assert self._process.stdout is not None
+        fd, tokens, rest = self._process.stdout.fileno(), 0, b""
+        while finals:
+            chunk = self._process.stdout.read(1 << 20)
+            if not chunk:
+                raise SystemExit("the worker ended")
+            rest += chunk
+            cut = rest.rfind(b"\n") + 1
+            lines, rest = rest[:cut], rest[cut:]
+            tokens += lines.count(b'"type":"token"')
+            finals -= lines.count(b'"final":true')
+            if b'"error"' in lines:
+                raise SystemExit(lines.decode())
+        del fd
+        return tokens
+
+    def run(self, width: int, tokens: int) -> tuple[int, float]:
+        """All streams at once."""
+        self._round += 1
+        requests: list[dict[str, object]] = [
+            {
+                "id": f"{self._round}-{place}",
+                "cmd": "generate",
+                "prompt": prompt,
+                "max_tokens": tokens,
+                "ignore_eos": True,
+                "cache": False,
+            }
+            for place, prompt in enumerate(prompts(width))
+        ]
+        started = time.perf_counter()
+        self._write(*requests)
+        count = self._read_until(width)
+        return count, time.perf_counter() - started
+
+    def close(self) -> None:
+        """End it."""
+        self._ask({"id": "q", "cmd": "quit"})
+        self._process.wait()
+
+
+def measure(run: Callable[[int, int], tuple[int, float]], width: int, tokens: int) -> float:
+    """Tokens a second."""
+    count, seconds = run(width, tokens)
+    return count / seconds
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser()
+    root = Path(__file__).resolve().parent.parent
+    parser.add_argument("--model", default=str(root / "testdata/tiny"))
+    parser.add_argument("--widths", default="1,4,16,32")
+    parser.add_argument("--tokens", type=int, default=150)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    peer = context.Process(target=serve_in_process, args=(options.model, theirs), daemon=True)
+    peer.start()
+    worker = PipeWorker(options.model, [])
+
+    def in_process(width: int, tokens: int) -> tuple[int, float]:
+        ours.send((width, tokens))
+        answer: tuple[int, float] = ours.recv()
+        return answer
+
+    print(f"{'streams':>8} {'in-process':>12} {'mlxwire':>12} {'ratio':>7}   tokens a second")
+    for width in map(int, options.widths.split(",")):
+        measure(in_process, width, 20)
+        measure(worker.run, width, 20)
+        pairs = [
+            (
+                measure(in_process, width, options.tokens),
+                measure(worker.run, width, options.tokens),
+            )
+            for _ in range(options.rounds)
+        ]
+        theirs_rate = statistics.median(a for a, _ in pairs)
+        ours_rate = statistics.median(b for _, b in pairs)
+        ratio = statistics.median(b / a for a, b in pairs)
+        print(f"{width:>8} {theirs_rate:>12,.0f} {ours_rate:>12,.0f} {ratio:>7.2f}", flush=True)
+    ours.send(None)
+    worker.close()
+
+
+if __name__ == "__main__":
+    threading.current_thread().name = "host"
+    main()

@@ -1,0 +1,74 @@
+"""What one request may be sent now: the `window` it named and the `credit` that came since.
+
+Without a window everything goes out at once. With one, messages past it are held here, the
+final behind them, until the host grants more; so a host that is slow to take one stream keeps
+back that stream alone.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+
+class Delivery:
+    """Lines of one request on their way to the writer, in order."""
+
+    __slots__ = ("_final", "_held", "_put", "credit")
+
+    def __init__(self, put: Callable[[bytes], None], window: int | None) -> None:
+        self._put = put
+        self.credit = window
+        self._held: deque[bytes] = deque()
+        self._final: Callable[[], None] | None = None
+
+    @property
+    def held(self) -> int:
+        """Messages that wait for credit, the final aside."""
+        return len(self._held)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the final waits behind held messages."""
+        return self._final is not None
+
+    def message(self, line: bytes) -> None:
+        """A message that counts against the window."""
+        if self.credit is None:
+            self._put(line)
+        elif self.credit > 0:
+            self.credit -= 1
+            self._put(line)
+        else:
+            self._held.append(line)
+
+    def advice(self, line: bytes) -> None:
+        """Progress: sent if nothing waits, else left out, since a later one says more."""
+        if not self._held and self.credit != 0:
+            self._put(line)
+
+    def finish(self, send_final: Callable[[], None]) -> None:
+        """Send the final once all before it is sent."""
+        if self._held:
+            self._final = send_final
+        else:
+            send_final()
+
+    def grant(self, n: int) -> int:
+        """Let ``n`` more messages out; returns what may still come."""
+        assert self.credit is not None
+        self.credit += n
+        while self._held and self.credit:
+            self.credit -= 1
+            self._put(self._held.popleft())
+        if not self._held and self._final is not None:
+            final, self._final = self._final, None
+            final()
+        return self.credit
+
+    def drop(self) -> int:
+        """Forget what is held, its final too; returns how many messages were held."""
+        held = len(self._held)
+        self._held.clear()
+        self._final = None
+        return held

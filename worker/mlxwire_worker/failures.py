@@ -1,0 +1,33 @@
+"""Exceptions of the engine as the typed errors that requests end with."""
+
+from __future__ import annotations
+
+from mlxwire_protocol import WireError
+
+from .stdio import log
+
+
+def failure_of(error: Exception) -> WireError:
+    """An exception as the typed error that its request ends with."""
+    if isinstance(error, WireError):
+        return error
+    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+        return WireError(
+            "out_of_memory",
+            "the device's memory is full; send shorter prompts or fewer requests at once, "
+            "or load a smaller model",
+        )
+    return internal_error(error)
+
+
+def internal_error(error: Exception) -> WireError:
+    """A fault of ours: logged by type and place, told without text that may quote a prompt."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "?"
+    log(f"{type(error).__name__} at {place}")
+    return WireError(
+        "internal",
+        f"{type(error).__name__} in the worker; its stderr names the place. Please report it",
+    )

@@ -1,0 +1,145 @@
+"""The prompt cache on disk: safetensors, written whole or not at all, read for this model alone.
+
+mlx-lm's own files name the classes to make and no model; here the model makes its caches and
+the file fills them, once its fingerprint says that it is of this model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+from mlx.utils import tree_flatten, tree_unflatten
+from mlx_lm.models.cache import KVCache
+from safetensors import SafetensorError, safe_open
+
+from mlxwire_protocol import invalid_params
+
+from . import kv
+from .prompt_cache import PromptCache
+
+FORMAT = "mlxwire-prompt-cache-1"
+_SAMPLE_BYTES = 1 << 16
+
+
+def fingerprint(files: list[Path], *parts: str | None) -> str:
+    """What must be the same for a cache to mean the same: weights, adapter, KV kind, template.
+
+    Of a weight file its size, beginning and end are read, not its gigabytes.
+    """
+    digest = hashlib.sha256()
+    for file in files:
+        size = file.stat().st_size
+        digest.update(f"{file.name}:{size}:".encode())
+        with file.open("rb") as stream:
+            digest.update(stream.read(_SAMPLE_BYTES))
+            stream.seek(max(size - _SAMPLE_BYTES, 0))
+            digest.update(stream.read(_SAMPLE_BYTES))
+    for part in parts:
+        digest.update(b"\0" + (part or "").encode())
+    return digest.hexdigest()
+
+
+def save(path: Path, cache: PromptCache, identity: str) -> int:
+    """Write all entries, least recently used first; returns their number.
+
+    Raises: WireError ``invalid_params`` for ``path``.
+    """
+    arrays: dict[str, mx.array] = {}
+    scalars: dict[str, Any] = {}
+    entries = list(cache.tree)
+    for number, entry in enumerate(entries):
+        arrays[f"{number}.tokens"] = mx.array(entry.tokens, dtype=mx.int32)
+        for place, layer in enumerate(entry.value):
+            for name, value in _flat_state(layer):
+                key = f"{number}.{place}.{name}"
+                if isinstance(value, mx.array):
+                    arrays[key] = value
+                else:
+                    scalars[key] = value
+    metadata = {
+        "format": FORMAT,
+        "fingerprint": identity,
+        "entries": str(len(entries)),
+        "scalars": json.dumps(scalars),
+    }
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial.safetensors")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        mx.save_safetensors(str(partial), arrays or {"empty": mx.zeros(1)}, metadata)
+        with partial.open("rb") as written:
+            os.fsync(written.fileno())
+        partial.replace(path)
+    except (OSError, RuntimeError) as error:
+        raise invalid_params("path", f"the cache can't be written: {error}") from None
+    finally:
+        partial.unlink(missing_ok=True)
+    return len(entries)
+
+
+def load(path: Path, cache: PromptCache, policy: kv.CachePolicy, identity: str) -> int:
+    """Read entries into the cache; returns how many it took.
+
+    Raises: WireError ``invalid_params`` for ``path`` where the file is damaged or another
+    model's.
+    """
+    metadata = _checked_metadata(path, identity)
+    arrays: Any = mx.load(str(path), format="safetensors")
+    scalars = json.loads(metadata["scalars"])
+    by_layer: dict[tuple[str, str], list[tuple[str, Any]]] = {}
+    for key, value in [*arrays.items(), *scalars.items()]:
+        if key.count(".") >= 2:
+            number, place, name = key.split(".", 2)
+            by_layer.setdefault((number, place), []).append((name, value))
+    taken = 0
+    for number in range(int(metadata["entries"])):
+        tokens = arrays[f"{number}.tokens"].tolist()
+        layers = policy.make()
+        for place, layer in enumerate(layers):
+            _fill(layer, by_layer[str(number), str(place)])
+        mx.eval(kv.states(layers))
+        taken += cache.store(tokens, layers)
+    return taken
+
+
+def _checked_metadata(path: Path, identity: str) -> dict[str, str]:
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            metadata = file.metadata() or {}
+    except FileNotFoundError:
+        raise invalid_params("path", f"there is no file {str(path)!r}") from None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise invalid_params(
+            "path", f"the cache file is damaged ({error}); delete it"
+        ) from None
+    if metadata.get("format") != FORMAT:
+        raise invalid_params("path", "this is no prompt cache that mlxwire saved")
+    if metadata.get("fingerprint") != identity:
+        raise invalid_params(
+            "path",
+            "this cache was saved with another model, adapter, template or KV setting; warm a "
+            "new one",
+            reason="fingerprint",
+        )
+    return metadata
+
+
+def _flat_state(layer: Any) -> list[tuple[str, Any]]:
+    state = layer.state
+    if type(layer) is KVCache and layer.keys is not None:
+        keys, values = layer.keys_and_values()  # without the room for growth
+        state = (mx.contiguous(keys), mx.contiguous(values), layer.offset)
+    flat: Any = tree_flatten(state)
+    return list(flat)
+
+
+def _fill(layer: Any, flat: list[tuple[str, Any]]) -> None:
+    layer.state = tree_unflatten(sorted(flat, key=lambda item: _order(item[0])))
+
+
+def _order(name: str) -> list[int]:
+    return [int(part) for part in name.split(".")]
