@@ -137,7 +137,7 @@ def _sanitized(value: Any) -> Any:
         return {_sanitized(key): _sanitized(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_sanitized(item) for item in value]
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, int):
         return max(-MAX_SAFE_INTEGER, min(value, MAX_SAFE_INTEGER))
     return value
 

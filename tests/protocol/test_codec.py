@@ -271,6 +271,11 @@ def test_integers_stay_exact_for_every_reader() -> None:
     assert sent == b'{"a":%d,"b":-%d,"c":%d,"d":true,"e":-%d,"f":1.5}\n' % ((bound,) * 4)
 
 
+@pytest.mark.parametrize("value", [2**53, -(2**53), 2**63 - 1, 2**64 - 1, 2**80])
+def test_one_integer_past_the_bound_is_enough(value: int) -> None:
+    assert abs(json.loads(encode({"a": value}))["a"]) == 2**53 - 1
+
+
 def test_line_ends_within_text_are_escaped() -> None:
     sent = encode({"a": "x\r\n\u2028"})
     assert sent.count(b"\n") == 1
