@@ -7,7 +7,9 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import mlx.core as mx
 import pytest
+from safetensors import safe_open
 
 from engine.conftest import Models, ModelWorker
 from factories import BROKEN, build_broken, build_model
@@ -101,6 +103,14 @@ def misspell_rope(path: Path) -> None:
     edit_config(path, rope_scaling={"rope_type": "no such"})
 
 
+def leave_an_older_file(path: Path) -> None:
+    with safe_open(str(path / "model.safetensors"), framework="numpy") as file:
+        names = list(file.keys())
+    index = {"weight_map": dict.fromkeys(names, "model.safetensors")}
+    damage(path, "model.safetensors.index.json", json.dumps(index))
+    mx.save_safetensors(str(path / "model-old.safetensors"), {"old.weight": mx.ones((2,))})
+
+
 def name_a_directory_as_tokenizer(path: Path) -> None:
     (path / "tokenizer.json").unlink()
     (path / "tokenizer.json").mkdir()
@@ -178,6 +188,7 @@ FURTHER: dict[str, tuple[Callable[[Path], object], str, str]] = {
         "model_load_failed",
         "chat_template",
     ),
+    "older_file_left": (leave_an_older_file, "model_load_failed", "foreign_shard"),
     "index_is_a_list": (
         lambda path: damage(path, "model.safetensors.index.json", "[]"),
         "model_load_failed",

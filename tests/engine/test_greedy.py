@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+
 import pytest
 
 from engine.conftest import Models, ModelWorker
@@ -109,9 +112,6 @@ def test_a_token_of_the_hosts_choice_ends_the_text_and_is_not_sent(
 def test_the_models_own_end_of_text_ends_it_unless_it_is_ignored(
     worker: ModelWorker, models: Models, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    import json
-    import shutil
-
     _, ids = worker.use(models("qwen3")).generate(RAW, max_tokens=40)
     ending = tmp_path_factory.mktemp("ending") / "model"
     shutil.copytree(models("qwen3"), ending)
@@ -126,6 +126,20 @@ def test_the_models_own_end_of_text_ends_it_unless_it_is_ignored(
     assert ended == reference(ending).generate(RAW, 40)
     assert len(ended[1]) < 40
     assert ignored[1] == ids
+
+
+def test_the_tokenizers_own_end_token_ends_a_text_too(
+    worker: ModelWorker, models: Models, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("own-end") / "model"
+    shutil.copytree(models("qwen3"), path)
+    _, ids = worker.use(path).generate(RAW, max_tokens=40)
+    settings = json.loads((path / "tokenizer_config.json").read_text())
+    settings["eos_token"] = reference(path).tokenizer.convert_ids_to_tokens(ids[10])
+    (path / "tokenizer_config.json").write_text(json.dumps(settings))
+    worker.load(str(path))
+
+    assert worker.generate(RAW, max_tokens=40)[1] == ids[: ids.index(ids[10])]
 
 
 def test_stop_strings_cut_the_text_where_they_begin(
