@@ -133,8 +133,8 @@ class MemoryWorker:
 
     def _classify(self, command: Classify) -> Done:
         prepared = self._engine.prepare_classify(command)
-        for index in range(len(prepared.prompts)):
-            one = self._engine.classify(prepared, index)
+        while prepared.left:
+            ((index, one),) = self._engine.classify(prepared)
             item = Item(
                 id=command.id,
                 index=index,

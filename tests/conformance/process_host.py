@@ -7,7 +7,7 @@ import subprocess
 import threading
 from types import TracebackType
 
-SECONDS = 20.0
+SECONDS = 10.0
 """A worker that is silent for so long while a line is due has failed."""
 
 

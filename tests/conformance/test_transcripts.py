@@ -19,6 +19,10 @@ COMMAND = os.environ.get(
 TRANSCRIPTS = load_transcripts()
 IN_MEMORY = [each for each in TRANSCRIPTS if not each.needs_process]
 LONG = 1 << 20
+NOT_FOLLOWED_YET = {
+    "logprobs": "the mock samples without log-probabilities, and the engine's thread dies of it"
+}
+"""Transcripts that the worker breaks, and why; an entry goes when its fault does."""
 
 
 def output(transcript: Transcript, chunks: list[bytes]) -> list[bytes]:
@@ -31,7 +35,19 @@ def output(transcript: Transcript, chunks: list[bytes]) -> list[bytes]:
     return list(iter(worker.read_line, None))
 
 
-@pytest.mark.parametrize("transcript", TRANSCRIPTS, ids=lambda each: each.name)
+@pytest.mark.parametrize(
+    "transcript",
+    [
+        pytest.param(
+            each,
+            id=each.name,
+            marks=[pytest.mark.xfail(strict=True, reason=NOT_FOLLOWED_YET[each.name])]
+            if each.name in NOT_FOLLOWED_YET
+            else [],
+        )
+        for each in TRANSCRIPTS
+    ],
+)
 def test_a_worker_process_follows(transcript: Transcript) -> None:
     with ProcessHost([*COMMAND, *transcript.worker_arguments]) as host:
         follow(transcript, host)
