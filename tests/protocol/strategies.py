@@ -42,6 +42,8 @@ SAMPLING = st.fixed_dictionaries(
         "logprobs": st.booleans(),
         "top_logprobs": st.integers(0, 64),
         "cache": st.booleans(),
+        "window": st.none() | st.integers(1, 1000),
+        "deadline_seconds": st.none() | st.floats(1, 1000),
     },
 )
 MESSAGES = st.lists(
@@ -65,6 +67,12 @@ FIELDS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
             "adapter_path": st.none() | WORDS,
             "parallel_slots": st.none() | st.integers(1, 4096),
             "warmup": st.booleans(),
+            "context_policy": st.sampled_from(["refuse", "rotate"]),
+            "kv_bits": st.none() | st.sampled_from([2, 3, 4, 6, 8]),
+            "kv_group_size": st.sampled_from([32, 64, 128]),
+            "memory_limit": st.none() | st.integers(0, 2**40),
+            "prompt_cache_limit": st.none() | st.integers(0, 2**40),
+            "prefill_seconds": st.floats(0.001, 60),
         },
     ),
     "unload": st.just({}),
@@ -78,6 +86,23 @@ FIELDS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
         {"prompts": st.lists(WORDS, min_size=1, max_size=4)},
         optional={"logits": st.booleans(), "labels": st.lists(WORDS, max_size=3)},
     ),
+    "batch": _joined(
+        st.fixed_dictionaries(
+            {"prompts": st.lists(WORDS, min_size=1, max_size=4)},
+            optional={"stream": st.booleans()},
+        ),
+        SAMPLING,
+    ),
+    "credit": st.fixed_dictionaries({"target": IDS, "n": st.integers(1, 2**53 - 1)}),
+    "cache": st.fixed_dictionaries(
+        {},
+        optional={
+            "action": st.sampled_from(["stats", "clear", "warm"]),
+            "prompt": st.none() | WORDS,
+            "messages": st.none() | MESSAGES,
+        },
+    ),
+    "memory": st.fixed_dictionaries({}, optional={"clear": st.booleans()}),
     "cancel": st.fixed_dictionaries({}, optional={"target": st.none() | IDS}),
     "metrics": st.just({}),
     "quit": st.just({}),
