@@ -17,9 +17,11 @@ LABELS = ["yes", " no", "perhaps, or not at all", "🚀"]
 
 
 def items(worker: ModelWorker, **fields: object) -> tuple[list[dict[str, object]], object]:
+    """Items by their prompts' order, since they come in the worker's, and the end."""
     request = worker.send("classify", **fields)
     done = worker.final(request)
-    return [m for m in worker.messages[request] if m["type"] == "item"], done
+    found = [m for m in worker.messages[request] if m["type"] == "item"]
+    return sorted(found, key=lambda item: item["index"]), done
 
 
 def label_scores(truth: Reference, prompt: str) -> dict[str, float]:

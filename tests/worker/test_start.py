@@ -46,7 +46,7 @@ def test_a_worker_says_nothing_before_its_host_does() -> None:
 
 def test_hello_names_the_engine_the_limits_and_the_capabilities() -> None:
     with mock("--max-inflight", "7", "--max-line-bytes", "4096") as worker:
-        result = worker.hello(require=["generate", "cancel", "dialect0"], events=["heartbeat"])
+        result = worker.hello(require=["generate", "cancel", "dialect0"], events=["unheard_of"])
 
         assert result["protocol"] == 1
         assert result["worker"]["engine"] == "mock"
