@@ -131,6 +131,8 @@ def test_a_broken_adapter_is_refused_and_the_old_model_stays(
         ("model_load_failed", "adapter"),
         ("model_load_failed", "invalid_json"),
     ), error
+    assert len(error["message"]) < 1000
+    assert any(word in error["message"] for word in ("use", "copy", "save")), error
     assert worker.ask("info")["adapter_path"] is None
     assert worker.generate(PROMPT, max_tokens=4) == before
 
