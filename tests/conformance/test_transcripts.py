@@ -19,9 +19,7 @@ COMMAND = os.environ.get(
 TRANSCRIPTS = load_transcripts()
 IN_MEMORY = [each for each in TRANSCRIPTS if not each.needs_process]
 LONG = 1 << 20
-NOT_FOLLOWED_YET = {
-    "logprobs": "the mock samples without log-probabilities, and the engine's thread dies of it"
-}
+NOT_FOLLOWED_YET: dict[str, str] = {}
 """Transcripts that the worker breaks, and why; an entry goes when its fault does."""
 
 

@@ -22,6 +22,12 @@ class MemoryWriter:
         self.lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self.has_room = True
 
+    def cork(self) -> None:
+        """Nothing is held back here."""
+
+    def uncork(self) -> None:
+        """Nothing was."""
+
     def put(self, line: bytes) -> None:
         for part in line.split(b"\n")[:-1]:
             self.lines.put(part)

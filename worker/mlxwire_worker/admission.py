@@ -5,6 +5,8 @@ No value may reach a step that could raise in it: one row's exception costs the 
 
 from __future__ import annotations
 
+import re
+
 from mlxwire_protocol import WireError, invalid_params
 from mlxwire_protocol.messages import Cache, Chat, Generate, Sampling
 
@@ -30,7 +32,7 @@ def check_sampling(request: Sampling, vocabulary: int) -> None:
             "penalty_window", "`penalty_window` may be 0, for the whole text, or 2 and more"
         )
     for token in request.logit_bias:
-        if not token.isascii() or not token.isdigit() or int(token) >= vocabulary:
+        if not re.fullmatch("[0-9]{1,10}", token) or int(token) >= vocabulary:
             raise invalid_params(
                 f"logit_bias.{token[:20]}",
                 f"{token[:20]!r} is no token id of the vocabulary of {vocabulary}",

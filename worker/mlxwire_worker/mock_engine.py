@@ -2,7 +2,8 @@
 
 It echoes. A prompt (of a chat: the last message) is cut into words, each with the space
 before it; these are its tokens, and the answer is the same tokens followed by EOS. With
-``ignore_eos`` the words repeat until ``max_tokens``. A token's id is a hash of its word.
+``ignore_eos`` the words repeat until ``max_tokens``. A token's id is a hash of its word, and
+its probability 1, so the sampling options change nothing.
 Fault scripts will hook in here.
 """
 
@@ -144,10 +145,8 @@ class MockEngine(Engine):
             self._running[prompt] = position + 1
             if position < 0:
                 results.append(Prefilled(prompt, len(prompt.ids)))
-            elif position < len(prompt.ids) or EOS not in prompt.stop_ids:
-                results.append(Sampled(prompt, prompt.ids[position % len(prompt.ids)]))
             else:
-                results.append(Sampled(prompt, EOS))
+                results.append(_certain(prompt, _echo(prompt, position)))
         return results
 
     def classify(self, prompts: ClassifyPrompts) -> list[tuple[int, Classified]]:
@@ -238,6 +237,23 @@ class _WordDetokenizer(Detokenizer):
 
     def finalize(self) -> str:
         return ""
+
+
+def _echo(prompt: Prompt, position: int) -> int:
+    """The token at a place of the answer: the prompt again, then EOS where that may come."""
+    words, least = len(prompt.ids), prompt.request.min_tokens
+    if position < max(words, least) or EOS not in prompt.stop_ids:
+        return prompt.ids[position % words]
+    return EOS
+
+
+def _certain(prompt: Prompt, token_id: int) -> Sampled:
+    """A token of probability 1: no temperature, penalty or bias could choose another."""
+    request = prompt.request
+    if not request.logprobs:
+        return Sampled(prompt, token_id)
+    top = [(token_id, 0.0)] if request.top_logprobs else None
+    return Sampled(prompt, token_id, 0.0, top)
 
 
 def _prompt_of(

@@ -20,7 +20,7 @@ from mlxwire_protocol.replies import LoadResult, OkResult, Progress
 
 from .classifying import Classifying
 from .engine import Cancelled, Engine
-from .failures import failure_of
+from .failures import failure_of, internal_error
 from .jobs import Job
 from .preparing import Preparing
 from .session import Session, no_model
@@ -89,22 +89,34 @@ class Scheduler:
 
     def _run(self) -> None:
         while True:
-            with self._condition:
-                if not self._has_work():
-                    self.phase = "idle"
-                while not self._has_work():
-                    self._condition.wait(self._until_deadline())
-                woken, self._woken = self._woken, False
-                preload, self._preload = self._preload, False
-            if preload:
-                self._engine.preload()
-            if woken or time.perf_counter() >= self._first_deadline:
-                self._drop_cancelled()
-            while self._services:
-                self._serve(self._services.popleft())
-            self._admit()
-            if self._has_room():
-                self._step()
+            try:
+                self._turn()
+            except Exception as error:
+                # A fault of ours. Whoever runs ends with it; the worker lives on for the rest.
+                failure = internal_error(error)
+                for job in (*self._streams.jobs, *self._classifying.jobs, *self._batches):
+                    job.cancelled = True
+                    self._session.fail(job, failure)
+                self._woken = True
+
+    def _turn(self) -> None:
+        """Wait for work, then do a little of it."""
+        with self._condition:
+            if not self._has_work():
+                self.phase = "idle"
+            while not self._has_work():
+                self._condition.wait(self._until_deadline())
+            woken, self._woken = self._woken, False
+            preload, self._preload = self._preload, False
+        if preload:
+            self._engine.preload()
+        if woken or time.perf_counter() >= self._first_deadline:
+            self._drop_cancelled()
+        while self._services:
+            self._serve(self._services.popleft())
+        self._admit()
+        if self._has_room():
+            self._step()
 
     def _step(self) -> None:
         if self._classifying:

@@ -185,6 +185,14 @@ class Session:
 
     # -- the engine's side ---------------------------------------------------------------
 
+    def cork(self) -> None:
+        """Hold lines back until `uncork`."""
+        self._writer.cork()
+
+    def uncork(self) -> None:
+        """Send them together."""
+        self._writer.uncork()
+
     def send(self, job: Job, reply: msgspec.Struct) -> None:
         """A reply that is not final; nothing, if the job has ended."""
         with self._lock:

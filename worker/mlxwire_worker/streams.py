@@ -22,7 +22,7 @@ from mlxwire_protocol.replies import (
     TopLogprob,
 )
 
-from .engine import Engine, Failed, Prefilled, Prompt, Sampled
+from .engine import Engine, Failed, Prefilled, Prompt, Sampled, StepResult
 from .failures import failure_of
 from .jobs import Job
 from .session import Session
@@ -97,6 +97,14 @@ class Streams:
         except Exception as error:  # the engine names the culprit where it can; here it can't
             self._fail_all(error)
             return
+        self._session.cork()
+        try:
+            self._take(results)
+        finally:
+            self._session.uncork()
+
+    def _take(self, results: list[StepResult]) -> None:
+        """What one step brought: tokens and ends, to the host in one write."""
         size = len(self._running)
         ended: list[Stream] = []
         for result in results:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import mlx.core as mx
+from mlx_lm.generate import generation_stream
 
 from mlxwire_protocol.messages import Generate
 
 from ..engine import Detokenizer, ProgressReport, Prompt
+from . import kv
 from .chunks import ChunkSize
 from .kv import CachePolicy
 from .prompt_cache import PromptCache
@@ -16,6 +19,9 @@ from .runner import Runner
 
 PROMPT_TOKENS = 33
 NEW_TOKENS = 3
+PREFILL_LENGTHS = (2, 7, 16, 64, 128, 512)
+SLOW_SECONDS = 0.02
+"""Where a second pass takes this long, computing outweighs what is left to compile."""
 _SAMPLINGS: tuple[dict[str, Any], ...] = (
     {},
     {"temperature": 1.0},
@@ -29,6 +35,7 @@ def warm_up(model: Any, policy: CachePolicy, vocabulary: int, report: ProgressRe
     rounds = [_SAMPLINGS[:1], _SAMPLINGS[1:2], _SAMPLINGS[2:]]
     if policy.batchable:
         rounds.append(_SAMPLINGS)
+    _warm_prefill(model, policy, vocabulary)
     for number, samplings in enumerate(rounds):
         report("warmup", number, len(rounds))
         prompts = [_prompt(vocabulary, place, each) for place, each in enumerate(samplings)]
@@ -39,6 +46,20 @@ def warm_up(model: Any, policy: CachePolicy, vocabulary: int, report: ProgressRe
         runner.remove(prompts)
     mx.synchronize()
     report("warmup", len(rounds), len(rounds))
+
+
+def _warm_prefill(model: Any, policy: CachePolicy, vocabulary: int) -> None:
+    """Prompts of growing length, while they are fast: each shape has kernels of its own."""
+    with mx.stream(generation_stream):
+        for length in PREFILL_LENGTHS:
+            ids = mx.array([[token % vocabulary for token in range(length)]])
+            for again in range(2):
+                started = time.perf_counter()
+                layers = policy.make()
+                model(ids, cache=layers)
+                mx.eval(kv.states(layers))
+                if again and time.perf_counter() - started > SLOW_SECONDS:
+                    return
 
 
 def _prompt(vocabulary: int, place: int, sampling: dict[str, Any]) -> Prompt:
