@@ -3,7 +3,8 @@
     python bench/client_python.py [tokens] [rounds]
 
 Prints the best of some rounds, and the ratio to a bare loop: blocking reads of the same pipe,
-split at 0x0A, orjson for each line.
+split at 0x0A, orjson for each line. "window" rows are of a worker that sends a stream no
+further than it was given credit, the others of one that sends all at once.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import mlxwire.sync
 WRITER = """
 import json, os, sys
 tokens = int(sys.argv[1])
+WINDOWS = sys.argv[2:] == ["windows"]
 
 def lines(name, first, last):
     form = '{"id":"%s","type":"token","seq":%d,"token":" word","token_id":4711}'
@@ -40,19 +42,37 @@ def write(data):
 def reply(request, **fields):
     write(json.dumps({"id": request["id"], "final": True, **fields}).encode() + b"\\n")
 
-if len(sys.argv) > 2:
+if sys.argv[2:] == ["bare"]:
     ready = list(blocks(["r1"]))
     sys.stdin.readline()
     for block in ready:
         write(block)
     sys.exit()
 
+def serve_windows(waiting):
+    # Each stream no further than its window and the credit that comes.
+    each = tokens // len(waiting)
+    ready = {w["id"]: lines(w["id"], 0, each).splitlines(True) for w in waiting}
+    sent = dict.fromkeys(ready, 0)
+    allowed = {w["id"]: w["window"] for w in waiting}
+    reply(waiting[0], type="progress", stage="prefill", done=1, total=1, final=False)
+    while True:
+        for name, held in ready.items():
+            if sent[name] < allowed[name]:
+                write(b"".join(held[sent[name]:allowed[name]]))
+                sent[name] = allowed[name]
+        if all(count >= each for count in sent.values()):
+            return
+        credit = json.loads(sys.stdin.readline())
+        allowed[credit["target"]] += credit["n"]
+        reply(credit, type="result", credit=credit["n"])
+
 waiting = []
 for line in sys.stdin:
     request = json.loads(line)
     command = request["cmd"]
     if command == "hello":
-        reply(request, type="result", protocol=1, capabilities={},
+        reply(request, type="result", protocol=1, capabilities={"window": WINDOWS},
               worker={"name": "w", "version": "1", "pid": 1, "engine": "mock"},
               limits={"max_line_bytes": 1 << 24, "max_inflight": 64})
     elif command == "load":
@@ -63,14 +83,19 @@ for line in sys.stdin:
     elif command == "generate":
         waiting.append(request)
         if len(waiting) == int(request["prompt"]):
-            ready = list(blocks([waiter["id"] for waiter in waiting]))
-            reply(waiting[0], type="progress", stage="prefill", done=1, total=1, final=False)
-            for block in ready:
-                write(block)
+            if "window" in request:
+                serve_windows(waiting)
+            else:
+                ready = list(blocks([waiter["id"] for waiter in waiting]))
+                reply(waiting[0], type="progress", stage="prefill", done=1, total=1, final=False)
+                for block in ready:
+                    write(block)
             for waiter in waiting:
                 reply(waiter, type="done", done=True, finish_reason="length",
                       tokens_generated=tokens, metrics={})
             waiting.clear()
+    elif command == "credit":  # for a stream that has ended
+        reply(request, type="result", credit=0)
     elif command == "quit":
         reply(request, type="result", ok=True)
         sys.exit()
@@ -102,10 +127,10 @@ def bare(tokens: int) -> float:
     return took
 
 
-def asyncio_client(tokens: int, streams: int) -> float:
+def asyncio_client(tokens: int, streams: int, *more: str) -> float:
     async def run() -> float:
         began: list[float] = []
-        async with mlxwire.Worker(writer(tokens)) as worker:
+        async with mlxwire.Worker(writer(tokens, *more)) as worker:
             model = await worker.load("m")
 
             async def consume() -> int:
@@ -125,9 +150,9 @@ def asyncio_client(tokens: int, streams: int) -> float:
     return asyncio.run(run())
 
 
-def sync_client(tokens: int) -> float:
+def sync_client(tokens: int, *more: str) -> float:
     began: list[float] = []
-    with mlxwire.sync.Worker(writer(tokens)) as worker:
+    with mlxwire.sync.Worker(writer(tokens, *more)) as worker:
         stream = worker.load("m").generate(
             "1", on_progress=lambda _: began.append(time.perf_counter())
         )
@@ -145,6 +170,9 @@ def main() -> None:
         "asyncio, 1 stream": lambda: asyncio_client(tokens, 1),
         "asyncio, 64 streams": lambda: asyncio_client(tokens, 64),
         "sync, 1 stream": lambda: sync_client(tokens),
+        "asyncio, 1 window": lambda: asyncio_client(tokens, 1, "windows"),
+        "asyncio, 64 windows": lambda: asyncio_client(tokens, 64, "windows"),
+        "sync, 1 window": lambda: sync_client(tokens, "windows"),
     }
     best = dict.fromkeys(cases, float("inf"))
     for _ in range(rounds):  # side by side, so that all see the same machine

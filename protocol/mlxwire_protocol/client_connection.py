@@ -29,6 +29,14 @@ TRANSITIONS: dict[tuple[State, Literal["hello", "greeted", "refused", "violation
 }
 
 
+class TopLogprob(msgspec.Struct, frozen=True, gc=False):
+    """One of the likeliest tokens at a place; ``logprob`` is natural, None for -infinity."""
+
+    text: str = msgspec.field(name="token")
+    id: int = msgspec.field(name="token_id")
+    logprob: float | None
+
+
 class TokenReceived(
     msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="type", tag="token"
 ):
@@ -36,7 +44,8 @@ class TokenReceived(
 
     ``id`` is the token's, ``request_id`` its request's; ``text`` may be empty. A piece with
     ``flush`` was held back until the end, and is not counted. ``index`` is the prompt's in a
-    batch; ``channel`` is None for plain text.
+    batch; ``channel`` is None for plain text. ``logprob`` (natural) and ``top_logprobs``,
+    likeliest first, are None unless the request asked for them.
     """
 
     request_id: str = msgspec.field(name="id")
@@ -47,7 +56,7 @@ class TokenReceived(
     index: int | None = None
     channel: str | None = None
     logprob: float | None = None
-    top_logprobs: list[Any] | None = None
+    top_logprobs: list[TopLogprob] | None = None
     final: bool = False
 
 

@@ -23,13 +23,22 @@ async def main() -> None:
                 print(token.text, token.id, token.seq)
         print(stream.done.metrics.decode_tokens_per_second, stream.done.stage)
         text: str = await model.generate("p", stop=["x"], seed=1).text()
+        async for result in model.batch(["a", "b"], on_token=print, logprobs=True):
+            worst: mlxwire.MlxwireError | None = result.error
+            print(result.text, worst)
+        print((await model.cache.warm(messages="x")).affected)
+        print((await worker.memory(clear=True)).active_bytes)
+        model.generate("p", logit_bias={5: 1.5}, deadline_seconds=3)
         model.generate("p", max_tokenz=3)  # expect
         model.generate("p", temperature="hot")  # expect
         model.generate("p", thinking=True)  # expect
+        model.batch("p", on_token=3)  # expect
+        await worker.load("p", context_policy="forget")  # expect
 
 with mlxwire.sync.Worker(engine="mock", env={}) as blocking:
     for piece in blocking.load("p").chat("x", thinking=True):
-        print(piece.text)
+        print(piece.text, [likely.text for likely in piece.top_logprobs or []])
+    print(blocking.load("p").cache.stats().entries, blocking.memory().active_bytes)
     mlxwire.sync.Worker(engin="mock")  # expect
 """
 
@@ -37,15 +46,23 @@ with mlxwire.sync.Worker(engine="mock", env={}) as blocking:
 def test_the_exports_are_these_and_no_others():
     errors = {kind.__name__ for kind in mlxwire.MlxwireError.__subclasses__()}
     assert set(mlxwire.__all__) - errors == {
-        *("Backend", "BackendModel", "CancelResult", "ChatOptions", "ClassifyResult"),
-        *("Done", "Event", "GenerateOptions", "HelloResult", "LoadOptions", "Message"),
-        *("MlxwireError", "Model", "ModelInfo", "Progress", "RequestMetrics"),
-        *("ShutdownLimits", "Token", "TokenStream", "WireError", "Worker", "WorkerMetrics"),
-        *("__version__", "backend", "load_model"),
+        *("Backend", "BackendModel", "BatchResult", "BatchStream", "CacheResult"),
+        *("CancelResult", "ChatOptions", "ClassifyResult", "Done", "Event"),
+        *("GenerateOptions", "Heartbeat", "HelloResult", "LoadOptions", "MemoryOptions"),
+        *("MemoryResult", "Message", "MlxwireError", "Model", "ModelInfo", "Progress"),
+        *("PromptCache", "RequestMetrics", "ShutdownLimits", "Token", "TokenStream"),
+        *("TopLogprob", "WireError", "Worker", "WorkerMetrics", "__version__"),
+        *("backend", "load_model"),
     }
     assert errors <= set(mlxwire.__all__)
     assert all(hasattr(mlxwire, name) for name in mlxwire.__all__)
-    assert mlxwire.sync.__all__ == ["Model", "TokenStream", "Worker"]
+    assert mlxwire.sync.__all__ == [
+        "BatchStream",
+        "Model",
+        "PromptCache",
+        "TokenStream",
+        "Worker",
+    ]
 
 
 def test_a_strict_type_checker_follows_the_options(tmp_path):

@@ -3,9 +3,11 @@
 from mlxwire_protocol import WireError
 from mlxwire_protocol.messages import Message
 from mlxwire_protocol.replies import (
+    CacheResult,
     CancelResult,
     Event,
     HelloResult,
+    MemoryResult,
     ModelInfo,
     Progress,
     RequestMetrics,
@@ -14,6 +16,8 @@ from mlxwire_protocol.replies import (
 
 from . import backend
 from .backend import Backend, BackendModel, load_model
+from .batch import BatchStream
+from .cache import PromptCache
 from .errors import (
     ContextOverflow,
     DeadlineExceeded,
@@ -44,8 +48,8 @@ from .errors import (
     WorkerCrashed,
 )
 from .model import Model
-from .options import ChatOptions, GenerateOptions, LoadOptions
-from .results import ClassifyResult, Done, Token
+from .options import ChatOptions, GenerateOptions, LoadOptions, MemoryOptions
+from .results import BatchResult, ClassifyResult, Done, Heartbeat, Token, TopLogprob
 from .shutdown import ShutdownLimits
 from .stream import TokenStream
 from .version import __version__
@@ -54,6 +58,9 @@ from .worker import Worker
 __all__ = [
     "Backend",
     "BackendModel",
+    "BatchResult",
+    "BatchStream",
+    "CacheResult",
     "CancelResult",
     "ChatOptions",
     "ClassifyResult",
@@ -65,11 +72,14 @@ __all__ = [
     "Event",
     "GenerateOptions",
     "HandshakeFailed",
+    "Heartbeat",
     "HelloResult",
     "InternalError",
     "InvalidParams",
     "InvalidRequest",
     "LoadOptions",
+    "MemoryOptions",
+    "MemoryResult",
     "Message",
     "MessageTooLarge",
     "MlxwireError",
@@ -83,6 +93,7 @@ __all__ = [
     "Overloaded",
     "ParseError",
     "Progress",
+    "PromptCache",
     "ProtocolViolation",
     "RequestMetrics",
     "RequestTimeout",
@@ -92,6 +103,7 @@ __all__ = [
     "SpawnFailed",
     "Token",
     "TokenStream",
+    "TopLogprob",
     "UnknownCommand",
     "UnsupportedCapability",
     "UnsupportedModel",

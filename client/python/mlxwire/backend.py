@@ -12,11 +12,13 @@ from typing import Any, Protocol, Unpack
 
 from mlxwire_protocol.replies import ModelInfo, RequestMetrics
 
+from .batch import BatchStream
+from .cache import PromptCache
 from .errors import SpawnFailed
 from .find_worker import find_worker
 from .model import Model
 from .options import ChatOptions, GenerateOptions, Messages, OnProgress, Path, WorkerOptions
-from .results import ClassifyResult
+from .results import ClassifyResult, OnToken
 from .stream import TokenStream
 from .worker import Worker
 
@@ -29,6 +31,8 @@ class BackendModel(Protocol):
 
     @property
     def metrics(self) -> RequestMetrics: ...
+    @property
+    def cache(self) -> PromptCache: ...
     def generate(
         self,
         prompt: str,
@@ -45,12 +49,22 @@ class BackendModel(Protocol):
         on_progress: OnProgress | None = None,
         **options: Unpack[ChatOptions],
     ) -> TokenStream: ...
+    def batch(
+        self,
+        prompts: Sequence[str],
+        *,
+        on_token: OnToken | None = None,
+        timeout: float | None = None,
+        on_progress: OnProgress | None = None,
+        **options: Unpack[GenerateOptions],
+    ) -> BatchStream: ...
     async def classify(
         self,
         prompts: Sequence[str],
         *,
         logits: bool = False,
         labels: Sequence[str] | None = None,
+        deadline_seconds: float | None = None,
     ) -> list[ClassifyResult]: ...
     async def info(self) -> ModelInfo: ...
     async def close(self) -> None: ...

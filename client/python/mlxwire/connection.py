@@ -21,7 +21,7 @@ from .pending import PendingRequest, RequestLimits
 from .pipes import call_guarded
 from .postmortem import closed_by_host, closed_its_pipe, describe_strays, exited, offended
 from .process import WorkerProcess
-from .results import convert_reply
+from .results import convert_event, convert_reply
 from .shutdown import ShutdownLimits, end_process
 from .stderr_ring import StderrRing
 
@@ -56,12 +56,18 @@ class Connection:
         self._ending: asyncio.Task[None] | None = None
         self._closed_by_host = False
         self._deaf = False
+        self._has_windows = False
         self._grace: asyncio.TimerHandle | None = None
 
     @property
     def drain_limit(self) -> float:
         """Seconds that the worker has to end a cancelled request."""
         return self.limits.drain
+
+    @property
+    def window(self) -> int | None:
+        """How many messages of a stream may be on their way; None where the worker can't."""
+        return self.limits.window if self._has_windows else None
 
     @property
     def stray_lines(self) -> list[bytes]:
@@ -130,9 +136,11 @@ class Connection:
             raise hello.error
         assert hello.final is not None
         try:
-            return convert_reply(hello.final, HelloResult)
+            result = convert_reply(hello.final, HelloResult)
         except ProtocolViolation as error:
             raise HandshakeFailed(error.message) from None
+        self._has_windows = bool(result.capabilities.get("window"))
+        return result
 
     def send(self, request: PendingRequest) -> str:
         """Write a request and expect its replies; its id.
@@ -152,9 +160,11 @@ class Connection:
 
     def send_cancel(self, request_id: str) -> None:
         """Cancel a request in the worker; its final follows. Waits for nothing."""
-        cancel = PendingRequest(self, "cancel", {"target": request_id})
-        if self.failure is None:
-            cancel.start()
+        self._tell("cancel", {"target": request_id})
+
+    def send_credit(self, request_id: str, count: int) -> None:
+        """Let that many more messages of a request come. Waits for nothing."""
+        self._tell("credit", {"target": request_id, "n": count})
 
     async def close(self) -> None:
         """Ask the worker to quit and see it out. Any number of callers share one ending."""
@@ -215,6 +225,11 @@ class Connection:
             process.release()
             self._fail(closed_by_host())
 
+    def _tell(self, command: str, fields: Mapping[str, Any]) -> None:
+        """A request whose answer nobody waits for."""
+        if self.failure is None:
+            PendingRequest(self, command, fields).start()
+
     def _say_quit(self) -> None:
         PendingRequest(self, "quit", {}).start()
         self.failure = closed_by_host()
@@ -247,7 +262,7 @@ class Connection:
         if self._on_event is None:
             return
         try:
-            event = convert_reply(message, Event)
+            event = convert_event(message)
         except ProtocolViolation:
             return  # an event of a later version, in a shape that this one does not know
         call_guarded(self.loop, self._on_event, event)

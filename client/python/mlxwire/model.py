@@ -1,4 +1,4 @@
-"""A loaded model: generate, chat, classify."""
+"""A loaded model: generate, chat, batch, classify, and its prompt cache."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any, Self, Unpack
 
 from mlxwire_protocol.replies import LoadResult, ModelInfo, RequestMetrics
 
+from .batch import BatchStream
+from .cache import PromptCache
 from .connection import Connection
 from .errors import ModelNotLoaded
 from .options import (
@@ -18,9 +20,16 @@ from .options import (
     chat_messages,
     set_fields,
 )
-from .pending import ItemsRequest
-from .results import ClassifyResult, Done, convert_reply
-from .stream import StreamRequest, TokenStream
+from .results import (
+    BatchResult,
+    ClassifyResult,
+    Done,
+    OnToken,
+    convert_batch_item,
+    convert_reply,
+)
+from .stream import Stream, TokenStream
+from .stream_request import ItemRequest, TokenRequest
 
 
 class Model:
@@ -43,6 +52,8 @@ class Model:
         self._on_close = on_close
         self._metrics = RequestMetrics()
         self._gone: str | None = None
+        self.cache = PromptCache(connection, self._check)
+        """What earlier prompts computed: look at it, fill it, save it."""
 
     @property
     def metrics(self) -> RequestMetrics:
@@ -73,12 +84,42 @@ class Model:
         fields = {"messages": chat_messages(messages), **set_fields(**options)}
         return self._stream("chat", fields, timeout, on_progress)
 
+    def batch(
+        self,
+        prompts: Sequence[str],
+        *,
+        on_token: OnToken | None = None,
+        timeout: float | None = None,
+        on_progress: OnProgress | None = None,
+        **options: Unpack[GenerateOptions],
+    ) -> BatchStream:
+        """Continue many raw prompts in one request; a `BatchResult` for each as it ends.
+
+        With ``on_token`` each token is told as it comes, with the ``index`` of its prompt; a
+        callback can't wait, so only results hold back a batch that nobody takes.
+        """
+        fields = set_fields(prompts=prompts, stream=True if on_token else None, **options)
+        request: ItemRequest[BatchResult] = ItemRequest(
+            self._connection,
+            "batch",
+            fields,
+            convert=convert_batch_item,
+            limits=self._connection.limits,
+            window=self._connection.window,
+            timeout=self._connection.timeout(timeout),
+            on_progress=on_progress,
+            on_done=self._note,
+            on_token=on_token,
+        )
+        return BatchStream(request, self._check)
+
     async def classify(
         self,
         prompts: Sequence[str],
         *,
         logits: bool = False,
         labels: Sequence[str] | None = None,
+        deadline_seconds: float | None = None,
         timeout: float | None = None,
         on_progress: OnProgress | None = None,
     ) -> list[ClassifyResult]:
@@ -86,18 +127,25 @@ class Model:
 
         Raises: MlxwireError; one bad prompt fails all.
         """
-        self._check()
-        fields = set_fields(prompts=prompts, logits=logits or None, labels=labels)
-        request = ItemsRequest(
+        fields = set_fields(
+            prompts=prompts,
+            logits=logits or None,
+            labels=labels,
+            deadline_seconds=deadline_seconds,
+        )
+        request = ItemRequest(
             self._connection,
             "classify",
             fields,
+            convert=lambda item: convert_reply(item, ClassifyResult),
+            limits=self._connection.limits,
+            window=self._connection.window,
             timeout=self._connection.timeout(timeout),
             on_progress=on_progress,
+            on_done=self._note,
         )
-        final = await request.result()
-        self._note(convert_reply(final, Done))
-        results = [convert_reply(item, ClassifyResult) for item in request.items]
+        async with Stream(request, self._check) as stream:
+            results = [result async for result in stream]
         return sorted(results, key=lambda result: result.index)
 
     async def info(self, *, timeout: float | None = None) -> ModelInfo:
@@ -140,11 +188,12 @@ class Model:
         timeout: float | None,
         on_progress: OnProgress | None,
     ) -> TokenStream:
-        request = StreamRequest(
+        request = TokenRequest(
             self._connection,
             command,
             fields,
-            buffer_bytes=self._connection.limits.buffer_bytes,
+            limits=self._connection.limits,
+            window=self._connection.window,
             timeout=self._connection.timeout(timeout),
             on_progress=on_progress,
             on_done=self._note,

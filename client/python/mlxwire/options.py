@@ -25,6 +25,12 @@ class GenerateOptions(TypedDict, total=False):
 
     ``temperature`` 0 is greedy. Zero ``top_k``, ``top_p`` or ``repeat_penalty`` is off.
     ``stop`` strings are cut off; ``stop_tokens`` are neither sent nor counted.
+    ``presence_penalty`` and ``frequency_penalty`` are OpenAI's, over the generated tokens; they
+    and ``repeat_penalty`` count over the last ``penalty_window`` tokens (0: all).
+    ``logit_bias`` maps token ids to what is added to their logits. ``logprobs`` gives each token
+    its ``logprob``, and ``top_logprobs`` so many of the likeliest. ``cache`` off computes the
+    prompt anew. ``deadline_seconds`` is the worker's to keep, from the request's arrival, and
+    ends in `DeadlineExceeded`; ``timeout`` is this client's, and goes by its own clock.
     """
 
     max_tokens: int
@@ -37,6 +43,17 @@ class GenerateOptions(TypedDict, total=False):
     stop: str | Sequence[str]
     stop_tokens: Sequence[int]
     ignore_eos: bool
+    min_tokens: int
+    xtc_probability: float
+    xtc_threshold: float
+    presence_penalty: float
+    frequency_penalty: float
+    penalty_window: int
+    logit_bias: Mapping[int, float] | Mapping[str, float]
+    logprobs: bool
+    top_logprobs: int
+    cache: bool
+    deadline_seconds: float | None
 
 
 class ChatOptions(GenerateOptions, total=False):
@@ -49,12 +66,31 @@ class LoadOptions(TypedDict, total=False):
     """What a model is loaded with; ``context_len`` in tokens.
 
     ``warmup`` (on by default) compiles the kernels, so that the first request is not slow.
+    ``context_policy`` says what becomes of a text that passes the context. ``kv_bits`` and
+    ``kv_group_size`` quantize the KV cache. ``memory_limit`` and ``prompt_cache_limit`` are in
+    bytes; ``prefill_seconds`` is how long a prompt may hold up the streams beside it at a time.
     """
 
     context_len: int | None
     adapter_path: Path | None
     parallel_slots: int | None
     warmup: bool
+    context_policy: Literal["refuse", "rotate"]
+    kv_bits: Literal[2, 3, 4, 6, 8] | None
+    kv_group_size: Literal[32, 64, 128]
+    memory_limit: int | None
+    prompt_cache_limit: int | None
+    prefill_seconds: float
+
+
+class MemoryOptions(TypedDict, total=False):
+    """Limits to set, in bytes; 0 is none. ``clear`` gives back the buffers that MLX keeps."""
+
+    memory_limit: int | None
+    prompt_cache_limit: int | None
+    buffer_limit: int | None
+    wired_limit: int | None
+    clear: bool
 
 
 class WorkerOptions(TypedDict, total=False):
@@ -76,7 +112,7 @@ class WorkerOptions(TypedDict, total=False):
 
 
 def set_fields(**options: object) -> dict[str, Any]:
-    """The options that were set, ready for the wire: no None, paths and sequences plain."""
+    """The options that were set, ready for the wire: no None; paths, keys and sequences plain."""
     return {name: _plain(value) for name, value in options.items() if value is not None}
 
 
@@ -95,6 +131,8 @@ def chat_messages(messages: Messages) -> list[dict[str, Any]]:
 def _plain(value: object) -> object:
     if isinstance(value, os.PathLike):
         return os.fspath(value)
-    if isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping):
+    if isinstance(value, Mapping):
+        return {str(key): inner for key, inner in value.items()}
+    if isinstance(value, Iterable) and not isinstance(value, str | bytes):
         return list(value)
     return value

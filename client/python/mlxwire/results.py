@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
 
 from mlxwire_protocol.client_connection import TokenReceived as Token
-from mlxwire_protocol.replies import RequestMetrics
+from mlxwire_protocol.client_connection import TopLogprob
+from mlxwire_protocol.replies import Event, RequestMetrics
 
-from .errors import ProtocolViolation
+from .errors import MlxwireError, ProtocolViolation, error_from_reply
 
-__all__ = ["ClassifyResult", "Done", "Token", "convert_reply"]
+__all__ = [
+    "BatchResult",
+    "ClassifyResult",
+    "Done",
+    "Heartbeat",
+    "OnToken",
+    "Token",
+    "TopLogprob",
+    "convert_batch_item",
+    "convert_event",
+    "convert_reply",
+]
 
+OnToken = Callable[[Token], object]
 T = TypeVar("T")
 
 
@@ -43,6 +56,56 @@ class ClassifyResult(msgspec.Struct, kw_only=True, frozen=True):
     logprob: float | None
     logits: list[float | None] | None = None
     labels: dict[str, float | None] | None = None
+
+
+class BatchResult(msgspec.Struct, kw_only=True, frozen=True):
+    """What one prompt of a batch became; ``index`` is its place among the prompts.
+
+    ``finish_reason`` is as `Done`'s, and None with an ``error`` of this prompt's own.
+    """
+
+    index: int
+    text: str
+    token_ids: list[int]
+    finish_reason: str | None
+    tokens_generated: int
+    error: MlxwireError | None = None
+
+
+class Heartbeat(Event, kw_only=True, tag="event"):
+    """The event ``heartbeat``, which comes also while the worker computes, or hangs.
+
+    ``phase`` is ``idle``, ``load``, ``prefill``, ``decode`` or ``classify``; ``steps`` counts the
+    engine's steps and ``last_step_seconds`` is the age of the last: a wedge takes none.
+    """
+
+    phase: str
+    steps: int
+    last_step_seconds: float
+    in_flight: int = 0
+    queued: int = 0
+
+
+def convert_event(message: Mapping[str, Any]) -> Event:
+    """An event as its type, or plain where it is of no type known here.
+
+    Raises: ProtocolViolation where it is no event at all.
+    """
+    event = convert_reply(message, Event)
+    if event.event == "heartbeat":
+        try:
+            return convert_reply({**event.data, **message}, Heartbeat)
+        except ProtocolViolation:
+            pass
+    return event
+
+
+def convert_batch_item(message: Mapping[str, Any]) -> BatchResult:
+    """One prompt's `item` of a batch. Raises: ProtocolViolation."""
+    result = convert_reply({**message, "error": None}, BatchResult)
+    if message.get("error") is None:
+        return result
+    return msgspec.structs.replace(result, error=error_from_reply(message))
 
 
 def convert_reply(message: Mapping[str, Any], kind: type[T]) -> T:

@@ -13,6 +13,7 @@ from mlxwire_protocol.replies import (
     Event,
     HelloResult,
     LoadResult,
+    MemoryResult,
     WorkerMetrics,
 )
 
@@ -20,7 +21,7 @@ from .connection import Connection
 from .errors import MlxwireError
 from .find_worker import find_worker
 from .model import Model
-from .options import LoadOptions, OnProgress, Path, set_fields
+from .options import LoadOptions, MemoryOptions, OnProgress, Path, set_fields
 from .pending import DEFAULT_BUFFER_BYTES, PendingRequest, RequestLimits
 from .pipes import call_guarded
 from .results import convert_reply
@@ -43,7 +44,8 @@ class Worker:
     on_stderr: called with each line that it logs. on_event: with each event of ``events``.
     require: capabilities without which it is of no use.
     shutdown: limits of the steps that end it. drain_timeout: seconds that it has to end a
-        cancelled request. buffer_bytes: what a stream may hold for a slow consumer.
+        cancelled request. buffer_bytes: what a stream may hold for a slow consumer; a
+        worker that knows `window` sends no more than fits.
 
     It belongs to the event loop that it is started on, and can be started once.
     """
@@ -183,6 +185,15 @@ class Worker:
         """Sums over the worker's life, and its state now."""
         return convert_reply(
             await self._ready().ask("metrics", {}, timeout=timeout), WorkerMetrics
+        )
+
+    async def memory(
+        self, *, timeout: float | None = None, **limits: Unpack[MemoryOptions]
+    ) -> MemoryResult:
+        """The memory in use, in bytes; first sets the limits given, and clears what MLX keeps."""
+        fields = set_fields(**limits)
+        return convert_reply(
+            await self._ready().ask("memory", fields, timeout=timeout), MemoryResult
         )
 
     async def cancel(
