@@ -42,6 +42,13 @@ def test_json_is_one_object_with_text_finish_reason_and_metrics(invoke):
     assert answer["tokens_generated"] == answer["metrics"]["generated_tokens"] == 2
 
 
+def test_json_may_tell_each_tokens_log_probability(invoke):
+    result = invoke("generate", "m", "a b", "--logprobs", "--json")
+    tokens = json.loads(result.stdout)["tokens"]
+    assert [token["text"] for token in tokens] == ["a", " b"]
+    assert all(token["logprob"] <= 0 and token["id"] > 0 for token in tokens)
+
+
 def test_options_reach_the_worker(invoke):
     stopped = invoke("generate", "m", "a b c d", "--stop", "x", "--stop", "c")
     assert stopped.stdout == "a b \n"
@@ -72,6 +79,7 @@ def test_lines_of_a_pipe_are_turns(invoke):
     ("args", "named"),
     [
         (["generate", "m", "x", "--top-p", "3"], "--top-p"),
+        (["generate", "m", "x", "--frequency-penalty", "101"], "--frequency-penalty"),
         (["generate", "m", ""], "PROMPT"),
         (["chat", "m", ""], "MESSAGE"),
         (["generate", "m"], "PROMPT"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -20,7 +21,6 @@ HELLO = {
     "final": True,
     "protocol": 1,
     "worker": {"name": "memory", "version": "1", "pid": 1, "engine": "mock"},
-    "capabilities": {},
     "limits": {"max_line_bytes": 16777216, "max_inflight": 64},
 }
 LOADED = LoadResult(
@@ -105,7 +105,9 @@ class MemoryWorker:
         drain: float = 5.0,
         request_timeout: float | None = None,
         on_event: Any = None,
+        capabilities: Mapping[str, Any] | None = None,
     ) -> None:
+        self._capabilities = dict(capabilities or {})
         self.connection = Connection(
             asyncio.get_running_loop(),
             shutdown=ShutdownLimits(),
@@ -124,7 +126,7 @@ class MemoryWorker:
             self.connection.greet(version="1", require=[], events=[], seconds=5)
         )
         hello = await self.process.request("hello")
-        self.reply(hello["id"], **HELLO)
+        self.reply(hello["id"], **HELLO, capabilities=self._capabilities)
         await greeting
 
     def send(self, data: bytes) -> None:

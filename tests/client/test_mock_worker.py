@@ -7,6 +7,9 @@ import asyncio
 import pytest
 
 import mlxwire
+from mlxwire.pending import LARGEST_WINDOW
+
+LONG = 50_000
 
 
 @pytest.fixture
@@ -126,3 +129,56 @@ async def test_classify(worker):
     assert sum(results[0].labels.values()) == pytest.approx(1)
     with pytest.raises(mlxwire.InvalidParams):
         await model.classify([])
+
+
+async def test_a_batch(worker):
+    model = await worker.load("p", context_len=4)
+    results = await model.batch(["a", "b c d e f", "g h"]).results()
+    assert [result.text for result in results] == ["a", "", "g h"]
+    assert isinstance(results[1].error, mlxwire.ContextOverflow)
+
+
+async def test_a_batch_that_is_left_is_cancelled_as_a_whole(worker):
+    model = await worker.load("p")
+    async with model.batch(["a", "b"] * 50, ignore_eos=True, max_tokens=8000) as batch:
+        await anext(batch)
+    assert batch.done.finish_reason == "cancelled"
+    assert (await worker.metrics()).in_flight == 0
+
+
+async def test_a_sleeping_consumer_holds_back_itself_alone(worker):
+    model = await worker.load("p", context_len=LONG + 100)
+    async with model.generate("a b", ignore_eos=True, max_tokens=LONG) as asleep:
+        await anext(asleep)
+        other = model.generate("c", ignore_eos=True, max_tokens=LONG)
+        assert len(await asyncio.wait_for(other.text(), 30)) == LONG
+        assert len(await asleep.take_available()) == LARGEST_WINDOW - 1
+        assert sum([1 async for _ in asleep]) == LONG - LARGEST_WINDOW
+    assert asleep.done.tokens_generated == LONG
+
+
+async def test_a_model_may_be_replaced_while_a_consumer_sleeps(worker):
+    model = await worker.load("p")
+    async with model.generate("a", ignore_eos=True, max_tokens=8000) as asleep:
+        await anext(asleep)
+        await asyncio.wait_for(worker.load("q"), 30)
+        assert sum([1 async for _ in asleep]) == 7999
+
+
+async def test_commands_that_are_not_about_a_text(worker):
+    model = await worker.load("p")
+    assert (await model.cache.warm("a b")).affected == 2
+    assert (await model.cache.stats()).entries == 0
+    assert (await worker.memory()).active_bytes > 0
+
+
+async def test_heartbeats_come_while_nothing_is_asked():
+    beats = asyncio.Queue()
+    args = ["--heartbeat-seconds", "0.01"]
+    async with mlxwire.Worker(
+        engine="mock", args=args, events=["heartbeat"], on_event=beats.put_nowait
+    ) as worker:
+        assert worker.hello.events == ["heartbeat"]
+        beat = await asyncio.wait_for(beats.get(), 10)
+    assert isinstance(beat, mlxwire.Heartbeat)
+    assert (beat.phase, beat.in_flight) == ("idle", 0)

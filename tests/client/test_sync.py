@@ -34,6 +34,26 @@ def test_a_session(worker):
         model.info()
 
 
+def test_a_batch(worker):
+    model = worker.load("p")
+    assert [result.text for result in model.batch(["a", "b"]).results()] == ["a", "b"]
+    told = []
+    with model.batch(["a b", "c"], on_token=told.append) as batch:
+        texts = {result.index: result.text for result in batch}
+    assert texts == {0: "a b", 1: "c"}
+    assert batch.done.tokens_generated == len(told) == 3
+
+
+def test_the_commands_beside(worker):
+    model = worker.load("p")
+    assert model.cache.warm("a b").affected == 2
+    assert model.cache.clear().entries == model.cache.stats().entries == 0
+    for refused in (model.cache.save, model.cache.load):
+        with pytest.raises(mlxwire.UnsupportedCapability):
+            refused("f")
+    assert worker.memory(clear=True).active_bytes > 0
+
+
 def test_leaving_early_cancels(worker):
     model = worker.load("p")
     with model.generate("a b", ignore_eos=True, max_tokens=8000) as stream:

@@ -33,17 +33,20 @@ class Impatient(KeyboardInterrupt):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came. ``text`` is plain text; ``channels`` has other text, such as thinking."""
+    """What came. ``text`` is plain text; ``channels`` has other text, such as thinking, and
+    ``scored`` the tokens that have a log-probability."""
 
     text: str
     channels: dict[str, str]
+    scored: list[Token]
     done: Done
     interrupted: bool
 
     def as_object(self) -> dict[str, Any]:
         """What ``--json`` prints."""
         channels = {"channels": self.channels} if self.channels else {}
-        return {"text": self.text, **channels, **msgspec.to_builtins(self.done)}
+        tokens = {"tokens": [_scored(token) for token in self.scored]} if self.scored else {}
+        return {"text": self.text, **channels, **tokens, **msgspec.to_builtins(self.done)}
 
 
 async def answer_once(launch: Launch, ask: Ask, *, json: bool) -> None:
@@ -80,7 +83,7 @@ async def take_answer(model: Model, ask: Ask, launch: Launch, *, json: bool) -> 
                     came.end_line()
                 raise
             came.end_line()
-            answer = Answer(came.text, came.channels, stream.done, bool(presses))
+            answer = Answer(came.text, came.channels, came.scored, stream.done, bool(presses))
             if json:
                 print_json(answer.as_object())
             if not launch.quiet:
@@ -94,11 +97,14 @@ class AnswerText:
     def __init__(self, *, shown: bool) -> None:
         self.text = ""
         self.channels: dict[str, str] = {}
+        self.scored: list[Token] = []
         self._shown = shown
         self._channel: str | None = None
 
     def add(self, tokens: Iterable[Token]) -> None:
         """Take what has come, and write each run of one channel at once."""
+        tokens = list(tokens)
+        self.scored += [token for token in tokens if token.logprob is not None]
         for channel, run in groupby(tokens, key=lambda token: token.channel):
             text = "".join(token.text for token in run)
             if self._shown and channel is None and self._channel is not None:
@@ -117,6 +123,10 @@ class AnswerText:
         """Whatever comes next begins a line."""
         if self._shown and not self.text.endswith("\n"):
             write_text("\n")
+
+
+def _scored(token: Token) -> dict[str, Any]:
+    return {"text": token.text, "id": token.id, "logprob": token.logprob}
 
 
 def figures(done: Done) -> str:

@@ -97,12 +97,25 @@ class Sampling:
     repeat_penalty: Annotated[
         float | None, Option(min=0, max=1000, help="0 and 1 are off.")
     ] = None
+    presence_penalty: Annotated[
+        float | None, Option(min=-100, max=100, help="For tokens that occurred. 0 is off.")
+    ] = None
+    frequency_penalty: Annotated[
+        float | None, Option(min=-100, max=100, help="For each time they did. 0 is off.")
+    ] = None
     seed: Annotated[int | None, Option(min=0, help="The same seed, the same tokens.")] = None
     stop: Annotated[
         list[str] | None, Option(metavar="TEXT", help="End before this text. Repeatable.")
     ] = None
     ignore_eos: Annotated[
         bool | None, Option("--ignore-eos", help="Go on past the model's end of text.")
+    ] = None
+    min_tokens: Annotated[
+        int | None, Option(min=0, help="No end of text before that many.")
+    ] = None
+    logprobs: Annotated[
+        bool | None,
+        Option("--logprobs", help="With --json: `tokens`, each with its log-probability."),
     ] = None
 
     def options(self) -> GenerateOptions:
