@@ -42,7 +42,7 @@ class PromptCache:
         return await self._do("warm", timeout, prompt=prompt, messages=turns)
 
     async def save(self, path: Path, *, timeout: float | None = None) -> CacheResult:
-        """Write it to a file, below one of the folders that the worker may write to."""
+        """Write it to a file, where the worker was told that it may (``--data-root``)."""
         return await self._do("save", timeout, path=path)
 
     async def load(self, path: Path, *, timeout: float | None = None) -> CacheResult:

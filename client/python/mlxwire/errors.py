@@ -203,7 +203,8 @@ class DrainTimeout(MlxwireError):
 
 
 class SlowConsumer(MlxwireError):
-    """A stream's tokens were not taken and passed its buffer; it was cancelled."""
+    """A stream was not taken and passed its buffer; it was cancelled. A worker that knows
+    `window` waits instead."""
 
     default_code = "slow_consumer"
 

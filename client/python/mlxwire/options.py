@@ -84,7 +84,8 @@ class LoadOptions(TypedDict, total=False):
 
 
 class MemoryOptions(TypedDict, total=False):
-    """Limits to set, in bytes; 0 is none. ``clear`` gives back the buffers that MLX keeps."""
+    """Limits to set, in bytes. A ``memory_limit`` of 0 is none at all, a ``prompt_cache_limit`` of
+    0 keeps nothing. ``clear`` gives back the buffers that MLX keeps."""
 
     memory_limit: int | None
     prompt_cache_limit: int | None

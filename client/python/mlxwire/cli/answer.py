@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
@@ -33,19 +33,19 @@ class Impatient(KeyboardInterrupt):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came. ``text`` is plain text; ``channels`` has other text, such as thinking, and
-    ``scored`` the tokens that have a log-probability."""
+    """What came. ``text`` is plain text; ``channels`` has other text, such as thinking."""
 
     text: str
     channels: dict[str, str]
-    scored: list[Token]
+    tokens: list[Token]
     done: Done
     interrupted: bool
 
     def as_object(self) -> dict[str, Any]:
-        """What ``--json`` prints."""
+        """What ``--json`` prints; with the tokens, where they have log-probabilities."""
         channels = {"channels": self.channels} if self.channels else {}
-        tokens = {"tokens": [_scored(token) for token in self.scored]} if self.scored else {}
+        scored = any(token.logprob is not None for token in self.tokens)
+        tokens = {"tokens": [_scored(token) for token in self.tokens]} if scored else {}
         return {"text": self.text, **channels, **tokens, **msgspec.to_builtins(self.done)}
 
 
@@ -83,7 +83,7 @@ async def take_answer(model: Model, ask: Ask, launch: Launch, *, json: bool) -> 
                     came.end_line()
                 raise
             came.end_line()
-            answer = Answer(came.text, came.channels, came.scored, stream.done, bool(presses))
+            answer = Answer(came.text, came.channels, came.tokens, stream.done, bool(presses))
             if json:
                 print_json(answer.as_object())
             if not launch.quiet:
@@ -97,14 +97,13 @@ class AnswerText:
     def __init__(self, *, shown: bool) -> None:
         self.text = ""
         self.channels: dict[str, str] = {}
-        self.scored: list[Token] = []
+        self.tokens: list[Token] = []
         self._shown = shown
         self._channel: str | None = None
 
-    def add(self, tokens: Iterable[Token]) -> None:
+    def add(self, tokens: Sequence[Token]) -> None:
         """Take what has come, and write each run of one channel at once."""
-        tokens = list(tokens)
-        self.scored += [token for token in tokens if token.logprob is not None]
+        self.tokens += tokens
         for channel, run in groupby(tokens, key=lambda token: token.channel):
             text = "".join(token.text for token in run)
             if self._shown and channel is None and self._channel is not None:
