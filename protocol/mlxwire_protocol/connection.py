@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from typing import Any, Literal
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from .codec import convert_command, encode, parse_object, recover_id, valid_id
-from .dialect0_session import Dialect0Session
 from .errors import WireError
 from .events import Accepted, Answer, Event, Greeted, error_reply
 from .framing import Line, LineSplitter, Overlong
@@ -21,7 +21,12 @@ from .messages import Cancel, Command, Credit, Hello, Info, Metrics, Quit
 from .replies import HelloResult, Limits, WorkerIdentity
 from .version import choose_version
 
+if TYPE_CHECKING:
+    from .dialect0_session import Dialect0Session
+
 REMEMBERED_IDS = 4096
+INFLIGHT_LINES = 16
+"""Requests in flight may have this many times ``max_line_bytes`` together."""
 ANSWERED_AT_ONCE = (Cancel, Credit, Info, Metrics, Quit)
 """These wait for nothing, so they get through a full house."""
 
@@ -54,9 +59,16 @@ class WorkerConnection:
         self._events = events
         self._splitter = LineSplitter(limits.max_line_bytes)
         self._in_flight: dict[str, Command] = {}
+        self._sizes: dict[str, int] = {}
+        self._bytes = 0
         self._recent: deque[str] = deque(maxlen=REMEMBERED_IDS)
         self._recent_set: set[str] = set()
-        self._dialect0 = Dialect0Session()
+
+    @cached_property
+    def _dialect0(self) -> Dialect0Session:
+        from .dialect0_session import Dialect0Session  # most connections never need it
+
+        return Dialect0Session()
 
     def receive(self, chunk: bytes) -> Iterator[Event]:
         """Take bytes as they arrive; yields what they amount to, in order."""
@@ -90,13 +102,14 @@ class WorkerConnection:
         if self.state == "dialect0":
             yield from self._dialect0.receive_object(fields, len(line))
         else:
-            yield from self._object(fields)
+            yield from self._object(fields, len(line))
 
     def finished(self, request_id: str) -> Iterator[Event]:
         """A request's final reply is on its way; a dialect-0 request may now follow."""
         if self.state == "dialect0":
             yield from self._dialect0.finished(request_id)
         elif self._in_flight.pop(request_id, None) is not None:
+            self._bytes -= self._sizes.pop(request_id)
             self._remember(request_id)
 
     def encode_reply(self, reply: msgspec.Struct) -> bytes:
@@ -128,7 +141,7 @@ class WorkerConnection:
             return "in_flight"
         return "finished" if request_id in self._recent_set else "unknown"
 
-    def _object(self, fields: dict[str, Any]) -> Iterator[Event]:
+    def _object(self, fields: dict[str, Any], size: int) -> Iterator[Event]:
         request_id = fields.get("id")
         if not valid_id(request_id):
             reason = "a string of 1 to 128 bytes, new for each request"
@@ -152,11 +165,11 @@ class WorkerConnection:
             return
         self._remember(request_id)
         try:
-            yield from self._serve(request_id, fields)
+            yield from self._serve(request_id, fields, size)
         except WireError as error:
             yield self._error(request_id, error)
 
-    def _serve(self, request_id: str, fields: dict[str, Any]) -> Iterator[Event]:
+    def _serve(self, request_id: str, fields: dict[str, Any], size: int) -> Iterator[Event]:
         is_hello = fields["cmd"] == "hello"
         if self.state == "await_hello" and not is_hello:
             raise WireError(
@@ -169,17 +182,28 @@ class WorkerConnection:
         if isinstance(command, Hello):
             yield self._greet(command)
             return
-        if len(self._in_flight) >= self.limits.max_inflight and not isinstance(
-            command, ANSWERED_AT_ONCE
-        ):
+        if not isinstance(command, ANSWERED_AT_ONCE):
+            self._check_load(size)
+        self._in_flight[request_id] = command
+        self._sizes[request_id] = size
+        self._bytes += size
+        yield Accepted(command)
+
+    def _check_load(self, size: int) -> None:
+        """Raises: WireError ``overloaded`` past the number or the bytes of requests in flight."""
+        count, budget = len(self._in_flight), INFLIGHT_LINES * self.limits.max_line_bytes
+        data: dict[str, Any] = {}
+        if count >= self.limits.max_inflight:
+            data = {"max_inflight": self.limits.max_inflight}
+        elif self._bytes + size > budget:
+            data = {"max_inflight_bytes": budget}
+        if data:
             raise WireError(
                 "overloaded",
-                f"{len(self._in_flight)} requests are in flight, the most this worker takes; "
-                "wait for one to finish and send this again",
-                data={"max_inflight": self.limits.max_inflight},
+                f"{count} requests of {self._bytes} bytes are in flight, the most this worker "
+                "takes; wait for one to finish and send this again",
+                data=data,
             )
-        self._in_flight[request_id] = command
-        yield Accepted(command)
 
     def _greet(self, hello: Hello) -> Greeted:
         protocol = choose_version(hello.protocols)

@@ -216,6 +216,18 @@ def test_a_full_house_refuses_work_and_lets_control_through() -> None:
     assert len(commands(send(worker, {"id": "d", **generate}))) == 1
 
 
+def test_requests_in_flight_may_not_have_more_than_16_lines_bytes_together() -> None:
+    worker = connection(greeted=True, max_line_bytes=1000)
+    full = {"cmd": "generate", "prompt": "x" * 900}
+    accepted = commands(send(worker, *({"id": f"a{n}", **full} for n in range(17))))
+    assert len(accepted) == 16
+    (answer,) = answers(send(worker, {"id": "b", **full}))
+    assert answer["error"]["code"] == "overloaded"
+    assert answer["error"]["data"] == {"max_inflight_bytes": 16000}
+    list(worker.finished(accepted[0].id))
+    assert len(commands(send(worker, {"id": "c", **full}))) == 1
+
+
 def test_a_last_line_without_its_end_is_still_served() -> None:
     worker = connection(greeted=True)
     assert not list(worker.receive(b'{"id":"a","cmd":"info"}'))

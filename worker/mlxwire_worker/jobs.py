@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
 from typing import Any
 
 from mlxwire_protocol.messages import Command, command_name
@@ -12,34 +11,36 @@ from mlxwire_protocol.replies import CancelStage, RequestMetrics
 from .delivery import Delivery
 
 
-@dataclass(slots=True, eq=False)
 class Job:
     """Created when a request is accepted, ended by exactly one final reply.
 
     Times are `time.perf_counter` seconds. ``stage`` is where a cancel would find it.
     """
 
-    command: Command
-    accepted: float = field(default_factory=time.perf_counter)
-    stage: CancelStage = "queued"
-    cancelled: bool = False
-    ended: bool = False
-    prepared: Any = None
-    started: float | None = None
-    first_token: float | None = None
-    last_token: float | None = None
-    prompt_tokens: int = 0
-    generated: int = 0
-    seq: int = 0
-    batch_size: int = 0
-    parts_left: int = 0
-    deadline: float | None = None
-    delivery: Delivery = field(init=False)
+    __slots__ = (
+        "accepted", "batch_size", "cancelled", "command", "deadline", "delivery", "ended",
+        "first_token", "generated", "last_token", "parts_left", "prepared", "prompt_tokens",
+        "seq", "stage", "started",
+    )  # fmt: skip
 
-    def __post_init__(self) -> None:
-        seconds = getattr(self.command, "deadline_seconds", None)
-        if seconds is not None:
-            self.deadline = self.accepted + seconds
+    def __init__(self, command: Command, delivery: Delivery) -> None:
+        self.command = command
+        self.delivery = delivery
+        self.accepted = time.perf_counter()
+        seconds: float | None = getattr(command, "deadline_seconds", None)
+        self.deadline = None if seconds is None else self.accepted + seconds
+        self.stage: CancelStage = "queued"
+        self.cancelled = False
+        self.ended = False
+        self.prepared: Any = None
+        self.started: float | None = None
+        self.first_token: float | None = None
+        self.last_token: float | None = None
+        self.prompt_tokens = 0
+        self.generated = 0
+        self.seq = 0
+        self.batch_size = 0
+        self.parts_left = 0
 
     @property
     def over(self) -> bool:

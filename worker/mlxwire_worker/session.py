@@ -13,9 +13,10 @@ from typing import Any, Protocol
 
 import msgspec
 
-from mlxwire_protocol import WireError, WorkerConnection, error_reply, invalid_params
 from mlxwire_protocol.codec import encode
-from mlxwire_protocol.events import Accepted, Answer, Event
+from mlxwire_protocol.connection import WorkerConnection
+from mlxwire_protocol.errors import WireError, invalid_params
+from mlxwire_protocol.events import Accepted, Answer, Event, error_reply
 from mlxwire_protocol.messages import (
     Cancel,
     Command,
@@ -74,7 +75,6 @@ class Session:
         self.queue: Queue
         self.model: ModelInfo | None = None
         self.memory: Callable[[], tuple[int, int]] = lambda: (0, 0)
-        self.on_greeted: Callable[[], None] = lambda: None
         self.quit_request: Quit | None = None
         self.events: frozenset[str] = frozenset()
 
@@ -90,6 +90,11 @@ class Session:
         with self._lock:
             self._handle(self._connection.receive_end())
 
+    def handle(self, events: Iterable[Event]) -> None:
+        """Take events of bytes that were read before the session began."""
+        with self._lock:
+            self._handle(events)
+
     def _handle(self, events: Iterable[Event]) -> None:
         for event in events:
             if isinstance(event, Accepted):
@@ -99,12 +104,10 @@ class Session:
                 self._writer.put(event.line)
             else:
                 self._writer.put(event.line)
-                self.events = event.events
-                self.on_greeted()
 
     def _accept(self, command: Command) -> None:
-        job = Job(command)
-        job.delivery = Delivery(self._writer.put, getattr(command, "window", None))
+        window = getattr(command, "window", None)
+        job = Job(command, Delivery(self._writer.put, window))
         self._jobs[job.id] = job
         self._totals.requests += 1
         if self.quit_request is not None or self._closing:

@@ -1,32 +1,22 @@
-"""The process: puts the parts together, reads until the end, and ends within two seconds."""
+"""The process up to its handshake, which is answered before the rest is imported."""
 
 from __future__ import annotations
 
 import os
 import signal
-import time
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import NoReturn
 
-from mlxwire_protocol import WorkerConnection
+from mlxwire_protocol.connection import WorkerConnection
+from mlxwire_protocol.events import Accepted, Answer, Event, Greeted
 from mlxwire_protocol.replies import Limits, WorkerIdentity
 
 from . import __version__
-from .engine import Engine
-from .heartbeat import Heartbeat
+from .abandoned import EXIT_STDOUT_BROKEN, exit_if_abandoned
 from .options import Options
 from .reader import Reader
-from .scheduler import Scheduler
-from .session import Session
 from .writer import Writer
-
-EXIT_OK = 0
-EXIT_STDOUT_BROKEN = 3
-EXIT_PARENT_GONE = 4
-
-FINALS_SECONDS = 0.8
-"""How long the engine may take to end what was cancelled before it is ended without it."""
-FLUSH_SECONDS = 0.7
-"""How long the last lines may take to reach a host that is slow to read."""
 
 CAPABILITIES = dict.fromkeys(
     [
@@ -71,15 +61,17 @@ CAPABILITIES = dict.fromkeys(
 
 
 class Worker:
-    """One worker process around one engine and the wire's two descriptors."""
+    """One worker process on the wire's two descriptors."""
 
     def __init__(self, options: Options, wire_in: int, wire_out: int) -> None:
         self._options = options
-        engine = make_engine(options)
         identity = WorkerIdentity(
-            name="mlxwire-worker", version=__version__, pid=os.getpid(), engine=engine.name
+            name="mlxwire-worker",
+            version=__version__,
+            pid=os.getpid(),
+            engine="mock" if options.engine == "mock" else "mlx",
         )
-        connection = WorkerConnection(
+        self._connection = WorkerConnection(
             identity,
             limits=Limits(
                 max_line_bytes=options.max_line_bytes, max_inflight=options.max_inflight
@@ -87,78 +79,42 @@ class Worker:
             capabilities={**CAPABILITIES, "hub": options.allow_hub},
             events=frozenset({"heartbeat"}),
         )
-        self._writer = Writer(
-            wire_out,
-            on_broken=lambda: os._exit(EXIT_STDOUT_BROKEN),
-            on_room=lambda: self._scheduler.wake(),
-        )
-        self._session = Session(connection, self._writer)
-        self._scheduler = Scheduler(engine, self._session, lambda: self._writer.has_room)
-        self._session.queue = self._scheduler
-        self._session.memory = engine.memory
-        self._session.on_greeted = self._scheduler.preload
+        self._writer = Writer(wire_out, on_broken=lambda: os._exit(EXIT_STDOUT_BROKEN))
         self._reader = Reader(wire_in, wire_out, stalled=lambda: self._writer.stalled)
-        self._engine = engine
-        self._heart = Heartbeat(self._session, self._scheduler, options.heartbeat_seconds)
 
     def run(self) -> NoReturn:
         """Serve until the host quits, closes a pipe or dies; never returns."""
         # Ctrl-C in a terminal reaches the whole foreground group; it is meant for the host.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         self._writer.start()
-        self._scheduler.start()
-        while self._session.quit_request is None:
+        subscribed, first, ended = self._handshake()
+        from .serving import Serving
+
+        serving = Serving(self._options, self._connection, self._reader, self._writer)
+        serving.run(subscribed, first, ended=ended)
+
+    def _handshake(self) -> tuple[frozenset[str] | None, Iterable[Event], bool]:
+        """Answer until `hello` is through, a request of dialect 0 comes, or stdin ends.
+
+        Returns the events asked for (None without a hello), what else the bytes read so far
+        hold, and whether stdin has ended.
+        """
+        while True:
             sign = self._reader.wait()
-            self._heart.beat_if_due()
+            ended = False
+            events: Iterator[Event] = iter(())
             if sign == "data" and (chunk := self._reader.read()):
-                self._session.receive(chunk)
+                events = self._connection.receive(chunk)
             elif sign in ("data", "end"):
-                self._end_of_input()
+                events, ended = self._connection.receive_end(), True
             else:
-                self._exit_if_abandoned(sign)
-        self._exit()
-
-    def _end_of_input(self) -> NoReturn:
-        self._session.receive_end()
-        self._reader.ignore_input()
-        while self._options.drain_on_eof and not self._session.idle:
-            self._wait(0.01)
-        self._exit()
-
-    def _exit(self) -> NoReturn:
-        """Every final, then the answer to `quit`, then out; with bounds on each."""
-        self._session.cancel_all()
-        deadline = time.monotonic() + FINALS_SECONDS
-        while not self._session.idle and time.monotonic() < deadline:
-            self._wait(0.002)
-        self._session.finish()
-        deadline = time.monotonic() + FLUSH_SECONDS
-        while not self._writer.flush(0.02) and time.monotonic() < deadline:
-            self._wait(0.0)
-        self._engine.close()
-        # Not sys.exit: finalization would wait for the engine's thread, or abort in it.
-        os._exit(EXIT_OK)
-
-    def _wait(self, seconds: float) -> None:
-        self._exit_if_abandoned(self._reader.wait(read=False, timeout=seconds))
-
-    def _exit_if_abandoned(self, sign: str) -> None:
-        if sign == "stdout_broken":
-            os._exit(EXIT_STDOUT_BROKEN)
-        if sign == "parent_gone":
-            os._exit(EXIT_PARENT_GONE)
-
-
-def make_engine(options: Options) -> Engine:
-    """The engine that the command line named; its heavy imports come later, in `preload`."""
-    if options.engine == "mock":
-        from .mock_engine import MockEngine
-
-        return MockEngine(options.mock_step_seconds)
-    from .mlx_engine import MlxEngine
-
-    return MlxEngine(
-        model_roots=options.model_roots,
-        data_roots=options.data_roots,
-        allow_hub=options.allow_hub,
-    )
+                exit_if_abandoned(sign)
+            for event in events:
+                if isinstance(event, Accepted):
+                    return None, chain([event], events), ended
+                self._writer.put(event.line)
+                if isinstance(event, Greeted):
+                    return event.events, events, ended
+                assert isinstance(event, Answer)
+            if ended:
+                return None, (), True

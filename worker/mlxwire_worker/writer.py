@@ -15,9 +15,9 @@ import threading
 from collections.abc import Callable
 
 WRITE_BYTES = 256 * 1024
-ATOMIC_BYTES = 4096
-"""A pipe that polls writable takes this much without blocking (PIPE_BUF on Linux)."""
-DIRECT_BYTES = 4 * ATOMIC_BYTES
+ATOMIC_BYTES = select.PIPE_BUF
+"""A pipe that polls writable takes this much without blocking: 4,096 on Linux, 512 on macOS."""
+DIRECT_BYTES = 16 * 1024
 """What is written by the thread that puts it; more is the writer thread's."""
 
 
@@ -29,13 +29,13 @@ class Writer:
         fd: int,
         *,
         on_broken: Callable[[], None],
-        on_room: Callable[[], None],
+        on_room: Callable[[], None] = lambda: None,
         room_bytes: int = 1 << 20,
         stall_bytes: int = 4 << 20,
     ) -> None:
         self._fd = fd
         self._on_broken = on_broken
-        self._on_room = on_room
+        self.on_room = on_room
         self._room_bytes = room_bytes
         self._stall_bytes = stall_bytes
         # One buffer, not a list of lines: orjson gives each line at least 4 KiB, and a backlog of
@@ -142,7 +142,7 @@ class Writer:
                 if self._bytes == 0:
                     self._condition.notify_all()
             if not had_room and self.has_room:
-                self._on_room()
+                self.on_room()
 
     def _write(self, batch: bytearray) -> None:
         view = memoryview(batch)

@@ -75,7 +75,7 @@ class DecodeBatch:
         current = self._next
         if any(len(row.generated) + 1 < max(row.prompt.max_tokens, 1) for row in self.rows):
             logits = self._model(current.tokens[:, None], cache=self._layers)[:, -1, :]
-            self._next = self._sampler.choose(logits)
+            self._next = self._sampler.choose(logits, current.tokens)
             mx.async_eval(self._next.arrays())
             for row in self.rows:
                 row.held += 1

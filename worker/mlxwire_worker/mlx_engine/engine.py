@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
@@ -30,11 +30,11 @@ from ..engine import (
     Prompt,
     StepResult,
 )
-from .paths import PathPolicy
-from .template import TemplateProcess
 
 if TYPE_CHECKING:
     from .loading import LoadedModel
+    from .paths import PathPolicy
+    from .template import TemplateProcess
 
 MAX_ROTATING_TOKENS = 1 << 30
 """Prompt and answer together, where a rotating window forgets what is too old."""
@@ -48,13 +48,26 @@ class MlxEngine(Engine):
     def __init__(
         self,
         *,
-        model_roots: tuple[Path, ...] = (),
-        data_roots: tuple[Path, ...] = (),
+        model_roots: tuple[str, ...] = (),
+        data_roots: tuple[str, ...] = (),
         allow_hub: bool = False,
     ) -> None:
-        self._paths = PathPolicy(model_roots, data_roots, allow_hub=allow_hub)
-        self._templates = TemplateProcess()
+        self._model_roots = model_roots
+        self._data_roots = data_roots
+        self._allow_hub = allow_hub
         self._loaded: LoadedModel | None = None
+
+    @cached_property
+    def _paths(self) -> PathPolicy:
+        from .paths import PathPolicy
+
+        return PathPolicy(self._model_roots, self._data_roots, allow_hub=self._allow_hub)
+
+    @cached_property
+    def _templates(self) -> TemplateProcess:
+        from .template import TemplateProcess
+
+        return TemplateProcess()
 
     @property
     def model(self) -> ModelInfo | None:
@@ -231,7 +244,8 @@ class MlxEngine(Engine):
 
     def close(self) -> None:
         """End the template process."""
-        self._templates.close()
+        if "_templates" in vars(self):
+            self._templates.close()
 
     def _ready(self) -> LoadedModel:
         if self._loaded is None:

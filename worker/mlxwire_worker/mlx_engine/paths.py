@@ -14,10 +14,10 @@ class PathPolicy:
     """The host's rules for what is read and written; nothing on the wire can change them."""
 
     def __init__(
-        self, roots: tuple[Path, ...], data_roots: tuple[Path, ...], *, allow_hub: bool
+        self, roots: tuple[str, ...], data_roots: tuple[str, ...], *, allow_hub: bool
     ) -> None:
-        self._roots = tuple(root.resolve() for root in roots)
-        self._data_roots = tuple(root.resolve() for root in data_roots)
+        self._roots = tuple(Path(root).resolve() for root in roots)
+        self._data_roots = tuple(Path(root).resolve() for root in data_roots)
         self._allow_hub = allow_hub
 
     def model(self, name: str) -> Path:

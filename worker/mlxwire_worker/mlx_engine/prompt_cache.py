@@ -117,6 +117,12 @@ class PromptCache:
         self._evicted.insert(tokens, None, len(tokens))
 
 
-def shared_beginning(first: list[int], second: list[int]) -> int:
-    """Tokens that two prompts begin with alike, their last ones aside."""
-    return common_prefix(first[:-1], second[:-1])
+def shared_beginning(first: list[int], second: list[int], least: int) -> int:
+    """Tokens that two prompts begin with alike, their last ones aside; 0 if under ``least``.
+
+    Most prompts differ early, and there are pairs by the thousand: those cost one comparison.
+    """
+    if first[:least] != second[:least]:
+        return 0
+    shared = min(common_prefix(first, second), len(first) - 1, len(second) - 1)
+    return shared if shared >= least else 0

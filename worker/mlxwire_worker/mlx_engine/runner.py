@@ -135,42 +135,51 @@ class Runner:
         row = self._next_row()
         if row is None:
             return []
-        if row.layers is None:
-            self._fetch(row)
-        if row.alone:
-            return self._try_alone(row)
+        group = [row]
         try:
+            if row.layers is None:
+                self._fetch(row)
             if row.left > self._chunk.tokens:
                 return self._slice(row)
-            return self._finish(self._group_with(row))
+            if row.alone:
+                return self._try_alone(row)
+            self._widen(group)
+            return self._finish(group)
         except Exception as error:
-            return self._fail(row, error)
+            return self._fail(group, error)
 
     def _next_row(self) -> Row | None:
         """First come first served, but a long prompt lets short ones pass between its slices."""
-        ready = [row for row in self._waiting if not self._waits_for_shared(row)]
-        if not ready:
-            return None
-        first = ready[0]
-        if first.left <= self._chunk.tokens or first.alone:
+        first = next((row for row in self._waiting if not self._waits_for_shared(row)), None)
+        if first is None or first.left <= self._chunk.tokens or first.alone:
             return first
         self._long_turn = not self._long_turn
         if self._long_turn:
             return first
-        return next((row for row in ready if row.left <= self._chunk.tokens), first)
+        return next(
+            (
+                row
+                for row in self._waiting
+                if row.left <= self._chunk.tokens and not self._waits_for_shared(row)
+            ),
+            first,
+        )
 
     def _waits_for_shared(self, row: Row) -> bool:
         """Whether an earlier prompt is computing a beginning that this one can then reuse."""
         if row.layers is not None or not _may_share(row) or not self._policy.trimmable:
             return False
+        held: int | None = None
         for other in self._waiting:
             if other is row:
                 return False
             if other.alone or not _may_share(other):
                 continue
-            shared = shared_beginning(row.tokens, other.tokens)
-            if shared >= SHARE_TOKENS and shared > self._cache.held_by(row.tokens):
-                return True
+            shared = shared_beginning(row.tokens, other.tokens, SHARE_TOKENS)
+            if shared:
+                held = self._cache.held_by(row.tokens) if held is None else held
+                if shared > held:
+                    return True
         return False
 
     def _fetch(self, row: Row) -> None:
@@ -193,7 +202,7 @@ class Runner:
         best, most = None, max(self._cache.held_by(row.tokens), SHARE_TOKENS - 1)
         for other in self._batch.rows:
             if _may_share(other):
-                shared = min(shared_beginning(row.tokens, other.prompt.ids), other.held)
+                shared = shared_beginning(row.tokens, other.prompt.ids, SHARE_TOKENS)
                 if shared > most:
                     best, most = other, shared
         if best is not None:
@@ -215,15 +224,15 @@ class Runner:
         self._chunk.learn(size, time.perf_counter() - started)
         return [Prefilled(row.prompt, row.held)]
 
-    def _group_with(self, first: Row) -> list[Row]:
-        """Short prompts that fit one slice with ``first``, in order of arrival."""
-        group = [first]
+    def _widen(self, group: list[Row]) -> None:
+        """Short prompts that fit one slice with the group's first, in order of arrival."""
         if not self._policy.batchable:
-            return group
+            return
+        (first,) = group
         longest = first.left
         for row in self._waiting:
             if len(group) == GROUP_ROWS:
-                break
+                return
             if row is first or row.alone or self._waits_for_shared(row):
                 continue
             if row.layers is None:
@@ -232,7 +241,6 @@ class Runner:
             if widest * (len(group) + 1) <= max(self._chunk.tokens, 64):
                 group.append(row)
                 longest = widest
-        return group
 
     def _finish(self, rows: list[Row]) -> list[StepResult]:
         """The rest of some prompts, and into the batch."""
@@ -242,9 +250,9 @@ class Runner:
         for row in rows:
             row.held += row.left
         self._save_boundary(rows, layers)
+        self._batch.join(rows, layers)  # may raise: until then the rows are still waiting
         for row in rows:
             self._waiting.remove(row)
-        self._batch.join(rows, layers)
         self._chunk.learn(size, time.perf_counter() - started)
         return [Prefilled(row.prompt, row.held) for row in rows]
 
@@ -293,35 +301,30 @@ class Runner:
         return any(
             other.layers is None
             and _may_share(other)
-            and shared_beginning(row.tokens, other.tokens) >= SHARE_TOKENS
+            and shared_beginning(row.tokens, other.tokens, SHARE_TOKENS)
             for other in self._waiting
             if other is not row
         )
 
     def _try_alone(self, row: Row) -> list[StepResult]:
         """A row that a failed step came from: it may only join the others once it has stepped."""
-        try:
-            if row.left > self._chunk.tokens:
-                return self._slice(row)
-            layers = self._compute_rest([row])
-            row.held += row.left
-            trial = DecodeBatch(self._model)
-            trial.join([row], layers)
-            tokens = trial.step()
-        except Exception as error:
-            return self._fail(row, error)
+        layers = self._compute_rest([row])
+        row.held += row.left
+        trial = DecodeBatch(self._model)
+        trial.join([row], layers)
+        tokens = trial.step()
         # The trial's token counts; the row is computed once more, to join the others.
         self._begin_again(row)
         row.alone = False
         return [_sampled(token) for token in tokens]
 
-    def _fail(self, row: Row, error: Exception) -> list[StepResult]:
-        """A row's own prefill raised; if it was in a group, each of the group is tried alone."""
-        if not row.alone and self._policy.batchable and row.left <= self._chunk.tokens:
-            for other in self._waiting:
-                if other.layers is not None and not other.alone:
-                    self._begin_again(other)
+    def _fail(self, group: list[Row], error: Exception) -> list[StepResult]:
+        """A slice raised. Of a group each is tried alone; one by itself is at fault."""
+        if len(group) > 1:
+            for row in group:
+                self._begin_again(row)
             return []
+        (row,) = group
         self._rows.pop(row.prompt, None)
         self._waiting.remove(row)
         return [Failed(row.prompt, error)]

@@ -8,7 +8,7 @@ only grows (ENGINE.md §7). The cuts' meaning is theirs: by the probabilities be
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import mlx.core as mx
 
@@ -65,15 +65,16 @@ class BatchSampler:
             self._penalties = self._penalties.kept(self._rows, kept)
         self._regroup()
 
-    def choose(self, logits: mx.array) -> Choice:
-        """The next token of every row, lazily: ``logits`` [B, V] of the model's dtype."""
+    def choose(self, logits: mx.array, unread: mx.array | None = None) -> Choice:
+        """The next token of every row, lazily: ``logits`` [B, V] of the model's dtype.
+
+        ``unread`` are the tokens [B] before it, where the rows' logs lack them still.
+        """
         shaped = logits
         if self._penalties is not None:
             shaped = self._penalties.apply(logits, self._drawn)
-        for place, row in self._processed:
-            assert row.processor is not None
-            row_logits = row.processor(row.generated, shaped[place : place + 1])
-            shaped = mx.concatenate([shaped[:place], row_logits, shaped[place + 1 :]])
+        if self._processed:
+            shaped = self._process(shaped, unread)
         tokens = self._pick(shaped)
         if self._penalties is not None:
             self._penalties.count(tokens, self._drawn)
@@ -81,6 +82,16 @@ class BatchSampler:
         if not self._wants_logprobs:
             return Choice(tokens)
         return self._with_logprobs(logits, tokens)
+
+    def _process(self, logits: mx.array, unread: mx.array | None) -> mx.array:
+        """Rows' own processors, which see all tokens so far: this waits for the last ones."""
+        last: Any = [] if unread is None else unread.tolist()
+        for place, row in self._processed:
+            assert row.processor is not None
+            generated = row.generated + last[place : place + 1]
+            shaped = row.processor(generated, logits[place : place + 1])
+            logits = mx.concatenate([logits[:place], shaped, logits[place + 1 :]])
+        return logits
 
     def _regroup(self) -> None:
         """Sort rows into those that need the same work; only a change of rows changes it."""
@@ -189,11 +200,13 @@ class _CutPick(_Pick):
         above = mx.cumsum(probabilities, axis=-1, inclusive=False)
         kept = above < group.top_p
         kept = mx.logical_and(kept, logprobs >= logprobs[:, :1] + group.min_logprob)
-        # What is cut so far is a tail, so the k likeliest of the rest are the first k.
-        kept = mx.logical_and(kept, mx.arange(logits.shape[-1])[None] < group.top_k)
         keys = group.keys(drawn)
+        rank = mx.arange(logits.shape[-1])[None]
         if group.xtc is not None:
-            kept = _exclude_top_choices(kept, probabilities, group.xtc, keys)
+            excluded = _top_choices(mx.where(kept, probabilities, 0.0), group.xtc, keys)
+            kept, rank = mx.logical_and(kept, rank >= excluded), rank - excluded
+        # What is kept is one run of the order, so the k likeliest of it are its first k.
+        kept = mx.logical_and(kept, rank < group.top_k)
         scaled = mx.where(kept, logprobs * group.inverse_temperature, -mx.inf)
         place = _draw(scaled, keys)
         return mx.take_along_axis(order, place[:, None], axis=-1)[:, 0]
@@ -202,21 +215,19 @@ class _CutPick(_Pick):
 _greedy, _plain, _cut = _GreedyPick(), _PlainPick(), _CutPick()
 
 
-def _exclude_top_choices(
-    kept: mx.array, probabilities: mx.array, xtc: tuple[mx.array, mx.array], keys: mx.array
+def _top_choices(
+    probabilities: mx.array, xtc: tuple[mx.array, mx.array], keys: mx.array
 ) -> mx.array:
-    """XTC (text-generation-webui#6335): with a row's probability, drop all choices above the
-    threshold but the least likely of them. mlx-lm flips one coin for the whole batch; here each
-    row flips its own."""
+    """XTC (text-generation-webui#6335): how many of the likeliest [N, 1] are left out, by a row's
+    chance all above the threshold but the least likely of them. ``probabilities`` are sorted,
+    0 where cut; mlx-lm flips one coin for the whole batch, here each row flips its own."""
     probability, threshold = xtc
     coins = mx.vmap(lambda key: mx.random.uniform(key=key))(
         keys ^ mx.array(0x5BF03635, mx.uint32)
     )
-    above = probabilities > threshold  # sorted, so these are the first ones
-    last = mx.sum(above, axis=-1, keepdims=True) - 1
-    excluded = mx.arange(kept.shape[-1])[None] < last
-    excluded = mx.logical_and(excluded, coins[:, None] < probability)
-    return mx.logical_and(kept, mx.logical_not(excluded))
+    left = mx.sum(probabilities, axis=-1, keepdims=True)
+    above = mx.sum(probabilities > threshold * left, axis=-1, keepdims=True)
+    return mx.where(coins[:, None] < probability, mx.maximum(above - 1, 0), 0)
 
 
 def _draw(scaled: mx.array, keys: mx.array) -> mx.array:

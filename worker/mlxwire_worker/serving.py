@@ -1,0 +1,109 @@
+"""The worker past its handshake: the parts put together, and an end within two seconds."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable
+from typing import NoReturn
+
+from mlxwire_protocol.connection import WorkerConnection
+from mlxwire_protocol.events import Event
+
+from .abandoned import exit_if_abandoned
+from .engine import Engine
+from .heartbeat import Heartbeat
+from .options import Options
+from .reader import Reader
+from .scheduler import Scheduler
+from .session import Session
+from .writer import Writer
+
+EXIT_OK = 0
+FINALS_SECONDS = 0.8
+"""How long the engine may take to end what was cancelled before it is ended without it."""
+FLUSH_SECONDS = 0.7
+"""How long the last lines may take to reach a host that is slow to read."""
+
+
+class Serving:
+    """One session over one engine."""
+
+    def __init__(
+        self, options: Options, connection: WorkerConnection, reader: Reader, writer: Writer
+    ) -> None:
+        self._options = options
+        self._reader = reader
+        self._writer = writer
+        self._engine = make_engine(options)
+        self._session = Session(connection, writer)
+        self._scheduler = Scheduler(self._engine, self._session, lambda: writer.has_room)
+        self._session.queue = self._scheduler
+        self._session.memory = self._engine.memory
+        self._heart = Heartbeat(self._session, self._scheduler, options.heartbeat_seconds)
+        writer.on_room = self._scheduler.wake
+
+    def run(
+        self, subscribed: frozenset[str] | None, first: Iterable[Event], *, ended: bool
+    ) -> NoReturn:
+        """Serve until the host quits, closes a pipe or dies.
+
+        ``subscribed`` are the events that `hello` asked for, None without a hello; ``first``
+        is what followed in the bytes already read, after which stdin may have ``ended``.
+        """
+        self._scheduler.start()
+        if subscribed is not None:
+            self._session.events = subscribed
+            self._scheduler.preload()
+        self._session.handle(first)
+        if ended:
+            self._end_of_input()
+        while self._session.quit_request is None:
+            sign = self._reader.wait()
+            self._heart.beat_if_due()
+            if sign == "data" and (chunk := self._reader.read()):
+                self._session.receive(chunk)
+            elif sign in ("data", "end"):
+                self._session.receive_end()
+                self._end_of_input()
+            else:
+                exit_if_abandoned(sign)
+        self._exit()
+
+    def _end_of_input(self) -> NoReturn:
+        self._reader.ignore_input()
+        while self._options.drain_on_eof and not self._session.idle:
+            self._wait(0.01)
+        self._exit()
+
+    def _exit(self) -> NoReturn:
+        """Every final, then the answer to `quit`, then out; with bounds on each."""
+        self._session.cancel_all()
+        deadline = time.monotonic() + FINALS_SECONDS
+        while not self._session.idle and time.monotonic() < deadline:
+            self._wait(0.002)
+        self._session.finish()
+        deadline = time.monotonic() + FLUSH_SECONDS
+        while not self._writer.flush(0.02) and time.monotonic() < deadline:
+            self._wait(0.0)
+        self._engine.close()
+        # Not sys.exit: finalization would wait for the engine's thread, or abort in it.
+        os._exit(EXIT_OK)
+
+    def _wait(self, seconds: float) -> None:
+        exit_if_abandoned(self._reader.wait(read=False, timeout=seconds))
+
+
+def make_engine(options: Options) -> Engine:
+    """The engine that the command line named; its heavy imports come later, in `preload`."""
+    if options.engine == "mock":
+        from .mock_engine import MockEngine
+
+        return MockEngine(options.mock_step_seconds)
+    from .mlx_engine import MlxEngine
+
+    return MlxEngine(
+        model_roots=options.model_roots,
+        data_roots=options.data_roots,
+        allow_hub=options.allow_hub,
+    )
