@@ -81,7 +81,7 @@ class StreamRequest(PendingRequest, Generic[T]):
     def _weigh(self) -> None:
         """Hold the buffer to its limit: now, and again halfway to where it may be full.
 
-        A sum that is kept up to date would cost every token twice what the rest of it does.
+        So nothing has to be counted for each message that comes or is taken.
         """
         count, weight = len(self.buffer), sum(map(self.cost, self.buffer))
         self._weigh_past = count + (self._buffer_bytes - weight) * count // (2 * weight)
