@@ -12,7 +12,23 @@ from mlxwire_worker.engine import Prompt
 from .conftest import Open
 from .direct import Direct
 
-WORDS = "the weather in Paris is fine and 23 degrees, says Grüße 🚀 to 你好 everyone".split()
+WORDS = [
+    "the",
+    "weather",
+    "in",
+    "Paris",
+    "is",
+    "fine",
+    "and",
+    "23",
+    "degrees,",
+    "says",
+    "Grüße",
+    "🚀",
+    "to",
+    "你好",
+    "everyone",
+]
 BEGINNING = " ".join(WORDS * 4)
 
 FAMILIES = [

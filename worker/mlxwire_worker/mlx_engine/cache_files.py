@@ -23,22 +23,24 @@ from . import kv
 from .prompt_cache import PromptCache
 
 FORMAT = "mlxwire-prompt-cache-1"
-_SAMPLE_BYTES = 1 << 16
+_SAMPLES, _SAMPLE_BYTES = 1024, 1 << 12
 
 
 def fingerprint(files: list[Path], *parts: str | None) -> str:
     """What must be the same for a cache to mean the same: weights, adapter, KV kind, template.
 
-    Of a weight file its size, beginning and end are read, not its gigabytes.
+    Of a large file its size and samples from all over are read, not its gigabytes: weights that
+    were trained further differ in whole tensors, and those may lie anywhere.
     """
     digest = hashlib.sha256()
     for file in files:
         size = file.stat().st_size
         digest.update(f"{file.name}:{size}:".encode())
+        stride = max(size // _SAMPLES, _SAMPLE_BYTES)
         with file.open("rb") as stream:
-            digest.update(stream.read(_SAMPLE_BYTES))
-            stream.seek(max(size - _SAMPLE_BYTES, 0))
-            digest.update(stream.read(_SAMPLE_BYTES))
+            for start in range(0, size, stride):
+                stream.seek(start)
+                digest.update(stream.read(_SAMPLE_BYTES))
     for part in parts:
         digest.update(b"\0" + (part or "").encode())
     return digest.hexdigest()
@@ -88,6 +90,19 @@ def load(path: Path, cache: PromptCache, policy: kv.CachePolicy, identity: str) 
     model's.
     """
     metadata = _checked_metadata(path, identity)
+    try:
+        entries = _read_entries(path, metadata, policy)
+    except Exception as error:  # a file's parts may fail to fit together in any way
+        raise invalid_params(
+            "path", f"the cache file is damaged ({type(error).__name__}: {error}); delete it"
+        ) from None
+    return sum(cache.store(tokens, layers) for tokens, layers in entries)
+
+
+def _read_entries(
+    path: Path, metadata: dict[str, str], policy: kv.CachePolicy
+) -> list[tuple[list[int], kv.Layers]]:
+    """All or nothing. Raises whatever a file leads to whose parts do not fit together."""
     arrays: Any = mx.load(str(path), format="safetensors")
     scalars = json.loads(metadata["scalars"])
     by_layer: dict[tuple[str, str], list[tuple[str, Any]]] = {}
@@ -95,15 +110,20 @@ def load(path: Path, cache: PromptCache, policy: kv.CachePolicy, identity: str) 
         if key.count(".") >= 2:
             number, place, name = key.split(".", 2)
             by_layer.setdefault((number, place), []).append((name, value))
-    taken = 0
+    entries = []
+    wanted = [_kind(layer) for layer in policy.example()]
     for number in range(int(metadata["entries"])):
         tokens = arrays[f"{number}.tokens"].tolist()
         layers = policy.make()
         for place, layer in enumerate(layers):
             _fill(layer, by_layer[str(number), str(place)])
+            if _kind(layer) != wanted[place]:
+                raise ValueError(f"a layer of entry {number} is not of this model's shape")
+            if getattr(layer, "offset", len(tokens)) != len(tokens):
+                raise ValueError(f"a layer of entry {number} is not as long as its tokens")
         mx.eval(kv.states(layers))
-        taken += cache.store(tokens, layers)
-    return taken
+        entries.append((tokens, layers))
+    return entries
 
 
 def _checked_metadata(path: Path, identity: str) -> dict[str, str]:
@@ -135,6 +155,15 @@ def _flat_state(layer: Any) -> list[tuple[str, Any]]:
         state = (mx.contiguous(keys), mx.contiguous(values), layer.offset)
     flat: Any = tree_flatten(state)
     return list(flat)
+
+
+def _kind(layer: Any) -> list[tuple[str, Any]]:
+    """Types and shapes of a layer's arrays, their lengths in tokens aside."""
+    return [
+        (name, (value.dtype, value.ndim, value.shape[:-2], value.shape[-1]))
+        for name, value in _flat_state(layer)
+        if isinstance(value, mx.array)
+    ]
 
 
 def _fill(layer: Any, flat: list[tuple[str, Any]]) -> None:

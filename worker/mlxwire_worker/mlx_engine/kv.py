@@ -11,6 +11,7 @@ import copy
 from typing import Any
 
 import mlx.core as mx
+from mlx.utils import tree_map
 from mlx_lm.models.cache import (
     BatchKVCache,
     KVCache,
@@ -59,6 +60,12 @@ class CachePolicy:
             layers = [self._rotating(layer) for layer in layers]
         if self._kv_bits is not None:
             layers = [self._quantized(layer) for layer in layers]
+        return layers
+
+    def example(self) -> Layers:
+        """Caches after one token, lazily: their shapes are known, nothing is computed."""
+        layers = self.make()
+        self._model(mx.zeros((1, 1), dtype=mx.int32), cache=layers)
         return layers
 
     def _rotating(self, layer: Any) -> Any:
@@ -138,7 +145,19 @@ def trim(layers: Layers, held: int, wanted: int) -> bool:
         return False
     for layer in layers:
         layer.trim(held - wanted)
+        _cut_room(layer, wanted)
     return True
+
+
+def _cut_room(layer: Any, wanted: int) -> None:
+    """Let go of a long sequence's buffer where little of it is wanted: the next write copies all
+    that is there, so one shared token would cost as much memory as the whole sequence."""
+    if type(layer) not in (KVCache, QuantizedKVCache) or layer.keys is None:
+        return
+    room = -(-wanted // layer.step) * layer.step
+    layer.keys, layer.values = tree_map(
+        lambda array: array[..., :room, :], (layer.keys, layer.values)
+    )
 
 
 def _extract(layer: Any, row: int, length: int) -> Any:

@@ -78,13 +78,14 @@ class PromptCache:
             if found.common == len(tokens) and found.sharing is not None:
                 self.tree.touch(found.sharing)
                 return True
-        stored = self.tree.insert(list(tokens), layers, kv.nbytes(layers))
-        if not stored:
+        size = kv.nbytes(layers)
+        if size > self.tree.budget:
             self.stats.rejected += 1
-        elif self._policy.trimmable:
+            return False
+        if self._policy.trimmable:  # first, or others would be evicted for what then leaves
             for prefix in self.tree.prefixes(tokens):
                 self.tree.remove(prefix)
-        return stored
+        return self.tree.insert(list(tokens), layers, size)
 
     def held_by(self, tokens: list[int]) -> int:
         """How many of a prompt's tokens could be reused now."""
