@@ -217,7 +217,7 @@ def test_a_full_house_refuses_work_and_lets_control_through() -> None:
 
 
 def test_requests_in_flight_may_not_have_more_than_16_lines_bytes_together() -> None:
-    worker = connection(greeted=True, max_line_bytes=1000)
+    worker = connection(greeted=True, max_inflight=64, max_line_bytes=1000)
     full = {"cmd": "generate", "prompt": "x" * 900}
     accepted = commands(send(worker, *({"id": f"a{n}", **full} for n in range(17))))
     assert len(accepted) == 16
