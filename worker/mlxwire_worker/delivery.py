@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
+from mlxwire_protocol.messages import MAX_SAFE_INTEGER
+
 
 class Delivery:
     """Lines of one request on their way to the writer, in order."""
@@ -19,7 +21,7 @@ class Delivery:
     def __init__(self, put: Callable[[bytes], None], window: int | None) -> None:
         self._put = put
         self.credit = window
-        self._held: deque[bytes] = deque()
+        self._held: deque[tuple[bytes, int]] = deque()
         self._final: Callable[[], None] | None = None
 
     @property
@@ -32,15 +34,15 @@ class Delivery:
         """Whether the final waits behind held messages."""
         return self._final is not None
 
-    def message(self, line: bytes) -> None:
-        """A message that counts against the window."""
+    def message(self, line: bytes, tokens: int = 0) -> None:
+        """A message that counts against the window, and the generated tokens that it tells."""
         if self.credit is None:
             self._put(line)
         elif self.credit > 0:
             self.credit -= 1
             self._put(line)
         else:
-            self._held.append(line)
+            self._held.append((line, tokens))
 
     def advice(self, line: bytes) -> None:
         """Progress: sent if nothing waits, else left out, since a later one says more."""
@@ -57,18 +59,24 @@ class Delivery:
     def grant(self, n: int) -> int:
         """Let ``n`` more messages out; returns what may still come."""
         assert self.credit is not None
-        self.credit += n
+        self.credit = min(self.credit + n, MAX_SAFE_INTEGER)
         while self._held and self.credit:
             self.credit -= 1
-            self._put(self._held.popleft())
+            self._put(self._held.popleft()[0])
         if not self._held and self._final is not None:
             final, self._final = self._final, None
             final()
         return self.credit
 
+    def open(self) -> None:
+        """No credit can come any more: what is held and all that follows goes out at once."""
+        if self.credit is not None:
+            self.grant(len(self._held))
+            self.credit = None
+
     def drop(self) -> int:
-        """Forget what is held, its final too; returns how many messages were held."""
-        held = len(self._held)
+        """Forget what is held, its final too; returns how many generated tokens were held."""
+        held = sum(tokens for _, tokens in self._held)
         self._held.clear()
         self._final = None
         return held

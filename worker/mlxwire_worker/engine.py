@@ -116,6 +116,11 @@ class BatchPrompts:
         return sum(len(p.ids) for p in self._prompts if isinstance(p, Prompt))
 
     @property
+    def cached_tokens(self) -> int:
+        """Tokens of all prompts that were not computed, since an earlier request had."""
+        return sum(p.cached_tokens for p in self._prompts if isinstance(p, Prompt))
+
+    @property
     def left(self) -> int:
         """Prompts that have not started."""
         return len(self._prompts) - self._next

@@ -38,6 +38,7 @@ class Preparing:
         self._take = take
         self._condition = threading.Condition()
         self._arrived: deque[Job] = deque()
+        self._current: Job | None = None
         self._model_changes = False
 
     def start(self) -> None:
@@ -51,9 +52,10 @@ class Preparing:
             self._condition.notify_all()
 
     def waiting(self) -> list[Job]:
-        """Jobs that are not prepared yet."""
+        """Jobs that are not prepared yet, the one that is being prepared among them."""
         with self._condition:
-            return list(self._arrived)
+            current = [self._current] if self._current is not None else []
+            return [*current, *self._arrived]
 
     def release(self) -> None:
         """The model that the last barrier asked for is there, or is not to be."""
@@ -65,10 +67,11 @@ class Preparing:
         while True:
             with self._condition:
                 self._condition.wait_for(lambda: self._arrived and not self._model_changes)
-                job = self._arrived.popleft()
+                job = self._current = self._arrived.popleft()
                 self._model_changes = isinstance(job.command, Load | Unload)
             if self._model_changes or (not job.ended and self._prepare(job)):
                 self._take(job)
+            self._current = None
 
     def _prepare(self, job: Job) -> bool:
         """Make a job ready for the engine; false if that ended it."""
@@ -82,12 +85,12 @@ class Preparing:
                 job.prepared = self._engine.prepare_classify(command)
                 job.prompt_tokens = sum(map(len, job.prepared.prompts))
             elif isinstance(command, Batch):
-                job.prepared = self._prepare_batch(command)
+                job.prepared = self._prepare_batch(job, command)
                 job.prompt_tokens = job.prepared.prompt_tokens
                 job.parts_left = len(command.prompts)
-            elif isinstance(command, Cache) and command.action == "warm":
-                job.prepared = self._engine.prepare(command)
-            elif isinstance(command, Generate | Chat):
+            elif (isinstance(command, Cache) and command.action == "warm") or isinstance(
+                command, Generate | Chat
+            ):
                 job.prepared = self._engine.prepare(command)
                 job.prompt_tokens = len(job.prepared.ids)
         except WireError as error:
@@ -96,13 +99,15 @@ class Preparing:
             self._session.fail(job, internal_error(error))
         return not job.ended
 
-    def _prepare_batch(self, command: Batch) -> BatchPrompts:
+    def _prepare_batch(self, job: Job, command: Batch) -> BatchPrompts:
         """Every prompt by itself: one that is too long is its own item's error.
 
         Raises: WireError where an option is wrong, which is the whole request's.
         """
         prompts = BatchPrompts()
         for index in range(len(command.prompts)):
+            if job.ended:
+                break  # cancelled, or past its deadline: nobody waits for the rest
             try:
                 prompts.add(self._engine.prepare(command, index))
             except WireError as error:

@@ -115,7 +115,7 @@ class Scheduler:
         while self._services:
             self._serve(self._services.popleft())
         self._admit()
-        if self._has_room():
+        if self._has_room() and (self._streams or self._classifying):
             self._step()
 
     def _step(self) -> None:

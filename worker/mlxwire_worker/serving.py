@@ -72,6 +72,8 @@ class Serving:
 
     def _end_of_input(self) -> NoReturn:
         self._reader.ignore_input()
+        if self._options.drain_on_eof:
+            self._session.open_windows()
         while self._options.drain_on_eof and not self._session.idle:
             self._wait(0.01)
         self._exit()

@@ -196,8 +196,9 @@ class Session:
         """Send them together."""
         self._writer.uncork()
 
-    def send(self, job: Job, reply: msgspec.Struct) -> None:
-        """A reply that is not final; nothing, if the job has ended."""
+    def send(self, job: Job, reply: msgspec.Struct, tokens: int = 0) -> None:
+        """A reply that is not final, and how many generated tokens it tells; nothing, if the job
+        has ended."""
         with self._lock:
             if job.ended:
                 return
@@ -205,7 +206,7 @@ class Session:
             if isinstance(reply, Progress):
                 job.delivery.advice(line)
             else:
-                job.delivery.message(line)
+                job.delivery.message(line, tokens)
 
     def send_token(self, job: Job, text: str, token_id: int) -> None:
         """The hot path of `send`: the next token of a job that asked for no more than that."""
@@ -215,7 +216,7 @@ class Session:
             line = self._connection.encode_token(job.id, job.seq, text, token_id)
             job.seq += 1
             job.generated += 1
-            job.delivery.message(line)
+            job.delivery.message(line, 1)
 
     def end(self, job: Job, final: msgspec.Struct) -> bool:
         """The job's one final reply. False if somebody else has already ended it."""
@@ -256,7 +257,7 @@ class Session:
         with self._lock:
             if job.ended and not job.delivery.finished:
                 return False
-            job.generated -= min(job.delivery.drop(), job.generated)
+            job.generated -= job.delivery.drop()
             job.ended = True
             final = CancelledDone(
                 id=job.id,
@@ -273,7 +274,7 @@ class Session:
         with self._lock:
             if job.ended and not job.delivery.finished:
                 return False
-            job.delivery.drop()
+            job.generated -= job.delivery.drop()
             job.ended = True
             error = WireError(
                 "deadline_exceeded",
@@ -311,9 +312,17 @@ class Session:
         """Ask every job to end; new ones are refused."""
         with self._lock:
             self._closing = True
-            for job in self._jobs.values():
+            for job in list(self._jobs.values()):
                 job.cancelled = True
+                if job.delivery.finished:  # it left the queue; nobody else would end it
+                    self.end_cancelled(job)
         self.queue.wake()
+
+    def open_windows(self) -> None:
+        """The host has said its last word, so no credit can come: nothing waits for any."""
+        with self._lock:
+            for job in list(self._jobs.values()):
+                job.delivery.open()
 
     def finish(self) -> None:
         """Give every job that still owes its final one, `quit` last."""

@@ -116,13 +116,21 @@ class Streams:
             elif isinstance(result, Failed):
                 del self._running[stream.prompt]
                 self._fail(stream, result.error)
-            else:
-                stream.job.batch_size = size
-                reason = self._emit(stream, result)
-                if reason is not None:
-                    ended.append(stream)
-                    self._end(stream, reason)
+            elif self._take_token(stream, result, size):
+                ended.append(stream)
         self._remove(ended)
+
+    def _take_token(self, stream: Stream, sampled: Sampled, size: int) -> bool:
+        """One token out; true if that was the stream's end. Its own trouble ends it alone."""
+        stream.job.batch_size = size
+        try:
+            reason = self._emit(stream, sampled)
+            if reason is not None:
+                self._end(stream, reason)
+        except Exception as error:
+            self._fail(stream, error)
+            return True
+        return reason is not None
 
     def _emit(self, stream: Stream, sampled: Sampled) -> FinishReason | None:
         """Send one token; the reason, if it was the last."""
@@ -164,6 +172,7 @@ class Streams:
                     logprob=sampled.logprob,
                     top_logprobs=top,
                 ),
+                tokens=1,
             )
             job.seq += 1
         elif _streams_tokens(job):
@@ -178,6 +187,7 @@ class Streams:
                     logprob=sampled.logprob,
                     top_logprobs=top,
                 ),
+                tokens=1,
             )
             stream.seq += 1
         job.generated += 1
@@ -219,7 +229,8 @@ class Streams:
 
     def _complete(self, stream: Stream, item: BatchItem) -> None:
         """One prompt of a batch is done; with the last of them the batch is."""
-        self._session.send(stream.job, item)
+        told = 0 if _streams_tokens(stream.job) else item.tokens_generated
+        self._session.send(stream.job, item, tokens=told)
         finish_part(self._session, stream.job)
 
     def _flush(self, stream: Stream) -> None:

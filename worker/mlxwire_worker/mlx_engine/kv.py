@@ -42,6 +42,8 @@ class CachePolicy:
         self._kv_bits = kv_bits
         self._kv_group_size = kv_group_size
         layers = self.make()
+        if kv_bits is not None:
+            self._check_quantization()
         self.batchable = all(hasattr(layer, "merge") for layer in layers)
         # A rotating cache can be trimmed only until it first rotates.
         self.trimmable = all(
@@ -79,6 +81,18 @@ class CachePolicy:
             "context_policy",
             f"this model's {type(layer).__name__} can't rotate; load with `refuse`",
         )
+
+    def _check_quantization(self) -> None:
+        """Whether the heads' width can be cut into such groups, which only mlx can say."""
+        try:
+            self.example()
+        except ValueError as error:
+            raise invalid_params(
+                "kv_group_size",
+                f"keys and values of this model can't have {self._kv_bits} bits in groups of "
+                f"{self._kv_group_size} ({str(error)[:150]}); ask for another `kv_group_size` "
+                "or `kv_bits`, or leave `kv_bits` out",
+            ) from None
 
     def _quantized(self, layer: Any) -> Any:
         if type(layer) is not KVCache:

@@ -128,7 +128,8 @@ def _context_len(request: Load, config: dict[str, Any]) -> int:
 
 
 def _adapter_files(adapter: Path | None) -> list[Path]:
-    return [adapter / "adapters.safetensors"] if adapter is not None else []
+    names = ("adapters.safetensors", "adapter_config.json")  # the latter has the scale
+    return [adapter / name for name in names] if adapter is not None else []
 
 
 def _build_module(checked: CheckedModel, adapter: Path | None) -> tuple[Any, dict[str, Any]]:

@@ -94,6 +94,11 @@ class PromptCache:
             return found.common if found.sharing is not None else 0
         return len(found.whole.tokens) if found.whole else 0
 
+    def holds(self, tokens: list[int]) -> bool:
+        """Whether all of a sequence is kept, so that a prompt that goes on from it reuses it."""
+        found = self.tree.find(tokens)
+        return found.common == len(tokens) and found.sharing is not None
+
     def shrink(self, budget: int) -> int:
         """Drop the least recently used down to ``budget`` bytes; returns bytes dropped."""
         return self.tree.shrink(budget)

@@ -27,7 +27,9 @@ def serve_cache(
             affected = len(cache.tree)
             cache.clear()
         case "warm":
-            affected = len(warmed.ids) if warmed else 0
+            # None where the cache's limit had no room for it.
+            kept = warmed is not None and cache.holds(warmed.ids)
+            affected = len(warmed.ids) if warmed and kept else 0
         case "save":
             affected = cache_files.save(paths.output(_path(request)), cache, _identity(loaded))
         case "load":
@@ -52,6 +54,9 @@ def serve_cache(
 
 def serve_memory(request: Memory, loaded: LoadedModel | None) -> MemoryResult:
     """Set what is given, then tell what is in use."""
+    for name in ("memory_limit", "prompt_cache_limit"):
+        if loaded is None and getattr(request, name) is not None:
+            raise invalid_params(name, f"load a model first, or give `{name}` to `load`")
     if request.wired_limit is not None:
         try:
             mx.set_wired_limit(request.wired_limit)
@@ -61,8 +66,6 @@ def serve_memory(request: Memory, loaded: LoadedModel | None) -> MemoryResult:
     if request.buffer_limit is not None:
         mx.set_cache_limit(request.buffer_limit)
         _limits["buffer"] = request.buffer_limit
-    if loaded is None and (request.memory_limit or request.prompt_cache_limit) is not None:
-        raise invalid_params("memory_limit", "load a model first, or give the limit to `load`")
     if loaded is not None:
         if request.memory_limit is not None:
             loaded.guard.limit = request.memory_limit
