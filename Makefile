@@ -8,7 +8,7 @@ QUESTION ?= What is 2 + 3?
 .DELETE_ON_ERROR:
 
 demo: $(READY)
-	@$(BIN)/mlxwire chat testdata/tiny "$(QUESTION)" </dev/null
+	@printf '%s\n' "$(QUESTION)" "Tell me a story about a cat." | $(BIN)/mlxwire chat testdata/tiny
 
 test: $(READY)
 	@$(BIN)/python -m pytest -q </dev/null
