@@ -1,0 +1,226 @@
+"""The rules, each a function from sources to complaints, so that each can be shown to fail."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+
+from .sources import PACKAGES, ROOT, Module, imports, within
+
+PROTOCOL_IMPORTS = {
+    *("__future__", "collections", "functools", "importlib", "re", "typing"),
+    *("msgspec", "orjson", "mlxwire_protocol"),
+}
+"""Nothing that reads, writes, waits or tells the time: the core is sans-IO."""
+SCHEMA = "mlxwire_protocol.schema"
+"""The one file of it that is a program too: it prints the schema."""
+OUTSIDE_WORLD = {"open", "print", "input"}
+HEAVY = {
+    *("mlx", "mlx_lm", "tokenizers", "safetensors", "transformers", "huggingface_hub"),
+    *("numpy", "jinja2", "torch"),
+}
+"""What comes with `[mlx]`, and takes long to import."""
+COMMAND_LINE = {"typer", "rich", "click"}
+LIGHT_AT_IMPORT = {
+    "mlxwire_worker.__main__": HEAVY | COMMAND_LINE | {"asyncio", "argparse"},
+    "mlxwire_worker.serving": HEAVY | COMMAND_LINE,
+    "mlxwire_worker.mlx_engine": HEAVY | COMMAND_LINE,
+    "mlxwire_worker.mlx_engine.engine": HEAVY | COMMAND_LINE,
+    "mlxwire": HEAVY | COMMAND_LINE,
+    "mlxwire.sync": HEAVY | COMMAND_LINE,
+    "mlxwire.cli": HEAVY | COMMAND_LINE,
+}
+"""Module: what its import may not bring along, not even through others."""
+EXPORTING = ["mlxwire_protocol", "mlxwire_worker.mlx_engine", "mlxwire", "mlxwire.sync"]
+DISTRIBUTIONS = {
+    "mlx_lm": "mlx-lm",
+    # mlx-lm's own requirements, which `light_import` keeps away and `tokenizer` may need.
+    "transformers": "mlx-lm",
+    "huggingface_hub": "mlx-lm",
+}
+MOST_LINES = 300
+ALLOWED_LINES = {
+    "mlxwire_protocol.replies": 340,
+    "mlxwire_worker.mlx_engine.runner": 350,
+    "mlxwire_worker.session": 350,
+    "mlxwire_worker.streams": 330,
+}
+"""Files that have grown past it: to be cut, and then to leave this list. Never raise a number."""
+DOCSTRING_LINES = 5
+FORBIDDEN_TEXT = re.compile(
+    r"(?<![\w.~$])/(?:root|home|Users|work)/\w"
+    r"|\b(?:pypi\.org|pythonhosted\.org|npmjs\.org|proxy\.golang\.org|anaconda\.org)\b"
+    r"|--?(?:extra-)?index-url|--trusted-host"
+)
+"""Paths of somebody's machine, and hosts of package registries."""
+
+
+def impure_protocol(sources: list[Module]) -> Iterator[str]:
+    """The protocol's core is sans-IO, and knows neither end."""
+    for module in sources:
+        if not within(module.name, "mlxwire_protocol"):
+            continue
+        allowed = PROTOCOL_IMPORTS | ({"sys", "inspect"} if module.name == SCHEMA else set())
+        yield from (f"{module.name}: {i}" for i in imports(module) if i.top not in allowed)
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.Name) and node.id in OUTSIDE_WORLD:
+                yield f"{module.name}: {node.id}()"
+
+
+def crossed_ends(sources: list[Module]) -> Iterator[str]:
+    """The worker never imports the client, nor the client the worker, nor either the tests."""
+    others = {"mlxwire_worker": "mlxwire", "mlxwire": "mlxwire_worker"}
+    for module in sources:
+        top = module.name.partition(".")[0]
+        for found in imports(module):
+            if found.top in {others.get(top), "tests", "testdata", "bench"}:
+                yield f"{module.name}: {found.target}"
+
+
+def mlx_outside_its_engine(sources: list[Module]) -> Iterator[str]:
+    """Only the engine's files import what `[mlx]` installs, and only `serving` the engine."""
+    for module in sources:
+        if within(module.name, "mlxwire_worker.mlx_engine"):
+            continue
+        for found in imports(module):
+            engine = within(found.target, "mlxwire_worker.mlx_engine")
+            if found.top in HEAVY or (engine and module.name != "mlxwire_worker.serving"):
+                yield f"{module.name}: {found.target}"
+
+
+def command_line_outside_cli(sources: list[Module]) -> Iterator[str]:
+    """The library never imports the command line or what draws it."""
+    for module in sources:
+        if within(module.name, "mlxwire.cli"):
+            continue
+        for found in imports(module):
+            if found.top in COMMAND_LINE or within(found.target, "mlxwire.cli"):
+                yield f"{module.name}: {found.target}"
+
+
+def heavy_at_import(sources: list[Module]) -> Iterator[str]:
+    """What is imported before `hello`, or by every host, brings nothing heavy along."""
+    known = {module.name: module for module in sources}
+    for start, heavy in LIGHT_AT_IMPORT.items():
+        if start in known:
+            for name, path in _reached(known, start).items():
+                if name in heavy:
+                    yield f"{start}: {' -> '.join([*path, name])}"
+
+
+def _reached(known: dict[str, Module], start: str) -> dict[str, list[str]]:
+    """All that an import of ``start`` imports, and by which way."""
+    ways: dict[str, list[str]] = {}
+    waiting: list[tuple[str, list[str]]] = [(start, [])]
+    while waiting:
+        name, path = waiting.pop()
+        # A member's name leads to its module, and a module's to the packages above it.
+        parts = name.split(".")
+        for above in [".".join(parts[:end]) for end in range(1, len(parts) + 1)]:
+            if above in ways:
+                continue
+            ways[above] = path
+            if above in known:
+                found = [i.target for i in imports(known[above]) if i.at_import]
+                waiting += [(target, [*path, above]) for target in found]
+    return ways
+
+
+def undeclared(sources: list[Module]) -> Iterator[str]:
+    """Each third-party import is a declared requirement: of the base, or of `[mlx]`."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    base = _names(project["dependencies"])
+    extra = base | _names(project["optional-dependencies"]["mlx"])
+    for module in sources:
+        engine = within(module.name, "mlxwire_worker.mlx_engine")
+        for found in imports(module):
+            if found.top in sys.stdlib_module_names or found.top in PACKAGES:
+                continue
+            if DISTRIBUTIONS.get(found.top, found.top) not in (extra if engine else base):
+                yield f"{module.name}: {found.target}"
+
+
+def _names(requirements: list[str]) -> set[str]:
+    return {re.split(r"[^\w.-]", requirement)[0] for requirement in requirements}
+
+
+def wrong_exports(sources: list[Module]) -> Iterator[str]:
+    """An `__init__` binds the names in `__all__`, sorted, and no other public one."""
+    for module in sources:
+        if module.name in EXPORTING:
+            bound, exported = _bound(module.tree), _exported(module.tree)
+            public = {name for name in bound if not name.startswith("_")}
+            named = {name for name in exported if not name.startswith("_")}
+            yield from (f"{module.name}: {name} is not in __all__" for name in public - named)
+            yield from (f"{module.name}: {name} is nowhere" for name in set(exported) - bound)
+            if exported != sorted(exported, key=_order):
+                yield f"{module.name}: __all__ is not sorted"
+
+
+def _bound(tree: ast.Module) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import) or (
+            isinstance(node, ast.ImportFrom) and node.module not in {"__future__", "typing"}
+        ):
+            names |= {alias.asname or alias.name for alias in node.names}
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Assign):
+            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+    return names - _local(tree)
+
+
+def _local(tree: ast.Module) -> set[str]:
+    """What functions import for themselves."""
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    return {
+        alias.asname or alias.name
+        for function in functions
+        for node in ast.walk(function)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    }
+
+
+def _exported(tree: ast.Module) -> list[str]:
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            return list(ast.literal_eval(node.value))
+    return []
+
+
+def _order(name: str) -> tuple[int, str]:
+    """Constants, classes, functions: as ruff sorts them."""
+    return (0 if name.isupper() else 1 if name[0].isupper() else 2), name
+
+
+def too_long(sources: list[Module]) -> Iterator[str]:
+    """A file that passes 300 lines has two concepts in it; the allowance only shrinks."""
+    lines = {module.name: module.source.count("\n") for module in sources}
+    for name, count in lines.items():
+        if count > ALLOWED_LINES.get(name, MOST_LINES):
+            yield f"{name} has {count} lines: split it"
+        elif name in ALLOWED_LINES and count <= MOST_LINES:
+            yield f"{name} has only {count} lines now: take it off ALLOWED_LINES"
+        elif count < ALLOWED_LINES.get(name, 0) - 20:
+            yield f"{name} has only {count} lines now: lower its number in ALLOWED_LINES"
+
+
+def unexplained(sources: list[Module]) -> Iterator[str]:
+    """A module opens with what it is for, in at most five lines."""
+    for module in sources:
+        opening = (ast.get_docstring(module.tree) or "").split("\n\n")[0]
+        if not opening:
+            yield f"{module.name} has no docstring"
+        elif opening.count("\n") >= DOCSTRING_LINES:
+            yield f"{module.name} takes {opening.count(chr(10)) + 1} lines to say what it is for"
+
+
+def foreign_names(text: str) -> list[str]:
+    """What a tracked file may not name."""
+    return [found.group() for found in FORBIDDEN_TEXT.finditer(text)]
