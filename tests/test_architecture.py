@@ -76,7 +76,9 @@ def test_the_packages_keep_the_rule(rule: Callable[[list[Module]], Iterator[str]
     assert sorted(rule(modules())) == [], rule.__doc__
 
 
-@pytest.mark.parametrize(("rule", "name", "source"), BAD)
+@pytest.mark.parametrize(
+    ("rule", "name", "source"), BAD, ids=[f"{rule.__name__}-{name}" for rule, name, _ in BAD]
+)
 def test_a_module_that_breaks_the_rule_is_found(
     rule: Callable[[list[Module]], Iterator[str]], name: str, source: str
 ) -> None:

@@ -53,7 +53,7 @@ DOCSTRING_LINES = 5
 FORBIDDEN_TEXT = re.compile(
     r"(?<![\w.~$])/(?:root|home|Users|work)/\w"
     r"|\b(?:pypi\.org|pythonhosted\.org|npmjs\.org|proxy\.golang\.org|anaconda\.org)\b"
-    r"|--?(?:extra-)?index-url|--trusted-host"
+    r"|--?(?:extra-)?index-url|--(?:trusted-host)"
 )
 """Paths of somebody's machine, and hosts of package registries."""
 
