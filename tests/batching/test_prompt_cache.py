@@ -226,11 +226,11 @@ def test_text_is_the_same_with_and_without_the_cache(
         # Gemma's window is 32 tokens: some turns end before it is full, some beyond.
         ids = ids + [dice.randrange(120, 300) for _ in range(dice.choice([2, 9, 40]))]
         if turn == 4:
-            ids = ids[: len(ids) // 2] + [130, 131]
+            ids = [*ids[: len(ids) // 2], 130, 131]
         options = {"max_tokens": 6, "ignore_eos": True}
         expected = direct.tokens(ids, cache=False, **options)
         prompt = direct.prepare(ids, **options)
-        company = [direct.prepare(ids[: 5 + 3 * n] + [140 + n], **options) for n in range(3)]
+        company = [direct.prepare([*ids[: 5 + 3 * n], 140 + n], **options) for n in range(3)]
         direct.run([prompt, *company] if turn % 2 else [prompt])
         assert direct.answers[prompt].tokens == expected, turn
         reused += prompt.cached_tokens

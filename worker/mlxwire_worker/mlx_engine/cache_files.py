@@ -150,7 +150,7 @@ def _checked_metadata(path: Path, identity: str) -> dict[str, str]:
 
 def _flat_state(layer: Any) -> list[tuple[str, Any]]:
     state = layer.state
-    if type(layer) is KVCache and layer.keys is not None:
+    if kv.is_exactly(layer, KVCache) and layer.keys is not None:
         keys, values = layer.keys_and_values()  # without the room for growth
         state = (mx.contiguous(keys), mx.contiguous(values), layer.offset)
     flat: Any = tree_flatten(state)

@@ -100,7 +100,13 @@ class CachePolicy:
                 "kv_bits",
                 f"this model's {type(layer).__name__} can't be quantized; leave it out",
             )
+        assert self._kv_bits is not None
         return QuantizedKVCache(group_size=self._kv_group_size, bits=self._kv_bits)
+
+
+def is_exactly(layer: Any, kind: type) -> bool:
+    """Whether a cache is of this very class, whose inner workings may then be relied on."""
+    return type(layer) is kind
 
 
 def states(layers: Layers) -> list[Any]:
@@ -129,7 +135,7 @@ def keep_rows(batch: Layers, kept: list[int], lengths: list[int]) -> None:
     """Drop all rows but ``kept``, whose ``lengths`` are the tokens that they hold."""
     index = mx.array(kept)
     for layer in batch:
-        if type(layer) is not BatchKVCache or layer.keys is None:
+        if not is_exactly(layer, BatchKVCache) or layer.keys is None:
             layer.filter(kept)
             continue
         # As BatchKVCache.filter, but the least padding is known without asking the device.
@@ -175,7 +181,7 @@ def _cut_room(layer: Any, wanted: int) -> None:
 
 
 def _extract(layer: Any, row: int, length: int) -> Any:
-    if type(layer) is not BatchKVCache:
+    if not is_exactly(layer, BatchKVCache):
         return layer.extract(row)
     single = KVCache()
     start = layer._idx - length

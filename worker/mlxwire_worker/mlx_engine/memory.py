@@ -46,17 +46,18 @@ class MemoryGuard:
         return self._fixed + round(held)
 
     def has_room(self, lengths: list[int], now: int, cache: PromptCache) -> bool:
-        """Whether sequences of these final lengths fit; the prompt cache gives way first.
+        """Whether sequences of these final lengths fit; the prompt cache gives way first, if that
+        is enough or the sequence is alone, which is never refused.
 
         A batch's cache is as long as its longest row, and is copied once where a row joins,
         so ``now``, its bytes today, count twice.
         """
         if not self.limit:
             return True
-        wanted = len(lengths) * self.sequence_bytes(max(lengths))
-        excess = mx.get_active_memory() + max(wanted - now, 0) + now - self.limit
-        if excess > 0:
-            cache.shrink(max(cache.tree.nbytes - excess, 0))
-            mx.clear_cache()
-            excess = mx.get_active_memory() + max(wanted - now, 0) + now - self.limit
+        more = max(len(lengths) * self.sequence_bytes(max(lengths)), now)
+        excess = mx.get_active_memory() + more - self.limit
+        if excess > 0 and (excess <= cache.tree.nbytes or len(lengths) == 1):
+            if cache.shrink(max(cache.tree.nbytes - excess, 0)):
+                mx.clear_cache()
+            excess = mx.get_active_memory() + more - self.limit
         return excess <= 0

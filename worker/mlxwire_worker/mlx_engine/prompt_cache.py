@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from . import kv
-from .prefix_tree import PrefixTree, common_prefix
+from .prefix_tree import PrefixTree
 
 DEFAULT_BUDGET = 2 << 30
 """Bytes, where the host named no limit."""
@@ -123,12 +123,11 @@ class PromptCache:
         self._evicted.insert(tokens, None, len(tokens))
 
 
-def shared_beginning(first: list[int], second: list[int], least: int) -> int:
-    """Tokens that two prompts begin with alike, their last ones aside; 0 if under ``least``.
+def begin_alike(first: list[int], second: list[int], size: int) -> bool:
+    """Whether two prompts' first ``size`` tokens are the same, their last ones aside.
 
-    Most prompts differ early, and there are pairs by the thousand: those cost one comparison.
+    Looks at the last of them first: there are pairs by the thousand, and most part there.
     """
-    if first[:least] != second[:least]:
-        return 0
-    shared = min(common_prefix(first, second), len(first) - 1, len(second) - 1)
-    return shared if shared >= least else 0
+    if size >= len(first) or size >= len(second) or first[size - 1] != second[size - 1]:
+        return False
+    return first[:size] == second[:size]

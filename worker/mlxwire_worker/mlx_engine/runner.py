@@ -20,7 +20,8 @@ from . import kv
 from .batch import DecodeBatch, Token
 from .chunks import ChunkSize
 from .memory import MemoryGuard
-from .prompt_cache import PromptCache, shared_beginning
+from .prefix_tree import common_prefix
+from .prompt_cache import PromptCache, begin_alike
 from .rows import Row
 
 GROUP_ROWS = 8
@@ -66,10 +67,10 @@ class Runner:
 
     def has_room(self, prompt: Prompt) -> bool:
         """Whether memory allows one more row; always, where none runs."""
-        if self._guard is None or not self._guard.limit or not self._rows:
+        if self._guard is None or not self._guard.limit:
             return True
         lengths = [len(p.ids) + p.max_tokens for p in (*self._rows, prompt)]
-        return self._guard.has_room(lengths, self.nbytes, self._cache)
+        return self._guard.has_room(lengths, self.nbytes, self._cache) or not self._rows
 
     def add(self, prompt: Prompt) -> None:
         """Begin a sequence."""
@@ -175,10 +176,9 @@ class Runner:
                 return False
             if other.alone or not _may_share(other):
                 continue
-            shared = shared_beginning(row.tokens, other.tokens, SHARE_TOKENS)
-            if shared:
+            if begin_alike(row.tokens, other.tokens, SHARE_TOKENS):
                 held = self._cache.held_by(row.tokens) if held is None else held
-                if shared > held:
+                if begin_alike(row.tokens, other.tokens, held + 1):
                     return True
         return False
 
@@ -201,10 +201,9 @@ class Runner:
         """Put into the cache what a decoding row holds, if this one shares more of it."""
         best, most = None, max(self._cache.held_by(row.tokens), SHARE_TOKENS - 1)
         for other in self._batch.rows:
-            if _may_share(other):
-                shared = shared_beginning(row.tokens, other.prompt.ids, SHARE_TOKENS)
-                if shared > most:
-                    best, most = other, shared
+            if _may_share(other) and begin_alike(row.tokens, other.prompt.ids, most + 1):
+                best = other
+                most = common_prefix(row.tokens[:-1], other.prompt.ids[:-1])
         if best is not None:
             tokens, layers = self._batch.take_out(best)
             layers = kv.snapshot(layers)
@@ -301,7 +300,7 @@ class Runner:
         return any(
             other.layers is None
             and _may_share(other)
-            and shared_beginning(row.tokens, other.tokens, SHARE_TOKENS)
+            and begin_alike(row.tokens, other.tokens, SHARE_TOKENS)
             for other in self._waiting
             if other is not row
         )
