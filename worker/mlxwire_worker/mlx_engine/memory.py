@@ -15,6 +15,8 @@ from . import kv
 from .prompt_cache import PromptCache
 
 PROBE_TOKENS = 256
+STEP_TOKENS = 256
+"""Caches grow by so many tokens at once (KVCache.step)."""
 
 
 class MemoryGuard:
@@ -42,6 +44,7 @@ class MemoryGuard:
 
     def sequence_bytes(self, tokens: int) -> int:
         """What a sequence of so many tokens takes."""
+        tokens = -(-tokens // STEP_TOKENS) * STEP_TOKENS
         held = sum(size * min(tokens, window or tokens) for size, window in self._per_token)
         return self._fixed + round(held)
 

@@ -1,0 +1,138 @@
+"""From a cancel written to its final read: in decode, beside others, and in a long prefill.
+
+    python bench/cancel.py [--model testdata/tiny] [--rounds 60] [--prompt-tokens 7500]
+
+In decode the bound is one step and 2 ms, so the median step, measured in the same run from
+token to token, stands beside it; in a prefill of any length it is 250 ms.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import time
+from typing import Any
+
+
+class Host:
+    """Writes a line, reads lines, and looks at the clock."""
+
+    def __init__(self, model: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "mlxwire_worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        self.count = 0
+        self.ask("hello", protocols=[1])
+        self.ask("load", path=model)
+
+    def send(self, cmd: str, **fields: Any) -> str:
+        assert self.process.stdin is not None
+        self.count += 1
+        line = json.dumps({"id": f"{cmd}{self.count}", "cmd": cmd, **fields})
+        self.process.stdin.write(line.encode() + b"\n")
+        self.process.stdin.flush()
+        return f"{cmd}{self.count}"
+
+    def read(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        message: dict[str, Any] = json.loads(self.process.stdout.readline())
+        return message
+
+    def final(self, name: str) -> dict[str, Any]:
+        while True:
+            message = self.read()
+            if message["id"] == name and message.get("final"):
+                return message
+
+    def ask(self, cmd: str, **fields: Any) -> dict[str, Any]:
+        return self.final(self.send(cmd, **fields))
+
+    def cancel(self, name: str) -> float:
+        """Seconds from before the cancel is written to after the final is read."""
+        started = time.perf_counter()
+        self.send("cancel", target=name)
+        final = self.final(name)
+        assert final["finish_reason"] == "cancelled", final
+        return time.perf_counter() - started
+
+    def tokens(self, name: str, count: int) -> list[float]:
+        """When so many tokens of a stream came."""
+        times: list[float] = []
+        while len(times) < count:
+            message = self.read()
+            if message["id"] == name and message["type"] == "token":
+                times.append(time.perf_counter())
+        return times
+
+
+def in_decode(host: Host, others: int, rounds: int) -> tuple[list[float], float]:
+    """Cancels of one stream beside others, in seconds, and the median step."""
+    endless = {"prompt": "Tell me", "max_tokens": 6000, "ignore_eos": True, "cache": False}
+    beside = [host.send("generate", **endless) for _ in range(others)]
+    taken, steps = [], []
+    dice = random.Random(1)
+    for _ in range(rounds):
+        name = host.send("generate", **endless)
+        times = host.tokens(name, dice.randrange(5, 40))
+        steps += [after - before for before, after in itertools.pairwise(times)]
+        taken.append(host.cancel(name))
+    for name in beside:
+        host.cancel(name)
+    return taken, statistics.median(steps)
+
+
+def in_prefill(host: Host, tokens: int, rounds: int) -> list[float]:
+    """Cancels at random moments of a long prompt."""
+    dice, taken = random.Random(2), []
+    text = " ".join(str(dice.randrange(10)) for _ in range(tokens // 2))
+    whole = host.ask("generate", prompt=text, max_tokens=1, cache=False)["metrics"]
+    for _ in range(rounds):
+        name = host.send("generate", prompt=text, max_tokens=1, cache=False)
+        time.sleep(dice.random() * whole["prefill_seconds"] * 0.9)
+        taken.append(host.cancel(name))
+    print(
+        f"a prompt of {whole['prompt_tokens']:,} tokens takes {whole['prefill_seconds']:.2f} s"
+    )
+    return taken
+
+
+def show(name: str, seconds: list[float], extra: str = "") -> None:
+    ordered = sorted(seconds)
+    p50, p99 = (
+        ordered[len(ordered) // 2],
+        ordered[min(len(ordered) * 99 // 100, len(ordered) - 1)],
+    )
+    print(f"{name:28}p50 {p50 * 1e3:7.2f} ms   p99 {p99 * 1e3:7.2f} ms   {extra}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="testdata/tiny")
+    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--prompt-tokens", type=int, default=7500)
+    given = parser.parse_args()
+    host = Host(given.model)
+    for others in (0, 3, 15):
+        taken, step = in_decode(host, others, given.rounds)
+        less = sorted(max(one - step, 0.0) for one in taken)
+        p99 = less[min(len(less) * 99 // 100, len(less) - 1)]
+        show(
+            f"decode, {others} beside",
+            taken,
+            f"step {step * 1e3:.2f} ms, p99 less it {p99 * 1e3:.2f} ms",
+        )
+    show("prefill", in_prefill(host, given.prompt_tokens, given.rounds // 2))
+    host.ask("quit")
+    print(f"load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors")
+
+
+if __name__ == "__main__":
+    main()
