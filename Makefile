@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+BENCHES := startup throughput cancel client_python storm
 QUESTION ?= What is 2 + 3?
 
 .PHONY: demo test check fmt bench clean
@@ -24,7 +25,7 @@ fmt: $(READY)
 	@$(BIN)/ruff format .
 
 bench: $(READY)
-	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script </dev/null || exit 1; done
+	@for name in $(BENCHES); do echo "== $$name"; $(BIN)/python bench/$$name.py </dev/null || exit 1; done
 
 clean:
 	rm -rf .venv dist build
@@ -32,6 +33,8 @@ clean:
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "mlxwire needs Python 3.11 or newer: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@[ "$$(uname)" != Linux ] || command -v g++ >/dev/null \
+	  || { echo "mlxwire needs g++ on Linux: MLX compiles its CPU kernels with it (install g++)" >&2; exit 1; }
 	@echo "Setting up .venv (once) …"
 	@$(PYTHON) -m venv .venv </dev/null
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input \

@@ -6,8 +6,6 @@ The rules are in `architecture/rules.py`; here they are kept, and each is shown 
 from __future__ import annotations
 
 import importlib
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -29,7 +27,7 @@ from architecture.rules import (
     unexplained,
     wrong_exports,
 )
-from architecture.sources import ROOT, Module, modules
+from architecture.sources import ROOT, Module, modules, tracked_files
 
 RULES: list[Callable[[list[Module]], Iterator[str]]] = [
     impure_protocol,
@@ -128,18 +126,13 @@ def test_what_is_exported_is_there(package: str) -> None:
 
 
 def test_tracked_files_name_no_machine_and_no_registry() -> None:
-    if not (ROOT / ".git").exists() or not shutil.which("git"):
-        pytest.skip("not a git checkout: what is tracked is not known")
-    listed = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.split("\0")
-    files = [ROOT / name for name in listed if name and (ROOT / name).is_file()]
+    files = tracked_files()
 
     assert len(files) > 100
     assert not {
-        str(file.relative_to(ROOT)): found
+        str(file): found
         for file in files
-        if (found := foreign_names(file.read_text("utf-8", errors="replace")))
+        if (found := foreign_names((ROOT / file).read_text("utf-8", errors="replace")))
     }
 
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import ast
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = {
@@ -81,3 +85,14 @@ def _source(module: Module, node: ast.ImportFrom) -> str:
 
 def within(name: str, package: str) -> bool:
     return f"{name}.".startswith(f"{package}.")
+
+
+def tracked_files() -> list[Path]:
+    """What git tracks, relative to the repository; skips the test where it can't tell."""
+    if not (ROOT / ".git").exists() or not shutil.which("git"):
+        pytest.skip("not a git checkout: what is tracked is not known")
+    command = ["git", "-c", "safe.directory=*", "ls-files", "-z"]
+    listed = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    return [Path(name) for name in listed.split("\0") if name and (ROOT / name).is_file()]
