@@ -46,7 +46,9 @@ def main() -> None:
     model.update(tree_map(lambda array: array.astype(mx.bfloat16), model.parameters()))
     options.directory.mkdir(parents=True, exist_ok=True)
     weights = dict(tree_flatten(model.parameters()))
-    mx.save_safetensors(str(options.directory / "model.safetensors"), weights, {"format": "mlx"})
+    mx.save_safetensors(
+        str(options.directory / "model.safetensors"), weights, {"format": "mlx"}
+    )
     (options.directory / "config.json").write_text(json.dumps(config))
     tiny = Path(__file__).resolve().parent.parent / "testdata" / "tiny"
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):

@@ -46,7 +46,9 @@ def serve_in_process(model_path: str, pipe: Connection) -> None:
             )
         else:
             ids = [tokenizer.encode(prompt) for prompt in prompts(width)]
-            generator = BatchGenerator(model, max_tokens=tokens, completion_batch_size=max(width, 8))
+            generator = BatchGenerator(
+                model, max_tokens=tokens, completion_batch_size=max(width, 8)
+            )
             generator.insert(ids)
             count = 0
             while count < width * tokens:
