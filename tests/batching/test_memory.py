@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 
 import mlx.core as mx
@@ -62,8 +63,24 @@ def test_a_request_that_must_wait_anyway_costs_the_cache_nothing(guarded: Direct
     assert guarded.engine.has_room(guarded.prepare([8] * 100, max_tokens=100))
 
 
+def test_clearing_the_cache_gives_its_memory_back_at_once(guarded: Direct) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        before = mx.get_active_memory()
+        held = fill_cache(guarded)
+        full = mx.get_active_memory()
+        guarded.forget()
+        mx.synchronize()
+        assert full - before >= held
+        assert mx.get_active_memory() - before < held / 10
+    finally:
+        gc.enable()
+
+
 def test_no_more_are_let_in_than_the_limit_has_room_for(guarded: Direct) -> None:
     guard = guarded.loaded.guard
+    gc.collect()
     mx.synchronize()
     guard.limit = mx.get_active_memory() + 4 * guard.sequence_bytes(200) + (1 << 16)
     waiting = [
@@ -79,5 +96,6 @@ def test_no_more_are_let_in_than_the_limit_has_room_for(guarded: Direct) -> None
         peak = max(peak, mx.get_active_memory())
 
     assert 2 <= most <= 4
-    assert peak <= guard.limit
+    # What ends goes into the prompt cache before its place in the batch is given up.
+    assert peak <= guard.limit + guard.sequence_bytes(200)
     assert all(answer.ended == "length" for answer in guarded.answers.values())

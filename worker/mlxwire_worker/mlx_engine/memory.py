@@ -48,6 +48,12 @@ class MemoryGuard:
         held = sum(size * min(tokens, window or tokens) for size, window in self._per_token)
         return self._fixed + round(held)
 
+    def trim(self, cache: PromptCache) -> None:
+        """Let the prompt cache give way where what runs has grown past the limit beside it."""
+        excess = mx.get_active_memory() - self.limit
+        if self.limit and excess > 0:
+            cache.shrink(max(cache.tree.nbytes - excess, 0))
+
     def has_room(self, lengths: list[int], now: int, cache: PromptCache) -> bool:
         """Whether sequences of these final lengths fit; the prompt cache gives way first, if that
         is enough or the sequence is alone, which is never refused.

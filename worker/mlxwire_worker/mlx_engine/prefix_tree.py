@@ -128,7 +128,10 @@ class PrefixTree(Generic[V]):
         return before - self.nbytes
 
     def clear(self) -> None:
-        """Drop everything."""
+        """Drop everything, and the values at once: nodes refer to each other in circles, and the
+        memory of caches must not wait for the collector."""
+        for entry in self._recency.values():
+            entry.node.entry = None
         self._root = _Node([], None)
         self._recency.clear()
         self.nbytes = 0

@@ -332,6 +332,8 @@ class Runner:
         """Into the prompt cache, evaluated: a lazy copy would pin the whole batch's buffers."""
         if self._cache.store(tokens, layers):
             mx.async_eval(kv.states(layers))
+        if self._guard is not None:
+            self._guard.trim(self._cache)
 
 
 def _may_share(row: Row) -> bool:
