@@ -14,6 +14,7 @@ from mlx_lm.generate import generation_stream
 
 from ..engine import Classified, ClassifyPrompts
 from . import kv
+from .prefix_tree import common_prefix
 from .tokenizer import Tokenizer
 
 GROUP_PROMPTS = 32
@@ -73,9 +74,19 @@ def _next_group(prompts: ClassifyPrompts, *, batchable: bool) -> list[int]:
 
 def _prefill(model: Any, policy: kv.CachePolicy, ids: list[list[int]]) -> kv.Layers:
     """Caches of some prompts: plain for one, batched for more."""
-    layers = policy.make() if len(ids) == 1 else kv.merge([policy.make() for _ in ids])
+    shared = _shared_beginning(ids)
+    first = policy.make()
+    if shared:
+        model(mx.array([ids[0][:shared]]), cache=first)
+        mx.eval(kv.states(first))
+    layers = first
+    if len(ids) > 1:
+        layers = kv.merge([first, *(kv.snapshot(first) for _ in ids[1:])])
+    ids = [prompt[shared:] for prompt in ids]
     lengths = [len(prompt) for prompt in ids]
     longest = max(lengths)
+    if not longest:
+        return layers
     padding = [longest - length for length in lengths]
     padded = mx.array(
         [prompt + [0] * pad for prompt, pad in zip(ids, padding, strict=True)], dtype=mx.int32
@@ -88,6 +99,14 @@ def _prefill(model: Any, policy: kv.CachePolicy, ids: list[list[int]]) -> kv.Lay
     for layer in layers if any(padding) else []:
         layer.finalize()
     return layers
+
+
+def _shared_beginning(ids: list[list[int]]) -> int:
+    """Tokens that all prompts begin with, an instruction usually: computed once for all."""
+    if len(ids) == 1:
+        return 0
+    shared = min(common_prefix(ids[0], other) for other in ids[1:])
+    return min(shared, PREFILL_TOKENS)
 
 
 def _continuation(
