@@ -90,17 +90,17 @@ def in_decode(host: Host, others: int, rounds: int) -> tuple[list[float], float]
 
 
 def in_prefill(host: Host, tokens: int, rounds: int) -> list[float]:
-    """Cancels at random moments of a long prompt."""
+    """Cancels at random moments of a long prompt; an eighth of it tells how long that lasts."""
     dice, taken = random.Random(2), []
-    text = " ".join(str(dice.randrange(10)) for _ in range(tokens // 2))
-    whole = host.ask("generate", prompt=text, max_tokens=1, cache=False)["metrics"]
-    for _ in range(rounds):
-        name = host.send("generate", prompt=text, max_tokens=1, cache=False)
-        time.sleep(dice.random() * whole["prefill_seconds"] * 0.9)
-        taken.append(host.cancel(name))
-    print(
-        f"a prompt of {whole['prompt_tokens']:,} tokens takes {whole['prefill_seconds']:.2f} s"
+    digits = [str(dice.randrange(10)) for _ in range(tokens // 2)]
+    part = host.ask(
+        "generate", prompt=" ".join(digits[: tokens // 16]), max_tokens=1, cache=False
     )
+    lasts = min(4 * part["metrics"]["prefill_seconds"], 3.0)
+    for _ in range(rounds):
+        name = host.send("generate", prompt=" ".join(digits), max_tokens=1, cache=False)
+        time.sleep(dice.random() * lasts)
+        taken.append(host.cancel(name))
     return taken
 
 
