@@ -16,7 +16,7 @@ from .prompt_cache import PromptCache
 
 PROBE_TOKENS = 256
 STEP_TOKENS = 256
-"""Caches grow by so many tokens at once (KVCache.step)."""
+"""Caches grow by so many tokens at once (KVCache.step), from wherever they are."""
 
 
 class MemoryGuard:
@@ -44,7 +44,7 @@ class MemoryGuard:
 
     def sequence_bytes(self, tokens: int) -> int:
         """What a sequence of so many tokens takes."""
-        tokens = -(-tokens // STEP_TOKENS) * STEP_TOKENS
+        tokens += STEP_TOKENS - 1
         held = sum(size * min(tokens, window or tokens) for size, window in self._per_token)
         return self._fixed + round(held)
 
