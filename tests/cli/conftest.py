@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -16,6 +17,9 @@ import pytest
 from typer.testing import CliRunner
 
 from mlxwire.cli.app import app
+
+# A runner in the background of a shell ignores Ctrl-C, and its children would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "testdata" / "tiny"
