@@ -70,6 +70,7 @@ def test_logprobs_bias_and_penalties_reach_the_engine(model):
 
 
 def test_the_cache_is_cleared_warmed_saved_and_loaded(model, folder):
+    model.generate("2 + 3 =", max_tokens=1).text()
     assert model.cache.clear().affected >= 1
     warmed = model.cache.warm(messages="Tell me a story about a ship.")
     assert warmed.affected > 0

@@ -69,6 +69,7 @@ def save(path: Path, cache: PromptCache, identity: str) -> int:
         "entries": str(len(entries)),
         "scalars": json.dumps(scalars),
     }
+    _refuse_foreign(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial.safetensors")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -126,6 +127,21 @@ def _read_entries(
     return entries
 
 
+def _refuse_foreign(path: Path) -> None:
+    """A save may replace a cache that was saved before, and no other file."""
+    if not path.exists():
+        return
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            ours = (file.metadata() or {}).get("format") == FORMAT
+    except (SafetensorError, OSError, ValueError):
+        ours = False
+    if not ours:
+        raise invalid_params(
+            "path", f"{str(path)!r} is there and is no prompt cache; name another file"
+        )
+
+
 def _checked_metadata(path: Path, identity: str) -> dict[str, str]:
     try:
         with safe_open(str(path), framework="numpy") as file:
@@ -134,7 +150,7 @@ def _checked_metadata(path: Path, identity: str) -> dict[str, str]:
         raise invalid_params("path", f"there is no file {str(path)!r}") from None
     except (SafetensorError, OSError, ValueError) as error:
         raise invalid_params(
-            "path", f"the cache file is damaged ({error}); delete it"
+            "path", f"the file is no prompt cache, or a damaged one ({error}); save a new one"
         ) from None
     if metadata.get("format") != FORMAT:
         raise invalid_params("path", "this is no prompt cache that mlxwire saved")
