@@ -6,6 +6,7 @@ Every way in which a line can be wrong becomes one WireError here, with the fiel
 from __future__ import annotations
 
 import re
+from json.encoder import encode_basestring as _quoted
 from typing import Any
 
 import msgspec
@@ -114,6 +115,23 @@ def encode(message: msgspec.Struct | dict[str, Any]) -> bytes:
         return orjson.dumps(fields, option=_LINE)
     except TypeError:
         return orjson.dumps(_sanitized(fields), option=_LINE)
+
+
+def encode_token(request_id: str, seq: int, text: str, token_id: int) -> bytes:
+    """One plain token's line, the same bytes as `encode`.
+
+    orjson begins with a block of 1 KB; where MLX computes on the CPU that makes the allocator
+    merge all that MLX has freed, between two steps: 70 µs a token.
+    """
+    line = (
+        f'{{"id":{_quoted(request_id)},"type":"token","seq":{seq},'
+        f'"token":{_quoted(text)},"token_id":{token_id}}}\n'
+    )
+    try:
+        return line.encode()
+    except UnicodeEncodeError:  # a lone surrogate
+        fields = {"id": request_id, "type": "token", "seq": seq, "token": text}
+        return encode({**fields, "token_id": token_id})
 
 
 def _params_error(command: str, message: str) -> WireError:

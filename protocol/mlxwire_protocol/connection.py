@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from .codec import convert_command, encode, parse_object, recover_id, valid_id
+from .codec import (
+    convert_command,
+    encode,
+    encode_token,
+    parse_object,
+    recover_id,
+    valid_id,
+)
 from .errors import WireError
 from .events import Accepted, Answer, Event, Greeted, error_reply
 from .framing import Line, LineSplitter, Overlong
@@ -122,9 +129,7 @@ class WorkerConnection:
         """The hot path of `encode_reply`: one plain token, without building its type."""
         if self.state == "dialect0":
             return self._dialect0.encode_token(text, token_id)
-        return encode(
-            {"id": request_id, "type": "token", "seq": seq, "token": text, "token_id": token_id}
-        )
+        return encode_token(request_id, seq, text, token_id)
 
     @property
     def in_flight(self) -> list[str]:

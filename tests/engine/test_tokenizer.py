@@ -15,7 +15,7 @@ from transformers import AutoTokenizer
 from engine.conftest import Models, ModelWorker
 from engine.reference import reference
 from factories import FAMILIES
-from mlxwire_worker.mlx_engine.tokenizer import SafeDetokenizer, Tokenizer
+from mlxwire_worker.mlx_engine.tokenizer import KEPT_CHARACTERS, SafeDetokenizer, Tokenizer
 
 TEXTS = [
     "Hello, world!",
@@ -73,6 +73,21 @@ def test_pieces_are_mlx_lms_text_for_any_ids(models: Models, family: str) -> Non
     for _ in range(200):
         ids = dice.choices(range(len(mine)), k=dice.randrange(1, 30))
         assert "".join(pieces(mine.detokenizer(), ids)) == theirs_text(path, ids)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_long_text_is_whole_though_what_was_sent_is_forgotten(
+    models: Models, family: str
+) -> None:
+    mine = Tokenizer.from_folder(models(family))
+    lines = "".join(f"{TEXTS[n % len(TEXTS)]} {n}{chr(10) * (n % 3)}" for n in range(300))
+    ids = mine.encode(lines, add_special_tokens=False)
+    detokenizer = mine.detokenizer()
+
+    found = pieces(detokenizer, ids)
+
+    assert "".join(found) == theirs_text(models(family), ids)
+    assert len(detokenizer._inner.text) < 2 * KEPT_CHARACTERS + max(map(len, lines.split("\n")))
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -11,7 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlxwire_protocol import WireError
-from mlxwire_protocol.codec import convert_command, encode, parse_object, recover_id, valid_id
+from mlxwire_protocol.codec import (
+    convert_command,
+    encode,
+    encode_token,
+    parse_object,
+    recover_id,
+    valid_id,
+)
 from mlxwire_protocol.messages import command_name
 from mlxwire_protocol.replies import Item
 from protocol.strategies import JSON_VALUES, near_misses, requests
@@ -300,3 +307,11 @@ def test_whatever_is_encoded_is_one_line_of_strict_json(value: Any) -> None:
     line = encode({"value": value})
     assert line.index(b"\n") == len(line) - 1
     orjson.loads(line)
+
+
+@given(st.text(), st.text(st.characters(exclude_categories=[])), st.integers(0, 2**40))
+def test_a_token_line_is_what_the_general_encoder_writes(
+    name: str, text: str, seq: int
+) -> None:
+    fields = {"id": name, "type": "token", "seq": seq, "token": text, "token_id": 7}
+    assert encode_token(name, seq, text, 7) == encode(fields)
