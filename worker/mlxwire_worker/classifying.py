@@ -1,4 +1,4 @@
-"""The `classify` requests that run: one group of prompts for each turn of the loop."""
+"""The `classify` requests that run: one slice of a group of prompts for each turn of the loop."""
 
 from __future__ import annotations
 
@@ -38,13 +38,16 @@ class Classifying:
         self._jobs = deque(job for job in self._jobs if job not in jobs)
 
     def step(self) -> None:
-        """One group of the first job's prompts; then it is the next job's turn."""
+        """One slice of the first job's group; after the group it is the next job's turn."""
         job = self._jobs.popleft()
         prompts: ClassifyPrompts = job.prepared
         try:
             items = self._engine.classify(prompts)
         except Exception as error:
             self._session.fail(job, failure_of(error))
+            return
+        if prompts.group is not None:
+            self._jobs.appendleft(job)
             return
         job.last_token = time.perf_counter()
         job.first_token = job.first_token or job.last_token

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from msgspec import Struct
 
@@ -83,10 +83,10 @@ class ClassifyPrompts:
     """A `classify` made ready: each prompt's ids, and each label's as a continuation.
 
     ``left`` are the prompts' places, longest last: taken from its end, a group's prompts
-    differ little in length.
+    differ little in length. ``group`` is an engine's own note of those under way.
     """
 
-    __slots__ = ("labels", "left", "prompts", "request")
+    __slots__ = ("group", "labels", "left", "prompts", "request")
 
     def __init__(
         self, *, prompts: list[list[int]], labels: dict[str, list[int]], request: Classify
@@ -95,6 +95,7 @@ class ClassifyPrompts:
         self.labels = labels
         self.request = request
         self.left = sorted(range(len(prompts)), key=lambda place: len(prompts[place]))
+        self.group: Any = None
 
 
 class BatchPrompts:
@@ -233,7 +234,8 @@ class Engine(ABC):
 
     @abstractmethod
     def classify(self, prompts: ClassifyPrompts) -> list[tuple[int, Classified]]:
-        """A group of the prompts that are ``left``, with their places; takes them off."""
+        """One bounded slice of work on the prompts that are ``left``: takes some off, and returns
+        those that are complete with it, with their places; none while their ``group`` runs."""
 
     @abstractmethod
     def serve(self, request: Command, prompt: Prompt | None = None) -> Struct:

@@ -99,8 +99,10 @@ class MlxEngine(Engine):
         report("check", 0, 1)
         _import_or_explain()
         from . import loading
+        from .allocator import give_large_blocks_back
         from .warmup import warm_up
 
+        give_large_blocks_back()
         loaded = loading.build(request, path, adapter)
         if loaded.template is not None:
             self._templates.check(loaded.template)
@@ -218,11 +220,12 @@ class MlxEngine(Engine):
         return self._ready().runner.step()
 
     def classify(self, prompts: ClassifyPrompts) -> list[tuple[int, Classified]]:
-        """Score a group of prompts."""
+        """A slice of work on a group of prompts."""
         from . import scoring
 
         loaded = self._ready()
-        return scoring.classify_group(loaded.model, loaded.policy, loaded.tokenizer, prompts)
+        tools = scoring.Tools(loaded.model, loaded.policy, loaded.tokenizer, loaded.chunk)
+        return scoring.classify_slice(tools, prompts)
 
     def serve(self, request: Command, prompt: Prompt | None = None) -> Struct:
         """Answer `cache` or `memory`."""

@@ -46,6 +46,7 @@ class LoadedModel:
     policy: CachePolicy
     cache: PromptCache
     guard: MemoryGuard
+    chunk: ChunkSize
     runner: Runner
     files: list[Path]
     info: ModelInfo
@@ -90,7 +91,8 @@ def build(request: Load, path: Path, adapter: Path | None) -> LoadedModel:
     )
     cache = PromptCache(policy, _prompt_cache_limit(request))
     guard = MemoryGuard(model, policy, request.memory_limit)
-    runner = Runner(model, policy, cache, ChunkSize(request.prefill_seconds), guard)
+    chunk = ChunkSize(request.prefill_seconds)
+    runner = Runner(model, policy, cache, chunk, guard)
     return LoadedModel(
         model=model,
         tokenizer=tokenizer,
@@ -100,6 +102,7 @@ def build(request: Load, path: Path, adapter: Path | None) -> LoadedModel:
         policy=policy,
         cache=cache,
         guard=guard,
+        chunk=chunk,
         runner=runner,
         files=[*checked.shards, *_adapter_files(adapter), path / "config.json"],
         info=info,
