@@ -77,11 +77,15 @@ def test_a_stray_print_a_stray_write_and_a_stray_child_never_reach_the_wire() ->
             assert stray in lines
 
 
-def test_a_wrong_command_line_exits_2_and_says_so_on_stderr() -> None:
-    with Driver("--no-such-option") as worker:
+@pytest.mark.parametrize(
+    "arguments",
+    [("--no-such-option",), ("--model-root", "no/such"), ("--data-root", "no/such")],
+)
+def test_a_wrong_command_line_exits_2_and_says_so_on_stderr(arguments: tuple[str, ...]) -> None:
+    with Driver(*arguments) as worker:
         assert worker.wait() == 2
         assert worker.drain() == []
-        assert "--no-such-option" in worker.stderr()
+        assert arguments[0] in worker.stderr()
 
 
 def test_a_worker_without_stderr_serves_all_the_same() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from mlxwire_protocol.framing import DEFAULT_MAX_LINE_BYTES
@@ -53,6 +54,7 @@ def _make_parser() -> ArgumentParser:
     )
     parser.add_argument(
         "--model-root",
+        type=_folder,
         action="append",
         default=[],
         metavar="DIR",
@@ -60,6 +62,7 @@ def _make_parser() -> ArgumentParser:
     )
     parser.add_argument(
         "--data-root",
+        type=_folder,
         action="append",
         default=[],
         metavar="DIR",
@@ -97,3 +100,11 @@ def _positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{value} is less than 1")
     return value
+
+
+def _folder(text: str) -> str:
+    import argparse
+
+    if not os.path.isdir(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no folder")
+    return text
