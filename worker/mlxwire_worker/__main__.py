@@ -21,9 +21,15 @@ def main() -> NoReturn:
     if absent is None:
         del sys.modules["typing_extensions"]
     from .options import parse_options
+
+    options = parse_options(arguments)
+    if options.faults is not None:
+        from .faults.worker import serve_with_faults
+
+        serve_with_faults(options, options.faults, wire_in, wire_out)
     from .worker import Worker
 
-    Worker(parse_options(arguments), wire_in, wire_out).run()
+    Worker(options, wire_in, wire_out).run()
 
 
 def _print_and_exit(arguments: list[str]) -> NoReturn:

@@ -4,7 +4,7 @@ It echoes. A prompt (of a chat: the last message) is cut into words, each with t
 before it; these are its tokens, and the answer is the same tokens followed by EOS. With
 ``ignore_eos`` the words repeat until ``max_tokens``. A token's id is a hash of its word, and
 its probability 1, so the sampling options change nothing.
-Fault scripts will hook in here.
+`faults/` breaks what is made of it on the way out.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from .engine import (
 
 VOCABULARY = 65536
 EOS = 0
-CONTEXT = 8192
+CONTEXT = 131072
 _WORD = re.compile(r"\s*\S+|\s+$")
 
 

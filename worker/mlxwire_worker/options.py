@@ -25,6 +25,7 @@ class Options(NamedTuple):
     max_inflight: int = 4096
     heartbeat_seconds: float = 1.0
     mock_step_seconds: float = 0.0
+    faults: str | None = None
     print_schema: bool = False
 
 
@@ -32,7 +33,10 @@ def parse_options(arguments: list[str]) -> Options:
     """Parse, or exit 2 with a usage line on stderr."""
     if not arguments:
         return Options()  # the usual start, without argparse's 3 ms
-    parsed = vars(_make_parser().parse_args(arguments))
+    parser = _make_parser()
+    parsed = vars(parser.parse_args(arguments))
+    if parsed["faults"] is not None and parsed["engine"] != "mock":
+        parser.error("--faults needs --engine mock: no model is spoiled on purpose")
     roots = {name: tuple(parsed.pop(name)) for name in ("model_root", "data_root")}
     return Options(model_roots=roots["model_root"], data_roots=roots["data_root"], **parsed)
 
@@ -86,6 +90,11 @@ def _make_parser() -> ArgumentParser:
         type=float,
         default=defaults.mock_step_seconds,
         help="with --engine mock: how long a step takes",
+    )
+    parser.add_argument(
+        "--faults",
+        metavar="FILE",
+        help="with --engine mock: what goes wrong, and when, for tests of a client",
     )
     parser.add_argument(
         "--print-schema", action="store_true", help="print the wire's JSON Schema and exit"

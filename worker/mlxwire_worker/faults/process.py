@@ -1,0 +1,57 @@
+"""Faults of the process itself: how it dies, what it closes, whom it leaves behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from typing import NoReturn
+
+from .script import CHUNK_BYTES, Close, Crash, Exit, Grandchild, Stderr
+
+
+def die(fault: Exit | Crash) -> NoReturn:
+    """End here and now, without another byte."""
+    if isinstance(fault, Exit):
+        os._exit(fault.code)
+    number = signal.Signals[fault.signal]
+    if number != signal.SIGKILL:
+        signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+    while True:
+        signal.pause()
+
+
+def write_stderr(fault: Stderr) -> None:
+    """Far more than anybody asked for."""
+    chunk = b"e" * CHUNK_BYTES
+    if fault.line_bytes:
+        line = b"e" * (fault.line_bytes - 1) + b"\n"
+        chunk = line * max(1, CHUNK_BYTES // len(line))
+    for done in range(0, fault.bytes, len(chunk)):
+        view = memoryview(chunk)[: fault.bytes - done]
+        while view:
+            view = view[os.write(2, view) :]
+
+
+def spawn_grandchild(fault: Grandchild, wire_in: int, wire_out: int) -> None:
+    """A process that does nothing but hold the pipes, stderr among them."""
+    subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", f"import time; time.sleep({fault.seconds})"],
+        stdin=wire_in,
+        stdout=wire_out,
+        start_new_session=fault.own_session,
+    )
+
+
+def close_pipe(fault: Close, wire_in: int, wire_out: int) -> None:
+    """Give up one end of the wire, in a way that the loop does not notice."""
+    if fault.pipe == "stdout":
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, wire_out, inheritable=False)
+        os.close(null)
+    else:
+        silence, _held_open = os.pipe()  # its end never comes
+        os.dup2(silence, wire_in, inheritable=False)
+        os.close(silence)
