@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 from worker.driver import Driver, mock
 
 NOISY = """
