@@ -12,6 +12,7 @@ import orjson
 from mlxwire.connection import Connection
 from mlxwire.model import Model
 from mlxwire.pending import RequestLimits
+from mlxwire.route import ModelRoute
 from mlxwire.shutdown import ShutdownLimits
 from mlxwire.stderr_ring import StderrRing
 from mlxwire_protocol.replies import LoadResult
@@ -104,6 +105,7 @@ class MemoryWorker:
         buffer_bytes: int = 1 << 20,
         drain: float = 5.0,
         request_timeout: float | None = None,
+        idle_timeout: float | None = None,
         on_event: Any = None,
         capabilities: Mapping[str, Any] | None = None,
     ) -> None:
@@ -112,14 +114,18 @@ class MemoryWorker:
             asyncio.get_running_loop(),
             shutdown=ShutdownLimits(),
             limits=RequestLimits(
-                buffer_bytes=buffer_bytes, drain=drain, request_timeout=request_timeout
+                buffer_bytes=buffer_bytes,
+                drain=drain,
+                request_timeout=request_timeout,
+                idle_timeout=idle_timeout,
             ),
             stderr=StderrRing(),
             on_event=on_event,
         )
         self.process = MemoryProcess(self.connection)
         self.connection.process = self.process  # type: ignore[assignment]
-        self.model = Model(self.connection, LOADED, on_close=self._closed)
+        self.route = ModelRoute(self.connection, LOADED)
+        self.model = Model(self.route, on_close=self._closed)
 
     async def greet(self) -> None:
         greeting = asyncio.create_task(
@@ -156,5 +162,5 @@ class MemoryWorker:
         body = {"code": code, "message": "why", "retryable": False, "data": data}
         self.reply(request_id, type="error", final=True, error=body)
 
-    async def _closed(self, model: Model) -> None:
-        model.mark_gone("this model was closed; load it again")
+    async def _closed(self, route: ModelRoute) -> None:
+        route.close("this model was closed; load it again")

@@ -177,3 +177,36 @@ async def test_a_crash_while_leaving_is_not_the_leavers_trouble(memory):
     await leaving
     with pytest.raises(mlxwire.WorkerCrashed):
         await worker.model.info()
+
+
+async def test_leaving_a_loop_cancels_at_once_though_the_stream_is_held(memory):
+    worker = await memory()
+    stream = worker.model.generate("p")
+
+    async def look_at_one_token():
+        async for token in stream:
+            return token.text
+        return None
+
+    looking = asyncio.create_task(look_at_one_token())
+    request_id = (await worker.process.request("generate"))["id"]
+    worker.tokens(request_id, "a", "b")
+    assert await looking == "a"
+    assert (await worker.process.request("cancel"))["target"] == request_id
+    worker.done(request_id, "cancelled", stage="decode")
+    assert [token async for token in stream] == []
+    assert stream.done.finish_reason == "cancelled"
+
+
+async def test_a_loop_inside_of_a_with_may_be_left_and_taken_up_again(memory):
+    worker = await memory()
+    async with worker.model.generate("p") as stream:
+        request_id = (await worker.process.request("generate"))["id"]
+        worker.tokens(request_id, "a", "b")
+        async for token in stream:
+            assert token.text == "a"
+            break
+        await asyncio.sleep(0)
+        worker.done(request_id)
+        assert [token.text async for token in stream] == ["b"]
+    assert not [r for r in worker.process.requests if r["cmd"] == "cancel"]

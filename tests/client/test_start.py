@@ -133,7 +133,7 @@ async def test_the_hello_is_typed(script):
 
 async def test_a_worker_can_be_started_once(script):
     worker = mlxwire.Worker(script("good"), shutdown=QUICK)
-    with pytest.raises(RuntimeError, match="not been started"):
+    with pytest.raises(mlxwire.NotInitialized, match="not been started"):
         await worker.load("x")
     async with worker:
         with pytest.raises(RuntimeError, match="started before"):

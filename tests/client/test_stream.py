@@ -279,3 +279,60 @@ async def test_a_result_where_done_was_due_is_a_violation(memory):
     worker.reply(request_id, type="result", final=True)
     with pytest.raises(mlxwire.ProtocolViolation, match="done"):
         await collecting
+
+
+async def test_the_text_may_be_asked_for_again(memory):
+    worker = await memory()
+    stream = worker.model.generate("p")
+    collecting = asyncio.create_task(stream.text())
+    request_id = (await worker.process.request("generate"))["id"]
+    worker.tokens(request_id, "a", "b")
+    worker.done(request_id)
+    assert await collecting == "ab"
+    assert await stream.text() == "ab"
+
+
+async def test_text_after_tokens_were_taken_says_what_to_do(memory):
+    worker = await memory()
+    async with worker.model.generate("p") as stream:
+        request_id = (await worker.process.request("generate"))["id"]
+        worker.tokens(request_id, "a", "b")
+        worker.done(request_id)
+        await anext(stream)
+        with pytest.raises(RuntimeError, match="taken before"):
+            await stream.text()
+
+
+async def test_a_failure_says_how_many_tokens_came_before_it(memory):
+    worker = await memory()
+    stream = worker.model.generate("p")
+    taking = asyncio.create_task(take(stream))
+    request_id = (await worker.process.request("generate"))["id"]
+    worker.tokens(request_id, "a", "b", "c")
+    worker.process.exit(1)
+    with pytest.raises(mlxwire.WorkerCrashed) as caught:
+        await taking
+    assert caught.value.tokens_delivered == 3
+    assert caught.value.retryable
+    with pytest.raises(mlxwire.WorkerCrashed) as caught:
+        await worker.model.generate("q").text()
+    assert caught.value.tokens_delivered == 0
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["with on_token", "without"])
+async def test_a_batchs_failure_counts_the_tokens_of_all_its_prompts(memory, told):
+    worker = await memory()
+    tokens = []
+    batch = worker.model.batch(["a", "b"], on_token=tokens.append if told else None)
+    asking = asyncio.create_task(batch.results())
+    request_id = (await worker.process.request("batch"))["id"]
+    if told:
+        worker.reply(request_id, type="token", seq=0, index=0, token="t", token_id=1)
+        worker.reply(request_id, type="token", seq=0, index=1, token="t", token_id=1)
+    else:
+        item = {"text": "tt", "token_ids": [1, 1], "finish_reason": "stop"}
+        worker.reply(request_id, type="item", index=0, tokens_generated=2, **item)
+    worker.process.exit(1)
+    with pytest.raises(mlxwire.WorkerCrashed) as caught:
+        await asking
+    assert caught.value.tokens_delivered == 2

@@ -82,7 +82,7 @@ def test_no_thread_and_no_descriptor_is_left():
 def test_everything_is_harmless_after_close(script):
     worker = sync.Worker(script("ignores_cancel"))
     worker.close()
-    with pytest.raises(RuntimeError, match="not been started"):
+    with pytest.raises(mlxwire.NotInitialized, match="not been started"):
         worker.metrics()
     with worker:
         model = worker.load("p")
@@ -165,3 +165,19 @@ def test_several_threads_share_one_worker(worker):
     for thread in threads:
         thread.join()
     assert got == {text: text for text in texts}
+
+
+def test_leaving_a_loop_cancels_though_the_stream_is_held(script):
+    cancelled = threading.Event()
+    with sync.Worker(script("tells_of_cancels"), on_stderr=lambda _: cancelled.set()) as worker:
+        stream = worker.load("p").generate("p")
+        for token in stream:
+            assert token.text == "t"
+            break
+        assert cancelled.wait(10)
+        assert list(stream) == []
+
+
+def test_the_text_may_be_asked_for_again(worker):
+    stream = worker.load("p").generate("a b")
+    assert stream.text() == stream.text() == "a b"

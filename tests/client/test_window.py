@@ -160,7 +160,7 @@ async def test_a_stream_gives_its_rest_though_its_model_was_replaced(memory):
     worker = await memory()
     stream = worker.model.generate("p")
     request = await entered(worker, stream)
-    worker.model.mark_gone("it was replaced")
+    worker.route.close("it was replaced")
     worker.tokens(request["id"], "a", "b")
     worker.done(request["id"])
     assert await stream.text() == "ab"

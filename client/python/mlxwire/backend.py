@@ -19,6 +19,7 @@ from .find_worker import find_worker
 from .model import Model
 from .options import ChatOptions, GenerateOptions, Messages, OnProgress, Path, WorkerOptions
 from .results import ClassifyResult, OnToken
+from .route import ModelRoute
 from .stream import TokenStream
 from .worker import Worker
 
@@ -38,6 +39,7 @@ class BackendModel(Protocol):
         prompt: str,
         *,
         timeout: float | None = None,
+        idle_timeout: float | None = None,
         on_progress: OnProgress | None = None,
         **options: Unpack[GenerateOptions],
     ) -> TokenStream: ...
@@ -46,6 +48,7 @@ class BackendModel(Protocol):
         messages: Messages,
         *,
         timeout: float | None = None,
+        idle_timeout: float | None = None,
         on_progress: OnProgress | None = None,
         **options: Unpack[ChatOptions],
     ) -> TokenStream: ...
@@ -55,6 +58,7 @@ class BackendModel(Protocol):
         *,
         on_token: OnToken | None = None,
         timeout: float | None = None,
+        idle_timeout: float | None = None,
         on_progress: OnProgress | None = None,
         **options: Unpack[GenerateOptions],
     ) -> BatchStream: ...
@@ -99,14 +103,19 @@ class WorkerBackend:
         self, path: Path, *, worker: WorkerOptions | None = None, **options: Any
     ) -> Model:
         """Start a worker and load. Raises: as `Worker.start` and `Worker.load`."""
-        started = await Worker(**(worker or {})).start()
+        started = await _OneModelWorker(**(worker or {})).start()
         try:
-            model = await started.load(path, **options)
+            return await started.load(path, **options)
         except BaseException:
             await started.close()
             raise
-        model.own(started.close)
-        return model
+
+
+class _OneModelWorker(Worker):
+    """A worker that is its model's alone, and ends with it."""
+
+    async def _unload(self, _model: ModelRoute, /) -> None:
+        await self.close()
 
 
 mlx_lm_backend = WorkerBackend()

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from mlxwire_protocol.replies import CacheResult
 
-from .connection import Connection
 from .options import Messages, Path, chat_messages, set_fields
+from .pending import ask
 from .results import convert_reply
+from .route import Route
 
 
 class PromptCache:
     """`Model.cache`. Every method tells the cache's state after it; ``affected`` is what it did."""
 
-    def __init__(self, connection: Connection, check: Callable[[], None]) -> None:
-        self._connection = connection
-        self._check = check
+    def __init__(self, route: Route) -> None:
+        self._route = route
 
     async def stats(self, *, timeout: float | None = None) -> CacheResult:
         """What it holds, and how often it helped."""
@@ -50,8 +49,5 @@ class PromptCache:
         return await self._do("load", timeout, path=path)
 
     async def _do(self, action: str, timeout: float | None, **fields: Any) -> CacheResult:
-        self._check()
         asked = set_fields(action=action, **fields)
-        return convert_reply(
-            await self._connection.ask("cache", asked, timeout=timeout), CacheResult
-        )
+        return convert_reply(await ask(self._route, "cache", asked, timeout), CacheResult)

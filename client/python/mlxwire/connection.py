@@ -32,7 +32,7 @@ TAIL_BYTES = 4096
 
 
 class Connection:
-    """One worker, from its spawn to its end; implements `ProcessListener` and `Sender`."""
+    """One worker, from its spawn to its end; implements `ProcessListener`, `Sender` and `Route`."""
 
     def __init__(
         self,
@@ -48,6 +48,13 @@ class Connection:
         self.process: WorkerProcess | None = None
         self.failure: MlxwireError | None = None
         """Why nothing can be asked any more."""
+        self.ended: asyncio.Future[MlxwireError] = loop.create_future()
+        """Done with ``failure`` once it ended otherwise than by `close`."""
+        self.idle = asyncio.Event()
+        """Set while no request's final is due."""
+        self.idle.set()
+        self.requests_sent = 0
+        self.chunks_read = 0
         self._shutdown = shutdown
         self._stderr = stderr
         self._on_event = on_event
@@ -60,9 +67,9 @@ class Connection:
         self._grace: asyncio.TimerHandle | None = None
 
     @property
-    def drain_limit(self) -> float:
-        """Seconds that the worker has to end a cancelled request."""
-        return self.limits.drain
+    def in_flight(self) -> int:
+        """How many requests' finals are due."""
+        return len(self._pending)
 
     @property
     def window(self) -> int | None:
@@ -86,17 +93,11 @@ class Connection:
                 "start one worker for each loop, or use mlxwire.sync"
             )
 
-    def timeout(self, asked: float | None) -> float | None:
-        """A request's own time-out, or the worker's default."""
-        return self.limits.request_timeout if asked is None else asked
-
-    async def ask(
-        self, command: str, fields: Mapping[str, Any], *, timeout: float | None = None
-    ) -> dict[str, Any]:
-        """One request that is answered by one result. Raises: what it failed with."""
-        self.check_loop()
-        request = PendingRequest(self, command, fields, timeout=self.timeout(timeout))
-        return await request.result()
+    async def connect(self, _request: PendingRequest, /) -> Connection:
+        """A worker's own requests all go here. Raises: why nothing can be sent."""
+        if self.failure is not None:
+            raise copy.copy(self.failure)
+        return self
 
     def spawn(
         self,
@@ -155,6 +156,8 @@ class Connection:
         except WireError as error:
             raise error_from_wire(error) from None
         self._pending[request_id] = request
+        self.requests_sent += 1
+        self.idle.clear()
         self.process.write(line)
         return request_id
 
@@ -180,6 +183,7 @@ class Connection:
         """The hot path: hand each reply to its request."""
         if self._deaf:
             return
+        self.chunks_read += 1
         pending = self._pending
         try:
             for received in self._wire.receive(chunk):
@@ -189,11 +193,22 @@ class Connection:
                     request = pending[received.id]
                     if received.ended:
                         del pending[received.id]
+                        if not pending:
+                            self.idle.set()
                     request.take_reply(received.message, received.ended)
                 elif isinstance(received, EventReceived):
                     self._take_event(received.message)
         except WireError as error:
             self._violated(error)
+
+    def tail(self) -> str:
+        """The last that it wrote to stderr, as much as goes into an error."""
+        return self._stderr.text(TAIL_BYTES)
+
+    def condemn(self, error: MlxwireError) -> None:
+        """It lives and is of no use: fail all that is pending, and end it."""
+        self._fail(error)
+        self._start_ending(say_quit=False)
 
     def pipe_lost(self, which: Literal["stdin", "stdout"]) -> None:
         """A pipe ended: its process has died, or has to (codex#26533)."""
@@ -209,7 +224,7 @@ class Connection:
             self._fail(closed_by_host())
             return
         greeting = self._wire.state == "greeting"
-        strays, tail = self.stray_lines, self._tail()
+        strays, tail = self.stray_lines, self.tail()
         self._fail(exited(returncode, greeting=greeting, strays=strays, stderr_tail=tail))
 
     async def _run_ending(self, say_quit: bool) -> None:
@@ -228,21 +243,19 @@ class Connection:
     def _tell(self, command: str, fields: Mapping[str, Any]) -> None:
         """A request whose answer nobody waits for."""
         if self.failure is None:
-            PendingRequest(self, command, fields).start()
+            PendingRequest(self, command, fields).start(self)
 
     def _say_quit(self) -> None:
-        PendingRequest(self, "quit", {}).start()
+        PendingRequest(self, "quit", {}).start(self)
         self.failure = closed_by_host()
 
     def _pipe_closed_alive(self, which: str) -> None:
         self._grace = None
-        self._fail(closed_its_pipe(which, stderr_tail=self._tail()))
-        self._start_ending(say_quit=False)
+        self.condemn(closed_its_pipe(which, stderr_tail=self.tail()))
 
     def _violated(self, error: WireError) -> None:
         greeting = any(request.command == "hello" for request in self._pending.values())
-        self._fail(offended(error, greeting=greeting, stderr_tail=self._tail()))
-        self._start_ending(say_quit=False)
+        self.condemn(offended(error, greeting=greeting, stderr_tail=self.tail()))
 
     def _start_ending(self, *, say_quit: bool) -> asyncio.Task[None]:
         if self._ending is None:
@@ -253,8 +266,11 @@ class Connection:
         """End all that is pending; the first cause stays the connection's."""
         if self.failure is None:
             self.failure = error
+            if not self._closed_by_host:
+                self.ended.set_result(error)
         self._deaf = True
         pending, self._pending = self._pending, {}
+        self.idle.set()
         for request in pending.values():
             request.fail(copy.copy(error))
 
@@ -266,6 +282,3 @@ class Connection:
         except ProtocolViolation:
             return  # an event of a later version, in a shape that this one does not know
         call_guarded(self.loop, self._on_event, event)
-
-    def _tail(self) -> str:
-        return self._stderr.text(TAIL_BYTES)

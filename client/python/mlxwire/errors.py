@@ -16,6 +16,8 @@ class MlxwireError(WireError):
     """Anything that went wrong with a worker; ``code``, ``message``, ``retryable``, ``data``.
 
     ``stderr_tail`` is the last that the worker wrote to stderr, where that explains something.
+    ``tokens_delivered`` is how many tokens the failed request had given before: a caller that
+    sends it again, where it is ``retryable``, gets these again.
     """
 
     default_code: ClassVar[str] = "internal"
@@ -33,6 +35,7 @@ class MlxwireError(WireError):
             code or self.default_code, message, retryable=retryable, data=dict(data or {})
         )
         self.stderr_tail = stderr_tail
+        self.tokens_delivered = 0
 
     def __str__(self) -> str:
         tail = self.stderr_tail.strip()
@@ -67,7 +70,7 @@ class UnknownCommand(MlxwireError):
 
 
 class NotInitialized(MlxwireError):
-    """A request came before the handshake."""
+    """A request came before the handshake, or before the worker was started."""
 
     default_code = "not_initialized"
 
@@ -169,7 +172,10 @@ class HandshakeFailed(MlxwireError):
 
 
 class WorkerCrashed(MlxwireError):
-    """The worker died. ``exit_code`` or ``signal`` says how; both None if it had to be ended."""
+    """The worker died. ``exit_code`` or ``signal`` says how; both None if it had to be ended.
+
+    Not ``retryable`` where it died so often that it is not started again.
+    """
 
     default_code = "worker_crashed"
 
@@ -179,10 +185,12 @@ class WorkerCrashed(MlxwireError):
         *,
         exit_code: int | None = None,
         signal: int | None = None,
+        retryable: bool | None = None,
         stderr_tail: str = "",
     ) -> None:
         super().__init__(
             message,
+            retryable=retryable,
             data={"exit_code": exit_code, "signal": signal, "stderr_tail": stderr_tail},
             stderr_tail=stderr_tail,
         )

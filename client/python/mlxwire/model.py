@@ -10,7 +10,6 @@ from mlxwire_protocol.replies import LoadResult, ModelInfo, RequestMetrics
 
 from .batch import BatchStream
 from .cache import PromptCache
-from .connection import Connection
 from .errors import ModelNotLoaded
 from .options import (
     ChatOptions,
@@ -20,6 +19,7 @@ from .options import (
     chat_messages,
     set_fields,
 )
+from .pending import ask
 from .results import (
     BatchResult,
     ClassifyResult,
@@ -28,6 +28,7 @@ from .results import (
     convert_batch_item,
     convert_reply,
 )
+from .route import ModelRoute
 from .stream import Stream, TokenStream
 from .stream_request import ItemRequest, TokenRequest
 
@@ -36,24 +37,35 @@ class Model:
     """What `Worker.load` gives. It stands for one load: a later one replaces it.
 
     Any number of requests may run at the same time; the worker decodes them together.
-    ``timeout`` is in seconds, and the worker's ``request_timeout`` where it is left out.
+    ``timeout`` is how many seconds a request may take, ``idle_timeout`` how many without a
+    message of it while somebody waits for one; left out they are the worker's
+    ``request_timeout`` and ``idle_timeout``.
     """
 
     def __init__(
-        self,
-        connection: Connection,
-        loaded: LoadResult,
-        *,
-        on_close: Callable[[Model], Awaitable[None]],
+        self, route: ModelRoute, *, on_close: Callable[[ModelRoute], Awaitable[None]]
     ) -> None:
-        self.loaded = loaded
-        """What `load` said of it; `info` asks again."""
-        self._connection = connection
+        self._route = route
         self._on_close = on_close
         self._metrics = RequestMetrics()
-        self._gone: str | None = None
-        self.cache = PromptCache(connection, self._check)
-        """What earlier prompts computed: look at it, fill it, save it."""
+        self._cache = PromptCache(route)
+
+    @property
+    def loaded(self) -> LoadResult:
+        """What the last `load` said of it; `info` asks again.
+
+        Raises: ModelNotLoaded where it is only loaded on demand, and has not been yet.
+        """
+        if self._route.loaded is None:
+            raise ModelNotLoaded(
+                "the model is loaded by its first request; `await model.info()` is one"
+            )
+        return self._route.loaded
+
+    @property
+    def cache(self) -> PromptCache:
+        """What earlier prompts computed: look at it, clear, fill, save and load it."""
+        return self._cache
 
     @property
     def metrics(self) -> RequestMetrics:
@@ -65,24 +77,26 @@ class Model:
         prompt: str,
         *,
         timeout: float | None = None,
+        idle_timeout: float | None = None,
         on_progress: OnProgress | None = None,
         **options: Unpack[GenerateOptions],
     ) -> TokenStream:
         """Continue a raw prompt. Nothing is sent before the stream is entered or iterated."""
         fields = {"prompt": prompt, **set_fields(**options)}
-        return self._stream("generate", fields, timeout, on_progress)
+        return self._stream("generate", fields, timeout, idle_timeout, on_progress)
 
     def chat(
         self,
         messages: Messages,
         *,
         timeout: float | None = None,
+        idle_timeout: float | None = None,
         on_progress: OnProgress | None = None,
         **options: Unpack[ChatOptions],
     ) -> TokenStream:
         """Answer a conversation, or one user turn given as a string. Streams as `generate`."""
         fields = {"messages": chat_messages(messages), **set_fields(**options)}
-        return self._stream("chat", fields, timeout, on_progress)
+        return self._stream("chat", fields, timeout, idle_timeout, on_progress)
 
     def batch(
         self,
@@ -90,6 +104,7 @@ class Model:
         *,
         on_token: OnToken | None = None,
         timeout: float | None = None,
+        idle_timeout: float | None = None,
         on_progress: OnProgress | None = None,
         **options: Unpack[GenerateOptions],
     ) -> BatchStream:
@@ -100,18 +115,17 @@ class Model:
         """
         fields = set_fields(prompts=prompts, stream=True if on_token else None, **options)
         request: ItemRequest[BatchResult] = ItemRequest(
-            self._connection,
+            self._route,
             "batch",
             fields,
             convert=convert_batch_item,
-            limits=self._connection.limits,
-            window=self._connection.window,
-            timeout=self._connection.timeout(timeout),
+            timeout=timeout,
+            idle_timeout=idle_timeout,
             on_progress=on_progress,
             on_done=self._note,
             on_token=on_token,
         )
-        return BatchStream(request, self._check)
+        return BatchStream(request)
 
     async def classify(
         self,
@@ -121,6 +135,7 @@ class Model:
         labels: Sequence[str] | None = None,
         deadline_seconds: float | None = None,
         timeout: float | None = None,
+        idle_timeout: float | None = None,
         on_progress: OnProgress | None = None,
     ) -> list[ClassifyResult]:
         """One forward pass for each prompt: the likeliest next token, in the prompts' order.
@@ -134,41 +149,27 @@ class Model:
             deadline_seconds=deadline_seconds,
         )
         request = ItemRequest(
-            self._connection,
+            self._route,
             "classify",
             fields,
             convert=lambda item: convert_reply(item, ClassifyResult),
-            limits=self._connection.limits,
-            window=self._connection.window,
-            timeout=self._connection.timeout(timeout),
+            timeout=timeout,
+            idle_timeout=idle_timeout,
             on_progress=on_progress,
             on_done=self._note,
         )
-        async with Stream(request, self._check) as stream:
+        async with Stream(request) as stream:
             results = [result async for result in stream]
         return sorted(results, key=lambda result: result.index)
 
     async def info(self, *, timeout: float | None = None) -> ModelInfo:
         """Describe the model as it is now."""
-        self._check()
-        return convert_reply(await self._connection.ask("info", {}, timeout=timeout), ModelInfo)
+        return convert_reply(await ask(self._route, "info", {}, timeout), ModelInfo)
 
     async def close(self) -> None:
         """Unload it and give its memory back. Harmless when it is gone already."""
-        if self._gone is None:
-            await self._on_close(self)
-
-    def own(self, close_worker: Callable[[], Awaitable[None]]) -> None:
-        """The worker is this model's alone: `close` ends it too."""
-
-        async def close(_: Model) -> None:
-            await close_worker()
-
-        self._on_close = close
-
-    def mark_gone(self, why: str) -> None:
-        """From now on every use is an error that says ``why``."""
-        self._gone = self._gone or why
+        if self._route.open:
+            await self._on_close(self._route)
 
     async def __aenter__(self) -> Self:
         return self
@@ -186,24 +187,19 @@ class Model:
         command: str,
         fields: Mapping[str, Any],
         timeout: float | None,
+        idle_timeout: float | None,
         on_progress: OnProgress | None,
     ) -> TokenStream:
         request = TokenRequest(
-            self._connection,
+            self._route,
             command,
             fields,
-            limits=self._connection.limits,
-            window=self._connection.window,
-            timeout=self._connection.timeout(timeout),
+            timeout=timeout,
+            idle_timeout=idle_timeout,
             on_progress=on_progress,
             on_done=self._note,
         )
-        return TokenStream(request, self._check)
-
-    def _check(self) -> None:
-        self._connection.check_loop()
-        if self._gone is not None and self._connection.failure is None:
-            raise ModelNotLoaded(self._gone)
+        return TokenStream(request)
 
     def _note(self, done: Done) -> None:
         self._metrics = done.metrics

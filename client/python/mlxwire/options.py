@@ -103,6 +103,7 @@ class WorkerOptions(TypedDict, total=False):
     cwd: Path | None
     start_timeout: float
     request_timeout: float | None
+    idle_timeout: float | None
     on_stderr: Callable[[str], object] | None
     shutdown: ShutdownLimits | None
     require: Sequence[str]

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from mlxwire_protocol.client_connection import TokenReceived
 from mlxwire_protocol.replies import Progress
@@ -18,6 +18,7 @@ from mlxwire_protocol.replies import Progress
 from .errors import DrainTimeout, MlxwireError, RequestTimeout, error_from_reply
 from .pipes import call_guarded
 from .results import convert_reply
+from .route import Route, Sender
 
 DEFAULT_BUFFER_BYTES = 64 * 1024 * 1024
 LARGEST_WINDOW = 4096
@@ -26,12 +27,20 @@ the speed of a worker that sends all at once, 4,096 a twentieth."""
 WINDOW_MESSAGE_BYTES = 256
 """What a message of a window is taken to need of the buffer."""
 
-State = Literal["new", "running", "draining", "ended"]
+IDLE_LOOKS = 4
+"""How often within `idle_timeout` it is looked whether anything came: it may last a quarter more."""
 
-TRANSITIONS: dict[tuple[State, Literal["start", "abandon", "end"]], State] = {
+State = Literal["new", "connecting", "running", "draining", "ended"]
+Move = Literal["connect", "start", "abandon", "end"]
+
+TRANSITIONS: dict[tuple[State, Move], State] = {
+    ("new", "connect"): "connecting",
     ("new", "start"): "running",
     ("new", "abandon"): "ended",
     ("new", "end"): "ended",
+    ("connecting", "start"): "running",
+    ("connecting", "abandon"): "ended",
+    ("connecting", "end"): "ended",
     ("running", "abandon"): "draining",
     ("running", "end"): "ended",
     ("draining", "end"): "ended",
@@ -42,10 +51,12 @@ TRANSITIONS: dict[tuple[State, Literal["start", "abandon", "end"]], State] = {
 class RequestLimits:
     """What a request may take: seconds (None: no limit) and bytes.
 
-    ``drain`` is how long a worker has to end a request that was cancelled.
+    ``request_timeout`` is for all of it, ``idle_timeout`` for the time without a message while
+    its consumer waits. ``drain`` is how long a worker has to end a request that was cancelled.
     """
 
     request_timeout: float | None = None
+    idle_timeout: float | None = None
     drain: float = 5.0
     buffer_bytes: int = DEFAULT_BUFFER_BYTES
 
@@ -53,19 +64,6 @@ class RequestLimits:
     def window(self) -> int:
         """How many messages of a stream may be on their way."""
         return min(LARGEST_WINDOW, max(1, self.buffer_bytes // WINDOW_MESSAGE_BYTES))
-
-
-class Sender(Protocol):
-    """What a request needs of its connection."""
-
-    loop: asyncio.AbstractEventLoop
-
-    @property
-    def drain_limit(self) -> float: ...
-    def send(self, request: PendingRequest) -> str: ...
-    def check_loop(self) -> None: ...
-    def send_cancel(self, request_id: str) -> None: ...
-    def send_credit(self, request_id: str, count: int) -> None: ...
 
 
 class PendingRequest:
@@ -76,11 +74,12 @@ class PendingRequest:
 
     def __init__(
         self,
-        sender: Sender,
+        route: Route,
         command: str,
         fields: Mapping[str, Any],
         *,
         timeout: float | None = None,
+        idle_timeout: float | None = None,
         on_progress: Callable[[Progress], object] | None = None,
         on_final: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
@@ -92,12 +91,16 @@ class PendingRequest:
         self.final: dict[str, Any] | None = None
         self.error: MlxwireError | None = None
         self.drain_expired = False
-        self._sender = sender
-        self._loop = sender.loop
+        self._route = route
+        self._sender: Sender | None = None
+        self._loop = route.loop
         self._timeout = timeout
+        self._idle_timeout = idle_timeout
+        self._heard = 0
         self._on_progress = on_progress
         self._on_final = on_final
         self._timer: asyncio.TimerHandle | None = None
+        self._idle_timer: asyncio.TimerHandle | None = None
         self._waiters: list[asyncio.Future[None]] = []
 
     @property
@@ -105,12 +108,47 @@ class PendingRequest:
         """Whether its caller has nothing left to wait for."""
         return self.state == "ended" or self.error is not None
 
-    def start(self) -> None:
-        """Send it. Raises: MlxwireError where it can't be sent."""
-        self.id = self._sender.send(self)
+    @property
+    def running(self) -> bool:
+        """Whether somebody may still wait for what the worker makes of it."""
+        return self.state in ("connecting", "running")
+
+    @property
+    def tokens_delivered(self) -> int:
+        """How many tokens its caller was given."""
+        return 0
+
+    async def open(self) -> None:
+        """Find its connection and send it, unless it is abandoned meanwhile.
+
+        Raises: MlxwireError where there is no connection or it can't be sent; it is over then.
+        """
+        self._move("connect")
+        deadline = None if self._timeout is None else self._loop.time() + self._timeout
+        scope = asyncio.timeout_at(deadline)
+        try:
+            async with scope:
+                sender = await self._route.connect(self)
+            if self.state == "connecting":
+                self.start(sender)
+        except (MlxwireError, TimeoutError) as error:
+            if scope.expired() or not isinstance(error, MlxwireError):
+                error = self._too_late()
+            self.fail(error)
+            self.raise_failure()
+        except BaseException:
+            self.abandon()
+            raise
+        if deadline is not None and self.state == "running":
+            self._timer = self._loop.call_at(deadline, self._expire)
+
+    def start(self, sender: Sender) -> None:
+        """Send it on a connection. Raises: MlxwireError where it can't be sent."""
+        self.id = sender.send(self)
+        self._sender = sender
         self._move("start")
-        if self._timeout is not None:
-            self._set_timer(self._timeout, self._expire)
+        if self._idle_timeout is not None:
+            self._look_for_messages(self._progress(), self._loop.time())
 
     def take_token(self, token: TokenReceived) -> None:
         """A token has come. Only streams have a use for it."""
@@ -120,6 +158,7 @@ class PendingRequest:
 
     def take_reply(self, message: dict[str, Any], ended: bool) -> None:
         """Any other reply has come; with ``ended`` it is the final."""
+        self._heard += 1
         if ended:
             self._take_final(message)
         elif self.state != "running":
@@ -134,31 +173,31 @@ class PendingRequest:
         if self.state == "ended":
             return
         self._move("end")
-        self._set_timer(None)
+        self._stop_timers()
         if self.error is None:
             self.error = error
         self.wake()
 
     def abandon(self, error: MlxwireError | None = None) -> None:
         """Nobody wants the rest: cancel it in the worker and drain. Returns at once."""
-        if self.state not in ("new", "running"):
+        if self.state not in ("new", "connecting", "running"):
             return
-        self._set_timer(None)
+        self._stop_timers()
         self.error = error
         self._move("abandon")
-        if self.id is not None:
+        if self._sender is not None and self.id is not None:
             self._sender.send_cancel(self.id)
-            self._set_timer(self._sender.drain_limit, self._drain_expired)
+            self._timer = self._loop.call_later(self._route.limits.drain, self._drain_expired)
         self.wake()
 
-    def abandon_threadsafe(self) -> None:
-        """`abandon` from wherever a garbage collector runs."""
+    def post(self, callback: Callable[[], None]) -> None:
+        """Call on the loop, from wherever a garbage collector runs."""
         with contextlib.suppress(RuntimeError):  # the loop is closed, and its worker gone
-            self._loop.call_soon_threadsafe(self.abandon)
+            self._loop.call_soon_threadsafe(callback)
 
     def check_loop(self) -> None:
         """Raises: RuntimeError on any other loop than the worker's."""
-        self._sender.check_loop()
+        self._route.check_loop()
 
     async def wait(self) -> None:
         """Wait for the next change: something came, or it is over."""
@@ -175,16 +214,21 @@ class PendingRequest:
         Raises: the error that ended it.
         """
         try:
-            self.start()
+            await self.open()
             while not self.over:
                 await self.wait()
         except asyncio.CancelledError:
             self.abandon()
             raise
-        if self.error is not None:
-            raise self.error
+        self.raise_failure()
         assert self.final is not None
         return self.final
+
+    def raise_failure(self) -> None:
+        """Raises: the error that ended it, if one did."""
+        if self.error is not None:
+            self.error.tokens_delivered = self.tokens_delivered
+            raise self.error
 
     def wake(self) -> None:
         """Let whoever waits look again."""
@@ -193,7 +237,7 @@ class PendingRequest:
                 waiter.set_result(None)
 
     def _take_final(self, message: dict[str, Any]) -> None:
-        self._set_timer(None)
+        self._stop_timers()
         self._move("end")
         self.final = message
         if message.get("type") == "error" and self.error is None:
@@ -207,10 +251,37 @@ class PendingRequest:
         self._on_progress(convert_reply(message, Progress))
 
     def _expire(self) -> None:
+        self.abandon(self._too_late())
+
+    def _too_late(self) -> RequestTimeout:
+        return RequestTimeout(
+            f"`{self.command}` took longer than the {self._timeout:g} s it was given and "
+            "was cancelled; give it more time or ask for less"
+        )
+
+    def _progress(self) -> int | None:
+        """Something that changes with each message; None while its consumer has some to take."""
+        return self._heard
+
+    def _look_for_messages(self, before: int | None, since: float) -> None:
+        """Look again and again whether something came; ``since`` is when something last had."""
+        assert self._idle_timeout is not None
+        now, progress = self._loop.time(), self._progress()
+        if progress is None or progress != before:
+            since = now
+        elif now - since >= self._idle_timeout:
+            self._fell_silent()
+            return
+        self._idle_timer = self._loop.call_later(
+            self._idle_timeout / IDLE_LOOKS, self._look_for_messages, progress, since
+        )
+
+    def _fell_silent(self) -> None:
         self.abandon(
             RequestTimeout(
-                f"`{self.command}` took longer than the {self._timeout:g} s it was given and "
-                "was cancelled; give it more time or ask for less"
+                f"nothing came of `{self.command}` for {self._idle_timeout:g} s, and it was "
+                "cancelled; it may wait for others, so give it a longer idle_timeout",
+                data={"idle_timeout": self._idle_timeout},
             )
         )
 
@@ -220,18 +291,24 @@ class PendingRequest:
         if self.error is None:
             self.error = DrainTimeout(
                 f"the worker did not end the cancelled `{self.command}` within "
-                f"{self._sender.drain_limit:g} s; it may hang, close it and start another"
+                f"{self._route.limits.drain:g} s; it may hang, close it and start another"
             )
         self.wake()
 
-    def _set_timer(
-        self, seconds: float | None, callback: Callable[[], None] | None = None
-    ) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if seconds is not None and callback is not None:
-            self._timer = self._loop.call_later(seconds, callback)
+    def _stop_timers(self) -> None:
+        for timer in (self._timer, self._idle_timer):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._idle_timer = None
 
-    def _move(self, event: Literal["start", "abandon", "end"]) -> None:
-        self.state = TRANSITIONS[self.state, event]
+    def _move(self, move: Move) -> None:
+        self.state = TRANSITIONS[self.state, move]
+
+
+async def ask(
+    route: Route, command: str, fields: Mapping[str, Any], timeout: float | None = None
+) -> dict[str, Any]:
+    """One request that is answered by one result. Raises: what it failed with."""
+    route.check_loop()
+    limit = route.limits.request_timeout if timeout is None else timeout
+    return await PendingRequest(route, command, fields, timeout=limit).result()

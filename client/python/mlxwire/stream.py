@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Coroutine
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
-from .errors import DrainTimeout, MlxwireError
+from .errors import DrainTimeout
 from .results import Done, Token
 from .stream_request import StreamRequest
 
@@ -18,14 +18,15 @@ class Stream(Generic[T]):
     """Iterate it for what comes; the request is sent when it is entered, or at the first step.
 
     Best used in an ``async with``: leaving early cancels the request in the worker, in whatever
-    way it is left. Without one, `aclose` does, the loss of the last reference does, and so does
-    a task cancelled while it waits. A stream is for one consumer and one pass; one that takes
-    its time holds back this stream in the worker, and no other.
+    way it is left, and waits for its word. Without one, leaving the ``async for`` cancels, as do
+    `aclose`, the loss of the last reference and a task cancelled while it waits. A stream is for
+    one consumer and one pass; one that takes its time holds back this stream in the worker, and
+    no other.
     """
 
-    def __init__(self, request: StreamRequest[T], check: Callable[[], None]) -> None:
+    def __init__(self, request: StreamRequest[T]) -> None:
         self._request = request
-        self._check = check
+        self._entered = False
         self._left = False
         self._pop = request.buffer.popleft
 
@@ -42,8 +43,7 @@ class Stream(Generic[T]):
         """
         if self._request.done is not None:
             return self._request.done
-        if self._request.error is not None:
-            raise self._request.error
+        self._request.raise_failure()
         raise RuntimeError("the stream has not ended yet: take what it gives, or leave it")
 
     async def aclose(self) -> None:
@@ -77,8 +77,8 @@ class Stream(Generic[T]):
             request.grant()
         return messages
 
-    def __aiter__(self) -> Self:
-        return self
+    def __aiter__(self) -> AsyncIterator[T]:
+        return self if self._entered else _Pass(self)
 
     async def __anext__(self) -> T:
         try:
@@ -94,7 +94,8 @@ class Stream(Generic[T]):
         return message
 
     async def __aenter__(self) -> Self:
-        self._start()
+        self._entered = True
+        await self._start()
         return self
 
     async def __aexit__(
@@ -108,21 +109,25 @@ class Stream(Generic[T]):
         else:
             self.abandon()  # the caller's own exception may not wait for the worker
 
+    def leave(self) -> None:
+        """`abandon` from wherever a garbage collector runs; nothing where it has ended."""
+        if self._request.running:
+            self._request.post(self.abandon)
+
     def __del__(self) -> None:
         request = getattr(self, "_request", None)
-        if request is not None and request.state == "running":
-            request.abandon_threadsafe()
+        if request is not None and request.running:
+            request.post(request.abandon)
 
     async def _more(self) -> bool:
         """Wait until something is here; False at the end. Raises what ended the stream."""
         request = self._request
-        self._start()
+        await self._start()
         try:
             while not request.buffer:
                 if self._left:
                     return False
-                if request.error is not None:
-                    raise request.error
+                request.raise_failure()
                 if request.state == "ended":
                     return False
                 await request.wait()
@@ -131,23 +136,53 @@ class Stream(Generic[T]):
             raise
         return True
 
-    def _start(self) -> None:
+    async def _start(self) -> None:
         """Send it, once. A model that is replaced later still owes a stream its rest."""
         request = self._request
         request.check_loop()
         if request.state == "new" and not self._left:
-            self._check()
-            try:
-                request.start()
-            except MlxwireError as error:
-                request.fail(error)
-                raise
+            await request.open()
+
+
+class _Pass(Generic[T]):
+    """One ``async for`` over a stream outside of any ``async with``.
+
+    Only the loop holds it, so it is gone when the loop is left: at once where references are
+    counted, as in CPython; elsewhere with the next collection.
+    """
+
+    def __init__(self, stream: Stream[T]) -> None:
+        self._stream = stream
+
+    def __aiter__(self) -> Self:
+        return self
+
+    def __anext__(self) -> Coroutine[Any, Any, T]:
+        return self._stream.__anext__()
+
+    def __del__(self) -> None:
+        self._stream.leave()
 
 
 class TokenStream(Stream[Token]):
     """A `Stream` of `Token`s: ``async with model.chat(…) as stream``."""
 
+    _text: str | None = None
+
     async def text(self) -> str:
-        """All of its plain text at once; other channels, such as thinking, are left out."""
-        async with self:
-            return "".join([token.text async for token in self if token.channel is None])
+        """All of its plain text at once; other channels, such as thinking, are left out.
+
+        Asked again, it is the same text. Raises: RuntimeError where tokens were taken before.
+        """
+        if self._text is None:
+            if self._request.taken:
+                self._request.raise_failure()
+                raise RuntimeError(
+                    "tokens of this stream were taken before, and text() gives all of it: join "
+                    "the tokens' text yourself, or call text() first"
+                )
+            async with self:
+                self._text = "".join(
+                    [token.text async for token in self if token.channel is None]
+                )
+        return self._text

@@ -16,9 +16,10 @@ from typing import Any, Generic, TypeVar
 from mlxwire_protocol.replies import Progress
 
 from .errors import ProtocolViolation, SlowConsumer
-from .pending import PendingRequest, RequestLimits, Sender
+from .pending import PendingRequest
 from .pipes import call_guarded
 from .results import Done, OnToken, Token, convert_reply
+from .route import Route, Sender
 
 MESSAGE_OVERHEAD_BYTES = 160
 """What a buffered message costs besides its text."""
@@ -32,30 +33,41 @@ class StreamRequest(PendingRequest, Generic[T]):
 
     def __init__(
         self,
-        sender: Sender,
+        route: Route,
         command: str,
         fields: Mapping[str, Any],
         *,
-        limits: RequestLimits,
-        window: int | None = None,
         timeout: float | None = None,
+        idle_timeout: float | None = None,
         on_progress: Callable[[Progress], object] | None = None,
         on_done: Callable[[Done], None] | None = None,
     ) -> None:
-        """``window`` is how many messages may be on their way; None where the worker can't."""
-        if window is not None:
-            fields = {**fields, "window": window}
-        super().__init__(sender, command, fields, timeout=timeout, on_progress=on_progress)
+        super().__init__(
+            route,
+            command,
+            fields,
+            timeout=route.limits.request_timeout if timeout is None else timeout,
+            idle_timeout=route.limits.idle_timeout if idle_timeout is None else idle_timeout,
+            on_progress=on_progress,
+        )
         self.buffer: deque[T] = deque()
         self.done: Done | None = None
         self.taken = 0
-        # A credit for each half window: the worker never runs dry, and 1 message in 512 is ours.
-        self._step = sys.maxsize if window is None else max(1, window // 2)
-        self.due = self._step
+        self.due = self._step = sys.maxsize
         self._granted = 0
-        self._weigh_past = window or 0
-        self._buffer_bytes = limits.buffer_bytes
+        self._weigh_past = 0
+        self._buffer_bytes = route.limits.buffer_bytes
         self._on_done = on_done
+
+    def start(self, sender: Sender) -> None:
+        """Send it, with a window of as many messages as may be on their way."""
+        window = sender.window
+        if window is not None:
+            self.fields = {**self.fields, "window": window}
+            # A credit for each half window: the worker never runs dry, 1 message in 512 is ours.
+            self.due = self._step = max(1, window // 2)
+            self._weigh_past = window
+        super().start(sender)
 
     def push(self, message: T) -> None:
         """Something to be taken has come."""
@@ -71,7 +83,7 @@ class StreamRequest(PendingRequest, Generic[T]):
         """Let as many messages come as were taken since the last time."""
         count, self._granted = self.taken - self._granted, self.taken
         self.due = self.taken + self._step
-        if self.state == "running" and self.id is not None:
+        if self.state == "running" and self._sender is not None and self.id is not None:
             self._sender.send_credit(self.id, count)
 
     def cost(self, message: T) -> int:
@@ -108,6 +120,9 @@ class StreamRequest(PendingRequest, Generic[T]):
         if self.done is not None and self._on_done is not None:
             self._on_done(self.done)
 
+    def _progress(self) -> int | None:
+        return None if self.buffer else self._heard + self.taken
+
     def _expire(self) -> None:
         self.buffer.clear()  # a deadline is kept, also with messages still to be taken
         super()._expire()
@@ -115,6 +130,10 @@ class StreamRequest(PendingRequest, Generic[T]):
 
 class TokenRequest(StreamRequest[Token]):
     """`generate` and `chat`: each token is to be taken."""
+
+    @property
+    def tokens_delivered(self) -> int:
+        return self.taken
 
     def take_token(self, token: Token) -> None:
         self.push(token)
@@ -129,39 +148,45 @@ class ItemRequest(StreamRequest[T]):
 
     def __init__(
         self,
-        sender: Sender,
+        route: Route,
         command: str,
         fields: Mapping[str, Any],
         *,
-        limits: RequestLimits,
         convert: Callable[[Mapping[str, Any]], T],
-        window: int | None = None,
         timeout: float | None = None,
+        idle_timeout: float | None = None,
         on_progress: Callable[[Progress], object] | None = None,
         on_done: Callable[[Done], None] | None = None,
         on_token: OnToken | None = None,
     ) -> None:
         """``convert`` makes an item of its reply. Raises in it: ProtocolViolation."""
         super().__init__(
-            sender,
+            route,
             command,
             fields,
-            limits=limits,
-            window=window,
             timeout=timeout,
+            idle_timeout=idle_timeout,
             on_progress=on_progress,
             on_done=on_done,
         )
         self._convert = convert
         self._on_token = on_token
+        self._tokens_told = 0
+
+    @property
+    def tokens_delivered(self) -> int:
+        return self._tokens_told
 
     def take_item(self, message: dict[str, Any]) -> None:
+        if self._on_token is None:
+            self._tokens_told += message.get("tokens_generated") or 0
         self.push(self._convert(message))
 
     def take_token(self, token: Token) -> None:
         if self.state != "running":
             return
         call_guarded(self._loop, self._on_token, token)
+        self._tokens_told += 1
         self.taken += 1
         if self.taken >= self.due:
             self.grant()

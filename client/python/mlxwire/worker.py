@@ -18,18 +18,28 @@ from mlxwire_protocol.replies import (
 )
 
 from .connection import Connection
-from .errors import MlxwireError
+from .errors import MlxwireError, NotInitialized
 from .find_worker import find_worker
 from .model import Model
 from .options import LoadOptions, MemoryOptions, OnProgress, Path, set_fields
-from .pending import DEFAULT_BUFFER_BYTES, PendingRequest, RequestLimits
+from .pending import DEFAULT_BUFFER_BYTES, PendingRequest, RequestLimits, ask
 from .pipes import call_guarded
 from .results import convert_reply
+from .route import ModelRoute
 from .shutdown import ShutdownLimits
 from .stderr_ring import StderrRing
 from .version import __version__
 
 REPLACED = "this model was replaced by a later load; use that one"
+CLOSED = "this model was closed; load it again"
+
+
+def not_started() -> NotInitialized:
+    """What a worker says that nobody has started."""
+    return NotInitialized(
+        "the worker has not been started: use it in `async with Worker() as worker`, or call "
+        "`start()` first"
+    )
 
 
 class Worker:
@@ -40,7 +50,8 @@ class Worker:
     env: variables beside the host's own. cwd: its folder, where relative paths begin.
     start_timeout: seconds until it must have answered hello.
     request_timeout: seconds for each request that names no time-out of its own; `load`
-        excepted, which takes only its own.
+        excepted, which takes only its own. idle_timeout: seconds that a stream may be waited for
+        without a message of it, likewise.
     on_stderr: called with each line that it logs. on_event: with each event of ``events``.
     require: capabilities without which it is of no use.
     shutdown: limits of the steps that end it. drain_timeout: seconds that it has to end a
@@ -60,6 +71,7 @@ class Worker:
         cwd: str | os.PathLike[str] | None = None,
         start_timeout: float = 30.0,
         request_timeout: float | None = None,
+        idle_timeout: float | None = None,
         on_stderr: Callable[[str], object] | None = None,
         shutdown: ShutdownLimits | None = None,
         require: Sequence[str] = (),
@@ -74,7 +86,10 @@ class Worker:
         self._cwd = cwd
         self._start_timeout = start_timeout
         self._limits = RequestLimits(
-            request_timeout=request_timeout, drain=drain_timeout, buffer_bytes=buffer_bytes
+            request_timeout=request_timeout,
+            idle_timeout=idle_timeout,
+            drain=drain_timeout,
+            buffer_bytes=buffer_bytes,
         )
         self._on_stderr = on_stderr
         self._shutdown = shutdown or ShutdownLimits()
@@ -84,14 +99,14 @@ class Worker:
         self._stderr = StderrRing(on_line=self._stderr_line if on_stderr else None)
         self._connection: Connection | None = None
         self._hello: HelloResult | None = None
-        self._model: Model | None = None
+        self._route: ModelRoute | None = None
         self._loaded: dict[str, Any] | None = None
 
     @property
     def hello(self) -> HelloResult:
         """What it said in the handshake: its identity, capabilities and limits."""
         if self._hello is None:
-            raise RuntimeError("the worker has not been started: `async with Worker() as w`")
+            raise not_started()
         return self._hello
 
     @property
@@ -174,27 +189,23 @@ class Worker:
             on_final=self._load_ended,
         )
         final = await request.result()
-        model = Model(connection, convert_reply(final, LoadResult), on_close=self._unload)
+        route = ModelRoute(connection, convert_reply(final, LoadResult))
         if final is self._loaded:
-            self._model = model
+            self._route = route
         else:  # another load has ended since
-            model.mark_gone(REPLACED)
-        return model
+            route.close(REPLACED)
+        return Model(route, on_close=self._unload)
 
     async def metrics(self, *, timeout: float | None = None) -> WorkerMetrics:
         """Sums over the worker's life, and its state now."""
-        return convert_reply(
-            await self._ready().ask("metrics", {}, timeout=timeout), WorkerMetrics
-        )
+        return convert_reply(await ask(self._ready(), "metrics", {}, timeout), WorkerMetrics)
 
     async def memory(
         self, *, timeout: float | None = None, **limits: Unpack[MemoryOptions]
     ) -> MemoryResult:
         """The memory in use, in bytes; first sets the limits given, and clears what MLX keeps."""
         fields = set_fields(**limits)
-        return convert_reply(
-            await self._ready().ask("memory", fields, timeout=timeout), MemoryResult
-        )
+        return convert_reply(await ask(self._ready(), "memory", fields, timeout), MemoryResult)
 
     async def cancel(
         self, request_id: str | None = None, *, timeout: float | None = None
@@ -204,9 +215,7 @@ class Worker:
         Each still ends by itself, with ``finish_reason`` ``cancelled``.
         """
         fields = set_fields(target=request_id)
-        return convert_reply(
-            await self._ready().ask("cancel", fields, timeout=timeout), CancelResult
-        )
+        return convert_reply(await ask(self._ready(), "cancel", fields, timeout), CancelResult)
 
     async def close(self) -> None:
         """End the worker: ask, close its stdin, SIGTERM, SIGKILL, each with its limit.
@@ -230,7 +239,7 @@ class Worker:
 
     def _ready(self) -> Connection:
         if self._connection is None or self._hello is None:
-            raise RuntimeError("the worker has not been started: `async with Worker() as w`")
+            raise not_started()
         self._connection.check_loop()
         return self._connection
 
@@ -238,15 +247,15 @@ class Worker:
         """The model of before is replaced, also where the task that asked was cancelled."""
         if final.get("type") == "result":
             self._loaded = final
-            if self._model is not None:
-                self._model.mark_gone(REPLACED)
-                self._model = None
+            if self._route is not None:
+                self._route.close(REPLACED)
+                self._route = None
 
-    async def _unload(self, model: Model) -> None:
-        model.mark_gone("this model was closed; load it again")
+    async def _unload(self, model: ModelRoute, /) -> None:
+        model.close(CLOSED)
         connection = self._ready()
         if connection.failure is None:
-            await connection.ask("unload", {})
+            await ask(connection, "unload", {})
 
     def _stderr_line(self, line: str) -> None:
         assert self._connection is not None

@@ -57,8 +57,12 @@ class Model:
     def __init__(self, thread: LoopThread, model: aio_model.Model) -> None:
         self._thread = thread
         self._model = model
-        self.cache = PromptCache(thread, model.cache)
-        """As `mlxwire.Model.cache`."""
+        self._cache = PromptCache(thread, model.cache)
+
+    @property
+    def cache(self) -> PromptCache:
+        """What earlier prompts computed: look at it, clear, fill, save and load it."""
+        return self._cache
 
     @property
     def loaded(self) -> LoadResult:
@@ -75,12 +79,17 @@ class Model:
         prompt: str,
         *,
         timeout: float | None = None,
+        idle_timeout: float | None = None,
         on_progress: OnProgress | None = None,
         **options: Unpack[GenerateOptions],
     ) -> TokenStream:
         """Continue a raw prompt. ``on_progress`` is called on the background thread."""
         stream = self._model.generate(
-            prompt, timeout=timeout, on_progress=on_progress, **options
+            prompt,
+            timeout=timeout,
+            idle_timeout=idle_timeout,
+            on_progress=on_progress,
+            **options,
         )
         return TokenStream(self._thread, stream)
 
@@ -89,11 +98,18 @@ class Model:
         messages: Messages,
         *,
         timeout: float | None = None,
+        idle_timeout: float | None = None,
         on_progress: OnProgress | None = None,
         **options: Unpack[ChatOptions],
     ) -> TokenStream:
         """Answer a conversation, or one user turn given as a string."""
-        stream = self._model.chat(messages, timeout=timeout, on_progress=on_progress, **options)
+        stream = self._model.chat(
+            messages,
+            timeout=timeout,
+            idle_timeout=idle_timeout,
+            on_progress=on_progress,
+            **options,
+        )
         return TokenStream(self._thread, stream)
 
     def batch(
@@ -102,12 +118,18 @@ class Model:
         *,
         on_token: OnToken | None = None,
         timeout: float | None = None,
+        idle_timeout: float | None = None,
         on_progress: OnProgress | None = None,
         **options: Unpack[GenerateOptions],
     ) -> BatchStream:
         """Continue many raw prompts in one request. Callbacks run on the background thread."""
         stream = self._model.batch(
-            prompts, on_token=on_token, timeout=timeout, on_progress=on_progress, **options
+            prompts,
+            on_token=on_token,
+            timeout=timeout,
+            idle_timeout=idle_timeout,
+            on_progress=on_progress,
+            **options,
         )
         return BatchStream(self._thread, stream)
 
@@ -119,6 +141,7 @@ class Model:
         labels: Sequence[str] | None = None,
         deadline_seconds: float | None = None,
         timeout: float | None = None,
+        idle_timeout: float | None = None,
         on_progress: OnProgress | None = None,
     ) -> list[ClassifyResult]:
         """One forward pass for each prompt."""
@@ -129,6 +152,7 @@ class Model:
                 labels=labels,
                 deadline_seconds=deadline_seconds,
                 timeout=timeout,
+                idle_timeout=idle_timeout,
                 on_progress=on_progress,
             )
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
@@ -11,17 +12,22 @@ from ..errors import ShuttingDown
 from ..loop_thread import LoopThread
 from ..results import BatchResult, Done, Token
 from ..stream import Stream as AsyncStream
+from ..stream import TokenStream as AsyncTokenStream
 
 T = TypeVar("T")
 
 
 class Stream(Generic[T]):
-    """Iterate it; use it in a ``with``, so that leaving early cancels it."""
+    """Iterate it; use it in a ``with``, so that leaving early cancels it and sees that through.
+
+    Without one, leaving the ``for`` cancels it too, at once where references are counted.
+    """
 
     def __init__(self, thread: LoopThread, stream: AsyncStream[T]) -> None:
         self._thread = thread
         self._stream = stream
         self._taken: deque[T] = deque()
+        self._entered = False
 
     @property
     def id(self) -> str | None:
@@ -39,8 +45,21 @@ class Stream(Generic[T]):
         with contextlib.suppress(ShuttingDown):
             self._thread.call(self._stream.aclose())
 
-    def __iter__(self) -> Self:
-        return self
+    def __iter__(self) -> Iterator[T]:
+        return self if self._entered else self._one_pass()
+
+    def _one_pass(self) -> Iterator[T]:
+        """One ``for`` outside of any ``with``; the generator ends when that is left."""
+        try:
+            while True:
+                try:
+                    taken = next(self)
+                except StopIteration:
+                    return
+                yield taken
+        finally:
+            self._taken.clear()
+            self._thread.post(self._stream.abandon)
 
     def __next__(self) -> T:
         if not self._taken:
@@ -56,6 +75,7 @@ class Stream(Generic[T]):
         return self._taken.popleft()
 
     def __enter__(self) -> Self:
+        self._entered = True
         self._thread.call(self._stream.__aenter__())
         return self
 
@@ -75,10 +95,13 @@ class Stream(Generic[T]):
 class TokenStream(Stream[Token]):
     """A `Stream` of `Token`s."""
 
+    def __init__(self, thread: LoopThread, stream: AsyncTokenStream) -> None:
+        super().__init__(thread, stream)
+        self._tokens = stream
+
     def text(self) -> str:
-        """All of its plain text at once; other channels are left out."""
-        with self:
-            return "".join([token.text for token in self if token.channel is None])
+        """As `mlxwire.TokenStream.text`."""
+        return self._thread.call(self._tokens.text())
 
 
 class BatchStream(Stream[BatchResult]):

@@ -114,5 +114,5 @@ class Worker:
 
     def _started(self) -> LoopThread:
         if self._thread is None:
-            raise RuntimeError("the worker has not been started: `with Worker() as w`")
+            raise aio_worker.not_started()
         return self._thread
