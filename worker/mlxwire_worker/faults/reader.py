@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -29,17 +30,24 @@ class FaultyReader(Reader):
         on_fault: Callable[[HeardFault, Request], None],
     ) -> None:
         super().__init__(wire_in, wire_out, stalled=stalled)
-        self.deaf = False
         self.ignores_end = False
+        self._deaf = False
+        self._turned_away = threading.Event()
         self._dialogue = dialogue
         self._triggers = triggers
         self._on_fault = on_fault
         self._partial = b""
         self._late: list[tuple[float, bytes]] = []
 
+    def turn_deaf(self) -> None:
+        """Hear nothing from now on; returns once no wait for input is under way."""
+        self._deaf = True
+        if threading.current_thread() is not threading.main_thread():
+            self._turned_away.wait(4 * POLL_SECONDS)
+
     def wait(self, *, read: bool = True, timeout: float = POLL_SECONDS) -> Sign:
         """As the loop's own, but for what is late or may not be seen."""
-        if self.deaf:
+        if self._deaf:
             self._stop_listening()
             read = False
         if read and self._late:
@@ -48,12 +56,12 @@ class FaultyReader(Reader):
                 return "data"
             timeout = min(timeout, left)
         sign = super().wait(read=read, timeout=timeout)
-        if sign != "end":
+        if sign not in ("data", "end"):
             return sign
-        if self.ignores_end:
-            self.deaf = True
+        self._deaf = self._deaf or (sign == "end" and self.ignores_end)
+        if self._deaf:
             return "idle"
-        return "data" if self._partial else "end"
+        return "data" if self._partial else sign
 
     def read(self) -> bytes:
         """The next lines that may be heard; empty at the end of the stream."""
@@ -61,7 +69,7 @@ class FaultyReader(Reader):
             return self._late.pop(0)[1]
         chunk = super().read()
         if not chunk and self.ignores_end:
-            self.deaf = True
+            self._deaf = True
             return BLANK
         *lines, self._partial = (self._partial + chunk).split(b"\n")
         if not chunk:
@@ -72,6 +80,7 @@ class FaultyReader(Reader):
     def _stop_listening(self) -> None:
         with suppress(KeyError):  # it has stopped before
             self.ignore_input()
+        self._turned_away.set()
 
     def _hear(self, line: bytes) -> bytes:
         request = self._dialogue.hear(line)

@@ -79,9 +79,11 @@ class FaultyWorker(Worker):
             case Grandchild():
                 spawn_grandchild(fault, *self._wire)
             case Close():
+                if fault.pipe == "stdin":
+                    self._reader.turn_deaf()
                 close_pipe(fault, *self._wire)
             case Deaf():
-                self._reader.deaf = True
+                self._reader.turn_deaf()
             case IgnoreEof():
                 self._reader.ignores_end = True
             case IgnoreSigterm():
