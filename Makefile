@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 DEMO_READY := .venv/.demo-ready
-BENCHES := startup throughput cancel client_python storm
+BENCHES := startup throughput classify cancel client_python storm
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input \
   --constraint constraints.txt --editable
 QUESTION ?= What is 2 + 3?

@@ -10,50 +10,16 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import os
 import random
 import statistics
-import subprocess
-import sys
 import time
-from typing import Any
+
+from host import Host
 
 
-class Host:
-    """Writes a line, reads lines, and looks at the clock."""
-
-    def __init__(self, model: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "mlxwire_worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        self.count = 0
-        self.ask("hello", protocols=[1])
-        self.ask("load", path=model)
-
-    def send(self, cmd: str, **fields: Any) -> str:
-        assert self.process.stdin is not None
-        self.count += 1
-        line = json.dumps({"id": f"{cmd}{self.count}", "cmd": cmd, **fields})
-        self.process.stdin.write(line.encode() + b"\n")
-        self.process.stdin.flush()
-        return f"{cmd}{self.count}"
-
-    def read(self) -> dict[str, Any]:
-        assert self.process.stdout is not None
-        message: dict[str, Any] = json.loads(self.process.stdout.readline())
-        return message
-
-    def final(self, name: str) -> dict[str, Any]:
-        while True:
-            message = self.read()
-            if message["id"] == name and message.get("final"):
-                return message
-
-    def ask(self, cmd: str, **fields: Any) -> dict[str, Any]:
-        return self.final(self.send(cmd, **fields))
+class Watch(Host):
+    """A host that looks at the clock."""
 
     def cancel(self, name: str) -> float:
         """Seconds from before the cancel is written to after the final is read."""
@@ -73,7 +39,7 @@ class Host:
         return times
 
 
-def in_decode(host: Host, others: int, rounds: int) -> tuple[list[float], float]:
+def in_decode(host: Watch, others: int, rounds: int) -> tuple[list[float], float]:
     """Cancels of one stream beside others, in seconds, and the median step."""
     endless = {"prompt": "Tell me", "max_tokens": 6000, "ignore_eos": True, "cache": False}
     beside = [host.send("generate", **endless) for _ in range(others)]
@@ -89,7 +55,7 @@ def in_decode(host: Host, others: int, rounds: int) -> tuple[list[float], float]
     return taken, statistics.median(steps)
 
 
-def in_prefill(host: Host, tokens: int, rounds: int) -> list[float]:
+def in_prefill(host: Watch, tokens: int, rounds: int) -> list[float]:
     """Cancels at random moments of a long prompt; an eighth of it tells how long that lasts."""
     dice, taken = random.Random(2), []
     digits = [str(dice.randrange(10)) for _ in range(tokens // 2)]
@@ -119,7 +85,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--prompt-tokens", type=int, default=7500)
     given = parser.parse_args()
-    host = Host(given.model)
+    host = Watch(given.model)
     for others in (0, 3, 15):
         taken, step = in_decode(host, others, given.rounds)
         less = sorted(max(one - step, 0.0) for one in taken)

@@ -20,7 +20,7 @@ def classify(direct: Direct, prompts: list[str]) -> tuple[dict[int, Classified],
     prepared = direct.engine.prepare_classify(request)
     found: dict[int, Classified] = {}
     slices = 0
-    while prepared.left or prepared.group is not None:
+    while len(found) < len(prompts):
         found.update(direct.engine.classify(prepared))
         slices += 1
     return found, slices

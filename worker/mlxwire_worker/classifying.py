@@ -46,7 +46,7 @@ class Classifying:
         except Exception as error:
             self._session.fail(job, failure_of(error))
             return
-        if prompts.group is not None:
+        if not items:
             self._jobs.appendleft(job)
             return
         job.last_token = time.perf_counter()

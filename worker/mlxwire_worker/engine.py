@@ -83,10 +83,10 @@ class ClassifyPrompts:
     """A `classify` made ready: each prompt's ids, and each label's as a continuation.
 
     ``left`` are the prompts' places, longest last: taken from its end, a group's prompts
-    differ little in length. ``group`` is an engine's own note of those under way.
+    differ little in length. ``work`` is an engine's own, while it is at them.
     """
 
-    __slots__ = ("group", "labels", "left", "prompts", "request")
+    __slots__ = ("labels", "left", "prompts", "request", "work")
 
     def __init__(
         self, *, prompts: list[list[int]], labels: dict[str, list[int]], request: Classify
@@ -95,7 +95,7 @@ class ClassifyPrompts:
         self.labels = labels
         self.request = request
         self.left = sorted(range(len(prompts)), key=lambda place: len(prompts[place]))
-        self.group: Any = None
+        self.work: Any = None
 
 
 class BatchPrompts:
@@ -234,8 +234,8 @@ class Engine(ABC):
 
     @abstractmethod
     def classify(self, prompts: ClassifyPrompts) -> list[tuple[int, Classified]]:
-        """One bounded slice of work on the prompts that are ``left``: takes some off, and returns
-        those that are complete with it, with their places; none while their ``group`` runs."""
+        """One bounded slice of work on the prompts that are ``left``: what some of them, with their
+        places, come to with it; nothing, while more slices are needed for any."""
 
     @abstractmethod
     def serve(self, request: Command, prompt: Prompt | None = None) -> Struct:

@@ -22,6 +22,9 @@ from .tokenizer import Tokenizer
 
 GROUP_PROMPTS = 32
 GROUP_TOKENS = 2048
+CPU_PADDING_TOKENS = 12
+"""A processor computes padding at the price of tokens; another pass costs it about as many. A
+GPU is the other way round."""
 LOGITS_PROMPTS = 4
 """Whole rows of logits as Python numbers take longer than the pass that computes them."""
 
@@ -47,31 +50,44 @@ def classify_slice(tools: Tools, prompts: ClassifyPrompts) -> list[tuple[int, Cl
     Log-probabilities are natural and float32. A label's score is the sum over its tokens given
     the prompt; ``labels`` are those, normalised to sum to 1.
     """
-    if prompts.group is None:
-        prompts.group = _Group(tools, prompts)
-    group: _Group = prompts.group
+    if prompts.work is None:
+        prompts.work = _score_all(tools, prompts)
     with mx.stream(generation_stream):
-        unfinished = next(group.slices, group) is None
-    if unfinished:
-        return []
-    prompts.group = None
-    return group.results
+        results: list[tuple[int, Classified]] | None = next(prompts.work)
+    return results or []
+
+
+def _score_all(
+    tools: Tools, prompts: ClassifyPrompts
+) -> Iterator[list[tuple[int, Classified]] | None]:
+    """Each group's results, and None after a slice that completes none."""
+    shared = _shared_beginning(prompts.prompts)
+    first = tools.policy.make()
+    if shared:
+        yield from _fill(tools, first, mx.array([prompts.prompts[0][:shared]]))
+    while prompts.left:
+        group = _Group(tools, prompts, first, shared)
+        yield from group.slices()
+        yield group.results
 
 
 class _Group:
-    """Prompts of like length that go through the model together."""
+    """Prompts of like length that go through the model together, from their shared beginning on."""
 
-    def __init__(self, tools: Tools, prompts: ClassifyPrompts) -> None:
+    def __init__(
+        self, tools: Tools, prompts: ClassifyPrompts, first: kv.Layers, shared: int
+    ) -> None:
         self._tools = tools
         self._request = prompts.request
         self._labels = prompts.labels
-        self.places = _next_group(prompts, batchable=tools.policy.batchable)
-        self._ids = [prompts.prompts[place] for place in self.places]
-        self._layers: kv.Layers = []
+        self._places = _next_group(prompts, batchable=tools.policy.batchable)
+        self._ids = [prompts.prompts[place][shared:] for place in self._places]
+        own = [kv.snapshot(first) for _ in self._ids]
+        self._layers = own[0] if len(own) == 1 else kv.merge(own)
         self.results: list[tuple[int, Classified]] = []
-        self.slices = self._run()
 
-    def _run(self) -> Slices:
+    def slices(self) -> Slices:
+        """Do the work; ``results`` stand at its end."""
         yield from self._prefill()
         last = mx.array([prompt[-1:] for prompt in self._ids])
         rows = self._tools.model(last, cache=self._layers)[:, -1, :].astype(mx.float32)
@@ -94,17 +110,8 @@ class _Group:
         self.results = self._described(rows, best, chosen, scores)
 
     def _prefill(self) -> Slices:
-        """Fill the caches with all tokens but the last: plain for one prompt, batched for more."""
-        ids = [prompt[:-1] for prompt in self._ids]
-        shared = _shared_beginning(ids)
-        first = self._tools.policy.make()
-        if shared:
-            yield from self._fill(first, mx.array([ids[0][:shared]]))
-        self._layers = first
-        if len(ids) > 1:
-            self._layers = kv.merge([first, *(kv.snapshot(first) for _ in ids[1:])])
-        ids = [prompt[shared:] for prompt in ids]
-        lengths = [len(prompt) for prompt in ids]
+        """Fill the caches with all tokens but the last."""
+        lengths = [len(prompt) - 1 for prompt in self._ids]
         longest = max(lengths)
         if not longest:
             return
@@ -112,35 +119,21 @@ class _Group:
             longest = max(longest, NARROWEST)
         padding = [longest - length for length in lengths]
         padded = mx.array(
-            [prompt + [0] * pad for prompt, pad in zip(ids, padding, strict=True)],
+            [prompt[:-1] + [0] * pad for prompt, pad in zip(self._ids, padding, strict=True)],
             dtype=mx.int32,
         )
         for layer in self._layers if any(padding) else []:
             layer.prepare(lengths=lengths, right_padding=padding)
-        yield from self._fill(self._layers, padded)
+        yield from _fill(self._tools, self._layers, padded)
         for layer in self._layers if any(padding) else []:
             layer.finalize()
-
-    def _fill(self, layers: kv.Layers, ids: mx.array) -> Slices:
-        """``ids`` [B, T] into the caches."""
-        rows, length = ids.shape
-        start = 0
-        while start < length:
-            began = time.perf_counter()
-            width = self._width(rows)
-            if length - start - width < NARROWEST:
-                width = length - start
-            self._tools.model(ids[:, start : start + width], cache=layers)
-            mx.eval(kv.states(layers))
-            self._tools.chunk.learn(rows * width, time.perf_counter() - began)
-            start += width
-            yield
 
     def _continuation(self, label: list[int]) -> Iterator[mx.array]:
         """Log-probabilities of a label's tokens after its first, given each cached prompt: sums
         [B] over slices of them."""
         layers = kv.snapshot(self._layers)  # copy on write: the prompts' own stay as they are
-        rows, width = len(self._ids), self._width(len(self._ids))
+        rows = len(self._ids)
+        width = _width(self._tools, rows)
         for start in range(0, len(label) - 1, width):
             targets = label[start + 1 : start + 1 + width]
             shape = (rows, len(targets))
@@ -149,9 +142,6 @@ class _Group:
             logprobs = logits - mx.logsumexp(logits, axis=-1, keepdims=True)
             index = mx.broadcast_to(mx.array(targets)[None, :, None], (*shape, 1))
             yield mx.take_along_axis(logprobs, index, axis=-1).sum(axis=(1, 2))
-
-    def _width(self, rows: int) -> int:
-        return max(NARROWEST, self._tools.chunk.tokens // rows)
 
     def _described(
         self, rows: mx.array, best: mx.array, chosen: mx.array, scores: dict[str, list[float]]
@@ -173,25 +163,51 @@ class _Group:
                     else None,
                 ),
             )
-            for row, place in enumerate(self.places)
+            for row, place in enumerate(self._places)
         ]
 
 
+def _fill(tools: Tools, layers: kv.Layers, ids: mx.array) -> Slices:
+    """``ids`` [B, T] into the caches."""
+    rows, length = ids.shape
+    start = 0
+    while start < length:
+        began = time.perf_counter()
+        width = _width(tools, rows)
+        if length - start - width < NARROWEST:
+            width = length - start
+        tools.model(ids[:, start : start + width], cache=layers)
+        mx.eval(kv.states(layers))
+        tools.chunk.learn(rows * width, time.perf_counter() - began)
+        start += width
+        yield
+
+
+def _width(tools: Tools, rows: int) -> int:
+    return max(NARROWEST, tools.chunk.tokens // rows)
+
+
 def _next_group(prompts: ClassifyPrompts, *, batchable: bool) -> list[int]:
-    """The longest that are left, as many as fit one pass."""
-    longest = len(prompts.prompts[prompts.left[-1]])
+    """The longest that are left, as many as fit one pass without much padding."""
+    places = [prompts.left.pop()]
+    longest = len(prompts.prompts[places[0]])
     most = LOGITS_PROMPTS if prompts.request.logits else GROUP_PROMPTS
     size = max(1, min(most, GROUP_TOKENS // longest)) if batchable else 1
-    group = prompts.left[-size:]
-    del prompts.left[-size:]
-    return group
+    padding = CPU_PADDING_TOKENS if mx.default_device() == mx.cpu else GROUP_TOKENS
+    while prompts.left and len(places) < size:
+        padding -= longest - len(prompts.prompts[prompts.left[-1]])
+        if padding < 0:
+            break
+        places.append(prompts.left.pop())
+    return places
 
 
 def _shared_beginning(ids: list[list[int]]) -> int:
     """Tokens that all prompts begin with, an instruction usually: computed once for all."""
     if len(ids) == 1:
         return 0
-    return min(common_prefix(ids[0], other) for other in ids[1:])
+    shared = min(common_prefix(ids[0], other) for other in ids[1:])
+    return min(shared, min(map(len, ids)) - 1)
 
 
 def _normalised(scores: dict[str, float]) -> dict[str, float]:
