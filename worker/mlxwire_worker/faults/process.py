@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -15,10 +16,8 @@ def die(fault: Exit | Crash) -> NoReturn:
     """End here and now, without another byte."""
     if isinstance(fault, Exit):
         os._exit(fault.code)
-    number = signal.Signals[fault.signal]
-    if number != signal.SIGKILL:
-        signal.signal(number, signal.SIG_DFL)
-    os.kill(os.getpid(), number)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # it is no crash worth a dump
+    os.kill(os.getpid(), signal.Signals[fault.signal])
     while True:
         signal.pause()
 
