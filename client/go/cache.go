@@ -1,0 +1,58 @@
+package mlxwire
+
+import "context"
+
+// A PromptCache is what earlier prompts of a model computed, and may be used again. Each method
+// gives the cache's state after it.
+type PromptCache struct{ model *Model }
+
+// CacheStats is the state of a prompt cache; the counts are since the model was loaded.
+type CacheStats struct {
+	Entries      int    `json:"entries"`
+	CachedBytes  uint64 `json:"cached_bytes"`
+	LimitBytes   uint64 `json:"limit_bytes"`
+	Hits         int    `json:"hits"`
+	Misses       int    `json:"misses"`
+	ReusedTokens int    `json:"reused_tokens"`
+	Evictions    int    `json:"evictions"`
+	Rejected     int    `json:"rejected"`
+	// Affected is how many entries the action dropped, saved or loaded, or tokens it warmed.
+	Affected int `json:"affected,omitempty"`
+}
+
+// Stats changes nothing.
+func (c *PromptCache) Stats(ctx context.Context) (CacheStats, error) {
+	return c.act(ctx, cacheFields{Action: "stats"})
+}
+
+// Clear drops all entries.
+func (c *PromptCache) Clear(ctx context.Context) (CacheStats, error) {
+	return c.act(ctx, cacheFields{Action: "clear"})
+}
+
+// Warm computes a raw prompt, as for Generate, for later.
+func (c *PromptCache) Warm(ctx context.Context, prompt string) (CacheStats, error) {
+	return c.act(ctx, cacheFields{Action: "warm", Prompt: &prompt})
+}
+
+// WarmChat computes a conversation, as for Chat, for later.
+func (c *PromptCache) WarmChat(ctx context.Context, messages []Message) (CacheStats, error) {
+	return c.act(ctx, cacheFields{Action: "warm", Messages: messages})
+}
+
+// Save writes the cache to a file, where the worker may (its --data-root).
+func (c *PromptCache) Save(ctx context.Context, path string) (CacheStats, error) {
+	return c.act(ctx, cacheFields{Action: "save", Path: &path})
+}
+
+// Load reads what Save wrote, for this very model, adapter and KV configuration.
+func (c *PromptCache) Load(ctx context.Context, path string) (CacheStats, error) {
+	return c.act(ctx, cacheFields{Action: "load", Path: &path})
+}
+
+func (c *PromptCache) act(ctx context.Context, fields cacheFields) (CacheStats, error) {
+	if err := c.model.check(); err != nil {
+		return CacheStats{}, err
+	}
+	return ask[CacheStats](ctx, c.model.worker, "cache", fields)
+}

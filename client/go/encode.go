@@ -1,0 +1,84 @@
+package mlxwire
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"unicode/utf8"
+)
+
+// encodeRequest is one request's line: the envelope, and the command's own fields beside it.
+func encodeRequest(id, command string, fields any) ([]byte, error) {
+	if path, ok := findInvalidText(reflect.ValueOf(fields)); ok {
+		return nil, invalidParams(path, "`%s` of `%s` is not valid UTF-8", path, command)
+	}
+	var line bytes.Buffer
+	fmt.Fprintf(&line, `{"id":%q,"cmd":%q`, id, command)
+	head := line.Len()
+	encoder := json.NewEncoder(&line) // ends its output with the line's 0x0A
+	encoder.SetEscapeHTML(false)      // three bytes for each < would only cost
+	if err := encoder.Encode(fields); err != nil {
+		return nil, unsendable(command, err)
+	}
+	encoded := line.Bytes()
+	if encoded[head+1] == '}' { // no fields
+		return append(encoded[:head], "}\n"...), nil
+	}
+	encoded[head] = ','
+	return encoded, nil
+}
+
+// unsendable says why a request is no JSON: a number is infinite or none.
+func unsendable(command string, err error) *Error {
+	e := newError(ErrInvalidParams, "`%s` can't be sent as JSON: %v", command, err)
+	var value *json.UnsupportedValueError
+	if errors.As(err, &value) {
+		e.Message = fmt.Sprintf("an option of `%s` is %s; give it a finite number", command, value.Str)
+	}
+	return e
+}
+
+// findInvalidText looks for a string that is no UTF-8, which encoding/json would send with
+// U+FFFD in it, and gives its path, such as messages[0].content.
+func findInvalidText(value reflect.Value) (path string, found bool) {
+	switch value.Kind() {
+	case reflect.String:
+		return "", !utf8.ValidString(value.String())
+	case reflect.Pointer:
+		if !value.IsNil() {
+			return findInvalidText(value.Elem())
+		}
+	case reflect.Slice:
+		for i := range value.Len() {
+			if rest, found := findInvalidText(value.Index(i)); found {
+				return fmt.Sprintf("[%d]%s", i, dotted(rest)), true
+			}
+		}
+	case reflect.Struct:
+		for i := range value.NumField() {
+			if rest, found := findInvalidText(value.Field(i)); found {
+				return fieldPath(value.Type().Field(i), rest), true
+			}
+		}
+	}
+	return "", false
+}
+
+func fieldPath(f reflect.StructField, rest string) string {
+	if f.Anonymous {
+		return rest
+	}
+	name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+	return name + dotted(rest)
+}
+
+// dotted joins the rest of a path to what comes before it.
+func dotted(rest string) string {
+	if rest == "" || strings.HasPrefix(rest, "[") {
+		return rest
+	}
+	return "." + rest
+}

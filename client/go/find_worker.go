@@ -1,0 +1,89 @@
+package mlxwire
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+)
+
+// WorkerVariable is the environment variable that names the worker's command.
+const WorkerVariable = "MLXWIRE_WORKER"
+
+const (
+	workerProgram = "mlxwire-worker"
+	workerModule  = "mlxwire_worker"
+	// moduleCheck is generous: a first start of Python may read much from a cold disk.
+	moduleCheck = 10 * time.Second
+)
+
+// FindWorker gives the command line of the worker that Start runs where it is told no other;
+// the first of these that there is:
+//
+//   - MLXWIRE_WORKER, split as a shell would,
+//   - mlxwire-worker on the PATH,
+//   - python3 -m mlxwire_worker, where python3 has that module.
+//
+// The error is an ErrSpawnFailed that says what to install.
+func FindWorker() ([]string, error) {
+	return findWorker(os.Getenv(WorkerVariable))
+}
+
+func findWorker(named string) ([]string, error) {
+	if strings.TrimSpace(named) != "" {
+		words, err := shellWords(named)
+		if err != nil {
+			return nil, newError(ErrSpawnFailed, "`%s` can't be split into words: %v", WorkerVariable, err)
+		}
+		return words, nil
+	}
+	if program, err := exec.LookPath(workerProgram); err == nil {
+		return []string{program}, nil
+	}
+	if python, err := exec.LookPath(pythonProgram()); err == nil && hasWorker(python) {
+		return []string{python, "-m", workerModule}, nil
+	}
+	return nil, newError(ErrSpawnFailed,
+		"no worker was found: install one with `pip install 'mlxwire[mlx]'` (or `uv tool install 'mlxwire[mlx]'`), "+
+			"or name its command in %s or WithCommand", WorkerVariable)
+}
+
+func pythonProgram() string {
+	if runtime.GOOS == "windows" {
+		return "python"
+	}
+	return "python3"
+}
+
+// hasWorker asks an interpreter without importing anything heavy.
+func hasWorker(python string) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), moduleCheck)
+	defer cancel()
+	const script = "import importlib.util, sys; sys.exit(importlib.util.find_spec(sys.argv[1]) is None)"
+	check := exec.CommandContext(ctx, python, "-c", script, workerModule)
+	check.WaitDelay = time.Second
+	return check.Run() == nil
+}
+
+// workerCommand is the command line to start, its program as a path that does not depend on the
+// folder that the worker runs in.
+func workerCommand(o *startOptions) ([]string, error) {
+	words := o.command
+	if len(words) == 0 {
+		found, err := findWorker(o.lookUp(WorkerVariable))
+		if err != nil {
+			return nil, err
+		}
+		words = found
+	}
+	words = append(append([]string(nil), words...), o.args...)
+	if strings.ContainsRune(filepath.ToSlash(words[0]), '/') {
+		if absolute, err := filepath.Abs(words[0]); err == nil {
+			words[0] = absolute
+		}
+	}
+	return words, nil
+}

@@ -1,0 +1,3 @@
+module github.com/mlxwire/mlxwire/client/go
+
+go 1.26

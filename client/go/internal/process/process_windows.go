@@ -1,0 +1,76 @@
+package process
+
+import (
+	"os"
+	"syscall"
+)
+
+// Windows has neither process groups that can be signalled nor SIGTERM. A job object holds the
+// child and what it starts, and ends them together.
+// Not run by this project's tests, which have no Windows.
+
+var (
+	kernel32                 = syscall.NewLazyDLL("kernel32.dll")
+	createJobObject          = kernel32.NewProc("CreateJobObjectW")
+	assignProcessToJobObject = kernel32.NewProc("AssignProcessToJobObject")
+	terminateJobObject       = kernel32.NewProc("TerminateJobObject")
+)
+
+// groupAttributes keeps the console's Ctrl-C with the host.
+func groupAttributes() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{CreationFlags: syscall.CREATE_NEW_PROCESS_GROUP}
+}
+
+// A group is a job object; without one, the child alone.
+type group struct {
+	child *os.Process
+	job   syscall.Handle
+}
+
+func newGroup(child *os.Process) group {
+	g := group{child: child}
+	const setQuotaAndTerminate = 0x0100 | syscall.PROCESS_TERMINATE
+	process, err := syscall.OpenProcess(setQuotaAndTerminate, false, uint32(child.Pid))
+	if err != nil {
+		return g
+	}
+	defer syscall.CloseHandle(process)
+	job, _, _ := createJobObject.Call(0, 0)
+	if job == 0 {
+		return g
+	}
+	if assigned, _, _ := assignProcessToJobObject.Call(job, uintptr(process)); assigned == 0 {
+		_ = syscall.CloseHandle(syscall.Handle(job))
+		return g
+	}
+	g.job = syscall.Handle(job)
+	return g
+}
+
+func (g group) terminate() { g.kill() }
+
+func (g group) kill() {
+	const exitCode = 1
+	if g.job != 0 {
+		_, _, _ = terminateJobObject.Call(uintptr(g.job), exitCode)
+		return
+	}
+	_ = g.child.Kill()
+}
+
+func (g group) release() {
+	if g.job != 0 {
+		_ = syscall.CloseHandle(g.job)
+	}
+}
+
+func awaitExit(child *os.Process) {
+	process, err := syscall.OpenProcess(syscall.SYNCHRONIZE, false, uint32(child.Pid))
+	if err != nil {
+		return
+	}
+	defer syscall.CloseHandle(process)
+	_, _ = syscall.WaitForSingleObject(process, syscall.INFINITE)
+}
+
+func endingSignal(*os.ProcessState) (number int, name string) { return 0, "" }

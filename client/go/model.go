@@ -1,0 +1,151 @@
+package mlxwire
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"iter"
+	"slices"
+	"sync"
+)
+
+// A Model is what Worker.Load gives. It stands for one load: a later one makes it void, a
+// restart of the worker does not.
+type Model struct {
+	worker *Worker
+	fields loadFields // to load it again
+	loaded Loaded
+	gone   string // why it is void; guarded by the worker's lock
+
+	mu      sync.Mutex
+	metrics Metrics
+}
+
+// Loaded is what the worker said of the model when it was loaded; Info asks again.
+func (m *Model) Loaded() Loaded { return m.loaded }
+
+// Generate continues a raw prompt. Each range over the result is a request of its own. Use
+// GenerateStream to learn how it ended; for the rest see Stream.Tokens.
+func (m *Model) Generate(ctx context.Context, prompt string, options ...RequestOption) iter.Seq2[Token, error] {
+	return m.tokens(func() (*Stream, error) { return m.GenerateStream(ctx, prompt, options...) })
+}
+
+// Chat answers a conversation through the model's own chat template. It is ranged over like
+// Generate.
+func (m *Model) Chat(ctx context.Context, messages []Message, options ...RequestOption) iter.Seq2[Token, error] {
+	return m.tokens(func() (*Stream, error) { return m.ChatStream(ctx, messages, options...) })
+}
+
+// GenerateStream is Generate with the request's ID and its end. The request is sent at once.
+func (m *Model) GenerateStream(ctx context.Context, prompt string, options ...RequestOption) (*Stream, error) {
+	o := applyRequestOptions(options)
+	return m.stream(ctx, "generate", o, func() any {
+		return generateFields{Prompt: prompt, requestFields: o.fields}
+	})
+}
+
+// ChatStream is Chat with the request's ID and its end. The request is sent at once.
+func (m *Model) ChatStream(ctx context.Context, messages []Message, options ...RequestOption) (*Stream, error) {
+	o := applyRequestOptions(options)
+	return m.stream(ctx, "chat", o, func() any {
+		return chatFields{Messages: messages, requestFields: o.fields}
+	})
+}
+
+// BatchGenerate continues many raw prompts in one request. The results are in the prompts'
+// order; one that failed has its own Err. With an error the results are those that had come.
+func (m *Model) BatchGenerate(ctx context.Context, prompts []string, options ...RequestOption) ([]BatchResult, error) {
+	stream, err := m.BatchStream(ctx, prompts, options...)
+	if err != nil {
+		return nil, err
+	}
+	results, err := collect(stream.Results())
+	slices.SortFunc(results, func(a, b BatchResult) int { return cmp.Compare(a.Index, b.Index) })
+	return results, err
+}
+
+// BatchStream is BatchGenerate with each result as it comes.
+func (m *Model) BatchStream(ctx context.Context, prompts []string, options ...RequestOption) (*BatchStream, error) {
+	o := applyRequestOptions(options)
+	items, err := m.items(ctx, "batch", o, func() any {
+		fields := batchFields{Prompts: prompts, requestFields: o.fields}
+		if o.onToken != nil {
+			on := true
+			fields.Stream = &on
+		}
+		return fields
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &BatchStream{replies: items, onToken: o.onToken}, nil
+}
+
+// Classify runs each prompt once and tells the likeliest next token, in the prompts' order. One
+// bad prompt fails all. See WithLogits and WithLabels.
+func (m *Model) Classify(ctx context.Context, prompts []string, options ...RequestOption) ([]ClassifyResult, error) {
+	o := applyRequestOptions(options)
+	items, err := m.items(ctx, "classify", o, func() any {
+		return classifyFields{Prompts: prompts, requestFields: o.fields}
+	})
+	if err != nil {
+		return nil, err
+	}
+	results, err := collect(classified(items))
+	if err != nil {
+		items.leave(errLeft)
+		return nil, err
+	}
+	slices.SortFunc(results, func(a, b ClassifyResult) int { return cmp.Compare(a.Index, b.Index) })
+	return results, nil
+}
+
+// Info describes the model as it is now.
+func (m *Model) Info(ctx context.Context) (ModelInfo, error) {
+	if err := m.check(); err != nil {
+		return ModelInfo{}, err
+	}
+	return ask[ModelInfo](ctx, m.worker, "info", noFields{})
+}
+
+// Metrics are the figures of the last operation that ended; zeros before the first.
+func (m *Model) Metrics() Metrics {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.metrics
+}
+
+// Cache is what earlier prompts computed, and may be used again.
+func (m *Model) Cache() *PromptCache { return &PromptCache{model: m} }
+
+// Close unloads the model, after the requests before it, and gives its memory back. It is
+// harmless where the model is void already.
+func (m *Model) Close() error {
+	if !m.worker.dropModel(m) {
+		return nil
+	}
+	c, err := m.worker.supervisor.connection(context.Background())
+	if err == nil {
+		_, err = c.ask(context.Background(), "unload", noFields{})
+	}
+	if errors.Is(err, ErrShuttingDown) || errors.Is(err, ErrWorkerCrashed) {
+		return nil // the worker is gone, and the model with it
+	}
+	return err
+}
+
+// check is an error where the model is void.
+func (m *Model) check() error {
+	m.worker.mu.Lock()
+	defer m.worker.mu.Unlock()
+	if m.gone != "" {
+		return newError(ErrModelNotLoaded, "%s", m.gone)
+	}
+	return nil
+}
+
+func (m *Model) note(done Done) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.metrics = done.Metrics
+}

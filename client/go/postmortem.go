@@ -1,0 +1,59 @@
+package mlxwire
+
+import (
+	"fmt"
+
+	"github.com/mlxwire/mlxwire/client/go/internal/process"
+)
+
+// What is said of a worker that ended: by itself, by its host, or for an offence.
+
+// tailBytes is how much of stderr goes into an error.
+const tailBytes = 4096
+
+func closedByHost() *Error {
+	return newError(ErrShuttingDown, "this worker was closed; start another one")
+}
+
+// exited tells of a worker that ended though nobody asked. With greeting it had not answered
+// hello yet; strays is what it wrote instead.
+func exited(state process.ExitState, greeting bool, strays []string, tail string) *Error {
+	how := fmt.Sprintf("exited with code %d", state.Code)
+	if state.Signal != 0 {
+		how = fmt.Sprintf("was ended by signal %d (%s)", state.Signal, state.Name)
+	}
+	when := ""
+	if greeting {
+		when = " before it answered hello" + describeStrays(strays)
+	}
+	e := newError(ErrWorkerCrashed, "the worker %s%s. Start another one", how, when)
+	e.Exit = &Exit{Code: state.Code, Signal: state.Signal, SignalName: state.Name}
+	e.Stderr = tail
+	return e
+}
+
+// closedItsPipe tells of a worker that lives, and can't be heard or spoken to any more.
+func closedItsPipe(which, tail string) *Error {
+	e := newError(ErrWorkerCrashed,
+		"the worker closed its %s while it was still running, and is ended for that. Start another one", which)
+	e.Stderr = tail
+	return e
+}
+
+// offended tells of a broken rule; before the handshake that means it is no worker.
+func offended(offence error, greeting bool, tail string) *Error {
+	code := ErrProtocolViolation
+	if greeting {
+		code = ErrHandshakeFailed
+	}
+	e := newError(code, "%v. Stop this worker and start another", offence)
+	e.Stderr = tail
+	return e
+}
+
+func describeStrays(lines []string) string {
+	if len(lines) == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", but wrote %d other lines, the first %.200q", len(lines), lines[0])
+}

@@ -1,0 +1,55 @@
+package mlxwire
+
+import (
+	"math"
+	"time"
+)
+
+// A RestartPolicy says how often, and how soon, a worker that crashed is started again.
+type RestartPolicy struct {
+	// MaxRestarts within Window are allowed; the crash after them is a crash loop, and the
+	// worker is given up. The window slides: a good start does not reset it.
+	MaxRestarts int
+	Window      time.Duration
+	// BackoffMin is the wait before the first restart of a window. It doubles with each, up
+	// to BackoffMax.
+	BackoffMin time.Duration
+	BackoffMax time.Duration
+	// Jitter spreads the wait by that part of it, up and down, so that many hosts that lost
+	// their workers together do not start them together.
+	Jitter float64
+}
+
+// DefaultRestartPolicy allows 5 restarts in 60 seconds, 0.1 to 10 seconds apart.
+func DefaultRestartPolicy() RestartPolicy {
+	return RestartPolicy{
+		MaxRestarts: 5, Window: time.Minute,
+		BackoffMin: 100 * time.Millisecond, BackoffMax: 10 * time.Second, Jitter: 0.2,
+	}
+}
+
+// A crashHistory applies a policy. It looks at no clock and throws no dice.
+type crashHistory struct {
+	policy  RestartPolicy
+	crashes []time.Time
+}
+
+// crashed notes a crash. It returns the wait before the next start and how many restarts the
+// window has then; false where that is too many. random is from 0 to 1.
+func (h *crashHistory) crashed(now time.Time, random float64) (wait time.Duration, restarts int, ok bool) {
+	recent := h.crashes[:0]
+	for _, crash := range h.crashes {
+		if now.Sub(crash) < h.policy.Window {
+			recent = append(recent, crash)
+		}
+	}
+	h.crashes = append(recent, now)
+	restarts = len(h.crashes)
+	if restarts > h.policy.MaxRestarts {
+		return 0, restarts, false
+	}
+	seconds := h.policy.BackoffMin.Seconds() * math.Pow(2, float64(restarts-1))
+	seconds = min(seconds, h.policy.BackoffMax.Seconds())
+	seconds *= 1 + h.policy.Jitter*(2*random-1)
+	return time.Duration(seconds * float64(time.Second)), restarts, true
+}

@@ -1,0 +1,140 @@
+package mlxwire
+
+import (
+	"encoding/json"
+
+	"github.com/mlxwire/mlxwire/client/go/internal/wire"
+)
+
+// The replies as types (SPEC §5). Fields that this version does not know are let through. A
+// field without omitempty is always sent; a test compares both with protocol/schema.
+
+// A Token is one generated token.
+type Token struct {
+	Text string // may be empty, where a character is not complete yet
+	ID   int
+	// Flush marks text that was held back until the end; it has the last token's ID and is
+	// not counted.
+	Flush bool
+	// Index is the prompt's, in a batch; else 0.
+	Index int
+	// Channel is empty for plain text.
+	Channel string
+	// Logprob is natural; nil unless asked for, and where it is infinite.
+	Logprob *float64
+	// TopLogprobs are the likeliest tokens, likeliest first, where asked for.
+	TopLogprobs []TopLogprob
+}
+
+// TopLogprob is one of the likeliest tokens at a place. A nil Logprob is minus infinity.
+type TopLogprob struct {
+	Text    string
+	ID      int
+	Logprob *float64
+}
+
+func tokenFromWire(token *wire.Token) Token {
+	own := Token{
+		Text: token.Text, ID: token.ID, Flush: token.Flush, Index: max(token.Index, 0),
+		Channel: token.Channel, Logprob: token.Logprob,
+	}
+	for _, top := range token.TopLogprobs {
+		own.TopLogprobs = append(own.TopLogprobs, TopLogprob(top))
+	}
+	return own
+}
+
+// FinishReason is why a stream ended.
+type FinishReason string
+
+// Others may come with later workers.
+const (
+	FinishStop      FinishReason = "stop"
+	FinishLength    FinishReason = "length"
+	FinishCancelled FinishReason = "cancelled"
+	FinishToolCalls FinishReason = "tool_calls"
+)
+
+// Done is how a stream ended.
+type Done struct {
+	FinishReason    FinishReason `json:"finish_reason"`
+	TokensGenerated int          `json:"tokens_generated"`
+	Metrics         Metrics      `json:"metrics"`
+	// Stage is how far a cancelled one had come: queued, prefill or decode.
+	Stage string `json:"stage,omitempty"`
+}
+
+// ClassifyResult is the likeliest next token of one prompt. Nil stands where a number is
+// infinite, but in Logits.
+type ClassifyResult struct {
+	Index   int      `json:"index"` // of the prompt
+	Text    string   `json:"token"`
+	TokenID int      `json:"token_id"`
+	Logprob *float64 `json:"logprob"` // natural
+	// Logits is the raw row over the vocabulary, with WithLogits; minus infinity where the
+	// wire has null.
+	Logits Logits `json:"logits,omitempty"`
+	// Labels is the probability of each label as a continuation, with WithLabels.
+	Labels map[string]*float64 `json:"labels,omitempty"`
+}
+
+// BatchResult is what one prompt of a batch became.
+type BatchResult struct {
+	Index           int // of the prompt
+	Text            string
+	TokenIDs        []int
+	FinishReason    FinishReason // empty with an Err
+	TokensGenerated int
+	Err             error // this prompt's own failure
+}
+
+type batchItem struct {
+	Index           int           `json:"index"`
+	Text            string        `json:"text"`
+	TokenIDs        []int         `json:"token_ids"`
+	FinishReason    *FinishReason `json:"finish_reason"`
+	TokensGenerated int           `json:"tokens_generated"`
+	Error           *errorBody    `json:"error,omitempty"`
+}
+
+func (i batchItem) result() BatchResult {
+	result := BatchResult{
+		Index: i.Index, Text: i.Text, TokenIDs: i.TokenIDs, TokensGenerated: i.TokensGenerated,
+	}
+	if i.FinishReason != nil {
+		result.FinishReason = *i.FinishReason
+	}
+	if i.Error != nil {
+		failure := i.Error.err()
+		failure.TokensDelivered = i.TokensGenerated
+		result.Err = failure
+	}
+	return result
+}
+
+// CancelResult says whether there was anything to cancel: Outcome is "accepted", "finished" or
+// "unknown", Cancelled how many requests it reached.
+type CancelResult struct {
+	Outcome   string `json:"outcome"`
+	Cancelled int    `json:"cancelled,omitempty"`
+}
+
+// Progress is how far a stage (load, warmup, prefill, …) has come, in the stage's own unit.
+type Progress struct {
+	Stage string  `json:"stage"`
+	Done  float64 `json:"done"`
+	Total float64 `json:"total"`
+}
+
+type creditResult struct {
+	Credit int `json:"credit"`
+}
+
+type errorReply struct {
+	Error errorBody `json:"error"`
+}
+
+type eventMessage struct {
+	Event string          `json:"event"`
+	Data  json.RawMessage `json:"data,omitempty"`
+}

@@ -1,0 +1,173 @@
+package mlxwire
+
+import (
+	"context"
+	"sync/atomic"
+
+	"github.com/mlxwire/mlxwire/client/go/internal/wire"
+)
+
+// messageOverhead is what a buffered message costs beside its text.
+const messageOverhead = 128
+
+// replies is the buffer between the connection's reader, which fills it and never waits, and
+// one consumer. A worker that knows windows sends no further than it was given credit, so a
+// consumer that sleeps holds back its own stream and nothing else.
+type replies[T any] struct {
+	ctx      context.Context
+	request  *request
+	limit    int // bytes
+	unwatch  func() bool
+	left     atomic.Bool // what is buffered is not wanted any more
+	onDone   func(Done)
+	finished error // what the consumer was told last
+
+	// Guarded by the request's lock.
+	incoming []T
+	weight   int
+	done     *Done
+
+	// The consumer's own.
+	batch  []T
+	at     int
+	window window
+}
+
+// start sends the request.
+func (r *replies[T]) start(ctx context.Context, fields any) error {
+	conn := r.request.conn
+	r.ctx = ctx
+	r.limit = conn.options.bufferBytes
+	r.window = newWindow(conn.window())
+	r.request.hooks.left = r.drop
+	r.request.hooks.final = r.takeFinal
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := conn.send(r.request, fields); err != nil {
+		return err
+	}
+	// Also for a consumer that is busy elsewhere when its context ends.
+	r.unwatch = context.AfterFunc(ctx, func() { r.leave(ctx.Err()) })
+	return nil
+}
+
+// push buffers what came. It is called with the request's lock held.
+func (r *replies[T]) push(message T, bytes int) error {
+	r.incoming = append(r.incoming, message)
+	r.weight += bytes + messageOverhead
+	if r.weight > r.limit {
+		return newError(ErrSlowConsumer,
+			"%d messages waited to be taken, more than the %d bytes that a stream may hold; the request was cancelled. "+
+				"Take them faster, or see WithBufferBytes", len(r.incoming), r.limit)
+	}
+	return nil
+}
+
+// next gives what came, in order, and waits for it; false at the end, with what ended it.
+func (r *replies[T]) next() (message T, ok bool, err error) {
+	if r.finished != nil {
+		return message, false, r.finished
+	}
+	for r.at == len(r.batch) || r.left.Load() {
+		more, err := r.refill()
+		if !more {
+			r.unwatch()
+			r.finished = delivered(err, r.window.taken)
+			return message, false, r.finished
+		}
+	}
+	message = r.batch[r.at]
+	r.at++
+	if credit := r.window.take(); credit > 0 {
+		r.request.conn.tell("credit", creditFields{Target: r.request.id, N: credit})
+	}
+	return message, true, nil
+}
+
+// refill takes all that is here, or waits for the next change.
+func (r *replies[T]) refill() (more bool, err error) {
+	clear(r.batch) // what was taken may be collected
+	r.at, r.batch = 0, r.batch[:0]
+	q := r.request
+	q.mu.Lock()
+	r.batch, r.incoming = r.incoming, r.batch
+	r.weight = 0
+	ended, err, done := q.phase == over, q.err, r.done
+	q.mu.Unlock()
+	q.tellProgress()
+	switch {
+	case len(r.batch) > 0:
+		return true, nil
+	case err != nil:
+		return false, err
+	case ended && done == nil:
+		return false, newError(ErrProtocolViolation,
+			"`%s` ended with `%s` where `done` was due", q.command, q.kind)
+	case ended && done.FinishReason == FinishCancelled:
+		return false, q.cancelledElsewhere()
+	case ended:
+		return false, nil
+	}
+	return true, q.wait(r.ctx)
+}
+
+// leave cancels the rest; err is what the consumer gets from now on.
+func (r *replies[T]) leave(err error) {
+	r.left.Store(true)
+	r.request.leave(err)
+}
+
+// drop is called with the request's lock held.
+func (r *replies[T]) drop() {
+	r.left.Store(true)
+	r.incoming, r.weight = nil, 0
+}
+
+// takeFinal is called with the request's lock held.
+func (r *replies[T]) takeFinal(kind string, line []byte) {
+	if kind != "done" {
+		return
+	}
+	done, err := decodeReply[Done](line)
+	if err != nil {
+		if r.request.err == nil {
+			r.request.err = err
+		}
+		return
+	}
+	r.done = &done
+	if r.onDone != nil {
+		r.onDone(done)
+	}
+}
+
+// ending is how the request ended, once it has.
+func (r *replies[T]) ending() (Done, bool) {
+	r.request.mu.Lock()
+	defer r.request.mu.Unlock()
+	if r.done == nil {
+		return Done{}, false
+	}
+	return *r.done, true
+}
+
+// close cancels what is left and waits for the worker's final.
+func (r *replies[T]) close() error {
+	r.unwatch()
+	r.leave(errLeft)
+	return r.request.awaitDrained()
+}
+
+// newTokenReplies are those of generate and chat.
+func newTokenReplies(conn *connection, command string, o *requestOptions, onDone func(Done)) *replies[Token] {
+	r := &replies[Token]{onDone: onDone}
+	r.request = newRequest(conn, command, requestHooks{
+		token: func(token *wire.Token) error {
+			likely := len(token.TopLogprobs) * messageOverhead
+			return r.push(tokenFromWire(token), len(token.Text)+likely)
+		},
+		progress: o.onProgress,
+	})
+	return r
+}

@@ -1,0 +1,147 @@
+package mlxwire
+
+import (
+	"context"
+	"sync"
+)
+
+// A Worker is a child process with one model in it; with WithRestart, a series of them.
+type Worker struct {
+	supervisor *supervisor
+
+	mu    sync.Mutex
+	model *Model // the last that was loaded
+}
+
+// Start spawns a worker and shakes hands. The context bounds the start only; Close ends the
+// worker. The error is an ErrSpawnFailed, an ErrHandshakeFailed, an ErrWorkerCrashed where the
+// program exits instead, what the worker refused hello with, or the context's. The child is
+// gone in each case.
+func Start(ctx context.Context, options ...StartOption) (*Worker, error) {
+	w := new(Worker)
+	w.supervisor = newSupervisor(applyStartOptions(options), w.reload)
+	if err := w.supervisor.start(ctx); err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+// Load loads a model's folder. It replaces the model loaded before, whose Model is void then;
+// that one stays where the new one fails its checks.
+func (w *Worker) Load(ctx context.Context, path string, options ...LoadOption) (*Model, error) {
+	o := &loadOptions{fields: loadFields{Path: path}}
+	for _, option := range options {
+		option(o)
+	}
+	c, err := w.supervisor.connection(ctx)
+	if err != nil {
+		return nil, err
+	}
+	model := &Model{worker: w, fields: o.fields}
+	r := newRequest(c, "load", requestHooks{
+		progress: o.onProgress,
+		final: func(kind string, _ []byte) {
+			if kind == "result" { // also where nobody waits for it any more
+				w.replaceModel(model)
+			}
+		},
+	})
+	if err := c.send(r, o.fields); err != nil {
+		return nil, err
+	}
+	line, err := r.result(ctx)
+	if err != nil {
+		return nil, err
+	}
+	model.loaded, err = decodeReply[Loaded](line)
+	return model, err
+}
+
+// reload gives a process that was restarted the model of the one before it.
+func (w *Worker) reload(ctx context.Context, c *connection) error {
+	w.mu.Lock()
+	model := w.model
+	w.mu.Unlock()
+	if model == nil {
+		return nil
+	}
+	_, err := c.ask(ctx, "load", model.fields)
+	return err
+}
+
+// Metrics are sums over the life of the worker's process, and its state now.
+func (w *Worker) Metrics(ctx context.Context) (WorkerMetrics, error) {
+	return ask[WorkerMetrics](ctx, w, "metrics", noFields{})
+}
+
+// CancelRequest cancels a request by its stream's ID, or all in flight where id is empty. Each
+// still ends by itself, with an error that is context.Canceled.
+func (w *Worker) CancelRequest(ctx context.Context, id string) (CancelResult, error) {
+	var fields cancelFields
+	if id != "" {
+		fields.Target = &id
+	}
+	return ask[CancelResult](ctx, w, "cancel", fields)
+}
+
+// Hello is what the worker said in the handshake: its identity, capabilities and limits.
+func (w *Worker) Hello() Hello { return w.supervisor.last().hello }
+
+// Capabilities are what the worker can do; what depends on the model is in Model.Info.
+func (w *Worker) Capabilities() Capabilities { return w.Hello().Capabilities }
+
+// PID is the id of the worker's process, also after its end.
+func (w *Worker) PID() int { return w.supervisor.last().pid() }
+
+// Stderr is the last 64 KiB that the worker's process wrote to stderr.
+func (w *Worker) Stderr() string {
+	ring := w.supervisor.last().stderr
+	return ring.Tail(ring.Size())
+}
+
+// Done is closed when the worker is gone for good: closed, crashed, or given up. Err says why.
+func (w *Worker) Done() <-chan struct{} { return w.supervisor.stopped }
+
+// Err is why the worker is gone for good; nil while it is not.
+func (w *Worker) Err() error { return w.supervisor.cause() }
+
+// Close ends the worker: it is asked to quit, its stdin is closed, its group gets SIGTERM and
+// SIGKILL, each step with its limit (ShutdownLimits). It may be called at any time, any number
+// of times and from any goroutine.
+func (w *Worker) Close() error { return w.supervisor.close() }
+
+// replaceModel is called by the connection's reader.
+func (w *Worker) replaceModel(model *Model) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.model != nil {
+		w.model.gone = "this model was replaced by a later load; use that one"
+	}
+	w.model = model
+}
+
+// dropModel makes a model void; false where it is already.
+func (w *Worker) dropModel(model *Model) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.model != model {
+		return false
+	}
+	model.gone = "this model was closed; load it again"
+	w.model = nil
+	return true
+}
+
+// ask sends a request that one result answers.
+func ask[T any](ctx context.Context, w *Worker, command string, fields any) (T, error) {
+	var none T
+	c, err := w.supervisor.connection(ctx)
+	if err != nil {
+		return none, err
+	}
+	line, err := c.ask(ctx, command, fields)
+	if err != nil {
+		return none, err
+	}
+	return decodeReply[T](line)
+}
