@@ -11,7 +11,7 @@ import orjson
 
 from mlxwire.connection import Connection
 from mlxwire.model import Model
-from mlxwire.pending import RequestLimits
+from mlxwire.request_limits import RequestLimits
 from mlxwire.route import ModelRoute
 from mlxwire.shutdown import ShutdownLimits
 from mlxwire.stderr_ring import StderrRing

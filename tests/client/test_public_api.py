@@ -48,10 +48,11 @@ def test_the_exports_are_these_and_no_others():
     assert set(mlxwire.__all__) - errors == {
         *("Backend", "BackendModel", "BatchResult", "BatchStream", "CacheResult"),
         *("CancelResult", "ChatOptions", "ClassifyResult", "Done", "Event"),
-        *("GenerateOptions", "Heartbeat", "HelloResult", "LoadOptions", "MemoryOptions"),
-        *("MemoryResult", "Message", "MlxwireError", "Model", "ModelInfo", "Progress"),
-        *("PromptCache", "RequestMetrics", "ShutdownLimits", "Token", "TokenStream"),
-        *("TopLogprob", "WireError", "Worker", "WorkerMetrics", "__version__"),
+        *("GenerateOptions", "Heartbeat", "HelloResult", "LivenessLimits", "LoadOptions"),
+        *("MemoryOptions", "MemoryResult", "Message", "MlxwireError", "Model", "ModelInfo"),
+        *("Progress", "PromptCache", "RequestMetrics", "RestartPolicy", "ShutdownLimits"),
+        *("Supervisor", "Token", "TokenStream", "TopLogprob", "WireError", "Worker"),
+        *("WorkerChange", "WorkerMetrics", "__version__"),
         *("backend", "load_model"),
     }
     assert errors <= set(mlxwire.__all__)

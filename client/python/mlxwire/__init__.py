@@ -47,13 +47,17 @@ from .errors import (
     UnsupportedProtocol,
     WorkerCrashed,
 )
+from .liveness import LivenessLimits
 from .model import Model
 from .options import ChatOptions, GenerateOptions, LoadOptions, MemoryOptions
+from .restart import RestartPolicy
 from .results import BatchResult, ClassifyResult, Done, Heartbeat, Token, TopLogprob
 from .shutdown import ShutdownLimits
 from .stream import TokenStream
+from .supervisor import Supervisor
 from .version import __version__
 from .worker import Worker
+from .worker_life import WorkerChange
 
 __all__ = [
     "Backend",
@@ -77,6 +81,7 @@ __all__ = [
     "InternalError",
     "InvalidParams",
     "InvalidRequest",
+    "LivenessLimits",
     "LoadOptions",
     "MemoryOptions",
     "MemoryResult",
@@ -97,10 +102,12 @@ __all__ = [
     "ProtocolViolation",
     "RequestMetrics",
     "RequestTimeout",
+    "RestartPolicy",
     "ShutdownLimits",
     "ShuttingDown",
     "SlowConsumer",
     "SpawnFailed",
+    "Supervisor",
     "Token",
     "TokenStream",
     "TopLogprob",
@@ -110,6 +117,7 @@ __all__ = [
     "UnsupportedProtocol",
     "WireError",
     "Worker",
+    "WorkerChange",
     "WorkerCrashed",
     "WorkerMetrics",
     "__version__",

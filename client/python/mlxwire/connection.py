@@ -17,10 +17,11 @@ from mlxwire_protocol.client_connection import TokenReceived
 from mlxwire_protocol.replies import Event, HelloResult
 
 from .errors import HandshakeFailed, MlxwireError, ProtocolViolation, error_from_wire
-from .pending import PendingRequest, RequestLimits
+from .pending import PendingRequest
 from .pipes import call_guarded
 from .postmortem import closed_by_host, closed_its_pipe, describe_strays, exited, offended
 from .process import WorkerProcess
+from .request_limits import RequestLimits
 from .results import convert_event, convert_reply
 from .shutdown import ShutdownLimits, end_process
 from .stderr_ring import StderrRing
@@ -48,8 +49,8 @@ class Connection:
         self.process: WorkerProcess | None = None
         self.failure: MlxwireError | None = None
         """Why nothing can be asked any more."""
-        self.ended: asyncio.Future[MlxwireError] = loop.create_future()
-        """Done with ``failure`` once it ended otherwise than by `close`."""
+        self.on_failure: Callable[[MlxwireError], None] | None = None
+        """Called with ``failure`` before anything that is pending fails; not for a `close`."""
         self.idle = asyncio.Event()
         """Set while no request's final is due."""
         self.idle.set()
@@ -266,8 +267,8 @@ class Connection:
         """End all that is pending; the first cause stays the connection's."""
         if self.failure is None:
             self.failure = error
-            if not self._closed_by_host:
-                self.ended.set_result(error)
+            if self.on_failure is not None and not self._closed_by_host:
+                self.on_failure(error)
         self._deaf = True
         pending, self._pending = self._pending, {}
         self.idle.set()

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypedDict
 from mlxwire_protocol.messages import Message
 from mlxwire_protocol.replies import Event, Progress
 
+from .liveness import LivenessLimits
 from .shutdown import ShutdownLimits
 
 Path = str | os.PathLike[str]
@@ -107,6 +108,7 @@ class WorkerOptions(TypedDict, total=False):
     on_stderr: Callable[[str], object] | None
     shutdown: ShutdownLimits | None
     require: Sequence[str]
+    liveness: LivenessLimits | None
     events: Sequence[str]
     on_event: Callable[[Event], object] | None
     drain_timeout: float

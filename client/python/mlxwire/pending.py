@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from mlxwire_protocol.client_connection import TokenReceived
@@ -19,13 +18,6 @@ from .errors import DrainTimeout, MlxwireError, RequestTimeout, error_from_reply
 from .pipes import call_guarded
 from .results import convert_reply
 from .route import Route, Sender
-
-DEFAULT_BUFFER_BYTES = 64 * 1024 * 1024
-LARGEST_WINDOW = 4096
-"""Messages of one stream on their way. By measurement (bench/client_python.py): 1,024 cost a tenth of
-the speed of a worker that sends all at once, 4,096 a twentieth."""
-WINDOW_MESSAGE_BYTES = 256
-"""What a message of a window is taken to need of the buffer."""
 
 IDLE_LOOKS = 4
 """How often within `idle_timeout` it is looked whether anything came: it may last a quarter more."""
@@ -45,25 +37,6 @@ TRANSITIONS: dict[tuple[State, Move], State] = {
     ("running", "end"): "ended",
     ("draining", "end"): "ended",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestLimits:
-    """What a request may take: seconds (None: no limit) and bytes.
-
-    ``request_timeout`` is for all of it, ``idle_timeout`` for the time without a message while
-    its consumer waits. ``drain`` is how long a worker has to end a request that was cancelled.
-    """
-
-    request_timeout: float | None = None
-    idle_timeout: float | None = None
-    drain: float = 5.0
-    buffer_bytes: int = DEFAULT_BUFFER_BYTES
-
-    @property
-    def window(self) -> int:
-        """How many messages of a stream may be on their way."""
-        return min(LARGEST_WINDOW, max(1, self.buffer_bytes // WINDOW_MESSAGE_BYTES))
 
 
 class PendingRequest:

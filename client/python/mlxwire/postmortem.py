@@ -44,6 +44,25 @@ def closed_its_pipe(which: str, *, stderr_tail: str) -> WorkerCrashed:
     )
 
 
+def hangs(verdict: str, *, stderr_tail: str) -> WorkerCrashed:
+    """It lives and makes no progress."""
+    return WorkerCrashed(
+        f"the worker {verdict}. It is ended; start another one", stderr_tail=stderr_tail
+    )
+
+
+def crash_loop(last: MlxwireError, *, crashes: int, seconds: float) -> WorkerCrashed:
+    """It died so often that it is not started again; ``last`` is how it did last."""
+    return WorkerCrashed(
+        f"the worker died {crashes} times within {seconds:g} s and is not started again; "
+        f"see to the cause and call restart(). The last time: {last.message}",
+        exit_code=getattr(last, "exit_code", None),
+        signal=getattr(last, "signal", None),
+        retryable=False,
+        stderr_tail=last.stderr_tail,
+    )
+
+
 def offended(error: WireError, *, greeting: bool, stderr_tail: str) -> MlxwireError:
     """It broke the wire's rules; before the handshake that means it is no worker."""
     if greeting:

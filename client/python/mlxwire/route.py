@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Protocol
 from mlxwire_protocol.replies import LoadResult
 
 from .errors import ModelNotLoaded
+from .request_limits import RequestLimits
 
 if TYPE_CHECKING:
-    from .pending import PendingRequest, RequestLimits
+    from .pending import PendingRequest
 
 
 class Sender(Protocol):

@@ -20,16 +20,20 @@ from mlxwire_protocol.replies import (
 from .connection import Connection
 from .errors import MlxwireError, NotInitialized
 from .find_worker import find_worker
+from .liveness import LivenessLimits
 from .model import Model
 from .options import LoadOptions, MemoryOptions, OnProgress, Path, set_fields
-from .pending import DEFAULT_BUFFER_BYTES, PendingRequest, RequestLimits, ask
+from .pending import PendingRequest, ask
 from .pipes import call_guarded
-from .results import convert_reply
+from .request_limits import DEFAULT_BUFFER_BYTES, RequestLimits
+from .results import Heartbeat, convert_reply
 from .route import ModelRoute
 from .shutdown import ShutdownLimits
 from .stderr_ring import StderrRing
 from .version import __version__
+from .watchdog import Watchdog
 
+HEARTBEAT = "heartbeat"
 REPLACED = "this model was replaced by a later load; use that one"
 CLOSED = "this model was closed; load it again"
 
@@ -54,6 +58,8 @@ class Worker:
         without a message of it, likewise.
     on_stderr: called with each line that it logs. on_event: with each event of ``events``.
     require: capabilities without which it is of no use.
+    liveness: how long it may hang before it is ended; without it a worker that hangs is left
+        alone. It needs the heartbeats of the event ``heartbeat``, and does nothing without.
     shutdown: limits of the steps that end it. drain_timeout: seconds that it has to end a
         cancelled request. buffer_bytes: what a stream may hold for a slow consumer; a
         worker that knows `window` sends no more than fits.
@@ -75,6 +81,7 @@ class Worker:
         on_stderr: Callable[[str], object] | None = None,
         shutdown: ShutdownLimits | None = None,
         require: Sequence[str] = (),
+        liveness: LivenessLimits | None = None,
         events: Sequence[str] = (),
         on_event: Callable[[Event], object] | None = None,
         drain_timeout: float = 5.0,
@@ -94,6 +101,8 @@ class Worker:
         self._on_stderr = on_stderr
         self._shutdown = shutdown or ShutdownLimits()
         self._require = require
+        self._liveness = liveness
+        self._watchdog: Watchdog | None = None
         self._events = events
         self._on_event = on_event
         self._stderr = StderrRing(on_line=self._stderr_line if on_stderr else None)
@@ -108,6 +117,16 @@ class Worker:
         if self._hello is None:
             raise not_started()
         return self._hello
+
+    @property
+    def limits(self) -> RequestLimits:
+        """What each of its requests may take."""
+        return self._limits
+
+    @property
+    def connection(self) -> Connection:
+        """What its requests go through. Raises: NotInitialized before the start."""
+        return self._ready()
 
     @property
     def pid(self) -> int | None:
@@ -149,21 +168,23 @@ class Worker:
             shutdown=self._shutdown,
             limits=self._limits,
             stderr=self._stderr,
-            on_event=self._on_event,
+            on_event=self._take_event,
         )
         connection.spawn(command, self._env, self._cwd)
         try:
             self._hello = await connection.greet(
                 version=__version__,
                 require=self._require,
-                events=self._events,
+                events=self._wanted_events(),
                 seconds=self._start_timeout,
             )
         except BaseException as error:
             await connection.abort()
             if isinstance(error, MlxwireError):
-                error.stderr_tail = self._stderr.text(4096)
+                error.stderr_tail = connection.tail()
             raise
+        if self._liveness is not None and HEARTBEAT in self._hello.events:
+            self._watchdog = Watchdog(connection, self._liveness)
         return self
 
     async def load(
@@ -242,6 +263,16 @@ class Worker:
             raise not_started()
         self._connection.check_loop()
         return self._connection
+
+    def _wanted_events(self) -> list[str]:
+        wanted = [HEARTBEAT] if self._liveness is not None else []
+        return [*dict.fromkeys([*self._events, *wanted])]
+
+    def _take_event(self, event: Event) -> None:
+        if self._watchdog is not None and isinstance(event, Heartbeat):
+            self._watchdog.take_beat(event)
+        if self._on_event is not None and event.event in self._events:
+            self._on_event(event)
 
     def _load_ended(self, final: dict[str, Any]) -> None:
         """The model of before is replaced, also where the task that asked was cancelled."""

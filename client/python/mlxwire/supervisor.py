@@ -1,0 +1,210 @@
+"""A worker that is started again when it dies, with its model in it.
+
+A crash fails the requests in flight, and nothing is ever sent twice: only the caller knows
+whether its request may be repeated. Requests that come after a crash wait for the restart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self, Unpack
+
+from .connection import Connection
+from .liveness import LivenessLimits
+from .model import Model
+from .options import LoadOptions, OnProgress, Path, WorkerOptions
+from .pending import PendingRequest, ask
+from .request_limits import RequestLimits
+from .restart import RestartPolicy
+from .route import ModelRoute
+from .worker import CLOSED, REPLACED, Worker, not_started
+from .worker_life import State, WorkerChange, WorkerLife
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadPlan:
+    """A `load` that each worker to come is given."""
+
+    route: ModelRoute
+    path: Path
+    timeout: float | None
+    on_progress: OnProgress | None
+    options: Mapping[str, Any]
+
+
+class Supervisor:
+    """Keeps a worker running: ``async with mlxwire.Supervisor() as supervisor``.
+
+    ``command`` and the options that are not named here are `Worker`'s; ``liveness`` is on
+    unless it is set to None.
+    restart: when to start it again, and when to give up. unload_after: seconds without a
+    request after which the worker is ended; the next request starts it again.
+    on_change: called with each `WorkerChange`. dice: where the jitter of pauses comes from.
+    make: makes each worker, of `Worker`'s arguments.
+
+    A request that fails says in ``error.retryable`` whether asking again makes sense: not
+    after a crash loop's verdict, which stands until `restart`.
+    """
+
+    def __init__(
+        self,
+        command: str | Sequence[str] | None = None,
+        *,
+        restart: RestartPolicy | None = None,
+        unload_after: float | None = None,
+        on_change: Callable[[WorkerChange], object] | None = None,
+        dice: random.Random | None = None,
+        make: Callable[..., Worker] = Worker,
+        **options: Unpack[WorkerOptions],
+    ) -> None:
+        options.setdefault("liveness", LivenessLimits())
+        self._life = WorkerLife(
+            lambda: make(command, **options),
+            self._load_planned,
+            policy=restart or RestartPolicy(),
+            unload_after=unload_after,
+            on_change=on_change,
+            dice=dice or random.Random(),
+        )
+        self._plan: LoadPlan | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._waiting = 0
+
+    @property
+    def state(self) -> State:
+        """What is with the worker now; ``failed`` is a crash loop's verdict."""
+        return self._life.state
+
+    @property
+    def worker(self) -> Worker:
+        """The worker of the moment: its pid, stderr, metrics and memory."""
+        return self._life.worker
+
+    @property
+    def in_flight(self) -> int:
+        """Requests whose final is due, and those that wait for a worker."""
+        return self._waiting + self._life.in_flight
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop that it was started on. Raises: NotInitialized before."""
+        if self._loop is None:
+            raise not_started()
+        return self._loop
+
+    @property
+    def limits(self) -> RequestLimits:
+        """What each request may take."""
+        return self.worker.limits
+
+    def check_loop(self) -> None:
+        """Raises: RuntimeError on any other loop than its own."""
+        if asyncio.get_running_loop() is not self.loop:
+            raise RuntimeError(
+                "this supervisor was started on another event loop and can only be used there"
+            )
+
+    def bind(self) -> None:
+        """From now on it belongs to the running loop; a worker is started by the first need."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        self.check_loop()
+
+    async def start(self) -> Self:
+        """Start the worker now. Raises: as `Worker.start`; nothing is tried again yet."""
+        self.bind()
+        await self._life.until_ready()
+        return self
+
+    async def load(
+        self,
+        path: Path,
+        *,
+        timeout: float | None = None,
+        on_progress: OnProgress | None = None,
+        **options: Unpack[LoadOptions],
+    ) -> Model:
+        """Load a model now, and again after each restart. Otherwise as `Worker.load`."""
+        self.check_loop()
+        worker = await self._life.until_ready()
+        model = await worker.load(path, timeout=timeout, on_progress=on_progress, **options)
+        route = self.plan(path, timeout=timeout, on_progress=on_progress, **options)
+        route.loaded = model.loaded
+        return Model(route, on_close=self._unload)
+
+    def plan(
+        self,
+        path: Path,
+        *,
+        timeout: float | None = None,
+        on_progress: OnProgress | None = None,
+        **options: Unpack[LoadOptions],
+    ) -> ModelRoute:
+        """Have each worker to come load this; the one of the moment does not hear of it."""
+        if self._plan is not None:
+            self._plan.route.close(REPLACED)
+        self._plan = LoadPlan(
+            route=ModelRoute(self),
+            path=path,
+            timeout=timeout,
+            on_progress=on_progress,
+            options=options,
+        )
+        return self._plan.route
+
+    async def connect(self, _request: PendingRequest, /) -> Connection:
+        """The connection of a worker that is ready, started and waited for if need be."""
+        self._waiting += 1
+        try:
+            return (await self._life.until_ready()).connection
+        finally:
+            self._waiting -= 1
+
+    async def stop(self) -> None:
+        """End the worker; the next request starts it again. What is in flight is cancelled."""
+        await self._life.stop()
+
+    async def restart(self, *, drain: float = 30.0) -> None:
+        """Start another worker in its place, or after a crash loop's verdict.
+
+        What is in flight has ``drain`` seconds to end, and is cancelled then; what comes
+        meanwhile waits. Raises: as `start`.
+        """
+        self.bind()
+        await self._life.restart(drain)
+
+    async def close(self) -> None:
+        """End the worker for good. Safe to call again."""
+        await self._life.close()
+
+    async def __aenter__(self) -> Self:
+        return await self.start()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def _load_planned(self, worker: Worker) -> None:
+        plan = self._plan
+        if plan is None:
+            return
+        model = await worker.load(
+            plan.path, timeout=plan.timeout, on_progress=plan.on_progress, **plan.options
+        )
+        plan.route.loaded = model.loaded
+
+    async def _unload(self, route: ModelRoute) -> None:
+        route.close(CLOSED)
+        if self._plan is None or self._plan.route is not route:
+            return
+        self._plan = None
+        if self.state == "ready":
+            await ask(self.worker.connection, "unload", {})

@@ -1,0 +1,3 @@
+from .fake_process import processes
+
+__all__ = ["processes"]
