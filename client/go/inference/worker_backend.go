@@ -1,0 +1,75 @@
+//go:build !nomlxlm
+
+package inference
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	mlxwire "github.com/mlxwire/mlxwire/client/go"
+)
+
+func init() { Register(WorkerBackend{}) }
+
+// WorkerBackend is "mlx_lm": a worker process for each model, which the model's Close ends.
+type WorkerBackend struct {
+	// Options are for mlxwire.Start. Register a WorkerBackend with options of your own to
+	// name the worker's command, log, or restart it after a crash.
+	Options []mlxwire.StartOption
+	// Command, if it is not empty, is the worker's; without it, see mlxwire.FindWorker.
+	Command []string
+}
+
+// Name is "mlx_lm".
+func (WorkerBackend) Name() string { return "mlx_lm" }
+
+// Available says whether there is a worker to start.
+func (b WorkerBackend) Available() bool {
+	if len(b.Command) > 0 {
+		return true
+	}
+	_, err := mlxwire.FindWorker()
+	return err == nil
+}
+
+// LoadModel starts a worker and loads a model folder.
+func (b WorkerBackend) LoadModel(path string, options ...LoadOption) (TextModel, error) {
+	config := ApplyLoadOpts(options)
+	load, err := loadOptions(config)
+	if err != nil {
+		return nil, err
+	}
+	start := b.Options
+	if len(b.Command) > 0 {
+		start = append([]mlxwire.StartOption{mlxwire.WithCommand(b.Command[0], b.Command[1:]...)}, start...)
+	}
+	worker, err := mlxwire.Start(context.Background(), start...)
+	if err != nil {
+		return nil, fmt.Errorf("inference: mlx_lm: %w", err)
+	}
+	model, err := worker.Load(context.Background(), path, load...)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("inference: mlx_lm: %w", err), worker.Close())
+	}
+	return newWorkerModel(worker, model), nil
+}
+
+// loadOptions are those of a config that say something.
+func loadOptions(config LoadConfig) ([]mlxwire.LoadOption, error) {
+	if config.GPULayers != allLayers {
+		return nil, fmt.Errorf("inference: mlx_lm computes all layers on one device: leave GPULayers at %d, not %d",
+			allLayers, config.GPULayers)
+	}
+	var load []mlxwire.LoadOption
+	if config.ContextLen != 0 {
+		load = append(load, mlxwire.WithContextLen(config.ContextLen))
+	}
+	if config.ParallelSlots != 0 {
+		load = append(load, mlxwire.WithParallelSlots(config.ParallelSlots))
+	}
+	if config.AdapterPath != "" {
+		load = append(load, mlxwire.WithAdapter(config.AdapterPath))
+	}
+	return load, nil
+}
