@@ -69,6 +69,9 @@ func (r *replies[T]) next() (message T, ok bool, err error) {
 	if r.finished != nil {
 		return message, false, r.finished
 	}
+	if err := r.ctx.Err(); err != nil {
+		r.leave(err) // AfterFunc may come a moment later
+	}
 	for r.at == len(r.batch) || r.left.Load() {
 		more, err := r.refill()
 		if !more {

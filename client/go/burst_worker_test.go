@@ -1,0 +1,105 @@
+package mlxwire
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strconv"
+)
+
+// burst is a worker that has all its lines encoded before it writes the first, and sends a
+// stream as far as its window and the credit that comes. The prompt says how many tokens.
+func burst() {
+	input := bufio.NewScanner(os.Stdin)
+	input.Buffer(nil, longestTestLine)
+	out := make(chan []byte, 64)
+	go func() {
+		for block := range out {
+			_, _ = os.Stdout.Write(block)
+		}
+	}()
+	streams := make(map[string]*burstStream)
+	for input.Scan() {
+		var request struct {
+			ID     string `json:"id"`
+			Cmd    string `json:"cmd"`
+			Prompt string `json:"prompt"`
+			Target string `json:"target"`
+			Window int    `json:"window"`
+			N      int    `json:"n"`
+		}
+		if json.Unmarshal(input.Bytes(), &request) != nil {
+			os.Exit(1)
+		}
+		switch request.Cmd {
+		case "hello":
+			out <- reply(request.ID, `"protocol":1,"worker":{"name":"burst","version":"1","pid":1,"engine":"mock"},`+
+				`"capabilities":{"window":true},"limits":{"max_line_bytes":16777216,"max_inflight":64}`)
+		case "load":
+			out <- reply(request.ID, loadedFields)
+		case "generate":
+			count, _ := strconv.Atoi(request.Prompt)
+			stream := newBurstStream(request.ID, count)
+			streams[request.ID] = stream
+			stream.send(request.Window, out)
+		case "credit":
+			out <- reply(request.ID, fmt.Sprintf(`"credit":%d`, request.N))
+			if stream := streams[request.Target]; stream != nil {
+				stream.send(request.N, out)
+			}
+		case "quit":
+			out <- reply(request.ID, `"ok":true`)
+			close(out)
+			return
+		default:
+			out <- reply(request.ID, `"outcome":"unknown"`)
+		}
+	}
+}
+
+// longestTestLine is longer than any line of these tests.
+const longestTestLine = 1 << 20
+
+const loadedFields = `"ok":true,"model_type":"burst","vocab_size":1,"layers":1,"hidden_size":1,"context_len":1,` +
+	`"quant_bits":0,"quant_group":0,"parameters":1,"weight_bytes":1,"path":"m","adapter_path":null,` +
+	`"chat_template":true,"parallel_slots":1,"capabilities":{}`
+
+func reply(id, fields string) []byte {
+	return fmt.Appendf(nil, `{"id":%q,"type":"result","final":true,%s}`+"\n", id, fields)
+}
+
+// burstStream is all lines of a stream, and how far they were sent.
+type burstStream struct {
+	id    string
+	lines []byte
+	ends  []int
+	sent  int
+}
+
+func newBurstStream(id string, count int) *burstStream {
+	s := &burstStream{id: id}
+	for seq := range count {
+		s.lines = fmt.Appendf(s.lines, `{"type":"token","id":%q,"seq":%d,"token":" word%d","token_id":%d}`+"\n",
+			id, seq, seq%500, 4000+seq%500)
+		s.ends = append(s.ends, len(s.lines))
+	}
+	return s
+}
+
+func (s *burstStream) send(n int, out chan<- []byte) {
+	from, to := s.sent, min(s.sent+n, len(s.ends))
+	if from == len(s.ends) {
+		return
+	}
+	s.sent = to
+	begin := 0
+	if from > 0 {
+		begin = s.ends[from-1]
+	}
+	out <- s.lines[begin:s.ends[to-1]]
+	if to == len(s.ends) {
+		out <- fmt.Appendf(nil, `{"type":"done","id":%q,"final":true,"done":true,"finish_reason":"length",`+
+			`"tokens_generated":%d,"metrics":{}}`+"\n", s.id, to)
+	}
+}

@@ -1,0 +1,208 @@
+package wire
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const hello = `{"id":"h","type":"result","final":true,"protocol":1,"limits":{"max_line_bytes":1000}}` + "\n"
+
+// recorder is a Sink that remembers.
+type recorder struct{ got []string }
+
+func (r *recorder) TakeToken(token *Token) {
+	r.got = append(r.got, fmt.Sprintf("token %d %q", token.Seq, token.Text))
+}
+
+func (r *recorder) TakeReply(kind string, final bool, _ []byte) {
+	r.got = append(r.got, fmt.Sprintf("%s %v", kind, final))
+}
+
+func (r *recorder) Fail(err error) { r.got = append(r.got, err.Error()) }
+
+// ready is a connection after its handshake, with a request "r" pending.
+func ready(t *testing.T) (*ClientConnection, *recorder) {
+	t.Helper()
+	c, r := NewClientConnection(), new(recorder)
+	c.ExpectHello("h", new(recorder))
+	if err := c.Receive([]byte(hello)); err != nil || c.State() != Ready {
+		t.Fatalf("state %v, %v", c.State(), err)
+	}
+	c.Expect("r", r)
+	return c, r
+}
+
+func TestRepliesReachTheirRequestInOrder(t *testing.T) {
+	c, r := ready(t)
+	lines := `{"id":"r","type":"progress","stage":"prefill","done":1,"total":2}
+{"id":"r","type":"token","seq":0,"token":"a","token_id":1}
+{"id":"r","type":"novelty","what":1}
+{"id":"r","type":"token","seq":1,"token":"b","token_id":2,"flush":true}
+{"id":"r","type":"done","final":true,"finish_reason":"stop"}
+`
+	for _, b := range []byte(lines) {
+		if err := c.Receive([]byte{b}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := []string{"progress false", `token 0 "a"`, "novelty false", `token 1 "b"`, "done true"}
+	if !slices.Equal(r.got, want) {
+		t.Errorf("got %q, want %q", r.got, want)
+	}
+}
+
+func TestAnUnknownTypeThatIsFinalEndsItsRequest(t *testing.T) {
+	c, r := ready(t)
+	if err := c.Receive([]byte(`{"id":"r","type":"novelty","final":true}` + "\n")); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(r.got, []string{"novelty true"}) || len(c.pending) != 0 {
+		t.Errorf("got %q, pending %v", r.got, c.pending)
+	}
+}
+
+func TestTokensOfABatchAreCountedForEachPrompt(t *testing.T) {
+	c, r := ready(t)
+	for _, line := range []string{
+		`{"id":"r","type":"token","index":1,"seq":0,"token":"a","token_id":1}`,
+		`{"id":"r","type":"token","index":0,"seq":0,"token":"b","token_id":1}`,
+		`{"id":"r","type":"token","index":1,"seq":1,"token":"c","token_id":1}`,
+	} {
+		if err := c.Receive([]byte(line + "\n")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(r.got) != 3 {
+		t.Errorf("got %q", r.got)
+	}
+}
+
+func TestWhatBreaksTheRulesIsAnOffence(t *testing.T) {
+	for name, c := range map[string]struct{ line, says string }{
+		"not JSON":               {`nonsense`, "no message"},
+		"no object":              {`[1]`, "no message"},
+		"no id":                  {`{"type":"token"}`, "could not read"},
+		"null id":                {`{"id":null,"type":"error","final":true,"error":{"code":"parse_error"}}`, "parse_error"},
+		"an id that is a number": {`{"id":1,"type":"done","final":true}`, "not pending"},
+		"an id of nobody":        {`{"id":"x","type":"token","seq":0,"token":"a","token_id":1}`, "not pending"},
+		"a gap":                  {`{"id":"r","type":"token","seq":1,"token":"a","token_id":1}`, "seq 1 where 0"},
+		"a gap, the long way":    {`{"id":"r","type":"token","seq":1,"token":"a","token_id":1,"x":1}`, "seq 1 where 0"},
+		"a token without text":   {`{"id":"r","type":"token","seq":0,"token_id":1}`, "malformed"},
+		"a final token":          {`{"id":"r","type":"token","final":true,"seq":0,"token":"a","token_id":1}`, "wrong `final`"},
+		"a done without final":   {`{"id":"r","type":"done"}`, "wrong `final`"},
+		"a final that is a text": {`{"id":"r","type":"done","final":"yes"}`, "wrong `final`"},
+		"used twice":             {`{"id":"r","type":"error","final":true,"error":{"code":"duplicate_id"}}`, "used twice"},
+		"too long":               {strings.Repeat("x", DefaultMaxLineBytes+1), "more than"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			connection, _ := ready(t)
+			err := connection.Receive([]byte(c.line + "\n"))
+			if err == nil || !strings.Contains(err.Error(), c.says) || connection.State() != Failed {
+				t.Errorf("%v in state %v, want an offence with %q", err, connection.State(), c.says)
+			}
+		})
+	}
+}
+
+func TestNothingMayComeAfterTheFinal(t *testing.T) {
+	c, _ := ready(t)
+	final := []byte(`{"id":"r","type":"done","final":true}` + "\n")
+	if err := c.Receive(final); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Receive(final); err == nil {
+		t.Error("a second final passed")
+	}
+}
+
+func TestAResultMayNotEndAStream(t *testing.T) {
+	c, _ := ready(t)
+	err := c.Receive([]byte(`{"id":"r","type":"token","seq":0,"token":"a","token_id":1}` + "\n" +
+		`{"id":"r","type":"result","final":true}` + "\n"))
+	if err == nil {
+		t.Error("it passed")
+	}
+}
+
+func TestLinesBeforeTheHandshakeAreRecordedUpToABound(t *testing.T) {
+	c := NewClientConnection()
+	c.ExpectHello("h", new(recorder))
+	for range maxStrayLines {
+		if err := c.Receive([]byte("a banner\n")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(c.StrayLines()) != maxStrayLines || c.StrayLines()[0] != "a banner" {
+		t.Errorf("stray lines %q", c.StrayLines())
+	}
+	if err := c.Receive([]byte("one more\n")); err == nil {
+		t.Error("one more passed")
+	}
+}
+
+func TestTheHandshakeIsRefused(t *testing.T) {
+	for name, line := range map[string]string{
+		"by a worker of dialect 0":          `{"error":"hello: unknown"}`,
+		"by a version that was not offered": `{"id":"h","type":"result","final":true,"protocol":2}`,
+		"by an answer that is malformed":    `{"id":"h","type":"result","final":true,"protocol":"1"}`,
+	} {
+		c := NewClientConnection()
+		c.ExpectHello("h", new(recorder))
+		if err := c.Receive([]byte(line + "\n")); err == nil {
+			t.Errorf("%s: it passed", name)
+		}
+	}
+}
+
+func TestTheLastLineNeedsNoEnd(t *testing.T) {
+	c, r := ready(t)
+	if err := c.Receive([]byte(`{"id":"r","type":"done","final":true}`)); err != nil || len(r.got) != 0 {
+		t.Fatal(err, r.got)
+	}
+	if err := c.End(); err != nil || !slices.Equal(r.got, []string{"done true"}) {
+		t.Errorf("%v, %q", err, r.got)
+	}
+}
+
+func TestEventsAreHandedOn(t *testing.T) {
+	c, _ := ready(t)
+	var got string
+	c.OnEvent = func(line []byte) { got = string(line) }
+	line := `{"id":null,"type":"event","event":"heartbeat","data":{}}`
+	if err := c.Receive([]byte(line + "\n")); err != nil || got != line {
+		t.Errorf("%v, %q", err, got)
+	}
+}
+
+func TestFailAllEndsWhatIsPending(t *testing.T) {
+	c, r := ready(t)
+	c.FailAll(errors.New("gone"))
+	if !slices.Equal(r.got, []string{"gone"}) {
+		t.Errorf("got %q", r.got)
+	}
+}
+
+func FuzzReceive(f *testing.F) {
+	for _, line := range append(tokenLines, otherLines...) {
+		f.Add([]byte(line+"\n"), uint8(7))
+	}
+	f.Add([]byte(`{"id":"r","type":"done","final":true}`+"\n"), uint8(1))
+	f.Fuzz(func(t *testing.T, input []byte, size uint8) {
+		whole, wholeRecorder := ready(t)
+		pieces, piecesRecorder := ready(t)
+		wholeErr := whole.Receive(input)
+		var piecesErr error
+		for chunk := range slices.Chunk(input, int(size)+1) {
+			if piecesErr = pieces.Receive(slices.Clone(chunk)); piecesErr != nil {
+				break
+			}
+		}
+		if (wholeErr == nil) != (piecesErr == nil) || !slices.Equal(wholeRecorder.got, piecesRecorder.got) {
+			t.Errorf("in one piece %q, %v; in pieces %q, %v",
+				wholeRecorder.got, wholeErr, piecesRecorder.got, piecesErr)
+		}
+	})
+}

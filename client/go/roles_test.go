@@ -1,0 +1,52 @@
+//go:build unix
+
+package mlxwire
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"syscall"
+)
+
+// Workers that misbehave in ways that need a real process.
+
+// beDeaf reads nothing, ignores SIGTERM, and never ends.
+func beDeaf() {
+	signal.Ignore(syscall.SIGTERM)
+	fmt.Fprintln(os.Stderr, "deaf")
+	select {
+	case <-make(chan os.Signal):
+	}
+}
+
+// hangUp closes its stdout and lives on.
+func hangUp() {
+	os.Stdout.Close()
+	_, _ = os.Stdin.Read(make([]byte, 1)) // hello; then nothing, whatever comes
+	<-make(chan os.Signal)
+}
+
+// holdPipes exits with 7, and leaves its pipes to a grandchild outside its group.
+func holdPipes() {
+	startGrandchild(&syscall.SysProcAttr{Setsid: true})
+	os.Exit(7)
+}
+
+// sleepInGroup exits with 8, and leaves a grandchild in its group.
+func sleepInGroup() {
+	startGrandchild(nil)
+	os.Exit(8)
+}
+
+// startGrandchild starts a process that holds this one's pipes, and tells its pid on stderr.
+func startGrandchild(attributes *syscall.SysProcAttr) {
+	grandchild := exec.Command("sleep", "600")
+	grandchild.Stdin, grandchild.Stdout, grandchild.Stderr = os.Stdin, os.Stdout, os.Stderr
+	grandchild.SysProcAttr = attributes
+	if err := grandchild.Start(); err != nil {
+		os.Exit(1)
+	}
+	fmt.Fprintln(os.Stderr, "grandchild", grandchild.Process.Pid)
+}
