@@ -43,8 +43,8 @@ CRASHING = f"{sys.executable} -c 'raise OSError(71)'"
     [
         (["chat", "m"], NOWHERE, "spawn_failed", "mlxwire[mlx]"),
         (["info", "m"], "'", "spawn_failed", "MLXWIRE_WORKER"),
-        (["generate", "m", "x"], CRASHING, "worker_crashed", "OSError: 71"),
-        (["doctor"], CRASHING, "worker_crashed", "OSError: 71"),
+        (["generate", "m", "x"], CRASHING, "handshake_failed", "OSError: 71"),
+        (["doctor"], CRASHING, "handshake_failed", "OSError: 71"),
     ],
 )
 def test_a_worker_that_can_not_start_exits_3(invoke, args, worker, code, hint):

@@ -47,11 +47,25 @@ async def test_a_folder_that_is_not_there(script, tmp_path):
 
 
 async def test_an_early_exit_tells_the_code_and_the_tail_of_stderr(script):
-    _, error = await failed_start(script("early_exit"), mlxwire.WorkerCrashed)
-    assert error.exit_code == 7
-    assert "before it answered hello" in error.message
+    _, error = await failed_start(script("early_exit"), mlxwire.HandshakeFailed)
+    assert error.data == {"exit_code": 7, "signal": None}
+    assert not error.retryable
+    assert "exited with code 7 before it answered hello" in error.message
     assert error.stderr_tail == "no such engine\n"
     assert "no such engine" in str(error)
+
+
+async def test_a_program_that_closes_its_stdout_is_no_worker():
+    program = [
+        sys.executable,
+        "-I",
+        "-S",
+        "-c",
+        "import os, signal; os.close(1); signal.pause()",
+    ]
+    _, error = await failed_start(program, mlxwire.HandshakeFailed)
+    assert "closed its stdout" in error.message
+    assert not error.retryable
 
 
 async def test_a_silent_worker_is_given_up_after_the_start_timeout(script):
@@ -89,9 +103,9 @@ async def test_a_program_that_only_chatters(script):
 
 async def test_a_program_that_is_no_worker_at_all():
     _, error = await failed_start(
-        [sys.executable, "-c", "print('hello')"], mlxwire.WorkerCrashed
+        [sys.executable, "-c", "print('hello')"], mlxwire.HandshakeFailed
     )
-    assert error.exit_code == 0
+    assert error.data["exit_code"] == 0
     assert "'hello'" in error.message
 
 
@@ -145,7 +159,7 @@ async def test_a_worker_can_be_started_once(script):
 async def test_env_and_cwd_reach_the_child(tmp_path):
     code = "import os, sys; sys.exit(os.environ['WHO'] + ' ' + os.getcwd())"
     _, error = await failed_start(
-        [sys.executable, "-c", code], mlxwire.WorkerCrashed, env={"WHO": "me"}, cwd=tmp_path
+        [sys.executable, "-c", code], mlxwire.HandshakeFailed, env={"WHO": "me"}, cwd=tmp_path
     )
     assert error.stderr_tail.strip() == f"me {tmp_path.resolve()}"
 

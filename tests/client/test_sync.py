@@ -99,7 +99,7 @@ def test_everything_is_harmless_after_close(script):
 
 def test_a_start_that_fails_leaves_no_thread(script):
     before = threading.active_count()
-    with pytest.raises(mlxwire.WorkerCrashed):
+    with pytest.raises(mlxwire.HandshakeFailed):
         sync.Worker(script("early_exit")).start()
     assert threading.active_count() == before
 

@@ -159,7 +159,7 @@ def test_a_model_folder_that_is_gone_is_given_up_at_once(processes: Processes):
 
 @pytest.mark.parametrize(
     ("fate", "error"),
-    [("no spawn", mlxwire.SpawnFailed), ("dies at hello", mlxwire.WorkerCrashed)],
+    [("no spawn", mlxwire.SpawnFailed), ("dies at hello", mlxwire.HandshakeFailed)],
 )
 def test_a_first_start_that_fails_is_told_at_once_and_not_repeated(
     processes: Processes, fate: Any, error: type[Exception]

@@ -78,6 +78,11 @@ class Connection:
         return self.limits.window if self._has_windows else None
 
     @property
+    def _greeting(self) -> bool:
+        """Whether its answer to hello is still due."""
+        return self._wire.state == "greeting"
+
+    @property
     def stray_lines(self) -> list[bytes]:
         """What the worker wrote to stdout before the handshake that is no message."""
         return self._wire.stray_lines
@@ -116,7 +121,7 @@ class Connection:
     ) -> HelloResult:
         """The handshake.
 
-        Raises: HandshakeFailed, WorkerCrashed, or what the worker refused it with.
+        Raises: HandshakeFailed, or what the worker refused it with.
         """
         assert self.process is not None
         hello = PendingRequest(self, "hello", {})
@@ -224,8 +229,7 @@ class Connection:
         if self._closed_by_host:
             self._fail(closed_by_host())
             return
-        greeting = self._wire.state == "greeting"
-        strays, tail = self.stray_lines, self.tail()
+        greeting, strays, tail = self._greeting, self.stray_lines, self.tail()
         self._fail(exited(returncode, greeting=greeting, strays=strays, stderr_tail=tail))
 
     async def _run_ending(self, say_quit: bool) -> None:
@@ -252,7 +256,7 @@ class Connection:
 
     def _pipe_closed_alive(self, which: str) -> None:
         self._grace = None
-        self.condemn(closed_its_pipe(which, stderr_tail=self.tail()))
+        self.condemn(closed_its_pipe(which, greeting=self._greeting, stderr_tail=self.tail()))
 
     def _violated(self, error: WireError) -> None:
         greeting = any(request.command == "hello" for request in self._pending.values())

@@ -166,7 +166,8 @@ class SpawnFailed(MlxwireError):
 
 
 class HandshakeFailed(MlxwireError):
-    """The program started, and did not answer hello as a worker does."""
+    """The program started, and did not answer hello as a worker does, or exited instead:
+    ``data`` has its ``exit_code`` or ``signal`` then. Not retryable: another start does the same."""
 
     default_code = "handshake_failed"
 

@@ -23,24 +23,37 @@ def closed_by_host() -> ShuttingDown:
 
 def exited(
     returncode: int, *, greeting: bool, strays: Sequence[bytes], stderr_tail: str
-) -> WorkerCrashed:
-    """It exited though nobody asked; ``greeting``: before it had answered hello."""
+) -> MlxwireError:
+    """It exited though nobody asked; ``greeting``: before it had answered hello.
+
+    Then it is most likely no worker, or can't run here, and would exit as fast another time.
+    """
     how, exit_code, signal = describe_exit(returncode)
-    when = f" before it answered hello{describe_strays(strays)}" if greeting else ""
+    if greeting:
+        return HandshakeFailed(
+            f"the worker {how} before it answered hello{describe_strays(strays)}. Check that "
+            "the command is a worker, and what it says on stderr",
+            data={"exit_code": exit_code, "signal": signal},
+            stderr_tail=stderr_tail,
+        )
     return WorkerCrashed(
-        f"the worker {how}{when}. Start another one",
+        f"the worker {how}. Start another one",
         exit_code=exit_code,
         signal=signal,
         stderr_tail=stderr_tail,
     )
 
 
-def closed_its_pipe(which: str, *, stderr_tail: str) -> WorkerCrashed:
+def closed_its_pipe(which: str, *, greeting: bool, stderr_tail: str) -> MlxwireError:
     """It lives, and can't be heard or spoken to any more."""
+    what = f"the worker closed its {which} while it was still running"
+    if greeting:
+        return HandshakeFailed(
+            f"{what}, before it answered hello. Check that the command is a worker",
+            stderr_tail=stderr_tail,
+        )
     return WorkerCrashed(
-        f"the worker closed its {which} while it was still running, and is ended for that. "
-        "Start another one",
-        stderr_tail=stderr_tail,
+        f"{what}, and is ended for that. Start another one", stderr_tail=stderr_tail
     )
 
 

@@ -153,9 +153,9 @@ class Worker:
     async def start(self) -> Self:
         """Spawn it and shake hands; `async with` does.
 
-        Raises: SpawnFailed, HandshakeFailed, WorkerCrashed where it exits instead,
-        UnsupportedProtocol, UnsupportedCapability. The child is gone in each case, and
-        likewise if the task is cancelled.
+        Raises: SpawnFailed, HandshakeFailed (also where it exits instead), UnsupportedProtocol,
+        UnsupportedCapability. The child is gone in each case, and likewise if the task is
+        cancelled.
         """
         if self._connection is not None:
             raise RuntimeError("this worker was started before; make a new Worker for another")

@@ -14,7 +14,7 @@ from typing import Any
 
 import typer
 
-from ..errors import MlxwireError, WorkerCrashed
+from ..errors import HandshakeFailed, MlxwireError, WorkerCrashed
 from .terminal import print_json, say
 
 FAILED = 1
@@ -76,9 +76,10 @@ def report(error: MlxwireError, *, json: bool = False) -> None:
 
 
 def in_words(error: MlxwireError) -> str:
-    """``code: message``, and of a crash the last that the worker logged."""
+    """``code: message``, and of a worker that ended the last that the worker logged."""
     last_words = error.stderr_tail.strip().rpartition("\n")[2]
-    why = f" ({last_words})" if last_words and isinstance(error, WorkerCrashed) else ""
+    told_by_stderr = WorkerCrashed | HandshakeFailed
+    why = f" ({last_words})" if last_words and isinstance(error, told_by_stderr) else ""
     return f"{error.code}: {error.message}{why}"
 
 
