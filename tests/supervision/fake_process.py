@@ -32,7 +32,13 @@ class FakeProcess:
     """Stands where `WorkerProcess` does. Answers all but `generate` and `chat` by itself."""
 
     def __init__(
-        self, listener: ProcessListener, stderr: StderrRing, fate: Fate, pid: int
+        self,
+        listener: ProcessListener,
+        stderr: StderrRing,
+        *,
+        fate: Fate,
+        pid: int,
+        weight_bytes: int,
     ) -> None:
         self.pid = pid
         self.fate = fate
@@ -44,6 +50,7 @@ class FakeProcess:
         """Whether `generate` and `chat` are answered too, with one token."""
         self.heartbeats = True
         """Whether it grants the event; the test sends them."""
+        self._weight_bytes = weight_bytes
         self._listener = listener
         self._stderr = stderr
         self._loop = asyncio.get_running_loop()
@@ -135,8 +142,9 @@ class FakeProcess:
 
     def _answer_load(self, request: dict[str, Any]) -> None:
         fields = {name: getattr(LOADED, name) for name in LoadResult.__struct_fields__}
-        fields |= {"id": request["id"], "path": request["path"]}
-        self.reply(type="result", request_id=fields.pop("id"), **fields)
+        fields |= {"path": request["path"], "weight_bytes": self._weight_bytes}
+        del fields["id"]
+        self.reply(request["id"], type="result", **fields)
 
 
 class Processes:
@@ -145,6 +153,8 @@ class Processes:
     def __init__(self) -> None:
         self.all: list[FakeProcess] = []
         self.fates: deque[Fate] = deque()
+        self.weight_bytes = 0
+        """What each to come says of its model."""
         self.on_spawn: Callable[[FakeProcess], None] = lambda _: None
 
     @property
@@ -163,7 +173,13 @@ class Processes:
         fate = self.fates.popleft() if self.fates else "good"
         if fate == "no spawn":
             raise mlxwire.SpawnFailed("no such program")
-        process = FakeProcess(listener, stderr, fate, pid=1000 + len(self.all))
+        process = FakeProcess(
+            listener,
+            stderr,
+            fate=fate,
+            pid=1000 + len(self.all),
+            weight_bytes=self.weight_bytes,
+        )
         self.all.append(process)
         self.on_spawn(process)
         return process

@@ -50,6 +50,7 @@ from .errors import (
 from .liveness import LivenessLimits
 from .model import Model
 from .options import ChatOptions, GenerateOptions, LoadOptions, MemoryOptions
+from .pool import Pool, PoolWorker
 from .restart import RestartPolicy
 from .results import BatchResult, ClassifyResult, Done, Heartbeat, Token, TopLogprob
 from .shutdown import ShutdownLimits
@@ -57,7 +58,7 @@ from .stream import TokenStream
 from .supervisor import Supervisor
 from .version import __version__
 from .worker import Worker
-from .worker_life import WorkerChange
+from .worker_states import WorkerChange
 
 __all__ = [
     "Backend",
@@ -97,6 +98,8 @@ __all__ = [
     "OutOfMemory",
     "Overloaded",
     "ParseError",
+    "Pool",
+    "PoolWorker",
     "Progress",
     "PromptCache",
     "ProtocolViolation",

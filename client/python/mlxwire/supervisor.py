@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self, Unpack
 
@@ -22,7 +22,8 @@ from .request_limits import RequestLimits
 from .restart import RestartPolicy
 from .route import ModelRoute
 from .worker import CLOSED, REPLACED, Worker, not_started
-from .worker_life import State, WorkerChange, WorkerLife
+from .worker_life import WorkerLife
+from .worker_states import State, WorkerChange
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,9 +68,10 @@ class Supervisor:
             self._load_planned,
             policy=restart or RestartPolicy(),
             unload_after=unload_after,
-            on_change=on_change,
+            on_change=self._tell,
             dice=dice or random.Random(),
         )
+        self._on_change = on_change
         self._plan: LoadPlan | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting = 0
@@ -191,6 +193,11 @@ class Supervisor:
         traceback: TracebackType | None,
     ) -> None:
         await self.close()
+
+    def _tell(self, change: WorkerChange) -> None:
+        if self._on_change is not None:
+            path = self._plan.path if self._plan else None
+            self._on_change(replace(change, path=path))
 
     async def _load_planned(self, worker: Worker) -> None:
         plan = self._plan

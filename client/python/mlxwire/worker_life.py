@@ -10,8 +10,6 @@ import asyncio
 import copy
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Literal
 
 from .errors import (
     InternalError,
@@ -27,50 +25,13 @@ from .pipes import call_guarded
 from .postmortem import closed_by_host, crash_loop
 from .restart import CrashHistory, RestartPolicy
 from .worker import Worker
+from .worker_states import TRANSITIONS, ChangeKind, State, Step, WorkerChange
 
 HOPELESS = (
     *(UnsupportedProtocol, UnsupportedCapability, UnsupportedModel),
     *(ModelNotFound, ModelLoadFailed, InvalidParams),
 )
 """What a start or a load fails with every time: another would change nothing."""
-
-State = Literal["stopped", "starting", "ready", "draining", "restarting", "failed", "closed"]
-Step = Literal["start", "ready", "drain", "crash", "give_up", "stop", "close"]
-
-_OPEN: tuple[State, ...] = (
-    *("stopped", "starting", "ready"),
-    *("draining", "restarting", "failed"),
-)
-TRANSITIONS: dict[tuple[State, Step], State] = {
-    ("stopped", "start"): "starting",
-    ("starting", "ready"): "ready",
-    ("starting", "crash"): "restarting",
-    ("ready", "drain"): "draining",
-    ("ready", "crash"): "restarting",
-    ("draining", "crash"): "restarting",
-    ("restarting", "start"): "starting",
-    ("restarting", "give_up"): "failed",
-    **{(state, "stop"): "stopped" for state in _OPEN},
-    **{(state, "close"): "closed" for state in _OPEN},
-}
-
-ChangeKind = Literal["started", "ready", "crashed", "restarting", "gave_up", "stopped"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerChange:
-    """Something that became of a supervised worker.
-
-    ``started``: it answered hello; ``ready``: its model is loaded; ``crashed``, by ``error``:
-    it died, or could not be started; ``restarting``: another starts in ``delay`` seconds;
-    ``gave_up``: none will, and requests get ``error``; ``stopped``: it was ended, and the next
-    request starts it again.
-    """
-
-    kind: ChangeKind
-    pid: int | None
-    error: MlxwireError | None = None
-    delay: float | None = None
 
 
 class WorkerLife:
@@ -83,7 +44,7 @@ class WorkerLife:
         *,
         policy: RestartPolicy,
         unload_after: float | None,
-        on_change: Callable[[WorkerChange], object] | None,
+        on_change: Callable[[WorkerChange], object],
         dice: random.Random,
     ) -> None:
         self.state: State = "stopped"
@@ -167,9 +128,10 @@ class WorkerLife:
         try:
             while True:
                 crash = await self._live_once()
-                if crash is None:
-                    return
                 await self.worker.close()
+                if crash is None:
+                    self._tell("stopped")
+                    return
                 pause = self._pause_after(crash)
                 if pause is None:
                     return
@@ -260,7 +222,6 @@ class WorkerLife:
             await asyncio.sleep(self._unload_after)
         if self.state == "ready":
             self._move("stop")
-            self._tell("stopped")
             end.set_result(None)
 
     async def _drain(self, seconds: float) -> None:

@@ -1,0 +1,167 @@
+"""Several workers behind one object: replicas of a model, and many models in bounded memory.
+
+Each worker has one model and is a process of its own, so a crash costs its requests alone, and
+a model that is not needed gives all of its memory back by ending.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from types import TracebackType
+from typing import Self, Unpack
+
+from .errors import InvalidParams
+from .model import Model
+from .options import LoadOptions, OnProgress, Path, WorkerOptions
+from .pool_group import ModelGroup
+from .postmortem import closed_by_host
+from .restart import RestartPolicy
+from .room import Room
+from .route import ModelRoute
+from .supervisor import Supervisor
+from .worker import CLOSED, Worker
+from .worker_states import State, WorkerChange
+
+POOL_CLOSED = "this pool was closed; start another one"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolWorker:
+    """One worker of a pool, as it is now. ``pid`` is None where it does not run."""
+
+    path: str
+    state: State
+    pid: int | None
+    in_flight: int
+    weight_bytes: int
+
+
+class Pool:
+    """Workers for any number of models: ``async with mlxwire.Pool() as pool``.
+
+    byte_budget: bytes that the weights of all loaded models may take together; the one that
+    was not used for longest leaves first. patience: seconds that a request waits for busy
+    models to make room. on_change, restart, unload_after, dice, make and the options of
+    `Worker` hold for each worker, as for `Supervisor`.
+    """
+
+    def __init__(
+        self,
+        command: str | Sequence[str] | None = None,
+        *,
+        byte_budget: int | None = None,
+        patience: float = 30.0,
+        restart: RestartPolicy | None = None,
+        unload_after: float | None = None,
+        on_change: Callable[[WorkerChange], object] | None = None,
+        dice: random.Random | None = None,
+        make: Callable[..., Worker] = Worker,
+        **options: Unpack[WorkerOptions],
+    ) -> None:
+        self._supervise = partial(
+            Supervisor,
+            command,
+            restart=restart,
+            unload_after=unload_after,
+            dice=dice,
+            make=make,
+            **options,
+        )
+        self._room = Room(byte_budget, patience)
+        self._on_change = on_change
+        self._groups: list[ModelGroup] = []
+        self._closed = False
+
+    @property
+    def workers(self) -> list[PoolWorker]:
+        """All workers, running or not."""
+        return [
+            PoolWorker(
+                path=os.fspath(group.path),
+                state=member.supervisor.state,
+                pid=member.supervisor.worker.pid if member.holds_room else None,
+                in_flight=member.in_flight,
+                weight_bytes=member.weight_bytes,
+            )
+            for group in self._groups
+            for member in group.members
+        ]
+
+    async def load(
+        self,
+        path: Path,
+        *,
+        workers: int = 1,
+        on_demand: bool = False,
+        weight_bytes: int | None = None,
+        timeout: float | None = None,
+        on_progress: OnProgress | None = None,
+        **options: Unpack[LoadOptions],
+    ) -> Model:
+        """A model for so many workers of its own; each is started now, as far as there is room.
+
+        on_demand: by the first request that needs it instead. weight_bytes: what it takes,
+        until a load says it; left out, the size of the weights in its folder. The rest is as
+        for `Worker.load`. Closing the model ends its workers.
+
+        Raises: OutOfMemory, Overloaded, and what a worker failed to start or to load with.
+        """
+        if self._closed:
+            raise closed_by_host()
+        if workers < 1:
+            raise InvalidParams("a model needs at least one worker", data={"field": "workers"})
+        group = ModelGroup(
+            path,
+            self._room,
+            workers=workers,
+            supervise=self._supervise,
+            load=lambda supervisor: supervisor.plan(
+                path, timeout=timeout, on_progress=on_progress, **options
+            ),
+            weight_bytes=weight_bytes,
+            on_change=self._on_change,
+        )
+        self._groups.append(group)
+        if not on_demand:
+            try:
+                await group.start()
+            except BaseException:
+                await self._drop(group.route)
+                raise
+        return Model(group.route, on_close=self._drop)
+
+    async def restart(self, *, drain: float = 30.0) -> None:
+        """Start every running worker anew, one after the other; the others serve meanwhile.
+
+        Each lets what it runs end, for ``drain`` seconds at most. Raises: what a worker failed
+        to start with; those after it keep running as they are.
+        """
+        for group in list(self._groups):
+            await group.restart(drain)
+
+    async def close(self) -> None:
+        """End all workers. Safe to call again."""
+        self._closed = True
+        groups, self._groups = self._groups, []
+        await asyncio.gather(*(group.close(POOL_CLOSED) for group in groups))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def _drop(self, route: ModelRoute) -> None:
+        for group in [group for group in self._groups if group.route is route]:
+            self._groups.remove(group)
+            await group.close(CLOSED)

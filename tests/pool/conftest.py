@@ -1,0 +1,3 @@
+from supervision.fake_process import processes
+
+__all__ = ["processes"]
