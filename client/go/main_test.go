@@ -12,14 +12,6 @@ import (
 // roleVariable makes the test's own program a worker, for tests that need a real process.
 const roleVariable = "MLXWIRE_TEST_ROLE"
 
-var roles = map[string]func(){
-	"burst":   burst,
-	"deaf":    beDeaf,
-	"hang-up": hangUp,
-	"holder":  holdPipes,
-	"sleeper": sleepInGroup,
-}
-
 func TestMain(m *testing.M) {
 	if role := os.Getenv(roleVariable); role != "" {
 		roles[role]()

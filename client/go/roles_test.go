@@ -12,13 +12,18 @@ import (
 
 // Workers that misbehave in ways that need a real process.
 
+var roles = map[string]func(){
+	"burst":    burst,
+	"deaf":     beDeaf,
+	"hang up":  hangUp,
+	"holder":   holdPipes,
+	"in group": sleepInGroup,
+}
+
 // beDeaf reads nothing, ignores SIGTERM, and never ends.
 func beDeaf() {
 	signal.Ignore(syscall.SIGTERM)
-	fmt.Fprintln(os.Stderr, "deaf")
-	select {
-	case <-make(chan os.Signal):
-	}
+	<-make(chan os.Signal)
 }
 
 // hangUp closes its stdout and lives on.

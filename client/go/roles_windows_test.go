@@ -1,0 +1,3 @@
+package mlxwire
+
+var roles = map[string]func(){"burst": burst}

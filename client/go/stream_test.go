@@ -1,0 +1,371 @@
+package mlxwire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/mlxwire/mlxwire/client/go/internal/process"
+)
+
+func TestAStreamGivesItsTokensAndHowItEnded(t *testing.T) {
+	_, model := startModel(t, windows, func(w *scriptedWorker) {
+		id := w.next("generate").ID
+		w.token(id, 0)
+		w.token(id, 1)
+		w.say(`{"type":"token","id":%q,"seq":2,"token":"!","token_id":1,"flush":true}`, id)
+		w.done(id, "stop")
+	})
+	stream, err := model.GenerateStream(deadlined(t), "p")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ended := stream.Done(); ended {
+		t.Error("it has ended before it began")
+	}
+	text, err := stream.Text()
+	done, ended := stream.Done()
+	if text != "t0t1!" || err != nil || !ended || done.FinishReason != FinishStop {
+		t.Errorf("%q, %v, %+v", text, err, done)
+	}
+	if model.Metrics().PromptTokens != 3 || stream.Delivered() != 3 || stream.Close() != nil {
+		t.Errorf("metrics %+v, delivered %d", model.Metrics(), stream.Delivered())
+	}
+}
+
+func TestLeavingTheRangeCancelsInTheWorker(t *testing.T) {
+	cancelled := make(chan struct{})
+	_, model := startModel(t, windows, func(w *scriptedWorker) {
+		id := w.next("generate").ID
+		w.token(id, 0)
+		if w.next("cancel").Target == id {
+			close(cancelled)
+		}
+		w.token(id, 1) // what comes before the final is nobody's
+		w.done(id, "cancelled")
+	})
+	for range model.Generate(deadlined(t), "p") {
+		break
+	}
+	await(t, "the cancel", cancelled)
+}
+
+// overdue is a context whose deadline passes when a test says so.
+type overdue struct {
+	context.Context
+	passed chan struct{}
+}
+
+func (c overdue) Done() <-chan struct{} { return c.passed }
+
+func (c overdue) Err() error {
+	select {
+	case <-c.passed:
+		return context.DeadlineExceeded
+	default:
+		return nil
+	}
+}
+
+func TestTheContextsOwnErrorComesBack(t *testing.T) {
+	_, model := startModel(t, windows, func(w *scriptedWorker) {
+		id := w.next("generate").ID
+		w.token(id, 0)
+		w.next("cancel")
+		w.done(id, "cancelled")
+	})
+	ctx := overdue{deadlined(t), make(chan struct{})}
+	var last error
+	for _, err := range model.Generate(ctx, "p") {
+		if last = err; err == nil {
+			close(ctx.passed)
+		}
+	}
+	if !errors.Is(last, context.DeadlineExceeded) {
+		t.Errorf("it ended with %v", last)
+	}
+}
+
+func TestTheEndOfTheContextCancelsUnderAConsumerThatSleeps(t *testing.T) {
+	cancelled := make(chan struct{})
+	_, model := startModel(t, windows, func(w *scriptedWorker) {
+		id := w.next("generate").ID
+		w.token(id, 0)
+		w.token(id, 1)
+		w.next("cancel")
+		close(cancelled)
+		w.done(id, "cancelled")
+	})
+	ctx, cancel := context.WithCancel(deadlined(t))
+	defer cancel()
+	count := 0
+	var last error
+	for _, err := range model.Generate(ctx, "p") {
+		if last = err; err == nil {
+			count++
+			cancel()
+			await(t, "the cancel", cancelled)
+		}
+	}
+	if count != 1 || !errors.Is(last, context.Canceled) {
+		t.Errorf("%d tokens after the cancel, and %v", count-1, last)
+	}
+}
+
+func TestACancelOfACompleteStreamIsNoSilentTruncation(t *testing.T) {
+	_, model := startModel(t, windows, func(w *scriptedWorker) {
+		id := w.next("generate").ID
+		w.token(id, 0)
+		w.token(id, 1)
+		w.done(id, "stop")
+	})
+	ctx, cancel := context.WithCancel(deadlined(t))
+	defer cancel()
+	stream, err := model.GenerateStream(ctx, "p")
+	if err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the final", stream.replies.request.drained)
+	cancel()
+	if text, err := stream.Text(); text != "" || !errors.Is(err, context.Canceled) {
+		t.Errorf("%q, %v", text, err)
+	}
+}
+
+func TestCreditIsGrantedAsTheConsumerTakes(t *testing.T) {
+	const window, tokens = 8, 100
+	_, model := startModel(t, windows, func(w *scriptedWorker) {
+		request := w.next("generate")
+		allowed := request.Window
+		if allowed != window {
+			t.Errorf("the window is %d", allowed)
+		}
+		for seq := range tokens {
+			for seq == allowed {
+				credit := w.next("credit")
+				w.result(credit.ID, `"credit":1`)
+				allowed += credit.N
+			}
+			if allowed > seq+window {
+				t.Errorf("credit for %d messages is out", allowed-seq)
+			}
+			w.token(request.ID, seq)
+		}
+		w.done(request.ID, "length")
+	}, WithWindow(window))
+	stream, err := model.GenerateStream(deadlined(t), "p")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stream.Text(); err != nil || stream.Delivered() != tokens {
+		t.Errorf("%d tokens, %v", stream.Delivered(), err)
+	}
+}
+
+func TestAStreamThatIsNotTakenHoldsUpNoOther(t *testing.T) {
+	_, model := startModel(t, windows, func(w *scriptedWorker) {
+		sleeper := w.next("generate").ID
+		for seq := range 100 {
+			w.token(sleeper, seq)
+		}
+		other := w.next("generate").ID
+		w.token(other, 0)
+		w.done(other, "stop")
+		w.next("cancel")
+		w.done(sleeper, "cancelled")
+	})
+	sleeper, err := model.GenerateStream(deadlined(t), "sleeper")
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := model.GenerateStream(deadlined(t), "other")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text, err := other.Text(); text != "t0" || err != nil {
+		t.Errorf("%q, %v", text, err)
+	}
+	if err := sleeper.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestWithoutWindowsABufferThatIsFullEndsItsStreamAlone(t *testing.T) {
+	_, model := startModel(t, `{}`, func(w *scriptedWorker) {
+		request := w.next("generate")
+		if request.Window != 0 {
+			t.Error("a window was asked of a worker that knows none")
+		}
+		for seq := range 100 {
+			w.token(request.ID, seq)
+		}
+		w.next("cancel")
+		w.done(request.ID, "cancelled")
+	}, WithBufferBytes(2000))
+	stream, err := model.GenerateStream(deadlined(t), "p")
+	if err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the final", stream.replies.request.drained)
+	if _, err := stream.Text(); !errors.Is(err, ErrSlowConsumer) {
+		t.Errorf("it ended with %v", err)
+	}
+}
+
+func TestADeadWorkerFailsWhatIsPendingWithItsLastWords(t *testing.T) {
+	_, model := startModel(t, windows, func(w *scriptedWorker) {
+		id := w.next("generate").ID
+		w.token(id, 0)
+		w.token(id, 1)
+		w.handlers.Stderr([]byte("Segmentation fault\n"))
+		w.exit(process.ExitState{Code: -1, Signal: 11, Name: "segmentation fault"})
+	})
+	count := 0
+	var last error
+	for _, err := range model.Generate(deadlined(t), "p") {
+		if last = err; err == nil {
+			count++
+		}
+	}
+	var own *Error
+	if !errors.As(last, &own) {
+		t.Fatalf("it ended with %v", last)
+	}
+	if own.Code != ErrWorkerCrashed || !own.Retryable || own.TokensDelivered != count || count != 2 ||
+		own.Exit == nil || own.Exit.Signal != 11 || own.Stderr != "Segmentation fault\n" {
+		t.Errorf("after %d tokens %+v, exit %+v", count, own, own.Exit)
+	}
+	for _, err := range model.Generate(deadlined(t), "again") {
+		if !errors.Is(err, ErrWorkerCrashed) {
+			t.Errorf("a request after it fails with %v", err)
+		}
+	}
+}
+
+func TestAnErrorOfTheWorkerSaysWhatItIsAbout(t *testing.T) {
+	_, model := startModel(t, windows, func(w *scriptedWorker) {
+		w.say(`{"id":%q,"type":"error","final":true,"error":{"code":"context_overflow","message":"too long",`+
+			`"retryable":false,"data":{"field":"prompt","prompt_tokens":9}}}`, w.next("generate").ID)
+		w.say(`{"id":%q,"type":"error","final":true,"error":{"code":"of_tomorrow","message":"new","retryable":true}}`,
+			w.next("generate").ID)
+	})
+	for _, want := range []*Error{
+		{Code: ErrContextOverflow, Message: "too long", Data: map[string]any{"field": "prompt"}},
+		{Code: "of_tomorrow", Message: "new", Retryable: true},
+	} {
+		for _, err := range model.Generate(deadlined(t), "p") {
+			var own *Error
+			if !errors.As(err, &own) || !errors.Is(err, want.Code) || own.Field() != want.Field() ||
+				own.Retryable != want.Retryable || own.Message != want.Message {
+				t.Errorf("got %+v, want %+v", err, want)
+			}
+		}
+	}
+}
+
+func TestABrokenRuleEndsAllRequestsAndTheWorker(t *testing.T) {
+	worker, model := startModel(t, windows, func(w *scriptedWorker) {
+		w.next("generate")
+		w.next("generate")
+		w.say("this is no message")
+	})
+	var group sync.WaitGroup
+	for range 2 {
+		group.Go(func() {
+			for _, err := range model.Generate(deadlined(t), "p") {
+				if !errors.Is(err, ErrProtocolViolation) {
+					t.Errorf("it ended with %v", err)
+				}
+			}
+		})
+	}
+	group.Wait()
+	await(t, "the worker's end", worker.Done())
+}
+
+func TestSilenceIsATimeout(t *testing.T) {
+	_, model := startModel(t, windows, func(w *scriptedWorker) {
+		id := w.next("generate").ID
+		w.next("cancel")
+		w.done(id, "cancelled")
+	}, WithIdleTimeout(10*time.Millisecond))
+	for _, err := range model.Generate(deadlined(t), "p") {
+		if !errors.Is(err, ErrTimeout) {
+			t.Errorf("it ended with %v", err)
+		}
+	}
+}
+
+func TestACancelledRequestThatDoesNotEndIsADrainTimeout(t *testing.T) {
+	_, model := startModel(t, windows, func(w *scriptedWorker) {
+		w.next("generate")
+		w.next("cancel")
+	}, WithDrainTimeout(10*time.Millisecond))
+	stream, err := model.GenerateStream(deadlined(t), "p")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.Close(); !errors.Is(err, ErrDrainTimeout) {
+		t.Errorf("close: %v", err)
+	}
+}
+
+func TestAStreamCancelledByAnotherCallSaysSo(t *testing.T) {
+	_, model := startModel(t, windows, func(w *scriptedWorker) {
+		w.done(w.next("generate").ID, "cancelled")
+	})
+	stream, err := model.GenerateStream(deadlined(t), "p")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = stream.Text()
+	if done, ok := stream.Done(); !errors.Is(err, context.Canceled) || !ok || done.FinishReason != FinishCancelled {
+		t.Errorf("%v, %+v", err, done)
+	}
+}
+
+func TestWhatCantBeSentIsRefusedByItsField(t *testing.T) {
+	_, model := startModel(t, windows, func(*scriptedWorker) {})
+	infinity := math.Inf(1)
+	for _, c := range []struct {
+		code    Code
+		field   string
+		message []Message
+		option  RequestOption
+	}{
+		{ErrInvalidParams, "messages[0].content", UserTurn("\xff"), WithMaxTokens(1)},
+		{ErrInvalidParams, "stop[1]", UserTurn("p"), WithStop("a", "\xff")},
+		{ErrInvalidParams, "", UserTurn("p"), WithTemperature(infinity)},
+		{ErrMessageTooLarge, "", UserTurn(strings.Repeat("x", 1_000_000)), WithMaxTokens(1)},
+	} {
+		for _, err := range model.Chat(deadlined(t), c.message, c.option) {
+			var own *Error
+			if !errors.As(err, &own) || own.Code != c.code || own.Field() != c.field {
+				t.Errorf("got %v, want %s of %q", err, string(c.code), c.field)
+			}
+		}
+	}
+}
+
+func TestProgressIsToldToWhoWaits(t *testing.T) {
+	_, model := startModel(t, windows, func(w *scriptedWorker) {
+		id := w.next("generate").ID
+		w.say(`{"id":%q,"type":"progress","stage":"prefill","done":1,"total":2}`, id)
+		w.done(id, "stop")
+	})
+	var told []string
+	for _, err := range model.Generate(deadlined(t), "p", WithProgress(func(p Progress) {
+		told = append(told, fmt.Sprintf("%s %v/%v", p.Stage, p.Done, p.Total))
+	})) {
+		t.Error(err)
+	}
+	if !slices.Equal(told, []string{"prefill 1/2"}) {
+		t.Errorf("told %q", told)
+	}
+}
