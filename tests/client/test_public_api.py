@@ -34,12 +34,26 @@ async def main() -> None:
         model.generate("p", thinking=True)  # expect
         model.batch("p", on_token=3)  # expect
         await worker.load("p", context_policy="forget")  # expect
+    policy = mlxwire.RestartPolicy(max_restarts=3, window=60, backoff_min=0.1, backoff_max=5)
+    async with mlxwire.Supervisor(engine="mock", restart=policy, unload_after=60) as supervisor:
+        model = await supervisor.load("p", kv_bits=8)
+        print(supervisor.state == "ready", supervisor.state == "wedged")  # expect
+    limits = mlxwire.LivenessLimits(silence=5, step=60, phases={"load": None})
+    async with mlxwire.Pool(byte_budget=1 << 30, liveness=limits, on_change=print) as pool:
+        model = await pool.load("p", workers=2, on_demand=True, context_len=4096)
+        print([worker.in_flight for worker in pool.workers], model.loaded.path)
+        await pool.load("p", worker=2)  # expect
 
 with mlxwire.sync.Worker(engine="mock", env={}) as blocking:
     for piece in blocking.load("p").chat("x", thinking=True):
         print(piece.text, [likely.text for likely in piece.top_logprobs or []])
     print(blocking.load("p").cache.stats().entries, blocking.memory().active_bytes)
     mlxwire.sync.Worker(engin="mock")  # expect
+
+with mlxwire.sync.Supervisor(engine="mock", dice=None) as lasting:
+    print(lasting.load("p").chat("x").text(), lasting.state)
+with mlxwire.sync.Pool(engine="mock", patience=3) as several:
+    print(several.load("p", workers=2).chat("x").text(), several.workers[0].pid)
 """
 
 
@@ -68,7 +82,9 @@ def test_the_exports_are_these_and_no_others():
     assert mlxwire.sync.__all__ == [
         "BatchStream",
         "Model",
+        "Pool",
         "PromptCache",
+        "Supervisor",
         "TokenStream",
         "Worker",
     ]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,14 +16,13 @@ from typing import Self, Unpack
 
 from .errors import InvalidParams
 from .model import Model
-from .options import LoadOptions, OnProgress, Path, WorkerOptions
+from .options import LoadOptions, OnProgress, Path
 from .pool_group import ModelGroup
 from .postmortem import closed_by_host
-from .restart import RestartPolicy
 from .room import Room
 from .route import ModelRoute
-from .supervisor import Supervisor
-from .worker import CLOSED, Worker
+from .supervisor import MemberOptions, Supervisor
+from .worker import CLOSED
 from .worker_states import State, WorkerChange
 
 POOL_CLOSED = "this pool was closed; start another one"
@@ -46,8 +44,8 @@ class Pool:
 
     byte_budget: bytes that the weights of all loaded models may take together; the one that
     was not used for longest leaves first. patience: seconds that a request waits for busy
-    models to make room. on_change, restart, unload_after, dice, make and the options of
-    `Worker` hold for each worker, as for `Supervisor`.
+    models to make room. on_change and the other options hold for each worker, as for
+    `Supervisor`.
     """
 
     def __init__(
@@ -56,22 +54,10 @@ class Pool:
         *,
         byte_budget: int | None = None,
         patience: float = 30.0,
-        restart: RestartPolicy | None = None,
-        unload_after: float | None = None,
         on_change: Callable[[WorkerChange], object] | None = None,
-        dice: random.Random | None = None,
-        make: Callable[..., Worker] = Worker,
-        **options: Unpack[WorkerOptions],
+        **options: Unpack[MemberOptions],
     ) -> None:
-        self._supervise = partial(
-            Supervisor,
-            command,
-            restart=restart,
-            unload_after=unload_after,
-            dice=dice,
-            make=make,
-            **options,
-        )
+        self._supervise = partial(Supervisor, command, **options)
         self._room = Room(byte_budget, patience)
         self._on_change = on_change
         self._groups: list[ModelGroup] = []

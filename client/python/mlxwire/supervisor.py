@@ -26,6 +26,28 @@ from .worker_life import WorkerLife
 from .worker_states import State, WorkerChange
 
 
+class MemberOptions(WorkerOptions, total=False):
+    """The keyword options of `Supervisor`, which explains them, but for ``on_change``."""
+
+    restart: RestartPolicy | None
+    unload_after: float | None
+    dice: random.Random | None
+    make: Callable[..., Worker]
+
+
+class SupervisorOptions(MemberOptions, total=False):
+    """The keyword options of `Supervisor`."""
+
+    on_change: Callable[[WorkerChange], object] | None
+
+
+class PoolOptions(SupervisorOptions, total=False):
+    """The keyword options of `Pool`, which explains them."""
+
+    byte_budget: int | None
+    patience: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadPlan:
     """A `load` that each worker to come is given."""

@@ -126,7 +126,9 @@ class Worker:
     @property
     def connection(self) -> Connection:
         """What its requests go through. Raises: NotInitialized before the start."""
-        return self._ready()
+        if self._connection is None or self._hello is None:
+            raise not_started()
+        return self._connection
 
     @property
     def pid(self) -> int | None:
@@ -259,10 +261,9 @@ class Worker:
         await self.close()
 
     def _ready(self) -> Connection:
-        if self._connection is None or self._hello is None:
-            raise not_started()
-        self._connection.check_loop()
-        return self._connection
+        connection = self.connection
+        connection.check_loop()
+        return connection
 
     def _wanted_events(self) -> list[str]:
         wanted = [HEARTBEAT] if self._liveness is not None else []

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Sequence
-from typing import Self, Unpack
+from collections.abc import Coroutine, Sequence
+from typing import Any, Unpack
 
 from mlxwire_protocol.replies import CancelResult, HelloResult, MemoryResult, WorkerMetrics
 
 from .. import worker as aio_worker
-from ..errors import ShuttingDown
-from ..loop_thread import LoopThread
 from ..options import LoadOptions, MemoryOptions, OnProgress, Path, WorkerOptions
 from .model import Model
+from .owner import ThreadOwner
 
 
-class Worker:
+class Worker(ThreadOwner):
     """As `mlxwire.Worker`, blocking, with the same arguments: ``with sync.Worker() as w``.
 
     Its callbacks run on the background thread. It may be used from several threads.
@@ -27,7 +25,7 @@ class Worker:
         **options: Unpack[WorkerOptions],
     ) -> None:
         self._worker = aio_worker.Worker(command, **options)
-        self._thread: LoopThread | None = None
+        super().__init__(self._worker)
 
     @property
     def hello(self) -> HelloResult:
@@ -53,18 +51,6 @@ class Worker:
     def stray_lines(self) -> list[bytes]:
         """Lines on its stdout before the handshake that are no messages."""
         return self._worker.stray_lines
-
-    def start(self) -> Self:
-        """Spawn it and shake hands. Raises: as `mlxwire.Worker.start`."""
-        if self._thread is not None:
-            raise RuntimeError("this worker was started before; make a new Worker for another")
-        self._thread = LoopThread()
-        try:
-            self._thread.call(self._worker.start())
-        except BaseException:
-            self.close()
-            raise
-        return self
 
     def load(
         self,
@@ -95,24 +81,5 @@ class Worker:
         """Cancel one request by its stream's ``id``, or all in flight."""
         return self._started().call(self._worker.cancel(request_id, timeout=timeout))
 
-    def close(self) -> None:
-        """End the worker and the thread. Safe to call again."""
-        thread = self._thread
-        if thread is None:
-            return
-        try:
-            with contextlib.suppress(ShuttingDown):  # closed before
-                thread.call(self._worker.close())
-        finally:
-            thread.stop()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _started(self) -> LoopThread:
-        if self._thread is None:
-            raise aio_worker.not_started()
-        return self._thread
+    def _begin(self) -> Coroutine[Any, Any, object]:
+        return self._worker.start()

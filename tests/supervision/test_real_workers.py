@@ -1,0 +1,104 @@
+"""Supervisor and pool over the worker that ships, asyncio and blocking: real processes die."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+
+import pytest
+
+import mlxwire
+from mlxwire import sync
+
+AT_ONCE = mlxwire.RestartPolicy(backoff_min=0.0, max_restarts=100)
+
+
+async def test_a_worker_that_was_killed_is_there_again():
+    async with mlxwire.Supervisor(engine="mock", restart=AT_ONCE) as supervisor:
+        model = await supervisor.load("m", context_len=77)
+        for _ in range(3):
+            pid = supervisor.worker.pid
+            assert pid is not None
+            stream = model.generate("a b", ignore_eos=True, max_tokens=10**6)
+            os.kill(pid, signal.SIGKILL)
+            with pytest.raises(mlxwire.WorkerCrashed, match="SIGKILL"):
+                async for _ in stream:
+                    pass
+            assert await model.generate("a b").text() == "a b"
+            assert supervisor.worker.pid != pid
+            assert (await model.info()).context_len == 77
+
+
+async def test_a_worker_that_was_stopped_is_found_out_and_replaced():
+    limits = mlxwire.LivenessLimits(silence=1.0)
+    quick = mlxwire.ShutdownLimits(terminate=0.1)
+    async with mlxwire.Supervisor(
+        engine="mock",
+        args=["--heartbeat-seconds", "0.1"],
+        liveness=limits,
+        restart=AT_ONCE,
+        shutdown=quick,
+    ) as supervisor:
+        model = await supervisor.load("m")
+        pid = supervisor.worker.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        with pytest.raises(mlxwire.WorkerCrashed, match="said nothing"):
+            await model.generate("a b").text()
+        assert await model.generate("a b").text() == "a b"
+
+
+async def test_a_pools_workers_share_the_work_and_outlive_each_other():
+    async with mlxwire.Pool(engine="mock", restart=AT_ONCE) as pool:
+        model = await pool.load("m", workers=2)
+        pids = {worker.pid for worker in pool.workers}
+        assert len(pids) == 2
+        texts = [f"text {number}" for number in range(20)]
+        assert await asyncio.gather(*(model.generate(t).text() for t in texts)) == texts
+        dead = pool.workers[0].pid
+        assert dead is not None
+        os.kill(dead, signal.SIGKILL)
+        results = await asyncio.gather(
+            *(model.generate(t).text() for t in texts), return_exceptions=True
+        )
+        assert all(
+            isinstance(r, mlxwire.WorkerCrashed) or r == t
+            for r, t in zip(results, texts, strict=True)
+        )
+        assert await asyncio.gather(*(model.generate(t).text() for t in texts)) == texts
+        await pool.restart()
+        assert await model.generate("a b").text() == "a b"
+        assert not pids & {worker.pid for worker in pool.workers}
+
+
+def test_the_blocking_supervisor():
+    changes: list[str] = []
+    with sync.Supervisor(
+        engine="mock", restart=AT_ONCE, on_change=lambda change: changes.append(change.kind)
+    ) as supervisor:
+        model = supervisor.load("m")
+        pid = supervisor.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        with pytest.raises(mlxwire.WorkerCrashed):
+            model.generate("a b", ignore_eos=True, max_tokens=10**6).text()
+        assert model.generate("a b").text() == "a b"
+        supervisor.stop()
+        assert supervisor.state == "stopped"
+        supervisor.restart()
+        assert supervisor.state == "ready"
+    assert changes[:6] == ["started", "ready", "crashed", "restarting", "started", "ready"]
+    assert supervisor.state == "closed"
+
+
+def test_the_blocking_pool():
+    with sync.Pool(engine="mock") as pool:
+        model = pool.load("m", workers=2, on_demand=True)
+        assert model.chat("a b").text() == "a b"
+        assert [worker.state for worker in pool.workers] == ["ready", "stopped"]
+        pool.restart()
+        model.close()
+        assert pool.workers == []
+    with pytest.raises(mlxwire.ShuttingDown):
+        pool.load("m")
