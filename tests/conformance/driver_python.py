@@ -211,7 +211,7 @@ def fault_worker(command: str | None = None) -> Worker:
     return Worker(
         command,
         start_timeout=FAULT_START_SECONDS,
-        request_timeout=FAULT_REQUEST_SECONDS,
+        idle_timeout=FAULT_REQUEST_SECONDS,
         shutdown=FAULT_SHUTDOWN,
     )
 

@@ -39,7 +39,9 @@ SHOWN = 600
 def check_run(run: DriverRun, *, limit: float, survivors: bool = False) -> Iterator[Failure]:
     """What holds for every run of a driver."""
     if run.exit_code is None:
-        yield Failure("time", f"it was killed after {limit:g} s; its stderr: {_tail(run)}")
+        yield Failure(
+            "time", f"it was killed after {run.seconds:.0f} s; its stderr: {_tail(run)}"
+        )
     elif run.exit_code != 0:
         yield Failure("exit", f"it exited with {run.exit_code}; its stderr: {_tail(run)}")
     elif run.seconds > limit:

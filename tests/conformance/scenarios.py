@@ -13,6 +13,7 @@ from .wire import Dialogue, check_dialogue
 
 Result = dict[str, Any]
 Check = Callable[[Result, Dialogue], Iterator[Failure]]
+"""Judges a result by itself, or beside what went over the wire."""
 NEXT_TEXT = "again"
 SLEEPER_TOKENS = 20000
 SLOW = ("--mock-step-seconds", "0.002")
@@ -33,17 +34,20 @@ class Scenario(NamedTuple):
     excused: str | None = None
 
 
-def scenario_cases(driver: Sequence[str]) -> list[Case]:
+def scenario_cases(driver: Sequence[str], limit: float = LIMIT_SECONDS) -> list[Case]:
     """All scenarios against a good worker."""
     return [
-        Case(f"scenario/{name}", partial(_run, driver, name, scenario))
+        Case(f"scenario/{name}", partial(_run, driver, name, scenario, limit))
         for name, scenario in SCENARIOS.items()
     ]
 
 
-def _run(driver: Sequence[str], name: str, scenario: Scenario) -> Iterator[Failure]:
-    run = run_driver(driver, name, [*WORKER, *scenario.worker], recorded=True)
-    yield from check_run(run, limit=LIMIT_SECONDS)
+def _run(
+    driver: Sequence[str], name: str, scenario: Scenario, limit: float
+) -> Iterator[Failure]:
+    worker = [*WORKER, *scenario.worker]
+    run = run_driver(driver, name, worker, limit=limit, recorded=True)
+    yield from check_run(run, limit=limit)
     result = read_result(run, name)
     if isinstance(result, Failure):
         yield result
@@ -80,11 +84,11 @@ def _same(what: str, found: object, due: object) -> Iterator[Failure]:
         yield Failure(what, f"{str(found)[:300]} where {str(due)[:300]} was due")
 
 
-def _nothing(result: Result, dialogue: Dialogue) -> Iterator[Failure]:
+def _nothing(result: Result, _: Dialogue) -> Iterator[Failure]:
     yield from _same("tokens", result["tokens"], 0)
 
 
-def _stream(text: str, result: Result, dialogue: Dialogue) -> Iterator[Failure]:
+def _stream(text: str, result: Result, _: Dialogue) -> Iterator[Failure]:
     yield from _same("text", result["text"], text)
     yield from _same("tokens", result["tokens"], len(text.split()))
     yield from _same("finish_reason", result["finish_reason"], "stop")
@@ -145,7 +149,7 @@ def _classify(result: Result, dialogue: Dialogue) -> Iterator[Failure]:
     yield from _same("items", result.get("items"), sorted(told, key=lambda item: item["index"]))
 
 
-def _batch(result: Result, dialogue: Dialogue) -> Iterator[Failure]:
+def _batch(result: Result, _: Dialogue) -> Iterator[Failure]:
     due = [
         {"index": index, "text": text, "finish_reason": "stop"}
         for index, text in enumerate(["a", "b", "c"])
@@ -163,7 +167,7 @@ def _info(result: Result, dialogue: Dialogue) -> Iterator[Failure]:
         yield from _same(f"info {field}", info.get(field), told[field])
 
 
-def _bad_option(result: Result, dialogue: Dialogue) -> Iterator[Failure]:
+def _bad_option(result: Result, _: Dialogue) -> Iterator[Failure]:
     yield from _same("field", result.get("field"), "temperature")
 
 

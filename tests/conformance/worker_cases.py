@@ -43,6 +43,8 @@ def _follow(command: Sequence[str], transcript: Transcript) -> Iterator[Failure]
         yield Failure("exit" if "exit code" in str(error) else "dialogue", str(error))
     except ValidationError as error:
         yield Failure("schema", f"{error.message} in {error.instance}")
+    except orjson.JSONDecodeError as error:
+        yield Failure("lines", f"it wrote {error.doc[:100]!r}: {error}")
     except WireError as error:
         yield Failure("replies", error.message)
     except AssertionError as error:
