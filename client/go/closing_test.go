@@ -1,0 +1,115 @@
+package mlxwire
+
+import (
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/mlxwire/mlxwire/client/go/internal/process"
+)
+
+// hasty are limits for tests in memory, where nothing takes time.
+var hasty = ShutdownLimits{
+	Quit: 20 * time.Millisecond, CloseStdin: 20 * time.Millisecond,
+	Terminate: 20 * time.Millisecond, Kill: patience,
+}
+
+func TestTheLadderGoesDownStepByStep(t *testing.T) {
+	w := newScriptedWorker(t, process.Handlers{})
+	w.stubborn = true
+	asked := false
+	if !endProcess(w, hasty, func() { asked = true }) || !asked {
+		t.Error("it did not end, or was not asked")
+	}
+	want := []string{"close stdin", "close stdin", "terminate", "kill"}
+	if !slices.Equal(w.steps, want) {
+		t.Errorf("steps %q, want %q", w.steps, want)
+	}
+}
+
+func TestAWorkerThatCantBeTalkedToIsTerminatedAtOnce(t *testing.T) {
+	w := newScriptedWorker(t, process.Handlers{})
+	if !endProcess(w, hasty, nil) || !slices.Equal(w.steps, []string{"close stdin", "terminate"}) {
+		t.Errorf("steps %q", w.steps)
+	}
+}
+
+func TestManyMayCloseAtOnceAndAgain(t *testing.T) {
+	worker, _ := startModel(t, windows, func(*scriptedWorker) {})
+	var group sync.WaitGroup
+	for range 8 {
+		group.Go(func() {
+			if err := worker.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+	if err := worker.Close(); err != nil || !errors.Is(worker.Err(), ErrShuttingDown) {
+		t.Errorf("again: %v, %v", err, worker.Err())
+	}
+	if _, err := worker.Metrics(deadlined(t)); !errors.Is(err, ErrShuttingDown) {
+		t.Errorf("a request after it: %v", err)
+	}
+}
+
+func TestAStreamUnderAWorkerThatIsClosedSaysSo(t *testing.T) {
+	worker, model := startModel(t, windows, func(w *scriptedWorker) {
+		id := w.next("generate").ID
+		w.token(id, 0)
+		quit := w.next("quit")
+		w.done(id, "cancelled")
+		w.result(quit.ID, `"ok":true`)
+		w.exit(process.ExitState{})
+	})
+	var last error
+	for _, err := range model.Generate(deadlined(t), "p") {
+		if last = err; err == nil {
+			go worker.Close()
+		}
+	}
+	if !errors.Is(last, ErrShuttingDown) {
+		t.Errorf("it ended with %v", last)
+	}
+}
+
+func TestAClosedModelIsVoidAndClosingItAgainIsHarmless(t *testing.T) {
+	_, model := startModel(t, windows, func(w *scriptedWorker) {
+		w.result(w.next("unload").ID, `"ok":true`)
+	})
+	if err := errors.Join(model.Close(), model.Close()); err != nil {
+		t.Error(err)
+	}
+	if _, err := model.Info(deadlined(t)); !errors.Is(err, ErrModelNotLoaded) {
+		t.Errorf("info: %v", err)
+	}
+}
+
+func TestALaterLoadMakesTheModelBeforeItVoid(t *testing.T) {
+	worker, first := startModel(t, windows, func(w *scriptedWorker) { w.load() })
+	second, err := worker.Load(deadlined(t), "other")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := first.Classify(deadlined(t), []string{"p"}); !errors.Is(err, ErrModelNotLoaded) {
+		t.Errorf("the first: %v", err)
+	}
+	if err := second.check(); err != nil {
+		t.Errorf("the second: %v", err)
+	}
+}
+
+func TestALoadThatFailsKeepsTheModelBeforeIt(t *testing.T) {
+	worker, model := startModel(t, windows, func(w *scriptedWorker) {
+		w.say(`{"id":%q,"type":"error","final":true,"error":{"code":"model_not_found","message":"m","retryable":false}}`,
+			w.next("load").ID)
+	})
+	if _, err := worker.Load(deadlined(t), "nowhere"); !errors.Is(err, ErrModelNotFound) {
+		t.Errorf("load: %v", err)
+	}
+	if err := model.check(); err != nil {
+		t.Error(err)
+	}
+}

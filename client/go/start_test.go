@@ -1,0 +1,135 @@
+package mlxwire
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mlxwire/mlxwire/client/go/internal/process"
+)
+
+// startFails starts a worker that must not start, and sees that its process is gone.
+func startFails(t *testing.T, script func(*scriptedWorker), options ...StartOption) *Error {
+	t.Helper()
+	gone := make(chan struct{})
+	worker, err := Start(deadlined(t), append(options, scripted(t, func(w *scriptedWorker) {
+		script(w)
+		<-w.exited
+		close(gone)
+	}))...)
+	if err == nil {
+		worker.Close()
+		t.Fatal("it started")
+	}
+	await(t, "the process' end", gone)
+	var own *Error
+	if !errors.As(err, &own) {
+		t.Fatalf("it failed with %v", err)
+	}
+	return own
+}
+
+func TestAProgramThatExitsAtOnceIsACrashWithItsLastWords(t *testing.T) {
+	err := startFails(t, func(w *scriptedWorker) {
+		w.say("usage: something else")
+		w.handlers.Stderr([]byte("no such option\n"))
+		w.exit(process.ExitState{Code: 2})
+	})
+	if err.Code != ErrWorkerCrashed || err.Exit.Code != 2 || err.Stderr != "no such option\n" ||
+		!strings.Contains(err.Message, "usage: something else") {
+		t.Errorf("%+v", err)
+	}
+}
+
+func TestAProgramThatDoesNotAnswerHelloIsNoWorker(t *testing.T) {
+	err := startFails(t, func(w *scriptedWorker) {
+		w.say("Welcome!")
+		w.next("hello")
+	}, WithStartTimeout(50*time.Millisecond))
+	if err.Code != ErrHandshakeFailed || !strings.Contains(err.Message, "Welcome!") {
+		t.Errorf("%+v", err)
+	}
+}
+
+func TestAWorkerOfTheOlderWireIsNamedAsSuch(t *testing.T) {
+	err := startFails(t, func(w *scriptedWorker) {
+		w.next("hello")
+		w.say(`{"error":"hello: unknown command"}`)
+	})
+	if err.Code != ErrHandshakeFailed || !strings.Contains(err.Message, "older") {
+		t.Errorf("%+v", err)
+	}
+}
+
+func TestAHelloThatIsRefusedComesBackAsItIs(t *testing.T) {
+	for _, code := range []Code{ErrUnsupportedProtocol, ErrUnsupportedCapability} {
+		err := startFails(t, func(w *scriptedWorker) {
+			w.say(`{"id":%q,"type":"error","final":true,"error":{"code":%q,"message":"m","retryable":false,"data":{"missing":["x"]}}}`,
+				w.next("hello").ID, string(code))
+		}, WithRequire("x"))
+		if err.Code != code || err.Data["missing"] == nil {
+			t.Errorf("%+v", err)
+		}
+	}
+}
+
+func TestAnAnswerToHelloThatLacksAFieldIsNoHandshake(t *testing.T) {
+	err := startFails(t, func(w *scriptedWorker) {
+		w.result(w.next("hello").ID, `"protocol":1,"capabilities":{}`)
+	})
+	if err.Code != ErrHandshakeFailed || !strings.Contains(err.Message, "worker") {
+		t.Errorf("%+v", err)
+	}
+}
+
+func TestTheEndOfTheContextDuringTheStartEndsTheProcess(t *testing.T) {
+	ctx, cancel := context.WithCancel(deadlined(t))
+	defer cancel()
+	gone := make(chan struct{})
+	_, err := Start(ctx, scripted(t, func(w *scriptedWorker) {
+		w.next("hello")
+		cancel()
+		<-w.exited
+		close(gone)
+	}))
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("start: %v", err)
+	}
+	await(t, "the process' end", gone)
+}
+
+func TestAProgramThatIsNotThereIsASpawnFailure(t *testing.T) {
+	_, err := Start(deadlined(t), WithCommand("/nonexistent/worker"))
+	if !errors.Is(err, ErrSpawnFailed) || !strings.Contains(err.Error(), "pip install") {
+		t.Errorf("start: %v", err)
+	}
+}
+
+func TestWhatTheWorkerSaidOfItselfCanBeAsked(t *testing.T) {
+	worker, model := startModel(t, `{"window":true,"hub":false,"none":null}`, func(*scriptedWorker) {})
+	caps := worker.Capabilities()
+	if !caps.Has("window") || caps.Has("hub") || caps.Has("none") || caps.Has("unheard of") {
+		t.Errorf("capabilities %v", caps)
+	}
+	if worker.Hello().Worker.Name != "s" || worker.PID() != 4711 || model.Loaded().ModelType != "burst" {
+		t.Errorf("hello %+v, model %+v", worker.Hello(), model.Loaded())
+	}
+}
+
+func TestHeartbeatsAreAskedForAndTold(t *testing.T) {
+	beats := make(chan Heartbeat, 1)
+	_, _ = startModel(t, windows, func(w *scriptedWorker) {
+		w.say(`{"id":null,"type":"event","event":"of_tomorrow","data":{}}`)
+		w.say(`{"id":null,"type":"event","event":"heartbeat","data":{"phase":"decode","steps":3,"last_step_seconds":0.5}}`)
+	}, WithHeartbeat(func(beat Heartbeat) { beats <- beat }))
+	select {
+	case beat := <-beats:
+		if beat.Phase != "decode" || beat.Steps != 3 || beat.LastStepSeconds != 0.5 {
+			t.Errorf("%+v", beat)
+		}
+	case <-time.After(patience):
+		t.Error("no heartbeat was told")
+	}
+}
