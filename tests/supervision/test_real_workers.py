@@ -13,18 +13,22 @@ from mlxwire import sync
 
 AT_ONCE = mlxwire.RestartPolicy(backoff_min=0.0, max_restarts=100)
 
+SLOW = ["--mock-step-seconds", "0.01"]
+
 
 async def test_a_worker_that_was_killed_is_there_again():
-    async with mlxwire.Supervisor(engine="mock", restart=AT_ONCE) as supervisor:
+    async with mlxwire.Supervisor(engine="mock", args=SLOW, restart=AT_ONCE) as supervisor:
         model = await supervisor.load("m", context_len=77)
         for _ in range(3):
             pid = supervisor.worker.pid
             assert pid is not None
-            stream = model.generate("a b", ignore_eos=True, max_tokens=10**6)
+            stream = model.generate("a b", ignore_eos=True)
+            await anext(stream)
             os.kill(pid, signal.SIGKILL)
-            with pytest.raises(mlxwire.WorkerCrashed, match="SIGKILL"):
+            with pytest.raises(mlxwire.WorkerCrashed, match="SIGKILL") as caught:
                 async for _ in stream:
                     pass
+            assert caught.value.tokens_delivered >= 1
             assert await model.generate("a b").text() == "a b"
             assert supervisor.worker.pid != pid
             assert (await model.info()).context_len == 77
@@ -75,14 +79,19 @@ async def test_a_pools_workers_share_the_work_and_outlive_each_other():
 def test_the_blocking_supervisor():
     changes: list[str] = []
     with sync.Supervisor(
-        engine="mock", restart=AT_ONCE, on_change=lambda change: changes.append(change.kind)
+        engine="mock",
+        args=SLOW,
+        restart=AT_ONCE,
+        on_change=lambda change: changes.append(change.kind),
     ) as supervisor:
         model = supervisor.load("m")
         pid = supervisor.pid
         assert pid is not None
+        stream = model.generate("a b", ignore_eos=True)
+        next(stream)
         os.kill(pid, signal.SIGKILL)
         with pytest.raises(mlxwire.WorkerCrashed):
-            model.generate("a b", ignore_eos=True, max_tokens=10**6).text()
+            list(stream)
         assert model.generate("a b").text() == "a b"
         supervisor.stop()
         assert supervisor.state == "stopped"
