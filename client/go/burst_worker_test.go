@@ -35,7 +35,7 @@ func burst() {
 		switch request.Cmd {
 		case "hello":
 			out <- reply(request.ID, `"protocol":1,"worker":{"name":"burst","version":"1","pid":1,"engine":"mock"},`+
-				`"capabilities":{"window":true},"limits":{"max_line_bytes":16777216,"max_inflight":64}`)
+				`"capabilities":{"window":true},"limits":{"max_line_bytes":16777216,"max_inflight":64},"events":[]`)
 		case "load":
 			out <- reply(request.ID, loadedFields)
 		case "generate":
@@ -61,7 +61,7 @@ func burst() {
 // longestTestLine is longer than any line of these tests.
 const longestTestLine = 1 << 20
 
-const loadedFields = `"ok":true,"model_type":"burst","vocab_size":1,"layers":1,"hidden_size":1,"context_len":1,` +
+const loadedFields = `"ok":true,"load_seconds":0.1,"model_type":"burst","vocab_size":1,"layers":1,"hidden_size":1,"context_len":1,` +
 	`"quant_bits":0,"quant_group":0,"parameters":1,"weight_bytes":1,"path":"m","adapter_path":null,` +
 	`"chat_template":true,"parallel_slots":1,"capabilities":{}`
 

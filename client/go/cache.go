@@ -17,7 +17,7 @@ type CacheStats struct {
 	Evictions    int    `json:"evictions"`
 	Rejected     int    `json:"rejected"`
 	// Affected is how many entries the action dropped, saved or loaded, or tokens it warmed.
-	Affected int `json:"affected,omitempty"`
+	Affected int `json:"affected"`
 }
 
 // Stats changes nothing.

@@ -19,6 +19,7 @@ const lostPipeGrace = 300 * time.Millisecond
 type child interface {
 	endable
 	PID() int
+	Dead() <-chan struct{}
 	Write(line []byte)
 	ExitState() process.ExitState
 }
@@ -205,9 +206,9 @@ func (c *connection) offend(receive func() error) {
 func (c *connection) pipeLost(which string) {
 	go func() {
 		c.mu.Lock() // until the spawn has returned
-		exited := c.child.Exited()
+		dead := c.child.Dead()
 		c.mu.Unlock()
-		if within(lostPipeGrace, exited) || c.isClosing() {
+		if within(lostPipeGrace, dead) || c.isClosing() {
 			return
 		}
 		c.fail(closedItsPipe(which, c.tail()))

@@ -23,7 +23,7 @@ type ModelInfo struct {
 // Loaded is the answer to a load.
 type Loaded struct {
 	ModelInfo
-	LoadSeconds float64 `json:"load_seconds,omitempty"`
+	LoadSeconds float64 `json:"load_seconds"`
 }
 
 // Capabilities are what a worker, or its model, can do.
@@ -41,7 +41,7 @@ type Hello struct {
 	Worker       WorkerIdentity `json:"worker"`
 	Capabilities Capabilities   `json:"capabilities"`
 	Limits       Limits         `json:"limits"`
-	Events       []string       `json:"events,omitempty"`
+	Events       []string       `json:"events"`
 }
 
 // WorkerIdentity is which worker answers; Engine is "mlx" or "mock".

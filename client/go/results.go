@@ -94,7 +94,7 @@ type batchItem struct {
 	TokenIDs        []int         `json:"token_ids"`
 	FinishReason    *FinishReason `json:"finish_reason"`
 	TokensGenerated int           `json:"tokens_generated"`
-	Error           *errorBody    `json:"error,omitempty"`
+	Error           *errorBody    `json:"error"`
 }
 
 func (i batchItem) result() BatchResult {
@@ -116,7 +116,7 @@ func (i batchItem) result() BatchResult {
 // "unknown", Cancelled how many requests it reached.
 type CancelResult struct {
 	Outcome   string `json:"outcome"`
-	Cancelled int    `json:"cancelled,omitempty"`
+	Cancelled int    `json:"cancelled"`
 }
 
 // Progress is how far a stage (load, warmup, prefill, …) has come, in the stage's own unit.
@@ -136,5 +136,5 @@ type errorReply struct {
 
 type eventMessage struct {
 	Event string          `json:"event"`
-	Data  json.RawMessage `json:"data,omitempty"`
+	Data  json.RawMessage `json:"data"`
 }

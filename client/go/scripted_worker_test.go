@@ -82,6 +82,9 @@ func (w *scriptedWorker) Terminate() { w.step("terminate", !w.stubborn) }
 // Kill implements child.
 func (w *scriptedWorker) Kill() { w.step("kill", true) }
 
+// Dead implements child.
+func (w *scriptedWorker) Dead() <-chan struct{} { return w.exited }
+
 // Exited implements child.
 func (w *scriptedWorker) Exited() <-chan struct{} { return w.exited }
 
@@ -143,7 +146,7 @@ func (w *scriptedWorker) done(id, reason string) {
 // greet answers hello and a load; capabilities are JSON.
 func (w *scriptedWorker) greet(capabilities string) {
 	w.result(w.next("hello").ID, `"protocol":1,"worker":{"name":"s","version":"1","pid":4711,"engine":"mock"},`+
-		`"capabilities":`+capabilities+`,"limits":{"max_line_bytes":1000000,"max_inflight":64}`)
+		`"capabilities":`+capabilities+`,"limits":{"max_line_bytes":1000000,"max_inflight":64},"events":[]`)
 }
 
 func (w *scriptedWorker) load() scriptedRequest {

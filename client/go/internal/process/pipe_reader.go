@@ -1,6 +1,7 @@
 package process
 
 import (
+	"errors"
 	"os"
 	"time"
 )
@@ -32,18 +33,21 @@ func (r *pipeReader) read(take func([]byte), atEnd func()) {
 		if n > 0 {
 			take(buffer[:n])
 		}
-		if err != nil {
-			break
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return
+		case err != nil:
+			if atEnd != nil {
+				atEnd()
+			}
+			return
 		}
-	}
-	if atEnd != nil {
-		atEnd()
 	}
 }
 
-// finish takes what the pipe of an ended child still holds, and closes it.
-func (r *pipeReader) finish() {
-	if r.file.SetReadDeadline(time.Now().Add(drainLimit)) == nil {
+// finish takes what the pipe of an ended child still holds, until last, and closes it.
+func (r *pipeReader) finish(last time.Time) {
+	if r.file.SetReadDeadline(last) == nil {
 		<-r.ended
 		r.file.Close()
 		return
@@ -52,6 +56,6 @@ func (r *pipeReader) finish() {
 	select {
 	case <-r.ended:
 		r.file.Close()
-	case <-time.After(drainLimit):
+	case <-time.After(time.Until(last)):
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"sync"
+	"time"
 )
 
 // A Command says what to start.
@@ -17,7 +18,8 @@ type Command struct {
 type Handlers struct {
 	// Stdout and Stderr take what the child writes; the bytes are valid during the call only.
 	Stdout, Stderr func(chunk []byte)
-	// StdoutEnded is called at stdout's end, also where the child lives on.
+	// StdoutEnded is called at stdout's end, also where the child lives on; not where a
+	// grandchild holds it open.
 	StdoutEnded func()
 	// StdinBroken is called when the child no longer reads.
 	StdinBroken func()
@@ -30,6 +32,7 @@ type Process struct {
 	stdin  *pipeWriter
 	stdout *pipeReader
 	stderr *pipeReader
+	dead   chan struct{}
 	exited chan struct{}
 
 	mu     sync.Mutex // held while a signal is sent, and while the child is reaped
@@ -60,6 +63,7 @@ func Start(command Command, handlers Handlers) (*Process, error) {
 		stdin:  newPipeWriter(ours.stdin, handlers.StdinBroken),
 		stdout: newPipeReader(ours.stdout, handlers.Stdout, handlers.StdoutEnded),
 		stderr: newPipeReader(ours.stderr, handlers.Stderr, nil),
+		dead:   make(chan struct{}),
 		exited: make(chan struct{}),
 	}
 	go p.watch()
@@ -82,6 +86,9 @@ func (p *Process) Terminate() { p.signal(group.terminate) }
 // Kill ends the whole group.
 func (p *Process) Kill() { p.signal(group.kill) }
 
+// Dead is closed as soon as the child has ended; what it wrote last may still have to come.
+func (p *Process) Dead() <-chan struct{} { return p.dead }
+
 // Exited is closed once the child has ended and all that it wrote has been handed on.
 func (p *Process) Exited() <-chan struct{} { return p.exited }
 
@@ -99,9 +106,11 @@ func (p *Process) signal(send func(group)) {
 func (p *Process) watch() {
 	awaitExit(p.cmd.Process)
 	p.reap()
+	close(p.dead)
 	p.stdin.close()
-	p.stdout.finish()
-	p.stderr.finish()
+	last := time.Now().Add(drainLimit)
+	p.stdout.finish(last)
+	p.stderr.finish(last)
 	close(p.exited)
 }
 

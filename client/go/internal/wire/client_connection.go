@@ -105,10 +105,11 @@ func (c *ClientConnection) Receive(chunk []byte) error {
 	return nil
 }
 
-// End takes the end of the worker's output: a last line without its end is still a line.
+// End takes the end of the worker's output: a last line without its end is still a line. One
+// that was cut off tells of a death, which is no offence.
 func (c *ClientConnection) End() error {
 	line, ok := c.splitter.End()
-	if !ok {
+	if !ok || !json.Valid(line.Bytes) {
 		return nil
 	}
 	if err := c.receiveLine(line); err != nil {

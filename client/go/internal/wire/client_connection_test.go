@@ -167,6 +167,16 @@ func TestTheLastLineNeedsNoEnd(t *testing.T) {
 	}
 }
 
+func TestALastLineThatWasCutOffIsNoOffence(t *testing.T) {
+	c, r := ready(t)
+	if err := c.Receive([]byte(`{"id":"r","type":"tok`)); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.End(); err != nil || len(r.got) != 0 {
+		t.Errorf("%v, %q", err, r.got)
+	}
+}
+
 func TestEventsAreHandedOn(t *testing.T) {
 	c, _ := ready(t)
 	var got string

@@ -1,0 +1,67 @@
+package mlxwire
+
+import (
+	"errors"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+var allCodes = []Code{
+	ErrParseError, ErrInvalidRequest, ErrInvalidParams, ErrUnknownCommand, ErrNotInitialized,
+	ErrUnsupportedProtocol, ErrUnsupportedCapability, ErrDuplicateID, ErrMessageTooLarge, ErrOverloaded,
+	ErrShuttingDown, ErrModelNotLoaded, ErrModelNotFound, ErrModelLoadFailed, ErrUnsupportedModel,
+	ErrContextOverflow, ErrOutOfMemory, ErrDeadlineExceeded, ErrInternal,
+	ErrSpawnFailed, ErrHandshakeFailed, ErrWorkerCrashed, ErrTimeout, ErrDrainTimeout, ErrSlowConsumer,
+	ErrProtocolViolation,
+}
+
+func TestTheCodesAreThoseOfTheSpecification(t *testing.T) {
+	text, err := os.ReadFile("../../protocol/SPEC.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(text), "## §6 Error codes")
+	section, _, _ = strings.Cut(section, "\n## ")
+	table, ours, _ := strings.Cut(section, "Made by a client")
+	var want []Code
+	for _, row := range regexp.MustCompile("(?m)^\\| `([a-z_]+)`").FindAllStringSubmatch(table, -1) {
+		want = append(want, Code(row[1]))
+	}
+	for _, word := range regexp.MustCompile("`([a-z_]+)`").FindAllStringSubmatch(ours, -1) {
+		want = append(want, Code(word[1]))
+	}
+	if !slices.Equal(allCodes, want) {
+		t.Errorf("codes %q, want %q", allCodes, want)
+	}
+}
+
+func TestEveryCodeIsATargetOfItsOwnErrorsAlone(t *testing.T) {
+	for _, code := range allCodes {
+		err := error(newError(code, "m"))
+		for _, other := range allCodes {
+			if errors.Is(err, other) != (code == other) {
+				t.Errorf("errors.Is(%s, %s) is wrong", string(code), string(other))
+			}
+		}
+	}
+}
+
+func TestRetryableIsWhatTheSpecificationSays(t *testing.T) {
+	for _, code := range allCodes {
+		want := code == ErrOverloaded || code == ErrOutOfMemory || code == ErrWorkerCrashed
+		if newError(code, "m").Retryable != want {
+			t.Errorf("%s", string(code))
+		}
+	}
+}
+
+func TestAnErrorShowsTheLastWords(t *testing.T) {
+	err := newError(ErrWorkerCrashed, "gone")
+	err.Stderr = "bus error\n"
+	if want := "mlxwire: worker_crashed: gone\n--- stderr ---\nbus error"; err.Error() != want {
+		t.Errorf("%q", err.Error())
+	}
+}

@@ -1,0 +1,83 @@
+package mlxwire
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestACommandIsSplitAsAShellWould(t *testing.T) {
+	for line, want := range map[string][]string{
+		``:                    nil,
+		`  a  b	c `:           {"a", "b", "c"},
+		`a 'b c' "d e"`:       {"a", "b c", "d e"},
+		`a\ b 'c\d' "e\"f\g"`: {"a b", `c\d`, `e"f\g`},
+		`a"b"'c'd ''`:         {"abcd", ""},
+	} {
+		if words, err := shellWords(line); err != nil || !slices.Equal(words, want) {
+			t.Errorf("%q: %q, %v", line, words, err)
+		}
+	}
+	for _, line := range []string{`'a`, `"a`, `a\`} {
+		if words, err := shellWords(line); err == nil {
+			t.Errorf("%q gave %q", line, words)
+		}
+	}
+}
+
+// program puts an executable file into a folder of its own.
+func program(t *testing.T, name, script string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+script+"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestTheWorkerIsLookedForInThisOrder(t *testing.T) {
+	worker := program(t, workerProgram, "exit 0")
+	with := program(t, pythonProgram(), "exit 0")
+	without := program(t, pythonProgram(), "exit 1")
+	folders := func(programs ...string) string {
+		var path []string
+		for _, program := range programs {
+			path = append(path, filepath.Dir(program))
+		}
+		return strings.Join(path, string(os.PathListSeparator))
+	}
+	for _, c := range []struct {
+		named, path string
+		want        []string
+	}{
+		{"a 'b c'", folders(worker, with), []string{"a", "b c"}},
+		{" ", folders(worker, with), []string{worker}},
+		{"", folders(with), []string{with, "-m", workerModule}},
+	} {
+		t.Setenv("PATH", c.path)
+		t.Setenv(WorkerVariable, c.named)
+		if words, err := FindWorker(); err != nil || !slices.Equal(words, c.want) {
+			t.Errorf("%+v: %q, %v", c, words, err)
+		}
+	}
+	t.Setenv("PATH", folders(without))
+	_, err := FindWorker()
+	if !errors.Is(err, ErrSpawnFailed) || !strings.Contains(err.Error(), "pip install 'mlxwire[mlx]'") {
+		t.Errorf("none: %v", err)
+	}
+}
+
+func TestTheOptionComesBeforeTheEnvironment(t *testing.T) {
+	t.Setenv(WorkerVariable, "named")
+	o := applyStartOptions([]StartOption{WithCommand("given", "x"), WithEngine("mock")})
+	if words, err := workerCommand(o); err != nil || !slices.Equal(words, []string{"given", "x", "--engine", "mock"}) {
+		t.Errorf("%q, %v", words, err)
+	}
+	o = applyStartOptions([]StartOption{WithEnv(WorkerVariable + "=own")})
+	if words, err := workerCommand(o); err != nil || !slices.Equal(words, []string{"own"}) {
+		t.Errorf("%q, %v", words, err)
+	}
+}

@@ -1,0 +1,182 @@
+//go:build linux || darwin
+
+package mlxwire
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// What needs a real process: its pipes, its group, its death.
+
+var quick = WithShutdownLimits(ShutdownLimits{
+	Quit: 200 * time.Millisecond, CloseStdin: 200 * time.Millisecond,
+	Terminate: 200 * time.Millisecond, Kill: patience,
+})
+
+// startRole starts a worker that fails to start.
+func startRole(t *testing.T, role string, options ...StartOption) *Error {
+	t.Helper()
+	worker, err := Start(deadlined(t), append(asRole(role), options...)...)
+	if err == nil {
+		worker.Close()
+		t.Fatal("it started")
+	}
+	var own *Error
+	if !errors.As(err, &own) {
+		t.Fatalf("it failed with %v", err)
+	}
+	return own
+}
+
+func TestAWorkerThatIgnoresEverythingIsKilled(t *testing.T) {
+	err := startRole(t, "deaf", quick, WithStartTimeout(200*time.Millisecond))
+	if err.Code != ErrHandshakeFailed {
+		t.Errorf("%+v", err)
+	}
+}
+
+func TestAStdoutThatIsClosedWhileTheProcessLivesIsDeath(t *testing.T) {
+	err := startRole(t, "hang up", quick)
+	if err.Code != ErrWorkerCrashed || !strings.Contains(err.Message, "stdout") {
+		t.Errorf("%+v", err)
+	}
+}
+
+func TestAnExitIsNotWaitedForAtThePipesThatAGrandchildHolds(t *testing.T) {
+	began := time.Now()
+	err := startRole(t, "holder")
+	if err.Code != ErrWorkerCrashed || err.Exit == nil || err.Exit.Code != 7 {
+		t.Errorf("%+v", err)
+	}
+	if took := time.Since(began); took > patience/2 {
+		t.Errorf("it took %v", took)
+	}
+	grandchild, _ := os.FindProcess(grandchildPID(t, err.Stderr))
+	if err := grandchild.Kill(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestWhatIsLeftOfTheGroupEndsWithTheWorker(t *testing.T) {
+	err := startRole(t, "in group")
+	if err.Exit == nil || err.Exit.Code != 8 {
+		t.Errorf("%+v", err)
+	}
+	pid := grandchildPID(t, err.Stderr)
+	deadline := time.Now().Add(patience)
+	for alive(pid) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d is still there", pid)
+		}
+	}
+}
+
+// grandchildPID reads what a role tells on stderr.
+func grandchildPID(t *testing.T, stderr string) int {
+	t.Helper()
+	_, number, _ := strings.Cut(strings.TrimSpace(stderr), "grandchild ")
+	pid, err := strconv.Atoi(number)
+	if err != nil {
+		t.Fatalf("stderr is %q", stderr)
+	}
+	return pid
+}
+
+// alive tells a process from one that is gone, or a zombie that only waits for its parent.
+func alive(pid int) bool {
+	if errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+		return false
+	}
+	stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+	return err != nil || !strings.Contains(string(stat), ") Z ")
+}
+
+func TestAKilledWorkerFailsItsRequestsAtOnce(t *testing.T) {
+	worker, err := Start(deadlined(t), asRole("burst")...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer worker.Close()
+	model, err := worker.Load(deadlined(t), "m")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var last error
+	for _, err := range model.Generate(deadlined(t), "1000000") {
+		if last = err; err == nil && alive(worker.PID()) {
+			_ = syscall.Kill(worker.PID(), syscall.SIGKILL)
+		}
+	}
+	var own *Error
+	if !errors.As(last, &own) || own.Exit == nil || own.Exit.Signal != int(syscall.SIGKILL) || own.TokensDelivered == 0 {
+		t.Errorf("it ended with %+v", last)
+	}
+}
+
+func TestManyWorkersLeaveNoDescriptorBehind(t *testing.T) {
+	const folder = "/proc/self/fd"
+	if _, err := os.Stat(folder); err != nil {
+		t.Skip("this system does not list descriptors in /proc")
+	}
+	once := func() {
+		worker, err := Start(deadlined(t), asRole("burst")...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := worker.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	once() // what a first use opens for good
+	before := countFiles(t, folder)
+	for range 50 {
+		once()
+	}
+	if after := countFiles(t, folder); after > before {
+		t.Errorf("%d descriptors were open, and now %d", before, after)
+	}
+}
+
+func countFiles(t *testing.T, folder string) int {
+	t.Helper()
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(entries)
+}
+
+func TestAConsumerThatSleepsCostsNoMemory(t *testing.T) {
+	worker, err := Start(deadlined(t), asRole("burst")...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer worker.Close()
+	model, err := worker.Load(deadlined(t), "m")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sleeper, err := model.GenerateStream(deadlined(t), "500000")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range model.Generate(deadlined(t), "100000") { // while the other is not taken
+	}
+	request := sleeper.replies.request
+	request.mu.Lock()
+	waiting := len(sleeper.replies.incoming)
+	request.mu.Unlock()
+	if waiting > largestWindow {
+		t.Errorf("%d messages wait for a consumer that sleeps", waiting)
+	}
+	if _, err := sleeper.Text(); err != nil || sleeper.Delivered() != 500000 {
+		t.Errorf("it was given %d tokens, %v", sleeper.Delivered(), err)
+	}
+}

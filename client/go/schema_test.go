@@ -1,0 +1,138 @@
+package mlxwire
+
+import (
+	"encoding/json"
+	"maps"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// schemaType is what protocol/schema says of one message.
+type schemaType struct {
+	Properties map[string]json.RawMessage `json:"properties"`
+	Required   []string                   `json:"required"`
+}
+
+func readSchema(t *testing.T) map[string]schemaType {
+	t.Helper()
+	text, err := os.ReadFile("../../protocol/schema/mlxwire-protocol-1.schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var schema struct {
+		Defs map[string]schemaType `json:"$defs"`
+	}
+	if err := json.Unmarshal(text, &schema); err != nil {
+		t.Fatal(err)
+	}
+	return schema.Defs
+}
+
+// envelopeFields are the wire package's to read.
+var envelopeFields = map[string]bool{"id": true, "cmd": true, "type": true, "final": true, "ok": true, "done": true}
+
+// wireFields are the names of a type's fields.
+func wireFields(message reflect.Type) []string {
+	var names []string
+	for i := range message.NumField() {
+		f := message.Field(i)
+		if f.Anonymous {
+			names = append(names, wireFields(f.Type)...)
+		} else if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+func own(names []string, alsoDone bool) []string {
+	names = slices.DeleteFunc(slices.Clone(names), func(name string) bool {
+		return envelopeFields[name] && !(alsoDone && name == "done")
+	})
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// compare holds a Go type to the schema's of some names, in their union.
+func compare(t *testing.T, message reflect.Type, required bool, schema map[string]schemaType, names ...string) {
+	t.Helper()
+	var properties, always []string
+	for i, name := range names {
+		definition, ok := schema[name]
+		if !ok {
+			t.Fatalf("the schema has no %s", name)
+		}
+		properties = append(properties, slices.Collect(maps.Keys(definition.Properties))...)
+		if i == 0 {
+			always = definition.Required
+		}
+	}
+	progress := names[0] == "Progress"
+	if got, want := own(wireFields(message), progress), own(properties, progress); !slices.Equal(got, want) {
+		t.Errorf("%v: fields %q, the schema of %q has %q", message, got, names, want)
+	}
+	if got, want := own(requiredFields(message), progress), own(always, progress); required && !slices.Equal(got, want) {
+		t.Errorf("%v: always has %q, the schema of %q says %q", message, got, names, want)
+	}
+}
+
+func TestRequestsAreThoseOfTheSchema(t *testing.T) {
+	schema := readSchema(t)
+	for message, name := range map[reflect.Type]string{
+		reflect.TypeFor[helloFields]():  "Hello",
+		reflect.TypeFor[clientInfo]():   "ClientInfo",
+		reflect.TypeFor[loadFields]():   "Load",
+		reflect.TypeFor[cancelFields](): "Cancel",
+		reflect.TypeFor[creditFields](): "Credit",
+		reflect.TypeFor[cacheFields]():  "Cache",
+		reflect.TypeFor[memoryFields](): "Memory",
+		reflect.TypeFor[Message]():      "Message",
+		reflect.TypeFor[noFields]():     "Quit",
+	} {
+		compare(t, message, true, schema, name)
+	}
+	// The requests that stream share their options, of which each knows some.
+	union := []string{"Generate", "Chat", "Batch", "Classify"}
+	var properties []string
+	for _, name := range union {
+		properties = append(properties, slices.Collect(maps.Keys(schema[name].Properties))...)
+	}
+	ours := slices.Concat(
+		wireFields(reflect.TypeFor[generateFields]()), wireFields(reflect.TypeFor[chatFields]()),
+		wireFields(reflect.TypeFor[batchFields]()), wireFields(reflect.TypeFor[classifyFields]()))
+	if got, want := own(ours, false), own(properties, false); !slices.Equal(got, want) {
+		t.Errorf("options %q, the schema has %q", got, want)
+	}
+	for message, name := range map[reflect.Type]string{
+		reflect.TypeFor[generateFields](): "Generate", reflect.TypeFor[chatFields](): "Chat",
+		reflect.TypeFor[batchFields](): "Batch", reflect.TypeFor[classifyFields](): "Classify",
+	} {
+		if got, want := own(requiredFields(message), false), own(schema[name].Required, false); !slices.Equal(got, want) {
+			t.Errorf("%s always has %q, the schema says %q", name, got, want)
+		}
+	}
+}
+
+func TestRepliesAreThoseOfTheSchema(t *testing.T) {
+	schema := readSchema(t)
+	compare(t, reflect.TypeFor[Progress](), true, schema, "Progress")
+	compare(t, reflect.TypeFor[Done](), true, schema, "Done", "CancelledDone")
+	compare(t, reflect.TypeFor[Metrics](), true, schema, "RequestMetrics")
+	compare(t, reflect.TypeFor[WorkerMetrics](), true, schema, "MetricsResult")
+	compare(t, reflect.TypeFor[ModelInfo](), true, schema, "InfoResult")
+	compare(t, reflect.TypeFor[Loaded](), true, schema, "LoadResult")
+	compare(t, reflect.TypeFor[Hello](), true, schema, "HelloResult")
+	compare(t, reflect.TypeFor[WorkerIdentity](), true, schema, "WorkerIdentity")
+	compare(t, reflect.TypeFor[Limits](), true, schema, "Limits")
+	compare(t, reflect.TypeFor[ClassifyResult](), true, schema, "Item")
+	compare(t, reflect.TypeFor[batchItem](), true, schema, "BatchItem")
+	compare(t, reflect.TypeFor[CancelResult](), true, schema, "CancelResult")
+	compare(t, reflect.TypeFor[CacheStats](), true, schema, "CacheResult")
+	compare(t, reflect.TypeFor[Memory](), true, schema, "MemoryResult")
+	compare(t, reflect.TypeFor[eventMessage](), true, schema, "Event")
+	compare(t, reflect.TypeFor[errorReply](), true, schema, "Error")
+	compare(t, reflect.TypeFor[errorBody](), false, schema, "ErrorBody")
+}
