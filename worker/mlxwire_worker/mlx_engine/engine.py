@@ -224,7 +224,9 @@ class MlxEngine(Engine):
         from . import scoring
 
         loaded = self._ready()
-        tools = scoring.Tools(loaded.model, loaded.policy, loaded.tokenizer, loaded.chunk)
+        tools = scoring.Tools(
+            loaded.model, loaded.policy, loaded.tokenizer.decode, loaded.chunk
+        )
         return scoring.classify_slice(tools, prompts)
 
     def serve(self, request: Command, prompt: Prompt | None = None) -> Struct:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, cast
 
 import mlx.core as mx
@@ -18,13 +18,14 @@ from ..engine import Classified, ClassifyPrompts
 from . import kv
 from .chunks import ChunkSize
 from .prefix_tree import common_prefix
-from .tokenizer import Tokenizer
 
 GROUP_PROMPTS = 32
 GROUP_TOKENS = 2048
 CPU_PADDING_TOKENS = 12
 """A processor computes padding at the price of tokens; another pass costs it about as many. A
 GPU is the other way round."""
+GPU_WIDTHS = 8
+"""Groups are padded to multiples of this: each width is a shape that a GPU compiles kernels for."""
 LOGITS_PROMPTS = 4
 """Whole rows of logits as Python numbers take longer than the pass that computes them."""
 
@@ -40,7 +41,7 @@ class Tools(NamedTuple):
 
     model: Any
     policy: kv.CachePolicy
-    tokenizer: Tokenizer
+    decode: Callable[[list[int]], str]
     chunk: ChunkSize
 
 
@@ -115,7 +116,9 @@ class _Group:
         longest = max(lengths)
         if not longest:
             return
-        if min(lengths) < longest:
+        if len(lengths) > 1 and mx.default_device() != mx.cpu:
+            longest = -(-longest // GPU_WIDTHS) * GPU_WIDTHS
+        elif min(lengths) < longest:
             longest = max(longest, NARROWEST)
         padding = [longest - length for length in lengths]
         padded = mx.array(
@@ -154,7 +157,7 @@ class _Group:
             (
                 place,
                 Classified(
-                    text=self._tools.tokenizer.decode([ids[row]]),
+                    text=self._tools.decode([ids[row]]),
                     token_id=ids[row],
                     logprob=logprobs[row],
                     logits=wanted[row],

@@ -8,10 +8,10 @@ from typing import Any
 import mlx.core as mx
 from mlx_lm.generate import generation_stream
 
-from mlxwire_protocol.messages import Generate
+from mlxwire_protocol.messages import Classify, Generate
 
-from ..engine import Detokenizer, ProgressReport, Prompt
-from . import kv
+from ..engine import ClassifyPrompts, Detokenizer, ProgressReport, Prompt
+from . import kv, scoring
 from .chunks import ChunkSize
 from .kv import CachePolicy
 from .prompt_cache import PromptCache
@@ -36,6 +36,8 @@ def warm_up(model: Any, policy: CachePolicy, vocabulary: int, report: ProgressRe
     if policy.batchable:
         rounds.append(_SAMPLINGS)
     _warm_prefill(model, policy, vocabulary)
+    if policy.batchable and mx.default_device() != mx.cpu:
+        _warm_classify(model, policy, vocabulary)
     for number, samplings in enumerate(rounds):
         report("warmup", number, len(rounds))
         prompts = [_prompt(vocabulary, place, each) for place, each in enumerate(samplings)]
@@ -60,6 +62,24 @@ def _warm_prefill(model: Any, policy: CachePolicy, vocabulary: int) -> None:
                 mx.eval(kv.states(layers))
                 if again and time.perf_counter() - started > SLOW_SECONDS:
                     return
+
+
+def _warm_classify(model: Any, policy: CachePolicy, vocabulary: int) -> None:
+    """Full groups of short prompts: on a GPU their shapes are compiled, 0.1 s each."""
+    chunk = ChunkSize()
+    chunk.tokens = ChunkSize.LARGEST
+    tools = scoring.Tools(model, policy, lambda _: "", chunk)
+    for width in (1, 2):
+        length = scoring.GPU_WIDTHS * width
+        prompts = [
+            [(place + token) % vocabulary for token in range(length + 1)]
+            for place in range(scoring.GROUP_PROMPTS)
+        ]
+        request = Classify(id="warmup", prompts=["-"])
+        work = ClassifyPrompts(prompts=prompts, labels={}, request=request)
+        done = 0
+        while done < len(prompts):
+            done += len(scoring.classify_slice(tools, work))
 
 
 def _prompt(vocabulary: int, place: int, sampling: dict[str, Any]) -> Prompt:
