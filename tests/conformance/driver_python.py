@@ -41,7 +41,8 @@ class Report:
 
     def line(self) -> str:
         fields = asdict(self)
-        return json.dumps({**fields, **fields.pop("more")}, ensure_ascii=False)
+        fields.update(fields.pop("more"))
+        return json.dumps(fields, ensure_ascii=False)
 
     def failed(self, error: BaseException) -> None:
         self.outcome = "error"
@@ -51,12 +52,16 @@ class Report:
 
     async def read(self, stream: TokenStream, at_most: int | None = None) -> None:
         """Take a stream's tokens, or its first ones."""
-        async for token in stream:
-            self.text += token.text
-            self.tokens += 1
-            if self.tokens == at_most:
-                return
-        self.finish_reason = stream.done.finish_reason
+        pieces: list[str] = []
+        try:
+            async for token in stream:
+                pieces.append(token.text)
+                self.tokens += 1
+                if self.tokens == at_most:
+                    return
+            self.finish_reason = stream.done.finish_reason
+        finally:
+            self.text += "".join(pieces)
 
 
 def describe(error: BaseException, tokens: int) -> dict[str, Any]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import queue
 import subprocess
+import termios
 import threading
+import time
 from types import TracebackType
 
 SECONDS = 10.0
@@ -50,6 +53,16 @@ class ProcessHost:
         view = memoryview(payload)
         while view:
             view = view[self._process.stdin.write(view) :]
+
+    def wait_until_read(self) -> None:
+        """Until the worker has taken all that was written, so that the next bytes come apart."""
+        assert self._process.stdin is not None
+        deadline = time.monotonic() + SECONDS
+        while self._process.poll() is None and time.monotonic() < deadline:
+            waiting = fcntl.ioctl(self._process.stdin.fileno(), termios.FIONREAD, bytes(4))
+            if not any(waiting):
+                return
+            time.sleep(0.0002)  # no event tells a writer that its pipe was read
 
     def close_input(self) -> None:
         """The end of the worker's stdin."""

@@ -16,6 +16,8 @@ Check = Callable[[Result, Dialogue], Iterator[Failure]]
 """Judges a result by itself, or beside what went over the wire."""
 NEXT_TEXT = "again"
 SLEEPER_TOKENS = 20000
+NOT_OF_THE_MODEL = {"id", "type", "final", "ok", "load_seconds"}
+"""What the result of a load has besides the model's description."""
 SLOW = ("--mock-step-seconds", "0.002")
 SLOWER = ("--mock-step-seconds", "0.1")
 
@@ -159,12 +161,9 @@ def _batch(result: Result, _: Dialogue) -> Iterator[Failure]:
 
 def _info(result: Result, dialogue: Dialogue) -> Iterator[Failure]:
     told = dialogue.replies("result", "load")[0]
-    info = result.get("info")
-    if not isinstance(info, dict):
-        yield Failure("info", f"`info` is {info!r}")
-        return
-    for field in set(told) - {"id", "type", "final", "ok", "load_seconds"}:
-        yield from _same(f"info {field}", info.get(field), told[field])
+    due = {name: told[name] for name in told.keys() - NOT_OF_THE_MODEL}
+    info = result.get("info") or {}
+    yield from _same("info", {name: info.get(name) for name in due}, due)
 
 
 def _bad_option(result: Result, _: Dialogue) -> Iterator[Failure]:

@@ -37,6 +37,10 @@ class Mismatch(AssertionError):
     """The other side did not follow the transcript."""
 
 
+class WrongExit(Mismatch):
+    """It followed to its end, and exited with another code."""
+
+
 @dataclass(frozen=True)
 class Step:
     """One line of a transcript: bytes to write, a pattern to meet, or an exit code."""
@@ -227,7 +231,7 @@ class _Follower:
         if left := self._left():
             raise Mismatch(f"{step.place}: left over is {left}")
         if (code := self._peer.exit_code()) != step.code:
-            raise Mismatch(f"{step.place}: the exit code is {code}")
+            raise WrongExit(f"{step.place}: the exit code is {code}")
 
     def _left(self) -> list[dict[str, Any]]:
         left = [message for lines in self._untaken.values() for message in lines]

@@ -14,7 +14,7 @@ from protocol.framing_vectors import FramingVector, load_vectors
 
 from .cases import Case, Failure
 from .process_host import ProcessHost
-from .transcript import Mismatch, Transcript, follow, load_transcripts
+from .transcript import Mismatch, Transcript, WrongExit, follow, load_transcripts
 
 HELLO = b'{"id":"hello","cmd":"hello","protocols":[1]}\n'
 LONG = 4096
@@ -39,8 +39,10 @@ def _follow(command: Sequence[str], transcript: Transcript) -> Iterator[Failure]
     try:
         with ProcessHost([*command, *transcript.worker_arguments]) as host:
             follow(transcript, host)
+    except WrongExit as error:
+        yield Failure("exit", str(error))
     except Mismatch as error:
-        yield Failure("exit" if "exit code" in str(error) else "dialogue", str(error))
+        yield Failure("dialogue", str(error))
     except ValidationError as error:
         yield Failure("schema", f"{error.message} in {error.instance}")
     except orjson.JSONDecodeError as error:
@@ -66,6 +68,7 @@ def _split(command: Sequence[str], vector: FramingVector) -> Iterator[Failure]:
                 host.read_line()
             for chunk in chunks:
                 host.write(chunk)
+                host.wait_until_read()
             host.close_input()
             answers = [_answer(line) for line in iter(host.read_line, None)]
         if answers != due:
