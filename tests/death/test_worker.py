@@ -1,0 +1,183 @@
+"""A worker that dies or is as good as dead: no call hangs, and nothing is left of it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+
+import pytest
+
+import mlxwire
+from death.conftest import Doom
+from death.phases import PATIENCE_SECONDS, Phase, bring
+from worker.driver import Driver
+from worker.processes import children_of, has_ended
+
+PROMPT_SECONDS = 2
+"""Within which a death is known to all who wait. By measurement a few milliseconds."""
+RUNGS = 0.3
+LADDER = mlxwire.ShutdownLimits(quit=RUNGS, close_stdin=RUNGS, terminate=RUNGS, kill=5)
+MOCK = ("--engine", "mock", "--mock-step-seconds", "0.01")
+MLX = ("--engine", "mlx")
+
+linux_only = pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux keeps a process to RLIMIT_AS"
+)
+
+
+async def outcomes_within(seconds: float, tasks: list[asyncio.Task]) -> list[object]:
+    """What each ended with. Fails where one has not."""
+    if tasks:
+        _, hanging = await asyncio.wait(tasks, timeout=seconds)
+        assert not hanging, f"{len(hanging)} of {len(tasks)} calls hang"
+    return await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@pytest.mark.parametrize("phase", ["starting", "idle", "loading", "prefill", "decoding"])
+async def test_a_killed_worker_fails_all_calls_and_takes_its_helpers_along(
+    phase: Phase, model: str
+) -> None:
+    worker = mlxwire.Worker(args=MLX, shutdown=LADDER)
+    pending = (await bring(worker, phase, model)).pending
+    assert worker.pid is not None
+    helpers = children_of(worker.pid)
+    os.kill(worker.pid, signal.SIGKILL)
+    for error in await outcomes_within(PROMPT_SECONDS, pending):
+        expected = mlxwire.HandshakeFailed if phase == "starting" else mlxwire.WorkerCrashed
+        assert isinstance(error, expected)
+        assert "SIGKILL" in error.message
+    began = time.monotonic()
+    await worker.close()
+    assert time.monotonic() - began < PROMPT_SECONDS
+    assert all(has_ended(pid, PROMPT_SECONDS) for pid in helpers)
+
+
+@pytest.mark.parametrize("phase", ["starting", "idle", "decoding"])
+async def test_a_stopped_worker_costs_the_ladder_and_no_more(phase: Phase) -> None:
+    worker = mlxwire.Worker(args=MOCK, shutdown=LADDER)
+    pending = (await bring(worker, phase, "m")).pending
+    assert worker.pid is not None
+    os.kill(worker.pid, signal.SIGSTOP)
+    began = time.monotonic()
+    await worker.close()
+    assert time.monotonic() - began < 3 * RUNGS + PROMPT_SECONDS
+    assert worker.returncode in (-signal.SIGKILL, -signal.SIGTERM)
+    assert all(
+        isinstance(error, mlxwire.MlxwireError)
+        for error in await outcomes_within(PROMPT_SECONDS, pending)
+    )
+
+
+@pytest.mark.parametrize(
+    ("action", "number"), [("segfault", signal.SIGSEGV), ("abort", signal.SIGABRT)]
+)
+@pytest.mark.parametrize("engine", [MOCK, MLX], ids=["mock", "mlx"])
+async def test_a_crash_in_native_code_is_named(
+    doom: Callable[[], Doom], model: str, engine: tuple[str, ...], action: str, number: int
+) -> None:
+    doomed = doom()
+    worker = mlxwire.Worker([*doomed.command, *engine], shutdown=LADDER)
+    pending = (await bring(worker, "decoding", model)).pending
+    assert worker.pid is not None
+    helpers = children_of(worker.pid)
+    doomed.strike(action)
+    stream_error = (await outcomes_within(PATIENCE_SECONDS, pending))[0]
+    assert isinstance(stream_error, mlxwire.WorkerCrashed)
+    assert (stream_error.exit_code, stream_error.signal) == (None, number)
+    assert stream_error.tokens_delivered >= 1
+    await worker.close()
+    assert all(has_ended(pid, PROMPT_SECONDS) for pid in helpers)
+
+
+@pytest.mark.parametrize("action", ["close_stdout", "close_stdin"])
+@pytest.mark.parametrize("phase", ["idle", "decoding"])
+async def test_a_worker_that_gives_up_a_pipe_is_ended(
+    doom: Callable[[], Doom], action: str, phase: Phase
+) -> None:
+    doomed = doom()
+    worker = mlxwire.Worker([*doomed.command, *MOCK], shutdown=LADDER)
+    pending = (await bring(worker, phase, "m")).pending
+    doomed.strike(action)
+    while worker.connection.failure is None:
+        pending.append(asyncio.create_task(worker.metrics()))
+        await asyncio.wait(pending[-1:], timeout=PATIENCE_SECONDS)
+    for outcome in await outcomes_within(PROMPT_SECONDS, pending):
+        assert not isinstance(outcome, BaseException) or isinstance(
+            outcome, mlxwire.WorkerCrashed
+        )
+    await worker.close()
+    assert worker.returncode is not None
+
+
+async def test_pipes_held_by_a_grandchild_delay_nobody(doom: Callable[[], Doom]) -> None:
+    doomed = doom()
+    logged: list[str] = []
+    worker = mlxwire.Worker([*doomed.command, *MOCK], shutdown=LADDER, on_stderr=logged.append)
+    pending = (await bring(worker, "decoding", "m")).pending
+    doomed.strike("grandchild")
+    try:
+        for outcome in (await outcomes_within(PATIENCE_SECONDS, pending))[:1]:
+            assert isinstance(outcome, mlxwire.WorkerCrashed)
+            assert outcome.signal == signal.SIGKILL
+        began = time.monotonic()
+        await worker.close()
+        assert time.monotonic() - began < PROMPT_SECONDS
+    finally:
+        for line in logged:
+            if line.startswith("grandchild "):
+                os.kill(int(line.split()[1]), signal.SIGKILL)
+    assert any(line.startswith("grandchild ") for line in logged)
+
+
+@linux_only
+@pytest.mark.parametrize("engine", [MOCK, MLX], ids=["mock", "mlx"])
+async def test_a_worker_without_memory_ends_every_call(
+    doom: Callable[[], Doom], model: str, engine: tuple[str, ...]
+) -> None:
+    doomed = doom()
+    worker = mlxwire.Worker([*doomed.command, *engine], shutdown=LADDER)
+    scene = await bring(worker, "decoding", model)
+    assert scene.model is not None
+    doomed.strike("no_more_memory")
+    large = [
+        asyncio.create_task(scene.model.generate("word " * 200_000, max_tokens=1).text())
+        for _ in range(4)
+    ]
+    await asyncio.wait(large, timeout=PATIENCE_SECONDS)
+    await worker.close()
+    for outcome in await outcomes_within(PROMPT_SECONDS, [*scene.pending, *large]):
+        assert not isinstance(outcome, BaseException) or isinstance(
+            outcome, mlxwire.MlxwireError
+        )
+    assert worker.returncode is not None
+
+
+@linux_only
+@pytest.mark.parametrize("kilobytes", [20_000, 60_000], ids=["no Python", "no MLX"])
+async def test_a_worker_without_memory_to_start_is_an_error_at_once(kilobytes: int) -> None:
+    limited = f"ulimit -v {kilobytes}; exec {sys.executable} -m mlxwire_worker"
+    with pytest.raises(mlxwire.MlxwireError) as caught:
+        async with mlxwire.Worker(["/bin/sh", "-c", limited], shutdown=LADDER) as worker:
+            await worker.load("m")
+    assert not isinstance(caught.value, TimeoutError)
+
+
+@pytest.mark.parametrize("rendering", [False, True], ids=["idle", "rendering"])
+def test_a_helper_outlives_its_killed_worker_by_no_time_even_if_nobody_looks(
+    rendering: bool, endless_model: str
+) -> None:
+    with Driver(*MLX) as worker:
+        worker.hello()
+        worker.load(endless_model)
+        if rendering:
+            worker.send("chat", messages=[{"role": "user", "content": "hello"}])
+            worker.ask("metrics")
+        helpers = children_of(worker.process.pid)
+        assert helpers
+        worker.signal(signal.SIGKILL)
+        worker.wait()
+        assert all(has_ended(pid, PROMPT_SECONDS) for pid in helpers)
