@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 
 // asRole starts this program as a worker of that role.
 func asRole(role string) []StartOption {
-	return []StartOption{WithCommand(os.Args[0], "-test.run=^$"), WithEnv(roleVariable + "=" + role)}
+	return []StartOption{WithCommand(os.Args[0], "-test.run=^$"), WithEnv(roleVariable+"="+role, "GORACE=atexit_sleep_ms=0")}
 }
 
 // awaitGoroutines waits for the client's goroutines to end; what is left of them, or "".

@@ -109,7 +109,7 @@ func TestAKilledWorkerFailsItsRequestsAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	var last error
-	for _, err := range model.Generate(deadlined(t), "1000000") {
+	for _, err := range model.Generate(deadlined(t), "200000") {
 		if last = err; err == nil && alive(worker.PID()) {
 			_ = syscall.Kill(worker.PID(), syscall.SIGKILL)
 		}
@@ -163,11 +163,11 @@ func TestAConsumerThatSleepsCostsNoMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sleeper, err := model.GenerateStream(deadlined(t), "500000")
+	sleeper, err := model.GenerateStream(deadlined(t), "200000")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range model.Generate(deadlined(t), "100000") { // while the other is not taken
+	for range model.Generate(deadlined(t), "50000") { // while the other is not taken
 	}
 	request := sleeper.replies.request
 	request.mu.Lock()
@@ -176,7 +176,7 @@ func TestAConsumerThatSleepsCostsNoMemory(t *testing.T) {
 	if waiting > largestWindow {
 		t.Errorf("%d messages wait for a consumer that sleeps", waiting)
 	}
-	if _, err := sleeper.Text(); err != nil || sleeper.Delivered() != 500000 {
+	if _, err := sleeper.Text(); err != nil || sleeper.Delivered() != 200000 {
 		t.Errorf("it was given %d tokens, %v", sleeper.Delivered(), err)
 	}
 }

@@ -144,8 +144,9 @@ func TestRequestsWaitForTheProcessThatComes(t *testing.T) {
 }
 
 func TestAModelThatCantBeLoadedAgainIsAFailedAttempt(t *testing.T) {
+	loaded := make(chan struct{})
 	worker, err := Start(deadlined(t), WithRestart(promptPolicy(3)), scripted(t,
-		func(w *scriptedWorker) { w.greet(windows); w.load(); w.exit(crash) },
+		func(w *scriptedWorker) { w.greet(windows); w.load(); <-loaded; w.exit(crash) },
 		func(w *scriptedWorker) {
 			w.greet(windows)
 			w.say(`{"id":%q,"type":"error","final":true,"error":{"code":"out_of_memory","message":"m","retryable":true}}`,
@@ -157,11 +158,13 @@ func TestAModelThatCantBeLoadedAgainIsAFailedAttempt(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer worker.Close()
+	first := worker.supervisor.last()
 	model, err := worker.Load(deadlined(t), "m")
 	if err != nil {
 		t.Fatal(err)
 	}
-	await(t, "the crash", worker.supervisor.last().gone)
+	close(loaded)
+	await(t, "the crash", first.gone)
 	for _, err := range model.Generate(deadlined(t), "p") {
 		if err != nil {
 			t.Error(err)

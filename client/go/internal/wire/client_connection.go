@@ -210,7 +210,7 @@ func (c *ClientConnection) reply(request *requestState, kind string, message *en
 	}
 	if kind == "token" {
 		var err error
-		if c.token, err = decodeToken(line); err != nil {
+		if c.token, err = ReadToken(line); err != nil {
 			return fmt.Errorf("a token is malformed: %w", err)
 		}
 		return c.takeToken(request, nil)

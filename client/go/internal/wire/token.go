@@ -42,8 +42,8 @@ type tokenMessage struct {
 	TopLogprobs []TopLogprob `json:"top_logprobs"`
 }
 
-// decodeToken reads any token line. The common one is read by scanToken.
-func decodeToken(line []byte) (Token, error) {
+// ReadToken reads any token line. The common one is read by scanToken.
+func ReadToken(line []byte) (Token, error) {
 	var message tokenMessage
 	if err := json.Unmarshal(line, &message); err != nil {
 		return Token{}, err

@@ -60,7 +60,7 @@ func checkSame(t *testing.T, line []byte, mustScan bool) {
 
 func sameAsJSON(t *testing.T, line, id []byte, token Token) {
 	t.Helper()
-	want, err := decodeToken(line)
+	want, err := ReadToken(line)
 	var message tokenMessage
 	if err != nil || json.Unmarshal(line, &message) != nil {
 		t.Fatalf("%q: encoding/json refuses what the fast path took: %v", line, err)

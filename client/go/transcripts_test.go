@@ -1,0 +1,165 @@
+package mlxwire
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/mlxwire/mlxwire/client/go/internal/wire"
+)
+
+// matchers are what stands for values in a transcript's patterns.
+var matchers = map[string]any{
+	"$string": "s", "$number": 1, "$bool": true, "$object": map[string]any{}, "$array": []any{}, "$any": nil,
+}
+
+// concrete puts values in the place of matchers. partial reports that more entries are allowed.
+func concrete(pattern any, partial *bool) any {
+	switch pattern := pattern.(type) {
+	case string:
+		if value, ok := matchers[pattern]; ok {
+			return value
+		}
+		text, _ := strings.CutPrefix(pattern, "$prefix:")
+		return text
+	case []any:
+		for i := range pattern {
+			pattern[i] = concrete(pattern[i], partial)
+		}
+	case map[string]any:
+		if _, ok := pattern["..."]; ok {
+			*partial = true
+			delete(pattern, "...")
+		}
+		for name := range pattern {
+			pattern[name] = concrete(pattern[name], partial)
+		}
+	}
+	return pattern
+}
+
+func TestEveryReplyOfTheTranscriptsIsRead(t *testing.T) {
+	files, err := filepath.Glob("../../testdata/transcripts/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no transcripts: %v", err)
+	}
+	count := 0
+	for _, file := range files {
+		if strings.HasPrefix(filepath.Base(file), "dialect0") {
+			continue
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		commands := make(map[string]string)
+		for _, line := range strings.Split(string(text), "\n") {
+			mark, rest, _ := strings.Cut(line, " ")
+			switch mark {
+			case ">":
+				noteCommand(commands, rest)
+			case ">hex":
+				raw, err := hex.DecodeString(rest)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for piece := range strings.SplitSeq(string(raw), "\n") {
+					noteCommand(commands, piece)
+				}
+			case "<", "<!", "<*":
+				if readPattern(t, filepath.Base(file), rest, commands) {
+					count++
+				}
+			}
+		}
+	}
+	if count < 100 {
+		t.Errorf("only %d replies were read", count)
+	}
+}
+
+// noteCommand remembers which command an id stands for.
+func noteCommand(commands map[string]string, line string) {
+	var request scriptedRequest
+	if json.Unmarshal([]byte(line), &request) == nil && request.ID != "" && commands[request.ID] == "" {
+		commands[request.ID] = request.Cmd
+	}
+}
+
+// readPattern reads one reply as this client does; false where it is of dialect 0.
+func readPattern(t *testing.T, file, line string, commands map[string]string) bool {
+	t.Helper()
+	var pattern map[string]any
+	if err := json.Unmarshal([]byte(line), &pattern); err != nil {
+		t.Errorf("%s: %s: %v", file, line, err)
+		return false
+	}
+	kind, typed := pattern["type"].(string)
+	if !typed {
+		return false
+	}
+	id, _ := pattern["id"].(string)
+	partial := false
+	reply, err := json.Marshal(concrete(pattern, &partial))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := readAs(kind, commands[id], reply); err != nil && !partial {
+		t.Errorf("%s: %s: %v", file, line, err)
+	}
+	return true
+}
+
+// readAs reads a reply as the type that its command brings.
+func readAs(kind, command string, line []byte) (err error) {
+	switch kind + " " + command {
+	case "result hello":
+		_, err = decodeReply[Hello](line)
+	case "result load":
+		_, err = decodeReply[Loaded](line)
+	case "result info":
+		_, err = decodeReply[ModelInfo](line)
+	case "result cancel":
+		_, err = decodeReply[CancelResult](line)
+	case "result credit":
+		_, err = decodeReply[creditResult](line)
+	case "result cache":
+		_, err = decodeReply[CacheStats](line)
+	case "result memory":
+		_, err = decodeReply[Memory](line)
+	case "result metrics":
+		_, err = decodeReply[WorkerMetrics](line)
+	case "item batch":
+		_, err = decodeReply[batchItem](line)
+	case "item classify":
+		_, err = decodeReply[ClassifyResult](line)
+	case "result unload", "result quit", "result generate":
+	default:
+		return readAnyCommand(kind, line)
+	}
+	return err
+}
+
+func readAnyCommand(kind string, line []byte) (err error) {
+	switch kind {
+	case "token":
+		_, err = wire.ReadToken(line)
+	case "done":
+		_, err = decodeReply[Done](line)
+	case "progress":
+		_, err = decodeReply[Progress](line)
+	case "event":
+		_, err = decodeReply[eventMessage](line)
+	case "error":
+		if e := errorFromReply(line); e.Code == ErrProtocolViolation {
+			err = e
+		}
+	default:
+		err = errors.New("a reply of an unknown type")
+	}
+	return err
+}
