@@ -1,0 +1,221 @@
+//go:build !nomlxlm
+
+package inference_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/mlxwire/mlxwire/client/go/inference"
+)
+
+// This file is a host as it was written against other backends: it knows the interface's table
+// and nothing else of this module.
+
+const tiny = "../../../testdata/tiny"
+
+// useWorker points the backend to this checkout's worker, as a host's environment would.
+func useWorker(t *testing.T, engine string) {
+	t.Helper()
+	if os.Getenv("MLXWIRE_WORKER") != "" {
+		return
+	}
+	python, err := filepath.Abs("../../../.venv/bin/python")
+	if err == nil {
+		_, err = os.Stat(python)
+	}
+	if err != nil {
+		t.Skip("no worker: name one in MLXWIRE_WORKER, or set up .venv (make test)")
+	}
+	t.Setenv("MLXWIRE_WORKER", fmt.Sprintf("'%s' -m mlxwire_worker --engine %s", python, engine))
+}
+
+// The table, as the compiler checks it.
+var (
+	_ = inference.Token{ID: int32(1), Text: ""}
+	_ = inference.Message{Role: "user", Content: ""}
+	_ = inference.ClassifyResult{Token: inference.Token{}, Logits: []float32{}}
+	_ = inference.BatchResult{Tokens: []inference.Token{}, Err: error(nil)}
+	_ = inference.GenerateMetrics{
+		PromptTokens: int(0), GeneratedTokens: int(0),
+		PrefillDuration: time.Duration(0), DecodeDuration: time.Duration(0), TotalDuration: time.Duration(0),
+		PrefillTokensPerSec: float64(0), DecodeTokensPerSec: float64(0),
+		PeakMemoryBytes: uint64(0), ActiveMemoryBytes: uint64(0),
+	}
+	_ = inference.ModelInfo{Architecture: "", VocabSize: int(0), NumLayers: int(0), HiddenSize: int(0), QuantBits: int(0), QuantGroup: int(0)}
+	_ = inference.DiscoveredModel{Path: "", ModelType: "", QuantBits: int(0), QuantGroup: int(0), NumFiles: int(0)}
+	_ = inference.GenerateConfig{
+		MaxTokens: int(0), Temperature: float32(0), TopK: int(0), TopP: float32(0), MinP: float32(0),
+		StopTokens: []int32{}, RepeatPenalty: float32(0), ReturnLogits: false,
+	}
+	_ = inference.LoadConfig{Backend: "", ContextLen: int(0), GPULayers: int(0), ParallelSlots: int(0), AdapterPath: ""}
+
+	_ inference.GenerateOption                                           = func(*inference.GenerateConfig) {}
+	_ inference.LoadOption                                               = func(*inference.LoadConfig) {}
+	_ func() inference.GenerateConfig                                    = inference.DefaultGenerateConfig
+	_ func([]inference.GenerateOption) inference.GenerateConfig          = inference.ApplyGenerateOpts
+	_ func([]inference.LoadOption) inference.LoadConfig                  = inference.ApplyLoadOpts
+	_ func(inference.Backend)                                            = inference.Register
+	_ func(string) (inference.Backend, bool)                             = inference.Get
+	_ func() []string                                                    = inference.List
+	_ func() (inference.Backend, error)                                  = inference.Default
+	_ func(string, ...inference.LoadOption) (inference.TextModel, error) = inference.LoadModel
+	_ func(string) ([]inference.DiscoveredModel, error)                  = inference.Discover
+)
+
+func TestAHostWrittenAgainstTheTableRuns(t *testing.T) {
+	useWorker(t, "mlx")
+	ctx := context.Background()
+	backend, err := inference.Default()
+	if err != nil || backend.Name() != "mlx_lm" || !slices.Contains(inference.List(), "mlx_lm") {
+		t.Fatalf("default: %v, %v", backend, err)
+	}
+	model, err := inference.LoadModel(tiny, inference.WithContextLen(512), inference.WithGPULayers(-1), inference.WithParallelSlots(2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer model.Close()
+	var answer strings.Builder
+	for token := range model.Chat(ctx, []inference.Message{{Role: "user", Content: "What is 2 + 3?"}}, inference.WithMaxTokens(32)) {
+		answer.WriteString(token.Text)
+	}
+	if answer.String() != "5" || model.Err() != nil {
+		t.Errorf("chat: %q, %v", answer.String(), model.Err())
+	}
+	metrics := model.Metrics()
+	if metrics.PromptTokens == 0 || metrics.GeneratedTokens == 0 || metrics.TotalDuration <= 0 {
+		t.Errorf("metrics: %+v", metrics)
+	}
+	if info := model.Info(); model.ModelType() != info.Architecture || info.NumLayers == 0 || info.VocabSize == 0 {
+		t.Errorf("info: %+v", info)
+	}
+	classes, err := model.Classify(ctx, []string{"2 + 3 =", "one"}, inference.WithLogits())
+	if err != nil || len(classes) != 2 || len(classes[1].Logits) != model.Info().VocabSize {
+		t.Errorf("classify: %d, %v", len(classes), err)
+	}
+	batch, err := model.BatchGenerate(ctx, []string{"2 + 3 =", "One"}, inference.WithMaxTokens(4))
+	if err != nil || len(batch) != 2 || len(batch[0].Tokens) == 0 || batch[1].Err != nil {
+		t.Errorf("batch: %+v, %v", batch, err)
+	}
+	if err := errors.Join(model.Close(), model.Close()); err != nil {
+		t.Errorf("close: %v", err)
+	}
+}
+
+// loadMock loads with the mock engine, which echoes prompts as long as it is asked to.
+func loadMock(t *testing.T) inference.TextModel {
+	t.Helper()
+	useWorker(t, "mock")
+	model, err := inference.LoadModel("any", inference.WithBackend("mlx_lm"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { model.Close() })
+	return model
+}
+
+func count(tokens iter.Seq[inference.Token], most int) int {
+	n := 0
+	for range tokens {
+		if n++; n == most {
+			break
+		}
+	}
+	return n
+}
+
+func TestAContextThatEndsIsTheStreamsErr(t *testing.T) {
+	model := loadMock(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	for range model.Generate(ctx, strings.Repeat("word ", 1000), inference.WithMaxTokens(1000)) {
+		cancel()
+	}
+	if !errors.Is(model.Err(), context.Canceled) {
+		t.Errorf("err: %v", model.Err())
+	}
+	if n := count(model.Generate(context.Background(), "one two"), -1); n != 2 || model.Err() != nil {
+		t.Errorf("the next has %d tokens, %v", n, model.Err())
+	}
+}
+
+func TestBreakingOutIsNoError(t *testing.T) {
+	model := loadMock(t)
+	if n := count(model.Generate(context.Background(), strings.Repeat("word ", 1000), inference.WithMaxTokens(1000)), 3); n != 3 || model.Err() != nil {
+		t.Errorf("%d tokens, %v", n, model.Err())
+	}
+}
+
+func TestCallsFromManyGoroutinesAreSafe(t *testing.T) {
+	model := loadMock(t)
+	var group sync.WaitGroup
+	for range 16 {
+		group.Go(func() {
+			if n := count(model.Generate(context.Background(), "one two three"), -1); n != 3 {
+				t.Errorf("%d tokens", n)
+			}
+			model.Metrics()
+		})
+	}
+	group.Wait()
+}
+
+func TestAPromptThatFailsInABatchHasItsOwnErr(t *testing.T) {
+	useWorker(t, "mock")
+	model, err := inference.LoadModel("any", inference.WithContextLen(5))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer model.Close()
+	results, err := model.BatchGenerate(context.Background(), []string{"one", "one two three four five six"})
+	if err != nil || len(results) != 2 || results[0].Err != nil || results[1].Err == nil {
+		t.Errorf("%+v, %v", results, err)
+	}
+}
+
+func TestARequestIsCancelledByTheHostsOwnID(t *testing.T) {
+	model := loadMock(t)
+	canceller := model.(inference.RequestCanceller)
+	ctx := inference.ContextWithRequestID(context.Background(), "mine")
+	if canceller.CancelRequest("mine") {
+		t.Error("there was something to cancel")
+	}
+	for range model.Generate(ctx, strings.Repeat("word ", 1000), inference.WithMaxTokens(1000)) {
+		if !canceller.CancelRequest("mine") {
+			t.Error("there was nothing to cancel")
+		}
+	}
+	if !errors.Is(model.Err(), context.Canceled) {
+		t.Errorf("err: %v", model.Err())
+	}
+}
+
+func TestWhatAModelCanDoBesideCanBeAsked(t *testing.T) {
+	model := loadMock(t)
+	if !model.(inference.CapabilityReporter).Capabilities().Has("window") {
+		t.Error("no capability is reported")
+	}
+	if _, err := model.(inference.PromptCacher).PromptCache().Stats(t.Context()); err != nil {
+		t.Error(err)
+	}
+	limiter := model.(inference.MemoryLimiter)
+	if memory, err := limiter.Memory(t.Context()); err != nil || memory.ActiveBytes == 0 {
+		t.Errorf("memory: %+v, %v", memory, err)
+	}
+}
+
+func TestFewerGPULayersAreRefused(t *testing.T) {
+	useWorker(t, "mock")
+	if _, err := inference.LoadModel("any", inference.WithGPULayers(3)); err == nil || !strings.Contains(err.Error(), "GPULayers") {
+		t.Errorf("load: %v", err)
+	}
+}

@@ -1,0 +1,205 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	mlxwire "github.com/mlxwire/mlxwire/client/go"
+)
+
+const patience = time.Minute
+
+// mock is the command of the worker with its mock engine, which echoes what it is asked.
+func mock(t *testing.T) []string {
+	t.Helper()
+	if os.Getenv(mlxwire.WorkerVariable) != "" {
+		words, err := mlxwire.FindWorker()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return append(words, "--engine", "mock")
+	}
+	python, err := filepath.Abs("../../.venv/bin/python")
+	if err == nil {
+		_, err = os.Stat(python)
+	}
+	if err != nil {
+		t.Skipf("no worker: name one in %s, or set up .venv (make test)", mlxwire.WorkerVariable)
+	}
+	return []string{python, "-m", "mlxwire_worker", "--engine", "mock"}
+}
+
+func serve(t *testing.T) (*daemon, *httptest.Server) {
+	t.Helper()
+	words := mock(t)
+	d, err := startDaemon(t.Context(), "any", mlxwire.WithCommand(words[0], words[1:]...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(d.handler())
+	t.Cleanup(func() {
+		server.Close()
+		if err := d.close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return d, server
+}
+
+// An event is one server-sent event.
+type event struct {
+	name string
+	data map[string]any
+}
+
+// ask posts a question and hands on each event of its answer.
+func ask(t *testing.T, url, body string, take func(event)) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"/chat", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	var next event
+	for lines := bufio.NewScanner(answer.Body); lines.Scan(); {
+		if name, ok := strings.CutPrefix(lines.Text(), "event: "); ok {
+			next = event{name: name}
+		}
+		if data, ok := strings.CutPrefix(lines.Text(), "data: "); ok {
+			if err := json.Unmarshal([]byte(data), &next.data); err != nil {
+				t.Fatal(err)
+			}
+			take(next)
+		}
+	}
+}
+
+// answer is the whole text of an answer, and the event that ended it.
+func answer(t *testing.T, url, content string) (text string, last event) {
+	t.Helper()
+	ask(t, url, `{"messages":[{"role":"user","content":"`+content+`"}]}`, func(e event) {
+		if e.name == "token" {
+			text += e.data["text"].(string)
+		}
+		last = e
+	})
+	return text, last
+}
+
+func TestAnAnswerIsStreamed(t *testing.T) {
+	_, server := serve(t)
+	text, last := answer(t, server.URL, "one two three")
+	if text != "one two three" || last.name != "done" || last.data["finish_reason"] != "stop" {
+		t.Errorf("%q, %+v", text, last)
+	}
+}
+
+func TestTheNextQuestionIsAnsweredAfterACrash(t *testing.T) {
+	d, server := serve(t)
+	var last event
+	long := strings.Repeat("word ", 5000)
+	ask(t, server.URL, `{"messages":[{"role":"user","content":"`+long+`"}],"max_tokens":5000}`, func(e event) {
+		if last.name == "" {
+			worker, err := os.FindProcess(d.worker.PID())
+			if err == nil {
+				err = worker.Kill()
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		last = e
+	})
+	if last.name != "error" || last.data["code"] != "worker_crashed" || last.data["retryable"] != true {
+		t.Errorf("the answer under the crash ended with %+v", last)
+	}
+	if text, last := answer(t, server.URL, "one two"); text != "one two" || last.name != "done" {
+		t.Errorf("the next: %q, %+v", text, last)
+	}
+	health := get(t, server.URL+"/healthz")
+	if health["restarts"] != 1.0 {
+		t.Errorf("health: %v", health)
+	}
+}
+
+func TestAWrongOptionIsAnEventThatNamesIt(t *testing.T) {
+	_, server := serve(t)
+	var last event
+	ask(t, server.URL, `{"messages":[{"role":"user","content":"x"}],"temperature":-1}`, func(e event) { last = e })
+	if last.name != "error" || last.data["code"] != "invalid_params" {
+		t.Errorf("%+v", last)
+	}
+}
+
+func TestWhatIsNoQuestionIsRefused(t *testing.T) {
+	_, server := serve(t)
+	answer, err := http.Post(server.URL+"/chat", "application/json", strings.NewReader("nonsense"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer.Body.Close()
+	if answer.StatusCode != http.StatusBadRequest {
+		t.Errorf("status %d", answer.StatusCode)
+	}
+}
+
+func TestTheDaemonEndsWhenItIsAskedTo(t *testing.T) {
+	t.Setenv(mlxwire.WorkerVariable, "'"+strings.Join(mock(t), "' '")+"'")
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := listener.Addr().String()
+	listener.Close()
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- run(ctx, address, "any", slog.New(slog.NewTextHandler(io.Discard, nil))) }()
+	for began := time.Now(); ; {
+		if answer, err := http.Get("http://" + address + "/healthz"); err == nil {
+			answer.Body.Close()
+			break
+		}
+		if time.Since(began) > patience {
+			t.Fatal("it does not listen")
+		}
+	}
+	stop()
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(patience):
+		t.Error("it does not end")
+	}
+}
+
+func get(t *testing.T, url string) (body map[string]any) {
+	t.Helper()
+	answer, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if err := json.NewDecoder(answer.Body).Decode(&body); err != nil {
+		t.Fatal(err)
+	}
+	return body
+}

@@ -1,0 +1,7 @@
+module github.com/mlxwire/mlxwire/examples/go-daemon
+
+go 1.26
+
+require github.com/mlxwire/mlxwire/client/go v0.0.0
+
+replace github.com/mlxwire/mlxwire/client/go => ../../client/go
