@@ -12,7 +12,7 @@ from .sources import PACKAGES, ROOT, Module, imports, within
 
 PROTOCOL_IMPORTS = {
     *("__future__", "collections", "functools", "importlib", "re", "typing"),
-    *("msgspec", "orjson", "mlxwire_protocol"),
+    *("json", "msgspec", "orjson", "mlxwire_protocol"),
 }
 """Nothing that reads, writes, waits or tells the time: the core is sans-IO."""
 SCHEMA = "mlxwire_protocol.schema"
