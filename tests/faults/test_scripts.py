@@ -2,25 +2,86 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import re
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
-from mlxwire_worker.faults.script import load_script
+from mlxwire_worker.faults.script import FaultScript, HeardFault, ReplyFault, load_script
+
+from .conftest import GENERATE, LONG, OPENING
 
 FOLDER = Path(__file__).parents[2] / "testdata" / "faults"
+SCRIPTS = pytest.mark.parametrize(
+    "path", sorted(FOLDER.glob("*.json")), ids=lambda path: path.stem
+)
 SILENT = {"kind": "silent", "phase": "start"}
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.json")), ids=lambda path: path.stem)
-def test_a_script_that_ships_is_a_script(path: Path) -> None:
+def kinds_of(script: FaultScript) -> list[str]:
+    return [str(fault.__struct_config__.tag) for fault in script.faults]
+
+
+def dialogue_for(script: FaultScript) -> list[dict[str, Any]]:
+    """Requests that bring about every message that its faults wait for."""
+    phases = {fault.phase for fault in script.faults}
+    said: list[dict[str, Any]] = [*OPENING]
+    if phases & {"cancel", "credit"}:
+        said += [{**LONG, "window": 1}, {"id": "k", "cmd": "credit", "target": "g", "n": 1}]
+        said += [{"id": "c", "cmd": "cancel", "target": "g"}] if "cancel" in phases else []
+    else:
+        said += [GENERATE]
+    return said + ([{"id": "q", "cmd": "quit"}] if "end" in phases else [])
+
+
+@SCRIPTS
+def test_every_fault_of_a_script_that_ships_befalls_its_message(path: Path) -> None:
     script = load_script(str(path))
-    assert script.faults
-    assert script.about.endswith(".")
+    left = kinds_of(script)
+    with running("--drain-on-eof", "--faults", str(path)) as process:
+        assert process.stdin is not None
+        assert process.stderr is not None
+        with contextlib.suppress(BrokenPipeError), process.stdin:
+            for request in dialogue_for(script):
+                process.stdin.write(json.dumps(request).encode() + b"\n")
+                process.stdin.flush()
+        while left and (line := process.stderr.readline()):
+            found = re.search(rb"\]: fault (\w+), at ", line)
+            if found:
+                left.remove(found[1].decode())
+    assert left == []
+
+
+@contextlib.contextmanager
+def running(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker that is killed with all its group."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "mlxwire_worker", "--engine", "mock", *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    ) as process:
+        yield process
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_every_kind_of_fault_is_in_a_script_that_ships_and_in_the_readme() -> None:
+    kinds = {str(each.__struct_config__.tag) for each in get_args(HeardFault | ReplyFault)}
+    shipped = {
+        kind for path in FOLDER.glob("*.json") for kind in kinds_of(load_script(str(path)))
+    }
+    assert shipped == kinds
+    readme = (FOLDER / "README.md").read_text()
+    assert [kind for kind in kinds if f"`{kind}`" not in readme] == []
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from ..stdio import log
 from .dialogue import Request
 from .script import Fault, FaultScript, HeardFault, ProcessFault, ReplyFault
 
@@ -26,6 +27,8 @@ class Triggers:
 
     def at_once(self) -> list[ReplyFault]:
         """What befalls the process before it has read anything."""
+        for fault in self._at_once:
+            _tell(fault, "start")
         return self._at_once
 
     def of_reply(self, request: Request, kind: str) -> list[ReplyFault]:
@@ -43,9 +46,18 @@ class Triggers:
             and fault.id in (None, request.id)
             and fault.type in (None, kind)
         )
-        if fits:
-            self._seen[id(fault)] += 1
-        return fits and self._seen[id(fault)] == fault.nth
+        if not fits:
+            return False
+        self._seen[id(fault)] += 1
+        if self._seen[id(fault)] != fault.nth:
+            return False
+        _tell(fault, f"{kind or 'request'} {fault.nth} of {request.command}")
+        return True
+
+
+def _tell(fault: Fault, when: str) -> None:
+    """So that whoever wrote the script sees that it was reached."""
+    log(f"fault {fault.__struct_config__.tag}, at {when}")
 
 
 def _names_no_message(fault: Fault) -> bool:
