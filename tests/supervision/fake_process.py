@@ -48,6 +48,8 @@ class FakeProcess:
         self.signals: list[signal.Signals] = []
         self.answers = True
         """Whether `generate` and `chat` are answered too, with one token."""
+        self.quit_seconds = 0.0
+        """How long it takes to exit once it was told to quit."""
         self.heartbeats = True
         """Whether it grants the event; the test sends them."""
         self._weight_bytes = weight_bytes
@@ -138,7 +140,7 @@ class FakeProcess:
                 self.reply(request["id"], type="result", final=True, ok=True)
             case "quit":
                 self.reply(request["id"], type="result", final=True, ok=True)
-                self.die(0)
+                self._loop.call_later(self.quit_seconds, self.die, 0)
 
     def _answer_load(self, request: dict[str, Any]) -> None:
         fields = {name: getattr(LOADED, name) for name in LoadResult.__struct_fields__}

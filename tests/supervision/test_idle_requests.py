@@ -58,6 +58,7 @@ def test_a_consumer_that_sleeps_is_not_the_workers_silence():
             worker.tokens(request_id, "a", "b")
             await anext(stream)
             await asyncio.sleep(1000)
+            assert [r["cmd"] for r in worker.process.requests] == []
             assert (await anext(stream)).text == "b"
             with pytest.raises(mlxwire.RequestTimeout) as caught:
                 await anext(stream)

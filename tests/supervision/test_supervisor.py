@@ -102,9 +102,11 @@ def test_a_crash_loop_ends_in_a_verdict_with_the_last_stderr(processes: Processe
 
         await supervisor.restart()
         assert await model.generate("p").text() == "t"
+        processes.last.die()
+        assert await model.generate("p").text() == "t", "the restart began a new count"
 
     supervise(test, changes)
-    assert [change.delay for change in changes if change.kind == "restarting"] == [1, 2, 4]
+    assert [change.delay for change in changes if change.kind == "restarting"] == [1, 2, 4, 1]
     assert changes.kinds().count("gave_up") == 1
 
 
@@ -226,6 +228,59 @@ def test_an_unused_worker_is_ended_and_the_next_request_starts_another(processes
 
     supervise(test, changes, unload_after=60)
     assert changes.kinds() == [*("started", "ready", "stopped", "started", "ready")]
+
+
+def test_a_request_that_comes_as_the_one_before_ends_keeps_the_worker(processes: Processes):
+    async def test(supervisor: mlxwire.Supervisor) -> None:
+        model = await supervisor.load("m")
+        process = processes.last
+        process.answers = False
+        async with model.generate("first"), model.generate("second") as second:
+            request = await process.request("generate")
+            process.done(await process.request("generate"))
+            await asyncio.sleep(100)
+            process.done(request)
+            async with model.generate("third") as third:
+                await asyncio.sleep(1000)
+                assert process.alive
+                process.done(await process.request("generate"))
+                assert [token async for token in third] == []
+            assert [token async for token in second] == []
+
+    supervise(test, unload_after=60)
+
+
+def test_a_worker_is_started_only_when_the_one_before_is_gone(processes: Processes):
+    alive_at_spawn: list[bool] = []
+
+    def look(process: Any) -> None:
+        process.quit_seconds = 2
+        alive_at_spawn.extend(other.alive for other in processes.all[:-1])
+
+    async def test(supervisor: mlxwire.Supervisor) -> None:
+        model = await supervisor.load("m")
+        await asyncio.sleep(61)
+        assert supervisor.state == "stopped"
+        assert processes.last.alive, "it was told to quit, and takes its time"
+        assert await model.generate("p").text() == "t"
+        assert alive_at_spawn == [False]
+
+    processes.on_spawn = look
+    supervise(test, unload_after=60)
+
+
+def test_a_stream_given_up_while_it_waits_is_never_sent(processes: Processes):
+    async def test(supervisor: mlxwire.Supervisor) -> None:
+        model = await supervisor.load("m")
+        processes.last.die()
+        stream = model.generate("p")
+        collecting = asyncio.create_task(stream.text())
+        await asyncio.sleep(0.1)
+        await stream.aclose()
+        assert await collecting == ""
+        assert [r["cmd"] for r in processes.last.requests] == ["hello", "load"]
+
+    supervise(test)
 
 
 def test_a_restart_lets_what_runs_end_and_holds_what_comes(processes: Processes):

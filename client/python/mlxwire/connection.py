@@ -54,7 +54,7 @@ class Connection:
         self.idle = asyncio.Event()
         """Set while no request's final is due."""
         self.idle.set()
-        self.requests_sent = 0
+        self.idle_since = loop.time()
         self.chunks_read = 0
         self._shutdown = shutdown
         self._stderr = stderr
@@ -162,7 +162,6 @@ class Connection:
         except WireError as error:
             raise error_from_wire(error) from None
         self._pending[request_id] = request
-        self.requests_sent += 1
         self.idle.clear()
         self.process.write(line)
         return request_id
@@ -200,6 +199,7 @@ class Connection:
                     if received.ended:
                         del pending[received.id]
                         if not pending:
+                            self.idle_since = self.loop.time()
                             self.idle.set()
                     request.take_reply(received.message, received.ended)
                 elif isinstance(received, EventReceived):

@@ -215,11 +215,11 @@ class WorkerLife:
             return
         connection, end = self.worker.connection, self._end
         assert end is not None
-        sent = -1
-        while sent != connection.requests_sent or not connection.idle.is_set():
+        left = self._unload_after
+        while left > 0:
+            await asyncio.sleep(left)
             await connection.idle.wait()
-            sent = connection.requests_sent
-            await asyncio.sleep(self._unload_after)
+            left = connection.idle_since + self._unload_after - connection.loop.time()
         if self.state == "ready":
             self._move("stop")
             end.set_result(None)
