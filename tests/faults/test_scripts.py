@@ -6,15 +6,16 @@ import contextlib
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 
+from conformance.leftovers import MARK_VARIABLE, find_marked, kill
 from mlxwire_worker.faults.script import FaultScript, HeardFault, ReplyFault, load_script
 
 from .conftest import GENERATE, LONG, OPENING
@@ -62,16 +63,17 @@ def test_every_fault_of_a_script_that_ships_befalls_its_message(path: Path) -> N
 
 @contextlib.contextmanager
 def running(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker that is killed with all its group."""
+    """A worker that is killed with all that it has started."""
+    mark = uuid.uuid4().hex
     with subprocess.Popen(
         [sys.executable, "-m", "mlxwire_worker", "--engine", "mock", *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        start_new_session=True,
+        env={**os.environ, MARK_VARIABLE: mark},
     ) as process:
         yield process
-        os.killpg(process.pid, signal.SIGKILL)
+        kill(find_marked(mark))
 
 
 def test_every_kind_of_fault_is_in_a_script_that_ships_and_in_the_readme() -> None:
