@@ -206,12 +206,12 @@ func (c *connection) offend(receive func() error) {
 func (c *connection) pipeLost(which string) {
 	go func() {
 		c.mu.Lock() // until the spawn has returned
-		dead := c.child.Dead()
+		dead, greeting := c.child.Dead(), c.wire.State() == wire.Greeting
 		c.mu.Unlock()
 		if within(lostPipeGrace, dead) || c.isClosing() {
 			return
 		}
-		c.fail(closedItsPipe(which, c.tail()))
+		c.fail(closedItsPipe(which, greeting, c.tail()))
 		c.end(nil)
 	}()
 }

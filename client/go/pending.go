@@ -84,8 +84,8 @@ func (r *request) result(ctx context.Context) ([]byte, error) {
 // was started with, cancels the request.
 func (r *request) wait(ctx context.Context) error {
 	var impatient <-chan time.Time
-	// A load may be silent for as long as the weights take to be read.
-	if limit := r.conn.options.idleTimeout; limit > 0 && r.command != "load" {
+	// The start has a limit of its own.
+	if limit := r.conn.options.idleTimeout; limit > 0 && r.command != "hello" {
 		timer := time.NewTimer(limit)
 		defer timer.Stop()
 		impatient = timer.C
@@ -172,6 +172,8 @@ func (r *request) TakeReply(kind string, final bool, line []byte) {
 			r.progress = &progress
 			return err
 		})
+	default:
+		r.notify() // a sign of life, also of what nobody asked to be told
 	}
 }
 

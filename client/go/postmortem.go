@@ -16,26 +16,31 @@ func closedByHost() *Error {
 }
 
 // exited tells of a worker that ended though nobody asked. With greeting it had not answered
-// hello yet; strays is what it wrote instead.
+// hello yet: most likely it is no worker, or can't run here, and would exit as fast another
+// time. strays is what it wrote instead.
 func exited(state process.ExitState, greeting bool, strays []string, tail string) *Error {
 	how := fmt.Sprintf("exited with code %d", state.Code)
 	if state.Signal != 0 {
 		how = fmt.Sprintf("was ended by signal %d (%s)", state.Signal, state.Name)
 	}
-	when := ""
+	e := newError(ErrWorkerCrashed, "the worker %s. Start another one", how)
 	if greeting {
-		when = " before it answered hello" + describeStrays(strays)
+		e = newError(ErrHandshakeFailed,
+			"the worker %s before it answered hello%s. Check that the command is a worker, and what it says on stderr",
+			how, describeStrays(strays))
 	}
-	e := newError(ErrWorkerCrashed, "the worker %s%s. Start another one", how, when)
 	e.Exit = &Exit{Code: state.Code, Signal: state.Signal, SignalName: state.Name}
 	e.Stderr = tail
 	return e
 }
 
 // closedItsPipe tells of a worker that lives, and can't be heard or spoken to any more.
-func closedItsPipe(which, tail string) *Error {
-	e := newError(ErrWorkerCrashed,
-		"the worker closed its %s while it was still running, and is ended for that. Start another one", which)
+func closedItsPipe(which string, greeting bool, tail string) *Error {
+	what := fmt.Sprintf("the worker closed its %s while it was still running", which)
+	e := newError(ErrWorkerCrashed, "%s, and is ended for that. Start another one", what)
+	if greeting {
+		e = newError(ErrHandshakeFailed, "%s, before it answered hello. Check that the command is a worker", what)
+	}
 	e.Stderr = tail
 	return e
 }

@@ -44,7 +44,7 @@ func TestAWorkerThatIgnoresEverythingIsKilled(t *testing.T) {
 
 func TestAStdoutThatIsClosedWhileTheProcessLivesIsDeath(t *testing.T) {
 	err := startRole(t, "hang up", quick)
-	if err.Code != ErrWorkerCrashed || !strings.Contains(err.Message, "stdout") {
+	if err.Code != ErrHandshakeFailed || !strings.Contains(err.Message, "stdout") {
 		t.Errorf("%+v", err)
 	}
 }
@@ -52,7 +52,7 @@ func TestAStdoutThatIsClosedWhileTheProcessLivesIsDeath(t *testing.T) {
 func TestAnExitIsNotWaitedForAtThePipesThatAGrandchildHolds(t *testing.T) {
 	began := time.Now()
 	err := startRole(t, "holder")
-	if err.Code != ErrWorkerCrashed || err.Exit == nil || err.Exit.Code != 7 {
+	if err.Code != ErrHandshakeFailed || err.Exit == nil || err.Exit.Code != 7 {
 		t.Errorf("%+v", err)
 	}
 	if took := time.Since(began); took > patience/2 {

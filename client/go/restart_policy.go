@@ -20,11 +20,11 @@ type RestartPolicy struct {
 	Jitter float64
 }
 
-// DefaultRestartPolicy allows 5 restarts in 60 seconds, 0.1 to 10 seconds apart.
+// DefaultRestartPolicy allows 3 restarts in 5 minutes, 0.5 to 30 seconds apart.
 func DefaultRestartPolicy() RestartPolicy {
 	return RestartPolicy{
-		MaxRestarts: 5, Window: time.Minute,
-		BackoffMin: 100 * time.Millisecond, BackoffMax: 10 * time.Second, Jitter: 0.2,
+		MaxRestarts: 3, Window: 5 * time.Minute,
+		BackoffMin: 500 * time.Millisecond, BackoffMax: 30 * time.Second, Jitter: 0.2,
 	}
 }
 

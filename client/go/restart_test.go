@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -169,6 +170,31 @@ func TestAModelThatCantBeLoadedAgainIsAFailedAttempt(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+func TestAModelThatIsGoneIsNotLookedForAgain(t *testing.T) {
+	loaded := make(chan struct{})
+	worker, err := Start(deadlined(t), WithRestart(promptPolicy(100)), scripted(t,
+		func(w *scriptedWorker) { w.greet(windows); w.load(); <-loaded; w.exit(crash) },
+		func(w *scriptedWorker) {
+			w.greet(windows)
+			w.say(`{"id":%q,"type":"error","final":true,"error":{"code":"model_not_found","message":"m","retryable":false}}`,
+				w.next("load").ID)
+			w.quit()
+		},
+		func(*scriptedWorker) { t.Error("it was started again") }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer worker.Close()
+	if _, err := worker.Load(deadlined(t), "m"); err != nil {
+		t.Fatal(err)
+	}
+	close(loaded)
+	await(t, "the verdict", worker.Done())
+	if err := worker.Err(); !errors.Is(err, ErrWorkerCrashed) || !strings.Contains(err.Error(), "is given up") {
+		t.Errorf("the verdict is %v", err)
 	}
 }
 

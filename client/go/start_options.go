@@ -141,8 +141,8 @@ func WithStartTimeout(limit time.Duration) StartOption {
 	return func(o *startOptions) { o.startTimeout = limit }
 }
 
-// WithIdleTimeout ends a request with ErrTimeout where somebody has waited for its next message
-// so long. The default is 0: never.
+// WithIdleTimeout ends a request with ErrTimeout where somebody has waited for its next message,
+// of whatever kind, so long. It holds for loads too. The default is 0: never.
 func WithIdleTimeout(limit time.Duration) StartOption {
 	return func(o *startOptions) { o.idleTimeout = limit }
 }

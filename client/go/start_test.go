@@ -31,13 +31,13 @@ func startFails(t *testing.T, script func(*scriptedWorker), options ...StartOpti
 	return own
 }
 
-func TestAProgramThatExitsAtOnceIsACrashWithItsLastWords(t *testing.T) {
+func TestAProgramThatExitsAtOnceIsNoWorkerAndHasItsLastWords(t *testing.T) {
 	err := startFails(t, func(w *scriptedWorker) {
 		w.say("usage: something else")
 		w.handlers.Stderr([]byte("no such option\n"))
 		w.exit(process.ExitState{Code: 2})
 	})
-	if err.Code != ErrWorkerCrashed || err.Exit.Code != 2 || err.Stderr != "no such option\n" ||
+	if err.Code != ErrHandshakeFailed || err.Retryable || err.Exit.Code != 2 || err.Stderr != "no such option\n" ||
 		!strings.Contains(err.Message, "usage: something else") {
 		t.Errorf("%+v", err)
 	}
@@ -72,6 +72,15 @@ func TestAHelloThatIsRefusedComesBackAsItIs(t *testing.T) {
 		if err.Code != code || err.Data["missing"] == nil {
 			t.Errorf("%+v", err)
 		}
+	}
+}
+
+func TestAnAnswerToHelloOfAnotherVersionIsNoHandshake(t *testing.T) {
+	err := startFails(t, func(w *scriptedWorker) {
+		w.result(w.next("hello").ID, `"protocol":2`)
+	})
+	if err.Code != ErrHandshakeFailed || !strings.Contains(err.Message, "protocol 2") {
+		t.Errorf("%+v", err)
 	}
 }
 

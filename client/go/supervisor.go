@@ -30,6 +30,12 @@ type supervisor struct {
 	failure *Error        // for good
 }
 
+// hopeless is what a start or a load fails with every time: another would change nothing.
+var hopeless = map[Code]bool{
+	ErrUnsupportedProtocol: true, ErrUnsupportedCapability: true, ErrUnsupportedModel: true,
+	ErrModelNotFound: true, ErrModelLoadFailed: true, ErrInvalidParams: true,
+}
+
 func newSupervisor(o *startOptions, reload func(context.Context, *connection) error) *supervisor {
 	s := &supervisor{
 		options: o, reload: reload,
@@ -122,6 +128,10 @@ func (s *supervisor) restart(failure *Error) *connection {
 		failure = asError(err)
 		s.options.logger.Error("the worker could not be restarted", "error", failure)
 		s.post(Event{Kind: EventCrashed, Err: failure})
+		if hopeless[failure.Code] {
+			s.giveUp(failure, restarts+1)
+			return nil
+		}
 	}
 }
 

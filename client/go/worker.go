@@ -14,9 +14,9 @@ type Worker struct {
 }
 
 // Start spawns a worker and shakes hands. The context bounds the start only; Close ends the
-// worker. The error is an ErrSpawnFailed, an ErrHandshakeFailed, an ErrWorkerCrashed where the
-// program exits instead, what the worker refused hello with, or the context's. The child is
-// gone in each case.
+// worker. The error is an ErrSpawnFailed, an ErrHandshakeFailed where the program exits or does
+// not answer as a worker does, what the worker refused hello with, or the context's. The child
+// is gone in each case.
 func Start(ctx context.Context, options ...StartOption) (*Worker, error) {
 	w := new(Worker)
 	w.supervisor = newSupervisor(applyStartOptions(options), w.reload)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"unicode/utf8"
 )
 
 // Protocol is the version of the protocol that this client speaks.
@@ -165,7 +166,8 @@ func (c *ClientConnection) parse(line Line) (*envelope, error) {
 		return nil, fmt.Errorf("a line has more than %d bytes", c.splitter.MaxLineBytes)
 	}
 	var message envelope
-	if json.Unmarshal(line.Bytes, &message) == nil && isObject(line.Bytes) {
+	// encoding/json would read U+FFFD where the bytes are no UTF-8.
+	if utf8.Valid(line.Bytes) && json.Unmarshal(line.Bytes, &message) == nil && isObject(line.Bytes) {
 		if c.state == Ready || message.Type != nil && message.ID != nil {
 			return &message, nil
 		}
@@ -217,13 +219,13 @@ func (c *ClientConnection) reply(request *requestState, kind string, message *en
 	}
 	final := request.phase == ended
 	if final {
-		delete(c.pending, request.id)
-		c.recent = nil
 		if request.id == c.helloID {
 			if err := c.greeted(kind, line); err != nil {
-				return err
+				return err // hello stays pending, and fails with the connection
 			}
 		}
+		delete(c.pending, request.id)
+		c.recent = nil
 	}
 	request.sink.TakeReply(kind, final, line)
 	return nil

@@ -84,6 +84,7 @@ func TestWhatBreaksTheRulesIsAnOffence(t *testing.T) {
 	for name, c := range map[string]struct{ line, says string }{
 		"not JSON":               {`nonsense`, "no message"},
 		"no object":              {`[1]`, "no message"},
+		"no UTF-8":               {`{"id":"r","type":"token","seq":0,"token":"` + "\xff" + `","token_id":1}`, "no message"},
 		"no id":                  {`{"type":"token"}`, "could not read"},
 		"null id":                {`{"id":null,"type":"error","final":true,"error":{"code":"parse_error"}}`, "parse_error"},
 		"an id that is a number": {`{"id":1,"type":"done","final":true}`, "not pending"},
@@ -149,10 +150,14 @@ func TestTheHandshakeIsRefused(t *testing.T) {
 		"by a version that was not offered": `{"id":"h","type":"result","final":true,"protocol":2}`,
 		"by an answer that is malformed":    `{"id":"h","type":"result","final":true,"protocol":"1"}`,
 	} {
-		c := NewClientConnection()
-		c.ExpectHello("h", new(recorder))
-		if err := c.Receive([]byte(line + "\n")); err == nil {
+		c, r := NewClientConnection(), new(recorder)
+		c.ExpectHello("h", r)
+		err := c.Receive([]byte(line + "\n"))
+		if err == nil {
 			t.Errorf("%s: it passed", name)
+		}
+		if c.FailAll(err); len(r.got) != 1 {
+			t.Errorf("%s: hello was told %q", name, r.got)
 		}
 	}
 }

@@ -38,8 +38,7 @@ type requestState struct {
 
 // advance takes one reply's type and whether it is final.
 func (r *requestState) advance(kind string, final bool) error {
-	next, known := transitions[open][kind]
-	if !known { // ignored, unless it ends the request (SPEC §2)
+	if _, known := transitions[open][kind]; !known { // ignored, unless it ends the request (SPEC §2)
 		if final {
 			r.phase = ended
 		}
