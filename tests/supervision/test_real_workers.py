@@ -53,6 +53,20 @@ async def test_a_worker_that_was_stopped_is_found_out_and_replaced():
         assert await model.generate("a b").text() == "a b"
 
 
+async def test_a_worker_that_takes_no_step_is_found_out_though_its_heart_beats():
+    args = ["--heartbeat-seconds", "0.1", "--mock-step-seconds", "3600"]
+    limits = mlxwire.LivenessLimits(silence=60, step=1)
+    quick = mlxwire.ShutdownLimits(terminate=5)
+    async with mlxwire.Worker(
+        engine="mock", args=args, liveness=limits, shutdown=quick
+    ) as worker:
+        model = await worker.load("m")
+        with pytest.raises(mlxwire.WorkerCrashed, match="took no step"):
+            await model.generate("a b").text()
+        await worker.close()
+        assert worker.returncode == -signal.SIGTERM
+
+
 async def test_a_pools_workers_share_the_work_and_outlive_each_other():
     async with mlxwire.Pool(engine="mock", restart=AT_ONCE) as pool:
         model = await pool.load("m", workers=2)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from .connection import Connection
 from .liveness import Liveness, LivenessLimits
 from .postmortem import hangs
@@ -22,7 +20,6 @@ class Watchdog:
         self._connection = connection
         self._loop = connection.loop
         self._liveness = Liveness(limits, self._interval, self._loop.time())
-        self._timer: asyncio.TimerHandle | None = None
         self._wait()
 
     def take_beat(self, beat: Heartbeat) -> None:
@@ -30,7 +27,7 @@ class Watchdog:
         self._liveness.take_beat(beat)
 
     def _wait(self) -> None:
-        self._timer = self._loop.call_later(self._interval, self._look)
+        self._loop.call_later(self._interval, self._look)
 
     def _look(self) -> None:
         connection = self._connection
