@@ -42,6 +42,8 @@ type connection struct {
 	ended   chan struct{} // closed when the ladder has been gone down
 	ending  sync.Once
 
+	watchdog watchdog
+
 	mu      sync.Mutex
 	wire    *wire.ClientConnection
 	failure *Error // why nothing can be asked any more
@@ -179,6 +181,7 @@ func (c *connection) fail(err *Error) {
 
 // stdoutReceived is the hot path: it hands each reply to its request.
 func (c *connection) stdoutReceived(chunk []byte) {
+	c.watchdog.heard.Add(1)
 	c.offend(func() error { return c.wire.Receive(chunk) })
 }
 

@@ -49,7 +49,7 @@ const (
 )
 
 func (c *connection) wantedEvents() []string {
-	if c.options.onHeartbeat == nil {
+	if c.options.onHeartbeat == nil && c.options.livenessLimits().shortest() == 0 {
 		return nil
 	}
 	return []string{heartbeatEvent}
@@ -58,12 +58,16 @@ func (c *connection) wantedEvents() []string {
 // takeEvent takes what the worker says unasked. An event of a later version is no offence.
 func (c *connection) takeEvent(line []byte) {
 	message, err := decodeReply[eventMessage](line)
-	if err != nil || message.Event != heartbeatEvent || c.options.onHeartbeat == nil {
+	if err != nil || message.Event != heartbeatEvent {
 		return
 	}
 	beat, err := decodeReply[Heartbeat](message.Data)
-	if err == nil {
-		c.events.offer(mostHeartbeats, func() { c.options.onHeartbeat(beat) })
+	if err != nil {
+		return
+	}
+	c.watchdog.takeBeat(beat)
+	if tell := c.options.onHeartbeat; tell != nil {
+		c.events.offer(mostHeartbeats, func() { tell(beat) })
 	}
 }
 

@@ -47,6 +47,7 @@ func connect(ctx context.Context, o *startOptions, ids *idSource, events *dispat
 		}
 		return nil, err
 	}
+	go c.watchdog.guard(c)
 	return c, nil
 }
 

@@ -45,6 +45,13 @@ func closedItsPipe(which string, greeting bool, tail string) *Error {
 	return e
 }
 
+// hangs tells of a worker that lives, and makes no progress.
+func hangs(verdict, tail string) *Error {
+	e := newError(ErrWorkerCrashed, "the worker %s, and is ended for that. Start another one", verdict)
+	e.Stderr = tail
+	return e
+}
+
 // offended tells of a broken rule; before the handshake that means it is no worker.
 func offended(offence error, greeting bool, tail string) *Error {
 	code := ErrProtocolViolation

@@ -31,6 +31,7 @@ type startOptions struct {
 	window       int
 	shutdown     ShutdownLimits
 	restart      *RestartPolicy
+	liveness     *LivenessLimits
 	require      []string
 	onEvent      func(Event)
 	onHeartbeat  func(Heartbeat)
@@ -51,6 +52,17 @@ func applyStartOptions(options []StartOption) *startOptions {
 		option(o)
 	}
 	return o
+}
+
+// livenessLimits hold for a supervised worker unless it was told others.
+func (o *startOptions) livenessLimits() LivenessLimits {
+	switch {
+	case o.liveness != nil:
+		return *o.liveness
+	case o.restart != nil:
+		return DefaultLivenessLimits()
+	}
+	return LivenessLimits{}
 }
 
 // environment is the worker's own.
@@ -105,6 +117,12 @@ func WithLogger(logger *slog.Logger) StartOption {
 // crash is the worker's end. No request is ever repeated.
 func WithRestart(policy RestartPolicy) StartOption {
 	return func(o *startOptions) { o.restart = &policy }
+}
+
+// WithLiveness ends a worker that hangs, which is a crash like any other. With WithRestart it
+// holds with DefaultLivenessLimits unless it is given; LivenessLimits{} turns it off.
+func WithLiveness(limits LivenessLimits) StartOption {
+	return func(o *startOptions) { o.liveness = &limits }
 }
 
 // WithOnEvent is told what becomes of the worker: EventStarted, EventReady, … in their order,
