@@ -1,0 +1,169 @@
+package mlxwire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/mlxwire/mlxwire/client/go/internal/process"
+)
+
+// How requests fail.
+
+func TestADeadWorkerFailsWhatIsPendingWithItsLastWords(t *testing.T) {
+	_, model := startModel(t, windows, func(w *scriptedWorker) {
+		id := w.next("generate").ID
+		w.token(id, 0)
+		w.token(id, 1)
+		w.handlers.Stderr([]byte("Segmentation fault\n"))
+		w.exit(process.ExitState{Code: -1, Signal: 11, Name: "segmentation fault"})
+	})
+	count := 0
+	var last error
+	for _, err := range model.Generate(deadlined(t), "p") {
+		if last = err; err == nil {
+			count++
+		}
+	}
+	var own *Error
+	if !errors.As(last, &own) {
+		t.Fatalf("it ended with %v", last)
+	}
+	if own.Code != ErrWorkerCrashed || !own.Retryable || own.TokensDelivered != count || count != 2 ||
+		own.Exit == nil || own.Exit.Signal != 11 || own.Stderr != "Segmentation fault\n" {
+		t.Errorf("after %d tokens %+v, exit %+v", count, own, own.Exit)
+	}
+	for _, err := range model.Generate(deadlined(t), "again") {
+		if !errors.Is(err, ErrWorkerCrashed) {
+			t.Errorf("a request after it fails with %v", err)
+		}
+	}
+}
+
+func TestAnErrorOfTheWorkerSaysWhatItIsAbout(t *testing.T) {
+	_, model := startModel(t, windows, func(w *scriptedWorker) {
+		w.say(`{"id":%q,"type":"error","final":true,"error":{"code":"context_overflow","message":"too long",`+
+			`"retryable":false,"data":{"field":"prompt","prompt_tokens":9}}}`, w.next("generate").ID)
+		w.say(`{"id":%q,"type":"error","final":true,"error":{"code":"of_tomorrow","message":"new","retryable":true}}`,
+			w.next("generate").ID)
+	})
+	for _, want := range []*Error{
+		{Code: ErrContextOverflow, Message: "too long", Data: map[string]any{"field": "prompt"}},
+		{Code: "of_tomorrow", Message: "new", Retryable: true},
+	} {
+		for _, err := range model.Generate(deadlined(t), "p") {
+			var own *Error
+			if !errors.As(err, &own) || !errors.Is(err, want.Code) || own.Field() != want.Field() ||
+				own.Retryable != want.Retryable || own.Message != want.Message {
+				t.Errorf("got %+v, want %+v", err, want)
+			}
+		}
+	}
+}
+
+func TestABrokenRuleEndsAllRequestsAndTheWorker(t *testing.T) {
+	worker, model := startModel(t, windows, func(w *scriptedWorker) {
+		w.next("generate")
+		w.next("generate")
+		w.say("this is no message")
+	})
+	var group sync.WaitGroup
+	for range 2 {
+		group.Go(func() {
+			for _, err := range model.Generate(deadlined(t), "p") {
+				if !errors.Is(err, ErrProtocolViolation) {
+					t.Errorf("it ended with %v", err)
+				}
+			}
+		})
+	}
+	group.Wait()
+	await(t, "the worker's end", worker.Done())
+}
+
+func TestSilenceIsATimeout(t *testing.T) {
+	_, model := startModel(t, windows, func(w *scriptedWorker) {
+		id := w.next("generate").ID
+		w.next("cancel")
+		w.done(id, "cancelled")
+	}, WithIdleTimeout(10*time.Millisecond))
+	for _, err := range model.Generate(deadlined(t), "p") {
+		if !errors.Is(err, ErrTimeout) {
+			t.Errorf("it ended with %v", err)
+		}
+	}
+}
+
+func TestACancelledRequestThatDoesNotEndIsADrainTimeout(t *testing.T) {
+	_, model := startModel(t, windows, func(w *scriptedWorker) {
+		w.next("generate")
+		w.next("cancel")
+	}, WithDrainTimeout(10*time.Millisecond))
+	stream, err := model.GenerateStream(deadlined(t), "p")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.Close(); !errors.Is(err, ErrDrainTimeout) {
+		t.Errorf("close: %v", err)
+	}
+}
+
+func TestAStreamCancelledByAnotherCallSaysSo(t *testing.T) {
+	_, model := startModel(t, windows, func(w *scriptedWorker) {
+		w.done(w.next("generate").ID, "cancelled")
+	})
+	stream, err := model.GenerateStream(deadlined(t), "p")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = stream.Text()
+	if done, ok := stream.Done(); !errors.Is(err, context.Canceled) || !ok || done.FinishReason != FinishCancelled {
+		t.Errorf("%v, %+v", err, done)
+	}
+}
+
+func TestWhatCantBeSentIsRefusedByItsField(t *testing.T) {
+	_, model := startModel(t, windows, func(*scriptedWorker) {})
+	infinity := math.Inf(1)
+	for _, c := range []struct {
+		code    Code
+		field   string
+		message []Message
+		option  RequestOption
+	}{
+		{ErrInvalidParams, "messages[0].content", UserTurn("\xff"), WithMaxTokens(1)},
+		{ErrInvalidParams, "stop[1]", UserTurn("p"), WithStop("a", "\xff")},
+		{ErrInvalidParams, "", UserTurn("p"), WithTemperature(infinity)},
+		{ErrMessageTooLarge, "", UserTurn(strings.Repeat("x", 1_000_000)), WithMaxTokens(1)},
+	} {
+		for _, err := range model.Chat(deadlined(t), c.message, c.option) {
+			var own *Error
+			if !errors.As(err, &own) || own.Code != c.code || own.Field() != c.field {
+				t.Errorf("got %v, want %s of %q", err, string(c.code), c.field)
+			}
+		}
+	}
+}
+
+func TestProgressIsToldToWhoWaits(t *testing.T) {
+	_, model := startModel(t, windows, func(w *scriptedWorker) {
+		id := w.next("generate").ID
+		w.say(`{"id":%q,"type":"progress","stage":"prefill","done":1,"total":2}`, id)
+		w.done(id, "stop")
+	})
+	var told []string
+	for _, err := range model.Generate(deadlined(t), "p", WithProgress(func(p Progress) {
+		told = append(told, fmt.Sprintf("%s %v/%v", p.Stage, p.Done, p.Total))
+	})) {
+		t.Error(err)
+	}
+	if !slices.Equal(told, []string{"prefill 1/2"}) {
+		t.Errorf("told %q", told)
+	}
+}

@@ -1,0 +1,66 @@
+package process
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestTheRingKeepsTheTailHoweverItComes(t *testing.T) {
+	text := strings.Repeat("0123456789", 10)
+	for size := 1; size <= len(text)+1; size++ {
+		ring := NewStderrRing(16, nil)
+		for piece := range slices.Chunk([]byte(text), size) {
+			if n, err := ring.Write(piece); n != len(piece) || err != nil {
+				t.Fatal(n, err)
+			}
+		}
+		if tail := ring.Tail(16); tail != text[len(text)-16:] {
+			t.Errorf("in pieces of %d: %q", size, tail)
+		}
+		if tail := ring.Tail(3); tail != "789" {
+			t.Errorf("the last 3: %q", tail)
+		}
+	}
+}
+
+func TestARingThatIsNotFullHasWhatWasWritten(t *testing.T) {
+	ring := NewStderrRing(16, nil)
+	_, _ = ring.Write([]byte("abc"))
+	if tail := ring.Tail(16); tail != "abc" || len(ring.ring) != ring.Size() {
+		t.Errorf("%q", tail)
+	}
+}
+
+func TestACharacterThatWasCutIsReplaced(t *testing.T) {
+	ring := NewStderrRing(16, nil)
+	_, _ = ring.Write([]byte("xé"))
+	if tail := ring.Tail(1); tail != "\uFFFD" {
+		t.Errorf("%q", tail)
+	}
+}
+
+func TestLinesAreHandedOnAndLongOnesInPieces(t *testing.T) {
+	var lines []string
+	ring := NewStderrRing(16, func(line string) { lines = append(lines, line) })
+	long := strings.Repeat("x", maxLogLineBytes+1)
+	for _, chunk := range []string{"a", "b\r\n\nc\nd", long, "\nlast"} {
+		_, _ = ring.Write([]byte(chunk))
+	}
+	ring.End()
+	ring.End()
+	want := []string{"ab", "", "c", ("d" + long)[:maxLogLineBytes], ("d" + long)[maxLogLineBytes:], "last"}
+	if !slices.Equal(lines, want) {
+		t.Errorf("lines %.100q", lines)
+	}
+}
+
+func TestOutputWithoutALineEndDoesNotGrowTheRing(t *testing.T) {
+	ring := NewStderrRing(1<<10, func(string) {})
+	for range 1000 {
+		_, _ = ring.Write([]byte(strings.Repeat("x", 10_000)))
+	}
+	if cap(ring.partial) > 4*maxLogLineBytes || len(ring.ring) != 1<<10 {
+		t.Errorf("%d and %d bytes are held", cap(ring.partial), len(ring.ring))
+	}
+}
