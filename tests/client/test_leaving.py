@@ -121,8 +121,9 @@ async def test_a_worker_that_does_not_confirm_costs_the_drain_limit(memory):
     worker = await memory(drain=0.05)
     stream = worker.model.generate("p")
     request_id = await first_token(worker, stream)
-    with pytest.raises(mlxwire.DrainTimeout):
+    with pytest.raises(mlxwire.DrainTimeout) as caught:
         await stream.aclose()
+    assert caught.value.tokens_delivered == 1
     worker.tokens(request_id, "late", first=2)
     worker.done(request_id, "cancelled", stage="decode")  # late, and still no offence
     assert worker.connection.failure is None

@@ -57,7 +57,7 @@ class Stream(Generic[T]):
         while request.state == "draining" and not request.drain_expired:
             await request.wait()
         if request.drain_expired and isinstance(request.error, DrainTimeout):
-            raise request.error
+            request.raise_failure()
 
     def abandon(self) -> None:
         """Cancel what is left and return at once; the rest is drained in the background."""
