@@ -1,10 +1,10 @@
 """Tokens a second through the pipe, over what mlx-lm does in-process in the same run.
 
-    python bench/throughput.py [--model testdata/tiny] [--widths 1,4,16,32] [--rounds 3]
+    python bench/throughput.py [--model testdata/tiny] [--widths 1,4,16,32] [--rounds 5] [--server]
 
 One stream is compared with `stream_generate`, several with a bare `BatchGenerator`, each in a
 process of its own. Rounds alternate between the peers; the table shows medians and the median
-of the rounds' ratios. Counts from the first request to the last final, prefill included.
+of the rounds' ratios. `--server` puts mlx_lm.server beside them, over the same peer. Counts from the first request to the last final, prefill included.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
+
+from server_peer import ServerPeer
 
 TEXT = "Tell me a story about a {}."
 SUBJECTS = ("cat", "dog", "fox", "bird", "king", "ship", "tree", "bear")
@@ -135,6 +137,7 @@ def main() -> None:
     parser.add_argument("--widths", default="1,4,16,32")
     parser.add_argument("--tokens", type=int, default=150)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--server", action="store_true")
     options = parser.parse_args()
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
@@ -147,21 +150,29 @@ def main() -> None:
         answer: tuple[int, float] = ours.recv()
         return answer
 
-    print(f"{'streams':>8} {'in-process':>12} {'mlxwire':>12} {'ratio':>7}   tokens a second")
+    peers = {"in-process": in_process, "mlxwire": worker.run}
+    server = ServerPeer(options.model) if options.server else None
+    if server is not None:
+        peers["mlx_lm.server"] = lambda width, tokens: server.run(prompts(width), tokens)
+    heads = "".join(f"{name:>14}" for name in peers)
+    ratios = "".join(f"{'ratio':>14}" for _ in [*peers][1:])
+    print(f"{'streams':>8}{heads}{ratios}   tokens a second; ratios over in-process")
     for width in map(int, options.widths.split(",")):
-        measure(in_process, width, 20)
-        measure(worker.run, width, 20)
-        pairs = [
-            (
-                measure(in_process, width, options.tokens),
-                measure(worker.run, width, options.tokens),
-            )
+        for run in peers.values():
+            measure(run, width, 20)
+        rounds = [
+            [measure(run, width, options.tokens) for run in peers.values()]
             for _ in range(options.rounds)
         ]
-        theirs_rate = statistics.median(a for a, _ in pairs)
-        ours_rate = statistics.median(b for _, b in pairs)
-        ratio = statistics.median(b / a for a, b in pairs)
-        print(f"{width:>8} {theirs_rate:>12,.0f} {ours_rate:>12,.0f} {ratio:>7.2f}", flush=True)
+        columns = list(zip(*rounds, strict=True))
+        rates = "".join(f"{statistics.median(column):>14,.0f}" for column in columns)
+        over = [
+            statistics.median(b / a for a, b in zip(columns[0], column, strict=True))
+            for column in columns[1:]
+        ]
+        print(f"{width:>8}{rates}{''.join(f'{ratio:>14.2f}' for ratio in over)}", flush=True)
+    if server is not None:
+        server.close()
     ours.send(None)
     worker.close()
 
