@@ -68,6 +68,7 @@ def describe(error: BaseException, tokens: int) -> dict[str, Any]:
     """An error for the report."""
     told = {"retryable": False, "message": str(error), "tokens_delivered": tokens}
     if isinstance(error, mlxwire.MlxwireError):
+        told["tokens_delivered"] = error.tokens_delivered
         return {**told, "code": error.code, "retryable": error.retryable}
     if isinstance(error, asyncio.CancelledError):
         return {**told, "code": "cancelled", "message": "the task was cancelled"}

@@ -18,6 +18,8 @@ from .scenarios import SLEEPER_TOKENS, SLOW, check_next
 FOLDER = ROOT / "testdata" / "faults"
 TEXT = "one two three"
 MEGABYTE = 1 << 20
+CLOSED_SECONDS = 5.0
+"""What closing may take at most; the ladder that DRIVER.md gives comes to 1.4."""
 
 
 class Expectation(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -57,6 +59,8 @@ def _run(driver: Sequence[str], path: Path) -> Iterator[Failure]:
     if isinstance(result, Failure):
         yield result
         return
+    if due.scenario == "fault" and result["closed_seconds"] > CLOSED_SECONDS:
+        yield Failure("closed_seconds", f"closing took {result['closed_seconds']} s")
     if result["outcome"] == "ok":
         yield from _check_success(result, due)
     else:
@@ -87,6 +91,9 @@ def _check_failure(result: dict[str, Any], due: Expectation) -> Iterator[Failure
     if due.ok == "always" or error.get("code") not in due.codes:
         allowed = due.codes if due.ok != "always" else "none"
         yield Failure("outcome", f"the error is {str(error)[:600]}, where {allowed} was due")
+    if error.get("tokens_delivered") != result["tokens"]:
+        told = error.get("tokens_delivered")
+        yield Failure("tokens_delivered", f"{told} are told, {result['tokens']} were read")
     yield from check_error(
         error, retryable=due.retryable, code_is_new=error.get("code") in due.codes
     )

@@ -93,6 +93,8 @@ WRONG_DRIVERS = [
     ("no_next", "fault/crash_mid_stream", "next"),
     ("leaves_a_process", "fault/crash_mid_stream", "processes"),
     ("prints_nothing", "fault/crash_mid_stream", "result"),
+    ("closes_slowly", "fault/crash_mid_stream", "closed_seconds"),
+    ("forgets_what_it_delivered", "fault/crash_mid_stream", "tokens_delivered"),
 ]
 Found = Callable[[str, str], list[Failure]]
 

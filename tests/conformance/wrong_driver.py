@@ -167,6 +167,7 @@ WRONGNESSES: dict[str, Patch] = {
     "next_fails": _tells(next={"outcome": "error", "text": "", "error": None}),
     "no_next": _tells(next=None),
     "takes_too_long": _tells(seconds=60.0),
+    "closes_slowly": _tells(closed_seconds=9.0),
     "reads_to_the_end": _operates("cancel", _reads_three),
     "no_deadline": _operates(
         "deadline", functools.partial(_other_options, max_tokens=1, temperature=-1)
