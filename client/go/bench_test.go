@@ -1,40 +1,64 @@
 package mlxwire
 
 import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
 	"strconv"
 	"sync"
 	"testing"
 	"time"
 )
 
+const benchTokens = 1_000_000
+
 // BenchmarkStreams measures tokens a second into the client, from another process that writes
 // encoded lines as far as it is given credit.
 func BenchmarkStreams(b *testing.B) {
-	const tokens = 1_000_000
 	for _, streams := range []int{1, 64} {
 		b.Run(strconv.Itoa(streams), func(b *testing.B) {
-			var took time.Duration
-			rounds := 0
-			for b.Loop() {
-				took += readBurst(b, streams, tokens/streams)
-				rounds++
-			}
-			b.ReportMetric(float64(tokens*rounds)/took.Seconds(), "tokens/s")
+			reportRate(b, func() time.Duration { return readStreams(b, streams, benchTokens/streams) })
 		})
 	}
 }
 
-// readBurst reads streams side by side; the time from the first token to the last.
-func readBurst(b *testing.B, streams, each int) time.Duration {
+// BenchmarkBarePipe is the floor: the same lines with a window that has no end, a bufio.Scanner
+// and encoding/json.
+func BenchmarkBarePipe(b *testing.B) {
+	reportRate(b, func() time.Duration { return readBare(b) })
+}
+
+func reportRate(b *testing.B, round func() time.Duration) {
+	var took time.Duration
+	rounds := 0
+	for b.Loop() {
+		took += round()
+		rounds++
+	}
+	b.ReportMetric(float64(benchTokens*rounds)/took.Seconds(), "tokens/s")
+}
+
+func startBurst(b *testing.B) *Model {
+	b.Helper()
 	worker, err := Start(b.Context(), asRole("burst")...)
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer worker.Close()
+	b.Cleanup(func() { worker.Close() })
 	model, err := worker.Load(b.Context(), "m")
 	if err != nil {
 		b.Fatal(err)
 	}
+	return model
+}
+
+// readStreams reads streams side by side; the time from the first token to the last.
+func readStreams(b *testing.B, streams, each int) time.Duration {
+	model := startBurst(b)
 	var first sync.Once
 	var began time.Time
 	var group sync.WaitGroup
@@ -57,5 +81,82 @@ func readBurst(b *testing.B, streams, each int) time.Duration {
 		})
 	}
 	group.Wait()
-	return time.Since(began)
+	took := time.Since(began)
+	if err := model.worker.Close(); err != nil {
+		b.Error(err)
+	}
+	return took
+}
+
+func readBare(b *testing.B) time.Duration {
+	cmd := exec.CommandContext(b.Context(), os.Args[0], "-test.run=^$")
+	cmd.Env = append(os.Environ(), roleVariable+"=burst")
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	fmt.Fprintf(stdin, `{"id":"g","cmd":"generate","prompt":"%d","window":%d}`+"\n", benchTokens, benchTokens)
+	var began time.Time
+	count := 0
+	for lines := bufio.NewScanner(stdout); count < benchTokens && lines.Scan(); count++ {
+		if count == 0 {
+			began = time.Now()
+		}
+		var token struct {
+			ID    string `json:"id"`
+			Type  string `json:"type"`
+			Text  string `json:"token"`
+			Token int    `json:"token_id"`
+			Seq   int    `json:"seq"`
+		}
+		if err := json.Unmarshal(lines.Bytes(), &token); err != nil || token.Seq != count {
+			b.Fatal(token, err)
+		}
+	}
+	took := time.Since(began)
+	stdin.Close()
+	_, _ = io.Copy(io.Discard, stdout)
+	_ = cmd.Wait()
+	return took
+}
+
+// BenchmarkSleepers measures what a stream costs that nobody takes.
+func BenchmarkSleepers(b *testing.B) {
+	const sleepers = 64
+	for b.Loop() {
+		model := startBurst(b)
+		before := heapBytes()
+		streams := make([]*Stream, sleepers)
+		for i := range streams {
+			stream, err := model.GenerateStream(b.Context(), "100000")
+			if err != nil {
+				b.Fatal(err)
+			}
+			streams[i] = stream
+		}
+		for _, err := range model.Generate(b.Context(), "1000") { // answered after all of them
+			if err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.ReportMetric(float64(heapBytes()-before)/sleepers, "heap-bytes/stream")
+		runtime.KeepAlive(streams)
+		if err := model.worker.Close(); err != nil {
+			b.Error(err)
+		}
+	}
+}
+
+func heapBytes() uint64 {
+	runtime.GC()
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return stats.HeapAlloc
 }
