@@ -323,6 +323,49 @@ def test_a_further_worker_that_finds_no_room_is_done_without(processes: Processe
     pooled(test, byte_budget=100)
 
 
+def test_a_further_worker_does_not_queue_behind_a_model_that_waits_for_room(
+    processes: Processes,
+):
+    hold_requests(processes)
+
+    async def test(pool: mlxwire.Pool) -> None:
+        busy = await pool.load("m", workers=2, on_demand=True, weight_bytes=60)
+        tasks = [asyncio.create_task(busy.generate("p").text()) for _ in range(8)]
+        await asyncio.sleep(1)
+        other = await pool.load("n", on_demand=True, weight_bytes=60)
+        tasks.append(asyncio.create_task(other.generate("p").text()))
+        await asyncio.sleep(1)
+        tasks.append(asyncio.create_task(busy.generate("q").text()))
+        await asyncio.sleep(1)
+        sent = [r for r in processes.last.requests if r["cmd"] == "generate"]
+        assert len(sent) == 9, "it went to the worker that runs, at once"
+        for task in tasks:
+            task.cancel()
+
+    processes.weight_bytes = 60
+    pooled(test, byte_budget=100)
+
+
+def test_a_further_worker_that_does_not_start_is_done_without(processes: Processes):
+    async def test(pool: mlxwire.Pool) -> None:
+        model = await pool.load("m", workers=2, on_demand=True)
+        await model.info()
+        processes.last.answers = False
+        tasks = [asyncio.create_task(model.generate("p").text()) for _ in range(4)]
+        await asyncio.sleep(1)
+        processes.fates.append("dies at hello")
+        tasks.append(asyncio.create_task(model.generate("p").text()))
+        await asyncio.sleep(1)
+        first = processes.all[0]
+        requests = [r for r in first.requests if r["cmd"] == "generate"]
+        assert len(requests) == 5
+        for request in requests:
+            first.done(request)
+        assert await asyncio.gather(*tasks) == [""] * 5
+
+    pooled(test)
+
+
 @pytest.mark.usefixtures("processes")
 def test_an_unused_model_gives_its_memory_back():
     async def test(pool: mlxwire.Pool) -> None:

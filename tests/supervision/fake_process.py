@@ -136,7 +136,9 @@ class FakeProcess:
             case "generate" | "chat" if self.answers:
                 self.token(request)
                 self.done(request)
-            case "unload" | "info":
+            case "info":
+                self._answer_load(request)
+            case "unload":
                 self.reply(request["id"], type="result", final=True, ok=True)
             case "quit":
                 self.reply(request["id"], type="result", final=True, ok=True)
@@ -144,7 +146,7 @@ class FakeProcess:
 
     def _answer_load(self, request: dict[str, Any]) -> None:
         fields = {name: getattr(LOADED, name) for name in LoadResult.__struct_fields__}
-        fields |= {"path": request["path"], "weight_bytes": self._weight_bytes}
+        fields |= {"path": request.get("path", ""), "weight_bytes": self._weight_bytes}
         del fields["id"]
         self.reply(request["id"], type="result", **fields)
 

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from .affinity import PrefixMemory, beginnings
 from .connection import Connection
-from .errors import UnsupportedCapability
+from .errors import MlxwireError, UnsupportedCapability
 from .options import Path
 from .pending import PendingRequest
 from .request_limits import RequestLimits
@@ -183,14 +183,19 @@ class ModelGroup:
         return min(warm or living or self.members, key=lambda member: member.in_flight)
 
     async def _warm(self, member: Member) -> Member:
-        """Start a worker where there is room for it; if there is none, one that runs will do."""
+        """Start a worker where there is room for it; where that fails one that runs will do."""
         running = [other for other in self.members if other.supervisor.state == "ready"]
-        if not await self._room.make_for(member, wait=not running):
-            return min(running, key=lambda other: other.in_flight)
-        member.last_used = self.loop.time()
-        await member.supervisor.start()
-        await self._room.settle()
-        return member
+        if await self._room.make_for(member, wait=not running):
+            member.last_used = self.loop.time()
+            try:
+                await member.supervisor.start()
+            except MlxwireError:
+                if not running:
+                    raise
+            else:
+                await self._room.settle()
+                return member
+        return min(running, key=lambda other: other.in_flight)
 
     def _slots(self) -> int:
         return self.route.loaded.parallel_slots if self.route.loaded else USUAL_SLOTS

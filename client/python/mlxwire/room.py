@@ -61,6 +61,8 @@ class Room:
         """
         if self._limit is None or tenant.holds_room:
             return True
+        if not wait and self._lock.locked():
+            return False
         if tenant.weight_bytes > self._limit:
             raise OutOfMemory(
                 f"{tenant.name} takes {tenant.weight_bytes:,} bytes, and the pool may use "
