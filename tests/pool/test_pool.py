@@ -307,6 +307,21 @@ def test_a_model_larger_than_was_thought_makes_idle_ones_leave(processes: Proces
     pooled(test, byte_budget=100)
 
 
+def test_a_model_that_turns_out_too_large_serves_until_it_has_to_be_loaded_again(
+    processes: Processes,
+):
+    async def test(pool: mlxwire.Pool) -> None:
+        model = await pool.load("a", on_demand=True, weight_bytes=40)
+        assert await model.generate("p").text() == "t"
+        assert len(processes.all) == 1
+        await asyncio.sleep(100)
+        with pytest.raises(mlxwire.OutOfMemory):
+            await model.generate("p").text()
+
+    processes.weight_bytes = 150
+    pooled(test, byte_budget=100, unload_after=60)
+
+
 def test_a_further_worker_that_finds_no_room_is_done_without(processes: Processes):
     hold_requests(processes)
 
