@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,42 +13,37 @@ from conformance.clients import DRIVERS
 pytestmark = pytest.mark.timeout(900)  # the first test of a client waits for all of its cases
 EXPECTED = Path(__file__).with_name("expected_failures")
 NAMES = [case.name for case in cases_of("client", [])]
-Outcomes = Callable[[str], dict[str, Outcome]]
+
+
+@pytest.fixture(scope="session", params=DRIVERS)
+def client(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture(scope="session")
 def outcomes(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Outcomes:
+    request: pytest.FixtureRequest, client: str, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Outcome]:
     """Runs those cases of a client whose tests were chosen, some at a time, once."""
-    known: dict[str, dict[str, Outcome]] = {}
 
-    def run(client: str) -> dict[str, Outcome]:
-        if client not in known:
-            driver = DRIVERS[client](tmp_path_factory.mktemp(client))
-            chosen = [case for case in cases_of("client", driver) if is_chosen(client, case)]
-            known[client] = {outcome.name: outcome for outcome in run_cases(chosen)}
-        return known[client]
-
-    def is_chosen(client: str, case: Case) -> bool:
-        params = [getattr(item, "callspec", None) for item in request.session.items]
+    def is_chosen(case: Case) -> bool:
+        specs = [getattr(item, "callspec", None) for item in request.session.items]
         wanted = {"client": client, "name": case.name}
-        return any(spec is not None and spec.params == wanted for spec in params)
+        return any(spec is not None and spec.params == wanted for spec in specs)
 
-    return run
+    driver = DRIVERS[client](tmp_path_factory.mktemp(client))
+    chosen = [case for case in cases_of("client", driver) if is_chosen(case)]
+    return {outcome.name: outcome for outcome in run_cases(chosen)}
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("client", DRIVERS)
-def test_a_client_conforms(client: str, name: str, outcomes: Outcomes) -> None:
+def test_a_client_conforms(client: str, name: str, outcomes: dict[str, Outcome]) -> None:
     expected = read_expected(EXPECTED / f"{client}.txt")
-    outcome = outcomes(client)[name]
-    assert judge(outcome, expected) == []
-    if outcome.failures:
-        pytest.xfail(f"{expected[name]}: {outcome.failures[0]}")
+    assert judge(outcomes[name], expected) == []
+    if outcomes[name].failures:
+        pytest.xfail(f"{expected[name]}: {outcomes[name].failures[0]}")
 
 
-@pytest.mark.parametrize("client", DRIVERS)
 def test_every_expected_failure_is_of_a_case(client: str) -> None:
     expected = read_expected(EXPECTED / f"{client}.txt")
     assert unknown(expected, cases_of("client", [])) == []
