@@ -49,7 +49,7 @@ DRIVERS: dict[str, Callable[[Path], list[str]]] = {
 
 def _need(sources: Path, program: str) -> None:
     if not sources.exists():
-        pytest.skip(f"there is no {sources.relative_to(ROOT)}")
+        _not_here(f"there is no {sources.relative_to(ROOT)}")
     if shutil.which(program) is None:
         _not_here(f"{program} is not installed, so {sources.relative_to(ROOT)} is not tried")
 
