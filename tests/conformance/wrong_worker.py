@@ -69,7 +69,7 @@ def _edit(change: Callable[[Message], Iterator[Message]]) -> Callable[[], None]:
         put = Writer.put
 
         def put_changed(self: Writer, lines: bytes) -> None:
-            for line in lines.splitlines():
+            for line in filter(None, lines.split(b"\n")):
                 for message in change(orjson.loads(line)):
                     put(self, orjson.dumps(message) + b"\n")
 
