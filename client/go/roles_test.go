@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"syscall"
+	"time"
 )
 
 // Workers that misbehave in ways that need a real process.
@@ -23,14 +24,21 @@ var roles = map[string]func(){
 // beDeaf reads nothing, ignores SIGTERM, and never ends.
 func beDeaf() {
 	signal.Ignore(syscall.SIGTERM)
-	<-make(chan os.Signal)
+	liveOn()
 }
 
 // hangUp closes its stdout and lives on.
 func hangUp() {
 	os.Stdout.Close()
 	_, _ = os.Stdin.Read(make([]byte, 1)) // hello; then nothing, whatever comes
-	<-make(chan os.Signal)
+	liveOn()
+}
+
+// liveOn never returns. A goroutine that is blocked for good would be a deadlock to the runtime.
+func liveOn() {
+	for {
+		time.Sleep(time.Hour)
+	}
 }
 
 // holdPipes exits with 7, and leaves its pipes to a grandchild outside its group.
