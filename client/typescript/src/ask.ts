@@ -1,0 +1,62 @@
+/** Requests that are answered by one result. */
+
+import type { JsonObject } from "./json.js";
+import { PendingRequest } from "./pending.js";
+import type { Route } from "./route.js";
+import type { CallOptions } from "./streamOptions.js";
+
+/** A request and the promise of its result, read by `read`. */
+export class ResultRequest<T> extends PendingRequest {
+  /** What it gives. Heard of by `onFinal` also when nobody waits any more. */
+  readonly result: Promise<T>;
+  #settle!: { resolve: (value: T) => void; reject: (reason: unknown) => void };
+  #value: { readonly read: T } | null = null;
+  readonly #read: (message: JsonObject) => T;
+
+  constructor(
+    route: Route,
+    command: string,
+    fields: JsonObject,
+    read: (message: JsonObject) => T,
+    options: CallOptions & PendingRequest["options"] = {},
+  ) {
+    super(route, command, fields, options);
+    this.#read = read;
+    this.result = new Promise((resolve, reject) => {
+      this.#settle = { resolve, reject };
+    });
+  }
+
+  protected override onFinal(message: JsonObject): void {
+    this.#value = { read: this.#read(message) };
+  }
+
+  protected override onOver(): void {
+    const { failure } = this;
+    if (failure !== null) {
+      this.#settle.reject(failure.reason);
+    } else if (this.#value !== null) {
+      this.#settle.resolve(this.#value.read);
+    }
+  }
+}
+
+/** Ask and wait. Rejects with what it failed with. */
+export function ask<T>(
+  route: Route,
+  command: string,
+  fields: JsonObject,
+  read: (message: JsonObject) => T,
+  options: CallOptions = {},
+): Promise<T> {
+  const { timeoutMs = route.limits.requestTimeoutMs, signal } = options;
+  const request = new ResultRequest(route, command, fields, read, { timeoutMs, signal });
+  request.open();
+  return request.result;
+}
+
+/** Send a request whose answer nobody waits for. */
+export class UnheardRequest extends PendingRequest {
+  protected override onFinal(): void {}
+  protected override onOver(): void {}
+}

@@ -1,0 +1,36 @@
+/** Callbacks of the user: their exceptions are theirs, and may not unsettle ours. */
+
+/** Call it; what it throws becomes an uncaught exception, as in any event handler of Node's. */
+export function callGuarded<T>(callback: ((argument: T) => void) | undefined, argument: T): void {
+  try {
+    callback?.(argument);
+  } catch (error) {
+    process.nextTick(() => {
+      throw error;
+    });
+  }
+}
+
+const listening = new WeakMap<AbortSignal, Set<() => void>>();
+
+/**
+ * Call it once when the signal aborts; the function returned forgets it. A thousand requests on one
+ * signal are one listener, so Node does not warn of a leak that there is not.
+ */
+export function onAbort(signal: AbortSignal, callback: () => void): () => void {
+  const known = listening.get(signal);
+  const callbacks = known ?? new Set();
+  callbacks.add(callback);
+  if (known === undefined) {
+    listening.set(signal, callbacks);
+    signal.addEventListener("abort", () => callAll(signal, callbacks), { once: true });
+  }
+  return () => callbacks.delete(callback);
+}
+
+function callAll(signal: AbortSignal, callbacks: ReadonlySet<() => void>): void {
+  listening.delete(signal);
+  for (const callback of [...callbacks]) {
+    callback();
+  }
+}

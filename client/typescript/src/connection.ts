@@ -1,0 +1,281 @@
+/**
+ * One worker, from its spawn to its end: the sans-I/O core bound to a process. Nothing here waits
+ * before it writes, so lines never interleave and a cancel or the quit is written at once.
+ */
+
+import { UnheardRequest } from "./ask.js";
+import { ClientConnection, type HelloFields, type WireListener } from "./clientConnection.js";
+import type { ExitStatus, MlxwireError } from "./errors.js";
+import { Handshake } from "./handshake.js";
+import type { JsonObject } from "./json.js";
+import type { PendingRequest } from "./pending.js";
+import * as postmortem from "./postmortem.js";
+import type { ProcessListener, SpawnOptions } from "./process.js";
+import { type RequestLimits, windowFor } from "./requestLimits.js";
+import { Offence } from "./requestState.js";
+import type { Hello, Token } from "./results.js";
+import type { Route, Sender } from "./route.js";
+import { type Endable, endProcess, type ShutdownLimits } from "./shutdown.js";
+import type { StderrRing } from "./stderrRing.js";
+
+/** Between a pipe's end and the exit that most likely caused it. */
+const LOST_PIPE_GRACE_MS = 300;
+/** How much of stderr goes into an error. */
+const TAIL_BYTES = 4096;
+
+/** A process as a connection needs it. */
+export interface Child extends Endable {
+  /** Its process id. */
+  readonly pid: number | undefined;
+  /** How it ended; null while it has not. */
+  readonly status: ExitStatus | null;
+  /** Queue bytes for its stdin. */
+  write(line: Buffer): void;
+  /** Whether the host's event loop goes on for its sake. */
+  hold(held: boolean): void;
+  /** Give back every descriptor. */
+  release(): void;
+}
+
+/** Starts a process. Rejects with `SpawnFailed`. */
+export type Spawn = (
+  options: SpawnOptions,
+  stderr: StderrRing,
+  listener: ProcessListener,
+) => Promise<Child>;
+
+/** What a connection is told by its worker. */
+export interface ConnectionOptions {
+  /** Of the ladder that ends it. */
+  readonly shutdown: ShutdownLimits;
+  /** Of its requests. */
+  readonly limits: RequestLimits;
+  /** What it writes to stderr. */
+  readonly stderr: StderrRing;
+  /** Hears each event's message. */
+  readonly onEvent: (message: JsonObject) => void;
+}
+
+/** One worker, from its spawn to its end. */
+export class Connection implements ProcessListener, WireListener<PendingRequest>, Sender, Route {
+  readonly limits: RequestLimits;
+  /** Why nothing can be asked any more; null while it can. */
+  failure: MlxwireError | null = null;
+  /** Called with `failure` before anything that is pending fails; not for a `close`. */
+  onFailure: ((failure: MlxwireError) => void) | null = null;
+  /** Called when no request's final is due any more. */
+  onIdle: (() => void) | null = null;
+  /** Changes whenever anything comes. */
+  chunksRead = 0;
+  readonly #options: ConnectionOptions;
+  readonly #wire = new ClientConnection<PendingRequest>(this);
+  #child: Child | null = null;
+  #spawning: Promise<void> | null = null;
+  #ending: Promise<void> | null = null;
+  #closedByHost = false;
+  #hasWindows = false;
+  #grace: NodeJS.Timeout | undefined;
+
+  constructor(options: ConnectionOptions) {
+    this.#options = options;
+    this.limits = options.limits;
+  }
+
+  get window(): number | null {
+    return this.#hasWindows ? windowFor(this.limits) : null;
+  }
+
+  /** Its process; null before it is spawned. */
+  get child(): Child | null {
+    return this.#child;
+  }
+
+  /** How many requests' finals are due. */
+  get inFlight(): number {
+    return this.#wire.inFlight;
+  }
+
+  /** Where it stands, for whoever tells of its end. */
+  get circumstances(): postmortem.Circumstances {
+    return {
+      greeting: this.#wire.state === "new" || this.#wire.state === "greeting",
+      strayLines: this.#wire.strayLines,
+      stderrTail: this.#options.stderr.text(TAIL_BYTES),
+    };
+  }
+
+  /** Start the process and shake hands. Rejects with why that failed; `abort` is the caller's then. */
+  async open(
+    spawn: Spawn,
+    options: SpawnOptions,
+    hello: HelloFields,
+    startTimeoutMs: number,
+  ): Promise<Hello> {
+    const spawned = spawn(options, this.#options.stderr, this);
+    this.#spawning = spawned.then((child) => {
+      this.#child = child;
+    });
+    await this.#spawning;
+    this.#checkOpen(); // closed meanwhile
+    const handshake = new Handshake(this, startTimeoutMs, () =>
+      postmortem.silentAtStart(startTimeoutMs, this.circumstances),
+    );
+    this.#child?.write(this.#wire.hello(hello, handshake));
+    this.#holdAsNeeded();
+    const result = await handshake.result;
+    this.#hasWindows = result.capabilities["window"] === true;
+    return result;
+  }
+
+  /** A worker's own requests all go here. @throws MlxwireError: why nothing can be sent. */
+  connect(_request: PendingRequest): Sender {
+    this.#checkOpen();
+    return this;
+  }
+
+  send(request: PendingRequest): string {
+    this.#checkOpen();
+    const { id, line } = this.#wire.request(request.command, request.fields, request);
+    this.#child?.write(line);
+    this.#holdAsNeeded();
+    return id;
+  }
+
+  sendCancel(requestId: string): void {
+    this.#tell("cancel", { target: requestId });
+  }
+
+  sendCredit(requestId: string, count: number): void {
+    this.#tell("credit", { target: requestId, n: count });
+  }
+
+  /** Ask the worker to quit and see it out. Any number of callers share one ending. */
+  close(): Promise<void> {
+    if (this.failure === null) {
+      this.#closedByHost = true;
+    }
+    return this.#end(true);
+  }
+
+  /** End a worker that can't be talked to. */
+  abort(): Promise<void> {
+    return this.#end(false);
+  }
+
+  /** It lives and is of no use: fail all that is pending, and end it. */
+  condemn(failure: MlxwireError): void {
+    this.#fail(failure);
+    void this.#end(false);
+  }
+
+  stdoutReceived(chunk: Buffer): void {
+    this.chunksRead += 1;
+    this.#guardWire(() => this.#wire.receive(chunk));
+  }
+
+  tokenReceived(request: PendingRequest, token: Token): void {
+    request.takeToken(token);
+  }
+
+  replyReceived(request: PendingRequest, message: JsonObject, ended: boolean): void {
+    if (ended) {
+      this.#holdAsNeeded();
+    }
+    request.takeReply(message, ended);
+    if (ended && this.inFlight === 0) {
+      this.onIdle?.();
+    }
+  }
+
+  eventReceived(message: JsonObject): void {
+    this.#options.onEvent(message);
+  }
+
+  pipeLost(which: "stdin" | "stdout"): void {
+    if (this.#ending === null && this.#grace === undefined) {
+      this.#grace = setTimeout(() => {
+        this.condemn(postmortem.closedItsPipe(which, this.circumstances));
+      }, LOST_PIPE_GRACE_MS);
+    }
+  }
+
+  processExited(status: ExitStatus): void {
+    clearTimeout(this.#grace);
+    this.#guardWire(() => this.#wire.receiveEnd());
+    const failure = this.#closedByHost
+      ? postmortem.closedByHost()
+      : postmortem.exited(status, this.circumstances);
+    this.#fail(failure);
+  }
+
+  /** Run the core; its listener's own defects are no offence of the worker's. */
+  #guardWire(receive: () => void): void {
+    try {
+      receive();
+    } catch (error) {
+      if (!(error instanceof Offence)) {
+        throw error;
+      }
+      this.condemn(postmortem.offended(error, this.circumstances));
+    }
+  }
+
+  #checkOpen(): void {
+    if (this.failure !== null) {
+      throw this.failure.copy();
+    }
+  }
+
+  /** A request whose answer nobody waits for. */
+  #tell(command: string, fields: JsonObject): void {
+    if (this.failure === null) {
+      new UnheardRequest(this, command, fields).start(this);
+    }
+  }
+
+  #end(sayQuit: boolean): Promise<void> {
+    this.#ending ??= this.#runEnding(sayQuit);
+    return this.#ending;
+  }
+
+  async #runEnding(sayQuit: boolean): Promise<void> {
+    clearTimeout(this.#grace);
+    await this.#spawning?.catch(() => undefined); // it is told to whoever opens
+    const child = this.#child;
+    if (child !== null && child.status === null) {
+      const greeted = this.#wire.state === "ready" && this.failure === null;
+      child.hold(true);
+      await endProcess(child, this.#options.shutdown, sayQuit && greeted ? this.#sayQuit : null);
+      child.release();
+    }
+    this.#fail(postmortem.closedByHost());
+  }
+
+  readonly #sayQuit = (): void => {
+    this.#tell("quit", {});
+    this.failure = postmortem.closedByHost();
+  };
+
+  /** A host's event loop may end while nothing is due; the worker then ends with it. */
+  #holdAsNeeded(): void {
+    if (this.#ending === null) {
+      this.#child?.hold(this.inFlight > 0);
+    }
+  }
+
+  /** End all that is pending; the first cause stays the connection's. */
+  #fail(failure: MlxwireError): void {
+    if (this.failure === null) {
+      this.failure = failure;
+      if (!this.#closedByHost) {
+        this.onFailure?.(failure);
+      }
+    }
+    const pending = this.#wire.owners();
+    this.#wire.forget();
+    for (const request of pending) {
+      request.fail(failure.copy());
+    }
+    this.onIdle?.();
+  }
+}

@@ -1,0 +1,121 @@
+/**
+ * Cut a byte stream into lines at byte 0x0A and nothing else (SPEC §1). Bytes go in as they arrive,
+ * whole lines come out; a line that grows past its cap is thrown away up to its end and reported once.
+ */
+
+/** The cap in force until `hello` says otherwise. */
+export const DEFAULT_MAX_LINE_BYTES = 16 * 1024 * 1024;
+/** How much of a discarded line is kept. */
+export const PREFIX_BYTES = 512;
+
+const LINE_FEED = 0x0a;
+const CARRIAGE_RETURN = 0x0d;
+const TAB = 0x09;
+const SPACE = 0x20;
+const EMPTY = Buffer.alloc(0);
+
+/** A line longer than the cap. */
+export class Overlong {
+  /** @param prefix its first bytes, `PREFIX_BYTES` at most. */
+  constructor(readonly prefix: Buffer) {}
+}
+
+/** A line without its end, or what is left of one that was too long. */
+export type Line = Buffer | Overlong;
+
+/**
+ * Splits chunks into lines. A trailing 0x0D is stripped and blank lines are dropped; the cap counts a
+ * line's bytes without 0x0A and that 0x0D. Lines may share memory with their chunk.
+ */
+export class LineSplitter {
+  #tail: Buffer = EMPTY;
+  #held = 0;
+  #discarding = false;
+
+  /** @param maxLineBytes the cap; may be changed between chunks. */
+  constructor(public maxLineBytes: number = DEFAULT_MAX_LINE_BYTES) {}
+
+  /** Take the next bytes and return the lines that they complete, in order. */
+  feed(chunk: Buffer): Line[] {
+    const lines: Line[] = [];
+    let start = 0;
+    let end = chunk.indexOf(LINE_FEED);
+    if (end >= 0 && this.#held > 0) {
+      this.#hold(chunk.subarray(0, end));
+      this.#finish(lines);
+      start = end + 1;
+      end = chunk.indexOf(LINE_FEED, start);
+    }
+    while (end >= 0) {
+      this.#judge(chunk.subarray(start, end), lines);
+      start = end + 1;
+      end = chunk.indexOf(LINE_FEED, start);
+    }
+    if (start < chunk.length) {
+      this.#hold(chunk.subarray(start));
+    }
+    return lines;
+  }
+
+  /** The unterminated last line at the end of the stream; null where there is none. */
+  end(): Line | null {
+    const lines: Line[] = [];
+    this.#finish(lines);
+    return lines[0] ?? null;
+  }
+
+  /**
+   * Keep a piece of an unfinished line; past the cap only its prefix. One byte more than each limit
+   * is kept, since a trailing 0x0D is not counted.
+   */
+  #hold(piece: Buffer): void {
+    const kept = this.#discarding ? piece.subarray(0, PREFIX_BYTES + 1 - this.#held) : piece;
+    this.#append(kept);
+    if (!this.#discarding && this.#held > this.maxLineBytes + 1) {
+      this.#discarding = true;
+      this.#held = Math.min(this.#held, PREFIX_BYTES + 1);
+      this.#tail = Buffer.from(this.#tail.subarray(0, this.#held));
+    }
+  }
+
+  /** Copied, not kept by reference: a line that comes byte by byte may cost no object for each. */
+  #append(piece: Buffer): void {
+    const needed = this.#held + piece.length;
+    if (needed > this.#tail.length) {
+      const grown = Buffer.allocUnsafeSlow(Math.max(needed, this.#tail.length * 2));
+      this.#tail.copy(grown, 0, 0, this.#held);
+      this.#tail = grown;
+    }
+    piece.copy(this.#tail, this.#held);
+    this.#held = needed;
+  }
+
+  #finish(lines: Line[]): void {
+    const line = this.#tail.subarray(0, this.#held);
+    const overlong = this.#discarding;
+    this.#tail = EMPTY;
+    this.#held = 0;
+    this.#discarding = false;
+    this.#judge(line, lines, overlong);
+  }
+
+  /** One whole line, or what was kept of one that is too long. */
+  #judge(whole: Buffer, lines: Line[], overlong = false): void {
+    const stripped = whole[whole.length - 1] === CARRIAGE_RETURN;
+    const line = stripped ? whole.subarray(0, -1) : whole;
+    if (overlong || line.length > this.maxLineBytes) {
+      lines.push(new Overlong(Buffer.from(line.subarray(0, PREFIX_BYTES))));
+    } else if (!isBlank(line)) {
+      lines.push(line);
+    }
+  }
+}
+
+function isBlank(line: Buffer): boolean {
+  for (const byte of line) {
+    if (byte !== SPACE && byte !== TAB && byte !== CARRIAGE_RETURN) {
+      return false;
+    }
+  }
+  return true;
+}

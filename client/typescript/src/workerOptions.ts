@@ -1,0 +1,109 @@
+/** What a worker is started with. */
+
+import { InvalidParams } from "./errors.js";
+import { DEFAULT_LIVENESS_LIMITS, type LivenessLimits } from "./liveness.js";
+import { DEFAULT_BUFFER_BYTES, type RequestLimits } from "./requestLimits.js";
+import type { WorkerEvent } from "./results.js";
+import { DEFAULT_SHUTDOWN_LIMITS, type ShutdownLimits } from "./shutdown.js";
+
+/** The options of `Worker.start`. */
+export interface WorkerOptions {
+  /** The worker's program and arguments; by default as `findWorker` says. */
+  readonly command?: string | readonly string[] | undefined;
+  /** Which engine it runs, given to it as `--engine`. */
+  readonly engine?: "mlx" | "mock" | undefined;
+  /** Arguments after the command's own. */
+  readonly args?: readonly string[] | undefined;
+  /** Variables beside the host's own. */
+  readonly env?: Readonly<Record<string, string>> | undefined;
+  /** Its folder, where relative paths begin. */
+  readonly cwd?: string | undefined;
+  /** Milliseconds until it must have answered hello: 30,000. */
+  readonly startTimeoutMs?: number | undefined;
+  /** For each request that names no `timeoutMs` of its own; `load` takes only its own. */
+  readonly requestTimeoutMs?: number | undefined;
+  /** For each stream that names no `idleTimeoutMs` of its own. */
+  readonly idleTimeoutMs?: number | undefined;
+  /** How long it has to end a cancelled request: 5000. */
+  readonly drainTimeoutMs?: number | undefined;
+  /** What a stream may hold for a slow consumer: 64 MiB. */
+  readonly bufferBytes?: number | undefined;
+  /** Of the steps that end it. */
+  readonly shutdown?: Partial<ShutdownLimits> | undefined;
+  /** How long it may hang before it is ended; it is left alone without. Needs its heartbeats. */
+  readonly liveness?: Partial<LivenessLimits> | null | undefined;
+  /** Capabilities without which it is of no use. */
+  readonly require?: readonly string[] | undefined;
+  /** Events that `onEvent` hears, such as `heartbeat`. */
+  readonly events?: readonly string[] | undefined;
+  /** Hears each of these events. */
+  readonly onEvent?: ((event: WorkerEvent) => void) | undefined;
+  /** Hears each line that it logs. */
+  readonly onStderr?: ((line: string) => void) | undefined;
+  /** Ends it while it starts, and fails the start with the signal's own reason. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** The options that a worker works by, each with its value. */
+export interface Settings {
+  readonly args: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  readonly startTimeoutMs: number;
+  readonly limits: RequestLimits;
+  readonly shutdown: ShutdownLimits;
+  readonly liveness: LivenessLimits | null;
+}
+
+const KNOWN: Readonly<Record<keyof WorkerOptions, true>> = {
+  command: true,
+  engine: true,
+  args: true,
+  env: true,
+  cwd: true,
+  startTimeoutMs: true,
+  requestTimeoutMs: true,
+  idleTimeoutMs: true,
+  drainTimeoutMs: true,
+  bufferBytes: true,
+  shutdown: true,
+  liveness: true,
+  require: true,
+  events: true,
+  onEvent: true,
+  onStderr: true,
+  signal: true,
+};
+
+/** Check the names of options, and fill in what is left out. @throws InvalidParams */
+export function settle(options: WorkerOptions): Settings {
+  refuseUnknown("Worker.start", options, KNOWN);
+  const { shutdown = {}, liveness } = options;
+  refuseUnknown("shutdown", shutdown, DEFAULT_SHUTDOWN_LIMITS);
+  refuseUnknown("liveness", liveness ?? {}, DEFAULT_LIVENESS_LIMITS);
+  const engine = options.engine === undefined ? [] : ["--engine", options.engine];
+  return {
+    args: [...engine, ...(options.args ?? [])],
+    env: options.env ?? {},
+    startTimeoutMs: options.startTimeoutMs ?? 30_000,
+    limits: {
+      requestTimeoutMs: options.requestTimeoutMs,
+      idleTimeoutMs: options.idleTimeoutMs,
+      drainTimeoutMs: options.drainTimeoutMs ?? 5000,
+      bufferBytes: options.bufferBytes ?? DEFAULT_BUFFER_BYTES,
+    },
+    shutdown: { ...DEFAULT_SHUTDOWN_LIMITS, ...shutdown },
+    liveness: liveness ? { ...DEFAULT_LIVENESS_LIMITS, ...liveness } : null,
+  };
+}
+
+/** Refuse an option by name that `known` does not have. @throws InvalidParams */
+export function refuseUnknown(what: string, options: object, known: object): void {
+  for (const name of Object.keys(options)) {
+    if (!Object.hasOwn(known, name)) {
+      throw new InvalidParams(
+        `\`${name}\` is no option of ${what}; its options are ${Object.keys(known).join(", ")}`,
+        { data: { field: name } },
+      );
+    }
+  }
+}

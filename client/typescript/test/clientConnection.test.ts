@@ -1,0 +1,198 @@
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import { ClientConnection, MAX_STRAY_LINES } from "../src/clientConnection.js";
+import { InvalidParams, MessageTooLarge } from "../src/errors.js";
+import { Offence } from "../src/requestState.js";
+
+const HELLO = { version: "0", require: [], events: [] };
+const GREETING = {
+  type: "result",
+  id: "r1",
+  final: true,
+  protocol: 1,
+  limits: { max_line_bytes: 1024, max_inflight: 4 },
+};
+
+/** A connection whose owners are names; what is heard is told as text. */
+function connect(greeting: object | null = GREETING) {
+  const heard: string[] = [];
+  const connection = new ClientConnection<string>({
+    tokenReceived: (owner, token) => heard.push(`${owner}: token ${token.text}`),
+    replyReceived: (owner, message, ended) =>
+      heard.push(`${owner}: ${message.type}${ended ? ", ended" : ""}`),
+    eventReceived: (message) => heard.push(`event ${message.event}`),
+  });
+  const say = (...messages: (object | string)[]): void => {
+    const lines = messages.map((line) => (typeof line === "string" ? line : JSON.stringify(line)));
+    connection.receive(Buffer.from(`${lines.join("\n")}\n`));
+  };
+  connection.hello(HELLO, "hello");
+  if (greeting !== null) {
+    say(greeting);
+    heard.length = 0;
+  }
+  return { connection, heard, say };
+}
+
+const token = (id: string, seq: number, more: object = {}) => ({
+  ...{ id, type: "token", seq, token: `t${seq}`, token_id: seq },
+  ...more,
+});
+const done = (id: string) => ({ id, type: "done", final: true, done: true });
+const failed = (id: string | null, code: string) => ({
+  ...{ id, type: "error", final: true },
+  error: { code, message: "m", retryable: false, data: {} },
+});
+
+suite("a request", () => {
+  test("is one line with an id of its own", () => {
+    const { connection } = connect();
+    const first = connection.request("generate", { prompt: "a\nb" }, "a");
+    const second = connection.request("info", {}, "b");
+    assert.equal(first.line.indexOf(0x0a), first.line.length - 1);
+    assert.deepEqual(JSON.parse(first.line.toString()), {
+      id: first.id,
+      cmd: "generate",
+      prompt: "a\nb",
+    });
+    assert.notEqual(first.id, second.id);
+    assert.deepEqual(connection.owners(), ["a", "b"]);
+  });
+
+  test("may have as many bytes as the worker takes, and not one more", () => {
+    const { connection } = connect();
+    const frame = connection.request("generate", { prompt: "" }, "a").line.length - 1;
+    const room = GREETING.limits.max_line_bytes - frame;
+    connection.request("generate", { prompt: "x".repeat(room) }, "b");
+    assert.throws(
+      () => connection.request("generate", { prompt: "x".repeat(room + 1) }, "c"),
+      (error) => error instanceof MessageTooLarge && error.data.max_line_bytes === 1024,
+    );
+    assert.throws(
+      () => connection.request("generate", { prompt: "é".repeat(room / 2 + 1) }, "d"),
+      MessageTooLarge,
+    );
+    assert.deepEqual(connection.owners(), ["a", "b"]);
+  });
+
+  test("with a lone surrogate is not sent", () => {
+    const { connection } = connect();
+    assert.throws(() => connection.request("generate", { prompt: "\ud83d" }, "a"), InvalidParams);
+    assert.equal(connection.inFlight, 0);
+  });
+});
+
+suite("replies", () => {
+  test("reach the owner of their request, in whatever order requests end", () => {
+    const { connection, heard, say } = connect();
+    const a = connection.request("generate", {}, "a").id;
+    const b = connection.request("generate", {}, "b").id;
+    say(token(a, 0), token(b, 0), done(b), token(a, 1, { flush: true }), done(a));
+    assert.deepEqual(heard, [
+      ...["a: token t0", "b: token t0", "b: done, ended"],
+      ...["a: token t1", "a: done, ended"],
+    ]);
+    assert.equal(connection.inFlight, 0);
+  });
+
+  test("of a batch count their tokens for each prompt", () => {
+    const { connection, heard, say } = connect();
+    const { id } = connection.request("batch", {}, "a");
+    say(token(id, 0, { index: 1 }), token(id, 0, { index: 0 }), token(id, 1, { index: 1 }));
+    assert.deepEqual(heard, ["a: token t0", "a: token t0", "a: token t1"]);
+  });
+
+  test("of a type that is not known are ignored, and end their request where they are final", () => {
+    const { connection, heard, say } = connect();
+    const { id } = connection.request("generate", {}, "a");
+    say({ id, type: "hint", final: false }, token(id, 0), { id, type: "verdict", final: true });
+    assert.deepEqual(heard, ["a: hint", "a: token t0", "a: verdict, ended"]);
+    assert.equal(connection.inFlight, 0);
+  });
+
+  test("that nobody asked for are events", () => {
+    const { heard, say } = connect();
+    say({ id: null, type: "event", event: "heartbeat", data: {} });
+    assert.deepEqual(heard, ["event heartbeat"]);
+  });
+
+  test("without a line end count at the end of the stream, and half of one does not", () => {
+    for (const [cut, wanted] of [
+      [0, ["a: done, ended"]],
+      [1, []],
+    ] as const) {
+      const { connection, heard } = connect();
+      const { id } = connection.request("generate", {}, "a");
+      const line = Buffer.from(JSON.stringify(done(id)));
+      connection.receive(line.subarray(0, line.length - cut));
+      connection.receiveEnd();
+      assert.deepEqual(heard, wanted);
+    }
+  });
+});
+
+suite("an offence is", () => {
+  const id = "r2";
+  const offences: Record<string, (object | string)[]> = {
+    "a line that is no JSON": ["{"],
+    "a line that is no object": ["[]"],
+    "a number that is none": [`{"id":"${id}","type":"progress","done":NaN}`],
+    "a lone surrogate": [`{"id":"${id}","type":"token","seq":0,"token":"\\ud800","token_id":1}`],
+    "a byte order mark": [`\ufeff${JSON.stringify(done(id))}`],
+    "a line past the limit": [`"${"x".repeat(16 * 1024 * 1024)}"`],
+    "an id that is not pending": [done("r9")],
+    "an id that is no string": [{ ...done(id), id: 2 }],
+    "no id": [{ type: "done", final: true }],
+    "an error about an id that could not be read": [failed(null, "parse_error")],
+    "a gap in the tokens": [token(id, 0), token(id, 2)],
+    "a token that comes twice": [token(id, 0), token(id, 0)],
+    "a token without its text": [{ id, type: "token", seq: 0, token_id: 1 }],
+    "a token that is final": [token(id, 0, { final: true })],
+    "an end that is not marked as final": [{ ...done(id), final: false }],
+    "a second final": [done(id), done(id)],
+    "a token after the final": [done(id), token(id, 0)],
+    "a result after tokens": [token(id, 0), { id, type: "result", final: true }],
+    "the word that an id was used twice": [failed(id, "duplicate_id")],
+  };
+  for (const [name, messages] of Object.entries(offences)) {
+    test(name, () => {
+      const { connection, say } = connect();
+      assert.equal(connection.request("generate", {}, "a").id, id);
+      assert.throws(() => say(...messages), Offence);
+    });
+  }
+});
+
+suite("the handshake", () => {
+  test("takes what comes before its answer for stray lines, a bounded number", () => {
+    const { connection, say } = connect(null);
+    say(...Array<string>(MAX_STRAY_LINES).fill("banner"));
+    assert.equal(connection.strayLines.length, MAX_STRAY_LINES);
+    assert.equal(connection.strayLines[0]?.toString(), "banner");
+    assert.throws(() => say("one more"), Offence);
+  });
+
+  test("is over with its answer", () => {
+    const { connection, heard, say } = connect(null);
+    say(GREETING);
+    assert.equal(connection.state, "ready");
+    assert.deepEqual(heard, ["hello: result, ended"]);
+  });
+
+  test("fails with the worker's error", () => {
+    const { connection, heard, say } = connect(null);
+    say(failed("r1", "unsupported_protocol"));
+    assert.equal(connection.state, "failed");
+    assert.deepEqual(heard, ["hello: error, ended"]);
+  });
+
+  test("offends where the version was not offered", () => {
+    const { say } = connect(null);
+    assert.throws(() => say({ ...GREETING, protocol: 2 }), /protocol 2/);
+  });
+
+  test("offends where the worker speaks the older wire only", () => {
+    const { say } = connect(null);
+    assert.throws(() => say({ error: "request: no cmd" }), /older wire/);
+  });
+});

@@ -1,0 +1,27 @@
+/** Where the repository's shared vectors are, and a worker to run. */
+
+import { readdirSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+
+const ROOT = new URL("../../../../", import.meta.url);
+
+/** A path within the repository. */
+export function repositoryPath(path: string): string {
+  return fileURLToPath(new URL(path, ROOT));
+}
+
+/** The JSON in a file of the repository. */
+export function readJson<T>(path: string): T {
+  return JSON.parse(readFileSync(repositoryPath(path), "utf8")) as T;
+}
+
+/** The names of a folder's files that end so. */
+export function listFiles(folder: string, ending: string): string[] {
+  return readdirSync(repositoryPath(folder)).filter((name) => name.endsWith(ending));
+}
+
+/** The command of a worker with that engine, run by the repository's own Python. */
+export function workerCommand(engine: "mock" | "mlx"): string[] {
+  const python = process.platform === "win32" ? ".venv/Scripts/python.exe" : ".venv/bin/python";
+  return [repositoryPath(python), "-m", "mlxwire_worker", "--engine", engine];
+}
