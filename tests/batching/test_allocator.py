@@ -38,7 +38,9 @@ print(libc.mallinfo2().hblks - before)
 
 
 @pytest.mark.skipif(
-    sys.platform != "linux" or platform.libc_ver()[0] != "glibc" or mx.default_device() != mx.cpu,
+    sys.platform != "linux"
+    or platform.libc_ver()[0] != "glibc"
+    or mx.default_device() != mx.cpu,
     reason="MLX takes its buffers from glibc's malloc on Linux's CPU alone",
 )
 def test_a_large_block_has_its_own_mapping_though_a_larger_one_was_freed() -> None:

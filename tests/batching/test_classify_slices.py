@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+
+import mlx.core as mx
 import pytest
 
 from mlxwire_protocol.messages import Classify
@@ -69,3 +72,23 @@ def test_a_long_prompt_is_left_between_its_slices(
 
     assert len(found) == 1
     assert slices > len(direct.prepare(prompt).ids) / 64
+
+
+def test_work_that_is_done_or_dropped_leaves_nothing_to_the_collector(
+    open_model: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    direct = open_model("qwen3")
+    cut_to(direct, 16, monkeypatch)
+    classify(direct, ["one two three", "four"])
+    gc.collect()
+    gc.disable()
+    try:
+        before = mx.get_active_memory()
+        for _ in range(5):
+            classify(direct, ["one two three", "four"])
+            dropped = direct.engine.prepare_classify(Classify(id="c", prompts=["one " * 40]))
+            direct.engine.classify(dropped)
+            del dropped
+        assert mx.get_active_memory() <= before
+    finally:
+        gc.enable()

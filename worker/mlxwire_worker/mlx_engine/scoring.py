@@ -52,22 +52,39 @@ def classify_slice(tools: Tools, prompts: ClassifyPrompts) -> list[tuple[int, Cl
     the prompt; ``labels`` are those, normalised to sum to 1.
     """
     if prompts.work is None:
-        prompts.work = _score_all(tools, prompts)
+        prompts.work = _score_all(tools, Asked.of(prompts), prompts.left)
     with mx.stream(generation_stream):
         results: list[tuple[int, Classified]] | None = next(prompts.work)
+    if results and not prompts.left:
+        prompts.work = None
     return results or []
 
 
+class Asked(NamedTuple):
+    """What is asked, apart from `ClassifyPrompts`: work that refers to its owner would keep its
+    caches until the collector comes round."""
+
+    ids: list[list[int]]
+    labels: dict[str, list[int]]
+    logits: bool
+
+    @classmethod
+    def of(cls, prompts: ClassifyPrompts) -> Asked:
+        """The same, as far as scoring reads it."""
+        return cls(prompts.prompts, prompts.labels, prompts.request.logits)
+
+
 def _score_all(
-    tools: Tools, prompts: ClassifyPrompts
+    tools: Tools, asked: Asked, left: list[int]
 ) -> Iterator[list[tuple[int, Classified]] | None]:
-    """Each group's results, and None after a slice that completes none."""
-    shared = _shared_beginning(prompts.prompts)
+    """Each group's results, and None after a slice that completes none. Takes places off ``left``."""
+    shared = _shared_beginning(asked.ids)
     first = tools.policy.make()
     if shared:
-        yield from _fill(tools, first, mx.array([prompts.prompts[0][:shared]]))
-    while prompts.left:
-        group = _Group(tools, prompts, first, shared)
+        yield from _fill(tools, first, mx.array([asked.ids[0][:shared]]))
+    while left:
+        places = _next_group(asked, left, batchable=tools.policy.batchable)
+        group = _Group(tools, asked, places, first, shared)
         yield from group.slices()
         yield group.results
 
@@ -76,13 +93,12 @@ class _Group:
     """Prompts of like length that go through the model together, from their shared beginning on."""
 
     def __init__(
-        self, tools: Tools, prompts: ClassifyPrompts, first: kv.Layers, shared: int
+        self, tools: Tools, asked: Asked, places: list[int], first: kv.Layers, shared: int
     ) -> None:
         self._tools = tools
-        self._request = prompts.request
-        self._labels = prompts.labels
-        self._places = _next_group(prompts, batchable=tools.policy.batchable)
-        self._ids = [prompts.prompts[place][shared:] for place in self._places]
+        self._asked = asked
+        self._places = places
+        self._ids = [asked.ids[place][shared:] for place in places]
         own = [kv.snapshot(first) for _ in self._ids]
         self._layers = own[0] if len(own) == 1 else kv.merge(own)
         self.results: list[tuple[int, Classified]] = []
@@ -97,7 +113,7 @@ class _Group:
         chosen = mx.take_along_axis(logprobs, best[:, None], axis=-1)[:, 0]
         mx.eval(rows, logprobs, best, chosen, kv.states(self._layers))
         scores: dict[str, list[float]] = {}
-        for label, label_ids in self._labels.items():
+        for label, label_ids in self._asked.labels.items():
             yield
             score = logprobs[:, label_ids[0]]
             if len(label_ids) > 1:
@@ -151,7 +167,7 @@ class _Group:
     ) -> list[tuple[int, Classified]]:
         ids, logprobs = cast(list[int], best.tolist()), cast(list[float], chosen.tolist())
         wanted: list[Any] = [None] * len(ids)
-        if self._request.logits:
+        if self._asked.logits:
             wanted = cast(list[Any], rows.tolist())
         return [
             (
@@ -190,18 +206,18 @@ def _width(tools: Tools, rows: int) -> int:
     return max(NARROWEST, tools.chunk.tokens // rows)
 
 
-def _next_group(prompts: ClassifyPrompts, *, batchable: bool) -> list[int]:
+def _next_group(asked: Asked, left: list[int], *, batchable: bool) -> list[int]:
     """The longest that are left, as many as fit one pass without much padding."""
-    places = [prompts.left.pop()]
-    longest = len(prompts.prompts[places[0]])
-    most = LOGITS_PROMPTS if prompts.request.logits else GROUP_PROMPTS
+    places = [left.pop()]
+    longest = len(asked.ids[places[0]])
+    most = LOGITS_PROMPTS if asked.logits else GROUP_PROMPTS
     size = max(1, min(most, GROUP_TOKENS // longest)) if batchable else 1
     padding = CPU_PADDING_TOKENS if mx.default_device() == mx.cpu else GROUP_TOKENS
-    while prompts.left and len(places) < size:
-        padding -= longest - len(prompts.prompts[prompts.left[-1]])
+    while left and len(places) < size:
+        padding -= longest - len(asked.ids[left[-1]])
         if padding < 0:
             break
-        places.append(prompts.left.pop())
+        places.append(left.pop())
     return places
 
 
