@@ -30,6 +30,13 @@ def blocks(text: str = README) -> list[tuple[str, str]]:
     return BLOCK.findall(text)
 
 
+ELSEWHERE = {
+    "go": ROOT / "client/go/example_test.go",
+    "js": ROOT / "client/typescript/README.md",
+}
+"""Excerpts in other languages, and the whole that their own tests hold."""
+
+
 def programs() -> list[tuple[str, str]]:
     """Each Python program, and what it is said to print."""
     pairs = itertools.pairwise(blocks())
@@ -103,7 +110,15 @@ def test_every_program_and_command_was_found() -> None:
     assert len(programs()) == kinds.count("python") == kinds.count("text") >= 3
     assert len(commands()) == README.count("\n$ ") >= 5
     assert all(output for _, output in [*programs(), *commands()])
-    assert set(kinds) == {"python", "text", "sh", "console"}
+    assert set(kinds) == {"python", "text", "sh", "console", *ELSEWHERE}
+
+
+@pytest.mark.parametrize("kind", ELSEWHERE)
+def test_what_is_shown_of_the_other_clients_stands_where_they_are_tested(kind: str) -> None:
+    tested = {line.strip() for line in ELSEWHERE[kind].read_text().splitlines()}
+    (shown,) = [text for found, text in blocks() if found == kind]
+
+    assert {line.strip() for line in shown.splitlines()} <= tested
 
 
 @pytest.mark.parametrize(

@@ -258,14 +258,29 @@ class MlxEngine(Engine):
         return self._loaded
 
 
+_NO_MEMORY = ("failed to map segment", "annot allocate memory")
+"""What the dynamic linker says where the process may not have more."""
+
+
 def _import_or_explain() -> None:
     try:
         from .light_import import import_mlx_lm
 
         import_mlx_lm()
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise WireError(
             "model_load_failed",
             f"MLX is not installed for this worker ({error}); run: pip install 'mlxwire[mlx]'",
+            data={"reason": "mlx_not_installed"},
+        ) from None
+    except ImportError as error:
+        told = str(error)
+        if any(words in told for words in _NO_MEMORY):
+            raise WireError(
+                "out_of_memory", f"there is no memory left to load MLX itself ({told})"
+            ) from None
+        raise WireError(
+            "model_load_failed",
+            f"MLX can't be loaded on this machine ({told}); install it anew for this platform",
             data={"reason": "mlx_not_installed"},
         ) from None
