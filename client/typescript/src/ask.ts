@@ -1,5 +1,6 @@
 /** Requests that are answered by one result. */
 
+import { Deferred } from "./deferred.js";
 import type { JsonObject } from "./json.js";
 import { PendingRequest } from "./pending.js";
 import type { Route } from "./route.js";
@@ -7,9 +8,7 @@ import type { CallOptions } from "./streamOptions.js";
 
 /** A request and the promise of its result, read by `read`. */
 export class ResultRequest<T> extends PendingRequest {
-  /** What it gives. Heard of by `onFinal` also when nobody waits any more. */
-  readonly result: Promise<T>;
-  #settle!: { resolve: (value: T) => void; reject: (reason: unknown) => void };
+  readonly #result = new Deferred<T>();
   #value: { readonly read: T } | null = null;
   readonly #read: (message: JsonObject) => T;
 
@@ -22,9 +21,11 @@ export class ResultRequest<T> extends PendingRequest {
   ) {
     super(route, command, fields, options);
     this.#read = read;
-    this.result = new Promise((resolve, reject) => {
-      this.#settle = { resolve, reject };
-    });
+  }
+
+  /** What it gives. */
+  get result(): Promise<T> {
+    return this.#result.promise;
   }
 
   protected override onFinal(message: JsonObject): void {
@@ -34,9 +35,9 @@ export class ResultRequest<T> extends PendingRequest {
   protected override onOver(): void {
     const { failure } = this;
     if (failure !== null) {
-      this.#settle.reject(failure.reason);
+      this.#result.reject(failure.reason);
     } else if (this.#value !== null) {
-      this.#settle.resolve(this.#value.read);
+      this.#result.resolve(this.#value.read);
     }
   }
 }

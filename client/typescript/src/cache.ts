@@ -3,7 +3,7 @@
 import { ask } from "./ask.js";
 import type { JsonObject } from "./json.js";
 import type { Message, Path } from "./options.js";
-import { type CacheResult, readCache } from "./results.js";
+import { type CacheStats, readCache } from "./results.js";
 import type { Route } from "./route.js";
 import type { CallOptions } from "./streamOptions.js";
 import { chatMessages, pathText } from "./wireFields.js";
@@ -18,12 +18,12 @@ export class PromptCache {
   }
 
   /** What it holds, and how often it helped. */
-  stats(options?: CallOptions): Promise<CacheResult> {
+  stats(options?: CallOptions): Promise<CacheStats> {
     return this.#act({ action: "stats" }, options);
   }
 
   /** Drop all of it. */
-  clear(options?: CallOptions): Promise<CacheResult> {
+  clear(options?: CallOptions): Promise<CacheStats> {
     return this.#act({ action: "clear" }, options);
   }
 
@@ -31,22 +31,22 @@ export class PromptCache {
    * Compute a prompt (a string, as for `generate`) or a conversation (as for `chat`) for later;
    * `affected` is how many tokens it has.
    */
-  warm(prompt: string | readonly Message[], options?: CallOptions): Promise<CacheResult> {
+  warm(prompt: string | readonly Message[], options?: CallOptions): Promise<CacheStats> {
     const what = typeof prompt === "string" ? { prompt } : { messages: chatMessages(prompt) };
     return this.#act({ action: "warm", ...what }, options);
   }
 
   /** Write it to a file, below the worker's `--data-root` where it has one. */
-  save(path: Path, options?: CallOptions): Promise<CacheResult> {
+  save(path: Path, options?: CallOptions): Promise<CacheStats> {
     return this.#act({ action: "save", path: pathText(path) }, options);
   }
 
   /** Read what `save` wrote, for this very model, adapter and KV configuration. */
-  load(path: Path, options?: CallOptions): Promise<CacheResult> {
+  load(path: Path, options?: CallOptions): Promise<CacheStats> {
     return this.#act({ action: "load", path: pathText(path) }, options);
   }
 
-  #act(fields: JsonObject, options?: CallOptions): Promise<CacheResult> {
+  #act(fields: JsonObject, options?: CallOptions): Promise<CacheStats> {
     return ask(this.#route, "cache", fields, readCache, options);
   }
 }

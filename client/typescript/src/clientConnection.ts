@@ -46,7 +46,6 @@ export class ClientConnection<Owner> {
   readonly #strayLines: Buffer[] = [];
   #state: State = "new";
   #maxLineBytes = DEFAULT_MAX_LINE_BYTES;
-  #count = 0;
   #helloId = "";
 
   constructor(listener: WireListener<Owner>) {
@@ -80,27 +79,24 @@ export class ClientConnection<Owner> {
   }
 
   /** The handshake's request: its line. */
-  hello(fields: HelloFields, owner: Owner): Buffer {
+  hello(id: string, fields: HelloFields, owner: Owner): Buffer {
     const { version, require, events } = fields;
     const client = { name: "mlxwire-typescript", version };
     this.#state = "greeting";
-    const request = this.request("hello", { protocols: PROTOCOLS, client, require, events }, owner);
-    this.#helloId = request.id;
-    return request.line;
+    this.#helloId = id;
+    return this.request(id, "hello", { protocols: PROTOCOLS, client, require, events }, owner);
   }
 
   /**
-   * A request under a fresh id: the id and the line to write.
+   * A request under an id that is new: the line to write.
    *
    * @throws InvalidParams where a value can't be sent, MessageTooLarge where the line passes the
    * worker's limit; nothing is pending then.
    */
-  request(command: string, fields: JsonObject, owner: Owner): { id: string; line: Buffer } {
+  request(id: string, command: string, fields: JsonObject, owner: Owner): Buffer {
     for (const [name, value] of Object.entries(fields)) {
       checkSendable(value, name);
     }
-    this.#count += 1;
-    const id = `r${this.#count}`;
     const text = JSON.stringify({ id, cmd: command, ...fields });
     const bytes = text.length > this.#maxLineBytes ? text.length : Buffer.byteLength(text);
     if (bytes > this.#maxLineBytes) {
@@ -110,7 +106,7 @@ export class ClientConnection<Owner> {
       );
     }
     this.#pending.set(id, new RequestState(id, owner));
-    return { id, line: Buffer.from(`${text}\n`) };
+    return Buffer.from(`${text}\n`);
   }
 
   /** Take bytes as they arrive. @throws Offence; nothing that follows can be trusted then. */
@@ -145,7 +141,7 @@ export class ClientConnection<Owner> {
       this.#listener.tokenReceived(request.owner, {
         seq: plain.seq,
         text: plain.token,
-        id: plain.tokenId,
+        tokenId: plain.tokenId,
         flush: false,
         index: null,
         channel: null,
@@ -167,7 +163,7 @@ export class ClientConnection<Owner> {
       return;
     }
     if (id === null || id === undefined) {
-      const detail = JSON.stringify(message["error"] ?? message).slice(0, 200);
+      const detail = JSON.stringify(message.error ?? message).slice(0, 200);
       throw new Offence(`the worker could not read a request of ours: ${detail}`);
     }
     const request = typeof id === "string" ? this.#pending.get(id) : undefined;
@@ -175,7 +171,7 @@ export class ClientConnection<Owner> {
       throw new Offence(`a reply has the id ${JSON.stringify(id)}, which is not pending`);
     }
     const { error } = message;
-    if (type === "error" && isObject(error) && error["code"] === "duplicate_id") {
+    if (type === "error" && isObject(error) && error.code === "duplicate_id") {
       throw new Offence(`the worker says that id ${request.id} was used twice`);
     }
     request.advance(message);
@@ -193,17 +189,17 @@ export class ClientConnection<Owner> {
   }
 
   #greeted(message: JsonObject): void {
-    if (message["type"] !== "result") {
+    if (message.type !== "result") {
       this.#state = "failed";
       return;
     }
-    if (!PROTOCOLS.includes(message["protocol"] as number)) {
+    if (!PROTOCOLS.includes(message.protocol as number)) {
       throw new Offence(
-        `the worker chose protocol ${JSON.stringify(message["protocol"])}, which was not offered`,
+        `the worker chose protocol ${JSON.stringify(message.protocol)}, which was not offered`,
       );
     }
-    const limits = message["limits"];
-    const cap = isObject(limits) ? limits["max_line_bytes"] : undefined;
+    const limits = message.limits;
+    const cap = isObject(limits) ? limits.max_line_bytes : undefined;
     if (typeof cap === "number" && Number.isSafeInteger(cap) && cap > 0) {
       this.#maxLineBytes = cap;
       this.#splitter.maxLineBytes = Math.max(cap, DEFAULT_MAX_LINE_BYTES);
@@ -229,8 +225,8 @@ export class ClientConnection<Owner> {
       if (this.#state === "ready" || ("type" in value && "id" in value)) {
         return value;
       }
-      if (typeof value["error"] === "string") {
-        const answer = JSON.stringify(value["error"].slice(0, 200));
+      if (typeof value.error === "string") {
+        const answer = JSON.stringify(value.error.slice(0, 200));
         throw new Offence(`the worker answered hello in the older wire without ids: ${answer}`);
       }
     }

@@ -5,13 +5,14 @@
 
 import { UnheardRequest } from "./ask.js";
 import { ClientConnection, type HelloFields, type WireListener } from "./clientConnection.js";
-import type { ExitStatus, MlxwireError } from "./errors.js";
+import { Deferred } from "./deferred.js";
+import type { Exit, MlxwireError } from "./errors.js";
 import { Handshake } from "./handshake.js";
 import type { JsonObject } from "./json.js";
 import type { PendingRequest } from "./pending.js";
 import * as postmortem from "./postmortem.js";
 import type { ProcessListener, SpawnOptions } from "./process.js";
-import { type RequestLimits, windowFor } from "./requestLimits.js";
+import type { RequestLimits } from "./requestLimits.js";
 import { Offence } from "./requestState.js";
 import type { Hello, Token } from "./results.js";
 import type { Route, Sender } from "./route.js";
@@ -28,7 +29,7 @@ export interface Child extends Endable {
   /** Its process id. */
   readonly pid: number | undefined;
   /** How it ended; null while it has not. */
-  readonly status: ExitStatus | null;
+  readonly status: Exit | null;
   /** Queue bytes for its stdin. */
   write(line: Buffer): void;
   /** Whether the host's event loop goes on for its sake. */
@@ -67,6 +68,7 @@ export class Connection implements ProcessListener, WireListener<PendingRequest>
   onIdle: (() => void) | null = null;
   /** Changes whenever anything comes. */
   chunksRead = 0;
+  readonly #exited = new Deferred<Exit>();
   readonly #options: ConnectionOptions;
   readonly #wire = new ClientConnection<PendingRequest>(this);
   #child: Child | null = null;
@@ -82,12 +84,17 @@ export class Connection implements ProcessListener, WireListener<PendingRequest>
   }
 
   get window(): number | null {
-    return this.#hasWindows ? windowFor(this.limits) : null;
+    return this.#hasWindows ? this.limits.window : null;
   }
 
   /** Its process; null before it is spawned. */
   get child(): Child | null {
     return this.#child;
+  }
+
+  /** How its process ended, once it has; both null where nothing could end it. */
+  get exited(): Promise<Exit> {
+    return this.#exited.promise;
   }
 
   /** How many requests' finals are due. */
@@ -120,10 +127,10 @@ export class Connection implements ProcessListener, WireListener<PendingRequest>
     const handshake = new Handshake(this, startTimeoutMs, () =>
       postmortem.silentAtStart(startTimeoutMs, this.circumstances),
     );
-    this.#child?.write(this.#wire.hello(hello, handshake));
+    this.#child?.write(this.#wire.hello(handshake.id, hello, handshake));
     this.#holdAsNeeded();
     const result = await handshake.result;
-    this.#hasWindows = result.capabilities["window"] === true;
+    this.#hasWindows = result.capabilities.window === true;
     return result;
   }
 
@@ -133,12 +140,11 @@ export class Connection implements ProcessListener, WireListener<PendingRequest>
     return this;
   }
 
-  send(request: PendingRequest): string {
+  send(request: PendingRequest): void {
     this.#checkOpen();
-    const { id, line } = this.#wire.request(request.command, request.fields, request);
-    this.#child?.write(line);
+    const { id, command, fields } = request;
+    this.#child?.write(this.#wire.request(id, command, fields, request));
     this.#holdAsNeeded();
-    return id;
   }
 
   sendCancel(requestId: string): void {
@@ -155,6 +161,12 @@ export class Connection implements ProcessListener, WireListener<PendingRequest>
       this.#closedByHost = true;
     }
     return this.#end(true);
+  }
+
+  /** End it at once, without a word. */
+  kill(): void {
+    this.#closedByHost ||= this.failure === null;
+    this.#child?.signalGroup("SIGKILL");
   }
 
   /** End a worker that can't be talked to. */
@@ -199,12 +211,13 @@ export class Connection implements ProcessListener, WireListener<PendingRequest>
     }
   }
 
-  processExited(status: ExitStatus): void {
+  processExited(status: Exit): void {
     clearTimeout(this.#grace);
     this.#guardWire(() => this.#wire.receiveEnd());
     const failure = this.#closedByHost
       ? postmortem.closedByHost()
       : postmortem.exited(status, this.circumstances);
+    this.#exited.resolve(status);
     this.#fail(failure);
   }
 
@@ -247,6 +260,7 @@ export class Connection implements ProcessListener, WireListener<PendingRequest>
       child.hold(true);
       await endProcess(child, this.#options.shutdown, sayQuit && greeted ? this.#sayQuit : null);
       child.release();
+      this.#exited.resolve(child.status ?? { exitCode: null, signal: null });
     }
     this.#fail(postmortem.closedByHost());
   }

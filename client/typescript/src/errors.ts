@@ -50,105 +50,111 @@ export class MlxwireError extends Error {
   }
 }
 
+/**
+ * What a worker answers a request with, or this client in its place where it knows the answer. Its
+ * subclasses are the codes of SPEC §6; a code that this version does not know is of this class.
+ */
+export class WorkerError extends MlxwireError {}
+
 /** The worker could not read a line as JSON. */
-export class ParseError extends MlxwireError {
+export class ParseError extends WorkerError {
   static override readonly code = "parse_error";
 }
 
 /** A request was no request: bad id, missing command, hello said twice. */
-export class InvalidRequest extends MlxwireError {
+export class InvalidRequest extends WorkerError {
   static override readonly code = "invalid_request";
 }
 
 /** A field of a request was wrong or unknown; `field` names it as the wire does. */
-export class InvalidParams extends MlxwireError {
+export class InvalidParams extends WorkerError {
   static override readonly code = "invalid_params";
 
   /** The wire's path to the field, such as `messages[0].content`; "" where none was named. */
   get field(): string {
-    return typeof this.data["field"] === "string" ? this.data["field"] : "";
+    return typeof this.data.field === "string" ? this.data.field : "";
   }
 }
 
 /** The worker has no such command; a newer one may. */
-export class UnknownCommand extends MlxwireError {
+export class UnknownCommand extends WorkerError {
   static override readonly code = "unknown_command";
 }
 
 /** A request came before the handshake. */
-export class NotInitialized extends MlxwireError {
+export class NotInitialized extends WorkerError {
   static override readonly code = "not_initialized";
 }
 
 /** Client and worker have no protocol version in common. */
-export class UnsupportedProtocol extends MlxwireError {
+export class UnsupportedProtocol extends WorkerError {
   static override readonly code = "unsupported_protocol";
 }
 
 /** The worker lacks something that was required; `data.missing` names it. */
-export class UnsupportedCapability extends MlxwireError {
+export class UnsupportedCapability extends WorkerError {
   static override readonly code = "unsupported_capability";
 }
 
 /** A request's id was used before. */
-export class DuplicateId extends MlxwireError {
+export class DuplicateId extends WorkerError {
   static override readonly code = "duplicate_id";
 }
 
 /** A request's line passes the worker's limit; nothing was sent. */
-export class MessageTooLarge extends MlxwireError {
+export class MessageTooLarge extends WorkerError {
   static override readonly code = "message_too_large";
 }
 
 /** The worker has as many requests as it takes; send this one again later. */
-export class Overloaded extends MlxwireError {
+export class Overloaded extends WorkerError {
   static override readonly code = "overloaded";
   static override readonly retryable = true;
 }
 
 /** The worker is closing, or was closed; start another. */
-export class ShuttingDown extends MlxwireError {
+export class ShuttingDown extends WorkerError {
   static override readonly code = "shutting_down";
 }
 
 /** No model is loaded, or this one was closed or replaced. */
-export class ModelNotLoaded extends MlxwireError {
+export class ModelNotLoaded extends WorkerError {
   static override readonly code = "model_not_loaded";
 }
 
 /** There is no model at that path. */
-export class ModelNotFound extends MlxwireError {
+export class ModelNotFound extends WorkerError {
   static override readonly code = "model_not_found";
 }
 
 /** The model's files are there and can't be used. */
-export class ModelLoadFailed extends MlxwireError {
+export class ModelLoadFailed extends WorkerError {
   static override readonly code = "model_load_failed";
 }
 
 /** The worker has no code for this kind of model. */
-export class UnsupportedModel extends MlxwireError {
+export class UnsupportedModel extends WorkerError {
   static override readonly code = "unsupported_model";
 }
 
 /** The prompt leaves no room in the context. */
-export class ContextOverflow extends MlxwireError {
+export class ContextOverflow extends WorkerError {
   static override readonly code = "context_overflow";
 }
 
 /** The request needs more memory than there is. */
-export class OutOfMemory extends MlxwireError {
+export class OutOfMemory extends WorkerError {
   static override readonly code = "out_of_memory";
   static override readonly retryable = true;
 }
 
 /** The worker's own deadline for the request passed. */
-export class DeadlineExceeded extends MlxwireError {
+export class DeadlineExceeded extends WorkerError {
   static override readonly code = "deadline_exceeded";
 }
 
 /** A defect in the worker. */
-export class InternalError extends MlxwireError {
+export class InternalError extends WorkerError {
   static override readonly code = "internal";
 }
 
@@ -166,7 +172,7 @@ export class HandshakeFailed extends MlxwireError {
 }
 
 /** How a process ended: one of the two is null, both where it had to be ended. */
-export interface ExitStatus {
+export interface Exit {
   /** What it exited with. */
   readonly exitCode: number | null;
   /** The signal that ended it, such as `SIGKILL`. */
@@ -174,7 +180,7 @@ export interface ExitStatus {
 }
 
 /** The worker died. Not `retryable` where it died so often that it is not started again. */
-export class WorkerCrashed extends MlxwireError implements ExitStatus {
+export class WorkerCrashed extends MlxwireError implements Exit {
   static override readonly code = "worker_crashed";
   static override readonly retryable = true;
 
@@ -183,7 +189,7 @@ export class WorkerCrashed extends MlxwireError implements ExitStatus {
   /** The signal that ended it, where one did. */
   readonly signal: NodeJS.Signals | null;
 
-  constructor(message: string, details: ErrorDetails & Partial<ExitStatus> = {}) {
+  constructor(message: string, details: ErrorDetails & Partial<Exit> = {}) {
     const { exitCode = null, signal = null } = details;
     super(message, { data: { exit_code: exitCode, signal }, ...details });
     this.exitCode = exitCode;

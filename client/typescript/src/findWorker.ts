@@ -73,7 +73,7 @@ function wordsOf(command: string, source: string): string[] {
 }
 
 async function onPath(program: string, env: Environment): Promise<string | null> {
-  const folders = (env["PATH"] ?? env["Path"] ?? "").split(delimiter);
+  const folders = (env.PATH ?? env.Path ?? "").split(delimiter);
   for (const folder of folders.filter((each) => each !== "")) {
     const candidate = join(folder, WINDOWS ? `${program}.exe` : program);
     if (await isExecutable(candidate)) {

@@ -1,5 +1,6 @@
 /** The request `hello`: the first of a connection, with a limit of its own. */
 
+import { Deferred } from "./deferred.js";
 import { HandshakeFailed, MlxwireError } from "./errors.js";
 import type { JsonObject } from "./json.js";
 import { PendingRequest } from "./pending.js";
@@ -8,19 +9,18 @@ import type { Route } from "./route.js";
 
 /** Settles once, with what the worker said or why it said nothing. */
 export class Handshake extends PendingRequest {
-  /** What the worker said. */
-  readonly result: Promise<Hello>;
+  readonly #result = new Deferred<Hello>();
   #hello: Hello | null = null;
-  #settle: (() => void) | null = null;
   readonly #timer: NodeJS.Timeout;
 
   constructor(route: Route, timeoutMs: number, tooLate: () => HandshakeFailed) {
     super(route, "hello", {});
     this.#timer = setTimeout(() => this.fail(tooLate()), timeoutMs);
-    this.result = new Promise((resolve, reject) => {
-      this.#settle = () =>
-        this.#hello === null ? reject(this.failure?.reason) : resolve(this.#hello);
-    });
+  }
+
+  /** What the worker said. */
+  get result(): Promise<Hello> {
+    return this.#result.promise;
   }
 
   protected override onFinal(message: JsonObject): void {
@@ -33,6 +33,10 @@ export class Handshake extends PendingRequest {
 
   protected override onOver(): void {
     clearTimeout(this.#timer);
-    this.#settle?.();
+    if (this.#hello === null) {
+      this.#result.reject(this.failure?.reason);
+    } else {
+      this.#result.resolve(this.#hello);
+    }
   }
 }

@@ -11,21 +11,17 @@ import type {
   Message,
 } from "./options.js";
 import {
-  type BatchResult,
-  type ClassifyResult,
+  type ClassifyItem,
   type Done,
-  type LoadResult,
   type ModelInfo,
   type RequestMetrics,
-  readBatchResult,
-  readClassifyResult,
   readInfo,
 } from "./results.js";
 import type { ModelRoute } from "./route.js";
-import { BatchStream, collectInOrder, Stream, TokenStream } from "./stream.js";
+import { BatchStream, inOrder, Stream, TokenStream } from "./stream.js";
 import type { CallOptions, StreamOptions } from "./streamOptions.js";
-import { ItemRequest, TokenRequest } from "./streamRequest.js";
-import { CHAT, CLASSIFY, chatMessages, SAMPLING, STREAM, wireFields } from "./wireFields.js";
+import { BatchRequest, ClassifyRequest, TokenRequest } from "./streamRequest.js";
+import { BATCH, CHAT, CLASSIFY, chatMessages, SAMPLING, STREAM, wireFields } from "./wireFields.js";
 
 /**
  * What `Worker.load` gives. It stands for one load: a later one replaces it. Any number of requests
@@ -35,19 +31,24 @@ export class Model implements AsyncDisposable {
   /** What earlier prompts computed: look at it, clear, fill, save and load it. */
   readonly cache: PromptCache;
   readonly #route: ModelRoute;
-  readonly #onClose: () => Promise<void>;
+  readonly #onUnload: () => Promise<void>;
   #metrics: RequestMetrics | null = null;
 
   /** @internal */
-  constructor(route: ModelRoute, onClose: () => Promise<void>) {
+  constructor(route: ModelRoute, onUnload: () => Promise<void>) {
     this.#route = route;
-    this.#onClose = onClose;
+    this.#onUnload = onUnload;
     this.cache = new PromptCache(route);
   }
 
-  /** What the last `load` said of it; `info` asks again. */
-  get loaded(): LoadResult {
+  /** What it is, as its last `load` or `refreshInfo` said. */
+  get info(): ModelInfo {
     return this.#route.loaded;
+  }
+
+  /** How long its last `load` took. */
+  get loadSeconds(): number {
+    return this.#route.loaded.loadSeconds;
   }
 
   /** Figures of the last stream that ended; null before the first. */
@@ -68,59 +69,48 @@ export class Model implements AsyncDisposable {
   }
 
   /**
-   * Continue many raw prompts in one request; a `BatchResult` for each as it ends. A prompt that
-   * fails has its own `error` and costs the others nothing.
+   * Continue many raw prompts in one request; a `BatchItem` for each as it ends. A prompt that fails
+   * has its own `error` and costs the others nothing.
    */
   batch(prompts: readonly string[], options: BatchOptions = {}): BatchStream {
-    const { onToken } = options;
-    const fields: JsonObject = {
-      ...wireFields("batch", options, SAMPLING, [...STREAM, "onToken"]),
-      prompts,
-      ...(onToken === undefined ? {} : { stream: true }),
-    };
-    return new BatchStream(
-      new ItemRequest<BatchResult>(
-        this.#route,
-        "batch",
-        fields,
-        options,
-        readBatchResult,
-        this.#note,
-        onToken,
-      ),
-    );
+    const fields = { ...wireFields("batch", options, BATCH, STREAM), prompts };
+    return new BatchStream(new BatchRequest(this.#route, "batch", fields, options, this.#note));
   }
 
   /**
    * One forward pass for each prompt: the likeliest next token, in the prompts' order. One bad
    * prompt fails all.
    */
-  classify(
+  async classify(
     prompts: readonly string[],
     options: ClassifyOptions = {},
-  ): Promise<readonly ClassifyResult[]> {
+  ): Promise<ClassifyItem[]> {
     const fields = { ...wireFields("classify", options, CLASSIFY, STREAM), prompts };
-    const request = new ItemRequest<ClassifyResult>(
-      this.#route,
-      "classify",
-      fields,
-      options,
-      readClassifyResult,
-      this.#note,
-    );
-    return collectInOrder(new Stream(request));
-  }
-
-  /** Describe the model as it is now. */
-  info(options: CallOptions = {}): Promise<ModelInfo> {
-    return ask(this.#route, "info", {}, readInfo, options);
-  }
-
-  /** Unload it and give its memory back. Harmless when it is gone already. */
-  async close(): Promise<void> {
-    if (this.#route.open) {
-      await this.#onClose();
+    const request = new ClassifyRequest(this.#route, "classify", fields, options, this.#note);
+    const items: ClassifyItem[] = [];
+    for await (const item of new Stream(request)) {
+      items.push(item);
     }
+    return inOrder(items);
+  }
+
+  /** Ask again what the model is; `info` tells it from then on. */
+  async refreshInfo(options: CallOptions = {}): Promise<ModelInfo> {
+    const info = await ask(this.#route, "info", {}, readInfo, options);
+    this.#route.loaded = { ...this.#route.loaded, ...info };
+    return info;
+  }
+
+  /** Give its memory back. Harmless when it is gone already. */
+  async unload(): Promise<void> {
+    if (this.#route.open) {
+      await this.#onUnload();
+    }
+  }
+
+  /** `unload`. */
+  close(): Promise<void> {
+    return this.unload();
   }
 
   [Symbol.asyncDispose](): Promise<void> {

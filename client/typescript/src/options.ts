@@ -1,6 +1,6 @@
 /** The options of requests, by their names in JavaScript; `wireFields.ts` puts them on the wire. */
 
-import type { Progress, Token } from "./results.js";
+import type { Progress } from "./results.js";
 import type { CallOptions, StreamOptions } from "./streamOptions.js";
 
 /** A folder or a file: a path, or a `file:` URL. */
@@ -71,8 +71,8 @@ export interface ChatOptions extends GenerateOptions {
 
 /** The options of `Model.batch`. */
 export interface BatchOptions extends GenerateOptions {
-  /** Hears each token as it comes, with the `index` of its prompt. */
-  readonly onToken?: ((token: Token) => void) | undefined;
+  /** Bring each token as it comes, with the `index` of its prompt: false. */
+  readonly stream?: boolean | undefined;
 }
 
 /** The options of `Model.classify` (SPEC §4.5). */

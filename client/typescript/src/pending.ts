@@ -34,6 +34,8 @@ export interface PendingOptions {
   readonly onProgress?: ((progress: Progress) => void) | undefined;
 }
 
+let requests = 0;
+
 /** Why a request failed: an error of ours, or whatever reason an `AbortSignal` gave. */
 export interface Failure {
   /** What its caller is given. */
@@ -42,8 +44,8 @@ export interface Failure {
 
 /** A request whose final may still be due. Subclasses say what becomes of its replies. */
 export abstract class PendingRequest {
-  /** Its id; null before it is sent. */
-  id: string | null = null;
+  /** Its id, which no other request of this process has. */
+  readonly id: string;
   #state: State = "new";
   #failure: Failure | null = null;
   #drainExpired = false;
@@ -61,7 +63,10 @@ export abstract class PendingRequest {
     /** What it asks, as on the wire. */
     public fields: JsonObject,
     protected readonly options: PendingOptions = {},
-  ) {}
+  ) {
+    requests += 1;
+    this.id = `r${requests}`;
+  }
 
   /** Whether its caller has nothing left to wait for. */
   get over(): boolean {
@@ -118,7 +123,7 @@ export abstract class PendingRequest {
 
   /** Send it on a connection. @throws MlxwireError where it can't be sent. */
   start(sender: Sender): void {
-    this.id = sender.send(this);
+    sender.send(this);
     this.#sender = sender;
     this.#move("start");
     const { idleTimeoutMs } = this.options;
@@ -141,9 +146,9 @@ export abstract class PendingRequest {
       this.#takeFinal(message);
     } else if (!this.running) {
       return;
-    } else if (message["type"] === "item") {
+    } else if (message.type === "item") {
       this.takeItem(message);
-    } else if (message["type"] === "progress" && this.options.onProgress) {
+    } else if (message.type === "progress" && this.options.onProgress) {
       callGuarded(this.options.onProgress, readProgress(message));
     }
   }
@@ -163,7 +168,7 @@ export abstract class PendingRequest {
     this.#stopWatching();
     this.#move("abandon");
     this.#failure = failure;
-    if (this.#sender !== null && this.id !== null) {
+    if (this.#sender !== null) {
       this.#timer = setTimeout(() => this.#drainExpires(), this.route.limits.drainTimeoutMs);
       this.#sender.sendCancel(this.id);
     } else {
@@ -182,6 +187,9 @@ export abstract class PendingRequest {
 
   /** It is over for its caller; called once. */
   protected abstract onOver(): void;
+
+  /** Nothing more will come of it; told twice where the worker ended it after all, too late. */
+  protected onSettled(): void {}
 
   /** What its final says, before it is over. @throws MlxwireError where it is not as it should be. */
   protected abstract onFinal(message: JsonObject): void;
@@ -203,7 +211,7 @@ export abstract class PendingRequest {
 
   /** Grant the worker more messages. */
   protected credit(count: number): void {
-    if (this.running && this.#sender !== null && this.id !== null) {
+    if (this.running && this.#sender !== null) {
       this.#sender.sendCredit(this.id, count);
     }
   }
@@ -242,8 +250,8 @@ export abstract class PendingRequest {
   #takeFinal(message: JsonObject): void {
     let failure: Failure | null = null;
     try {
-      if (message["type"] === "error") {
-        throw errorFromBody(message["error"]);
+      if (message.type === "error") {
+        throw errorFromBody(message.error);
       }
       this.onFinal(message);
     } catch (reason) {
@@ -273,6 +281,7 @@ export abstract class PendingRequest {
   }
 
   #drained(): void {
+    this.onSettled();
     for (const resolve of this.#drainWaiters.splice(0)) {
       resolve();
     }

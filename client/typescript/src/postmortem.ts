@@ -1,7 +1,7 @@
 /** What is said of a worker that ended: by itself, by its host, or for an offence. */
 
 import {
-  type ExitStatus,
+  type Exit,
   HandshakeFailed,
   type MlxwireError,
   ProtocolViolation,
@@ -25,7 +25,7 @@ export function closedByHost(): ShuttingDown {
 }
 
 /** It exited though nobody asked. */
-export function exited(status: ExitStatus, at: Circumstances): MlxwireError {
+export function exited(status: Exit, at: Circumstances): MlxwireError {
   const how = describeExit(status);
   const { stderrTail } = at;
   if (at.greeting) {
@@ -96,7 +96,7 @@ export function withTail(error: MlxwireError, stderrTail: string): MlxwireError 
   return Object.defineProperty(error, "stderrTail", { value: stderrTail, enumerable: true });
 }
 
-function describeExit({ exitCode, signal }: ExitStatus): string {
+function describeExit({ exitCode, signal }: Exit): string {
   return signal === null ? `exited with code ${exitCode}` : `was ended by ${signal}`;
 }
 

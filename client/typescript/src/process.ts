@@ -5,7 +5,7 @@
 
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import type { Socket } from "node:net";
-import { type ExitStatus, SpawnFailed } from "./errors.js";
+import { type Exit, SpawnFailed } from "./errors.js";
 import type { Endable } from "./shutdown.js";
 import type { StderrRing } from "./stderrRing.js";
 
@@ -22,7 +22,7 @@ export interface ProcessListener {
   /** A pipe ended although it lives. */
   pipeLost(which: "stdin" | "stdout"): void;
   /** It ended, and all that it wrote has been read. */
-  processExited(status: ExitStatus): void;
+  processExited(status: Exit): void;
 }
 
 /** Where and with which environment a worker runs. */
@@ -42,7 +42,7 @@ export class WorkerProcess implements Endable {
   readonly #listener: ProcessListener;
   readonly #exitWaiters = new Set<() => void>();
   #reaped = false;
-  #status: ExitStatus | null = null;
+  #status: Exit | null = null;
   #chunksRead = 0;
 
   private constructor(
@@ -105,7 +105,7 @@ export class WorkerProcess implements Endable {
   }
 
   /** How it ended; null while it has not. */
-  get status(): ExitStatus | null {
+  get status(): Exit | null {
     return this.#status;
   }
 
@@ -182,7 +182,7 @@ export class WorkerProcess implements Endable {
    * Node has reaped it just now. What is left of its group is killed at once: its number can't have
    * been given to another in this moment, and is never used again.
    */
-  #exited(status: ExitStatus): void {
+  #exited(status: Exit): void {
     if (HAS_GROUPS) {
       this.#signal("SIGKILL");
     }
@@ -191,7 +191,7 @@ export class WorkerProcess implements Endable {
   }
 
   /** Read on until its pipes are at their end, or empty. */
-  #readRest(status: ExitStatus, chunksBefore: number, quiet: number, turns: number): void {
+  #readRest(status: Exit, chunksBefore: number, quiet: number, turns: number): void {
     const { stdout, stderr } = this.#child;
     const ended = stdout.destroyed && stderr.destroyed;
     if (ended || quiet >= QUIET_TURNS || turns >= MAX_TURNS) {
@@ -204,7 +204,7 @@ export class WorkerProcess implements Endable {
     });
   }
 
-  #bury(status: ExitStatus): void {
+  #bury(status: Exit): void {
     this.#stderr.end();
     this.#status = status;
     this.release();

@@ -50,8 +50,8 @@ export class RequestState<Owner> {
     if ((following === "ended") !== (final === true)) {
       throw new Offence(`request ${this.id}: \`${type}\` carries the wrong \`final\``);
     }
-    if (type === "token" && !this.#takesSeq(message["seq"], message["index"] ?? null)) {
-      throw new Offence(`request ${this.id}: a token has seq ${message["seq"]} out of turn`);
+    if (type === "token" && !this.#takesSeq(message.seq, message.index ?? null)) {
+      throw new Offence(`request ${this.id}: a token has seq ${message.seq} out of turn`);
     }
     this.#state = following;
   }

@@ -1,16 +1,21 @@
-/** When a worker that died is started again, and when it is given up. Knows no clock, no chance. */
+/** How often and how soon a worker that died is started again; knows no clock and no dice. */
 
-/** How often, and how soon, a worker that crashed is started again. */
+/**
+ * A worker that dies more than `maxRestarts` times within `windowMs` is given up. Before each restart
+ * passes a pause: `backoffMinMs`, twice as long for each further crash within the window,
+ * `backoffMaxMs` at most; and up to the part `jitter` of it more or less, by chance, so that many
+ * hosts do not start all at once.
+ */
 export interface RestartPolicy {
-  /** Restarts within the window; the crash after them is a crash loop: 3. */
+  /** 3. */
   readonly maxRestarts: number;
-  /** The window, which slides: a good start does not reset it: 300,000. */
+  /** 300,000. */
   readonly windowMs: number;
-  /** The pause before the first restart of a window; it doubles with each: 500. */
+  /** 500. */
   readonly backoffMinMs: number;
-  /** The longest pause: 30,000. */
+  /** 30,000. */
   readonly backoffMaxMs: number;
-  /** Spreads a pause by that part of it, so that many hosts do not start all at once: 0.2. */
+  /** 0 to 1: 0.2. */
   readonly jitter: number;
 }
 
@@ -35,19 +40,24 @@ export class CrashHistory {
     this.#policy = policy;
   }
 
-  /** How many crashes the window has. */
-  get count(): number {
+  /** How many crashes there were within the window. */
+  get length(): number {
     return this.#crashes.length;
   }
 
-  /** Note a crash: the pause before the restart, or null to give up. `chance` is 0 to 1. */
-  crashed(nowMs: number, chance: number): number | null {
+  /** Milliseconds to wait before the restart, or null to give up. `chance` is 0 to 1. */
+  crashed(now: number, chance: number): number | null {
     const { maxRestarts, windowMs, backoffMinMs, backoffMaxMs, jitter } = this.#policy;
-    this.#crashes = [...this.#crashes.filter((crash) => crash > nowMs - windowMs), nowMs];
-    if (this.count > maxRestarts) {
+    this.#crashes = [...this.#crashes.filter((crash) => crash > now - windowMs), now];
+    if (this.#crashes.length > maxRestarts) {
       return null;
     }
-    const pause = Math.min(backoffMaxMs, backoffMinMs * 2 ** (this.count - 1));
+    const pause = Math.min(backoffMaxMs, backoffMinMs * 2 ** (this.#crashes.length - 1));
     return pause * (1 + jitter * (2 * chance - 1));
+  }
+
+  /** Begin anew. */
+  forget(): void {
+    this.#crashes = [];
   }
 }

@@ -17,11 +17,11 @@ export type ModelInfo = Shaped<typeof replies.MODEL_INFO>;
 /** What a `load` answered: all of `ModelInfo`, and `loadSeconds`. */
 export type LoadResult = Shaped<typeof replies.LOAD>;
 /** What a cancel reached; `outcome` is `accepted`, `finished` or `unknown` (SPEC §4.6). */
-export type CancelResult = Shaped<typeof replies.CANCEL>;
+export type CancelOutcome = Shaped<typeof replies.CANCEL>;
 /** The prompt cache's state, and what the action `affected` (SPEC §4.11). */
-export type CacheResult = Shaped<typeof replies.CACHE>;
+export type CacheStats = Shaped<typeof replies.CACHE>;
 /** Memory in use and its limits, in bytes (SPEC §4.12). */
-export type MemoryResult = Shaped<typeof replies.MEMORY>;
+export type MemoryFigures = Shaped<typeof replies.MEMORY>;
 /** How far a stage has come, in the stage's own unit. */
 export type Progress = Shaped<typeof replies.PROGRESS>;
 
@@ -30,7 +30,7 @@ export interface TopLogprob {
   /** Its text. */
   readonly text: string;
   /** Its id in the vocabulary. */
-  readonly id: number;
+  readonly tokenId: number;
   /** Its natural log-probability. */
   readonly logprob: number | null;
 }
@@ -42,7 +42,7 @@ export interface Token {
   /** The text that it completes; may be empty. */
   readonly text: string;
   /** Its id in the vocabulary. */
-  readonly id: number;
+  readonly tokenId: number;
   /** Whether it is held-back text, which is not counted as a token. */
   readonly flush: boolean;
   /** The prompt's place in a batch, else null. */
@@ -65,13 +65,21 @@ export interface Done extends Omit<Shaped<typeof replies.DONE>, "finishReason"> 
 }
 
 /** The likeliest next token of one prompt, with its natural `logprob`. */
-export interface ClassifyResult extends Omit<Shaped<typeof replies.CLASSIFY_ITEM>, "token"> {
+export interface ClassifyItem extends Omit<Shaped<typeof replies.CLASSIFY_ITEM>, "token"> {
   /** The token's text. */
   readonly text: string;
 }
 
+/** One token of a batch that streams; `index` is its prompt's place. */
+export interface BatchToken extends Token {
+  /** What tells it from an item. */
+  readonly type: "token";
+}
+
 /** What one prompt of a batch became. */
-export interface BatchResult extends Shaped<typeof replies.BATCH_ITEM> {
+export interface BatchItem extends Shaped<typeof replies.BATCH_ITEM> {
+  /** What tells it from a token. */
+  readonly type: "item";
   /** This prompt's own failure, which costs the others nothing. */
   readonly error: MlxwireError | null;
 }
@@ -102,7 +110,7 @@ function reader<T>(name: string, read: Reader<T>): (message: JsonObject) => T {
       return read(message);
     } catch (error) {
       throw new ProtocolViolation(
-        `the worker's \`${String(message["type"])}\` reply is no ${name}: ${(error as Error).message}. ` +
+        `the worker's \`${String(message.type)}\` reply is no ${name}: ${(error as Error).message}. ` +
           "Client and worker may be of different versions",
       );
     }
@@ -119,33 +127,30 @@ export const readMemory = reader("memory result", shape(replies.MEMORY));
 export const readProgress = reader("progress", shape(replies.PROGRESS));
 export const readDone: (message: JsonObject) => Done = reader("end", shape(replies.DONE));
 
-const readClassifyItem = reader("classify item", shape(replies.CLASSIFY_ITEM));
-const readBatchItem = reader("batch item", shape(replies.BATCH_ITEM));
+const readClassifyItemFields = reader("classify item", shape(replies.CLASSIFY_ITEM));
+const readBatchItemFields = reader("batch item", shape(replies.BATCH_ITEM));
 const readTokenFields = reader("token", shape(replies.TOKEN));
 const readEventFields = reader("event", shape(replies.EVENT));
 const readHeartbeat = shape(replies.HEARTBEAT);
 
 /** Any token, also one with log-probabilities or of a batch. @throws ProtocolViolation */
 export function readToken(message: JsonObject): Token {
-  const { token, tokenId, topLogprobs, ...rest } = readTokenFields(message);
-  const likeliest = topLogprobs?.map((top) => ({
-    text: top.token,
-    id: top.tokenId,
-    logprob: top.logprob,
-  }));
-  return { ...rest, text: token, id: tokenId, topLogprobs: likeliest ?? null };
+  const { token, topLogprobs, ...rest } = readTokenFields(message);
+  const likeliest = topLogprobs?.map(({ token: text, ...top }) => ({ text, ...top }));
+  return { text: token, ...rest, topLogprobs: likeliest ?? null };
 }
 
 /** One prompt of a `classify`. @throws ProtocolViolation */
-export function readClassifyResult(message: JsonObject): ClassifyResult {
-  const { token, ...rest } = readClassifyItem(message);
+export function readClassifyItem(message: JsonObject): ClassifyItem {
+  const { token, ...rest } = readClassifyItemFields(message);
   return { ...rest, text: token };
 }
 
 /** One prompt of a `batch`. @throws ProtocolViolation */
-export function readBatchResult(message: JsonObject): BatchResult {
-  const failed = message["error"] ?? null;
-  return { ...readBatchItem(message), error: failed === null ? null : errorFromBody(failed) };
+export function readBatchItem(message: JsonObject): BatchItem {
+  const failed = message.error ?? null;
+  const error = failed === null ? null : errorFromBody(failed);
+  return { type: "item", ...readBatchItemFields(message), error };
 }
 
 /** An event, as its type where that is known. @throws ProtocolViolation */

@@ -12,8 +12,8 @@ import type { LoadResult } from "./results.js";
 export interface Sender {
   /** How many messages of a stream may be on their way; null where the worker can't be told. */
   readonly window: number | null;
-  /** Write a request and expect its replies; its id. @throws MlxwireError */
-  send(request: PendingRequest): string;
+  /** Write a request and expect its replies. @throws MlxwireError */
+  send(request: PendingRequest): void;
   /** Cancel a request in the worker; its final follows. Waits for nothing. */
   sendCancel(requestId: string): void;
   /** Let that many more messages of a request come. Waits for nothing. */

@@ -8,9 +8,9 @@ export interface ShutdownLimits {
   /** After `quit` was sent: 3000. */
   readonly quitMs: number;
   /** After its stdin was closed: 2000. */
-  readonly closeStdinMs: number;
+  readonly stdinMs: number;
   /** After SIGTERM: 2000. */
-  readonly terminateMs: number;
+  readonly termMs: number;
   /** After SIGKILL: 2000. */
   readonly killMs: number;
 }
@@ -18,8 +18,8 @@ export interface ShutdownLimits {
 /** The limits where nothing else is said. */
 export const DEFAULT_SHUTDOWN_LIMITS: ShutdownLimits = {
   quitMs: 3000,
-  closeStdinMs: 2000,
-  terminateMs: 2000,
+  stdinMs: 2000,
+  termMs: 2000,
   killMs: 2000,
 };
 
@@ -48,13 +48,13 @@ export async function endProcess(
       return true;
     }
     worker.closeStdin();
-    if (await worker.wait(limits.closeStdinMs)) {
+    if (await worker.wait(limits.stdinMs)) {
       return true;
     }
   }
   worker.closeStdin();
   worker.signalGroup("SIGTERM");
-  if (await worker.wait(limits.terminateMs)) {
+  if (await worker.wait(limits.termMs)) {
     return true;
   }
   worker.signalGroup("SIGKILL");

@@ -1,14 +1,14 @@
 /** A stream of replies: an async iterable over one request, for one consumer and one pass. */
 
 import { DrainTimeout } from "./errors.js";
-import type { BatchResult, Done, Token } from "./results.js";
+import type { BatchItem, BatchToken, Done, Token } from "./results.js";
 import type { StreamRequest } from "./streamRequest.js";
 
 /**
  * Iterate it for what comes. The request is sent at the first step.
  *
  * Leaving a `for await` early, by `break`, `return` or an exception, cancels the request in the worker
- * and waits for its word, as do `close` and `await using`. A consumer that takes its time holds back
+ * and waits for its word, as do `cancel` and `await using`. A consumer that takes its time holds back
  * this stream in the worker, and no other.
  */
 export class Stream<T> implements AsyncIterableIterator<T, undefined>, AsyncDisposable {
@@ -19,45 +19,43 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, AsyncDisp
     this.request = request;
   }
 
-  /** The request's id, for `Worker.cancel`; null before it is sent. */
-  get id(): string | null {
+  /** The request's id, for `Worker.cancel`. */
+  get id(): string {
     return this.request.id;
   }
 
   /**
-   * How it ended: why, how many tokens, and the request's metrics.
-   *
-   * @throws the error that ended it, or an `Error` while it has not ended.
+   * How it ended: why, how many tokens, and the request's metrics. Rejects with what ended it, an
+   * abort signal's own reason included. It is settled by the stream's end, and takes nothing itself:
+   * a stream that nobody takes does not end.
    */
-  get done(): Done {
-    const { done, failure } = this.request;
-    if (done !== null) {
-      return done;
-    }
-    throw failure === null
-      ? new Error("the stream has not ended yet: take what it gives, or close it")
-      : failure.reason;
+  get done(): Promise<Done> {
+    return this.request.done;
   }
 
   [Symbol.asyncIterator](): this {
     return this;
   }
 
-  /** The next message. Rejects with what ended the stream, an abort signal's own reason included. */
+  /** The next message. Rejects with what ended the stream. */
   next(): Promise<IteratorResult<T, undefined>> {
     return this.request.take();
   }
 
-  /** All that is here, at least one; empty at the stream's end. */
-  async takeAvailable(): Promise<T[]> {
-    const first = await this.request.take();
-    return first.done ? [] : [first.value, ...this.request.takeBuffered()];
+  /** `cancel`, as a `for await` that is left calls it. */
+  async return(): Promise<IteratorReturnResult<undefined>> {
+    await this.cancel();
+    return { done: true, value: undefined };
   }
 
-  /** `close`, as a `for await` that is left calls it. */
-  async return(): Promise<IteratorReturnResult<undefined>> {
-    await this.close();
-    return { done: true, value: undefined };
+  /** The same stream in arrays of all that is here at each step, which costs less than one by one. */
+  chunks(): AsyncIterableIterator<T[], undefined> {
+    const iterator: AsyncIterableIterator<T[], undefined> = {
+      [Symbol.asyncIterator]: () => iterator,
+      next: () => this.request.takeSome(),
+      return: () => this.return(),
+    };
+    return iterator;
   }
 
   /**
@@ -65,7 +63,7 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, AsyncDisp
    *
    * @throws DrainTimeout where the worker did not within `drainTimeoutMs`.
    */
-  async close(): Promise<void> {
+  async cancel(): Promise<void> {
     this.request.leave();
     await this.request.whenDrained();
     const { failure } = this.request;
@@ -75,7 +73,7 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, AsyncDisp
   }
 
   [Symbol.asyncDispose](): Promise<void> {
-    return this.close();
+    return this.cancel();
   }
 }
 
@@ -100,31 +98,33 @@ export class TokenStream extends Stream<Token> {
       );
     }
     let text = "";
-    for (let tokens = await this.takeAvailable(); tokens.length > 0; ) {
+    for await (const tokens of this.chunks()) {
       for (const token of tokens) {
         text += token.channel === null ? token.text : "";
       }
-      tokens = await this.takeAvailable();
     }
     return text;
   }
 }
 
-/** A `Stream` of `BatchResult`s, in the order in which the prompts end. */
-export class BatchStream extends Stream<BatchResult> {
-  /** All of them at once, in the order of the prompts; fewer, if it was cancelled. */
-  async results(): Promise<BatchResult[]> {
-    return collectInOrder(this);
+/**
+ * A `Stream` of `BatchItem`s, in the order in which the prompts end, and with the option `stream` of
+ * their `BatchToken`s before; `type` tells which is which.
+ */
+export class BatchStream extends Stream<BatchItem | BatchToken> {
+  /** All items at once, in the order of the prompts; fewer, if it was cancelled. */
+  async items(): Promise<BatchItem[]> {
+    const items: BatchItem[] = [];
+    for await (const message of this) {
+      if (message.type === "item") {
+        items.push(message);
+      }
+    }
+    return inOrder(items);
   }
 }
 
-/** Take all of a stream, in the order of the prompts. */
-export async function collectInOrder<T extends { readonly index: number }>(
-  stream: Stream<T>,
-): Promise<T[]> {
-  const results: T[] = [];
-  for await (const result of stream) {
-    results.push(result);
-  }
-  return results.sort((one, other) => one.index - other.index);
+/** Items in the order of their prompts. */
+export function inOrder<T extends { readonly index: number }>(items: T[]): T[] {
+  return items.sort((one, other) => one.index - other.index);
 }

@@ -4,18 +4,35 @@
  * buffer overflow loses its stream, and no other does.
  */
 
-import { callGuarded } from "./callbacks.js";
+import { Deferred } from "./deferred.js";
 import { type MlxwireError, ProtocolViolation, SlowConsumer } from "./errors.js";
 import type { JsonObject } from "./json.js";
 import { type Failure, PendingRequest } from "./pending.js";
 import { Queue } from "./queue.js";
-import { type Done, readDone, type Token } from "./results.js";
+import {
+  type BatchItem,
+  type BatchToken,
+  type ClassifyItem,
+  type Done,
+  readBatchItem,
+  readClassifyItem,
+  readDone,
+  type Token,
+} from "./results.js";
 import type { Route, Sender } from "./route.js";
 import type { StreamOptions } from "./streamOptions.js";
 import { Window } from "./window.js";
 
 /** What a buffered message costs besides its text. */
 const MESSAGE_OVERHEAD_BYTES = 160;
+
+/** How a stream ended that was left before its request was sent. */
+const NEVER_SENT: Done = readDone({
+  finish_reason: "cancelled",
+  stage: "queued",
+  tokens_generated: 0,
+  metrics: {},
+});
 
 type Taken<T> = IteratorResult<T, undefined>;
 
@@ -26,9 +43,9 @@ interface Waiter<T> {
 
 /** A request whose replies are taken one by one. */
 export abstract class StreamRequest<T> extends PendingRequest {
-  /** How it ended; null while it has not, or has failed. */
-  done: Done | null = null;
   protected window = new Window(null);
+  readonly #done = new Deferred<Done>();
+  #final: Done | null = null;
   readonly #buffer = new Queue<T>();
   readonly #waiters: Waiter<T>[] = [];
   readonly #onDone: ((done: Done) => void) | undefined;
@@ -49,6 +66,12 @@ export abstract class StreamRequest<T> extends PendingRequest {
       idleTimeoutMs: options.idleTimeoutMs ?? idleTimeoutMs,
     });
     this.#onDone = onDone;
+    this.#done.promise.catch(ignore); // whoever iterates is told likewise
+  }
+
+  /** How it ended. */
+  get done(): Promise<Done> {
+    return this.#done.promise;
   }
 
   override start(sender: Sender): void {
@@ -67,7 +90,7 @@ export abstract class StreamRequest<T> extends PendingRequest {
     }
     if (this.#buffer.length > 0) {
       const value = this.#buffer.shift();
-      this.#tookOne();
+      this.#tookOne(value);
       return Promise.resolve({ done: false, value });
     }
     if (this.over) {
@@ -78,11 +101,16 @@ export abstract class StreamRequest<T> extends PendingRequest {
     return new Promise((resolve, reject) => this.#waiters.push({ resolve, reject }));
   }
 
-  /** All that is here already. */
-  takeBuffered(): T[] {
-    const messages = this.#buffer.takeAll();
-    this.#grant(this.window.take(messages.length));
-    return messages;
+  /** All that is here, at least one. */
+  async takeSome(): Promise<IteratorResult<T[], undefined>> {
+    const first = await this.take();
+    if (first.done) {
+      return first;
+    }
+    const others = this.#buffer.takeAll();
+    others.forEach(this.onTaken, this);
+    this.#grant(this.window.take(others.length));
+    return { done: false, value: [first.value, ...others] };
   }
 
   /** Leave it: what is here is dropped, what is to come is cancelled. */
@@ -98,7 +126,7 @@ export abstract class StreamRequest<T> extends PendingRequest {
     }
     const waiter = this.#waiters.shift();
     if (waiter !== undefined) {
-      this.#tookOne();
+      this.#tookOne(message);
       waiter.resolve({ done: false, value: message });
       return;
     }
@@ -108,26 +136,36 @@ export abstract class StreamRequest<T> extends PendingRequest {
     }
   }
 
-  /** A message that is not to be taken counts as taken at once. */
-  protected pass(): void {
-    this.#tookOne();
-  }
+  /** Its consumer has taken a message. */
+  protected onTaken(_message: T): void {}
 
   /** The bytes, roughly, that a message takes in the buffer. */
   protected abstract cost(message: T): number;
 
   protected override onFinal(message: JsonObject): void {
-    if (message["type"] !== "done") {
+    if (message.type !== "done") {
       throw new ProtocolViolation(
-        `\`${this.command}\` ended with \`${String(message["type"])}\` where \`done\` was due`,
+        `\`${this.command}\` ended with \`${String(message.type)}\` where \`done\` was due`,
       );
     }
-    this.done = readDone(message);
-    this.#onDone?.(this.done);
+    this.#final = readDone(message);
+    this.#onDone?.(this.#final);
+  }
+
+  protected override onSettled(): void {
+    const { failure } = this;
+    if (failure === null) {
+      this.#done.resolve(this.#final ?? NEVER_SENT);
+    } else {
+      this.#done.reject(failure.reason);
+    }
   }
 
   protected override onOver(): void {
     const { failure } = this;
+    if (failure !== null) {
+      this.#done.reject(failure.reason);
+    }
     for (const waiter of this.#waiters.splice(0)) {
       if (failure === null) {
         waiter.resolve({ done: true, value: undefined });
@@ -153,7 +191,8 @@ export abstract class StreamRequest<T> extends PendingRequest {
     return this.#buffer.length > 0 ? null : mark + this.window.taken;
   }
 
-  #tookOne(): void {
+  #tookOne(message: T): void {
+    this.onTaken(message);
     const due = this.window.take(1);
     if (due > 0) {
       this.#grant(due);
@@ -209,41 +248,14 @@ export class TokenRequest extends StreamRequest<Token> {
   }
 }
 
-/** `classify` and `batch`: each item is to be taken; tokens go to a callback at once. */
-export class ItemRequest<T> extends StreamRequest<T> {
-  #tokensTold = 0;
-
-  constructor(
-    route: Route,
-    command: string,
-    fields: JsonObject,
-    options: StreamOptions,
-    private readonly read: (message: JsonObject) => T,
-    onDone: (done: Done) => void,
-    private readonly onToken?: ((token: Token) => void) | undefined,
-  ) {
-    super(route, command, fields, options, onDone);
-  }
-
-  override get tokensDelivered(): number {
-    return this.#tokensTold;
-  }
-
+/** `classify` and `batch`: each item is to be taken. */
+export abstract class ItemRequest<T> extends StreamRequest<T> {
   override takeItem(message: JsonObject): void {
-    const { tokens_generated: tokens } = message;
-    if (this.onToken === undefined && typeof tokens === "number") {
-      this.#tokensTold += tokens;
-    }
     this.push(this.read(message));
   }
 
-  override takeToken(token: Token): void {
-    if (this.running) {
-      callGuarded(this.onToken, token);
-      this.#tokensTold += 1;
-      this.pass();
-    }
-  }
+  /** An item of its reply. @throws ProtocolViolation */
+  protected abstract read(message: JsonObject): T;
 
   protected override cost(item: T): number {
     let bytes = MESSAGE_OVERHEAD_BYTES;
@@ -253,3 +265,37 @@ export class ItemRequest<T> extends StreamRequest<T> {
     return bytes;
   }
 }
+
+/** `classify`. */
+export class ClassifyRequest extends ItemRequest<ClassifyItem> {
+  protected override read(message: JsonObject): ClassifyItem {
+    return readClassifyItem(message);
+  }
+}
+
+/** `batch`, with its tokens where it streams. */
+export class BatchRequest extends ItemRequest<BatchItem | BatchToken> {
+  #tokensDelivered = 0;
+
+  override get tokensDelivered(): number {
+    return this.#tokensDelivered;
+  }
+
+  override takeToken(token: Token): void {
+    this.push({ type: "token", ...token });
+  }
+
+  protected override read(message: JsonObject): BatchItem {
+    return readBatchItem(message);
+  }
+
+  protected override onTaken(message: BatchItem | BatchToken): void {
+    if (message.type === "token") {
+      this.#tokensDelivered += 1;
+    } else if (this.fields.stream !== true) {
+      this.#tokensDelivered += message.tokensGenerated;
+    }
+  }
+}
+
+function ignore(): void {}

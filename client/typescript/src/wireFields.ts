@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { InvalidParams } from "./errors.js";
 import type { JsonObject } from "./json.js";
 import type {
+  BatchOptions,
   ChatOptions,
   ClassifyOptions,
   LoadFields,
@@ -28,7 +29,7 @@ const biasByToken = (bias: JsonObject | ReadonlyMap<number, number>): unknown =>
 
 const DEADLINE = { deadlineSeconds: plain };
 
-/** What `generate` and `batch` send of their options. */
+/** What `generate` sends of its options. */
 export const SAMPLING: Sent<SamplingOptions> = {
   ...DEADLINE,
   maxTokens: plain,
@@ -55,6 +56,9 @@ export const SAMPLING: Sent<SamplingOptions> = {
 
 /** What `chat` sends. */
 export const CHAT: Sent<Omit<ChatOptions, keyof StreamOptions>> = { ...SAMPLING, thinking: plain };
+
+/** What `batch` sends. */
+export const BATCH: Sent<Omit<BatchOptions, keyof StreamOptions>> = { ...SAMPLING, stream: plain };
 
 /** What `classify` sends. */
 export const CLASSIFY: Sent<Omit<ClassifyOptions, keyof StreamOptions>> = {

@@ -3,7 +3,7 @@
 import { ask, ResultRequest } from "./ask.js";
 import { callGuarded, onAbort } from "./callbacks.js";
 import { Connection, type Spawn } from "./connection.js";
-import { type ExitStatus, MlxwireError } from "./errors.js";
+import { type Exit, MlxwireError } from "./errors.js";
 import { findWorker } from "./findWorker.js";
 import type { JsonObject } from "./json.js";
 import { Model } from "./model.js";
@@ -89,9 +89,19 @@ export class Worker implements AsyncDisposable {
     return worker;
   }
 
-  /** What it said in the handshake: its identity, capabilities and limits. */
-  get hello(): results.Hello {
-    return this.#hello;
+  /** Who it is: name, version, pid and engine. */
+  get identity(): results.Hello["worker"] {
+    return this.#hello.worker;
+  }
+
+  /** What it can do; a name that is missing or false is not supported (SPEC §3). */
+  get capabilities(): results.Hello["capabilities"] {
+    return this.#hello.capabilities;
+  }
+
+  /** Sizes that it enforces. */
+  get limits(): results.Hello["limits"] {
+    return this.#hello.limits;
   }
 
   /** What its requests go through. @internal */
@@ -104,9 +114,9 @@ export class Worker implements AsyncDisposable {
     return this.#connection.child?.pid ?? this.#hello.worker.pid;
   }
 
-  /** How it ended; null while it has not. */
-  get exitStatus(): ExitStatus | null {
-    return this.#connection.child?.status ?? null;
+  /** How it ended, once it has; both null where nothing could end it. */
+  get closed(): Promise<Exit> {
+    return this.#connection.exited;
   }
 
   /** The last 64 KiB that it wrote to stderr. */
@@ -124,6 +134,12 @@ export class Worker implements AsyncDisposable {
    * new one fails its checks the one before stays.
    */
   async load(path: Path, options: LoadOptions = {}): Promise<Model> {
+    const route = await this.loadRoute(path, options);
+    return new Model(route, () => this.#unload(route, {}));
+  }
+
+  /** The way to a model that is loaded now. @internal */
+  async loadRoute(path: Path, options: LoadOptions): Promise<ModelRoute> {
     const fields = wire.wireFields("load", options, wire.LOAD, [...wire.CALL, "onProgress"]);
     const request = new ResultRequest(
       this.#connection,
@@ -133,8 +149,7 @@ export class Worker implements AsyncDisposable {
       { timeoutMs: options.timeoutMs, signal: options.signal, onProgress: options.onProgress },
     );
     request.open();
-    const route = await request.result;
-    return new Model(route, () => this.#unload(route, {}));
+    return request.result;
   }
 
   /** Unload the model that is loaded; nothing where there is none. */
@@ -150,13 +165,13 @@ export class Worker implements AsyncDisposable {
   }
 
   /** The memory in use, in bytes; first sets the limits given. */
-  async memory(options: MemoryOptions = {}): Promise<results.MemoryResult> {
+  async memory(options: MemoryOptions = {}): Promise<results.MemoryFigures> {
     const fields = wire.wireFields("memory", options, wire.MEMORY, wire.CALL);
     return ask(this.#connection, "memory", fields, results.readMemory, options);
   }
 
   /** Cancel one request by its stream's `id`, or all in flight; each still ends by itself. */
-  cancel(requestId?: string, options: CallOptions = {}): Promise<results.CancelResult> {
+  cancel(requestId?: string, options: CallOptions = {}): Promise<results.CancelOutcome> {
     const fields = requestId === undefined ? {} : { target: requestId };
     return ask(this.#connection, "cancel", fields, results.readCancel, options);
   }
@@ -167,6 +182,11 @@ export class Worker implements AsyncDisposable {
    */
   close(): Promise<void> {
     return this.#connection.close();
+  }
+
+  /** SIGKILL to it and its group, without a word. `closed` tells when it is gone. */
+  kill(): void {
+    this.#connection.kill();
   }
 
   [Symbol.asyncDispose](): Promise<void> {

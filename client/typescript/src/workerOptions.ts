@@ -2,7 +2,7 @@
 
 import { InvalidParams } from "./errors.js";
 import { DEFAULT_LIVENESS_LIMITS, type LivenessLimits } from "./liveness.js";
-import { DEFAULT_BUFFER_BYTES, type RequestLimits } from "./requestLimits.js";
+import { DEFAULT_BUFFER_BYTES, DEFAULT_WINDOW, type RequestLimits } from "./requestLimits.js";
 import type { WorkerEvent } from "./results.js";
 import { DEFAULT_SHUTDOWN_LIMITS, type ShutdownLimits } from "./shutdown.js";
 
@@ -26,10 +26,12 @@ export interface WorkerOptions {
   readonly idleTimeoutMs?: number | undefined;
   /** How long it has to end a cancelled request: 5000. */
   readonly drainTimeoutMs?: number | undefined;
-  /** What a stream may hold for a slow consumer: 64 MiB. */
+  /** How many messages of a stream may be on their way: 256. */
+  readonly window?: number | undefined;
+  /** What a stream may hold for a slow consumer where the worker knows no windows: 64 MiB. */
   readonly bufferBytes?: number | undefined;
   /** Of the steps that end it. */
-  readonly shutdown?: Partial<ShutdownLimits> | undefined;
+  readonly limits?: Partial<ShutdownLimits> | undefined;
   /** How long it may hang before it is ended; it is left alone without. Needs its heartbeats. */
   readonly liveness?: Partial<LivenessLimits> | null | undefined;
   /** Capabilities without which it is of no use. */
@@ -64,8 +66,9 @@ const KNOWN: Readonly<Record<keyof WorkerOptions, true>> = {
   requestTimeoutMs: true,
   idleTimeoutMs: true,
   drainTimeoutMs: true,
+  window: true,
   bufferBytes: true,
-  shutdown: true,
+  limits: true,
   liveness: true,
   require: true,
   events: true,
@@ -77,8 +80,8 @@ const KNOWN: Readonly<Record<keyof WorkerOptions, true>> = {
 /** Check the names of options, and fill in what is left out. @throws InvalidParams */
 export function settle(options: WorkerOptions): Settings {
   refuseUnknown("Worker.start", options, KNOWN);
-  const { shutdown = {}, liveness } = options;
-  refuseUnknown("shutdown", shutdown, DEFAULT_SHUTDOWN_LIMITS);
+  const { limits = {}, liveness } = options;
+  refuseUnknown("limits", limits, DEFAULT_SHUTDOWN_LIMITS);
   refuseUnknown("liveness", liveness ?? {}, DEFAULT_LIVENESS_LIMITS);
   const engine = options.engine === undefined ? [] : ["--engine", options.engine];
   return {
@@ -89,9 +92,10 @@ export function settle(options: WorkerOptions): Settings {
       requestTimeoutMs: options.requestTimeoutMs,
       idleTimeoutMs: options.idleTimeoutMs,
       drainTimeoutMs: options.drainTimeoutMs ?? 5000,
+      window: options.window ?? DEFAULT_WINDOW,
       bufferBytes: options.bufferBytes ?? DEFAULT_BUFFER_BYTES,
     },
-    shutdown: { ...DEFAULT_SHUTDOWN_LIMITS, ...shutdown },
+    shutdown: { ...DEFAULT_SHUTDOWN_LIMITS, ...limits },
     liveness: liveness ? { ...DEFAULT_LIVENESS_LIMITS, ...liveness } : null,
   };
 }

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { ClientConnection, MAX_STRAY_LINES } from "../src/clientConnection.js";
 import { InvalidParams, MessageTooLarge } from "../src/errors.js";
+import type { JsonObject } from "../src/json.js";
 import { Offence } from "../src/requestState.js";
 
 const HELLO = { version: "0", require: [], events: [] };
@@ -26,12 +27,16 @@ function connect(greeting: object | null = GREETING) {
     const lines = messages.map((line) => (typeof line === "string" ? line : JSON.stringify(line)));
     connection.receive(Buffer.from(`${lines.join("\n")}\n`));
   };
-  connection.hello(HELLO, "hello");
+  connection.hello("r1", HELLO, "hello");
   if (greeting !== null) {
     say(greeting);
     heard.length = 0;
   }
-  return { connection, heard, say };
+  const request = (owner: string, fields: JsonObject = {}, command = "generate") => {
+    const id = `r${connection.inFlight + 2}`;
+    return { id, line: connection.request(id, command, fields, owner) };
+  };
+  return { connection, heard, say, request };
 }
 
 const token = (id: string, seq: number, more: object = {}) => ({
@@ -46,9 +51,9 @@ const failed = (id: string | null, code: string) => ({
 
 suite("a request", () => {
   test("is one line with an id of its own", () => {
-    const { connection } = connect();
-    const first = connection.request("generate", { prompt: "a\nb" }, "a");
-    const second = connection.request("info", {}, "b");
+    const { connection, request } = connect();
+    const first = request("a", { prompt: "a\nb" });
+    const second = request("b", {}, "info");
     assert.equal(first.line.indexOf(0x0a), first.line.length - 1);
     assert.deepEqual(JSON.parse(first.line.toString()), {
       id: first.id,
@@ -60,33 +65,30 @@ suite("a request", () => {
   });
 
   test("may have as many bytes as the worker takes, and not one more", () => {
-    const { connection } = connect();
-    const frame = connection.request("generate", { prompt: "" }, "a").line.length - 1;
+    const { connection, request } = connect();
+    const frame = request("a", { prompt: "" }).line.length - 1;
     const room = GREETING.limits.max_line_bytes - frame;
-    connection.request("generate", { prompt: "x".repeat(room) }, "b");
+    request("b", { prompt: "x".repeat(room) });
     assert.throws(
-      () => connection.request("generate", { prompt: "x".repeat(room + 1) }, "c"),
+      () => request("c", { prompt: "x".repeat(room + 1) }),
       (error) => error instanceof MessageTooLarge && error.data.max_line_bytes === 1024,
     );
-    assert.throws(
-      () => connection.request("generate", { prompt: "é".repeat(room / 2 + 1) }, "d"),
-      MessageTooLarge,
-    );
+    assert.throws(() => request("d", { prompt: "é".repeat(room / 2 + 1) }), MessageTooLarge);
     assert.deepEqual(connection.owners(), ["a", "b"]);
   });
 
   test("with a lone surrogate is not sent", () => {
-    const { connection } = connect();
-    assert.throws(() => connection.request("generate", { prompt: "\ud83d" }, "a"), InvalidParams);
+    const { connection, request } = connect();
+    assert.throws(() => request("a", { prompt: "\ud83d" }), InvalidParams);
     assert.equal(connection.inFlight, 0);
   });
 });
 
 suite("replies", () => {
   test("reach the owner of their request, in whatever order requests end", () => {
-    const { connection, heard, say } = connect();
-    const a = connection.request("generate", {}, "a").id;
-    const b = connection.request("generate", {}, "b").id;
+    const { connection, heard, say, request } = connect();
+    const a = request("a").id;
+    const b = request("b").id;
     say(token(a, 0), token(b, 0), done(b), token(a, 1, { flush: true }), done(a));
     assert.deepEqual(heard, [
       ...["a: token t0", "b: token t0", "b: done, ended"],
@@ -96,15 +98,15 @@ suite("replies", () => {
   });
 
   test("of a batch count their tokens for each prompt", () => {
-    const { connection, heard, say } = connect();
-    const { id } = connection.request("batch", {}, "a");
+    const { heard, say, request } = connect();
+    const { id } = request("a", {}, "batch");
     say(token(id, 0, { index: 1 }), token(id, 0, { index: 0 }), token(id, 1, { index: 1 }));
     assert.deepEqual(heard, ["a: token t0", "a: token t0", "a: token t1"]);
   });
 
   test("of a type that is not known are ignored, and end their request where they are final", () => {
-    const { connection, heard, say } = connect();
-    const { id } = connection.request("generate", {}, "a");
+    const { connection, heard, say, request } = connect();
+    const { id } = request("a");
     say({ id, type: "hint", final: false }, token(id, 0), { id, type: "verdict", final: true });
     assert.deepEqual(heard, ["a: hint", "a: token t0", "a: verdict, ended"]);
     assert.equal(connection.inFlight, 0);
@@ -121,8 +123,8 @@ suite("replies", () => {
       [0, ["a: done, ended"]],
       [1, []],
     ] as const) {
-      const { connection, heard } = connect();
-      const { id } = connection.request("generate", {}, "a");
+      const { connection, heard, request } = connect();
+      const { id } = request("a");
       const line = Buffer.from(JSON.stringify(done(id)));
       connection.receive(line.subarray(0, line.length - cut));
       connection.receiveEnd();
@@ -156,8 +158,8 @@ suite("an offence is", () => {
   };
   for (const [name, messages] of Object.entries(offences)) {
     test(name, () => {
-      const { connection, say } = connect();
-      assert.equal(connection.request("generate", {}, "a").id, id);
+      const { say, request } = connect();
+      assert.equal(request("a").id, id);
       assert.throws(() => say(...messages), Offence);
     });
   }
@@ -192,7 +194,7 @@ suite("the handshake", () => {
   });
 
   test("offends where the worker speaks the older wire only", () => {
-    const { say } = connect(null);
+    const { say, request } = connect(null);
     assert.throws(() => say({ error: "request: no cmd" }), /older wire/);
   });
 });

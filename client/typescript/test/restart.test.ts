@@ -19,7 +19,7 @@ suite("a crash history", () => {
       history.crashed(now, EVEN);
     }
     assert.equal(history.crashed(1000, EVEN), 35);
-    assert.equal(history.count, 4);
+    assert.equal(history.length, 4);
     assert.equal(history.crashed(1299, EVEN), null);
   });
 

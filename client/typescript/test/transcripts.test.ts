@@ -47,8 +47,8 @@ const READERS: Record<string, (message: JsonObject) => unknown> = {
   "result cache": results.readCache,
   "result memory": results.readMemory,
   "result metrics": results.readMetrics,
-  "item batch": results.readBatchResult,
-  "item classify": results.readClassifyResult,
+  "item batch": results.readBatchItem,
+  "item classify": results.readClassifyItem,
 };
 
 const READERS_OF_TYPES: Record<string, (message: JsonObject) => unknown> = {

@@ -1,0 +1,59 @@
+/** Run a language model in a child process: start a worker, load a model, stream its tokens. */
+
+export {
+  type Backend,
+  type BackendModel,
+  type BackendOptions,
+  DEFAULT_BACKEND,
+  get,
+  getDefault,
+  list,
+  loadModel,
+  register,
+} from "./backend.js";
+export type { PromptCache } from "./cache.js";
+export * from "./errors.js";
+export { findWorker, WORKER_VARIABLE } from "./findWorker.js";
+export type { LivenessLimits } from "./liveness.js";
+export type { Model } from "./model.js";
+export type {
+  BatchOptions,
+  ChatOptions,
+  ClassifyOptions,
+  GenerateOptions,
+  LoadFields,
+  LoadOptions,
+  MemoryFields,
+  MemoryOptions,
+  Message,
+  Path,
+  SamplingOptions,
+} from "./options.js";
+export type { RestartPolicy } from "./restart.js";
+export type {
+  BatchItem,
+  BatchToken,
+  CacheStats,
+  CancelOutcome,
+  ClassifyItem,
+  Done,
+  FinishReason,
+  Heartbeat,
+  MemoryFigures,
+  ModelInfo,
+  Progress,
+  RequestMetrics,
+  Token,
+  TopLogprob,
+  UnknownEvent,
+  WorkerEvent,
+  WorkerMetrics,
+} from "./results.js";
+export type { ShutdownLimits } from "./shutdown.js";
+export type { BatchStream, Stream, TokenStream } from "./stream.js";
+export type { CallOptions, StreamOptions } from "./streamOptions.js";
+export { Supervisor, type SupervisorOptions } from "./supervisor.js";
+export { VERSION } from "./version.js";
+export { Worker } from "./worker.js";
+export type { WorkerOptions } from "./workerOptions.js";
+export type { WorkerChange, WorkerState } from "./workerStates.js";

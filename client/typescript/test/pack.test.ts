@@ -1,0 +1,30 @@
+/** What `npm publish` would send: the built client and nothing of its making. */
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+
+const PACKAGE = fileURLToPath(new URL("../../", import.meta.url)); // from dist-test/test
+const run = promisify(execFile);
+
+async function packed(): Promise<string[]> {
+  const args = ["pack", "--dry-run", "--json", "--ignore-scripts"];
+  const shell = process.platform === "win32"; // npm is a script there
+  const { stdout } = await run("npm", args, { cwd: PACKAGE, shell });
+  const [tarball] = JSON.parse(stdout) as { files: { path: string }[] }[];
+  return (tarball?.files ?? []).map((file) => file.path);
+}
+
+test("the package has the built client, README, LICENSE and package.json, and nothing else", async () => {
+  const files = await packed();
+  const built = files.filter((file) => file.startsWith("dist/"));
+  const others = files.filter((file) => !file.startsWith("dist/"));
+
+  assert.deepEqual(others.sort(), ["LICENSE", "README.md", "package.json"]);
+  assert.ok(built.includes("dist/index.js") && built.includes("dist/index.d.ts"), built.join());
+  assert.deepEqual(
+    built.filter((file) => !/^dist\/[\w/]+(\.d\.ts|\.js)$/.test(file)),
+    [],
+  );
+});
