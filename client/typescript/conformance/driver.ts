@@ -9,7 +9,7 @@ const FAULT_REQUEST_MS = 3000;
 const IMPATIENT: WorkerOptions = {
   startTimeoutMs: 5000,
   idleTimeoutMs: FAULT_REQUEST_MS,
-  shutdown: { quitMs: 300, closeStdinMs: 300, terminateMs: 300, killMs: 500 },
+  limits: { quitMs: 300, stdinMs: 300, termMs: 300, killMs: 500 },
 };
 
 async function runScenario(report: Report): Promise<void> {

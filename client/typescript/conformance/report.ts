@@ -50,7 +50,7 @@ export class Report {
       this.tokens += 1;
       if (await enough(this.tokens)) return;
     }
-    this.finishReason = stream.done.finishReason;
+    this.finishReason = (await stream.done).finishReason;
   }
 
   fail(error: unknown, signal?: AbortSignal): void {

@@ -71,7 +71,7 @@ async function classify({ model, report }: Session): Promise<void> {
 }
 
 async function batch({ model, report }: Session): Promise<void> {
-  const items = await model.batch(["a", "b", "c"], { maxTokens: 4 }).results();
+  const items = await model.batch(["a", "b", "c"], { maxTokens: 4 }).items();
   report.own.items = items.map(({ index, text, finishReason }) => ({
     index,
     text,
@@ -80,7 +80,7 @@ async function batch({ model, report }: Session): Promise<void> {
 }
 
 async function info({ model, report }: Session): Promise<void> {
-  const told = Object.entries(model.loaded);
+  const told = Object.entries(model.info);
   report.own.info = Object.fromEntries(told.map(([name, value]) => [snakeCase(name), value]));
 }
 
@@ -95,7 +95,7 @@ async function noModel(session: Session): Promise<void> {
 }
 
 async function overlong({ worker, model, report }: Session): Promise<void> {
-  await report.read(model.generate("x".repeat(worker.hello.limits.maxLineBytes)));
+  await report.read(model.generate("x".repeat(worker.limits.maxLineBytes)));
 }
 
 async function idle(): Promise<void> {
