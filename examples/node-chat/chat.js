@@ -1,0 +1,78 @@
+/**
+ * A terminal chat with a local model: `node chat.js MODEL`. Answers go to stdout, all else to
+ * stderr, so that it is of use in a pipe too: then each line of stdin is a turn.
+ */
+import { MlxwireError, Supervisor } from "mlxwire";
+import { Conversation } from "./conversation.js";
+import { Lines } from "./lines.js";
+
+const say = (text) => process.stderr.write(`${text}\n`);
+const summary = (error) => `${error.code}: ${error.message.split("\n")[0]}`;
+
+/** What became of the worker, as far as somebody who chats wants to know. */
+function tellChange({ kind, error }) {
+  if (kind === "crashed") say(`\n[the worker died: ${summary(error)}]`);
+  if (kind === "restarting") say("[another one starts, and loads the model again]");
+  if (kind === "gaveUp") say("[it died too often: no other is started]");
+}
+
+/** One turn. A failure costs this answer, and not the conversation. */
+async function takeTurn(conversation, line) {
+  try {
+    const { finishReason, metrics } = await conversation.ask(line, (text) =>
+      process.stdout.write(text),
+    );
+    const { promptTokens, cachedTokens, generatedTokens } = metrics;
+    const prompt = `prompt of ${promptTokens} tokens, ${cachedTokens} known`;
+    process.stdout.write("\n");
+    say(`[${finishReason} after ${generatedTokens} tokens; ${prompt}]`);
+  } catch (error) {
+    if (!(error instanceof MlxwireError)) throw error;
+    process.stdout.write("\n");
+    say(`[${summary(error)}]${error.retryable ? " Ask again." : ""}`);
+  }
+}
+
+async function chat(path) {
+  const lines = new Lines(process.stdin, process.stdout); // before the load: nothing typed is lost
+  const leaving = new AbortController();
+  let supervisor;
+  let conversation;
+  // Ctrl-C reaches this process alone: the worker has a process group of its own.
+  lines.onInterrupt(() => {
+    if (conversation?.cancel()) return;
+    leaving.abort();
+    lines.leave();
+  });
+  try {
+    const { signal } = leaving;
+    supervisor = await Supervisor.start({ onChange: tellChange, signal });
+    conversation = new Conversation(await supervisor.load(path, { signal }));
+    for await (const line of lines) {
+      if (line.trim() !== "") await takeTurn(conversation, line);
+    }
+  } catch (error) {
+    if (error !== leaving.signal.reason) throw error;
+  } finally {
+    lines.leave();
+    await supervisor?.close();
+  }
+}
+
+/** What to do about a worker or a model that can't be had. */
+function explain(error) {
+  if (error.code !== "spawn_failed") return error.message;
+  return `${error.message}\n\nTo get a worker: pip install 'mlxwire[mlx]'`;
+}
+
+const [path, ...more] = process.argv.slice(2);
+if (path === undefined || more.length > 0) {
+  say("usage: node chat.js MODEL");
+  process.exitCode = 2;
+} else {
+  await chat(path).catch((error) => {
+    if (!(error instanceof MlxwireError)) throw error;
+    say(explain(error));
+    process.exitCode = 1;
+  });
+}

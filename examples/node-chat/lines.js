@@ -1,0 +1,42 @@
+/** Lines of a terminal, with a prompt and an editor, or of a pipe; and Ctrl-C in both. */
+import { createInterface } from "node:readline";
+
+export class Lines {
+  #reader;
+  #iterator;
+  #prompts;
+  #left = false;
+  #forget = () => {};
+
+  constructor(input, output) {
+    this.#prompts = input.isTTY;
+    this.#reader = createInterface({ input, output: input.isTTY ? output : undefined });
+    this.#reader.once("close", () => {
+      this.#prompts = false;
+    });
+    this.#iterator = this.#reader[Symbol.asyncIterator](); // keeps what comes before it is asked
+  }
+
+  /** A terminal that edits lines gives Ctrl-C to its editor; elsewhere it is a signal. */
+  onInterrupt(tell) {
+    this.#reader.on("SIGINT", tell);
+    process.on("SIGINT", tell);
+    this.#forget = () => process.off("SIGINT", tell);
+  }
+
+  async *[Symbol.asyncIterator]() {
+    while (!this.#left) {
+      if (this.#prompts) this.#reader.prompt();
+      const { done, value } = await this.#iterator.next();
+      if (done || this.#left) return;
+      yield value;
+    }
+  }
+
+  /** No more lines, not even those that are here already. */
+  leave() {
+    this.#left = true;
+    this.#forget();
+    this.#reader.close();
+  }
+}
