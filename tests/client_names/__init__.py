@@ -1,0 +1,1 @@
+"""The names of each client, for the page that compares them."""
