@@ -69,6 +69,7 @@ class DecodeBatch:
         self.rows = self.rows + rows
         self._sampler.extend(sampler)
         self._next = _joined(self._next, choice)
+        mx.async_eval(kv.paddings(self._layers))
 
     def step(self) -> list[Token]:
         """Every row's next token."""
@@ -110,6 +111,7 @@ class DecodeBatch:
         index = mx.array(kept)
         self._sampler.keep(kept)
         self._next = self._next.rows(index)
+        mx.async_eval(kv.paddings(self._layers))
 
     def clear(self) -> None:
         """Remove all rows."""

@@ -114,6 +114,13 @@ def states(layers: Layers) -> list[Any]:
     return [layer.state for layer in layers]
 
 
+def paddings(layers: Layers) -> list[mx.array]:
+    """What a batch's rows are padded by. Only the first layer's is ever used, for the mask of all:
+    the others' would stay lazy, and each join and leave add to a graph that lives with the batch."""
+    found = (getattr(layer, "left_padding", None) for layer in layers)
+    return [padding for padding in found if isinstance(padding, mx.array)]
+
+
 def nbytes(layers: Layers) -> int:
     """Bytes that the caches hold."""
     return sum(layer.nbytes for layer in layers)
