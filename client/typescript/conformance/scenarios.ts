@@ -56,12 +56,14 @@ async function together({ model, report }: Session): Promise<void> {
 
 async function sleeper({ model, report }: Session): Promise<void> {
   const stream = model.generate(PROMPT, { maxTokens: SLEEPER_TOKENS, ignoreEos: true });
+  const another = model.generate("another", { maxTokens: 2000, ignoreEos: true });
   await report.read(stream, async (tokens) => {
     if (tokens === 1) {
-      await model.generate("another", { maxTokens: 2000, ignoreEos: true }).text();
+      await Promise.allSettled([another.text()]);
     }
     return false;
   });
+  await another.text(); // where both failed, the first stream's error is the one to tell
   report.own.texts_equal_length = report.tokens === SLEEPER_TOKENS;
 }
 

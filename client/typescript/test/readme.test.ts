@@ -1,0 +1,36 @@
+/** The programs of README.md print what it says that they print. */
+
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { rm, writeFile } from "node:fs/promises";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { repositoryPath, workerCommand } from "./repository.js";
+
+const run = promisify(execFile);
+const README = readFileSync(repositoryPath("client/typescript/README.md"), "utf8");
+/** A program and, in the next block, what it prints. */
+const PROGRAM = /^```js\n(.*?)^```\n\n```text\n(.*?)^```$/gms;
+
+for (const [number, [, program = "", said = ""]] of [...README.matchAll(PROGRAM)].entries()) {
+  test(`program ${number + 1} of README prints what it says`, { timeout: 60_000 }, async (t) => {
+    // Within the package, where its name can be imported.
+    const file = fileURLToPath(new URL(`readme-${number}.mjs`, import.meta.url));
+    t.after(() => rm(file));
+    await writeFile(file, program);
+    const command = workerCommand("mlx").map((word) => `'${word}'`);
+    const { stdout, stderr } = await run(process.execPath, [file], {
+      cwd: repositoryPath("."),
+      env: { ...process.env, MLXWIRE_WORKER: command.join(" ") },
+    });
+
+    assert.equal(stdout.trimEnd(), said.trimEnd());
+    assert.equal(stderr, "");
+  });
+}
+
+test("README has two programs to run", () => {
+  assert.equal([...README.matchAll(PROGRAM)].length, 2);
+});
