@@ -6,7 +6,7 @@
 import { UnheardRequest } from "./ask.js";
 import { ClientConnection, type HelloFields, type WireListener } from "./clientConnection.js";
 import { Deferred } from "./deferred.js";
-import type { Exit, MlxwireError } from "./errors.js";
+import { type Exit, type MlxwireError, ProtocolViolation } from "./errors.js";
 import { Handshake } from "./handshake.js";
 import type { JsonObject } from "./json.js";
 import type { PendingRequest } from "./pending.js";
@@ -76,6 +76,8 @@ export class Connection implements ProcessListener, WireListener<PendingRequest>
   #ending: Promise<void> | null = null;
   #closedByHost = false;
   #hasWindows = false;
+  /** A child that was just spawned is held. */
+  #held = true;
   #grace: NodeJS.Timeout | undefined;
 
   constructor(options: ConnectionOptions) {
@@ -226,7 +228,8 @@ export class Connection implements ProcessListener, WireListener<PendingRequest>
     try {
       receive();
     } catch (error) {
-      if (!(error instanceof Offence)) {
+      const offends = error instanceof Offence || error instanceof ProtocolViolation;
+      if (!offends) {
         throw error;
       }
       this.condemn(postmortem.offended(error, this.circumstances));
@@ -272,8 +275,10 @@ export class Connection implements ProcessListener, WireListener<PendingRequest>
 
   /** A host's event loop may end while nothing is due; the worker then ends with it. */
   #holdAsNeeded(): void {
-    if (this.#ending === null) {
-      this.#child?.hold(this.inFlight > 0);
+    const needed = this.inFlight > 0;
+    if (this.#ending === null && needed !== this.#held) {
+      this.#held = needed;
+      this.#child?.hold(needed);
     }
   }
 
