@@ -6,9 +6,15 @@ DEMO_READY := .venv/.demo-ready
 BENCHES := startup throughput classify cancel client_python storm
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input \
   --constraint constraints.txt --editable
+# $(call with,TOOL,COMMANDS): the commands, or a word on what is missing.
+with = if command -v $(1) >/dev/null; then $(2) </dev/null; \
+  elif [ -n "$$CI" ]; then echo "$@: CI needs $(1)" >&2; exit 1; \
+  else echo "SKIPPED $@: no $(1) on the PATH" >&2; fi
+RACE := $(shell command -v gcc >/dev/null && echo -race)
+TYPESCRIPT := client/typescript/node_modules/.ready
 QUESTION ?= What is 2 + 3?
 
-.PHONY: demo test check fmt bench clean
+.PHONY: demo test test-python test-go test-typescript check check-go check-typescript fmt bench soak clean
 .DELETE_ON_ERROR:
 
 demo: $(DEMO_READY)
@@ -17,14 +23,33 @@ demo: $(DEMO_READY)
 	  $(BIN)/mlxwire chat testdata/tiny "$$question" </dev/null || exit 1; \
 	done
 
-test: $(READY)
+test: test-go test-typescript test-python
+
+test-python: $(READY) $(TYPESCRIPT)
 	@$(BIN)/python -m pytest -q </dev/null
 
-check: $(READY)
+# Without its toolchain a client is skipped, and says so; where CI is set that is a failure.
+test-go: $(READY)
+	@$(call with,go,cd client/go && go vet ./... && go test $(RACE) ./... \
+	  && cd ../../examples/go-daemon && go vet ./... && go test ./...)
+
+test-typescript: $(READY) $(TYPESCRIPT)
+	@$(call with,npm,cd client/typescript && npm test --silent \
+	  && cd ../../examples/node-chat && npm test --silent)
+
+check: $(READY) check-go check-typescript
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/pyright </dev/null
+
+check-go:
+	@$(call with,go,test -z "$$(gofmt -l client/go examples/go-daemon)" && cd client/go \
+	  && go vet ./... && GOOS=windows go vet ./... && GOOS=darwin go vet ./... \
+	  && go vet -tags nomlxlm ./...)
+
+check-typescript: $(TYPESCRIPT)
+	@$(call with,npm,cd client/typescript && npm run --silent check)
 
 fmt: $(READY)
 	@$(BIN)/ruff check --fix --quiet . || true
@@ -33,8 +58,11 @@ fmt: $(READY)
 bench: $(READY)
 	@for name in $(BENCHES); do echo "== $$name"; $(BIN)/python bench/$$name.py </dev/null || exit 1; done
 
+soak: $(READY)
+	@$(BIN)/python bench/soak.py $(SOAK) </dev/null
+
 clean:
-	rm -rf .venv dist build
+	rm -rf .venv dist build client/typescript/node_modules client/typescript/dist
 
 # What the demo needs, and then what the checks and tests need beside it.
 $(DEMO_READY): pyproject.toml constraints.txt
@@ -51,3 +79,6 @@ $(READY): $(DEMO_READY)
 	@echo "Adding the tools that test and check (once) …"
 	@$(INSTALL) '.[mlx,dev]' </dev/null
 	@touch $@
+
+$(TYPESCRIPT): client/typescript/package-lock.json
+	@$(call with,npm,cd client/typescript && npm install --silent --no-save --no-audit --no-fund && npm run --silent build && touch node_modules/.ready)
