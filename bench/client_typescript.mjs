@@ -89,26 +89,30 @@ async function client(tokens, streams, take, ...more) {
 async function sleeper(tokens, ...more) {
   const worker = await Worker.start({ command: source(tokens, ...more) });
   const model = await worker.load("m");
-  const stream = model.generate("1");
-  let [most, ended] = [0, ""];
+  let [most, read] = [0, 0];
+  let ended = "all came";
   try {
-    let before = 0;
-    for await (const _ of stream) {
-      if (before > 0) break;
-      before = process.memoryUsage.rss();
-      const wakes = performance.now() + SLEEP_SECONDS * 1000;
-      while (performance.now() < wakes) {
-        await sleep(20);
-        most = Math.max(most, process.memoryUsage.rss() - before);
-      }
+    for await (const _ of model.generate("1")) {
+      read += 1;
+      if (read === 1) most = await mostHeldIn(SLEEP_SECONDS);
     }
-    ended = "went on";
   } catch (error) {
     if (!(error instanceof MlxwireError)) throw error;
     ended = error.code;
   }
   await worker.close();
-  return { mib: most / MIB, ended };
+  return { mib: most / MIB, read, ended };
+}
+
+async function mostHeldIn(seconds) {
+  const before = process.memoryUsage.rss();
+  const wakes = performance.now() + seconds * 1000;
+  let most = 0;
+  while (performance.now() < wakes) {
+    await sleep(20);
+    most = Math.max(most, process.memoryUsage.rss() - before);
+  }
+  return most;
 }
 
 /** In a process of its own: what was measured before would have left its heap. */
@@ -143,9 +147,10 @@ async function main(tokens, rounds) {
     console.log(`${name.padEnd(26)}${rate.padStart(12)}${(floor / took).toFixed(2).padStart(8)}`);
   }
   for (const windows of [[], ["windows"]]) {
-    const { mib, ended } = await sleeperApart(tokens * 4, ...windows);
+    const { mib, read, ended } = await sleeperApart(tokens * 4, ...windows);
     const name = ["a consumer that sleeps", ...windows].join(", ");
-    console.log(`${name.padEnd(34)} +${mib.toFixed(0)} MiB resident, then ${ended}`);
+    const end = `${ended} after ${read.toLocaleString("en")} tokens`;
+    console.log(`${name.padEnd(33)} +${mib.toFixed(0)} MiB resident, then ${end}`);
   }
 }
 

@@ -35,11 +35,14 @@ class Stream {
     if (this.sent >= upTo) return false;
     process.stdout.write(this.bytes.subarray(this.lineEnds[this.sent], this.lineEnds[upTo]));
     this.sent = upTo;
-    if (this.sent === this.count) {
-      const done = { done: true, finish_reason: "length", tokens_generated: this.count };
-      reply(this, { type: "done", final: true, ...done, metrics: {} });
-    }
+    if (this.sent === this.count) this.end("length");
     return true;
+  }
+
+  end(reason) {
+    const done = { done: true, finish_reason: reason, tokens_generated: this.sent, metrics: {} };
+    reply(this, { type: "done", final: true, ...done });
+    streams.delete(this.id);
   }
 }
 
@@ -76,6 +79,10 @@ const commands = {
     if (stream === undefined) return;
     stream.allowed += request.n;
     sendAll([stream]);
+  },
+  cancel: (request) => {
+    reply(request, { type: "result", final: true, outcome: "accepted", cancelled: 1 });
+    streams.get(request.target)?.end("cancelled");
   },
   quit: (request) => {
     reply(request, { type: "result", final: true, ok: true });
