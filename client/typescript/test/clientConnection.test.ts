@@ -194,7 +194,7 @@ suite("the handshake", () => {
   });
 
   test("offends where the worker speaks the older wire only", () => {
-    const { say, request } = connect(null);
+    const { say } = connect(null);
     assert.throws(() => say({ error: "request: no cmd" }), /older wire/);
   });
 });

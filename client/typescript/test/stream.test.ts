@@ -1,0 +1,399 @@
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import {
+  DrainTimeout,
+  MlxwireError,
+  RequestTimeout,
+  SlowConsumer,
+  type Token,
+  WorkerCrashed,
+} from "../src/index.js";
+import { startModel, withoutWindows } from "./scriptedWorker.js";
+
+/** Take so many of a stream, each by itself. */
+async function take(stream: AsyncIterator<Token>, count: number): Promise<string[]> {
+  const texts: string[] = [];
+  for (let taken = 0; taken < count; taken += 1) {
+    const { value } = await stream.next();
+    texts.push(value.text);
+  }
+  return texts;
+}
+
+suite("a stream", () => {
+  test("sends its request with the first step, under the id that it told before", async () => {
+    const { script, model } = await startModel();
+    const stream = model.generate("a", { maxTokens: 3, topK: 2, seed: null });
+    assert.equal(script.unread.length, 0);
+    const step = stream.next();
+    const request = await script.next("generate");
+    assert.deepEqual(request, {
+      ...{ id: stream.id, cmd: "generate", max_tokens: 3, top_k: 2, prompt: "a", window: 256 },
+    });
+    script.tokens(request, 0, 1);
+    assert.deepEqual(await step, {
+      done: false,
+      value: {
+        ...{ seq: 0, text: "t0 ", tokenId: 100, flush: false },
+        ...{ index: null, channel: null, logprob: null, topLogprobs: null },
+      },
+    });
+  });
+
+  test("gives each token once and tells how it ended", async () => {
+    const { script, model } = await startModel();
+    const stream = model.chat("hello");
+    const reading = collect(stream);
+    const request = await script.next("chat");
+    assert.deepEqual(request.messages, [{ role: "user", content: "hello" }]);
+    script.tokens(request, 0, 2);
+    script.tokens(request, 2, 3);
+    script.done(request, "length", { metrics: { prompt_tokens: 7 } });
+    assert.deepEqual(
+      (await reading).map((token) => token.seq),
+      [0, 1, 2],
+    );
+    const { finishReason, tokensGenerated, metrics, stage } = await stream.done;
+    assert.deepEqual([finishReason, tokensGenerated, stage], ["length", 3, null]);
+    assert.equal(metrics.promptTokens, 7);
+    assert.equal(model.metrics, metrics);
+  });
+
+  test("gives in chunks all that is here", async () => {
+    const { script, model } = await startModel();
+    const chunks = model.generate("a").chunks();
+    const first = chunks.next();
+    const request = await script.next("generate");
+    script.tokens(request, 0, 5);
+    assert.equal((await first).value?.length, 5);
+    script.tokens(request, 5, 6);
+    script.tokens(request, 6, 8);
+    assert.deepEqual(
+      (await chunks.next()).value?.map((token) => token.seq),
+      [5, 6, 7],
+    );
+    script.done(request);
+    assert.deepEqual(await chunks.next(), { done: true, value: undefined });
+  });
+
+  test("gives its text as often as it is asked for", async () => {
+    const { script, model } = await startModel();
+    const stream = model.generate("a");
+    const texts = [stream.text(), stream.text()];
+    const request = await script.next("generate");
+    script.tokens(request, 0, 2);
+    script.say({
+      id: request.id,
+      type: "token",
+      seq: 2,
+      token: "?",
+      token_id: 1,
+      channel: "aside",
+    });
+    script.done(request);
+    assert.deepEqual(await Promise.all(texts), ["t0 t1 ", "t0 t1 "]);
+  });
+
+  test("does not give half of its text for all", async () => {
+    const { script, model } = await startModel();
+    const stream = model.generate("a");
+    const step = stream.next();
+    script.tokens(await script.next("generate"), 0, 2);
+    await step;
+    await assert.rejects(stream.text(), /were taken before/);
+  });
+
+  test("fails with the worker's error, after the tokens that came before", async () => {
+    const { script, model } = await startModel();
+    const stream = model.generate("a");
+    const first = take(stream, 2);
+    const request = await script.next("generate");
+    script.tokens(request, 0, 2);
+    script.fail(request, "out_of_memory", { retryable: true });
+    assert.deepEqual(await first, ["t0 ", "t1 "]);
+    const expected = { code: "out_of_memory", retryable: true, tokensDelivered: 2 };
+    await assert.rejects(stream.next(), expected);
+    await assert.rejects(stream.done, expected);
+  });
+
+  test("whose failure nobody looks at is no unhandled rejection", async (t) => {
+    const unhandled = t.mock.fn();
+    process.once("unhandledRejection", unhandled);
+    const { script, model } = await startModel();
+    const step = model.generate("a").next();
+    script.fail(await script.next("generate"), "internal");
+    await assert.rejects(step);
+    await new Promise((resolve) => setImmediate(resolve));
+    process.off("unhandledRejection", unhandled);
+    assert.equal(unhandled.mock.callCount(), 0);
+  });
+});
+
+suite("leaving a stream", () => {
+  test("cancels it in the worker and waits for its end", async () => {
+    const { script, model } = await startModel();
+    const stream = model.generate("a");
+    let left = false;
+    const loop = (async () => {
+      for await (const token of stream) {
+        if (token.seq === 1) {
+          break;
+        }
+      }
+      left = true;
+    })();
+    const request = await script.next("generate");
+    script.tokens(request, 0, 3);
+    const cancel = await script.next("cancel");
+    assert.equal(cancel.target, request.id);
+    script.tokens(request, 3, 4);
+    script.answer(cancel, { outcome: "accepted", cancelled: 1 });
+    assert.equal(left, false);
+    script.done(request, "cancelled", { stage: "decode" });
+    await loop;
+    const { finishReason, stage } = await stream.done;
+    assert.deepEqual([finishReason, stage], ["cancelled", "decode"]);
+    assert.deepEqual(await stream.next(), { done: true, value: undefined });
+  });
+
+  test("that ended at the same moment is harmless", async () => {
+    const { script, model } = await startModel();
+    const stream = model.generate("a");
+    const step = stream.next();
+    const request = await script.next("generate");
+    script.tokens(request, 0, 1);
+    await step;
+    const cancelled = stream.cancel();
+    script.done(request, "stop");
+    script.answer(await script.next("cancel"), { outcome: "finished", cancelled: 0 });
+    await cancelled;
+    assert.equal((await stream.done).finishReason, "stop");
+  });
+
+  test("before it was sent sends nothing", async () => {
+    const { script, model } = await startModel();
+    const stream = model.generate("a");
+    await stream.cancel();
+    await stream.cancel();
+    assert.equal((await stream.done).finishReason, "cancelled");
+    assert.equal(script.unread.length, 0);
+  });
+
+  test("fails where the worker does not end it in time", async () => {
+    const { script, model } = await startModel({ drainTimeoutMs: 20 });
+    const stream = model.generate("a");
+    const step = stream.next();
+    script.tokens(await script.next("generate"), 0, 1);
+    await step;
+    await assert.rejects(stream.cancel(), DrainTimeout);
+    await assert.rejects(stream.done, { code: "drain_timeout", tokensDelivered: 1 });
+  });
+});
+
+suite("an abort signal", () => {
+  test("cancels, and its own reason is thrown", async () => {
+    const { script, model } = await startModel();
+    const controller = new AbortController();
+    const stream = model.generate("a", { signal: controller.signal });
+    const step = stream.next();
+    const request = await script.next("generate");
+    script.tokens(request, 0, 2);
+    await step;
+    const reason = new Error("mine");
+    controller.abort(reason);
+    const isReason = (error: unknown): boolean => error === reason;
+    await assert.rejects(stream.next(), isReason);
+    await assert.rejects(stream.done, isReason);
+    assert.equal((await script.next("cancel")).target, request.id);
+  });
+
+  test("that aborted before sends nothing", async () => {
+    const { script, model } = await startModel();
+    const stream = model.generate("a", { signal: AbortSignal.abort("why") });
+    await assert.rejects(stream.next(), (error) => error === "why");
+    assert.equal(script.unread.length, 0);
+  });
+
+  test("may be shared by many requests, and is let go by each", async (t) => {
+    const warned = t.mock.fn();
+    process.once("warning", warned);
+    const { script, worker } = await startModel();
+    const { signal } = new AbortController();
+    const asked = Array.from({ length: 50 }, () => worker.cancel("r", { signal }));
+    for (const _ of asked) {
+      script.answer(await script.next("cancel"), { outcome: "unknown", cancelled: 0 });
+    }
+    await Promise.all(asked);
+    await new Promise((resolve) => setImmediate(resolve));
+    process.off("warning", warned);
+    assert.equal(warned.mock.callCount(), 0);
+  });
+});
+
+suite("a consumer that takes its time", () => {
+  test("holds back its own stream by the credit that it does not give", async () => {
+    const { script, model } = await startModel({ window: 4 });
+    const stream = model.generate("a");
+    const first = take(stream, 1);
+    const request = await script.next("generate");
+    assert.equal(request.window, 4);
+    script.tokens(request, 0, 4);
+    await first;
+    assert.equal(script.unread.length, 0);
+    await take(stream, 1);
+    const credit = await script.next("credit");
+    assert.deepEqual([credit.target, credit.n], [request.id, 2]);
+    await take(stream, 2);
+    assert.equal((await script.next("credit")).n, 2);
+  });
+
+  test("costs another stream nothing", async () => {
+    const { script, model } = await startModel({ window: 4 });
+    const sleeper = model.generate("a");
+    const step = sleeper.next();
+    const request = await script.next("generate");
+    script.tokens(request, 0, 2);
+    await step;
+    const text = model.generate("b").text();
+    const other = await script.next("generate");
+    script.tokens(other, 0, 2);
+    script.done(other);
+    assert.equal(await text, "t0 t1 ");
+  });
+
+  test("loses its stream where the worker knows no windows and the buffer is full", async () => {
+    const { script, model } = await startModel({ bufferBytes: 2000 }, withoutWindows());
+    const stream = model.generate("a");
+    const step = stream.next();
+    const request = await script.next("generate");
+    assert.equal("window" in request, false);
+    script.tokens(request, 0, 5);
+    await step;
+    const text = model.generate("b").text();
+    const other = await script.next("generate");
+    script.tokens(request, 5, 40);
+    assert.equal((await script.next("cancel")).target, request.id);
+    await assert.rejects(stream.done, SlowConsumer);
+    script.tokens(other, 0, 1);
+    script.done(other);
+    assert.equal(await text, "t0 ");
+  });
+});
+
+suite("a request that takes too long", () => {
+  test("is cancelled by its own limit", async () => {
+    const { script, model } = await startModel();
+    const stream = model.generate("a", { timeoutMs: 20 });
+    const reading = stream.text();
+    const request = await script.next("generate");
+    script.tokens(request, 0, 1);
+    await assert.rejects(reading, RequestTimeout);
+    assert.equal((await script.next("cancel")).target, request.id);
+  });
+
+  test("is cancelled where nothing comes of it", async () => {
+    const { script, model } = await startModel({ idleTimeoutMs: 20 });
+    const reading = model.generate("a").text();
+    const request = await script.next("generate");
+    await assert.rejects(reading, { code: "timeout" });
+    assert.equal((await script.next("cancel")).target, request.id);
+  });
+});
+
+suite("a crash", () => {
+  test("fails all that is pending with its cause, and what each had been given", async () => {
+    const { script, worker, model } = await startModel();
+    const streams = [model.generate("a"), model.generate("b")];
+    const steps = streams.map((stream) => stream.next());
+    for (const count of [1, 3]) {
+      script.tokens(await script.next("generate"), 0, count);
+    }
+    await Promise.all(steps);
+    const asked = worker.metrics();
+    script.log("out of luck\n");
+    script.exit(null, "SIGSEGV");
+    const [one, other] = streams;
+    assert.ok(one && other);
+    await assert.rejects(one.next(), (error) => {
+      assert.ok(error instanceof WorkerCrashed);
+      const { code, retryable, exitCode, signal, stderrTail, tokensDelivered } = error;
+      assert.deepEqual([code, retryable], ["worker_crashed", true]);
+      assert.deepEqual([exitCode, signal, stderrTail], [null, "SIGSEGV", "out of luck\n"]);
+      assert.equal(tokensDelivered, 1);
+      return true;
+    });
+    assert.deepEqual(await take(other, 2), ["t1 ", "t2 "]);
+    await assert.rejects(other.next(), { tokensDelivered: 3 });
+    await assert.rejects(asked, WorkerCrashed);
+    await assert.rejects(model.generate("c").text(), WorkerCrashed);
+    assert.deepEqual(await worker.closed, { exitCode: null, signal: "SIGSEGV" });
+  });
+});
+
+suite("a batch", () => {
+  const item = (id: string, index: number, more: object = {}) => ({
+    ...{ id, type: "item", index, text: `text ${index}`, token_ids: [1, 2] },
+    ...{ finish_reason: "stop", tokens_generated: 2, error: null },
+    ...more,
+  });
+
+  test("gives its items in the order of the prompts, each with its own failure", async () => {
+    const { script, model } = await startModel();
+    const items = model.batch(["a", "b"]).items();
+    const request = await script.next("batch");
+    assert.deepEqual(request.prompts, ["a", "b"]);
+    const error = { code: "context_overflow", message: "m", retryable: false, data: {} };
+    script.say(item(request.id, 1), item(request.id, 0, { error, finish_reason: null }));
+    script.done(request);
+    const [first, second] = await items;
+    assert.ok(first?.error instanceof MlxwireError);
+    assert.deepEqual([first.error.code, first.finishReason], ["context_overflow", null]);
+    assert.deepEqual([second?.text, second?.tokenIds, second?.error], ["text 1", [1, 2], null]);
+  });
+
+  test("that streams gives tokens too, and counts them", async () => {
+    const { script, model } = await startModel();
+    const stream = model.batch(["a", "b"], { stream: true });
+    const step = stream.next();
+    const request = await script.next("batch");
+    assert.equal(request.stream, true);
+    const token = { id: request.id, type: "token", token: "x", token_id: 1, flush: false };
+    script.say({ ...token, seq: 0, index: 1 }, { ...token, seq: 0, index: 0 });
+    script.say(item(request.id, 1));
+    const messages = [await step, await stream.next(), await stream.next()];
+    assert.deepEqual(
+      messages.map(({ value }) => [value?.type, value?.index]),
+      [
+        ["token", 1],
+        ["token", 0],
+        ["item", 1],
+      ],
+    );
+    script.fail(request, "internal");
+    await assert.rejects(stream.next(), { tokensDelivered: 2 });
+  });
+
+  test("to classify gives its items in order", async () => {
+    const { script, model } = await startModel();
+    const items = model.classify(["a", "b"], { labels: ["x"] });
+    const request = await script.next("classify");
+    const answer = { id: request.id, type: "item", token: "t", token_id: 3 };
+    script.say(
+      { ...answer, index: 1, logprob: null },
+      { ...answer, index: 0, logprob: -1, labels: { x: 1 } },
+    );
+    script.done(request);
+    assert.deepEqual(await items, [
+      { index: 0, text: "t", tokenId: 3, logprob: -1, logits: null, labels: { x: 1 } },
+      { index: 1, text: "t", tokenId: 3, logprob: null, logits: null, labels: null },
+    ]);
+  });
+});
+
+async function collect<T>(stream: AsyncIterable<T>): Promise<T[]> {
+  const all: T[] = [];
+  for await (const message of stream) {
+    all.push(message);
+  }
+  return all;
+}

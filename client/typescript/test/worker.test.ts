@@ -1,0 +1,339 @@
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import {
+  HandshakeFailed,
+  InvalidParams,
+  MessageTooLarge,
+  ModelNotLoaded,
+  ProtocolViolation,
+  ShuttingDown,
+  UnsupportedProtocol,
+  Worker,
+  WorkerCrashed,
+  WorkerError,
+  type WorkerEvent,
+} from "../src/index.js";
+import { LOADED, ScriptedWorker, startModel, startScripted } from "./scriptedWorker.js";
+
+suite("a start", () => {
+  test("tells who the worker is and what it can do", async () => {
+    const { worker } = await startScripted();
+    assert.deepEqual(worker.identity, {
+      name: "scripted",
+      version: "1",
+      pid: 4711,
+      engine: "mock",
+    });
+    assert.deepEqual(worker.capabilities, { window: true, heartbeat: true });
+    assert.deepEqual(worker.limits, { maxLineBytes: 16_777_216, maxInflight: 64 });
+    assert.equal(worker.pid, 4711);
+  });
+
+  test("fails where the worker exits instead", async () => {
+    const script = new ScriptedWorker();
+    script.greeting = null;
+    const starting = startScripted({}, script);
+    await script.greeted;
+    script.say("usage: nothing of the kind");
+    script.log("no such option\n");
+    script.exit(2);
+    await assert.rejects(starting, (error) => {
+      assert.ok(error instanceof HandshakeFailed);
+      assert.deepEqual(error.data, { exit_code: 2, signal: null });
+      assert.deepEqual([error.retryable, error.stderrTail], [false, "no such option\n"]);
+      return /usage: nothing of the kind/.test(error.message);
+    });
+  });
+
+  test("fails where the worker is silent, and ends it", async () => {
+    const script = new ScriptedWorker();
+    script.greeting = null;
+    await assert.rejects(startScripted({ startTimeoutMs: 20 }, script), HandshakeFailed);
+    assert.deepEqual(script.steps, ["stdin", "SIGTERM"]);
+  });
+
+  test("fails where what comes is no answer, and ends it", async () => {
+    const script = new ScriptedWorker();
+    script.greeting = { protocol: 2 };
+    await assert.rejects(startScripted({}, script), { code: "handshake_failed" });
+    assert.deepEqual(script.steps, ["stdin", "SIGTERM"]);
+  });
+
+  test("fails with what the worker refuses it for, and what it logged", async () => {
+    const script = new ScriptedWorker();
+    const error = { code: "unsupported_protocol", message: "m", retryable: false, data: {} };
+    script.greeting = { type: "error", error };
+    const starting = startScripted({}, script);
+    await script.greeted;
+    script.log("too old\n");
+    await assert.rejects(starting, (error) => {
+      assert.ok(error instanceof UnsupportedProtocol);
+      assert.equal(error.stderrTail, "too old\n");
+      return true;
+    });
+    assert.notEqual(script.status, null);
+  });
+
+  test("that is aborted ends the worker and throws the signal's reason", async () => {
+    const script = new ScriptedWorker();
+    script.greeting = null;
+    const controller = new AbortController();
+    const starting = startScripted({ signal: controller.signal }, script);
+    await script.greeted;
+    const reason = new Error("mine");
+    controller.abort(reason);
+    await assert.rejects(starting, (error) => error === reason);
+    assert.deepEqual(script.steps, ["stdin", "SIGTERM"]);
+  });
+
+  test("refuses an option that it does not know by name", async () => {
+    await assert.rejects(Worker.start({ startTimeout: 1 } as object), (error) => {
+      assert.ok(error instanceof InvalidParams);
+      return error.field === "startTimeout" && /startTimeoutMs/.test(error.message);
+    });
+    await assert.rejects(Worker.start({ limits: { quit: 1 } } as object), InvalidParams);
+  });
+});
+
+suite("an end", () => {
+  test("is asked for, waited for, and shared by all who ask", async () => {
+    const { worker, script, model } = await startModel();
+    const text = model.generate("a").text();
+    await script.next("generate");
+    const failed = assert.rejects(text, ShuttingDown);
+    await Promise.all([worker.close(), worker.close()]);
+    await worker.close();
+    await failed;
+    assert.deepEqual(script.steps, ["quit"]);
+    assert.equal(script.released, true);
+    assert.deepEqual(await worker.closed, { exitCode: 0, signal: null });
+    await assert.rejects(worker.metrics(), ShuttingDown);
+  });
+
+  test("goes down the whole ladder where the worker is deaf", async () => {
+    const { worker, script } = await startScripted();
+    script.deafTo = ["quit", "stdin", "SIGTERM", "SIGKILL"];
+    await worker.close();
+    assert.deepEqual(script.steps, ["quit", "stdin", "stdin", "SIGTERM", "SIGKILL"]);
+    assert.equal(script.released, true);
+    assert.deepEqual(await worker.closed, { exitCode: null, signal: null });
+  });
+
+  test("can be had at once", async () => {
+    const { worker, script } = await startScripted();
+    const asked = worker.metrics();
+    await script.next("metrics");
+    worker.kill();
+    await assert.rejects(asked, ShuttingDown);
+    assert.deepEqual(script.steps, ["SIGKILL"]);
+    assert.deepEqual(await worker.closed, { exitCode: null, signal: "SIGKILL" });
+    await worker.close();
+  });
+});
+
+suite("a worker that misbehaves", () => {
+  test("by the wire's rules fails all that is pending, and is ended without a word", async () => {
+    const { worker, script } = await startScripted();
+    const asked = [worker.metrics(), worker.memory()];
+    await script.next("metrics");
+    script.say("hello?");
+    for (const promise of asked) {
+      await assert.rejects(promise, ProtocolViolation);
+    }
+    await worker.closed;
+    assert.deepEqual(script.steps, ["stdin", "SIGTERM"]);
+  });
+
+  test("by closing its stdout is ended, and has crashed", async () => {
+    const { worker, script } = await startScripted();
+    const asked = worker.metrics();
+    await script.next("metrics");
+    script.losePipe("stdout");
+    await assert.rejects(asked, (error) => {
+      assert.ok(error instanceof WorkerCrashed);
+      return /closed its stdout/.test(error.message);
+    });
+    await worker.closed;
+    assert.deepEqual(script.steps, ["stdin", "SIGTERM"]);
+  });
+
+  test("by an exit that breaks its pipes first is told by the exit", async () => {
+    const { worker, script } = await startScripted();
+    const asked = worker.metrics();
+    await script.next("metrics");
+    script.losePipe("stdin");
+    script.losePipe("stdout");
+    script.exit(9);
+    await assert.rejects(asked, { code: "worker_crashed", exitCode: 9 });
+    assert.deepEqual(script.steps, []);
+  });
+
+  test("by a code that nobody knows has failed like any other", async () => {
+    const { worker, script } = await startScripted();
+    const asked = worker.metrics();
+    script.fail(await script.next("metrics"), "sunspots", { retryable: true, data: { n: 1 } });
+    await assert.rejects(asked, (error) => {
+      assert.ok(error instanceof WorkerError);
+      assert.deepEqual([error.code, error.retryable, error.data], ["sunspots", true, { n: 1 }]);
+      return true;
+    });
+  });
+
+  test("by a result that is none fails its request alone", async () => {
+    const { worker, script } = await startScripted();
+    const [metrics, cancel] = [worker.metrics(), worker.cancel("r")];
+    script.answer(await script.next("metrics"), { requests: "many" });
+    script.answer(await script.next("cancel"), { outcome: "unknown", cancelled: 0 });
+    await assert.rejects(metrics, /`requests`: is "many"/);
+    assert.deepEqual(await cancel, { outcome: "unknown", cancelled: 0 });
+  });
+});
+
+suite("a host's event loop", () => {
+  test("goes on for a worker only while something is asked of it", async () => {
+    const { worker, script } = await startScripted();
+    assert.equal(script.held, false);
+    const asked = [worker.metrics(), worker.cancel("r")];
+    assert.equal(script.held, true);
+    script.answer(await script.next("metrics"));
+    assert.equal(script.held, true);
+    script.answer(await script.next("cancel"), { outcome: "unknown", cancelled: 0 });
+    assert.equal(script.held, false);
+    await Promise.allSettled(asked);
+  });
+});
+
+suite("a load", () => {
+  test("sends paths as text, and what was set and nothing else", async () => {
+    const { worker, script } = await startScripted();
+    const progress: unknown[] = [];
+    const loading = worker.load("/models/a", {
+      adapterPath: new URL("file:///adapters/b"),
+      contextLen: 512,
+      kvBits: null,
+      warmup: undefined,
+      onProgress: (step) => progress.push(step),
+    });
+    const request = await script.next("load");
+    assert.deepEqual(request, {
+      ...{ id: request.id, cmd: "load", path: "/models/a" },
+      ...{ adapter_path: "/adapters/b", context_len: 512 },
+    });
+    script.say({ id: request.id, type: "progress", stage: "load", done: 1, total: 2 });
+    script.answer(request, LOADED);
+    const model = await loading;
+    assert.deepEqual(progress, [{ stage: "load", done: 1, total: 2 }]);
+    assert.deepEqual([model.info.modelType, model.loadSeconds], ["mock", 0.5]);
+  });
+
+  test("replaces the model before, and one that fails does not", async () => {
+    const { worker, script, model } = await startModel();
+    const failing = worker.load("nowhere");
+    script.fail(await script.next("load"), "model_not_found");
+    await assert.rejects(failing, { code: "model_not_found" });
+    const loading = worker.load("other");
+    const [text, request] = [model.generate("a").text(), await script.next("load")];
+    script.done(await script.next("generate"));
+    await text;
+    script.answer(request, LOADED);
+    await loading;
+    await assert.rejects(model.generate("a").text(), ModelNotLoaded);
+    await model.unload();
+    assert.equal(script.unread.length, 0);
+  });
+
+  test("is undone by an unload, once", async () => {
+    const { script, model } = await startModel();
+    const unloading = model.unload();
+    script.answer(await script.next("unload"), { ok: true });
+    await unloading;
+    await model.close();
+    assert.equal(script.unread.length, 0);
+    await assert.rejects(model.refreshInfo(), ModelNotLoaded);
+  });
+
+  test("can be asked again what it is", async () => {
+    const { script, model } = await startModel();
+    const asked = model.refreshInfo();
+    script.answer(await script.next("info"), { ...LOADED, context_len: 99 });
+    assert.equal((await asked).contextLen, 99);
+    assert.equal(model.info.contextLen, 99);
+  });
+});
+
+suite("a request", () => {
+  test("past the worker's line limit is not sent", async () => {
+    const { script, model } = await startModel();
+    await assert.rejects(model.generate("x".repeat(16_777_216)).text(), MessageTooLarge);
+    assert.equal(script.unread.length, 0);
+  });
+
+  test("with an option that it does not have is refused by the wire's name", async () => {
+    const { model } = await startModel();
+    const refused = { code: "invalid_params", data: { field: "max_token" } };
+    assert.throws(() => model.generate("a", { maxToken: 1 } as object), refused);
+    assert.throws(() => model.chat("a", { max_token: 1 } as object), refused);
+    assert.throws(() => model.generate("a", { thinking: true } as object), InvalidParams);
+    assert.throws(() => model.generate("a", { toString: 1 } as object), InvalidParams);
+  });
+
+  test("to the prompt cache says what to do", async () => {
+    const { script, model } = await startModel();
+    const asked = [
+      model.cache.stats(),
+      model.cache.clear(),
+      model.cache.warm("a"),
+      model.cache.warm([{ role: "user", content: "b" }]),
+      model.cache.save("/c"),
+      model.cache.load(new URL("file:///d")),
+    ];
+    const sent: unknown[] = [];
+    for (const _ of asked) {
+      const { id, cmd, ...fields } = await script.next("cache");
+      sent.push(fields);
+      script.fail({ id, cmd }, "internal");
+    }
+    await Promise.allSettled(asked);
+    assert.deepEqual(sent, [
+      { action: "stats" },
+      { action: "clear" },
+      { action: "warm", prompt: "a" },
+      { action: "warm", messages: [{ role: "user", content: "b" }] },
+      { action: "save", path: "/c" },
+      { action: "load", path: "/d" },
+    ]);
+  });
+});
+
+suite("events", () => {
+  test("are heard where they were asked for", async () => {
+    const heard: WorkerEvent[] = [];
+    const { script } = await startScripted({
+      events: ["heartbeat", "eclipse"],
+      onEvent: (event) => heard.push(event),
+    });
+    const beat = { phase: "idle", steps: 3, last_step_seconds: 0.5 };
+    for (const [event, data] of Object.entries({ heartbeat: beat, eclipse: {}, other: {} })) {
+      script.say({ id: null, type: "event", event, data });
+    }
+    assert.deepEqual(heard, [
+      {
+        ...{ event: "heartbeat", phase: "idle", steps: 3 },
+        ...{ lastStepSeconds: 0.5, inFlight: 0, queued: 0 },
+      },
+      { event: "other", name: "eclipse", data: {} },
+    ]);
+  });
+
+  test("tell of a worker that hangs, which is ended then", async (t) => {
+    const eventLoop = setInterval(() => undefined, 1000); // a process would keep it
+    t.after(() => clearInterval(eventLoop));
+    const liveness = { silenceMs: 10_000, stepMs: 20, phases: {} };
+    const { worker, script } = await startScripted({ liveness });
+    const asked = worker.metrics();
+    const data = { phase: "decode", steps: 1, last_step_seconds: 60 };
+    script.say({ id: null, type: "event", event: "heartbeat", data });
+    await assert.rejects(asked, /hangs: in phase decode/);
+    await worker.closed;
+  });
+});
