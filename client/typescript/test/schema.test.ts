@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import * as replies from "../src/replies.js";
-import type { Fields } from "../src/shape.js";
+import { type Fields, snakeCase } from "../src/shape.js";
+import * as wire from "../src/wireFields.js";
 import { readJson } from "./repository.js";
 
 interface Definition {
@@ -48,6 +49,30 @@ suite("the tables of replies have the fields of the schema", () => {
       const reserved = names.includes("Token") ? ["channel"] : []; // SPEC §3, not sent yet
       const known = Object.keys(table).filter((name) => !reserved.includes(name));
       assert.deepEqual([...known, ...apart].sort(), properties(names));
+    });
+  }
+});
+
+/** What a command is given besides its options. */
+const GIVEN = new Set(["id", "cmd", "path", "prompt", "prompts", "messages", "window"]);
+
+const OPTIONS: Record<string, object> = {
+  Load: wire.LOAD,
+  Generate: wire.SAMPLING,
+  Chat: wire.CHAT,
+  Batch: wire.BATCH,
+  Classify: wire.CLASSIFY,
+  Memory: wire.MEMORY,
+};
+
+suite("the tables of options have the fields of the schema", () => {
+  for (const [name, table] of Object.entries(OPTIONS)) {
+    test(name, () => {
+      const fields = Object.keys(schema[name]?.properties ?? {});
+      assert.deepEqual(
+        Object.keys(table).map(snakeCase).sort(),
+        fields.filter((field) => !GIVEN.has(field)).sort(),
+      );
     });
   }
 });

@@ -1,0 +1,62 @@
+/** Workers that misbehave in ways that need a real process: `node roles.js ROLE [PORT]`. */
+
+import { spawn } from "node:child_process";
+import { closeSync, writeSync } from "node:fs";
+import { connect } from "node:net";
+import { fileURLToPath } from "node:url";
+
+const THIS_FILE = fileURLToPath(import.meta.url);
+const FLOOD_BYTES = 4 * 1024 * 1024;
+
+/** The command of a worker in that role. */
+export function roleCommand(role: string, ...args: string[]): string[] {
+  return [process.execPath, THIS_FILE, role, ...args];
+}
+
+function liveOn(): void {
+  setInterval(() => undefined, 60_000);
+}
+
+/** Keeps a connection to that port for as long as it lives. */
+function hold(port: number): void {
+  connect(port, "127.0.0.1", () => process.send?.("connected"));
+  liveOn();
+}
+
+/** Leaves a grandchild behind, in its own group or outside, which holds a connection and its pipes. */
+function leaveGrandchild(port: string, exitCode: number, detached: boolean): void {
+  const [program = "", ...args] = roleCommand("hold", port);
+  const child = spawn(program, args, { stdio: ["inherit", "inherit", "inherit", "ipc"], detached });
+  child.once("message", () => {
+    writeSync(2, `grandchild ${child.pid}\n`);
+    process.exit(exitCode);
+  });
+}
+
+const ROLES: Record<string, (port: string) => void> = {
+  hold: (port) => hold(Number(port)),
+  deaf: () => {
+    process.on("SIGTERM", () => undefined);
+    writeSync(2, `pid ${process.pid}\n`);
+    liveOn();
+  },
+  "hang up": () => {
+    process.stdin.once("data", () => closeSync(1));
+    liveOn();
+  },
+  "in group": (port) => leaveGrandchild(port, 8, false),
+  outside: (port) => leaveGrandchild(port, 7, true),
+  flood: () => {
+    const page = Buffer.alloc(64 * 1024, "x");
+    for (let written = 0; written < FLOOD_BYTES; written += page.length) {
+      writeSync(2, page);
+    }
+    writeSync(2, "\nthat was it\n");
+    process.exit(5);
+  },
+};
+
+const [, file, role = "", port = ""] = process.argv;
+if (file === THIS_FILE) {
+  ROLES[role]?.(port);
+}

@@ -1,0 +1,126 @@
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import {
+  ShuttingDown,
+  Supervisor,
+  type SupervisorOptions,
+  Worker,
+  type WorkerChange,
+  WorkerCrashed,
+} from "../src/index.js";
+import { LOADED, ScriptedWorker } from "./scriptedWorker.js";
+
+const AT_ONCE = { backoffMinMs: 0, backoffMaxMs: 0 };
+
+/** The workers that a supervisor starts, one after another. */
+class Scripts {
+  readonly changes: WorkerChange[] = [];
+  readonly #started: ScriptedWorker[] = [];
+  readonly #waiting: ((script: ScriptedWorker) => void)[] = [];
+  /** How the next workers are; each is good where this is empty. */
+  readonly planned: ScriptedWorker[] = [];
+
+  readonly start = (options: object): Promise<Worker> => {
+    const script = this.planned.shift() ?? new ScriptedWorker();
+    const waiting = this.#waiting.shift();
+    waiting === undefined ? this.#started.push(script) : waiting(script);
+    return Worker.start({ command: "scripted", ...options }, script.spawn);
+  };
+
+  /** The next worker that is started. */
+  next(): Promise<ScriptedWorker> {
+    const script = this.#started.shift();
+    return script === undefined
+      ? new Promise((resolve) => this.#waiting.push(resolve))
+      : Promise.resolve(script);
+  }
+
+  get kinds(): string[] {
+    return this.changes.map((change) => change.kind);
+  }
+
+  supervise(options: SupervisorOptions = {}): Promise<Supervisor> {
+    const onChange = (change: WorkerChange) => void this.changes.push(change);
+    return Supervisor.start({ restart: AT_ONCE, onChange, ...options }, this.start);
+  }
+}
+
+async function loadOn(supervisor: Supervisor, script: ScriptedWorker) {
+  const loading = supervisor.load("any", { contextLen: 9 });
+  script.answer(await script.next("load"), LOADED);
+  return loading;
+}
+
+suite("a supervisor", () => {
+  test("starts another worker after a crash, with the model in it, and repeats no request", async () => {
+    const scripts = new Scripts();
+    const supervisor = await scripts.supervise();
+    const first = await scripts.next();
+    const model = await loadOn(supervisor, first);
+    const lost = model.generate("lost").text();
+    await first.next("generate");
+    first.exit(1);
+    await assert.rejects(lost, WorkerCrashed);
+    const text = model.generate("next").text();
+    const second = await scripts.next();
+    const load = await second.next("load");
+    assert.equal(load["context_len"], 9);
+    second.answer(load, LOADED);
+    const request = await second.next("generate");
+    assert.equal(request["prompt"], "next");
+    second.tokens(request, 0, 1);
+    second.done(request);
+    assert.equal(await text, "t0 ");
+    assert.equal(second.unread.length, 0);
+    assert.deepEqual(scripts.kinds, [
+      ...["started", "ready", "crashed", "restarting"],
+      ...["started", "ready"],
+    ]);
+    await supervisor.close();
+    assert.equal(supervisor.state, "closed");
+  });
+
+  test("gives up after a crash loop, until it is told to begin anew", async () => {
+    const scripts = new Scripts();
+    const supervisor = await scripts.supervise({ restart: { ...AT_ONCE, maxRestarts: 1 } });
+    const model = await loadOn(supervisor, await scripts.next());
+    for (const _ of [1, 2]) {
+      const waiting = model.generate("a").text();
+      const script = scripts.changes.length === 2 ? null : await scripts.next();
+      if (script !== null) {
+        script.answer(await script.next("load"), LOADED);
+      }
+      const worker = supervisor.worker;
+      assert.ok(worker);
+      worker.kill();
+      await assert.rejects(waiting);
+    }
+    await supervisor.close();
+  });
+
+  test("tells the first start's failure, and tries nothing again by itself", async () => {
+    const scripts = new Scripts();
+    const broken = new ScriptedWorker();
+    broken.greeting = { protocol: 9 };
+    scripts.planned.push(broken);
+    await assert.rejects(scripts.supervise(), { code: "handshake_failed" });
+    assert.deepEqual(scripts.kinds, ["crashed"]);
+  });
+
+  test("fails what waits for a worker when it is closed", async () => {
+    const scripts = new Scripts();
+    const supervisor = await scripts.supervise({
+      restart: { backoffMinMs: 600_000, backoffMaxMs: 600_000 },
+    });
+    const script = await scripts.next();
+    const model = await loadOn(supervisor, script);
+    const lost = model.generate("lost").text();
+    await script.next("generate");
+    script.exit(1);
+    await assert.rejects(lost, WorkerCrashed);
+    const waiting = assert.rejects(model.generate("a").text(), ShuttingDown);
+    await supervisor.close();
+    await waiting;
+    await assert.rejects(model.generate("b").text(), ShuttingDown);
+  });
+});
