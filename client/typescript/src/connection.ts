@@ -132,7 +132,7 @@ export class Connection implements ProcessListener, WireListener<PendingRequest>
     this.#child?.write(this.#wire.hello(handshake.id, hello, handshake));
     this.#holdAsNeeded();
     const result = await handshake.result;
-    this.#hasWindows = result.capabilities.window === true;
+    this.#hasWindows = (result.capabilities.window ?? false) !== false;
     return result;
   }
 
