@@ -4,11 +4,13 @@ import { createInterface } from "node:readline";
 export class Lines {
   #reader;
   #iterator;
+  #output;
   #prompts;
   #left = false;
   #forget = () => {};
 
   constructor(input, output) {
+    this.#output = output;
     this.#prompts = input.isTTY;
     this.#reader = createInterface({ input, output: input.isTTY ? output : undefined });
     this.#reader.once("close", () => {
@@ -37,6 +39,7 @@ export class Lines {
   leave() {
     this.#left = true;
     this.#forget();
+    if (this.#prompts) this.#output.write("\n"); // the shell's prompt has a line of its own
     this.#reader.close();
   }
 }
