@@ -41,6 +41,8 @@ export class WorkerLife {
   readonly #history: CrashHistory;
   #state: WorkerState = "stopped";
   #worker: Worker | null = null;
+  /** Of the worker of this round; null before it is started. */
+  #pid: number | null = null;
   #verdict: MlxwireError | null = null;
   #waiters: ((failure: MlxwireError | null) => void)[] = [];
   #pause: NodeJS.Timeout | null = null;
@@ -88,9 +90,9 @@ export class WorkerLife {
       throw closedByHost();
     }
     this.#move("stop");
-    await this.#end();
     this.#verdict = null;
     this.#history.forget();
+    await this.#end();
     this.#settle(null);
     await this.untilReady();
   }
@@ -136,9 +138,11 @@ export class WorkerLife {
   /** From a worker's start to its end: what ended it, or null where its host did. */
   async #liveOnce(halt: AbortSignal, onReady: () => void): Promise<MlxwireError | null> {
     let worker: Worker | null = null;
+    this.#pid = null;
     try {
       worker = await this.#options.start(halt);
       this.#worker = worker;
+      this.#pid = worker.pid;
       this.#tell({ kind: "started", pid: worker.pid });
       const ended = this.#endOf(worker, halt);
       await Promise.race([this.#options.prepare(worker), ended]);
@@ -165,18 +169,22 @@ export class WorkerLife {
     return new Promise((resolve) => {
       halt.addEventListener("abort", () => resolve(null), { once: true });
       // Called before its requests fail, so that whoever asks again finds another coming.
-      worker.connection.onFailure = (failure) => {
+      const failed = (failure: MlxwireError): void => {
         if (!halt.aborted) {
           this.#move("crash");
         }
         resolve(failure);
       };
+      worker.connection.onFailure = failed;
+      if (worker.connection.failure !== null) {
+        failed(worker.connection.failure); // in the same breath as its hello
+      }
     });
   }
 
   /** Milliseconds until the next start; null where there is none by itself. */
   #pauseAfter(crash: MlxwireError, servedOnce: boolean): number | null {
-    this.#tell({ kind: "crashed", pid: this.#worker?.pid ?? null, error: crash });
+    this.#tell({ kind: "crashed", pid: this.#pid, error: crash });
     const pause = this.#history.crashed(performance.now(), this.#options.random());
     const hopeless = HOPELESS.some((kind) => crash instanceof kind);
     if (pause !== null && !servedOnce) {

@@ -1,0 +1,92 @@
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import { InvalidParams, Supervisor, Worker } from "../src/index.js";
+import { snakeCase } from "../src/shape.js";
+import * as wire from "../src/wireFields.js";
+import { readJson } from "./repository.js";
+
+interface Definition {
+  properties: Record<string, unknown>;
+}
+
+const schema = readJson<{ $defs: Record<string, Definition> }>(
+  "protocol/schema/mlxwire-protocol-1.schema.json",
+).$defs;
+
+/** What every command has, and what this client fills in itself. */
+const OWN = ["id", "cmd", "window", "prompt", "prompts", "messages", "path"];
+
+const TABLES: [command: string, sent: object][] = [
+  ["Generate", wire.SAMPLING],
+  ["Chat", wire.CHAT],
+  ["Batch", wire.BATCH],
+  ["Classify", wire.CLASSIFY],
+  ["Load", wire.LOAD],
+  ["Memory", wire.MEMORY],
+];
+
+suite("the options of a command are those of the schema", () => {
+  for (const [command, sent] of TABLES) {
+    test(command, () => {
+      const fields = Object.keys(schema[command]?.properties ?? {});
+      const wanted = fields.filter((field) => !OWN.includes(field)).sort();
+      assert.deepEqual(Object.keys(sent).map(snakeCase).sort(), wanted);
+    });
+  }
+});
+
+suite("options on the wire", () => {
+  const fields = (options: object) => wire.wireFields("chat", options, wire.CHAT, wire.STREAM);
+
+  test("have the wire's names, and are left out where they are null or undefined", () => {
+    const options = { maxTokens: 4, topP: 0.5, seed: null, stop: undefined, thinking: false };
+    assert.deepEqual(fields(options), { max_tokens: 4, top_p: 0.5, thinking: false });
+  });
+
+  test("take a bias as a map or as an object", () => {
+    assert.deepEqual(fields({ logitBias: new Map([[7, -1.5]]) }), { logit_bias: { 7: -1.5 } });
+    assert.deepEqual(fields({ logitBias: { 7: -1.5 } }), { logit_bias: { 7: -1.5 } });
+  });
+
+  test("take a file's URL as a path", () => {
+    const load = wire.wireFields("load", { adapterPath: new URL("file:///a%20b") }, wire.LOAD, []);
+    assert.deepEqual(load, { adapter_path: process.platform === "win32" ? "\\a b" : "/a b" });
+  });
+
+  test("stay here where they are this client's own", () => {
+    assert.deepEqual(fields({ timeoutMs: 5, signal: AbortSignal.abort(), idleTimeoutMs: 5 }), {});
+  });
+
+  for (const name of ["maxToken", "max_tokens", "toString", "__proto__x"]) {
+    test(`that nobody knows are refused by name: ${name}`, () => {
+      assert.throws(
+        () => fields({ [name]: 1 }),
+        (error) => {
+          assert.ok(error instanceof InvalidParams);
+          assert.equal(error.field, snakeCase(name));
+          assert.match(error.message, new RegExp(`\`${name}\` is no option of chat.*maxTokens`));
+          return true;
+        },
+      );
+    });
+  }
+});
+
+suite("options of a start that nobody knows are refused by name", () => {
+  const refused = (name: string) => ({ code: "invalid_params", message: new RegExp(name) });
+  /** As a caller without types would give them. */
+  const untyped = (options: object): object => options;
+
+  test("of a worker", async () => {
+    await assert.rejects(Worker.start(untyped({ comand: "x" })), refused("comand"));
+  });
+
+  test("of its ladder and its liveness", async () => {
+    await assert.rejects(Worker.start(untyped({ shutdown: { quit: 3 } })), refused("quit"));
+    await assert.rejects(Worker.start(untyped({ liveness: { stepms: 3 } })), refused("stepms"));
+  });
+
+  test("of a restart", async () => {
+    await assert.rejects(Supervisor.start(untyped({ restart: { window: 3 } })), refused("window"));
+  });
+});
