@@ -8,7 +8,6 @@ import {
   getDefault,
   list,
   loadModel,
-  ModelNotFound,
   register,
 } from "../src/index.js";
 import { workerCommand } from "./repository.js";
@@ -69,8 +68,18 @@ suite("the backend mlx_lm", () => {
     await assert.rejects(model.generate("again").text(), { code: "shutting_down" });
   });
 
-  test("leaves no worker behind where the load fails", async () => {
-    const worker = { command: workerCommand("mock"), args: ["--model-root", "/nowhere/at/all"] };
-    await assert.rejects(loadModel("/etc", { worker }), ModelNotFound);
+  const posix = process.platform !== "win32";
+
+  test("leaves no worker behind where the load fails", { skip: !posix }, async () => {
+    const pids: number[] = [];
+    const command = ["sh", "-c", 'echo $$ >&2; exec "$@"', "sh", ...workerCommand("mock")];
+    const onStderr = (line: string): void => {
+      if (/^\d+$/.test(line)) pids.push(Number(line));
+    };
+    const refused = loadModel("any", { contextLen: -1, worker: { command, onStderr } });
+    await assert.rejects(refused, { code: "invalid_params", field: "context_len" });
+    const [pid] = pids;
+    assert.ok(pid);
+    assert.throws(() => process.kill(pid, 0), { code: "ESRCH" });
   });
 });

@@ -82,7 +82,7 @@ suite("options of a start that nobody knows are refused by name", () => {
   });
 
   test("of its ladder and its liveness", async () => {
-    await assert.rejects(Worker.start(untyped({ shutdown: { quit: 3 } })), refused("quit"));
+    await assert.rejects(Worker.start(untyped({ limits: { quit: 3 } })), refused("quit"));
     await assert.rejects(Worker.start(untyped({ liveness: { stepms: 3 } })), refused("stepms"));
   });
 
