@@ -11,39 +11,18 @@ import { Handshake } from "./handshake.js";
 import type { JsonObject } from "./json.js";
 import type { PendingRequest } from "./pending.js";
 import * as postmortem from "./postmortem.js";
-import type { ProcessListener, SpawnOptions } from "./process.js";
+import type { Child, ProcessListener, Spawn, SpawnOptions } from "./process.js";
 import type { RequestLimits } from "./requestLimits.js";
 import { Offence } from "./requestState.js";
 import type { Hello, Token } from "./results.js";
 import type { Route, Sender } from "./route.js";
-import { type Endable, endProcess, type ShutdownLimits } from "./shutdown.js";
+import { endProcess, type ShutdownLimits } from "./shutdown.js";
 import type { StderrRing } from "./stderrRing.js";
 
 /** Between a pipe's end and the exit that most likely caused it. */
 const LOST_PIPE_GRACE_MS = 300;
 /** How much of stderr goes into an error. */
 const TAIL_BYTES = 4096;
-
-/** A process as a connection needs it. */
-export interface Child extends Endable {
-  /** Its process id. */
-  readonly pid: number | undefined;
-  /** How it ended; null while it has not. */
-  readonly status: Exit | null;
-  /** Queue bytes for its stdin. */
-  write(line: Buffer): void;
-  /** Whether the host's event loop goes on for its sake. */
-  hold(held: boolean): void;
-  /** Give back every descriptor. */
-  release(): void;
-}
-
-/** Starts a process. Rejects with `SpawnFailed`. */
-export type Spawn = (
-  options: SpawnOptions,
-  stderr: StderrRing,
-  listener: ProcessListener,
-) => Promise<Child>;
 
 /** What a connection is told by its worker. */
 export interface ConnectionOptions {

@@ -1,7 +1,5 @@
 /** Notices that nothing comes of a request while its consumer waits. */
 
-import { RequestTimeout } from "./errors.js";
-
 /** How often within the limit it is looked: silence may last a quarter more. */
 const LOOKS = 4;
 
@@ -42,12 +40,4 @@ export class IdleWatch {
       this.#onSilent();
     }
   }
-}
-
-/** What a caller is told of it. */
-export function silence(command: string, limitMs: number): RequestTimeout {
-  return new RequestTimeout(
-    `nothing came of \`${command}\` for ${limitMs} ms, and it was cancelled; it may wait for others, ` +
-      "so give it a longer idleTimeoutMs",
-  );
 }

@@ -2,6 +2,7 @@
 
 import { ask } from "./ask.js";
 import { PromptCache } from "./cache.js";
+import { BatchRequest, ClassifyRequest } from "./itemRequest.js";
 import type { JsonObject } from "./json.js";
 import type {
   BatchOptions,
@@ -20,7 +21,7 @@ import {
 import type { ModelRoute } from "./route.js";
 import { BatchStream, inOrder, Stream, TokenStream } from "./stream.js";
 import type { CallOptions, StreamOptions } from "./streamOptions.js";
-import { BatchRequest, ClassifyRequest, TokenRequest } from "./streamRequest.js";
+import { TokenRequest } from "./tokenRequest.js";
 import { BATCH, CHAT, CLASSIFY, chatMessages, SAMPLING, STREAM, wireFields } from "./wireFields.js";
 
 /**

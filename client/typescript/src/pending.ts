@@ -5,9 +5,10 @@
 
 import { callGuarded, onAbort } from "./callbacks.js";
 import { errorFromBody } from "./errorReply.js";
-import { DrainTimeout, MlxwireError, RequestTimeout } from "./errors.js";
-import { IdleWatch, silence } from "./idleWatch.js";
+import { MlxwireError } from "./errors.js";
+import { IdleWatch } from "./idleWatch.js";
 import type { JsonObject } from "./json.js";
+import { notDrained, silent, tooLate } from "./requestFailures.js";
 import { type Progress, readProgress, type Token } from "./results.js";
 import type { Route, Sender } from "./route.js";
 
@@ -128,7 +129,7 @@ export abstract class PendingRequest {
     this.#move("start");
     const { idleTimeoutMs } = this.options;
     if (idleTimeoutMs !== undefined) {
-      const fellSilent = (): void => this.abandon({ reason: silence(this.command, idleTimeoutMs) });
+      const fellSilent = (): void => this.abandon({ reason: silent(this.command, idleTimeoutMs) });
       this.#idleWatch = new IdleWatch(idleTimeoutMs, () => this.progressMark(), fellSilent);
     }
   }
@@ -201,12 +202,7 @@ export abstract class PendingRequest {
 
   /** Its time has passed. */
   protected expire(): void {
-    this.abandon({
-      reason: new RequestTimeout(
-        `\`${this.command}\` took longer than the ${this.options.timeoutMs} ms it was given and was ` +
-          "cancelled; give it more time or ask for less",
-      ),
-    });
+    this.abandon({ reason: tooLate(this.command, this.options.timeoutMs ?? 0) });
   }
 
   /** Grant the worker more messages. */
@@ -269,14 +265,8 @@ export abstract class PendingRequest {
   }
 
   #drainExpires(): void {
-    const limit = this.route.limits.drainTimeoutMs;
     this.#drainExpired = true;
-    this.#failure ??= {
-      reason: new DrainTimeout(
-        `the worker did not end the cancelled \`${this.command}\` within ${limit} ms; it may hang, ` +
-          "close it and start another",
-      ),
-    };
+    this.#failure ??= { reason: notDrained(this.command, this.route.limits.drainTimeoutMs) };
     this.#drained();
   }
 

@@ -35,8 +35,29 @@ export interface SpawnOptions {
   readonly cwd: string | undefined;
 }
 
+/** A process as a connection needs it. */
+export interface Child extends Endable {
+  /** Its process id. */
+  readonly pid: number | undefined;
+  /** How it ended; null while it has not. */
+  readonly status: Exit | null;
+  /** Queue bytes for its stdin. */
+  write(line: Buffer): void;
+  /** Whether the host's event loop goes on for its sake. */
+  hold(held: boolean): void;
+  /** Give back every descriptor. */
+  release(): void;
+}
+
+/** Starts a process. Rejects with `SpawnFailed`. */
+export type Spawn = (
+  options: SpawnOptions,
+  stderr: StderrRing,
+  listener: ProcessListener,
+) => Promise<Child>;
+
 /** One child. */
-export class WorkerProcess implements Endable {
+export class WorkerProcess implements Child {
   readonly #child: ChildProcessWithoutNullStreams;
   readonly #stderr: StderrRing;
   readonly #listener: ProcessListener;

@@ -5,26 +5,18 @@
  */
 
 import { Deferred } from "./deferred.js";
-import { type MlxwireError, ProtocolViolation, SlowConsumer } from "./errors.js";
+import { ProtocolViolation } from "./errors.js";
 import type { JsonObject } from "./json.js";
 import { type Failure, PendingRequest } from "./pending.js";
 import { Queue } from "./queue.js";
-import {
-  type BatchItem,
-  type BatchToken,
-  type ClassifyItem,
-  type Done,
-  readBatchItem,
-  readClassifyItem,
-  readDone,
-  type Token,
-} from "./results.js";
+import { tooSlow } from "./requestFailures.js";
+import { type Done, readDone } from "./results.js";
 import type { Route, Sender } from "./route.js";
 import type { StreamOptions } from "./streamOptions.js";
 import { Window } from "./window.js";
 
 /** What a buffered message costs besides its text. */
-const MESSAGE_OVERHEAD_BYTES = 160;
+export const MESSAGE_OVERHEAD_BYTES = 160;
 
 /** How a stream ended that was left before its request was sent. */
 const NEVER_SENT: Done = readDone({
@@ -220,80 +212,7 @@ export abstract class StreamRequest<T> extends PendingRequest {
     const count = messages.length;
     this.#weighPast = count + ((limit - weight) * count) / (2 * weight);
     if (weight > limit) {
-      this.abandon({ reason: slow(count, limit) });
-    }
-  }
-}
-
-function slow(count: number, limit: number): MlxwireError {
-  return new SlowConsumer(
-    `${count} messages waited to be taken, more than the ${limit} bytes that a stream may hold; the ` +
-      "request was cancelled. Take them faster, or give the worker more bufferBytes",
-  );
-}
-
-/** `generate` and `chat`: each token is to be taken. */
-export class TokenRequest extends StreamRequest<Token> {
-  override get tokensDelivered(): number {
-    return this.window.taken;
-  }
-
-  override takeToken(token: Token): void {
-    this.push(token);
-  }
-
-  protected override cost(token: Token): number {
-    const likely = token.topLogprobs?.length ?? 0;
-    return token.text.length + MESSAGE_OVERHEAD_BYTES * (1 + likely);
-  }
-}
-
-/** `classify` and `batch`: each item is to be taken. */
-export abstract class ItemRequest<T> extends StreamRequest<T> {
-  override takeItem(message: JsonObject): void {
-    this.push(this.read(message));
-  }
-
-  /** An item of its reply. @throws ProtocolViolation */
-  protected abstract read(message: JsonObject): T;
-
-  protected override cost(item: T): number {
-    let bytes = MESSAGE_OVERHEAD_BYTES;
-    for (const part of Object.values(item as object)) {
-      bytes += 32 * (Array.isArray(part) || typeof part === "string" ? part.length : 1);
-    }
-    return bytes;
-  }
-}
-
-/** `classify`. */
-export class ClassifyRequest extends ItemRequest<ClassifyItem> {
-  protected override read(message: JsonObject): ClassifyItem {
-    return readClassifyItem(message);
-  }
-}
-
-/** `batch`, with its tokens where it streams. */
-export class BatchRequest extends ItemRequest<BatchItem | BatchToken> {
-  #tokensDelivered = 0;
-
-  override get tokensDelivered(): number {
-    return this.#tokensDelivered;
-  }
-
-  override takeToken(token: Token): void {
-    this.push({ type: "token", ...token });
-  }
-
-  protected override read(message: JsonObject): BatchItem {
-    return readBatchItem(message);
-  }
-
-  protected override onTaken(message: BatchItem | BatchToken): void {
-    if (message.type === "token") {
-      this.#tokensDelivered += 1;
-    } else if (this.fields.stream !== true) {
-      this.#tokensDelivered += message.tokensGenerated;
+      this.abandon({ reason: tooSlow(count, limit) });
     }
   }
 }

@@ -2,14 +2,14 @@
 
 import { ask, ResultRequest } from "./ask.js";
 import { callGuarded, onAbort } from "./callbacks.js";
-import { Connection, type Spawn } from "./connection.js";
+import { Connection } from "./connection.js";
 import { type Exit, MlxwireError } from "./errors.js";
 import { findWorker } from "./findWorker.js";
 import type { JsonObject } from "./json.js";
 import { Model } from "./model.js";
 import type { LoadOptions, MemoryOptions, Path } from "./options.js";
 import { withTail } from "./postmortem.js";
-import { WorkerProcess } from "./process.js";
+import { type Spawn, WorkerProcess } from "./process.js";
 import * as results from "./results.js";
 import { ModelRoute } from "./route.js";
 import { StderrRing } from "./stderrRing.js";

@@ -1,12 +1,11 @@
 /** A worker in memory: a test reads what the client writes, and says what the worker writes. */
 
 import assert from "node:assert/strict";
-import type { Child, Spawn } from "../src/connection.js";
 import { Deferred } from "../src/deferred.js";
 import type { Exit } from "../src/errors.js";
 import { type Model, Worker, type WorkerOptions } from "../src/index.js";
 import type { JsonObject } from "../src/json.js";
-import type { ProcessListener } from "../src/process.js";
+import type { Child, ProcessListener, Spawn } from "../src/process.js";
 import type { StderrRing } from "../src/stderrRing.js";
 
 /** One line of the client's. */

@@ -64,10 +64,10 @@ suite("a supervisor", () => {
     const text = model.generate("next").text();
     const second = await scripts.next();
     const load = await second.next("load");
-    assert.equal(load["context_len"], 9);
+    assert.equal(load.context_len, 9);
     second.answer(load, LOADED);
     const request = await second.next("generate");
-    assert.equal(request["prompt"], "next");
+    assert.equal(request.prompt, "next");
     second.tokens(request, 0, 1);
     second.done(request);
     assert.equal(await text, "t0 ");
@@ -83,18 +83,25 @@ suite("a supervisor", () => {
   test("gives up after a crash loop, until it is told to begin anew", async () => {
     const scripts = new Scripts();
     const supervisor = await scripts.supervise({ restart: { ...AT_ONCE, maxRestarts: 1 } });
-    const model = await loadOn(supervisor, await scripts.next());
-    for (const _ of [1, 2]) {
-      const waiting = model.generate("a").text();
-      const script = scripts.changes.length === 2 ? null : await scripts.next();
-      if (script !== null) {
-        script.answer(await script.next("load"), LOADED);
-      }
-      const worker = supervisor.worker;
-      assert.ok(worker);
-      worker.kill();
-      await assert.rejects(waiting);
-    }
+    const first = await scripts.next();
+    const model = await loadOn(supervisor, first);
+    first.exit(1);
+    const lost = model.generate("a").text();
+    const second = await scripts.next();
+    second.answer(await second.next("load"), LOADED);
+    await second.next("generate");
+    second.exit(null, "SIGABRT");
+    await assert.rejects(lost, { code: "worker_crashed", retryable: true });
+    await assert.rejects(model.generate("b").text(), {
+      ...{ code: "worker_crashed", retryable: false, signal: "SIGABRT" },
+    });
+    assert.equal(supervisor.state, "failed");
+    assert.equal(scripts.kinds.at(-1), "gaveUp");
+    const restarting = supervisor.restart();
+    const third = await scripts.next();
+    third.answer(await third.next("load"), LOADED);
+    await restarting;
+    assert.equal(supervisor.state, "ready");
     await supervisor.close();
   });
 

@@ -1,0 +1,62 @@
+/** The requests whose replies are items, one for each prompt. */
+
+import type { JsonObject } from "./json.js";
+import {
+  type BatchItem,
+  type BatchToken,
+  type ClassifyItem,
+  readBatchItem,
+  readClassifyItem,
+  type Token,
+} from "./results.js";
+import { MESSAGE_OVERHEAD_BYTES, StreamRequest } from "./streamRequest.js";
+
+/** `classify` and `batch`: each item is to be taken. */
+export abstract class ItemRequest<T> extends StreamRequest<T> {
+  override takeItem(message: JsonObject): void {
+    this.push(this.read(message));
+  }
+
+  /** An item of its reply. @throws ProtocolViolation */
+  protected abstract read(message: JsonObject): T;
+
+  protected override cost(item: T): number {
+    let bytes = MESSAGE_OVERHEAD_BYTES;
+    for (const part of Object.values(item as object)) {
+      bytes += 32 * (Array.isArray(part) || typeof part === "string" ? part.length : 1);
+    }
+    return bytes;
+  }
+}
+
+/** `classify`. */
+export class ClassifyRequest extends ItemRequest<ClassifyItem> {
+  protected override read(message: JsonObject): ClassifyItem {
+    return readClassifyItem(message);
+  }
+}
+
+/** `batch`, with its tokens where it streams. */
+export class BatchRequest extends ItemRequest<BatchItem | BatchToken> {
+  #tokensDelivered = 0;
+
+  override get tokensDelivered(): number {
+    return this.#tokensDelivered;
+  }
+
+  override takeToken(token: Token): void {
+    this.push({ type: "token", ...token });
+  }
+
+  protected override read(message: JsonObject): BatchItem {
+    return readBatchItem(message);
+  }
+
+  protected override onTaken(message: BatchItem | BatchToken): void {
+    if (message.type === "token") {
+      this.#tokensDelivered += 1;
+    } else if (this.fields.stream !== true) {
+      this.#tokensDelivered += message.tokensGenerated;
+    }
+  }
+}

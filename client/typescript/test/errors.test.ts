@@ -1,0 +1,42 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { suite, test } from "node:test";
+import { ERRORS_BY_CODE } from "../src/errorReply.js";
+import * as api from "../src/index.js";
+import { repositoryPath } from "./repository.js";
+
+suite("errors", () => {
+  const spec = readFileSync(repositoryPath("protocol/SPEC.md"), "utf8").split("## §6")[1] ?? "";
+  const [table = "", made = ""] = (spec.split("## §7")[0] ?? "").split("Made by a client");
+
+  test("of the wire have a class for each code, and tell whether another try helps", () => {
+    const rows = [...table.matchAll(/^\| `(\w+)`( \(retryable\))?/gm)];
+    assert.ok(rows.length > 15);
+    for (const [, code = "", retryable] of rows) {
+      const kind = ERRORS_BY_CODE.get(code);
+      assert.ok(kind && kind.prototype instanceof api.WorkerError, code);
+      assert.equal(new kind("m").retryable, retryable !== undefined, code);
+    }
+  });
+
+  test("of the client have one too, and are not the worker's", () => {
+    const codes = [...made.matchAll(/`([a-z]+_[a-z]+|timeout)`/g)].map(([, code = ""]) => code);
+    assert.deepEqual(codes.length, 7);
+    for (const code of codes) {
+      const kind = ERRORS_BY_CODE.get(code);
+      assert.ok(kind && !(kind.prototype instanceof api.WorkerError), code);
+    }
+  });
+
+  test("are copied with all that they are but the count of tokens", () => {
+    const error = new api.WorkerCrashed("m", { exitCode: 3, stderrTail: "t" });
+    error.tokensDelivered = 5;
+    const copy = error.copy();
+    assert.ok(copy instanceof api.WorkerCrashed);
+    const { name, message, exitCode, stderrTail, tokensDelivered } = copy;
+    assert.deepEqual(
+      [name, message, exitCode, stderrTail, tokensDelivered],
+      ["WorkerCrashed", "m", 3, "t", 0],
+    );
+  });
+});
