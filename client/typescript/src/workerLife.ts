@@ -157,7 +157,9 @@ export class WorkerLife {
       if (halt.aborted) {
         return null;
       }
-      this.#move("crash");
+      if (this.#state === "starting") {
+        this.#move("crash"); // its load failed, say; one that died has been told of already
+      }
       return error instanceof MlxwireError ? error : new InternalError(String(error));
     } finally {
       await worker?.close();
