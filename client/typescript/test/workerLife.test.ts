@@ -155,14 +155,21 @@ suite("a restart", () => {
   test("that a close overtakes fails, and whoever waits is told", async () => {
     const { life, scripts } = lead();
     await life.untilReady();
-    const restarted = life.restart(0);
-    const waiting = life.untilReady();
-    const closed = life.close();
-    await assert.rejects(restarted, { code: "shutting_down" });
-    await assert.rejects(waiting, { code: "shutting_down" });
+    const ending = last(scripts);
+    ending.deafTo = ["quit"];
+    const closed = new Promise<void>((resolve) => {
+      ending.closeStdin = () => {
+        resolve(life.close());
+        ending.exit(0);
+      };
+    });
+    const waiting = Promise.allSettled([life.restart(0), life.untilReady()]);
     await closed;
-    assert.equal(life.state, "closed");
+    for (const { status } of await waiting) {
+      assert.equal(status, "rejected");
+    }
+    await assert.rejects(life.untilReady(), { code: "shutting_down" });
     assert.equal(scripts.length, 1);
-    assert.ok(last(scripts).released);
+    assert.ok(ending.released);
   });
 });
