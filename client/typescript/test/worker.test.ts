@@ -144,6 +144,24 @@ suite("a worker that misbehaves", () => {
     assert.deepEqual(script.steps, ["stdin", "SIGTERM"]);
   });
 
+  for (const [what, message] of Object.entries({
+    "an item": { type: "item", index: "first" },
+    progress: { type: "progress", stage: 1 },
+  })) {
+    test(`by ${what} that is none likewise`, async () => {
+      const { worker, script, model } = await startModel();
+      const options = { onProgress: () => undefined };
+      const asked = [worker.metrics(), model.batch(["a"], options).items()];
+      await script.next("metrics");
+      script.say({ ...message, id: (await script.next("batch")).id });
+      for (const promise of asked) {
+        await assert.rejects(promise, ProtocolViolation);
+      }
+      await worker.closed;
+      assert.deepEqual(script.steps, ["stdin", "SIGTERM"]);
+    });
+  }
+
   test("by closing its stdout is ended, and has crashed", async () => {
     const { worker, script } = await startScripted();
     const asked = worker.metrics();
