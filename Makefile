@@ -19,7 +19,6 @@ QUESTION ?= What is 2 + 3?
 
 demo: $(DEMO_READY)
 	@for question in "$(QUESTION)" "Tell me a story about a cat."; do \
-	  printf '> %s\n' "$$question"; \
 	  $(BIN)/mlxwire chat testdata/tiny "$$question" </dev/null || exit 1; \
 	done
 
