@@ -12,14 +12,14 @@ const LOOKS_WITHIN_LIMIT = 8;
 export class Watchdog {
   readonly #connection: Connection;
   readonly #liveness: Liveness;
-  readonly #timer: NodeJS.Timeout;
 
   constructor(connection: Connection, limits: LivenessLimits) {
     const ofPhases = Object.values(limits.phases).filter((limit) => limit !== null);
     const intervalMs = Math.min(limits.silenceMs, limits.stepMs, ...ofPhases) / LOOKS_WITHIN_LIMIT;
     this.#connection = connection;
     this.#liveness = new Liveness(limits, intervalMs, performance.now());
-    this.#timer = setInterval(() => this.#look(), intervalMs).unref();
+    const timer = setInterval(() => this.#look(), intervalMs).unref();
+    void connection.exited.then(() => clearInterval(timer));
   }
 
   /** A heartbeat has come. */
@@ -30,8 +30,7 @@ export class Watchdog {
   #look(): void {
     const connection = this.#connection;
     if (connection.failure !== null) {
-      clearInterval(this.#timer);
-      return;
+      return; // it is being ended
     }
     const verdict = this.#liveness.verdict(connection.chunksRead, performance.now());
     if (verdict !== null) {

@@ -1,0 +1,39 @@
+import assert from "node:assert/strict";
+import { readdirSync } from "node:fs";
+import { suite, test } from "node:test";
+import { Worker } from "../src/index.js";
+import { workerCommand } from "./repository.js";
+
+const ROUNDS = 5;
+const AT_ONCE = 4;
+const LINUX = process.platform === "linux";
+
+/** Start some workers, use them, and end them: by asking, by a signal, and amid a stream. */
+async function useAndEnd(): Promise<void> {
+  const options = { command: workerCommand("mock"), startTimeoutMs: 120_000, liveness: {} };
+  const workers = await Promise.all(Array.from({ length: AT_ONCE }, () => Worker.start(options)));
+  for (const [place, worker] of workers.entries()) {
+    const model = await worker.load("any");
+    const endless = model.generate("one two", { maxTokens: 100_000, ignoreEos: true });
+    await endless.next();
+    if (place % 2 === 0) {
+      worker.kill();
+      await assert.rejects(endless.done);
+    }
+  }
+  await Promise.all(workers.map((worker) => worker.close()));
+}
+
+suite("workers that were ended", { skip: !LINUX && "needs /proc" }, () => {
+  test("leave no descriptor, timer or handle behind", async () => {
+    await useAndEnd(); // what is opened once for good, such as the watch of children, is open now
+    const open = () => readdirSync("/proc/self/fd").length;
+    const active = () => [...process.getActiveResourcesInfo()].sort().join();
+    const before = { open: open(), active: active() };
+    for (let round = 0; round < ROUNDS; round += 1) {
+      await useAndEnd();
+    }
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.deepEqual({ open: open(), active: active() }, before);
+  });
+});
