@@ -25,7 +25,7 @@ demo: $(DEMO_READY)
 test: test-go test-typescript test-python
 
 test-python: $(READY) $(TYPESCRIPT)
-	@$(BIN)/python -m pytest -q </dev/null
+	@$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile </dev/null
 
 # Without its toolchain a client is skipped, and says so; where CI is set that is a failure.
 test-go: $(READY)

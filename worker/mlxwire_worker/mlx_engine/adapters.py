@@ -25,7 +25,7 @@ def check_adapter(path: Path) -> None:
             data={"path": str(path), "field": "adapter_path"},
         )
     for name in ("adapter_config.json", "adapters.safetensors"):
-        if not (path / name).exists():
+        if not (path / name).is_file():
             raise failed(
                 "adapter",
                 f"the adapter folder has no {name}; copy it from where it was trained",

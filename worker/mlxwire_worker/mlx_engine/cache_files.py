@@ -131,6 +131,7 @@ def _refuse_foreign(path: Path) -> None:
     """A save may replace a cache that was saved before, and no other file."""
     if not path.exists():
         return
+    _check_regular(path)
     try:
         with safe_open(str(path), framework="numpy") as file:
             ours = (file.metadata() or {}).get("format") == FORMAT
@@ -142,7 +143,14 @@ def _refuse_foreign(path: Path) -> None:
         )
 
 
+def _check_regular(path: Path) -> None:
+    """A pipe would be waited for, with the interpreter's lock held."""
+    if path.exists() and not path.is_file():
+        raise invalid_params("path", f"{str(path)!r} is no regular file; name another one")
+
+
 def _checked_metadata(path: Path, identity: str) -> dict[str, str]:
+    _check_regular(path)
     try:
         with safe_open(str(path), framework="numpy") as file:
             metadata = file.metadata() or {}

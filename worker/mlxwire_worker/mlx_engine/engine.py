@@ -136,7 +136,8 @@ class MlxEngine(Engine):
         if isinstance(request, Cache):
             request = warm_request(request)
         info = loaded.info
-        check_sampling(request, info.vocab_size)
+        if index == 0:  # a batch's options are those of all its prompts
+            check_sampling(request, info.vocab_size)
         field, ids = self._encode(request, index, loaded)
         rotates = loaded.context_policy == "rotate"
         room = MAX_ROTATING_TOKENS if rotates else info.context_len

@@ -60,6 +60,7 @@ def check_model(path: Path) -> CheckedModel:
         )
     if not path.is_dir():
         raise failed("not_a_folder", f"{str(path)!r} is a file; give the folder it lies in")
+    _check_regular(path)
     config = _read_config(path)
     _check_architecture(config)
     if not any((path / name).exists() for name in _TOKENIZER_FILES):
@@ -74,6 +75,17 @@ def check_model(path: Path) -> CheckedModel:
 def failed(reason: str, message: str, **data: Any) -> WireError:
     """``model_load_failed`` with its reason."""
     return WireError("model_load_failed", message, data={"reason": reason, **data})
+
+
+def _check_regular(folder: Path) -> None:
+    """To open a pipe or a device is to wait for it, in part with the interpreter's lock held."""
+    for file in folder.iterdir():
+        if file.exists() and not file.is_file() and not file.is_dir():
+            raise failed(
+                "not_a_file",
+                f"{file.name} is no regular file; copy the model anew from its source",
+                file=file.name,
+            )
 
 
 def _read_config(path: Path) -> dict[str, Any]:
