@@ -5,6 +5,7 @@ import type { JsonObject } from "./json.js";
 import { PendingRequest } from "./pending.js";
 import type { Route } from "./route.js";
 import type { CallOptions } from "./streamOptions.js";
+import { CALL, type SentOptions, wireFields } from "./wireFields.js";
 
 /** A request and the promise of its result, read by `read`. */
 export class ResultRequest<T> extends PendingRequest {
@@ -42,16 +43,18 @@ export class ResultRequest<T> extends PendingRequest {
   }
 }
 
-/** Ask and wait. Rejects with what it failed with. */
-export function ask<T>(
+/** Ask and wait. Rejects with what it failed with; `sent` is what else the options may have. */
+export async function ask<T>(
   route: Route,
   command: string,
   fields: JsonObject,
   read: (message: JsonObject) => T,
   options: CallOptions = {},
+  sent: SentOptions = {},
 ): Promise<T> {
   const { timeoutMs = route.limits.requestTimeoutMs, signal } = options;
-  const request = new ResultRequest(route, command, fields, read, { timeoutMs, signal });
+  const asked = { ...fields, ...wireFields(command, options, sent, CALL) };
+  const request = new ResultRequest(route, command, asked, read, { timeoutMs, signal });
   request.open();
   return request.result;
 }

@@ -67,6 +67,8 @@ export interface GenerateOptions extends SamplingOptions, StreamOptions {}
 export interface ChatOptions extends GenerateOptions {
   /** The chat template's switch; left out, the template's own default. */
   readonly thinking?: boolean | undefined;
+  /** Honour control tokens that are written in messages; else they are plain text: false. */
+  readonly specialTokens?: boolean | undefined;
 }
 
 /** The options of `Model.batch`. */

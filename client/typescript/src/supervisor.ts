@@ -5,6 +5,7 @@
  */
 
 import { Model } from "./model.js";
+import { checkDurations, refuseUnknown, withDefaults } from "./optionChecks.js";
 import type { LoadOptions, Path } from "./options.js";
 import type { PendingRequest } from "./pending.js";
 import type { RequestLimits } from "./requestLimits.js";
@@ -12,7 +13,7 @@ import { DEFAULT_RESTART_POLICY, type RestartPolicy } from "./restart.js";
 import { ModelRoute, type Route, type Sender } from "./route.js";
 import { CLOSED, REPLACED, Worker } from "./worker.js";
 import { WorkerLife } from "./workerLife.js";
-import { refuseUnknown, settle, type WorkerOptions } from "./workerOptions.js";
+import { settle, type WorkerOptions } from "./workerOptions.js";
 import type { WorkerChange, WorkerState } from "./workerStates.js";
 
 /** The options of `Supervisor.start`: those of `Worker.start`, with liveness on unless it is null. */
@@ -47,11 +48,12 @@ export class Supervisor implements Route, AsyncDisposable {
     const { liveness = {}, ...others } = rest;
     const workerOptions: WorkerOptions = { ...others, liveness };
     refuseUnknown("restart", restart, DEFAULT_RESTART_POLICY);
+    checkDurations(restart);
     this.limits = settle(workerOptions).limits;
     this.#life = new WorkerLife({
       start: (halt) => startWorker({ ...workerOptions, signal: halt }),
       prepare: (worker) => this.#loadPlanned(worker),
-      policy: { ...DEFAULT_RESTART_POLICY, ...restart },
+      policy: withDefaults(DEFAULT_RESTART_POLICY, restart),
       onChange,
       random,
     });

@@ -6,6 +6,7 @@
 import { fileURLToPath } from "node:url";
 import { InvalidParams } from "./errors.js";
 import type { JsonObject } from "./json.js";
+import { checkDurations } from "./optionChecks.js";
 import type {
   BatchOptions,
   ChatOptions,
@@ -20,6 +21,8 @@ import { snakeCase } from "./shape.js";
 import type { CallOptions, StreamOptions } from "./streamOptions.js";
 
 type ToWire = (value: never) => unknown;
+/** For options by their name how their values are put on the wire. */
+export type SentOptions = Readonly<Record<string, ToWire>>;
 /** For each option of `Options` how its value is put on the wire. */
 type Sent<Options> = Readonly<Record<keyof Options & string, ToWire>>;
 
@@ -55,7 +58,11 @@ export const SAMPLING: Sent<SamplingOptions> = {
 };
 
 /** What `chat` sends. */
-export const CHAT: Sent<Omit<ChatOptions, keyof StreamOptions>> = { ...SAMPLING, thinking: plain };
+export const CHAT: Sent<Omit<ChatOptions, keyof StreamOptions>> = {
+  ...SAMPLING,
+  thinking: plain,
+  specialTokens: plain,
+};
 
 /** What `batch` sends. */
 export const BATCH: Sent<Omit<BatchOptions, keyof StreamOptions>> = { ...SAMPLING, stream: plain };
@@ -109,14 +116,15 @@ export function chatMessages(messages: string | readonly Message[]): readonly Me
  * The wire's fields of a command's options; null and undefined are the same as left out.
  *
  * @param local options that this client keeps to itself.
- * @throws InvalidParams for an option that the command does not have.
+ * @throws InvalidParams for an option that the command does not have, or can't have so.
  */
 export function wireFields<Options extends object>(
   command: string,
   options: Options,
-  sent: Readonly<Record<string, ToWire>>,
+  sent: SentOptions,
   local: readonly string[],
 ): JsonObject {
+  checkDurations(options);
   const fields: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(options)) {
     if (local.includes(name)) {

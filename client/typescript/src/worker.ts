@@ -165,9 +165,8 @@ export class Worker implements AsyncDisposable {
   }
 
   /** The memory in use, in bytes; first sets the limits given. */
-  async memory(options: MemoryOptions = {}): Promise<results.MemoryFigures> {
-    const fields = wire.wireFields("memory", options, wire.MEMORY, wire.CALL);
-    return ask(this.#connection, "memory", fields, results.readMemory, options);
+  memory(options: MemoryOptions = {}): Promise<results.MemoryFigures> {
+    return ask(this.#connection, "memory", {}, results.readMemory, options, wire.MEMORY);
   }
 
   /** Cancel one request by its stream's `id`, or all in flight; each still ends by itself. */

@@ -1,7 +1,7 @@
 /** What a worker is started with. */
 
-import { InvalidParams } from "./errors.js";
 import { DEFAULT_LIVENESS_LIMITS, type LivenessLimits } from "./liveness.js";
+import { checkCount, checkDurations, refuseUnknown, withDefaults } from "./optionChecks.js";
 import { DEFAULT_BUFFER_BYTES, DEFAULT_WINDOW, type RequestLimits } from "./requestLimits.js";
 import type { WorkerEvent } from "./results.js";
 import { DEFAULT_SHUTDOWN_LIMITS, type ShutdownLimits } from "./shutdown.js";
@@ -77,12 +77,17 @@ const KNOWN: Readonly<Record<keyof WorkerOptions, true>> = {
   signal: true,
 };
 
-/** Check the names of options, and fill in what is left out. @throws InvalidParams */
+/** Check options, and fill in what is left out. @throws InvalidParams */
 export function settle(options: WorkerOptions): Settings {
   refuseUnknown("Worker.start", options, KNOWN);
   const { limits = {}, liveness } = options;
   refuseUnknown("limits", limits, DEFAULT_SHUTDOWN_LIMITS);
   refuseUnknown("liveness", liveness ?? {}, DEFAULT_LIVENESS_LIMITS);
+  for (const durations of [options, limits, liveness ?? {}]) {
+    checkDurations(durations);
+  }
+  checkCount("window", options.window);
+  checkCount("bufferBytes", options.bufferBytes);
   const engine = options.engine === undefined ? [] : ["--engine", options.engine];
   return {
     args: [...engine, ...(options.args ?? [])],
@@ -95,19 +100,7 @@ export function settle(options: WorkerOptions): Settings {
       window: options.window ?? DEFAULT_WINDOW,
       bufferBytes: options.bufferBytes ?? DEFAULT_BUFFER_BYTES,
     },
-    shutdown: { ...DEFAULT_SHUTDOWN_LIMITS, ...limits },
-    liveness: liveness ? { ...DEFAULT_LIVENESS_LIMITS, ...liveness } : null,
+    shutdown: withDefaults(DEFAULT_SHUTDOWN_LIMITS, limits),
+    liveness: liveness ? withDefaults(DEFAULT_LIVENESS_LIMITS, liveness) : null,
   };
-}
-
-/** Refuse an option by name that `known` does not have. @throws InvalidParams */
-export function refuseUnknown(what: string, options: object, known: object): void {
-  for (const name of Object.keys(options)) {
-    if (!Object.hasOwn(known, name)) {
-      throw new InvalidParams(
-        `\`${name}\` is no option of ${what}; its options are ${Object.keys(known).join(", ")}`,
-        { data: { field: name } },
-      );
-    }
-  }
 }

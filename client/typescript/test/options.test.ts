@@ -1,9 +1,13 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { InvalidParams, Supervisor, Worker } from "../src/index.js";
+import { InvalidParams, Supervisor, Worker, type WorkerOptions } from "../src/index.js";
+import { DEFAULT_LIVENESS_LIMITS } from "../src/liveness.js";
 import { snakeCase } from "../src/shape.js";
+import { DEFAULT_SHUTDOWN_LIMITS } from "../src/shutdown.js";
 import * as wire from "../src/wireFields.js";
+import { settle } from "../src/workerOptions.js";
 import { readJson } from "./repository.js";
+import { startModel } from "./scriptedWorker.js";
 
 interface Definition {
   properties: Record<string, unknown>;
@@ -89,4 +93,59 @@ suite("options of a start that nobody knows are refused by name", () => {
   test("of a restart", async () => {
     await assert.rejects(Supervisor.start(untyped({ restart: { window: 3 } })), refused("window"));
   });
+});
+
+suite("options of a call that sends none are refused by name", () => {
+  const untyped = (options: object): object => options;
+
+  test("and nothing is sent then", async () => {
+    const { worker, script, model } = await startModel();
+    const wrong = untyped({ timeout: 5 });
+    const calls = [
+      worker.metrics(wrong),
+      worker.memory(wrong),
+      worker.cancel("r1", wrong),
+      model.refreshInfo(wrong),
+      model.cache.stats(wrong),
+    ];
+    for (const call of calls) {
+      await assert.rejects(call, { code: "invalid_params", message: /`timeout` is no option of/ });
+    }
+    assert.deepEqual(script.unread, []);
+    await worker.close();
+  });
+});
+
+suite("milliseconds that no timer can wait", () => {
+  for (const ms of [-1, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 31, "5"]) {
+    test(`are refused by name: ${ms}`, async () => {
+      const wrong = (options: object): WorkerOptions => options;
+      const field = (name: string) => ({ code: "invalid_params", field: name });
+      const start = Worker.start(wrong({ startTimeoutMs: ms }));
+      await assert.rejects(start, field("startTimeoutMs"));
+      await assert.rejects(Worker.start(wrong({ limits: { quitMs: ms } })), field("quitMs"));
+      const restart = Supervisor.start(wrong({ restart: { windowMs: ms } }));
+      await assert.rejects(restart, field("windowMs"));
+      const options: object = { timeoutMs: ms };
+      assert.throws(
+        () => wire.wireFields("chat", options, wire.CHAT, wire.STREAM),
+        field("timeoutMs"),
+      );
+    });
+  }
+
+  test("and windows of none are refused too", async () => {
+    for (const name of ["window", "bufferBytes"]) {
+      await assert.rejects(Worker.start({ [name]: 0 }), { code: "invalid_params", field: name });
+    }
+  });
+});
+
+test("an option that is undefined is the same as left out", () => {
+  const { shutdown, liveness } = settle({
+    limits: { killMs: undefined, quitMs: 5 } as object,
+    liveness: { stepMs: undefined } as object,
+  });
+  assert.deepEqual(shutdown, { ...DEFAULT_SHUTDOWN_LIMITS, quitMs: 5 });
+  assert.deepEqual(liveness, DEFAULT_LIVENESS_LIMITS);
 });
