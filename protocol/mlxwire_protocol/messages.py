@@ -133,11 +133,13 @@ Conversation = Annotated[list[Message], Meta(min_length=1, max_length=65536)]
 class Chat(Sampling, kw_only=True, frozen=True, tag="chat"):
     """Answer a conversation through the model's own chat template.
 
-    ``thinking`` is the template's switch; left out, the template's own default holds.
+    ``thinking`` is the template's switch; left out, the template's own default holds. The text
+    of control tokens in a message stays text, unless ``special_tokens`` says otherwise.
     """
 
     messages: Conversation
     thinking: bool | UnsetType = UNSET
+    special_tokens: bool = False
 
 
 class Batch(Sampling, kw_only=True, frozen=True, tag="batch"):

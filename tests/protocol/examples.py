@@ -48,6 +48,12 @@ REQUESTS: list[dict[str, Any]] = [
      "xtc_probability": 0.5, "xtc_threshold": 0.2, "logprobs": True, "top_logprobs": 1,
      "cache": False},
     {"id": "a", "cmd": "chat", "messages": [{"role": "user", "content": "x"}], "thinking": False},
+    {
+        "id": "a",
+        "cmd": "chat",
+        "messages": [{"role": "user", "content": "x"}],
+        "special_tokens": True,
+    },
     {"id": "a", "cmd": "classify", "prompts": ["x"], "logits": True, "labels": ["yes", "no"]},
     {"id": "a", "cmd": "batch", "prompts": ["x"], "stream": True, "window": 5,
      "deadline_seconds": 1.5},

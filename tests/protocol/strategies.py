@@ -79,7 +79,10 @@ FIELDS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
     "info": st.just({}),
     "generate": _joined(st.fixed_dictionaries({"prompt": WORDS}), SAMPLING),
     "chat": _joined(
-        st.fixed_dictionaries({"messages": MESSAGES}, optional={"thinking": st.booleans()}),
+        st.fixed_dictionaries(
+            {"messages": MESSAGES},
+            optional={"thinking": st.booleans(), "special_tokens": st.booleans()},
+        ),
         SAMPLING,
     ),
     "classify": st.fixed_dictionaries(

@@ -45,6 +45,7 @@ CAPABILITIES = dict.fromkeys(
         "xtc",
         "logprobs",
         "thinking",
+        "special_tokens",
         "labels",
         "window",
         "deadline_seconds",

@@ -1,8 +1,9 @@
-"""Finds a model's chat template and makes the variables it is rendered with."""
+"""A model's chat template: where it is found, what it sees, and the ids of what it renders."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,10 @@ import msgspec
 
 from mlxwire_protocol import WireError
 from mlxwire_protocol.messages import Chat
+
+from .tokenizer import Tokenizer
+
+Render = Callable[[str, dict[str, Any]], str]
 
 
 def find_template(path: Path) -> str | None:
@@ -34,6 +39,20 @@ def find_template(path: Path) -> str | None:
         if template is not None:
             return template
     return None
+
+
+def encode_chat(
+    request: Chat, template: str, tokenizer: Tokenizer, render: Render
+) -> list[int]:
+    """Token ids of a conversation; control tokens in messages count where the request says so.
+
+    Raises: WireError ``invalid_params`` where the template refuses the messages.
+    """
+    variables = template_variables(request, tokenizer.special_tokens)
+    if request.special_tokens:
+        return tokenizer.encode(render(template, variables), add_special_tokens=False)
+    mark, variables["messages"] = tokenizer.control_tokens.mark(request.messages)
+    return tokenizer.control_tokens.encode(render(template, variables), mark)
 
 
 def template_variables(request: Chat, special_tokens: dict[str, str]) -> dict[str, Any]:

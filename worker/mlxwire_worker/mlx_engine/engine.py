@@ -180,11 +180,10 @@ class MlxEngine(Engine):
             case Batch():
                 return f"prompts[{index}]", tokenizer.encode_prompt(request.prompts[index])
             case Chat():
-                text = self._render(request, loaded)
-                return "messages", tokenizer.encode(text, add_special_tokens=False)
+                return "messages", self._encode_chat(request, loaded)
 
-    def _render(self, request: Chat, loaded: LoadedModel) -> str:
-        from .chat_template import template_variables
+    def _encode_chat(self, request: Chat, loaded: LoadedModel) -> list[int]:
+        from .chat_template import encode_chat
 
         if loaded.template is None:
             raise WireError(
@@ -193,8 +192,7 @@ class MlxEngine(Engine):
                 "to its folder",
                 data={"missing": ["chat"]},
             )
-        variables = template_variables(request, loaded.tokenizer.special_tokens)
-        return self._templates.render(loaded.template, variables)
+        return encode_chat(request, loaded.template, loaded.tokenizer, self._templates.render)
 
     # -- the engine's thread -------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from tokenizers import Tokenizer as FastTokenizer
 from mlxwire_protocol import WireError
 
 from ..engine import Detokenizer
+from .control_tokens import ControlTokens
 
 _SPECIAL_NAMES = (
     "bos_token",
@@ -79,6 +80,11 @@ class Tokenizer:
         """A raw prompt as mlx_lm.stream_generate encodes it: BOS unless it begins with it."""
         bos = self.special_tokens.get("bos_token")
         return self.encode(prompt, add_special_tokens=bos is None or not prompt.startswith(bos))
+
+    @cached_property
+    def control_tokens(self) -> ControlTokens:
+        """What a chat message must not write."""
+        return ControlTokens(self._fast)
 
     def decode(self, ids: list[int]) -> str:
         """Text of token ids, control tokens included."""
