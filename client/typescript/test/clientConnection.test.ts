@@ -112,6 +112,12 @@ suite("replies", () => {
     assert.equal(connection.inFlight, 0);
   });
 
+  test("may be longer than what the worker takes itself", () => {
+    const { heard, say } = connect();
+    say({ id: null, type: "event", event: "long", data: { text: "x".repeat(2000) } });
+    assert.deepEqual(heard, ["event long"]);
+  });
+
   test("that nobody asked for are events", () => {
     const { heard, say } = connect();
     say({ id: null, type: "event", event: "heartbeat", data: {} });
