@@ -307,3 +307,28 @@ def test_a_worker_that_drains_waits_for_no_credit_that_can_not_come() -> None:
     finals = [worker.finals(request)[0] for request in held]
     assert [final["finish_reason"] for final in finals] == ["stop", "length"]
     assert worker.text(held[0]) == WORDS
+
+
+@pytest.mark.parametrize("cmd", ["generate", "batch", "classify"])
+def test_what_waits_for_credit_is_bounded_and_the_others_go_on(
+    connect: Callable[..., MemoryHost],
+    engine: GatedEngine,
+    cmd: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mlxwire_worker.delivery.MAX_HELD_BYTES", 2000)
+    host = connect()
+    engine.open()
+    asked: dict[str, Any] = {
+        "generate": {"prompt": f"{WORDS} {WORDS} {WORDS}"},
+        "batch": {"prompts": [WORDS] * 40, "stream": True},
+        "classify": {"prompts": ["one"] * 100},
+    }[cmd]
+    held = host.send(cmd, window=1, **asked)
+    beside = host.send("generate", prompt=WORDS)
+
+    error = host.final(held)["error"]
+
+    assert (error["code"], error["retryable"]) == ("overloaded", True)
+    assert len(tokens(host, held)) == 1
+    assert host.final(beside)["type"] == "done"

@@ -12,22 +12,31 @@ from collections.abc import Callable
 
 from mlxwire_protocol.messages import MAX_SAFE_INTEGER
 
+MAX_HELD_BYTES = 16 << 20
+"""Of one request's messages that wait for credit; one that passes it ends with `overloaded`."""
+
 
 class Delivery:
     """Lines of one request on their way to the writer, in order."""
 
-    __slots__ = ("_final", "_held", "_put", "credit")
+    __slots__ = ("_final", "_held", "_put", "credit", "held_bytes")
 
     def __init__(self, put: Callable[[bytes], None], window: int | None) -> None:
         self._put = put
         self.credit = window
         self._held: deque[tuple[bytes, int]] = deque()
+        self.held_bytes = 0
         self._final: Callable[[], None] | None = None
 
     @property
     def held(self) -> int:
         """Messages that wait for credit, the final aside."""
         return len(self._held)
+
+    @property
+    def overfull(self) -> bool:
+        """Whether more waits for credit than the worker keeps."""
+        return self.held_bytes > MAX_HELD_BYTES
 
     @property
     def finished(self) -> bool:
@@ -43,6 +52,7 @@ class Delivery:
             self._put(line)
         else:
             self._held.append((line, tokens))
+            self.held_bytes += len(line)
 
     def advice(self, line: bytes) -> None:
         """Progress: sent if nothing waits, else left out, since a later one says more."""
@@ -62,7 +72,9 @@ class Delivery:
         self.credit = min(self.credit + n, MAX_SAFE_INTEGER)
         while self._held and self.credit:
             self.credit -= 1
-            self._put(self._held.popleft()[0])
+            line, _ = self._held.popleft()
+            self.held_bytes -= len(line)
+            self._put(line)
         if not self._held and self._final is not None:
             final, self._final = self._final, None
             final()
@@ -78,5 +90,6 @@ class Delivery:
         """Forget what is held, its final too; returns how many generated tokens were held."""
         held = sum(tokens for _, tokens in self._held)
         self._held.clear()
+        self.held_bytes = 0
         self._final = None
         return held

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mlxwire_protocol import WireError
 
+from .delivery import MAX_HELD_BYTES
 from .stdio import log
 
 
@@ -31,3 +32,18 @@ def internal_error(error: Exception) -> WireError:
         "internal",
         f"{type(error).__name__} in the worker; its stderr names the place. Please report it",
     )
+
+
+def no_credit() -> WireError:
+    """A host that grants none may not make the worker keep messages without a bound."""
+    return WireError(
+        "overloaded",
+        f"{MAX_HELD_BYTES} bytes of this request wait for credit; grant it as they are read, "
+        "ask for less, or leave `window` out",
+        data={"max_held_bytes": MAX_HELD_BYTES},
+    )
+
+
+def no_model() -> WireError:
+    """The answer to whatever needs a model when none is loaded."""
+    return WireError("model_not_loaded", 'load a model first: {"cmd": "load", "path": …}')

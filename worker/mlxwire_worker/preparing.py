@@ -24,9 +24,9 @@ from mlxwire_protocol.messages import (
 )
 
 from .engine import BatchPrompts, Engine
-from .failures import internal_error
+from .failures import internal_error, no_model
 from .jobs import Job
-from .session import Session, no_model
+from .session import Session
 
 
 class Preparing:

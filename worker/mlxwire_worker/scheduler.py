@@ -20,10 +20,10 @@ from mlxwire_protocol.replies import LoadResult, OkResult, Progress
 
 from .classifying import Classifying
 from .engine import Cancelled, Engine
-from .failures import failure_of, internal_error
+from .failures import failure_of, internal_error, no_model
 from .jobs import Job
 from .preparing import Preparing
-from .session import Session, no_model
+from .session import Session
 from .streams import Streams, failed_item, finish_part
 
 BARRIERS = (Load, Unload)

@@ -47,6 +47,7 @@ from mlxwire_protocol.replies import (
 )
 
 from .delivery import Delivery
+from .failures import no_credit, no_model
 from .jobs import Job
 from .writer import Writer
 
@@ -207,6 +208,7 @@ class Session:
                 job.delivery.advice(line)
             else:
                 job.delivery.message(line, tokens)
+                self._end_if_overfull(job)
 
     def send_token(self, job: Job, text: str, token_id: int) -> None:
         """The hot path of `send`: the next token of a job that asked for no more than that."""
@@ -217,6 +219,7 @@ class Session:
             job.seq += 1
             job.generated += 1
             job.delivery.message(line, 1)
+            self._end_if_overfull(job)
 
     def end(self, job: Job, final: msgspec.Struct) -> bool:
         """The job's one final reply. False if somebody else has already ended it."""
@@ -231,8 +234,7 @@ class Session:
         """Send the final; the id is free of the job from here on."""
         self._writer.put(self._connection.encode_reply(final))
         del self._jobs[job.id]
-        if isinstance(final, Error):
-            self._totals.errors += 1
+        self._totals.errors += isinstance(final, Error)
         if isinstance(final, Done):
             self._count(final)
         self._handle(self._connection.finished(job.id))
@@ -257,8 +259,12 @@ class Session:
         with self._lock:
             if job.ended and not job.delivery.finished:
                 return False
+            overfull = job.delivery.overfull
             job.generated -= job.delivery.drop()
             job.ended = True
+            if overfull:
+                self._close(job, error_reply(job.id, no_credit()))
+                return True
             final = CancelledDone(
                 id=job.id,
                 finish_reason="cancelled",
@@ -268,6 +274,11 @@ class Session:
             )
             self._close(job, final)
             return True
+
+    def _end_if_overfull(self, job: Job) -> None:
+        if job.delivery.overfull and not job.cancelled:
+            job.cancelled = True
+            self.queue.wake()
 
     def end_expired(self, job: Job) -> bool:
         """End the job since its deadline has passed."""
@@ -333,11 +344,6 @@ class Session:
                     self.end_cancelled(job)
             if quit_job is not None:
                 self.end(quit_job, OkResult(id=quit_job.id))
-
-
-def no_model() -> WireError:
-    """The answer to whatever needs a model when none is loaded."""
-    return WireError("model_not_loaded", 'load a model first: {"cmd": "load", "path": …}')
 
 
 def _rate(count: int, seconds: float) -> float:

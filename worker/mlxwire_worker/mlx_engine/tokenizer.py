@@ -69,8 +69,8 @@ class Tokenizer:
     def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
         """Token ids of a text; control tokens written in it become themselves."""
         if len(text) < LONG_CHARACTERS:
-            short: list[int] = self._fast.encode(text, add_special_tokens=add_special_tokens).ids
-            return short
+            short = self._fast.encode(text, add_special_tokens=add_special_tokens)
+            return list(short.ids)
         # `encode` keeps the interpreter's lock, 10 s for 15 MB: nobody would be heard meanwhile.
         (encoded,) = self._fast.encode_batch_fast([text], add_special_tokens=add_special_tokens)
         ids: list[int] = encoded.ids
