@@ -147,6 +147,7 @@ export class Connection implements ProcessListener, WireListener<PendingRequest>
   /** End it at once, without a word. */
   kill(): void {
     this.#closedByHost ||= this.failure === null;
+    this.#hold(true); // its host waits for `exited`
     this.#child?.signalGroup("SIGKILL");
   }
 
@@ -239,7 +240,7 @@ export class Connection implements ProcessListener, WireListener<PendingRequest>
     const child = this.#child;
     if (child !== null && child.status === null) {
       const greeted = this.#wire.state === "ready" && this.failure === null;
-      child.hold(true);
+      this.#hold(true);
       await endProcess(child, this.#options.shutdown, sayQuit && greeted ? this.#sayQuit : null);
       child.release();
       this.#exited.resolve(child.status ?? { exitCode: null, signal: null });
@@ -254,10 +255,15 @@ export class Connection implements ProcessListener, WireListener<PendingRequest>
 
   /** A host's event loop may end while nothing is due; the worker then ends with it. */
   #holdAsNeeded(): void {
-    const needed = this.inFlight > 0;
-    if (this.#ending === null && needed !== this.#held) {
-      this.#held = needed;
-      this.#child?.hold(needed);
+    if (this.#ending === null && !this.#closedByHost) {
+      this.#hold(this.inFlight > 0);
+    }
+  }
+
+  #hold(held: boolean): void {
+    if (held !== this.#held) {
+      this.#held = held;
+      this.#child?.hold(held);
     }
   }
 
