@@ -108,15 +108,11 @@ def test_the_text_of_a_hostile_message_arrives_whole(encoding: Encoding) -> None
     assert text in encoding.tokenizer.decode(encoding.ids(("user", text)))
 
 
-FRAGMENTS = st.lists(
-    st.sampled_from(
-        "< | > <| |> im_ end start eot_id of_turn think / ｜ ▁ <|im_end|> <end_of_turn> </think> "
-        "<think> <|im_end <｜User｜> [multimodal] <eos> \ue000 ﬁ <bos <｜end▁of▁sentence｜> \n".split(
-            " "
-        )
-    ),
-    max_size=12,
-).map("".join)
+PIECES = """
+< | > <| |> im_ end start eot_id of_turn think / ｜ ▁ <|im_end|> <end_of_turn> </think> <think> <|im_end
+<｜User｜> [multimodal] <eos> ﬁ <bos <｜end▁of▁sentence｜> \ue000
+"""
+FRAGMENTS = st.lists(st.sampled_from([*PIECES.split(), " ", "\n"]), max_size=12).map("".join)
 
 
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -20,6 +20,8 @@ from tokenizers import Tokenizer as FastTokenizer
 from mlxwire_protocol import invalid_params
 from mlxwire_protocol.messages import Message
 
+from .unlocked import encode_ids, encode_with_offsets
+
 _MARKUP = re.compile(r"<.+>|\[.+\]|\{.+\}", re.DOTALL)
 _HTML = re.compile(
     r"</?(?:table|caption|thead|tbody|tfoot|tr|th|td|h[1-6]|blockquote|strong|em|b|i|u|s|sub|sup"
@@ -87,10 +89,10 @@ class ControlTokens:
         # A template that asks for ASCII's JSON has written the mark as an escape.
         rendered = rendered.replace(json.dumps(mark)[1:-1], mark)
         plain = rendered.replace(mark, "")
-        ids: list[int] = self._fast.encode(plain, add_special_tokens=False).ids
+        ids = encode_ids(self._fast, plain, add_special_tokens=False)
         if not self._ids:
             return ids
-        own = self._finder.encode(rendered, add_special_tokens=False)
+        own = encode_with_offsets(self._finder, rendered)
         places = [
             (self._ids[found - 1], start, end)
             for found, (start, end) in zip(own.ids, own.offsets, strict=True)
@@ -109,8 +111,7 @@ class ControlTokens:
             pieces += [rendered[taken:start], stand_ins[token]]
             taken = end
         text = "".join([*pieces, rendered[taken:]]).replace(mark, "")
-        ids: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
-        return ids
+        return encode_ids(tokenizer, text, add_special_tokens=False)
 
     def _check_role(self, role: str, field: str) -> None:
         if any(self._finder.encode(role, add_special_tokens=False).ids):

@@ -19,6 +19,7 @@ from mlxwire_protocol import WireError
 
 from ..engine import Detokenizer
 from .control_tokens import ControlTokens
+from .unlocked import encode_ids
 
 _SPECIAL_NAMES = (
     "bos_token",
@@ -68,13 +69,7 @@ class Tokenizer:
 
     def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
         """Token ids of a text; control tokens written in it become themselves."""
-        if len(text) < LONG_CHARACTERS:
-            short = self._fast.encode(text, add_special_tokens=add_special_tokens)
-            return list(short.ids)
-        # `encode` keeps the interpreter's lock, 10 s for 15 MB: nobody would be heard meanwhile.
-        (encoded,) = self._fast.encode_batch_fast([text], add_special_tokens=add_special_tokens)
-        ids: list[int] = encoded.ids
-        return ids
+        return encode_ids(self._fast, text, add_special_tokens=add_special_tokens)
 
     def encode_prompt(self, prompt: str) -> list[int]:
         """A raw prompt as mlx_lm.stream_generate encodes it: BOS unless it begins with it."""
@@ -108,8 +103,6 @@ class Tokenizer:
         return [self._fast.id_to_token(token_id) or "" for token_id in ids]
 
 
-LONG_CHARACTERS = 20_000
-"""From here on a text takes milliseconds to encode."""
 KEPT_CHARACTERS = 256
 """Of the text that a detokenizer has handed out; more is forgotten."""
 
