@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { rm, writeFile } from "node:fs/promises";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -33,4 +33,11 @@ for (const [number, [, program = "", said = ""]] of [...README.matchAll(PROGRAM)
 
 test("README has two programs to run", () => {
   assert.equal([...README.matchAll(PROGRAM)].length, 2);
+});
+
+test("README's tree has each file, and none that there is not", () => {
+  const tree = README.slice(README.indexOf("## The tree"));
+  const named = Array.from(tree.matchAll(/`(\w+\.ts)`/g), ([, name]) => name);
+  const sources = readdirSync(repositoryPath("client/typescript/src"));
+  assert.deepEqual(named.sort(), sources.sort());
 });
