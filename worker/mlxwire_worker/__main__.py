@@ -23,6 +23,10 @@ def main() -> NoReturn:
     from .options import parse_options
 
     options = parse_options(arguments)
+    if options.scrub_env:
+        from .environment import scrub
+
+        scrub(options.env_allow, hub=options.allow_hub)
     if options.faults is not None:
         from .faults.worker import serve_with_faults
 

@@ -27,6 +27,8 @@ class Options(NamedTuple):
     mock_step_seconds: float = 0.0
     faults: str | None = None
     print_schema: bool = False
+    scrub_env: bool = False
+    env_allow: tuple[str, ...] = ()
 
 
 def parse_options(arguments: list[str]) -> Options:
@@ -37,6 +39,9 @@ def parse_options(arguments: list[str]) -> Options:
     parsed = vars(parser.parse_args(arguments))
     if parsed["faults"] is not None and parsed["engine"] != "mock":
         parser.error("--faults needs --engine mock: no model is spoiled on purpose")
+    parsed["env_allow"] = tuple(parsed["env_allow"])
+    if parsed["env_allow"] and not parsed["scrub_env"]:
+        parser.error("--env-allow needs --scrub-env: nothing is taken away without it")
     roots = {name: tuple(parsed.pop(name)) for name in ("model_root", "data_root")}
     return Options(model_roots=roots["model_root"], data_roots=roots["data_root"], **parsed)
 
@@ -76,6 +81,18 @@ def _make_parser() -> ArgumentParser:
         "--allow-hub",
         action="store_true",
         help="let `load` fetch a model from the hub by name; otherwise only local folders",
+    )
+    parser.add_argument(
+        "--scrub-env",
+        action="store_true",
+        help="forget the host's environment at the start, but for what Python and MLX need",
+    )
+    parser.add_argument(
+        "--env-allow",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="with --scrub-env: keep this variable too; `*` stands for anything (repeatable)",
     )
     parser.add_argument("--max-line-bytes", type=_positive, default=defaults.max_line_bytes)
     parser.add_argument("--max-inflight", type=_positive, default=defaults.max_inflight)

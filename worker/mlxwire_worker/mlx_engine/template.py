@@ -14,6 +14,8 @@ import orjson
 
 from mlxwire_protocol import WireError
 
+from ..environment import kept
+
 RENDER_SECONDS = 5.0
 START_SECONDS = 20.0
 
@@ -94,6 +96,7 @@ class TemplateProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 bufsize=0,
+                env=kept(os.environ),
             )
         return self._process
 
