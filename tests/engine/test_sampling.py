@@ -71,7 +71,7 @@ def test_top_k_of_one_is_greedy_at_any_temperature(loaded: ModelWorker) -> None:
         ({"min_p": 0.2, "top_k": 4}, lambda lp: apply_top_k(apply_min_p(lp, 0.2), 4)),
         ({"top_p": 0.3, "min_p": 0.2}, lambda lp: apply_min_p(apply_top_p(lp, 0.3), 0.2)),
     ],
-    ids=str,
+    ids=lambda value: str(value) if isinstance(value, dict) else "kept",
 )
 def test_what_is_drawn_from_is_exactly_what_mlx_lm_keeps(
     loaded: ModelWorker, truth: Reference, options: dict[str, float], cut: Any
