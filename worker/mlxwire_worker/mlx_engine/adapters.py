@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 
 from mlxwire_protocol import WireError
 
-from .preflight import failed, read_object
+from .preflight import check_files, failed, read_object, refuse_repeated_names
 
 _KINDS = ("lora", "dora", "full")
 _LEAVES = frozenset({"lora_a", "lora_b", "m"})
@@ -24,6 +24,7 @@ def check_adapter(path: Path) -> None:
             f"there is no adapter folder {str(path)!r}",
             data={"path": str(path), "field": "adapter_path"},
         )
+    check_files(path)
     for name in ("adapter_config.json", "adapters.safetensors"):
         if not (path / name).is_file():
             raise failed(
@@ -49,6 +50,7 @@ def check_adapter(path: Path) -> None:
                     file="adapter_config.json",
                 )
     try:
+        refuse_repeated_names(path / "adapters.safetensors")
         with safe_open(str(path / "adapters.safetensors"), framework="numpy"):
             pass
     except (SafetensorError, OSError, ValueError) as error:
@@ -69,7 +71,9 @@ def apply_adapter(model: Any, path: Path) -> Any:
 
     try:
         model = load_adapters(model, str(path))
-    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # mlx-lm and MLX raise whatever a bad number leads to
         raise failed(
             "adapter",
             f"the adapter does not fit this model ({' '.join(str(error).split())[:300]}); use one "

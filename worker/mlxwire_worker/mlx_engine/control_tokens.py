@@ -20,7 +20,7 @@ from tokenizers import Tokenizer as FastTokenizer
 from mlxwire_protocol import invalid_params
 from mlxwire_protocol.messages import Message
 
-from .unlocked import encode_ids, encode_with_offsets
+from .fast_tokenizer import encode_ids, encode_with_offsets
 
 _MARKUP = re.compile(r"<.+>|\[.+\]|\{.+\}", re.DOTALL)
 _HTML = re.compile(
@@ -114,7 +114,7 @@ class ControlTokens:
         return encode_ids(tokenizer, text, add_special_tokens=False)
 
     def _check_role(self, role: str, field: str) -> None:
-        if any(self._finder.encode(role, add_special_tokens=False).ids):
+        if any(encode_ids(self._finder, role, add_special_tokens=False)):
             raise invalid_params(
                 field, "the role holds the text of a control token; give a plain name"
             )

@@ -103,7 +103,8 @@ class MlxEngine(Engine):
         from .warmup import warm_up
 
         give_large_blocks_back()
-        loaded = loading.build(request, path, adapter)
+        with self._paths.unchanged(path, adapter):
+            loaded = loading.build(request, path, adapter)
         if loaded.template is not None:
             self._templates.check(loaded.template)
         report("check", 1, 1)

@@ -139,6 +139,7 @@ def _build_module(checked: CheckedModel, adapter: Path | None) -> tuple[Any, dic
     """The module tree: shapes are checked, nothing is read."""
     try:
         model, config = mlx_lm_utils.load_model(checked.path, lazy=True, strict=True)
+        model(mx.array([[0]]))  # lazy: shapes and types alone are worked out
     except MemoryError:
         raise
     except Exception as error:  # the architectures raise whatever a bad number leads to

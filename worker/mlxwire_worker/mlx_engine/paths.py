@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from mlxwire_protocol import WireError, invalid_params
@@ -51,6 +54,31 @@ class PathPolicy:
             )
         return path
 
+    @contextmanager
+    def unchanged(self, *folders: Path | None) -> Iterator[None]:
+        """What is read within is what was checked: no folder, no file of it was exchanged.
+
+        Raises: WireError ``model_not_found``, ``model_load_failed``.
+        """
+        present = [folder for folder in folders if folder is not None and folder.is_dir()]
+        before = [_state(folder) for folder in present]
+        for folder in present:
+            self._check_again(folder)
+        yield
+        for folder, state in zip(present, before, strict=True):
+            if _state(folder) != state:
+                raise WireError(
+                    "model_load_failed",
+                    f"{folder.name} was changed while it was read; load it when it is complete",
+                    data={"reason": "changed"},
+                )
+
+    def _check_again(self, folder: Path) -> None:
+        """Between its check and now a link could have been put in the folder's place."""
+        if any(folder.is_relative_to(root) for root in self._roots):
+            for entry in (folder, *folder.iterdir()):
+                self._check(entry.resolve(), "path")
+
     def _local(self, name: str, field: str) -> Path:
         try:
             path = Path(name).expanduser().resolve()
@@ -90,3 +118,21 @@ class PathPolicy:
                 f"{name!r} could not be fetched from the hub ({type(error).__name__}: {error})",
                 data={"path": name},
             ) from None
+
+
+def _state(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Which files a folder holds, links followed, and when each was last changed in any way."""
+    found: dict[str, tuple[int, ...]] = {}
+    for entry in (folder, *folder.iterdir()):
+        try:
+            status = os.stat(entry)
+        except OSError:  # a link to nothing
+            continue
+        found[entry.name] = (
+            status.st_dev,
+            status.st_ino,
+            status.st_size,
+            status.st_mtime_ns,
+            status.st_ctime_ns,
+        )
+    return found

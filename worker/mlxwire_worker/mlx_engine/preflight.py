@@ -17,6 +17,8 @@ from safetensors import SafetensorError, safe_open
 
 from mlxwire_protocol import WireError
 
+MOST_UNCHECKED = 1024
+"""So many of a thing are harmless, whatever the weights are."""
 _MODEL_TYPE = re.compile(r"[A-Za-z0-9_\-]+")
 _TOKENIZER_FILES = (
     "tokenizer.json",
@@ -25,7 +27,11 @@ _TOKENIZER_FILES = (
     "vocab.txt",
     "tiktoken.model",
 )
-_MAX_JSON_BYTES = 256 << 20
+_READ_WHOLE = frozenset({".json", ".jinja", ".txt", ".model"})
+_MAX_READ_BYTES = 128 << 20
+"""Of a file that is read as a whole; the largest tokenizers have 40 MB."""
+_COUNT = re.compile(r"(?:^|_)(?:layers?|blocks?|experts?|heads?|depth)(?:_|$)")
+"""Names of numbers that an architecture counts to when it is built, one Python object each."""
 SUPPORTED_QUANT_METHODS = frozenset(
     {"bitnet", "mxfp4", "mxfp8", "compressed-tensors", "modelopt", "awq", "gptq", "fp8"}
 )
@@ -60,13 +66,14 @@ def check_model(path: Path) -> CheckedModel:
         )
     if not path.is_dir():
         raise failed("not_a_folder", f"{str(path)!r} is a file; give the folder it lies in")
-    _check_regular(path)
+    check_files(path)
     config = _read_config(path)
     _check_architecture(config)
     if not any((path / name).exists() for name in _TOKENIZER_FILES):
         raise failed("tokenizer", "the folder has no tokenizer; copy tokenizer.json into it")
     shards = _find_shards(path)
     tensors = _check_shards(shards)
+    _check_counts(config, most=max(len(tensors), MOST_UNCHECKED))
     _check_index(path, shards, tensors)
     _check_quantization(config, tensors)
     return CheckedModel(path=path, config=config, shards=shards, tensors=tensors)
@@ -77,13 +84,24 @@ def failed(reason: str, message: str, **data: Any) -> WireError:
     return WireError("model_load_failed", message, data={"reason": reason, **data})
 
 
-def _check_regular(folder: Path) -> None:
-    """To open a pipe or a device is to wait for it, in part with the interpreter's lock held."""
+def check_files(folder: Path) -> None:
+    """To open a pipe or a device is to wait for it, in part with the interpreter's lock held.
+
+    A file that is read as a whole may fill the memory.
+    """
     for file in folder.iterdir():
         if file.exists() and not file.is_file() and not file.is_dir():
             raise failed(
                 "not_a_file",
                 f"{file.name} is no regular file; copy the model anew from its source",
+                file=file.name,
+            )
+        whole = file.suffix in _READ_WHOLE and file.is_file()
+        if whole and file.stat().st_size > _MAX_READ_BYTES:
+            raise failed(
+                "too_large",
+                f"{file.name} has more than {_MAX_READ_BYTES} bytes; copy it anew from the "
+                "model's source",
                 file=file.name,
             )
 
@@ -111,8 +129,6 @@ def read_object(file: Path) -> dict[str, Any]:
     """A JSON file that holds an object. Raises: WireError ``model_load_failed``."""
     remedy = "copy it anew from the model's source"
     try:
-        if file.stat().st_size > _MAX_JSON_BYTES:
-            raise failed("invalid_json", f"{file.name} is too large; {remedy}", file=file.name)
         value = json.loads(file.read_text("utf-8"))
     except (ValueError, RecursionError) as error:
         raise failed(
@@ -171,6 +187,7 @@ def _check_shards(shards: Iterable[Path]) -> dict[str, str]:
     tensors: dict[str, str] = {}
     for shard in shards:
         try:
+            refuse_repeated_names(shard)
             with safe_open(str(shard), framework="numpy") as file:
                 for name in file.keys():  # noqa: SIM118 (not a mapping)
                     if name in tensors:
@@ -188,6 +205,43 @@ def _check_shards(shards: Iterable[Path]) -> dict[str, str]:
                 file=shard.name,
             ) from None
     return tensors
+
+
+def refuse_repeated_names(file: Path) -> None:
+    """Of a name that stands twice in a header readers may take either, and check the other.
+
+    Raises: ValueError, also where the header is none.
+    """
+    with file.open("rb") as opened:
+        size = int.from_bytes(opened.read(8), "little")
+        if size > _MAX_READ_BYTES:
+            raise ValueError(f"its header has {size} bytes")
+        header = opened.read(size)
+    try:
+        json.loads(header, object_pairs_hook=_without_repeats)
+    except RecursionError:
+        raise ValueError("its header is nested too deeply") from None
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise ValueError("a name stands twice in its header")
+    return fields
+
+
+def _check_counts(config: dict[str, Any], *, most: int) -> None:
+    """A billion of layers would fill the memory before they are found to have no weights."""
+    for name, value in config.items():
+        if isinstance(value, dict):
+            _check_counts(value, most=most)
+        elif type(value) in (int, float) and value > most and _COUNT.search(name):
+            raise failed(
+                "weights_do_not_fit",
+                f"config.json says `{name}`: {str(value)[:24]}, and the weights have not that many "
+                "tensors; copy both from the same source",
+                file="config.json",
+            )
 
 
 def _check_index(path: Path, shards: tuple[Path, ...], tensors: dict[str, str]) -> None:

@@ -19,7 +19,7 @@ from mlxwire_protocol import WireError
 
 from ..engine import Detokenizer
 from .control_tokens import ControlTokens
-from .unlocked import encode_ids
+from .fast_tokenizer import encode_ids, panics_as_errors
 
 _SPECIAL_NAMES = (
     "bos_token",
@@ -54,9 +54,10 @@ class Tokenizer:
             config.setdefault(name, value)
         file = path / "tokenizer.json"
         try:
-            fast = FastTokenizer.from_file(str(file)) if file.exists() else _convert(path)
-            _add_missing_tokens(fast, config)
-            return cls(fast, config)
+            with panics_as_errors():
+                fast = FastTokenizer.from_file(str(file)) if file.exists() else _convert(path)
+                _add_missing_tokens(fast, config)
+                return cls(fast, config)
         except WireError:
             raise
         except Exception as error:
@@ -83,7 +84,8 @@ class Tokenizer:
 
     def decode(self, ids: list[int]) -> str:
         """Text of token ids, control tokens included."""
-        text: str = self._fast.decode(ids, skip_special_tokens=False)
+        with panics_as_errors():
+            text: str = self._fast.decode(ids, skip_special_tokens=False)
         return text
 
     def token_id(self, token: str) -> int | None:
@@ -222,7 +224,7 @@ def _read_json(path: Path) -> dict[str, Any]:
         return {}
     try:
         value = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise WireError(
             "model_load_failed",
             f"{path.name} is not JSON: {error}; copy it anew from the model's source",
