@@ -10,7 +10,8 @@ from safetensors import SafetensorError, safe_open
 
 from mlxwire_protocol import WireError
 
-from .preflight import check_files, failed, read_object, refuse_repeated_names
+from .model_files import check_files, failed, read_object
+from .weight_files import refuse_repeated_names
 
 _KINDS = ("lora", "dora", "full")
 _LEAVES = frozenset({"lora_a", "lora_b", "m"})

@@ -22,7 +22,8 @@ from .chat_template import find_template
 from .chunks import ChunkSize
 from .kv import CachePolicy
 from .memory import MemoryGuard
-from .preflight import CheckedModel, check_model, failed
+from .model_files import failed
+from .preflight import CheckedModel, check_model
 from .prompt_cache import DEFAULT_BUDGET, PromptCache
 from .runner import Runner
 from .tokenizer import Tokenizer

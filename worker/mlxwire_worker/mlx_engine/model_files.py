@@ -1,0 +1,60 @@
+"""The files of a model's or an adapter's folder, before anything in them is believed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from mlxwire_protocol import WireError
+
+_READ_WHOLE = frozenset({".json", ".jinja", ".txt", ".model"})
+MAX_READ_BYTES = 128 << 20
+"""Of a file that is read as a whole; the largest tokenizers have 40 MB."""
+
+
+def failed(reason: str, message: str, **data: Any) -> WireError:
+    """``model_load_failed`` with its reason."""
+    return WireError("model_load_failed", message, data={"reason": reason, **data})
+
+
+def read_object(file: Path) -> dict[str, Any]:
+    """A JSON file that holds an object. Raises: WireError ``model_load_failed``."""
+    remedy = "copy it anew from the model's source"
+    try:
+        value = json.loads(file.read_text("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise failed(
+            "invalid_json", f"{file.name} is not JSON ({error}); {remedy}", file=file.name
+        ) from None
+    except OSError as error:
+        raise failed(
+            "unreadable",
+            f"{file.name} can't be read ({error.strerror}); {remedy}",
+            file=file.name,
+        ) from None
+    if not isinstance(value, dict):
+        raise failed("invalid_json", f"{file.name} holds no object; {remedy}", file=file.name)
+    return value
+
+
+def check_files(folder: Path) -> None:
+    """To open a pipe or a device is to wait for it, in part with the interpreter's lock held.
+
+    A file that is read as a whole may fill the memory.
+    """
+    for file in folder.iterdir():
+        if file.exists() and not file.is_file() and not file.is_dir():
+            raise failed(
+                "not_a_file",
+                f"{file.name} is no regular file; copy the model anew from its source",
+                file=file.name,
+            )
+        whole = file.suffix in _READ_WHOLE and file.is_file()
+        if whole and file.stat().st_size > MAX_READ_BYTES:
+            raise failed(
+                "too_large",
+                f"{file.name} has more than {MAX_READ_BYTES} bytes; copy it anew from the "
+                "model's source",
+                file=file.name,
+            )
