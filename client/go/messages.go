@@ -69,7 +69,8 @@ type samplingFields struct {
 	Logprobs         *bool              `json:"logprobs,omitempty"`
 	TopLogprobs      *int               `json:"top_logprobs,omitempty"`
 	Cache            *bool              `json:"cache,omitempty"`
-	Thinking         *bool              `json:"thinking,omitempty"` // chat only
+	Thinking         *bool              `json:"thinking,omitempty"`       // chat only
+	SpecialTokens    *bool              `json:"special_tokens,omitempty"` // chat only
 }
 
 // scoringFields are those of classify alone.

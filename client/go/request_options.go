@@ -138,6 +138,12 @@ func WithThinking(on bool) RequestOption {
 	return field(func(f *requestFields) { f.Thinking = &on })
 }
 
+// WithSpecialTokens honours control tokens that are written in the messages, which are plain
+// text otherwise; for Chat only.
+func WithSpecialTokens(on bool) RequestOption {
+	return field(func(f *requestFields) { f.SpecialTokens = &on })
+}
+
 // WithDeadline has the worker end the request with ErrDeadlineExceeded so long after it was
 // read. A context's deadline is the client's own, and comes back as the context's error.
 func WithDeadline(limit time.Duration) RequestOption {

@@ -58,9 +58,11 @@ class GenerateOptions(TypedDict, total=False):
 
 
 class ChatOptions(GenerateOptions, total=False):
-    """`GenerateOptions`, and the chat template's ``thinking`` switch (left out: its default)."""
+    """`GenerateOptions`, the chat template's ``thinking`` switch (left out: its default), and
+    ``special_tokens``: honour control tokens written in messages (otherwise they are plain text)."""
 
     thinking: bool
+    special_tokens: bool
 
 
 class LoadOptions(TypedDict, total=False):
