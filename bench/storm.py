@@ -1,4 +1,4 @@
-"""Many requests with random cancels through one worker: is each ended once, does anything grow?
+"""Requests with random cancels and faults through one worker: does each end once, what grows?
 
     python bench/storm.py [--model testdata/tiny] [--requests 10000] [--in-flight 64]
 
@@ -21,10 +21,21 @@ from pathlib import Path
 from typing import Any
 
 WORDS = ("tell", "me", "a", "story", "of", "the", "old", "cat")
+FAULTS: tuple[dict[str, Any], ...] = (
+    {"prompt": ""},
+    {"prompt": "word " * 20_000},  # past the context
+    {"temperature": -1},
+    {"logit_bias": {"999999999": 1}},
+    {"stop_tokens": [999_999_999]},
+    {"no_such_option": 1},
+    {"cmd": "nonsense"},
+    {"deadline_seconds": 0.001},
+)
+"""Each is put over a request that is good without it."""
 
 
 class Storm:
-    """A host that keeps so many requests in flight and cancels a third of them."""
+    """A host that keeps so many requests in flight, cancels a third and spoils one in twelve."""
 
     def __init__(self, model: str, seed: int) -> None:
         self.dice = random.Random(seed)
@@ -73,7 +84,8 @@ class Storm:
         kind = dice.random()
         if kind < 0.5:
             words = " ".join(dice.choices(WORDS, k=dice.randrange(1, 60)))
-            return {"id": name, "cmd": "generate", "prompt": words, **tokens}
+            fault = dice.choice(FAULTS) if kind < 1 / 12 else {}
+            return {"id": name, "cmd": "generate", "prompt": words, **tokens, **fault}
         if kind < 0.8:
             asked = f"What is {dice.randrange(100)} + {dice.randrange(100)}?"
             turn = [{"role": "user", "content": asked}]
