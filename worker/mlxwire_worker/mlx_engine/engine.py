@@ -100,6 +100,7 @@ class MlxEngine(Engine):
         _import_or_explain()
         from . import loading
         from .allocator import give_large_blocks_back
+        from .rotary import share_tables
         from .warmup import warm_up
 
         give_large_blocks_back()
@@ -110,6 +111,7 @@ class MlxEngine(Engine):
         report("check", 1, 1)
         self.unload()
         loading.materialize(loaded.model, report)
+        share_tables(loaded.model)
         if request.warmup:
             warm_up(loaded.model, loaded.policy, loaded.info.vocab_size, report)
         self._loaded = loaded
