@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 import orjson
 
-from .errors import WireError, invalid_params
+from .errors import WireError, invalid_params, quoted
 from .framing import DEFAULT_MAX_LINE_BYTES, Line, LineSplitter, Overlong
 from .request_state import RequestState
 from .version import SUPPORTED_PROTOCOLS
@@ -158,7 +158,7 @@ class ClientConnection:
             # Nearly every line is a plain token: one decode, one look-up, no dict.
             try:
                 token = _decode_token(line)  # type: ignore[arg-type]
-            except (ValueError, TypeError):
+            except (ValueError, TypeError, RecursionError):
                 yield from self.receive_line(line)
                 continue
             state = pending.get(token.request_id)
@@ -184,17 +184,22 @@ class ClientConnection:
                 yield EventReceived(message)
                 return
             detail = message.get("error")
-            raise self._violation(f"the worker could not read a request of ours: {detail}")
+            raise self._violation(
+                f"the worker could not read a request of ours: {quoted(detail)}"
+            )
         state = self._pending.get(request_id) if isinstance(request_id, str) else None
         if state is None:
-            raise self._violation(f"a reply has the id {request_id!r}, which is not pending")
-        if message.get("type") == "error" and _is_duplicate(message):
+            raise self._violation(f"a reply has the id {quoted(request_id)}, which is not pending")
+        kind = message.get("type")
+        if not isinstance(kind, str):
+            raise self._violation(f"a reply has the type {quoted(kind)}, which is no name")
+        if kind == "error" and _is_duplicate(message):
             raise self._violation(f"the worker says that id {request_id!r} was used twice")
         try:
-            state.advance(str(message.get("type")), message)
+            state.advance(kind, message)
         except WireError as error:
             raise self._violation(error.message) from None
-        if message.get("type") == "token":
+        if kind == "token":
             yield self._token(message)
             return
         if state.ended:
@@ -236,7 +241,8 @@ class ClientConnection:
             return
         if message.get("protocol") not in SUPPORTED_PROTOCOLS:
             raise self._violation(
-                f"the worker chose protocol {message.get('protocol')!r}, which was not offered"
+                f"the worker chose protocol {quoted(message.get('protocol'))}, which was not "
+                "offered"
             )
         limits = message.get("limits")
         cap = limits.get("max_line_bytes") if isinstance(limits, dict) else None

@@ -12,15 +12,13 @@ from typing import Any
 import msgspec
 import orjson
 
-from .errors import WireError, invalid_params
+from .errors import SHOWN_CHARACTERS, WireError, invalid_params
 from .framing import PREFIX_BYTES
 from .messages import COMMANDS, MAX_ID_BYTES, MAX_SAFE_INTEGER, Command
 
 _LINE = orjson.OPT_APPEND_NEWLINE | orjson.OPT_STRICT_INTEGER
 _FIELD_PATH = re.compile(r" - at `\$\.?([^`]*)`$")
 _FIELD_NAME = re.compile(r"(unknown|required) field `(.*)`$", re.DOTALL)
-_SHOWN_CHARACTERS = 128
-"""How much of a peer's own words an error quotes, so that no answer outgrows a line."""
 _JSON_TOKEN = re.compile(rb'\s*("(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s"{}\[\]:,]+)')
 
 
@@ -97,7 +95,7 @@ def convert_command(fields: dict[str, Any]) -> Command:
     if kind is None:
         raise WireError(
             "unknown_command",
-            f"there is no command {name[:_SHOWN_CHARACTERS]!r}; known are {', '.join(COMMANDS)}",
+            f"there is no command {name[:SHOWN_CHARACTERS]!r}; known are {', '.join(COMMANDS)}",
         )
     try:
         return msgspec.convert(fields, kind)
@@ -141,7 +139,7 @@ def _params_error(command: str, message: str) -> WireError:
     named = _FIELD_NAME.search(problem)
     if named is None:
         return invalid_params(parent, f"`{parent}` of `{command}`: {problem.lower()}")
-    field = ".".join(filter(None, (parent, named[2][:_SHOWN_CHARACTERS])))
+    field = ".".join(filter(None, (parent, named[2][:SHOWN_CHARACTERS])))
     if named[1] == "unknown":
         return invalid_params(field, f"`{command}` has no field `{field}`; leave it out")
     return invalid_params(field, f"`{command}` needs the field `{field}`")

@@ -21,7 +21,7 @@ from .codec import (
     recover_id,
     valid_id,
 )
-from .errors import WireError
+from .errors import SHOWN_CHARACTERS, WireError
 from .events import Accepted, Answer, Event, Greeted, error_reply
 from .framing import Line, LineSplitter, Overlong
 from .messages import Cancel, Command, Credit, Hello, Info, Metrics, Quit
@@ -213,7 +213,7 @@ class WorkerConnection:
     def _greet(self, hello: Hello) -> Greeted:
         protocol = choose_version(hello.protocols)
         have = {name for name, value in self._capabilities.items() if value is not False}
-        missing = [name[:128] for name in hello.require if name not in have]
+        missing = [name[:SHOWN_CHARACTERS] for name in hello.require if name not in have]
         if missing:
             raise WireError(
                 "unsupported_capability",

@@ -10,14 +10,13 @@ import msgspec
 
 from . import dialect0
 from .codec import encode
-from .errors import WireError
+from .errors import SHOWN_CHARACTERS, WireError
 from .events import Accepted, Answer, Event
 from .messages import Cancel, Command, Quit, command_name
 
 BACKLOG_BYTES = 64 * 1024 * 1024
 """What may wait for the request that runs; a line counts its bytes and those of its entry."""
 _ENTRY_BYTES = 1024
-_SHOWN_CHARACTERS = 128
 
 
 class _Waiting(NamedTuple):
@@ -41,7 +40,7 @@ class Dialect0Session:
     def receive_object(self, fields: dict[str, Any], line_bytes: int) -> Iterator[Event]:
         """Take one parsed request, from a line of that length."""
         name = fields.get("cmd")
-        name = name[:_SHOWN_CHARACTERS] if isinstance(name, str) else None
+        name = name[:SHOWN_CHARACTERS] if isinstance(name, str) else None
         if "id" in fields:
             error = WireError(
                 "invalid_request",

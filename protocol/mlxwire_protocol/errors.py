@@ -42,6 +42,8 @@ ErrorCode = WorkerErrorCode | ClientErrorCode
 
 WORKER_CODES: tuple[str, ...] = get_args(WorkerErrorCode)
 CLIENT_CODES: tuple[str, ...] = get_args(ClientErrorCode)
+SHOWN_CHARACTERS = 128
+"""How much of a peer's own words an error quotes, so that no answer outgrows a line."""
 RETRYABLE_CODES = frozenset({"overloaded", "out_of_memory", "worker_crashed"})
 """Codes whose request may succeed unchanged on a later try; others need a change first."""
 
@@ -73,3 +75,11 @@ class WireError(Exception):
 def invalid_params(field: str, message: str, **data: Any) -> WireError:
     """``invalid_params`` for one field of a request."""
     return WireError("invalid_params", message, data={"field": field, **data})
+
+
+def quoted(value: object) -> str:
+    """A peer's own value in an error's message, as much of it as is shown there."""
+    try:
+        return repr(value)[:SHOWN_CHARACTERS]
+    except RecursionError:  # JSON may be nested deeper than Python can print
+        return f"a deeply nested {type(value).__name__}"

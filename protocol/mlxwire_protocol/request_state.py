@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from .errors import WireError
+from .errors import SHOWN_CHARACTERS, WireError, quoted
 
 State = Literal["open", "streaming", "ended"]
 
@@ -49,11 +49,11 @@ class RequestState:
         Raises: WireError ``protocol_violation`` if it may not come here.
         """
         if self.state == "ended":
-            raise self._violation(f"`{kind}` came after the final message")
+            raise self._violation(f"`{kind[:SHOWN_CHARACTERS]}` came after the final message")
         final = message.get("final") is True
         following = self._following(kind, final)
         if (following == "ended") != final:
-            raise self._violation(f"`{kind}` carries the wrong `final`")
+            raise self._violation(f"`{kind[:SHOWN_CHARACTERS]}` carries the wrong `final`")
         if kind == "token":
             self._check_seq(message)
         self.state = following
@@ -82,10 +82,11 @@ class RequestState:
     def _check_seq(self, message: dict[str, Any]) -> None:
         index = message.get("index")
         if index is not None and type(index) is not int:
-            raise self._violation(f"token index {index!r} is no integer")
+            raise self._violation(f"token index {quoted(index)} is no integer")
         expected = self._next_seq.get(index, 0)
         if message.get("seq") != expected:
-            raise self._violation(f"token seq {message.get('seq')!r} where {expected} was due")
+            seq = quoted(message.get("seq"))
+            raise self._violation(f"token seq {seq} where {expected} was due")
         self._next_seq[index] = expected + 1
         if not message.get("flush"):
             self.tokens += 1

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from mlxwire_protocol import WireError
+from mlxwire_protocol.errors import quoted
 
 
 class MlxwireError(WireError):
@@ -247,11 +248,11 @@ def error_from_reply(message: Mapping[str, Any]) -> MlxwireError:
     """The exception for an ``error`` reply."""
     body = message.get("error")
     if not isinstance(body, dict):
-        return ProtocolViolation(f"an error reply has no error in it: {body!r}")
-    data = body.get("data")
+        return ProtocolViolation(f"an error reply has no error in it: {quoted(body)}")
+    code, text, data = body.get("code"), body.get("message"), body.get("data")
     return error_from_code(
-        str(body.get("code")),
-        str(body.get("message")),
+        code if isinstance(code, str) else quoted(code),
+        text if isinstance(text, str) else quoted(text),
         retryable=bool(body.get("retryable")),
         data=data if isinstance(data, dict) else None,
     )

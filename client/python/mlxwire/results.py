@@ -9,6 +9,7 @@ import msgspec
 
 from mlxwire_protocol.client_connection import TokenReceived as Token
 from mlxwire_protocol.client_connection import TopLogprob
+from mlxwire_protocol.errors import quoted
 from mlxwire_protocol.replies import Event, RequestMetrics
 
 from .errors import MlxwireError, ProtocolViolation, error_from_reply
@@ -117,6 +118,6 @@ def convert_reply(message: Mapping[str, Any], kind: type[T]) -> T:
         return msgspec.convert(message, kind)
     except msgspec.ValidationError as error:
         raise ProtocolViolation(
-            f"the worker's `{message.get('type')}` reply is no {kind.__name__}: {error}. "
+            f"the worker's {quoted(message.get('type'))} reply is no {kind.__name__}: {error}. "
             "Client and worker may be of different versions"
         ) from None

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
 
+from mlxwire_protocol.errors import quoted
 from mlxwire_protocol.replies import Progress
 
 from .errors import ProtocolViolation, SlowConsumer
@@ -114,7 +115,7 @@ class StreamRequest(PendingRequest, Generic[T]):
                 self.error = self.error or error
         elif message.get("type") != "error":
             self.error = self.error or ProtocolViolation(
-                f"`{self.command}` ended with `{message.get('type')}` where `done` was due"
+                f"`{self.command}` ended with {quoted(message.get('type'))} where `done` was due"
             )
         super()._take_final(message)
         if self.done is not None and self._on_done is not None:
@@ -178,9 +179,10 @@ class ItemRequest(StreamRequest[T]):
         return self._tokens_told
 
     def take_item(self, message: dict[str, Any]) -> None:
+        item = self._convert(message)
         if self._on_token is None:
-            self._tokens_told += message.get("tokens_generated") or 0
-        self.push(self._convert(message))
+            self._tokens_told += getattr(item, "tokens_generated", 0)
+        self.push(item)
 
     def take_token(self, token: Token) -> None:
         if self.state != "running":
