@@ -14,7 +14,7 @@ RACE := $(shell command -v gcc >/dev/null && echo -race)
 TYPESCRIPT := client/typescript/node_modules/.ready
 QUESTION ?= What is 2 + 3?
 
-.PHONY: demo test test-python test-go test-typescript check check-go check-typescript fmt bench soak clean
+.PHONY: demo test test-python test-go test-typescript check check-go check-typescript fmt bench soak fuzz clean
 .DELETE_ON_ERROR:
 
 demo: $(DEMO_READY)
@@ -60,6 +60,10 @@ bench: $(READY)
 
 soak: $(READY)
 	@$(BIN)/python bench/soak.py $(SOAK) </dev/null
+
+# FUZZ="--target worker --seconds 600 --seed 7": more, or other cases.
+fuzz: $(READY)
+	@$(BIN)/python bench/fuzz.py $(FUZZ) </dev/null
 
 clean:
 	rm -rf .venv dist build client/typescript/node_modules client/typescript/dist
