@@ -189,7 +189,9 @@ class ClientConnection:
             )
         state = self._pending.get(request_id) if isinstance(request_id, str) else None
         if state is None:
-            raise self._violation(f"a reply has the id {quoted(request_id)}, which is not pending")
+            raise self._violation(
+                f"a reply has the id {quoted(request_id)}, which is not pending"
+            )
         kind = message.get("type")
         if not isinstance(kind, str):
             raise self._violation(f"a reply has the type {quoted(kind)}, which is no name")
