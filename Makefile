@@ -66,7 +66,7 @@ fuzz: $(READY)
 	@$(BIN)/python bench/fuzz.py $(FUZZ) </dev/null
 
 clean:
-	rm -rf .venv dist build client/typescript/node_modules client/typescript/dist
+	rm -rf .venv dist build client/typescript/node_modules client/typescript/dist client/typescript/dist-test
 
 # What the demo needs, and then what the checks and tests need beside it.
 $(DEMO_READY): pyproject.toml constraints.txt
