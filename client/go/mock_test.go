@@ -28,6 +28,9 @@ func realWorker(t testing.TB) StartOption {
 		_, err = os.Stat(python)
 	}
 	if err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatalf("CI needs a worker: name one in %s, or set up .venv", WorkerVariable)
+		}
 		t.Skipf("no worker: name one in %s, or set up .venv (make test)", WorkerVariable)
 	}
 	return WithCommand(python, "-m", "mlxwire_worker")

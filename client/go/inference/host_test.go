@@ -34,6 +34,9 @@ func useWorker(t *testing.T, engine string) {
 		_, err = os.Stat(python)
 	}
 	if err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal("CI needs a worker: name one in MLXWIRE_WORKER, or set up .venv")
+		}
 		t.Skip("no worker: name one in MLXWIRE_WORKER, or set up .venv (make test)")
 	}
 	t.Setenv("MLXWIRE_WORKER", fmt.Sprintf("'%s' -m mlxwire_worker --engine %s", python, engine))

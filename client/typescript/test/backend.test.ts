@@ -10,7 +10,7 @@ import {
   loadModel,
   register,
 } from "../src/index.js";
-import { workerCommand } from "./repository.js";
+import { skipWithoutWorker, workerCommand } from "./repository.js";
 
 const MLX_LM = get("mlx_lm");
 
@@ -58,7 +58,7 @@ suite("backends", () => {
   });
 });
 
-suite("the backend mlx_lm", () => {
+suite("the backend mlx_lm", { skip: skipWithoutWorker }, () => {
   test("starts a worker for the model, which the model's close ends", async () => {
     const lines: string[] = [];
     const worker = { command: workerCommand("mock"), onStderr: (line: string) => lines.push(line) };

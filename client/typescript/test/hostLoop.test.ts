@@ -4,11 +4,12 @@ import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { suite, test } from "node:test";
 import { setTimeout } from "node:timers/promises";
-import { workerCommand } from "./repository.js";
+import { skipWithoutWorker, workerCommand } from "./repository.js";
 
 const CLIENT = JSON.stringify(new URL("../src/index.js", import.meta.url).href);
 const OPTIONS = JSON.stringify({ command: workerCommand("mock"), startTimeoutMs: 120_000 });
 const POSIX = process.platform !== "win32";
+const skip = skipWithoutWorker || (POSIX ? false : "needs signals");
 
 /** A host of its own that runs a program with the client in it. */
 function host(program: string): ChildProcess {
@@ -29,7 +30,7 @@ async function run(program: string): Promise<[exitCode: number | null, output: s
   return [exitCode, output];
 }
 
-suite("a host's event loop", () => {
+suite("a host's event loop", { skip: skipWithoutWorker }, () => {
   test("ends where its supervisor has nothing to do", async () => {
     const program = `
       const supervisor = await Supervisor.start(options);
@@ -46,7 +47,7 @@ suite("a host's event loop", () => {
     assert.deepEqual(await run(program), [0, POSIX ? "SIGKILL" : "SIGTERM"]);
   });
 
-  test("goes on for a request that waits for a restart", { skip: !POSIX }, async () => {
+  test("goes on for a request that waits for a restart", { skip }, async () => {
     const program = `
       const supervisor = await Supervisor.start({ ...options, restart: { backoffMinMs: 200 } });
       const model = await supervisor.load("any");
@@ -59,7 +60,7 @@ suite("a host's event loop", () => {
   });
 });
 
-suite("a request that comes amid the pause before a restart", { skip: !POSIX }, () => {
+suite("a request that comes amid the pause before a restart", { skip }, () => {
   test("keeps its host", async () => {
     const program = `
       const ask = async () => process.stdout.write(await model.generate("three").text());
@@ -75,7 +76,7 @@ suite("a request that comes amid the pause before a restart", { skip: !POSIX }, 
   });
 });
 
-suite("a host that is killed amid a stream", { skip: !POSIX }, () => {
+suite("a host that is killed amid a stream", { skip }, () => {
   test("takes its worker along", { timeout: 60_000 }, async () => {
     const child = host(`
       const worker = await Worker.start(options);

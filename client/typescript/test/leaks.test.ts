@@ -2,11 +2,11 @@ import assert from "node:assert/strict";
 import { readdirSync } from "node:fs";
 import { suite, test } from "node:test";
 import { Worker } from "../src/index.js";
-import { workerCommand } from "./repository.js";
+import { skipWithoutWorker, workerCommand } from "./repository.js";
 
 const ROUNDS = 5;
 const AT_ONCE = 4;
-const LINUX = process.platform === "linux";
+const skip = process.platform === "linux" ? skipWithoutWorker : "needs /proc";
 
 /** Start some workers, use them, and end them: by asking, by a signal, and amid a stream. */
 async function useAndEnd(): Promise<void> {
@@ -24,7 +24,7 @@ async function useAndEnd(): Promise<void> {
   await Promise.all(workers.map((worker) => worker.close()));
 }
 
-suite("workers that were ended", { skip: !LINUX && "needs /proc" }, () => {
+suite("workers that were ended", { skip }, () => {
   test("leave no descriptor, timer or handle behind", async () => {
     await useAndEnd(); // what is opened once for good, such as the watch of children, is open now
     const open = () => readdirSync("/proc/self/fd").length;

@@ -7,15 +7,17 @@ import { rm, writeFile } from "node:fs/promises";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { repositoryPath, workerCommand } from "./repository.js";
+import { repositoryPath, skipWithoutWorker, workerCommand } from "./repository.js";
 
 const run = promisify(execFile);
 const README = readFileSync(repositoryPath("client/typescript/README.md"), "utf8");
 /** A program and, in the next block, what it prints. */
 const PROGRAM = /^```js\n(.*?)^```\n\n```text\n(.*?)^```$/gms;
 
+const options = { timeout: 60_000, skip: skipWithoutWorker };
+
 for (const [number, [, program = "", said = ""]] of [...README.matchAll(PROGRAM)].entries()) {
-  test(`program ${number + 1} of README prints what it says`, { timeout: 60_000 }, async (t) => {
+  test(`program ${number + 1} of README prints what it says`, options, async (t) => {
     // Within the package, where its name can be imported.
     const file = fileURLToPath(new URL(`readme-${number}.mjs`, import.meta.url));
     t.after(() => rm(file));

@@ -1,6 +1,6 @@
 /** Where the repository's shared vectors are, and a worker to run. */
 
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
 const ROOT = new URL("../../../../", import.meta.url);
@@ -20,8 +20,15 @@ export function listFiles(folder: string, ending: string): string[] {
   return readdirSync(repositoryPath(folder)).filter((name) => name.endsWith(ending));
 }
 
+const PYTHON = repositoryPath(
+  process.platform === "win32" ? ".venv/Scripts/python.exe" : ".venv/bin/python",
+);
+
 /** The command of a worker with that engine, run by the repository's own Python. */
 export function workerCommand(engine: "mock" | "mlx"): string[] {
-  const python = process.platform === "win32" ? ".venv/Scripts/python.exe" : ".venv/bin/python";
-  return [repositoryPath(python), "-m", "mlxwire_worker", "--engine", engine];
+  return [PYTHON, "-m", "mlxwire_worker", "--engine", engine];
 }
+
+/** For tests that run `workerCommand`: why they are skipped, or false. A hole in CI is a failure there. */
+export const skipWithoutWorker: string | false =
+  existsSync(PYTHON) || process.env.CI ? false : `no ${PYTHON}: set it up with \`make test\``;

@@ -1,18 +1,14 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync } from "node:fs";
 import { suite, test } from "node:test";
 import { Deferred } from "../src/deferred.js";
 import { loadModel, Worker, WorkerCrashed, type WorkerEvent } from "../src/index.js";
-import { repositoryPath, workerCommand } from "./repository.js";
+import { repositoryPath, skipWithoutWorker as skip, workerCommand } from "./repository.js";
 
 const MOCK = { command: workerCommand("mock"), startTimeoutMs: 120_000 };
 const TINY = { command: workerCommand("mlx"), startTimeoutMs: 120_000 };
 const ENDLESS = { maxTokens: 1_000_000, ignoreEos: true };
-const [PYTHON = ""] = MOCK.command;
-/** A hole in CI is a failure there. */
-const skip = existsSync(PYTHON) || process.env.CI ? false : `there is no ${PYTHON}`;
 
 suite("a session with the mock engine", { skip }, () => {
   test("answers every kind of request", async () => {

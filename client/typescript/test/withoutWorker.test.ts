@@ -1,0 +1,58 @@
+/** A checkout whose worker was not set up: what needs it is skipped, and says so; in CI it fails. */
+
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { cpSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, suite, test } from "node:test";
+import { listFiles, repositoryPath } from "./repository.js";
+
+const CLIENT = "client/typescript";
+const COMPILED = `${CLIENT}/dist-test/test`;
+
+/** The compiled tests that start a worker. */
+function needy(): string[] {
+  const files = listFiles(COMPILED, ".test.js").map((name) => `${COMPILED}/${name}`);
+  return files.filter((file) => /workerCommand\(/.test(readFileSync(repositoryPath(file), "utf8")));
+}
+
+suite("without a worker in the checkout", () => {
+  const root = mkdtempSync(join(tmpdir(), "mlxwire-"));
+  before(() => {
+    for (const part of ["README.md", "package.json", "src", "dist-test"]) {
+      const path = `${CLIENT}/${part}`;
+      cpSync(repositoryPath(path), join(root, path), { recursive: true });
+    }
+  });
+  after(() => rmSync(root, { recursive: true }));
+
+  /** Runs a test there; its exit code and its report. */
+  function run(file: string, ci: string | undefined): Promise<[number, string]> {
+    // This one tells a test within a test, which would not run.
+    const env = { ...process.env, NODE_TEST_CONTEXT: undefined, CI: ci };
+    return new Promise((resolve) => {
+      execFile(
+        process.execPath,
+        ["--test-reporter=tap", join(root, file)],
+        { env },
+        (error, stdout) => resolve([error === null ? 0 : Number(error.code), stdout]),
+      );
+    });
+  }
+
+  for (const file of needy()) {
+    test(`${file.slice(COMPILED.length + 1)} is skipped visibly`, async () => {
+      const [exitCode, report] = await run(file, undefined);
+      assert.equal(exitCode, 0, report);
+      assert.match(report, /# SKIP no .*python/);
+    });
+  }
+
+  test("CI fails", async () => {
+    const [exitCode, report] = await run(`${COMPILED}/backend.test.js`, "1");
+    assert.notEqual(exitCode, 0, report);
+  });
+
+  test("there are tests that need it", () => assert.ok(needy().length >= 5));
+});
