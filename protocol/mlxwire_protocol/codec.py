@@ -17,7 +17,7 @@ from .framing import PREFIX_BYTES
 from .messages import COMMANDS, MAX_ID_BYTES, MAX_SAFE_INTEGER, Command
 
 _LINE = orjson.OPT_APPEND_NEWLINE | orjson.OPT_STRICT_INTEGER
-_FIELD_PATH = re.compile(r" - at `\$\.?([^`]*)`$")
+_FIELD_PATH = re.compile(r" - at (?:`key` in )?`\$\.?([^`]*)`$")
 _FIELD_NAME = re.compile(r"(unknown|required) field `(.*)`$", re.DOTALL)
 _JSON_TOKEN = re.compile(rb'\s*("(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s"{}\[\]:,]+)')
 

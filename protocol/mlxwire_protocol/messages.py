@@ -17,6 +17,8 @@ Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_BYTES)]
 Count = Annotated[int, Meta(ge=0, le=MAX_SAFE_INTEGER)]
 Positive = Annotated[int, Meta(ge=1, le=MAX_SAFE_INTEGER)]
 TokenId = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+TokenIdText = Annotated[str, Meta(pattern="^(0|[1-9][0-9]{0,9})$")]
+"""A token id as an object's name: in one way alone, or two names could mean the same token."""
 Penalty = Annotated[float, Meta(ge=-100, le=100)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 StopString = Annotated[str, Meta(min_length=1, max_length=4096)]
@@ -103,7 +105,7 @@ class Sampling(Streaming, kw_only=True, frozen=True):
     presence_penalty: Penalty = 0.0
     frequency_penalty: Penalty = 0.0
     penalty_window: Count = 0
-    logit_bias: Annotated[dict[str, Penalty], Meta(max_length=4096)] = {}
+    logit_bias: Annotated[dict[TokenIdText, Penalty], Meta(max_length=4096)] = {}
     logprobs: bool = False
     top_logprobs: Annotated[int, Meta(ge=0, le=64)] = 0
     cache: bool = True

@@ -33,6 +33,8 @@ def answer(worker: Driver, request: str) -> tuple[str, Any, list[int]]:
     return worker.text(request), final.get("finish_reason"), ids
 
 
+NO_IDS = ("1.5", "01", "00", " 1", "1 ", "1\n", "+1", "1_0", "0x1", "¹", "")
+
 POISON: list[dict[str, Any]] = [
     {"prompt": "x", "top_k": 10**6},
     {"prompt": "x", "stop_tokens": [10**6]},
@@ -40,7 +42,7 @@ POISON: list[dict[str, Any]] = [
     {"prompt": "x", "logit_bias": {"1000000": 1.0}},
     {"prompt": "x", "logit_bias": {"-1": 1.0}},
     {"prompt": "x", "logit_bias": {"٣": 1.0}},
-    {"prompt": "x", "logit_bias": {"1.5": 1.0}},
+    *({"prompt": "x", "logit_bias": {name: 1.0, "1": 1.0}} for name in NO_IDS),
     {"prompt": "x", "logit_bias": {"1": 1000.0}},
     {"prompt": ""},
     {"prompt": "word " * 600},
@@ -80,7 +82,7 @@ def test_poisonous_requests_among_good_ones_are_typed_errors_and_change_nothing(
     ids = []
     for one in good:
         ids.append(worker.send("generate", **one))
-        asked += [worker.send("generate", **fields) for fields in itertools.islice(bad, 2)]
+        asked += [worker.send("generate", **fields) for fields in itertools.islice(bad, 3)]
     for literal in (b"NaN", b"Infinity", b"1e999"):
         line = b'{"id":"%s","cmd":"generate","prompt":"x","temperature":%s}\n'
         worker.write(line % (literal, literal))
