@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from worker.processes import children_of
 SYSTEM = {"role": "system", "content": "Be brief."}
 USER = {"role": "user", "content": " What is <b>2 & 3</b>, 'x'? Grüße 🚀\n"}
 ANSWER = {"role": "assistant", "content": "<think>\nA sum.\n</think>\n\n5."}
+ENDLESS = "{% for a in range(99999) %}" * 3 + "{% endfor %}" * 3
 CONVERSATIONS = {
     "one turn": [USER],
     "system": [SYSTEM, USER],
@@ -151,13 +153,68 @@ def test_an_endless_loop_is_killed_and_the_next_render_works(
     helper: TemplateProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(template_module, "RENDER_SECONDS", 0.5)
-    loop = "{% for a in range(99999) %}" * 3 + "{% endfor %}" * 3
     began = time.monotonic()
     with pytest.raises(WireError, match=r"took more than 0.5 s"):
-        helper.render(loop, {})
+        helper.render(ENDLESS, {})
 
     assert time.monotonic() - began < 2
     assert helper.render("{{ 1 + 1 }}", {}) == "2"
+
+
+@pytest.fixture
+def struck(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, bool], None]:
+    """Has the next request's helper end by a signal, before the request comes or after it."""
+    exchange = template_module._exchange
+
+    def strike(number: int, after: bool) -> None:
+        def strikes(process: subprocess.Popen[bytes], request: bytes, limit: float) -> bytes:
+            monkeypatch.setattr(template_module, "_exchange", exchange)
+            if after:
+                assert process.stdin is not None
+                process.stdin.write(request)
+            os.kill(process.pid, number)
+            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+            return exchange(process, request, limit)
+
+        monkeypatch.setattr(template_module, "_exchange", strikes)
+
+    return strike
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "while it renders"])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_helper_killed_from_outside_is_not_the_messages_fault(
+    helper: TemplateProcess,
+    struck: Callable[[int, bool], None],
+    number: signal.Signals,
+    after: bool,
+) -> None:
+    struck(number, after)
+    with pytest.raises(WireError) as raised:
+        helper.render(ENDLESS, {})
+
+    assert (raised.value.code, raised.value.retryable) == ("internal", True)
+    assert helper.render("{{ 1 + 1 }}", {}) == "2"
+
+
+def test_a_helper_killed_while_it_checks_is_not_the_models_fault(
+    helper: TemplateProcess, struck: Callable[[int, bool], None]
+) -> None:
+    struck(signal.SIGKILL, False)
+    with pytest.raises(WireError) as raised:
+        helper.check("{{ 1 }}")
+
+    assert (raised.value.code, raised.value.retryable) == ("internal", True)
+    helper.check("{{ 1 }}")
+
+
+@pytest.mark.parametrize("number", [signal.SIGXCPU, signal.SIGSEGV])
+def test_a_helper_that_dies_of_its_own_limits_is_the_templates_fault(
+    helper: TemplateProcess, struck: Callable[[int, bool], None], number: signal.Signals
+) -> None:
+    struck(number, True)
+
+    assert "too much memory or time" in refusal(helper, ENDLESS).message
 
 
 def test_a_helper_that_was_killed_is_replaced() -> None:

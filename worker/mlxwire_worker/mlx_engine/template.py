@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
+import signal
 import subprocess
 import sys
 import threading
@@ -18,6 +20,9 @@ from ..environment import kept
 
 RENDER_SECONDS = 5.0
 START_SECONDS = 20.0
+END_SECONDS = 5.0
+_OWN_DEATHS = frozenset({signal.SIGXCPU, signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS})
+"""What a template that uses too much time, memory or stack dies of; other signals are sent."""
 
 
 class TemplateProcess:
@@ -34,7 +39,10 @@ class TemplateProcess:
             self._ensure()
 
     def check(self, template: str) -> None:
-        """Compile a template. Raises: WireError ``model_load_failed``."""
+        """Compile a template.
+
+        Raises: WireError ``model_load_failed``, or ``internal`` where the helper was killed.
+        """
         answer = self._ask({"template": template})
         if "error" in answer:
             raise WireError(
@@ -47,7 +55,8 @@ class TemplateProcess:
     def render(self, template: str, variables: dict[str, Any]) -> str:
         """The conversation as the model's text.
 
-        Raises: WireError ``invalid_params`` for field ``messages`` where the template refuses.
+        Raises: WireError ``invalid_params`` for field ``messages`` where the template refuses,
+        ``internal`` where the helper was killed.
         """
         answer = self._ask({"template": template, "variables": variables})
         if "error" in answer:
@@ -74,17 +83,18 @@ class TemplateProcess:
             limit = RENDER_SECONDS if self._warm else START_SECONDS
             try:
                 line = _exchange(process, orjson.dumps(request) + b"\n", limit)
-                answer: dict[str, Any] = orjson.loads(line)
-            except (OSError, TimeoutError, orjson.JSONDecodeError) as error:
+            except TimeoutError:
                 self._discard(process)
-                what = (
-                    f"took more than {limit:g} s"
-                    if isinstance(error, TimeoutError)
-                    else ("used too much memory or time")
-                )
-                return {"error": f"it {what} and was stopped"}
+                return {"error": f"it took more than {limit:g} s and was stopped"}
+            except OSError:
+                self._end(process)
+                return {"error": "it used too much memory or time and was stopped"}
             self._warm = True
-            return answer
+        try:
+            answer: dict[str, Any] = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            return {"error": "it renders half a character, an unpaired surrogate"}
+        return answer
 
     def _ensure(self) -> subprocess.Popen[bytes]:
         if self._process is not None and self._process.poll() is not None:
@@ -99,6 +109,23 @@ class TemplateProcess:
                 env=kept(os.environ),
             )
         return self._process
+
+    def _end(self, process: subprocess.Popen[bytes]) -> None:
+        """See a helper off that has left in the middle.
+
+        Raises: WireError ``internal`` where the template can't have been the cause.
+        """
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(END_SECONDS)
+        code = process.returncode
+        self._discard(process)
+        if code is not None and code <= 0 and -code not in _OWN_DEATHS:
+            raise WireError(
+                "internal",
+                "the process that renders chat templates was killed from outside; ask again, "
+                "another one takes its place",
+                retryable=True,
+            )
 
     def _discard(self, process: subprocess.Popen[bytes]) -> None:
         """Kill the helper and give its pipes back."""
