@@ -107,6 +107,14 @@ def test_logits_of_a_padded_vocabulary_have_the_models_width(
     assert len(found[0]["logits"]) == worker.ask("info")["vocab_size"]  # type: ignore[arg-type]
 
 
+def test_a_label_that_stands_twice_is_refused(worker: ModelWorker, models: Models) -> None:
+    worker.use(models("qwen2"))
+    error = worker.refusal("classify", prompts=["Hello"], labels=["yes", "no", "yes"])
+
+    assert (error["code"], error["data"]["field"]) == ("invalid_params", "labels")
+    assert "labels[2]" in error["message"]
+
+
 def test_a_prompt_past_the_context_names_itself(worker: ModelWorker, models: Models) -> None:
     worker.use(models("qwen3"), context_len=32)
     error = worker.refusal("classify", prompts=["Hello", "long " * 40])

@@ -11,14 +11,27 @@ from .engine import Detokenizer
 class TextAssembler:
     """One sequence's token ids as pieces that are safe to send.
 
-    The pieces concatenate to the text up to the first stop string.
+    The pieces concatenate to the text up to the first stop string that a token after the first
+    ``min_tokens`` completes; one that is complete before is text, as with vLLM.
     """
 
-    __slots__ = ("_detokenizer", "_held", "_hold", "_stops", "stopped")
+    __slots__ = (
+        "_detokenizer",
+        "_held",
+        "_hold",
+        "_min_tokens",
+        "_stops",
+        "_tokens",
+        "stopped",
+    )
 
-    def __init__(self, detokenizer: Detokenizer, stops: tuple[str, ...]) -> None:
+    def __init__(
+        self, detokenizer: Detokenizer, stops: tuple[str, ...], min_tokens: int = 0
+    ) -> None:
         self._detokenizer = detokenizer
         self._stops = stops
+        self._min_tokens = min_tokens
+        self._tokens = 0
         self._hold = max(map(len, stops), default=1) - 1
         self._held = ""
         self.stopped = False
@@ -28,6 +41,7 @@ class TextAssembler:
         piece = self._detokenizer.add_token(token)
         if not self._stops:
             return piece
+        self._tokens += 1
         return self._release(piece, at_end=False)
 
     def finish(self) -> str:
@@ -39,13 +53,14 @@ class TextAssembler:
 
     def _release(self, piece: str, *, at_end: bool) -> str:
         text = self._held + piece
-        # The first to be complete wins, so that the cut into tokens decides nothing.
+        # The first to be complete wins, so that the cut into tokens decides nothing. What is
+        # held has none, unless it came too early.
         found = [
             (index + len(stop), index)
             for stop in self._stops
-            if (index := text.find(stop)) >= 0
+            if (index := text.find(stop, max(len(self._held) - len(stop) + 1, 0))) >= 0
         ]
-        if found:
+        if found and not 0 < self._tokens <= self._min_tokens:
             self.stopped = True
             self._held = ""
             return text[: min(found)[1]]

@@ -21,7 +21,6 @@ from mlxwire_protocol.messages import (
 )
 from mlxwire_protocol.replies import ModelInfo
 
-from ..admission import check_ids, check_sampling, warm_request
 from ..engine import (
     Classified,
     ClassifyPrompts,
@@ -35,9 +34,6 @@ if TYPE_CHECKING:
     from .loading import LoadedModel
     from .paths import PathPolicy
     from .template import TemplateProcess
-
-MAX_ROTATING_TOKENS = 1 << 30
-"""Prompt and answer together, where a rotating window forgets what is too old."""
 
 
 class MlxEngine(Engine):
@@ -86,7 +82,7 @@ class MlxEngine(Engine):
             from .light_import import import_mlx_lm
 
             import_mlx_lm()
-            from . import loading, runner, scoring  # noqa: F401
+            from . import prompts, runner, scoring  # noqa: F401
         except ImportError:
             return  # `load` says what is missing
 
@@ -135,67 +131,15 @@ class MlxEngine(Engine):
 
     def prepare(self, request: Generate | Chat | Batch | Cache, index: int = 0) -> Prompt:
         """Template, tokens and limits."""
-        loaded = self._ready()
-        if isinstance(request, Cache):
-            request = warm_request(request)
-        info = loaded.info
-        if index == 0:  # a batch's options are those of all its prompts
-            check_sampling(request, info.vocab_size)
-        field, ids = self._encode(request, index, loaded)
-        rotates = loaded.context_policy == "rotate"
-        room = MAX_ROTATING_TOKENS if rotates else info.context_len
-        check_ids(ids, field, vocabulary=info.vocab_size, context_len=room)
-        stop_ids = frozenset(request.stop_tokens)
-        if not request.ignore_eos:
-            stop_ids |= loaded.eos_ids
-        return Prompt(
-            ids=ids,
-            max_tokens=min(request.max_tokens, room - len(ids)),
-            stop_ids=stop_ids,
-            detokenizer=loaded.tokenizer.detokenizer(),
-            request=request,
-        )
+        from . import prompts
+
+        return prompts.prepare(request, index, self._ready(), self._templates.render)
 
     def prepare_classify(self, request: Classify) -> ClassifyPrompts:
         """Tokens and limits of every prompt and label."""
-        loaded = self._ready()
-        limits = {"vocabulary": loaded.info.vocab_size, "context_len": loaded.info.context_len}
-        prompts = [loaded.tokenizer.encode_prompt(prompt) for prompt in request.prompts]
-        labels = {
-            label: loaded.tokenizer.encode(label, add_special_tokens=False)
-            for label in request.labels
-        }
-        longest_label = max(map(len, labels.values()), default=0)
-        for index, ids in enumerate(prompts):
-            check_ids(ids, f"prompts[{index}]", extra=longest_label, **limits)
-        for index, ids in enumerate(labels.values()):
-            check_ids(ids, f"labels[{index}]", **limits)
-        return ClassifyPrompts(prompts=prompts, labels=labels, request=request)
+        from . import prompts
 
-    def _encode(
-        self, request: Generate | Chat | Batch, index: int, loaded: LoadedModel
-    ) -> tuple[str, list[int]]:
-        """The field that a prompt comes from, and its token ids."""
-        tokenizer = loaded.tokenizer
-        match request:
-            case Generate():
-                return "prompt", tokenizer.encode_prompt(request.prompt)
-            case Batch():
-                return f"prompts[{index}]", tokenizer.encode_prompt(request.prompts[index])
-            case Chat():
-                return "messages", self._encode_chat(request, loaded)
-
-    def _encode_chat(self, request: Chat, loaded: LoadedModel) -> list[int]:
-        from .chat_template import encode_chat
-
-        if loaded.template is None:
-            raise WireError(
-                "unsupported_capability",
-                "this model has no chat template; use `generate`, or add a chat_template.jinja "
-                "to its folder",
-                data={"missing": ["chat"]},
-            )
-        return encode_chat(request, loaded.template, loaded.tokenizer, self._templates.render)
+        return prompts.prepare_classify(request, self._ready())
 
     # -- the engine's thread -------------------------------------------------------------
 

@@ -98,7 +98,7 @@ def build(request: Load, path: Path, adapter: Path | None) -> LoadedModel:
         model=model,
         tokenizer=tokenizer,
         template=template,
-        eos_ids=_eos_ids(config, tokenizer),
+        eos_ids=_eos_ids(config, tokenizer, info.vocab_size),
         context_policy=request.context_policy,
         policy=policy,
         cache=cache,
@@ -213,14 +213,17 @@ def declared_context(config: dict[str, Any]) -> int:
     return _first_number(text, *names) or DEFAULT_CONTEXT
 
 
-def _eos_ids(config: dict[str, Any], tokenizer: Tokenizer) -> frozenset[int]:
-    """config.json's ids (generation_config.json's, if it has any) and the tokenizer's own."""
+def _eos_ids(config: dict[str, Any], tokenizer: Tokenizer, vocabulary: int) -> frozenset[int]:
+    """config.json's ids (generation_config.json's, if it has any) and the tokenizer's own.
+
+    One past the vocabulary never comes; used as an index it would write past the logits.
+    """
     declared = config.get("eos_token_id")
-    ids = set(declared if isinstance(declared, list) else [declared])
+    ids: list[object] = [*declared] if isinstance(declared, list) else [declared]
     own = tokenizer.special_tokens.get("eos_token")
     if own is not None:
-        ids.add(tokenizer.token_id(own))
-    return frozenset(value for value in ids if isinstance(value, int))
+        ids.append(tokenizer.token_id(own))
+    return frozenset(n for n in ids if isinstance(n, int) and 0 <= n < vocabulary)
 
 
 def _quantized_modules(model: Any) -> list[Any]:

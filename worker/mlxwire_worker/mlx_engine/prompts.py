@@ -1,0 +1,104 @@
+"""From requests to token ids that the engine may take, on the prepare thread.
+
+Whatever a request could make a step raise, or compute for nothing, is refused here.
+"""
+
+from __future__ import annotations
+
+from mlxwire_protocol import WireError, invalid_params
+from mlxwire_protocol.messages import Batch, Cache, Chat, Classify, Generate
+
+from ..admission import check_ids, check_sampling, warm_request
+from ..engine import ClassifyPrompts, Prompt
+from .chat_template import Render, encode_chat
+from .loading import LoadedModel
+
+MAX_ROTATING_TOKENS = 1 << 30
+"""Prompt and answer together, where a rotating window forgets what is too old."""
+
+
+def prepare(
+    request: Generate | Chat | Batch | Cache, index: int, loaded: LoadedModel, render: Render
+) -> Prompt:
+    """Template, tokens and limits; ``index`` is a batch's prompt. Raises: WireError."""
+    if isinstance(request, Cache):
+        request = warm_request(request)
+    info = loaded.info
+    stop_ids = frozenset(request.stop_tokens)
+    if not request.ignore_eos:
+        stop_ids |= loaded.eos_ids
+    if index == 0:  # a batch's options are those of all its prompts
+        check_sampling(request, info.vocab_size)
+        _check_minimum(request.min_tokens, stop_ids, info.vocab_size)
+    field, ids = _encode(request, index, loaded, render)
+    rotates = loaded.context_policy == "rotate"
+    room = MAX_ROTATING_TOKENS if rotates else info.context_len
+    check_ids(ids, field, vocabulary=info.vocab_size, context_len=room)
+    return Prompt(
+        ids=ids,
+        max_tokens=min(request.max_tokens, room - len(ids)),
+        stop_ids=stop_ids,
+        detokenizer=loaded.tokenizer.detokenizer(),
+        request=request,
+    )
+
+
+def prepare_classify(request: Classify, loaded: LoadedModel) -> ClassifyPrompts:
+    """Tokens and limits of every prompt and label. Raises: WireError."""
+    _check_labels(request.labels)
+    limits = {"vocabulary": loaded.info.vocab_size, "context_len": loaded.info.context_len}
+    prompts = [loaded.tokenizer.encode_prompt(prompt) for prompt in request.prompts]
+    labels = {
+        label: loaded.tokenizer.encode(label, add_special_tokens=False)
+        for label in request.labels
+    }
+    longest_label = max(map(len, labels.values()), default=0)
+    for index, ids in enumerate(prompts):
+        check_ids(ids, f"prompts[{index}]", extra=longest_label, **limits)
+    for index, ids in enumerate(labels.values()):
+        check_ids(ids, f"labels[{index}]", **limits)
+    return ClassifyPrompts(prompts=prompts, labels=labels, request=request)
+
+
+def _check_minimum(min_tokens: int, stop_ids: frozenset[int], vocabulary: int) -> None:
+    """Before `min_tokens` no stop token is chosen: another one must be left."""
+    if min_tokens and len(stop_ids) >= vocabulary:
+        raise invalid_params(
+            "stop_tokens",
+            f"all {vocabulary} tokens of the vocabulary end the text, so none is left for "
+            "`min_tokens`; leave some out, or `min_tokens`",
+        )
+
+
+def _check_labels(labels: list[str]) -> None:
+    """An item has one probability for each text: twice the same would be one."""
+    if len(set(labels)) < len(labels):
+        twice = next(n for n, label in enumerate(labels) if label in labels[:n])
+        raise invalid_params(
+            "labels", f"`labels[{twice}]` stands there before; give each label once"
+        )
+
+
+def _encode(
+    request: Generate | Chat | Batch, index: int, loaded: LoadedModel, render: Render
+) -> tuple[str, list[int]]:
+    """The field that a prompt comes from, and its token ids."""
+    tokenizer = loaded.tokenizer
+    match request:
+        case Generate():
+            return "prompt", tokenizer.encode_prompt(request.prompt)
+        case Batch():
+            return f"prompts[{index}]", tokenizer.encode_prompt(request.prompts[index])
+        case Chat():
+            if loaded.template is None:
+                raise _no_template()
+            return "messages", encode_chat(request, loaded.template, tokenizer, render)
+
+
+def _no_template() -> WireError:
+    return WireError(
+        "unsupported_capability",
+        "this model has no chat template; use `generate`, or add a chat_template.jinja to its "
+        "folder",
+        data={"missing": ["chat"]},
+    )
