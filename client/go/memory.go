@@ -1,6 +1,9 @@
 package mlxwire
 
-import "context"
+import (
+	"cmp"
+	"context"
+)
 
 // Memory is what a worker holds and what it may hold, in bytes. A limit of 0 is none, but for
 // PromptCacheLimit, where it keeps nothing.
@@ -17,8 +20,7 @@ type Memory struct {
 	BytesPerToken    uint64 `json:"bytes_per_token"`
 }
 
-// MemoryLimits are limits to set, in bytes; nil leaves one as it is. A worker that was restarted
-// has its defaults again: set them on EventReady.
+// MemoryLimits are limits to set, in bytes; nil leaves one as it is.
 type MemoryLimits struct {
 	Memory      *uint64
 	PromptCache *uint64
@@ -31,16 +33,39 @@ func (w *Worker) Memory(ctx context.Context) (Memory, error) {
 	return ask[Memory](ctx, w, "memory", memoryFields{})
 }
 
-// SetMemory sets limits.
+// SetMemory sets limits. A worker that is restarted has them again; Memory and PromptCache are
+// the loaded model's, and go with it.
 func (w *Worker) SetMemory(ctx context.Context, limits MemoryLimits) (Memory, error) {
-	return ask[Memory](ctx, w, "memory", memoryFields{
-		MemoryLimit: limits.Memory, PromptCacheLimit: limits.PromptCache,
-		BufferLimit: limits.Buffer, WiredLimit: limits.Wired,
-	})
+	memory, err := ask[Memory](ctx, w, "memory", limits.fields())
+	if err == nil {
+		w.mu.Lock()
+		w.limits = w.limits.with(limits)
+		w.mu.Unlock()
+	}
+	return memory, err
 }
 
 // ClearMemory gives back the buffers that MLX keeps for reuse.
 func (w *Worker) ClearMemory(ctx context.Context) (Memory, error) {
 	on := true
 	return ask[Memory](ctx, w, "memory", memoryFields{Clear: &on})
+}
+
+func (l MemoryLimits) fields() memoryFields {
+	return memoryFields{
+		MemoryLimit: l.Memory, PromptCacheLimit: l.PromptCache, BufferLimit: l.Buffer, WiredLimit: l.Wired,
+	}
+}
+
+// with has the later limits where they are given.
+func (l MemoryLimits) with(later MemoryLimits) MemoryLimits {
+	return MemoryLimits{
+		Memory: cmp.Or(later.Memory, l.Memory), PromptCache: cmp.Or(later.PromptCache, l.PromptCache),
+		Buffer: cmp.Or(later.Buffer, l.Buffer), Wired: cmp.Or(later.Wired, l.Wired),
+	}
+}
+
+// ofProcess leaves out those that each load sets anew.
+func (l MemoryLimits) ofProcess() MemoryLimits {
+	return MemoryLimits{Buffer: l.Buffer, Wired: l.Wired}
 }

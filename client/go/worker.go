@@ -9,8 +9,9 @@ import (
 type Worker struct {
 	supervisor *supervisor
 
-	mu    sync.Mutex
-	model *Model // the last that was loaded
+	mu     sync.Mutex
+	model  *Model       // the last that was loaded
+	limits MemoryLimits // that were set since
 }
 
 // Start spawns a worker and shakes hands. The context bounds the start only; Close ends the
@@ -57,15 +58,21 @@ func (w *Worker) Load(ctx context.Context, path string, options ...LoadOption) (
 	return model, err
 }
 
-// reload gives a process that was restarted the model of the one before it.
+// reload gives a process that was restarted what the one before it had: the model, and then the
+// limits.
 func (w *Worker) reload(ctx context.Context, c *connection) error {
 	w.mu.Lock()
-	model := w.model
+	model, limits := w.model, w.limits
 	w.mu.Unlock()
-	if model == nil {
+	if model != nil {
+		if _, err := c.ask(ctx, "load", model.fields); err != nil {
+			return err
+		}
+	}
+	if limits == (MemoryLimits{}) {
 		return nil
 	}
-	_, err := c.ask(ctx, "load", model.fields)
+	_, err := c.ask(ctx, "memory", limits.fields())
 	return err
 }
 
@@ -117,7 +124,7 @@ func (w *Worker) replaceModel(model *Model) {
 	if w.model != nil {
 		w.model.gone = "this model was replaced by a later load; use that one"
 	}
-	w.model = model
+	w.model, w.limits = model, w.limits.ofProcess()
 }
 
 // dropModel makes a model void; false where it is already.
@@ -128,7 +135,7 @@ func (w *Worker) dropModel(model *Model) bool {
 		return false
 	}
 	model.gone = "this model was closed; load it again"
-	w.model = nil
+	w.model, w.limits = nil, w.limits.ofProcess()
 	return true
 }
 

@@ -15,7 +15,7 @@ import mlxwire
 from client.memory_worker import HELLO, LOADED
 from mlxwire.process import ProcessListener
 from mlxwire.stderr_ring import StderrRing
-from mlxwire_protocol.replies import LoadResult
+from mlxwire_protocol.replies import LoadResult, MemoryResult
 
 Fate = Literal["good", "no spawn", "dies at hello", "dies at load", "no model", "silent"]
 DONE = {
@@ -26,6 +26,7 @@ DONE = {
     "tokens_generated": 1,
     "metrics": {},
 }
+NO_BYTES = dict.fromkeys(set(MemoryResult.__struct_fields__) - {"id", "ok", "type", "final"}, 0)
 
 
 class FakeProcess:
@@ -52,6 +53,8 @@ class FakeProcess:
         """How long it takes to exit once it was told to quit."""
         self.heartbeats = True
         """Whether it grants the event; the test sends them."""
+        self.refuses: dict[str, dict[str, Any]] = {}
+        """The errors that commands are answered with."""
         self._weight_bytes = weight_bytes
         self._listener = listener
         self._stderr = stderr
@@ -118,6 +121,9 @@ class FakeProcess:
 
     def _answer(self, request: dict[str, Any]) -> None:
         match request["cmd"]:
+            case command if command in self.refuses:
+                error = self.refuses[command]
+                self.reply(request["id"], type="error", final=True, error=error)
             case "hello" if self.fate == "dies at hello":
                 self.die(7, "no such engine\n")
             case "hello" if self.fate != "silent":
@@ -131,6 +137,8 @@ class FakeProcess:
             case "load":
                 self.loads.append(request)
                 self._answer_load(request)
+            case "memory":
+                self.reply(request["id"], type="result", final=True, **NO_BYTES)
             case "cancel":
                 self.reply(request["id"], type="result", final=True, outcome="accepted")
             case "generate" | "chat" if self.answers:

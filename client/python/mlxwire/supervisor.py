@@ -13,10 +13,12 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self, Unpack
 
+from mlxwire_protocol.replies import MemoryResult
+
 from .connection import Connection
 from .liveness import LivenessLimits
 from .model import Model
-from .options import LoadOptions, OnProgress, Path, WorkerOptions
+from .options import LoadOptions, MemoryOptions, OnProgress, Path, WorkerOptions, set_fields
 from .pending import PendingRequest, ask
 from .request_limits import RequestLimits
 from .restart import RestartPolicy
@@ -24,6 +26,9 @@ from .route import ModelRoute
 from .worker import CLOSED, REPLACED, Worker, not_started
 from .worker_life import WorkerLife
 from .worker_states import State, WorkerChange
+
+LIMITS_OF_A_MODEL = ("memory_limit", "prompt_cache_limit")
+"""Those of `memory` that each `load` sets anew."""
 
 
 class MemberOptions(WorkerOptions, total=False):
@@ -87,7 +92,7 @@ class Supervisor:
         options.setdefault("liveness", LivenessLimits())
         self._life = WorkerLife(
             lambda: make(command, **options),
-            self._load_planned,
+            self._prepare,
             policy=restart or RestartPolicy(),
             unload_after=unload_after,
             on_change=self._tell,
@@ -95,6 +100,7 @@ class Supervisor:
         )
         self._on_change = on_change
         self._plan: LoadPlan | None = None
+        self._memory: dict[str, int] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting = 0
 
@@ -105,7 +111,7 @@ class Supervisor:
 
     @property
     def worker(self) -> Worker:
-        """The worker of the moment: its pid, stderr, metrics and memory."""
+        """The worker of the moment: its pid, stderr and metrics. What is set on it is its own."""
         return self._life.worker
 
     @property
@@ -152,13 +158,30 @@ class Supervisor:
         on_progress: OnProgress | None = None,
         **options: Unpack[LoadOptions],
     ) -> Model:
-        """Load a model now, and again after each restart. Otherwise as `Worker.load`."""
+        """Load a model now, and again with these options after each restart.
+
+        Otherwise as `Worker.load`.
+        """
         self.check_loop()
         worker = await self._life.until_ready()
         model = await worker.load(path, timeout=timeout, on_progress=on_progress, **options)
         route = self.plan(path, timeout=timeout, on_progress=on_progress, **options)
         route.loaded = model.loaded
         return Model(route, on_close=self._unload)
+
+    async def memory(
+        self, *, timeout: float | None = None, **limits: Unpack[MemoryOptions]
+    ) -> MemoryResult:
+        """As `Worker.memory`; the limits are set again after each restart.
+
+        A ``memory_limit`` and a ``prompt_cache_limit`` are the loaded model's, and go with it.
+        """
+        self.check_loop()
+        worker = await self._life.until_ready()
+        result = await worker.memory(timeout=timeout, **limits)
+        self._memory |= set_fields(**limits)
+        self._memory.pop("clear", None)
+        return result
 
     def plan(
         self,
@@ -171,6 +194,7 @@ class Supervisor:
         """Have each worker to come load this; the one of the moment does not hear of it."""
         if self._plan is not None:
             self._plan.route.close(REPLACED)
+        self._forget_limits_of_model()
         self._plan = LoadPlan(
             route=ModelRoute(self),
             path=path,
@@ -221,19 +245,26 @@ class Supervisor:
             path = self._plan.path if self._plan else None
             self._on_change(replace(change, path=path))
 
-    async def _load_planned(self, worker: Worker) -> None:
+    async def _prepare(self, worker: Worker) -> None:
+        """Give a new worker what the one before had: its model, and then the limits."""
         plan = self._plan
-        if plan is None:
-            return
-        model = await worker.load(
-            plan.path, timeout=plan.timeout, on_progress=plan.on_progress, **plan.options
-        )
-        plan.route.loaded = model.loaded
+        if plan is not None:
+            model = await worker.load(
+                plan.path, timeout=plan.timeout, on_progress=plan.on_progress, **plan.options
+            )
+            plan.route.loaded = model.loaded
+        if self._memory:
+            await ask(worker.connection, "memory", self._memory)
+
+    def _forget_limits_of_model(self) -> None:
+        for name in LIMITS_OF_A_MODEL:
+            self._memory.pop(name, None)
 
     async def _unload(self, route: ModelRoute) -> None:
         route.close(CLOSED)
         if self._plan is None or self._plan.route is not route:
             return
         self._plan = None
+        self._forget_limits_of_model()
         if self.state == "ready":
             await ask(self.worker.connection, "unload", {})

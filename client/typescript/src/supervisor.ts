@@ -4,13 +4,17 @@
  * Requests that come after a crash wait for the restart.
  */
 
+import { ask } from "./ask.js";
+import type { JsonObject } from "./json.js";
 import { Model } from "./model.js";
 import { checkDurations, refuseUnknown, withDefaults } from "./optionChecks.js";
-import type { LoadOptions, Path } from "./options.js";
+import type { LoadOptions, MemoryOptions, Path } from "./options.js";
 import type { PendingRequest } from "./pending.js";
 import type { RequestLimits } from "./requestLimits.js";
 import { DEFAULT_RESTART_POLICY, type RestartPolicy } from "./restart.js";
+import { type MemoryFigures, readMemory } from "./results.js";
 import { ModelRoute, type Route, type Sender } from "./route.js";
+import { CALL, MEMORY, wireFields } from "./wireFields.js";
 import { CLOSED, REPLACED, Worker } from "./worker.js";
 import { WorkerLife } from "./workerLife.js";
 import { settle, type WorkerOptions } from "./workerOptions.js";
@@ -42,6 +46,8 @@ export class Supervisor implements Route, AsyncDisposable {
   readonly limits: RequestLimits;
   readonly #life: WorkerLife;
   #plan: LoadPlan | null = null;
+  /** The limits that were set, as on the wire. */
+  #memory: JsonObject = {};
 
   private constructor(options: SupervisorOptions, startWorker: StartWorker) {
     const { restart = {}, onChange, random = Math.random, signal, ...rest } = options;
@@ -52,7 +58,7 @@ export class Supervisor implements Route, AsyncDisposable {
     this.limits = settle(workerOptions).limits;
     this.#life = new WorkerLife({
       start: (halt) => startWorker({ ...workerOptions, signal: halt }),
-      prepare: (worker) => this.#loadPlanned(worker),
+      prepare: (worker) => this.#prepare(worker),
       policy: withDefaults(DEFAULT_RESTART_POLICY, restart),
       onChange,
       random,
@@ -86,20 +92,33 @@ export class Supervisor implements Route, AsyncDisposable {
     return this.#life.state;
   }
 
-  /** The worker of the moment, or the last one: its pid, stderr, metrics and memory. */
+  /** The worker of the moment, or the last: its pid, stderr and metrics. What is set on it is its own. */
   get worker(): Worker | null {
     return this.#life.worker;
   }
 
-  /** Load a model now, and again after each restart. Otherwise as `Worker.load`. */
+  /** Load a model now, and again with these options after each restart. Otherwise as `Worker.load`. */
   async load(path: Path, options: LoadOptions = {}): Promise<Model> {
     const worker = await this.#life.untilReady();
     const { loaded } = await worker.loadRoute(path, options);
     this.#plan?.route.close(REPLACED);
+    this.#forgetLimitsOfModel();
     const { signal: _, ...lasting } = options;
     const plan = { route: new ModelRoute(this, loaded), path, options: lasting };
     this.#plan = plan;
     return new Model(plan.route, () => this.#unload(plan));
+  }
+
+  /**
+   * As `Worker.memory`; the limits are set again after each restart. A `memoryLimit` and a
+   * `promptCacheLimit` are the loaded model's, and go with it.
+   */
+  async memory(options: MemoryOptions = {}): Promise<MemoryFigures> {
+    const worker = await this.#life.untilReady();
+    const figures = await worker.memory(options);
+    const { clear: _, ...limits } = wireFields("memory", options, MEMORY, CALL);
+    this.#memory = { ...this.#memory, ...limits };
+    return figures;
   }
 
   /** The connection of a worker that is ready, waited for if need be. @internal */
@@ -124,17 +143,28 @@ export class Supervisor implements Route, AsyncDisposable {
     return this.close();
   }
 
-  async #loadPlanned(worker: Worker): Promise<void> {
+  /** Give a new worker what the one before had: its model, and then the limits. */
+  async #prepare(worker: Worker): Promise<void> {
     if (this.#plan !== null) {
       const { path, options, route } = this.#plan;
       route.loaded = (await worker.loadRoute(path, options)).loaded;
     }
+    if (Object.keys(this.#memory).length > 0) {
+      await ask(worker.connection, "memory", this.#memory, readMemory);
+    }
+  }
+
+  /** Each `load` sets these anew. */
+  #forgetLimitsOfModel(): void {
+    const { memory_limit: _, prompt_cache_limit: _cache, ...ofProcess } = this.#memory;
+    this.#memory = ofProcess;
   }
 
   async #unload(plan: LoadPlan): Promise<void> {
     plan.route.close(CLOSED);
     if (this.#plan === plan) {
       this.#plan = null;
+      this.#forgetLimitsOfModel();
       if (this.state === "ready") {
         await this.worker?.unload();
       }

@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import {
+  type LoadOptions,
+  type MemoryOptions,
+  type Model,
   ShuttingDown,
   Supervisor,
   type SupervisorOptions,
@@ -8,6 +11,7 @@ import {
   type WorkerChange,
   WorkerCrashed,
 } from "../src/index.js";
+import { MEMORY } from "../src/replies.js";
 import { LOADED, ScriptedWorker } from "./scriptedWorker.js";
 
 const AT_ONCE = { backoffMinMs: 0, backoffMaxMs: 0 };
@@ -45,10 +49,23 @@ class Scripts {
   }
 }
 
-async function loadOn(supervisor: Supervisor, script: ScriptedWorker) {
-  const loading = supervisor.load("any", { contextLen: 9 });
+async function loadOn(
+  supervisor: Supervisor,
+  script: ScriptedWorker,
+  options: LoadOptions = { contextLen: 9 },
+): Promise<Model> {
+  const loading = supervisor.load("any", options);
   script.answer(await script.next("load"), LOADED);
   return loading;
+}
+
+/** What `memory` answers. */
+const NO_BYTES = Object.fromEntries(Object.keys(MEMORY).map((name) => [name, 0]));
+
+async function setOn(supervisor: Supervisor, script: ScriptedWorker, limits: MemoryOptions) {
+  const setting = supervisor.memory(limits);
+  script.answer(await script.next("memory"), NO_BYTES);
+  await setting;
 }
 
 suite("a supervisor", () => {
@@ -78,6 +95,48 @@ suite("a supervisor", () => {
     ]);
     await supervisor.close();
     assert.equal(supervisor.state, "closed");
+  });
+
+  test("sets limits again after the load, and forgets a model's with it", async () => {
+    const scripts = new Scripts();
+    const supervisor = await scripts.supervise();
+    const first = await scripts.next();
+    await loadOn(supervisor, first, { adapterPath: "lora", memoryLimit: 9 });
+    await setOn(supervisor, first, { memoryLimit: 1, bufferLimit: 2 });
+    await setOn(supervisor, first, {
+      bufferLimit: 3,
+      wiredLimit: null,
+      clear: true,
+      timeoutMs: 9e4,
+    });
+    const refused = supervisor.memory({ wiredLimit: 7 });
+    first.fail(await first.next("memory"), "invalid_params");
+    await assert.rejects(refused, { code: "invalid_params" });
+    first.exit(1);
+    const model = supervisor.load("other"); // waits, and keeps the event loop
+
+    const second = await scripts.next();
+    const load = await second.next("load");
+    assert.deepEqual(load, {
+      ...{ id: load.id, cmd: "load", path: "any", adapter_path: "lora", memory_limit: 9 },
+    });
+    second.answer(load, LOADED);
+    const memory = await second.next("memory");
+    assert.deepEqual(memory, { id: memory.id, cmd: "memory", memory_limit: 1, buffer_limit: 3 });
+    second.answer(memory, NO_BYTES);
+    second.answer(await second.next("load"), LOADED);
+    await model;
+    second.exit(1);
+    const figures = supervisor.memory();
+
+    const third = await scripts.next();
+    third.answer(await third.next("load"), LOADED);
+    const rest = await third.next("memory");
+    assert.deepEqual(rest, { id: rest.id, cmd: "memory", buffer_limit: 3 });
+    third.answer(rest, NO_BYTES);
+    third.answer(await third.next("memory"), NO_BYTES);
+    await figures;
+    await supervisor.close();
   });
 
   test("gives up after a crash loop, until it is told to begin anew", async () => {

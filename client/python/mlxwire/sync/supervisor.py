@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Coroutine, Sequence
 from typing import Any, Unpack
 
+from mlxwire_protocol.replies import MemoryResult
+
 from .. import supervisor as aio_supervisor
-from ..options import LoadOptions, OnProgress, Path
+from ..options import LoadOptions, MemoryOptions, OnProgress, Path
 from ..worker_states import State
 from .model import Model
 from .owner import ThreadOwner
@@ -53,6 +55,12 @@ class Supervisor(ThreadOwner):
         thread = self._started()
         load = self._supervisor.load(path, timeout=timeout, on_progress=on_progress, **options)
         return Model(thread, thread.call(load))
+
+    def memory(
+        self, *, timeout: float | None = None, **limits: Unpack[MemoryOptions]
+    ) -> MemoryResult:
+        """The memory in use; first sets the limits given, now and after each restart."""
+        return self._started().call(self._supervisor.memory(timeout=timeout, **limits))
 
     def stop(self) -> None:
         """End the worker; the next request starts it again."""

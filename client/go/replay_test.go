@@ -1,0 +1,119 @@
+package mlxwire
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+)
+
+// fields are a request's but for its id, sorted.
+func (r scriptedRequest) fields(t *testing.T) []string {
+	t.Helper()
+	var all map[string]any
+	if err := json.Unmarshal(r.Raw, &all); err != nil {
+		t.Error(err)
+	}
+	delete(all, "id")
+	var words []string
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		words = append(words, fmt.Sprintf("%s=%v", name, all[name]))
+	}
+	return words
+}
+
+// memory answers a request for limits.
+func (w *scriptedWorker) memory() scriptedRequest {
+	request := w.next("memory")
+	w.result(request.ID, `"active_bytes":0,"peak_bytes":0,"buffer_bytes":0,"sequence_bytes":0,"prompt_cache_bytes":0,`+
+		`"memory_limit":0,"prompt_cache_limit":0,"buffer_limit":0,"wired_limit":0,"bytes_per_token":0`)
+	return request
+}
+
+func TestARestartSetsLimitsAgainBehindTheLoadTheLastOfEach(t *testing.T) {
+	replayed := make(chan scriptedRequest, 8)
+	worker, err := Start(deadlined(t), WithRestart(promptPolicy(3)), scripted(t,
+		func(w *scriptedWorker) {
+			w.greet(windows)
+			w.load()
+			w.memory()
+			w.memory()
+			w.say(`{"id":%q,"type":"error","final":true,"error":{"code":"invalid_params","message":"m","retryable":false}}`,
+				w.next("memory").ID)
+			w.next("info")
+			w.exit(crash)
+		},
+		func(w *scriptedWorker) {
+			w.greet(windows)
+			replayed <- w.load()
+			replayed <- w.memory()
+			w.load() // another model: its limits are its own
+			w.next("info")
+			w.exit(crash)
+		},
+		func(w *scriptedWorker) {
+			w.greet(windows)
+			replayed <- w.load()
+			replayed <- w.memory()
+			w.result(w.next("cancel").ID, `"outcome":"unknown","cancelled":0`)
+			w.result(w.next("unload").ID, `"ok":true`)
+			w.next("metrics")
+			w.exit(crash)
+		},
+		func(w *scriptedWorker) {
+			w.greet(windows)
+			replayed <- w.memory()
+			w.quit()
+		}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer worker.Close()
+	ctx := deadlined(t)
+	model, err := worker.Load(ctx, "m", WithAdapter("lora"), WithMemoryLimit(9))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bytes := func(n uint64) *uint64 { return &n }
+	for _, limits := range []MemoryLimits{{Memory: bytes(1), Buffer: bytes(2)}, {Buffer: bytes(3)}} {
+		if _, err := worker.SetMemory(ctx, limits); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := worker.SetMemory(ctx, MemoryLimits{Wired: bytes(7)}); !errors.Is(err, ErrInvalidParams) {
+		t.Errorf("limits that are refused: %v", err)
+	}
+	dies := func(_ any, err error) {
+		t.Helper()
+		if !errors.Is(err, ErrWorkerCrashed) {
+			t.Error(err)
+		}
+	}
+	dies(model.Info(ctx))
+	other, err := worker.Load(ctx, "n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dies(other.Info(ctx))
+	if _, err := worker.CancelRequest(ctx, "none"); err != nil { // it is loaded again by now
+		t.Error(err)
+	}
+	if err := other.Close(); err != nil {
+		t.Error(err)
+	}
+	dies(worker.Metrics(ctx))
+
+	for _, want := range [][]string{
+		{"adapter_path=lora", "cmd=load", "memory_limit=9", "path=m"},
+		{"buffer_limit=3", "cmd=memory", "memory_limit=1"},
+		{"cmd=load", "path=n"},
+		{"buffer_limit=3", "cmd=memory"},
+		{"buffer_limit=3", "cmd=memory"},
+	} {
+		if got := (<-replayed).fields(t); !slices.Equal(got, want) {
+			t.Errorf("%v was replayed, want %v", got, want)
+		}
+	}
+}
