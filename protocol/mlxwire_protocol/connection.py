@@ -23,7 +23,7 @@ from .codec import (
 )
 from .errors import SHOWN_CHARACTERS, WireError
 from .events import Accepted, Answer, Event, Greeted, error_reply
-from .framing import Line, LineSplitter, Overlong
+from .framing import DEFAULT_MAX_LINE_BYTES, Line, LineSplitter, Overlong
 from .messages import Cancel, Command, Credit, Hello, Info, Metrics, Quit
 from .replies import HelloResult, Limits, WorkerIdentity
 from .version import choose_version
@@ -120,16 +120,30 @@ class WorkerConnection:
             self._remember(request_id)
 
     def encode_reply(self, reply: msgspec.Struct) -> bytes:
-        """A typed reply as the bytes of the dialect in force; may be none."""
+        """A typed reply as the bytes of the dialect in force; may be none.
+
+        Raises: WireError ``message_too_large`` for one that a client would take for an offence.
+        """
         if self.state == "dialect0":
             return self._dialect0.encode_reply(reply)
-        return encode(reply)
+        return self._fitting(encode(reply))
 
     def encode_token(self, request_id: str, seq: int, text: str, token_id: int) -> bytes:
         """The hot path of `encode_reply`: one plain token, without building its type."""
         if self.state == "dialect0":
             return self._dialect0.encode_token(text, token_id)
-        return encode_token(request_id, seq, text, token_id)
+        return self._fitting(encode_token(request_id, seq, text, token_id))
+
+    def _fitting(self, line: bytes) -> bytes:
+        most = max(self.limits.max_line_bytes, DEFAULT_MAX_LINE_BYTES)
+        if len(line) > most:
+            raise WireError(
+                "message_too_large",
+                f"a reply has {len(line)} bytes and a line may have {most}; ask for less at once, "
+                "such as no `logits` or fewer tokens",
+                data={"max_line_bytes": most},
+            )
+        return line
 
     @property
     def in_flight(self) -> list[str]:

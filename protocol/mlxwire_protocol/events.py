@@ -31,9 +31,19 @@ class Greeted(NamedTuple):
 Event = Accepted | Answer | Greeted
 
 
+MOST_CHARACTERS = 8192
+"""Of a message, or of a string beside it: a library may have quoted all of a model's file."""
+
+
 def error_reply(request_id: str | None, error: WireError) -> Error:
-    """A failure as the message that ends its request."""
+    """A failure as the message that ends its request; it always fits into a line."""
     body = ErrorBody(
-        code=error.code, message=error.message, retryable=error.retryable, data=error.data
+        code=error.code,
+        message=error.message[:MOST_CHARACTERS],
+        retryable=error.retryable,
+        data={
+            name: value[:MOST_CHARACTERS] if isinstance(value, str) else value
+            for name, value in error.data.items()
+        },
     )
     return Error(id=request_id, error=body)

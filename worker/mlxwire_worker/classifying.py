@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 
+from mlxwire_protocol import WireError
 from mlxwire_protocol.replies import Done, Item
 
 from .engine import Classified, ClassifyPrompts, Engine
@@ -52,8 +53,12 @@ class Classifying:
         job.last_token = time.perf_counter()
         job.first_token = job.first_token or job.last_token
         job.batch_size = max(job.batch_size, len(items))
-        for index, item in items:
-            self._session.send(job, _item(job, index, item))
+        try:
+            for index, item in items:
+                self._session.send(job, _item(job, index, item))
+        except WireError as error:  # a row of logits longer than a line may be
+            self._session.fail(job, error)
+            return
         if prompts.left:
             self._jobs.append(job)
             return
