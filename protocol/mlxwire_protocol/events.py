@@ -39,11 +39,19 @@ def error_reply(request_id: str | None, error: WireError) -> Error:
     """A failure as the message that ends its request; it always fits into a line."""
     body = ErrorBody(
         code=error.code,
-        message=error.message[:MOST_CHARACTERS],
+        message=_shortened(error.message),
         retryable=error.retryable,
         data={
-            name: value[:MOST_CHARACTERS] if isinstance(value, str) else value
+            name: _shortened(value) if isinstance(value, str) else value
             for name, value in error.data.items()
         },
     )
     return Error(id=request_id, error=body)
+
+
+def _shortened(text: str) -> str:
+    """A text without its middle, if it is too long: the remedy stands at the end."""
+    if len(text) <= MOST_CHARACTERS:
+        return text
+    half = MOST_CHARACTERS // 2
+    return f"{text[:half]} … {text[-half:]}"

@@ -6,64 +6,26 @@ What is merely broken is in `engine/test_broken_models.py`.
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import struct
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from engine.conftest import Models, ModelWorker
-from engine.test_broken_models import assert_refused, edit_config
+from engine.test_broken_models import edit_config
 from factories import build_adapter
-from mlxwire_protocol import WireError
-from mlxwire_worker.mlx_engine.paths import PathPolicy
 from worker.processes import resident_bytes
 
-SOON_SECONDS = 10.0
-MOST_BYTES = 400 << 20
-Harm = Callable[[Path], object]
-
-
-@pytest.fixture
-def folder(models: Models, tmp_path: Path) -> Path:
-    path = tmp_path / "model"
-    shutil.copytree(models("qwen3"), path)
-    return path
-
-
-@pytest.fixture
-def loaded(worker: ModelWorker, models: Models) -> ModelWorker:
-    return worker.use(models("qwen3"))
-
-
-def assert_harmless(worker: ModelWorker, path: Path, code: str, reason: str) -> None:
-    """Refused, soon, without filling the memory; the model from before serves on."""
-    before, started = resident_bytes(worker.process.pid), time.monotonic()
-
-    assert_refused(worker, path, code, reason)
-
-    assert time.monotonic() - started < SOON_SECONDS
-    assert resident_bytes(worker.process.pid) - before < MOST_BYTES
-
-
-def edit_json(path: Path, edit: Callable[[Any], object]) -> None:
-    value = json.loads(path.read_text())
-    edit(value)
-    path.write_text(json.dumps(value))
-
-
-def edit_header(path: Path, edit: Callable[[str], str]) -> None:
-    """Change the text of a safetensors header."""
-    content = (path / "model.safetensors").read_bytes()
-    (length,) = struct.unpack_from("<Q", content)
-    header = edit(content[8 : 8 + length].decode().rstrip()).encode()
-    (path / "model.safetensors").write_bytes(
-        struct.pack("<Q", len(header)) + header + content[8 + length :]
-    )
+from .hostile import (
+    MOST_BYTES,
+    SOON_SECONDS,
+    Harm,
+    assert_harmless,
+    edit_header,
+    edit_json,
+    set_pattern,
+)
 
 
 def repeat_a_name(header: str) -> str:
@@ -148,10 +110,6 @@ HARMS: dict[str, tuple[Harm, tuple[str, str]]] = {
         ("model_load_failed", "damaged_shard"),
     ),
 }
-
-
-def set_pattern(tokenizer: Any, pattern: str) -> None:
-    tokenizer["pre_tokenizer"]["pretokenizers"][0]["pattern"] = {"Regex": pattern}
 
 
 @pytest.mark.parametrize("harm", HARMS)
@@ -257,60 +215,3 @@ def test_a_harmful_adapter_is_one_typed_error(
         "model_load_failed",
         "adapter",
     )
-
-
-# -- races ---------------------------------------------------------------------------------
-
-
-def exchange_folder(folder: Path) -> None:
-    folder.rename(folder.with_name("moved"))
-    shutil.copytree(folder.with_name("moved"), folder)
-
-
-def exchange_file(folder: Path) -> None:
-    shutil.copy(folder / "config.json", folder / "new")
-    (folder / "new").rename(folder / "config.json")
-
-
-def exchange_and_restore(folder: Path) -> None:
-    (folder / "config.json").rename(folder / "kept")
-    (folder / "config.json").write_text("{}")
-    (folder / "kept").rename(folder / "config.json")
-
-
-@pytest.mark.parametrize(
-    "exchange",
-    [exchange_folder, exchange_file, exchange_and_restore, lambda p: (p / "x").touch()],
-)
-def test_a_folder_that_is_exchanged_while_it_is_read_is_refused(
-    folder: Path, exchange: Harm
-) -> None:
-    paths = PathPolicy((), (), allow_hub=False)
-    path = paths.model(str(folder))
-    with paths.unchanged(path, None):
-        pass
-
-    with pytest.raises(WireError) as refused, paths.unchanged(path, None):
-        exchange(folder)
-
-    assert refused.value.code == "model_load_failed"
-    assert refused.value.data["reason"] == "changed"
-
-
-@pytest.mark.parametrize("whole", [True, False], ids=["folder", "file"])
-def test_a_link_put_in_place_after_the_check_leads_nowhere(
-    models: Models, tmp_path: Path, whole: bool
-) -> None:
-    root, outside = tmp_path / "root", tmp_path / "outside"
-    for place in (root / "model", outside):
-        shutil.copytree(models("qwen3"), place)
-    paths = PathPolicy((str(root),), (), allow_hub=False)
-    path = paths.model(str(root / "model"))
-    name = "" if whole else "config.json"
-    os.rename(path / name, tmp_path / "aside")
-    os.symlink(outside / name, path / name)
-
-    with pytest.raises(WireError) as refused, paths.unchanged(path, None):
-        pytest.fail("it was read")
-
-    assert refused.value.code == "model_not_found"

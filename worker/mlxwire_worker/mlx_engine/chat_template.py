@@ -82,4 +82,15 @@ def _template_of(path: Path) -> str | None:
             if isinstance(entry, dict)
         }
         template = named.get("default")
-    return template if isinstance(template, str) else None
+    if not isinstance(template, str):
+        return None
+    try:
+        template.encode()
+    except UnicodeEncodeError as error:
+        raise WireError(
+            "model_load_failed",
+            f"the chat template in {path.name} is no text ({error.reason}); copy it anew from "
+            "the model's source",
+            data={"reason": "chat_template", "file": path.name},
+        ) from None
+    return template

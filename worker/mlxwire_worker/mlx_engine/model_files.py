@@ -13,6 +13,14 @@ MAX_READ_BYTES = 128 << 20
 """Of a file that is read as a whole; the largest tokenizers have 40 MB."""
 
 
+MOST_QUOTED = 300
+
+
+def quoted(words: object) -> str:
+    """A file's own words, or what a library makes of them, as much of it as an error tells."""
+    return " ".join(str(words)[: 4 * MOST_QUOTED].split())[:MOST_QUOTED]
+
+
 def failed(reason: str, message: str, **data: Any) -> WireError:
     """``model_load_failed`` with its reason."""
     return WireError("model_load_failed", message, data={"reason": reason, **data})

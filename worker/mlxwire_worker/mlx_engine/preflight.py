@@ -13,7 +13,7 @@ from typing import Any
 
 from mlxwire_protocol import WireError
 
-from .model_files import check_files, failed, read_object
+from .model_files import check_files, failed, quoted, read_object
 from .quantization import check_quantization
 from .weight_files import check_index, check_shards, find_shards
 
@@ -123,7 +123,7 @@ def _check_counts(config: dict[str, Any], *, most: int) -> None:
         elif type(value) in (int, float) and value > most and _COUNT.search(name):
             raise failed(
                 "weights_do_not_fit",
-                f"config.json says `{name}`: {str(value)[:24]}, and the weights have not that many "
+                f"config.json says `{quoted(name)}`: {str(value)[:24]}, and the weights have not that many "
                 "tensors; copy both from the same source",
                 file="config.json",
             )

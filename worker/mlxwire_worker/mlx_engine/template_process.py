@@ -24,7 +24,8 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 MEMORY_BYTES = 1 << 30
 CPU_SECONDS = 20
-MAX_OUTPUT_CHARS = 64 << 20
+MAX_OUTPUT_CHARS = 16 << 20
+"""More than any context holds; to encode a character takes some 200 bytes."""
 MAX_ERROR_CHARS = 1000
 
 

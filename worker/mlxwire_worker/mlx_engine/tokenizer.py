@@ -20,6 +20,7 @@ from mlxwire_protocol import WireError
 from ..engine import Detokenizer
 from .control_tokens import ControlTokens
 from .fast_tokenizer import encode_ids, panics_as_errors
+from .model_files import quoted
 
 _SPECIAL_NAMES = (
     "bos_token",
@@ -30,6 +31,10 @@ _SPECIAL_NAMES = (
     "cls_token",
     "mask_token",
 )
+
+
+MOST_IDS = 1 << 22
+"""A detokenizer has a list of all ids, also of those without a token; Gemma 3 has 262,144."""
 
 
 class Tokenizer:
@@ -44,6 +49,10 @@ class Tokenizer:
         self._fast = fast
         self.special_tokens = _special_tokens(config)
         self.size = 1 + max(fast.get_vocab(with_added_tokens=True).values(), default=-1)
+        if self.size > MOST_IDS:
+            raise ValueError(
+                f"it has a token with id {self.size - 1}, and {MOST_IDS} are taken"
+            )
         self._detokenizer_prototype = _detokenizer_class(fast)(self)
 
     @classmethod
@@ -63,7 +72,7 @@ class Tokenizer:
         except Exception as error:
             raise WireError(
                 "model_load_failed",
-                f"the tokenizer can't be read: {error}. Copy tokenizer.json anew from the "
+                f"the tokenizer can't be read: {quoted(error)}. Copy tokenizer.json anew from the "
                 "model's source",
                 data={"reason": "tokenizer", "file": file.name},
             ) from None
@@ -200,6 +209,7 @@ def _special_tokens(config: dict[str, Any]) -> dict[str, str]:
         if isinstance(value, dict):
             value = value.get("content")
         if isinstance(value, str):
+            value.encode()  # raises for half a character, which no tokenizer takes
             found[name] = value
     return found
 
@@ -224,10 +234,10 @@ def _read_json(path: Path) -> dict[str, Any]:
         return {}
     try:
         value = json.loads(path.read_text("utf-8"))
-    except (ValueError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise WireError(
             "model_load_failed",
-            f"{path.name} is not JSON: {error}; copy it anew from the model's source",
+            f"{path.name} can't be read: {error}; copy it anew from the model's source",
             data={"reason": "tokenizer", "file": path.name},
         ) from None
     return value if isinstance(value, dict) else {}

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 
 from mlxwire_protocol import WireError
 
-from .model_files import MAX_READ_BYTES, failed, read_object
+from .model_files import MAX_READ_BYTES, failed, quoted, read_object
 
 
 def find_shards(path: Path) -> tuple[Path, ...]:
@@ -51,7 +51,7 @@ def check_shards(shards: Iterable[Path]) -> dict[str, str]:
         except (SafetensorError, OSError, ValueError) as error:
             raise failed(
                 "damaged_shard",
-                f"{shard.name} is truncated or damaged ({error}); download it anew",
+                f"{shard.name} is truncated or damaged ({quoted(error)}); download it anew",
                 file=shard.name,
             ) from None
     return tensors
@@ -68,12 +68,13 @@ def refuse_repeated_names(file: Path) -> None:
             raise ValueError(f"its header has {size} bytes")
         header = opened.read(size)
     try:
-        json.loads(header, object_pairs_hook=_without_repeats)
+        json.loads(header, object_pairs_hook=without_repeats)
     except RecursionError:
         raise ValueError("its header is nested too deeply") from None
 
 
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """For `json.loads`. Raises: ValueError."""
     fields = dict(pairs)
     if len(fields) < len(pairs):
         raise ValueError("a name stands twice in its header")
@@ -99,7 +100,7 @@ def check_index(path: Path, shards: tuple[Path, ...], tensors: dict[str, str]) -
     if missing := sorted(named - present):
         raise failed(
             "missing_shard",
-            f"{', '.join(missing[:3])} is missing, which {file.name} names; download it",
+            f"{quoted(', '.join(missing[:3]))} is missing, which {file.name} names; download it",
             file=missing[0],
         )
     if stale := sorted(present - named):
@@ -112,7 +113,7 @@ def check_index(path: Path, shards: tuple[Path, ...], tensors: dict[str, str]) -
     if absent := [name for name in weight_map if name not in tensors]:
         raise failed(
             "missing_tensor",
-            f"{len(absent)} tensors that {file.name} names are in no file ({absent[0]} first); "
+            f"{len(absent)} tensors that {file.name} names are in no file ({quoted(absent[0])} first); "
             "download the weights anew",
             file=file.name,
         )
