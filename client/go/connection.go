@@ -47,8 +47,9 @@ type connection struct {
 	mu      sync.Mutex
 	wire    *wire.ClientConnection
 	failure *Error // why nothing can be asked any more
-	closing bool   // by the host
-	deaf    bool   // what still comes can't be trusted, or is for nobody
+	onCrash func(*Error, []*request)
+	closing bool // by the host
+	deaf    bool // what still comes can't be trusted, or is for nobody
 }
 
 // idSource makes ids that are new also for the process that comes after a crash.
@@ -75,7 +76,7 @@ func (c *connection) send(r *request, fields any) error {
 		e.Data = map[string]any{"max_line_bytes": limit}
 		return e
 	}
-	r.id = id
+	r.id, r.fields = id, fields
 	c.wire.Expect(id, r)
 	c.child.Write(line)
 	return nil
@@ -174,9 +175,34 @@ func (c *connection) fail(err *Error) {
 	defer c.mu.Unlock()
 	if c.failure == nil {
 		c.failure = err
+		c.judgeCrash(err)
 	}
 	c.deaf = true
 	c.wire.FailAll(err)
+}
+
+// watchCrash has a supervisor add to a crash what it knows, before anybody hears of it.
+func (c *connection) watchCrash(judge func(*Error, []*request)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.onCrash = judge
+}
+
+// judgeCrash adds to a crash what it may have come of.
+func (c *connection) judgeCrash(err *Error) {
+	if err.Code != ErrWorkerCrashed {
+		return
+	}
+	var asked []*request
+	for sink := range c.wire.Pending() {
+		if r := sink.(*request); r.asks() {
+			asked = append(asked, r)
+		}
+	}
+	err.InFlight = len(asked)
+	if c.onCrash != nil {
+		c.onCrash(err, asked)
+	}
 }
 
 // stdoutReceived is the hot path: it hands each reply to its request.

@@ -65,6 +65,10 @@ type Error struct {
 	TokensDelivered int
 	// Exit is how the worker ended, on ErrWorkerCrashed; nil where it still had to be ended.
 	Exit *Exit
+	// InFlight is how many requests the worker owed their final when it died, on
+	// ErrWorkerCrashed: with 1 it was that request, or chance. With WithRestart such an error is
+	// not Retryable where the same request was the only one at the crash before too.
+	InFlight int
 	// Stderr is the last that the worker logged, where that explains something.
 	Stderr string
 }

@@ -38,6 +38,7 @@ type requestHooks struct {
 type request struct {
 	conn    *connection
 	command string
+	fields  any // what it asks, as on the wire
 	id      string
 	hooks   requestHooks
 	wake    chan struct{} // has a value when something changed
@@ -103,6 +104,11 @@ func (r *request) wait(ctx context.Context) error {
 		r.leave(err)
 		return err
 	}
+}
+
+// asks says whether a worker may die of it.
+func (r *request) asks() bool {
+	return r.command != "cancel" && r.command != "credit" && r.command != "quit"
 }
 
 // leave cancels the request, once, and returns without waiting for the worker. err is what its

@@ -2,6 +2,7 @@ package mlxwire
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/mlxwire/mlxwire/client/go/internal/process"
 )
@@ -50,6 +51,22 @@ func hangs(verdict, tail string) *Error {
 	e := newError(ErrWorkerCrashed, "the worker %s, and is ended for that. Start another one", verdict)
 	e.Stderr = tail
 	return e
+}
+
+// killedAgain adds to a crash that the one before was of the same request, as far as can be told.
+func killedAgain(e *Error) {
+	e.Retryable = false
+	e.Message += ". Its only request was the only one at the crash before, too: " +
+		"it most likely kills each worker, so don't send it again"
+}
+
+// gaveUp tells of a worker that is not started again; last is how it crashed last.
+func gaveUp(last *Error, crashes, serving int, window time.Duration) *Error {
+	e := *last
+	e.Code, e.Retryable = ErrWorkerCrashed, false
+	e.Message = fmt.Sprintf("the worker crashed %d times within %v, %d of them with requests in flight and the others "+
+		"at its start or idle, and is given up; the last time: %s", crashes, window, serving, last.Message)
+	return &e
 }
 
 // offended tells of a broken rule; before the handshake that means it is no worker.

@@ -2,6 +2,7 @@ package mlxwire
 
 import (
 	"math"
+	"reflect"
 	"time"
 )
 
@@ -31,19 +32,35 @@ func DefaultRestartPolicy() RestartPolicy {
 // A crashHistory applies a policy. It looks at no clock and throws no dice.
 type crashHistory struct {
 	policy  RestartPolicy
-	crashes []time.Time
+	crashes []crashNote
 }
 
-// crashed notes a crash. It returns the wait before the next start and how many restarts the
+type crashNote struct {
+	at      time.Time
+	serving bool
+}
+
+// serving is at how many of the window's crashes requests were in flight.
+func (h *crashHistory) serving() int {
+	count := 0
+	for _, crash := range h.crashes {
+		if crash.serving {
+			count++
+		}
+	}
+	return count
+}
+
+// crashed notes a crash, with requests in flight where serving. It returns the wait before the next start and how many restarts the
 // window has then; false where that is too many. random is from 0 to 1.
-func (h *crashHistory) crashed(now time.Time, random float64) (wait time.Duration, restarts int, ok bool) {
+func (h *crashHistory) crashed(now time.Time, random float64, serving bool) (wait time.Duration, restarts int, ok bool) {
 	recent := h.crashes[:0]
 	for _, crash := range h.crashes {
-		if now.Sub(crash) < h.policy.Window {
+		if now.Sub(crash.at) < h.policy.Window {
 			recent = append(recent, crash)
 		}
 	}
-	h.crashes = append(recent, now)
+	h.crashes = append(recent, crashNote{at: now, serving: serving})
 	restarts = len(h.crashes)
 	if restarts > h.policy.MaxRestarts {
 		return 0, restarts, false
@@ -52,4 +69,22 @@ func (h *crashHistory) crashed(now time.Time, random float64) (wait time.Duratio
 	seconds = min(seconds, h.policy.BackoffMax.Seconds())
 	seconds *= 1 + h.policy.Jitter*(2*random-1)
 	return time.Duration(seconds * float64(time.Second)), restarts, true
+}
+
+// A suspect is a request that was alone in flight when a worker died. The same one at two
+// crashes in a row is no chance; among others nothing tells it from those.
+type suspect struct {
+	command string
+	fields  any
+}
+
+// crashed notes a crash; whether the only request was the only one at the crash before too.
+func (s *suspect) crashed(inFlight []*request) bool {
+	before := *s
+	*s = suspect{}
+	if len(inFlight) != 1 {
+		return false
+	}
+	*s = suspect{command: inFlight[0].command, fields: inFlight[0].fields}
+	return reflect.DeepEqual(*s, before)
 }

@@ -255,7 +255,7 @@ func TestAPolicyCountsCrashesInASlidingWindow(t *testing.T) {
 		{30, 1, "1.5s 1 true"}, // all have left; the jitter adds half
 		{31, 0.5, "2s 2 true"},
 	} {
-		wait, restarts, ok := history.crashed(at(c.seconds), c.random)
+		wait, restarts, ok := history.crashed(at(c.seconds), c.random, false)
 		if got := fmt.Sprint(wait, restarts, ok); got != c.want {
 			t.Errorf("after %d s: %s, want %s", c.seconds, got, c.want)
 		}
@@ -267,7 +267,7 @@ func TestTheBackoffStaysBelowItsBound(t *testing.T) {
 		MaxRestarts: 5000, Window: time.Hour, BackoffMin: time.Millisecond, BackoffMax: time.Second,
 	}}
 	for range 1100 {
-		if wait, _, _ := history.crashed(time.Unix(0, 0), 0.5); wait > time.Second || wait < time.Millisecond {
+		if wait, _, _ := history.crashed(time.Unix(0, 0), 0.5, false); wait > time.Second || wait < time.Millisecond {
 			t.Fatalf("the wait is %v", wait)
 		}
 	}

@@ -3,7 +3,6 @@ package mlxwire
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -17,6 +16,7 @@ type supervisor struct {
 	ids     idSource
 	events  dispatcher
 	history crashHistory
+	suspect suspect
 	reload  func(context.Context, *connection) error
 
 	life    context.Context // ends when the host closes the worker
@@ -105,8 +105,10 @@ func (s *supervisor) run(c *connection) {
 // restart starts another process, as often as the policy allows; nil where it gave up, or the
 // host closed the worker.
 func (s *supervisor) restart(failure *Error) *connection {
+	served := failure.InFlight > 0
 	for {
-		wait, restarts, ok := s.history.crashed(time.Now(), rand.Float64())
+		wait, restarts, ok := s.history.crashed(time.Now(), rand.Float64(), served)
+		served = false // a start serves nobody
 		if !ok {
 			s.giveUp(failure, restarts)
 			return nil
@@ -165,19 +167,24 @@ func (s *supervisor) publish(c *connection) bool {
 	if s.life.Err() != nil {
 		return false
 	}
+	c.watchCrash(s.judge)
 	s.current = c
 	s.changedLocked()
 	return true
 }
 
+// judge adds to a crash what the one before tells of it.
+func (s *supervisor) judge(crash *Error, asked []*request) {
+	if s.suspect.crashed(asked) {
+		killedAgain(crash)
+	}
+}
+
 func (s *supervisor) giveUp(last *Error, crashes int) {
-	failure := *last
-	failure.Code, failure.Retryable = ErrWorkerCrashed, false
-	failure.Message = fmt.Sprintf("the worker crashed %d times within %v and is given up; the last time: %s",
-		crashes, s.history.policy.Window, last.Message)
-	s.options.logger.Error("the worker is given up", "crashes", crashes, "error", &failure)
-	s.withdraw(&failure)
-	s.post(Event{Kind: EventGaveUp, Err: &failure, Restarts: crashes - 1})
+	failure := gaveUp(last, crashes, s.history.serving(), s.history.policy.Window)
+	s.options.logger.Error("the worker is given up", "crashes", crashes, "error", failure)
+	s.withdraw(failure)
+	s.post(Event{Kind: EventGaveUp, Err: failure, Restarts: crashes - 1})
 }
 
 // close ends the process that lives, or the attempt to start one.

@@ -41,8 +41,8 @@ def _python(path: str, found: object) -> Iterator[str]:
 
 def _fields(found: object) -> Iterator[str]:
     """Names that only instances have, and the values of fields that are Literals."""
-    if found is mlxwire.MlxwireError:
-        yield from vars(mlxwire.MlxwireError(""))
+    if inspect.isclass(found) and issubclass(found, mlxwire.MlxwireError):
+        yield from vars(found(""))
     if inspect.isclass(found):
         for name, kind in get_type_hints(found).items():
             yield name

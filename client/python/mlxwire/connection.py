@@ -16,7 +16,13 @@ from mlxwire_protocol import ClientConnection, EventReceived, ReplyReceived, Wir
 from mlxwire_protocol.client_connection import TokenReceived
 from mlxwire_protocol.replies import Event, HelloResult
 
-from .errors import HandshakeFailed, MlxwireError, ProtocolViolation, error_from_wire
+from .errors import (
+    HandshakeFailed,
+    MlxwireError,
+    ProtocolViolation,
+    WorkerCrashed,
+    error_from_wire,
+)
 from .pending import PendingRequest
 from .pipes import call_guarded
 from .postmortem import closed_by_host, closed_its_pipe, describe_strays, exited, offended
@@ -71,6 +77,10 @@ class Connection:
     def in_flight(self) -> int:
         """How many requests' finals are due."""
         return len(self._pending)
+
+    def asked(self) -> list[PendingRequest]:
+        """The requests that a worker may have died of."""
+        return [each for each in self._pending.values() if each.asks]
 
     @property
     def window(self) -> int | None:
@@ -150,10 +160,7 @@ class Connection:
         return result
 
     def send(self, request: PendingRequest) -> str:
-        """Write a request and expect its replies; its id.
-
-        Raises: what ended the connection, or why the request can't be written.
-        """
+        """Write a request and expect its replies; its id. Raises: why it can't be sent."""
         if self.failure is not None:
             raise copy.copy(self.failure)
         assert self.process is not None
@@ -271,6 +278,8 @@ class Connection:
         """End all that is pending; the first cause stays the connection's."""
         if self.failure is None:
             self.failure = error
+            if isinstance(error, WorkerCrashed):
+                error.in_flight = len(self.asked())
             if self.on_failure is not None and not self._closed_by_host:
                 self.on_failure(error)
         self._deaf = True

@@ -176,7 +176,9 @@ class HandshakeFailed(MlxwireError):
 class WorkerCrashed(MlxwireError):
     """The worker died. ``exit_code`` or ``signal`` says how; both None if it had to be ended.
 
-    Not ``retryable`` where it died so often that it is not started again.
+    ``in_flight`` is how many requests it owed their final then: with 1 it was that request, or
+    chance. Not ``retryable`` where it died so often that it is not started again, and, behind a
+    supervisor, where the same request was the only one in flight at the crash before too.
     """
 
     default_code = "worker_crashed"
@@ -198,6 +200,7 @@ class WorkerCrashed(MlxwireError):
         )
         self.exit_code = exit_code
         self.signal = signal
+        self.in_flight = 0
 
 
 class RequestTimeout(MlxwireError, TimeoutError):

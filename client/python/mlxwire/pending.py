@@ -22,6 +22,9 @@ from .route import Route, Sender
 IDLE_LOOKS = 4
 """How often within `idle_timeout` it is looked whether anything came: it may last a quarter more."""
 
+TOLD = ("cancel", "credit", "quit")
+"""Commands that ask nothing of the model."""
+
 State = Literal["new", "connecting", "running", "draining", "ended"]
 Move = Literal["connect", "start", "abandon", "end"]
 
@@ -85,6 +88,11 @@ class PendingRequest:
     def running(self) -> bool:
         """Whether somebody may still wait for what the worker makes of it."""
         return self.state in ("connecting", "running")
+
+    @property
+    def asks(self) -> bool:
+        """Whether a worker may die of it."""
+        return self.command not in TOLD
 
     @property
     def tokens_delivered(self) -> int:

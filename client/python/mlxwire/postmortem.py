@@ -64,16 +64,31 @@ def hangs(verdict: str, *, stderr_tail: str) -> WorkerCrashed:
     )
 
 
-def crash_loop(last: MlxwireError, *, crashes: int, seconds: float) -> WorkerCrashed:
-    """It died so often that it is not started again; ``last`` is how it did last."""
-    return WorkerCrashed(
-        f"the worker died {crashes} times within {seconds:g} s and is not started again; "
-        f"see to the cause and call restart(). The last time: {last.message}",
+def killed_again(error: WorkerCrashed) -> None:
+    """It died of the same request as the one before, as far as can be told."""
+    error.retryable = False
+    error.message += (
+        ". Its only request was the only one at the crash before, too: it most likely kills "
+        "each worker, so don't send it again"
+    )
+
+
+def crash_loop(
+    last: MlxwireError, *, crashes: int, serving: int, seconds: float
+) -> WorkerCrashed:
+    """It died so often that it is not started again, ``serving`` times with requests in flight;
+    ``last`` is how it did last."""
+    verdict = WorkerCrashed(
+        f"the worker died {crashes} times within {seconds:g} s, {serving} of them with requests "
+        "in flight and the others at its start or idle, and is not started again; see to the "
+        f"cause and call restart(). The last time: {last.message}",
         exit_code=getattr(last, "exit_code", None),
         signal=getattr(last, "signal", None),
         retryable=False,
         stderr_tail=last.stderr_tail,
     )
+    verdict.in_flight = getattr(last, "in_flight", 0)
+    return verdict
 
 
 def offended(error: WireError, *, greeting: bool, stderr_tail: str) -> MlxwireError:

@@ -20,10 +20,11 @@ from .errors import (
     UnsupportedCapability,
     UnsupportedModel,
     UnsupportedProtocol,
+    WorkerCrashed,
 )
 from .pipes import call_guarded
-from .postmortem import closed_by_host, crash_loop
-from .restart import CrashHistory, RestartPolicy
+from .postmortem import closed_by_host, crash_loop, killed_again
+from .restart import CrashHistory, RestartPolicy, Suspect
 from .worker import Worker
 from .worker_states import TRANSITIONS, ChangeKind, State, Step, WorkerChange
 
@@ -54,6 +55,7 @@ class WorkerLife:
         self._prepare = prepare
         self._policy = policy
         self._history = CrashHistory(policy)
+        self._suspect = Suspect()
         self._unload_after = unload_after
         self._on_change = on_change
         self._dice = dice
@@ -101,6 +103,7 @@ class WorkerLife:
             raise closed_by_host()
         self._verdict = None
         self._history.forget()
+        self._suspect = Suspect()
         self._move("stop")
         await self._halt()
         self._settle(None)
@@ -178,6 +181,9 @@ class WorkerLife:
         """It died in use: called before its requests fail, so that they find another coming."""
         assert self._end is not None
         if self.state in ("ready", "draining"):
+            repeated = self._suspect.crashed(self.worker.connection.asked())
+            if repeated and isinstance(error, WorkerCrashed):
+                killed_again(error)
             if self.state == "ready":
                 self._renew_outcome()
             self._move("crash")
@@ -187,7 +193,9 @@ class WorkerLife:
         """Seconds until the next start; None where there is none by itself."""
         self._tell("crashed", error=crash)
         now = asyncio.get_running_loop().time()
-        pause = self._history.crashed(now, self._dice.random())
+        died_in_use = self._end is not None and self._end.done()
+        serving = died_in_use and isinstance(crash, WorkerCrashed) and crash.in_flight > 0
+        pause = self._history.crashed(now, self._dice.random(), serving=serving)
         if not self._started_once and pause is not None:
             self._move("stop")  # the first start: whoever asked hears of it, and may ask again
             self._settle(crash)
@@ -203,7 +211,10 @@ class WorkerLife:
             self._verdict = crash
         else:
             self._verdict = crash_loop(
-                crash, crashes=len(self._history), seconds=self._policy.window
+                crash,
+                crashes=len(self._history),
+                serving=self._history.serving,
+                seconds=self._policy.window,
             )
         self._move("give_up")
         self._tell("gave_up", error=self._verdict)

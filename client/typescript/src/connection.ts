@@ -6,7 +6,7 @@
 import { UnheardRequest } from "./ask.js";
 import { ClientConnection, type HelloFields, type WireListener } from "./clientConnection.js";
 import { Deferred } from "./deferred.js";
-import { type Exit, type MlxwireError, ProtocolViolation } from "./errors.js";
+import { type Exit, type MlxwireError, ProtocolViolation, WorkerCrashed } from "./errors.js";
 import { Handshake } from "./handshake.js";
 import type { JsonObject } from "./json.js";
 import type { PendingRequest } from "./pending.js";
@@ -23,6 +23,8 @@ import type { StderrRing } from "./stderrRing.js";
 const LOST_PIPE_GRACE_MS = 300;
 /** How much of stderr goes into an error. */
 const TAIL_BYTES = 4096;
+/** Commands that ask nothing of the model. */
+const TOLD: readonly string[] = ["cancel", "credit", "quit"];
 
 /** What a connection is told by its worker. */
 export interface ConnectionOptions {
@@ -81,6 +83,11 @@ export class Connection implements ProcessListener, WireListener<PendingRequest>
   /** How many requests' finals are due. */
   get inFlight(): number {
     return this.#wire.inFlight;
+  }
+
+  /** The requests that a worker may have died of. */
+  asked(): PendingRequest[] {
+    return this.#wire.owners().filter(({ command }) => !TOLD.includes(command));
   }
 
   /** Where it stands, for whoever tells of its end. */
@@ -271,6 +278,9 @@ export class Connection implements ProcessListener, WireListener<PendingRequest>
   #fail(failure: MlxwireError): void {
     if (this.failure === null) {
       this.failure = failure;
+      if (failure instanceof WorkerCrashed) {
+        failure.inFlight = this.asked().length;
+      }
       if (!this.#closedByHost) {
         this.onFailure?.(failure);
       }

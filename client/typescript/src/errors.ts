@@ -179,7 +179,10 @@ export interface Exit {
   readonly signal: NodeJS.Signals | null;
 }
 
-/** The worker died. Not `retryable` where it died so often that it is not started again. */
+/**
+ * The worker died. Not `retryable` where it died so often that it is not started again, and, behind
+ * a supervisor, where the same request was the only one in flight at the crash before too.
+ */
 export class WorkerCrashed extends MlxwireError implements Exit {
   static override readonly code = "worker_crashed";
   static override readonly retryable = true;
@@ -188,6 +191,8 @@ export class WorkerCrashed extends MlxwireError implements Exit {
   readonly exitCode: number | null;
   /** The signal that ended it, where one did. */
   readonly signal: NodeJS.Signals | null;
+  /** How many requests it owed their final then: with 1 it was that request, or chance. */
+  inFlight = 0;
 
   constructor(message: string, details: ErrorDetails & Partial<Exit> = {}) {
     const { exitCode = null, signal = null } = details;

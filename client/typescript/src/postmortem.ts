@@ -72,12 +72,29 @@ export function offended(offence: Error, at: Circumstances): MlxwireError {
   });
 }
 
+/** It died of the same request as the one before, as far as can be told. */
+export function killedAgain(error: WorkerCrashed): void {
+  const message =
+    `${error.message}. Its only request was the only one at the crash before, too: it most likely ` +
+    "kills each worker, so don't send it again";
+  Object.defineProperties(error, { message: { value: message }, retryable: { value: false } });
+}
+
+/** How often a worker died within its policy's window. */
+export interface Crashes {
+  readonly length: number;
+  /** At how many of them requests were in flight. */
+  readonly serving: number;
+}
+
 /** It died so often that it is not started again; `last` is how it did last. */
-export function crashLoop(last: MlxwireError, crashes: number, windowMs: number): WorkerCrashed {
-  const status = last instanceof WorkerCrashed ? last : { exitCode: null, signal: null };
-  return new WorkerCrashed(
-    `the worker died ${crashes} times within ${windowMs / 1000} s and is not started again; see to ` +
-      `the cause and call restart(). The last time: ${last.message}`,
+export function crashLoop(last: MlxwireError, crashes: Crashes, windowMs: number): WorkerCrashed {
+  const status =
+    last instanceof WorkerCrashed ? last : { exitCode: null, signal: null, inFlight: 0 };
+  const verdict = new WorkerCrashed(
+    `the worker died ${crashes.length} times within ${windowMs / 1000} s, ${crashes.serving} of them ` +
+      "with requests in flight and the others at its start or idle, and is not started again; see " +
+      `to the cause and call restart(). The last time: ${last.message}`,
     {
       exitCode: status.exitCode,
       signal: status.signal,
@@ -86,6 +103,8 @@ export function crashLoop(last: MlxwireError, crashes: number, windowMs: number)
       cause: last,
     },
   );
+  verdict.inFlight = status.inFlight;
+  return verdict;
 }
 
 /** The same failure with the tail of stderr in it, where it has none. */

@@ -1,5 +1,8 @@
 /** How often and how soon a worker that died is started again; knows no clock and no dice. */
 
+import { isDeepStrictEqual } from "node:util";
+import type { JsonObject } from "./json.js";
+
 /**
  * A worker that dies more than `maxRestarts` times within `windowMs` is given up. Before each restart
  * passes a pause: `backoffMinMs`, twice as long for each further crash within the window,
@@ -34,7 +37,7 @@ export const DEFAULT_RESTART_POLICY: RestartPolicy = {
  */
 export class CrashHistory {
   readonly #policy: RestartPolicy;
-  #crashes: number[] = [];
+  #crashes: { readonly at: number; readonly serving: boolean }[] = [];
 
   constructor(policy: RestartPolicy) {
     this.#policy = policy;
@@ -45,10 +48,16 @@ export class CrashHistory {
     return this.#crashes.length;
   }
 
+  /** At how many of them requests were in flight. */
+  get serving(): number {
+    return this.#crashes.filter(({ serving }) => serving).length;
+  }
+
   /** Milliseconds to wait before the restart, or null to give up. `chance` is 0 to 1. */
-  crashed(now: number, chance: number): number | null {
+  crashed(now: number, chance: number, serving = false): number | null {
     const { maxRestarts, windowMs, backoffMinMs, backoffMaxMs, jitter } = this.#policy;
-    this.#crashes = [...this.#crashes.filter((crash) => crash > now - windowMs), now];
+    const recent = this.#crashes.filter(({ at }) => at > now - windowMs);
+    this.#crashes = [...recent, { at: now, serving }];
     if (this.#crashes.length > maxRestarts) {
       return null;
     }
@@ -59,5 +68,28 @@ export class CrashHistory {
   /** Begin anew. */
   forget(): void {
     this.#crashes = [];
+  }
+}
+
+/** What was asked. */
+export interface Asked {
+  readonly command: string;
+  readonly fields: JsonObject;
+}
+
+/**
+ * Finds a request that kills one worker after the other. The same one, alone in flight at two crashes
+ * in a row, is no chance; among others nothing tells it from those.
+ */
+export class Suspect {
+  #alone: Asked | null = null;
+
+  /** Note a crash; whether the only request was the only one at the crash before too. */
+  crashed(inFlight: readonly Asked[]): boolean {
+    const before = this.#alone;
+    const [first] = inFlight;
+    const alone = inFlight.length === 1 && first !== undefined;
+    this.#alone = alone ? { command: first.command, fields: first.fields } : null;
+    return alone && isDeepStrictEqual(this.#alone, before);
   }
 }

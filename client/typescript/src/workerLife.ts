@@ -5,9 +5,9 @@
 
 import { callGuarded } from "./callbacks.js";
 import * as errors from "./errors.js";
-import { InternalError, MlxwireError } from "./errors.js";
-import { closedByHost, crashLoop } from "./postmortem.js";
-import { CrashHistory, type RestartPolicy } from "./restart.js";
+import { InternalError, MlxwireError, WorkerCrashed } from "./errors.js";
+import { closedByHost, crashLoop, killedAgain } from "./postmortem.js";
+import { CrashHistory, type RestartPolicy, Suspect } from "./restart.js";
 import type { Worker } from "./worker.js";
 import { type Step, TRANSITIONS, type WorkerChange, type WorkerState } from "./workerStates.js";
 
@@ -39,10 +39,13 @@ export interface LifeOptions {
 export class WorkerLife {
   readonly #options: LifeOptions;
   readonly #history: CrashHistory;
+  #suspect = new Suspect();
   #state: WorkerState = "stopped";
   #worker: Worker | null = null;
   /** Of the worker of this round; null before it is started. */
   #pid: number | null = null;
+  /** Whether it died with requests in flight. */
+  #served = false;
   #verdict: MlxwireError | null = null;
   #waiters: ((failure: MlxwireError | null) => void)[] = [];
   #pause: NodeJS.Timeout | null = null;
@@ -92,6 +95,7 @@ export class WorkerLife {
     this.#move("stop");
     this.#verdict = null;
     this.#history.forget();
+    this.#suspect = new Suspect();
     await this.#end();
     this.#settle(null);
     await this.untilReady();
@@ -139,6 +143,7 @@ export class WorkerLife {
   async #liveOnce(halt: AbortSignal, onReady: () => void): Promise<MlxwireError | null> {
     let worker: Worker | null = null;
     this.#pid = null;
+    this.#served = false;
     try {
       worker = await this.#options.start(halt);
       this.#worker = worker;
@@ -173,6 +178,7 @@ export class WorkerLife {
       // Called before its requests fail, so that whoever asks again finds another coming.
       const failed = (failure: MlxwireError): void => {
         if (!halt.aborted) {
+          this.#suspectAsked(worker, failure);
           this.#move("crash");
         }
         resolve(failure);
@@ -184,10 +190,21 @@ export class WorkerLife {
     });
   }
 
+  /** Whether it died of what it was asked; what it dies of at its start is no request of the host's. */
+  #suspectAsked(worker: Worker, failure: MlxwireError): void {
+    if (this.#state === "ready" || this.#state === "draining") {
+      const asked = worker.connection.asked();
+      this.#served = asked.length > 0;
+      if (this.#suspect.crashed(asked) && failure instanceof WorkerCrashed) {
+        killedAgain(failure);
+      }
+    }
+  }
+
   /** Milliseconds until the next start; null where there is none by itself. */
   #pauseAfter(crash: MlxwireError, servedOnce: boolean): number | null {
     this.#tell({ kind: "crashed", pid: this.#pid, error: crash });
-    const pause = this.#history.crashed(performance.now(), this.#options.random());
+    const pause = this.#history.crashed(performance.now(), this.#options.random(), this.#served);
     const hopeless = HOPELESS.some((kind) => crash instanceof kind);
     if (pause !== null && !servedOnce) {
       this.#move("stop"); // the first start: whoever asked hears of it, and may ask again
@@ -204,7 +221,7 @@ export class WorkerLife {
 
   #giveUp(hopeless: MlxwireError | null, crash: MlxwireError): void {
     const { windowMs } = this.#options.policy;
-    this.#verdict = hopeless ?? crashLoop(crash, this.#history.length, windowMs);
+    this.#verdict = hopeless ?? crashLoop(crash, this.#history, windowMs);
     this.#move("giveUp");
     this.#tell({ kind: "gaveUp", error: this.#verdict });
     this.#settle(this.#verdict);

@@ -12,7 +12,7 @@ import {
   WorkerCrashed,
 } from "../src/index.js";
 import { MEMORY } from "../src/replies.js";
-import { LOADED, ScriptedWorker } from "./scriptedWorker.js";
+import { LOADED, ScriptedWorker, startModel } from "./scriptedWorker.js";
 
 const AT_ONCE = { backoffMinMs: 0, backoffMaxMs: 0 };
 
@@ -67,6 +67,81 @@ async function setOn(supervisor: Supervisor, script: ScriptedWorker, limits: Mem
   script.answer(await script.next("memory"), NO_BYTES);
   await setting;
 }
+
+/** Ask these at once; the worker dies when it has them all. What each failed with. */
+async function killedBy(scripts: Scripts, model: Model, script: ScriptedWorker, prompts: string[]) {
+  const asking = prompts.map((prompt) => model.generate(prompt).text());
+  for (const _ of prompts) {
+    await script.next("generate");
+  }
+  script.exit(null, "SIGSEGV");
+  const failures: WorkerCrashed[] = [];
+  for (const asked of asking) {
+    await assert.rejects(asked, (error) => {
+      assert.ok(error instanceof WorkerCrashed);
+      return failures.push(error) > 0;
+    });
+  }
+  const waiting = model.generate("harmless").text(); // keeps the event loop
+  const next = await scripts.next();
+  next.answer(await next.next("load"), LOADED);
+  next.done(await next.next("generate"));
+  await waiting;
+  return { failures, next };
+}
+
+suite("a request that kills each worker", () => {
+  test("is told so where it was alone at two crashes in a row", async () => {
+    const scripts = new Scripts();
+    const supervisor = await scripts.supervise({ restart: { ...AT_ONCE, maxRestarts: 9 } });
+    let script = await scripts.next();
+    const model = await loadOn(supervisor, script);
+    const told: unknown[] = [];
+    const rounds = [["poison"], ["poison"], ["poison", "b"], ["poison"], ["other"], ["poison"]];
+    for (const prompts of rounds) {
+      const { failures, next } = await killedBy(scripts, model, script, prompts);
+      told.push(failures.map(({ inFlight, retryable }) => [inFlight, retryable]));
+      script = next;
+    }
+    assert.deepEqual(told, [
+      [[1, true]],
+      [[1, false]],
+      [
+        [2, true],
+        [2, true],
+      ],
+      [[1, true]],
+      [[1, true]],
+      [[1, true]],
+    ]);
+    await supervisor.close();
+  });
+
+  test("is known no more after a restart that was asked for", async () => {
+    const scripts = new Scripts();
+    const supervisor = await scripts.supervise();
+    const script = await scripts.next();
+    const model = await loadOn(supervisor, script);
+    const { next } = await killedBy(scripts, model, script, ["poison"]);
+    const restarted = supervisor.restart();
+    const fresh = await scripts.next();
+    fresh.answer(await fresh.next("load"), LOADED);
+    await restarted;
+    assert.deepEqual(next.steps, ["quit"]);
+    const { failures } = await killedBy(scripts, model, fresh, ["poison"]);
+    assert.equal(failures[0]?.retryable, true);
+    await supervisor.close();
+  });
+
+  test("is not counted with the cancels on their way", async () => {
+    const { worker, script, model } = await startModel();
+    const asked = model.generate("a").text();
+    await script.next("generate");
+    worker.connection.sendCancel("r0");
+    script.exit(null, "SIGSEGV");
+    await assert.rejects(asked, { inFlight: 1 });
+  });
+});
 
 suite("a supervisor", () => {
   test("starts another worker after a crash, with the model in it, and repeats no request", async () => {
@@ -152,7 +227,8 @@ suite("a supervisor", () => {
     second.exit(null, "SIGABRT");
     await assert.rejects(lost, { code: "worker_crashed", retryable: true });
     await assert.rejects(model.generate("b").text(), {
-      ...{ code: "worker_crashed", retryable: false, signal: "SIGABRT" },
+      ...{ code: "worker_crashed", retryable: false, signal: "SIGABRT", inFlight: 1 },
+      message: /died 2 times within 300 s, 1 of them with requests in flight/,
     });
     assert.equal(supervisor.state, "failed");
     assert.equal(scripts.kinds.at(-1), "gaveUp");

@@ -3,6 +3,7 @@ package wire
 import (
 	"encoding/json"
 	"fmt"
+	"iter"
 	"strconv"
 	"unicode/utf8"
 )
@@ -82,6 +83,17 @@ func (c *ClientConnection) Expect(id string, sink Sink) {
 func (c *ClientConnection) ExpectHello(id string, sink Sink) {
 	c.state, c.helloID = Greeting, id
 	c.Expect(id, sink)
+}
+
+// Pending are the sinks of all whose final is due, in no order.
+func (c *ClientConnection) Pending() iter.Seq[Sink] {
+	return func(yield func(Sink) bool) {
+		for _, request := range c.pending {
+			if !yield(request.sink) {
+				return
+			}
+		}
+	}
 }
 
 // FailAll ends all that is pending; nothing is handed on any more.
