@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
-from mlx.utils import tree_flatten, tree_unflatten
-from mlx_lm.models.cache import KVCache
-from safetensors import SafetensorError, safe_open
 
-from mlxwire_protocol import invalid_params
+from mlxwire_protocol import WireError, invalid_params
 
-from . import kv
+from . import kv, layer_state, sealed_file
 from .prompt_cache import PromptCache
+from .sealed_file import SealedReader, Tensor
 
-FORMAT = "mlxwire-prompt-cache-1"
+_FORMATS = "mlxwire-prompt-cache-"
+FORMAT = f"{_FORMATS}2"
+_TOKENS = "tokens"
 _SAMPLES, _SAMPLE_BYTES = 1024, 1 << 12
 
 
@@ -55,76 +55,119 @@ def save(path: Path, cache: PromptCache, identity: str) -> int:
     scalars: dict[str, Any] = {}
     entries = list(cache.tree)
     for number, entry in enumerate(entries):
-        arrays[f"{number}.tokens"] = mx.array(entry.tokens, dtype=mx.int32)
+        arrays[f"{number}.{_TOKENS}"] = mx.array(entry.tokens, dtype=mx.int32)
         for place, layer in enumerate(entry.value):
-            for name, value in _flat_state(layer):
-                key = f"{number}.{place}.{name}"
-                if isinstance(value, mx.array):
-                    arrays[key] = value
-                else:
-                    scalars[key] = value
-    metadata = {
-        "format": FORMAT,
-        "fingerprint": identity,
-        "entries": str(len(entries)),
-        "scalars": json.dumps(scalars),
-    }
+            for name, value in layer_state.flatten(layer).items():
+                kind = arrays if isinstance(value, mx.array) else scalars
+                kind[f"{number}.{place}.{name}"] = value
+    metadata = {"format": FORMAT, "fingerprint": identity, "scalars": json.dumps(scalars)}
     _refuse_foreign(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial.safetensors")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        mx.save_safetensors(str(partial), arrays or {"empty": mx.zeros(1)}, metadata)
-        with partial.open("rb") as written:
-            os.fsync(written.fileno())
+        with partial.open("wb") as file:
+            sealed_file.write(file, arrays, metadata)
+            file.flush()
+            os.fsync(file.fileno())
         partial.replace(path)
-    except (OSError, RuntimeError) as error:
+    except OSError as error:
         raise invalid_params("path", f"the cache can't be written: {error}") from None
     finally:
         partial.unlink(missing_ok=True)
     return len(entries)
 
 
-def load(path: Path, cache: PromptCache, policy: kv.CachePolicy, identity: str) -> int:
-    """Read entries into the cache; returns how many it took.
+def load(
+    path: Path, cache: PromptCache, policy: kv.CachePolicy, identity: str, vocabulary: int
+) -> int:
+    """Read entries into the cache, all or nothing; returns how many it took.
 
     Raises: WireError ``invalid_params`` for ``path`` where the file is damaged or another
     model's.
     """
-    metadata = _checked_metadata(path, identity)
+    _check_regular(path)
     try:
-        entries = _read_entries(path, metadata, policy)
+        with path.open("rb") as file:
+            sealed = SealedReader(file)
+            _check_identity(sealed.metadata, identity)
+            entries = _read_entries(sealed, policy, vocabulary, cache.tree.budget)
+    except (WireError, MemoryError):
+        raise
+    except FileNotFoundError:
+        raise invalid_params("path", f"there is no file {str(path)!r}") from None
     except Exception as error:  # a file's parts may fail to fit together in any way
         raise invalid_params(
-            "path", f"the cache file is damaged ({type(error).__name__}: {error}); delete it"
+            "path",
+            f"the file is no prompt cache, or a damaged one ({type(error).__name__}: "
+            f"{str(error)[:200]}); save a new one",
         ) from None
     return sum(cache.store(tokens, layers) for tokens, layers in entries)
 
 
 def _read_entries(
-    path: Path, metadata: dict[str, str], policy: kv.CachePolicy
+    sealed: SealedReader, policy: kv.CachePolicy, vocabulary: int, budget: int
 ) -> list[tuple[list[int], kv.Layers]]:
-    """All or nothing. Raises whatever a file leads to whose parts do not fit together."""
-    arrays: Any = mx.load(str(path), format="safetensors")
-    scalars = json.loads(metadata["scalars"])
-    by_layer: dict[tuple[str, str], list[tuple[str, Any]]] = {}
-    for key, value in [*arrays.items(), *scalars.items()]:
-        if key.count(".") >= 2:
-            number, place, name = key.split(".", 2)
-            by_layer.setdefault((number, place), []).append((name, value))
-    entries = []
-    wanted = [_kind(layer) for layer in policy.example()]
-    for number in range(int(metadata["entries"])):
-        tokens = arrays[f"{number}.tokens"].tolist()
+    """The last of the entries, as many as the budget has room for.
+
+    All are checked by the header before anything is read. Raises whatever a file leads to
+    whose parts do not fit together.
+    """
+    tensors = sealed.tensors()
+    parts = _by_layer(tensors, json.loads(sealed.metadata["scalars"]))
+    count = sum(place == _TOKENS for _, place in parts)
+    example = policy.example()
+    places = [_TOKENS, *map(str, range(len(example)))]
+    if parts.keys() != {(str(number), place) for number in range(count) for place in places}:
+        raise ValueError("it has other layers than the model")
+    taken = []
+    for number in reversed(range(count)):
+        tokens = tensors[f"{number}.{_TOKENS}"]
+        if tokens.dtype != mx.int32 or len(tokens.shape) != 1:
+            raise ValueError("the tokens are no list of ids")
         layers = policy.make()
-        for place, layer in enumerate(layers):
-            _fill(layer, by_layer[str(number), str(place)])
-            if _kind(layer) != wanted[place]:
-                raise ValueError(f"a layer of entry {number} is not of this model's shape")
-            if getattr(layer, "offset", len(tokens)) != len(tokens):
-                raise ValueError(f"a layer of entry {number} is not as long as its tokens")
-        mx.eval(kv.states(layers))
-        entries.append((tokens, layers))
-    return entries
+        for place, (layer, like) in enumerate(zip(layers, example, strict=True)):
+            layer_state.refuse_misfit(
+                layer, parts[str(number), str(place)], like, tokens.shape[0]
+            )
+        budget -= kv.nbytes(layers)
+        if budget >= 0:
+            taken.append(str(number))
+    read = sealed.read(lambda name: name.partition(".")[0] in taken)
+    return [_entry(number, parts, read, policy, vocabulary) for number in reversed(taken)]
+
+
+def _by_layer(
+    tensors: dict[str, Tensor], scalars: dict[str, Any]
+) -> dict[tuple[str, str], dict[str, Any]]:
+    """What belongs to each layer of each entry; arrays are lazy, and nothing is computed."""
+    zeros = {name: mx.zeros(tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
+    if zeros.keys() & scalars.keys():
+        raise ValueError("a name stands for an array and for a number")
+    parts: dict[tuple[str, str], dict[str, Any]] = {}
+    for key, value in [*zeros.items(), *scalars.items()]:
+        number, place, name = (*key.split(".", 2), "")[:3]
+        parts.setdefault((number, place), {})[name] = value
+    return parts
+
+
+def _entry(
+    number: str,
+    parts: dict[tuple[str, str], dict[str, Any]],
+    read: dict[str, mx.array],
+    policy: kv.CachePolicy,
+    vocabulary: int,
+) -> tuple[list[int], kv.Layers]:
+    tokens: Any = read[f"{number}.{_TOKENS}"].tolist()
+    if not 0 <= min(tokens) <= max(tokens) < vocabulary:
+        raise ValueError("a token is not of the model's vocabulary")
+    layers = policy.make()
+    for place, layer in enumerate(layers):
+        state = parts[number, str(place)]
+        layer_state.fill(
+            layer, {name: read.get(f"{number}.{place}.{name}", state[name]) for name in state}
+        )
+    mx.eval(kv.states(layers))
+    return tokens, layers
 
 
 def _refuse_foreign(path: Path) -> None:
@@ -133,9 +176,9 @@ def _refuse_foreign(path: Path) -> None:
         return
     _check_regular(path)
     try:
-        with safe_open(str(path), framework="numpy") as file:
-            ours = (file.metadata() or {}).get("format") == FORMAT
-    except (SafetensorError, OSError, ValueError):
+        with path.open("rb") as file:
+            ours = SealedReader(file).metadata.get("format", "").startswith(_FORMATS)
+    except (OSError, ValueError):
         ours = False
     if not ours:
         raise invalid_params(
@@ -149,19 +192,13 @@ def _check_regular(path: Path) -> None:
         raise invalid_params("path", f"{str(path)!r} is no regular file; name another one")
 
 
-def _checked_metadata(path: Path, identity: str) -> dict[str, str]:
-    _check_regular(path)
-    try:
-        with safe_open(str(path), framework="numpy") as file:
-            metadata = file.metadata() or {}
-    except FileNotFoundError:
-        raise invalid_params("path", f"there is no file {str(path)!r}") from None
-    except (SafetensorError, OSError, ValueError) as error:
+def _check_identity(metadata: dict[str, str], identity: str) -> None:
+    told = metadata.get("format", "")
+    if told != FORMAT:
+        whose = "an older or newer mlxwire" if told.startswith(_FORMATS) else "something else"
         raise invalid_params(
-            "path", f"the file is no prompt cache, or a damaged one ({error}); save a new one"
-        ) from None
-    if metadata.get("format") != FORMAT:
-        raise invalid_params("path", "this is no prompt cache that mlxwire saved")
+            "path", f"this file was saved by {whose}, in another format; save a new cache"
+        )
     if metadata.get("fingerprint") != identity:
         raise invalid_params(
             "path",
@@ -169,30 +206,3 @@ def _checked_metadata(path: Path, identity: str) -> dict[str, str]:
             "new one",
             reason="fingerprint",
         )
-    return metadata
-
-
-def _flat_state(layer: Any) -> list[tuple[str, Any]]:
-    state = layer.state
-    if kv.is_exactly(layer, KVCache) and layer.keys is not None:
-        keys, values = layer.keys_and_values()  # without the room for growth
-        state = (mx.contiguous(keys), mx.contiguous(values), layer.offset)
-    flat: Any = tree_flatten(state)
-    return list(flat)
-
-
-def _kind(layer: Any) -> list[tuple[str, Any]]:
-    """Types and shapes of a layer's arrays, their lengths in tokens aside."""
-    return [
-        (name, (value.dtype, value.ndim, value.shape[:-2], value.shape[-1]))
-        for name, value in _flat_state(layer)
-        if isinstance(value, mx.array)
-    ]
-
-
-def _fill(layer: Any, flat: list[tuple[str, Any]]) -> None:
-    layer.state = tree_unflatten(sorted(flat, key=lambda item: _order(item[0])))
-
-
-def _order(name: str) -> list[int]:
-    return [int(part) for part in name.split(".")]

@@ -34,7 +34,9 @@ def serve_cache(
             affected = cache_files.save(paths.output(_path(request)), cache, _identity(loaded))
         case "load":
             path = paths.output(_path(request))
-            affected = cache_files.load(path, cache, loaded.policy, _identity(loaded))
+            affected = cache_files.load(
+                path, cache, loaded.policy, _identity(loaded), loaded.info.vocab_size
+            )
         case "stats":
             pass
     stats = cache.stats
