@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from engine.conftest import ModelWorker
+from engine.conftest import Models, ModelWorker
 
-from .hostile import Harm, assert_harmless, edit_header
+from .hostile import Harm, assert_harmless, edit_header, edit_json
 
 DAMAGED = ("model_load_failed", "damaged_shard")
 FIT = ("model_load_failed", "weights_do_not_fit")
@@ -131,3 +132,17 @@ def test_no_value_in_a_config_is_the_workers_own_fault(
         final = worker.ask("generate", prompt="a b", max_tokens=2)
         assert final["type"] == "done" or final["error"]["code"] != "internal", (value, final)
     worker.ask("unload")
+
+
+@pytest.mark.parametrize("value", ["64", None, -1, [1], {"a": 1}, 2.5], ids=str)
+def test_a_window_that_is_no_number_is_the_folders_fault(
+    worker: ModelWorker, models: Models, tmp_path: Path, value: object
+) -> None:
+    """It is used where the caches are made, after the model."""
+    path = tmp_path / "model"
+    shutil.copytree(models("gemma3"), path)
+    edit_json(path / "config.json", lambda config: config.update(sliding_window=value))
+
+    error = worker.refusal("load", path=str(path))
+
+    assert (error["code"], error["data"]["reason"]) == FIT

@@ -11,6 +11,7 @@ import mlx.core as mx
 import mlx.nn as nn
 from mlx.utils import tree_flatten
 from mlx_lm import utils as mlx_lm_utils
+from mlx_lm.models.cache import make_prompt_cache
 
 from mlxwire_protocol import invalid_params
 from mlxwire_protocol.messages import Load
@@ -140,7 +141,9 @@ def _build_module(checked: CheckedModel, adapter: Path | None) -> tuple[Any, dic
     """The module tree: shapes are checked, nothing is read."""
     try:
         model, config = mlx_lm_utils.load_model(checked.path, lazy=True, strict=True)
-        model(mx.array([[0]]))  # lazy: shapes and types alone are worked out
+        caches = make_prompt_cache(model)
+        for ids in ([0, 0], [0]):  # lazy: shapes and types alone are worked out
+            model(mx.array([ids]), cache=caches)
     except MemoryError:
         raise
     except Exception as error:  # the architectures raise whatever a bad number leads to
