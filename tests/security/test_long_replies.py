@@ -6,6 +6,7 @@ What makes one long comes from a model folder: a token's text, a row of logits, 
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 
@@ -72,6 +73,32 @@ def test_a_reply_that_is_too_long_ends_its_own_request(fields: dict[str, object]
     assert error["data"] == {"max_line_bytes": DEFAULT_MAX_LINE_BYTES}
     assert host.final(beside)["finish_reason"] == "length"
     assert host.ask("metrics")["in_flight"] == 0
+
+
+class LongEnd(LongWords):
+    """Holds everything back until the end."""
+
+    def add_token(self, token: int) -> str:
+        return ""
+
+    def finalize(self) -> str:
+        return LONG
+
+
+def test_a_cancel_is_not_spoilt_by_what_was_held_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "LongWords", LongEnd)
+    host = MemoryHost(LongEngine())
+    host.hello()
+    host.load()
+    beside = host.send("generate", prompt="one two", ignore_eos=True, max_tokens=100_000)
+    held = host.send("generate", prompt="long", ignore_eos=True, max_tokens=100_000)
+    host.first_token(held)
+
+    host.send("cancel", target=held)
+
+    assert host.final(held)["finish_reason"] == "cancelled"
+    host.send("cancel", target=beside)
+    assert host.final(beside)["finish_reason"] == "cancelled"
 
 
 @pytest.mark.parametrize("stream", [True, False])
