@@ -9,10 +9,11 @@ import {
   readClassifyItem,
   type Token,
 } from "./results.js";
-import { MESSAGE_OVERHEAD_BYTES, StreamRequest } from "./streamRequest.js";
+import { StreamRequest } from "./streamRequest.js";
+import { itemBytes, tokenBytes } from "./weight.js";
 
 /** `classify` and `batch`: each item is to be taken. */
-export abstract class ItemRequest<T> extends StreamRequest<T> {
+export abstract class ItemRequest<T extends object> extends StreamRequest<T> {
   override takeItem(message: JsonObject): void {
     this.push(this.read(message));
   }
@@ -21,11 +22,7 @@ export abstract class ItemRequest<T> extends StreamRequest<T> {
   protected abstract read(message: JsonObject): T;
 
   protected override cost(item: T): number {
-    let bytes = MESSAGE_OVERHEAD_BYTES;
-    for (const part of Object.values(item as object)) {
-      bytes += 32 * (Array.isArray(part) || typeof part === "string" ? part.length : 1);
-    }
-    return bytes;
+    return itemBytes(item);
   }
 }
 
@@ -50,6 +47,10 @@ export class BatchRequest extends ItemRequest<BatchItem | BatchToken> {
 
   protected override read(message: JsonObject): BatchItem {
     return readBatchItem(message);
+  }
+
+  protected override cost(message: BatchItem | BatchToken): number {
+    return message.type === "token" ? tokenBytes(message) : itemBytes(message);
   }
 
   protected override onTaken(message: BatchItem | BatchToken): void {

@@ -15,9 +15,6 @@ import type { Route, Sender } from "./route.js";
 import type { StreamOptions } from "./streamOptions.js";
 import { Window } from "./window.js";
 
-/** What a buffered message costs besides its text. */
-export const MESSAGE_OVERHEAD_BYTES = 160;
-
 /** How a stream ended that was left before its request was sent. */
 const NEVER_SENT: Done = readDone({
   finish_reason: "cancelled",

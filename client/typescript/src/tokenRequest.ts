@@ -1,7 +1,8 @@
 /** The requests whose replies are tokens. */
 
 import type { Token } from "./results.js";
-import { MESSAGE_OVERHEAD_BYTES, StreamRequest } from "./streamRequest.js";
+import { StreamRequest } from "./streamRequest.js";
+import { tokenBytes } from "./weight.js";
 
 /** `generate` and `chat`: each token is to be taken. */
 export class TokenRequest extends StreamRequest<Token> {
@@ -14,7 +15,6 @@ export class TokenRequest extends StreamRequest<Token> {
   }
 
   protected override cost(token: Token): number {
-    const likely = token.topLogprobs?.length ?? 0;
-    return token.text.length + MESSAGE_OVERHEAD_BYTES * (1 + likely);
+    return tokenBytes(token);
   }
 }
