@@ -63,7 +63,8 @@ type Error struct {
 	// TokensDelivered is how many tokens (of a batch or classification: results) the consumer
 	// had been given when the request failed.
 	TokensDelivered int
-	// Exit is how the worker ended, on ErrWorkerCrashed; nil where it still had to be ended.
+	// Exit is how the worker ended, on ErrWorkerCrashed, and on ErrHandshakeFailed where it
+	// exited instead of an answer; nil where it still had to be ended.
 	Exit *Exit
 	// InFlight is how many requests the worker owed their final when it died, on
 	// ErrWorkerCrashed: with 1 it was that request, or chance. With WithRestart such an error is

@@ -27,7 +27,8 @@ func exited(state process.ExitState, greeting bool, strays []string, tail string
 	e := newError(ErrWorkerCrashed, "the worker %s. Start another one", how)
 	if greeting {
 		e = newError(ErrHandshakeFailed,
-			"the worker %s before it answered hello%s. Check that the command is a worker, and what it says on stderr",
+			"the worker %s before it answered hello%s. See what it says on stderr, check that the command is a worker, "+
+				"or install one with `pip install 'mlxwire[mlx]'`",
 			how, describeStrays(strays))
 	}
 	e.Exit = &Exit{Code: state.Code, Signal: state.Signal, SignalName: state.Name}

@@ -38,7 +38,8 @@ func TestAProgramThatExitsAtOnceIsNoWorkerAndHasItsLastWords(t *testing.T) {
 		w.exit(process.ExitState{Code: 2})
 	})
 	if err.Code != ErrHandshakeFailed || err.Retryable || err.Exit.Code != 2 || err.Stderr != "no such option\n" ||
-		!strings.Contains(err.Message, "usage: something else") {
+		!strings.Contains(err.Message, "usage: something else") ||
+		!strings.Contains(err.Message, "exited with code 2") || !strings.Contains(err.Message, "pip install") {
 		t.Errorf("%+v", err)
 	}
 }

@@ -51,8 +51,18 @@ async def test_an_early_exit_tells_the_code_and_the_tail_of_stderr(script):
     assert error.data == {"exit_code": 7, "signal": None}
     assert not error.retryable
     assert "exited with code 7 before it answered hello" in error.message
+    assert "pip install 'mlxwire[mlx]'" in error.message
     assert error.stderr_tail == "no such engine\n"
     assert "no such engine" in str(error)
+
+
+async def test_a_program_that_exits_before_it_is_told_anything_is_no_worker():
+    program = [sys.executable, "-I", "-S", "-c", "raise SystemExit(1)"]
+    for start in (mlxwire.Worker(program), mlxwire.Supervisor(program)):
+        with pytest.raises(mlxwire.HandshakeFailed) as caught:
+            await start.start()
+        assert caught.value.data == {"exit_code": 1, "signal": None}
+        assert not caught.value.retryable
 
 
 async def test_a_program_that_closes_its_stdout_is_no_worker():

@@ -31,8 +31,9 @@ def exited(
     how, exit_code, signal = describe_exit(returncode)
     if greeting:
         return HandshakeFailed(
-            f"the worker {how} before it answered hello{describe_strays(strays)}. Check that "
-            "the command is a worker, and what it says on stderr",
+            f"the worker {how} before it answered hello{describe_strays(strays)}. See what "
+            "it says on stderr, check that the command is a worker, or install one with "
+            "`pip install 'mlxwire[mlx]'`",
             data={"exit_code": exit_code, "signal": signal},
             stderr_tail=stderr_tail,
         )

@@ -30,8 +30,9 @@ export function exited(status: Exit, at: Circumstances): MlxwireError {
   const { stderrTail } = at;
   if (at.greeting) {
     return new HandshakeFailed(
-      `the worker ${how} before it answered hello${describeStrays(at.strayLines)}. Check that the ` +
-        "command is a worker, and what it says on stderr",
+      `the worker ${how} before it answered hello${describeStrays(at.strayLines)}. See what it ` +
+        "says on stderr, check that the command is a worker, or install one with " +
+        "`pip install 'mlxwire[mlx]'`",
       { data: { exit_code: status.exitCode, signal: status.signal }, stderrTail },
     );
   }
