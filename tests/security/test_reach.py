@@ -31,13 +31,12 @@ def test_neither_worker_nor_helper_has_a_socket() -> None:
         assert [sockets_of(pid) for pid in pids] == [[], []]
 
 
+ELSEWHERE = ["outside/c", "root/../outside/c", "root/link/c", "root-beside/c", "root/link-file"]
+
+
 @pytest.mark.parametrize("action", ["save", "load"])
-@pytest.mark.parametrize(
-    "place",
-    ["outside/c", "root/../outside/c", "root/link/c", "root-beside/c", "root/link-file"],
-)
 def test_no_cache_is_written_or_read_outside_the_data_roots(
-    tmp_path: Path, place: str, action: str
+    tmp_path: Path, action: str
 ) -> None:
     for name in ("root", "outside", "root-beside"):
         (tmp_path / name).mkdir()
@@ -46,10 +45,11 @@ def test_no_cache_is_written_or_read_outside_the_data_roots(
     with ModelWorker("--data-root", str(tmp_path / "root")) as worker:
         worker.load(str(TINY))
         worker.generate("Once upon", max_tokens=2)
-        error = worker.refusal("cache", action=action, path=str(tmp_path / place))
+        for place in ELSEWHERE:
+            error = worker.refusal("cache", action=action, path=str(tmp_path / place))
+            assert (error["code"], error["data"]) == ("invalid_params", {"field": "path"})
+            assert "--data-root" in error["message"]
 
-        assert (error["code"], error["data"]) == ("invalid_params", {"field": "path"})
-        assert "--data-root" in error["message"]
         assert not list((tmp_path / "outside").iterdir())
         saved = worker.ask("cache", action="save", path=str(tmp_path / "root" / "c"))
         assert saved["type"] == "result"

@@ -158,7 +158,7 @@ def test_a_crash_tells_no_text(engine: str, number: signal.Signals) -> None:
     started = mlxwire.sync.Worker(args=["--engine", engine, *options], env=VERBOSE)
     with started as worker:
         model = worker.load(str(TINY))
-        stream = model.generate(f"{CANARY} and so on", max_tokens=900, ignore_eos=True)
+        stream = model.generate(f"{CANARY} and so on", max_tokens=6000, ignore_eos=True)
         next(stream)
         assert worker.pid is not None
         os.kill(worker.pid, number)
