@@ -17,11 +17,16 @@ T = TypeVar("T")
 class Stream(Generic[T]):
     """Iterate it for what comes; the request is sent when it is entered, or at the first step.
 
-    Best used in an ``async with``: leaving early cancels the request in the worker, in whatever
-    way it is left, and waits for its word. Without one, leaving the ``async for`` cancels, as do
-    `aclose`, the loss of the last reference and a task cancelled while it waits. A stream is for
-    one consumer and one pass; one that takes its time holds back this stream in the worker, and
-    no other.
+    Leave it by ``async with``, or `contextlib.aclosing`: both cancel the request in the worker, in
+    whatever way they are left, and wait for its word (the first not with an exception on its way).
+    Without one, nobody waits, and the cancel is left to the collector: it comes when the iterator of an ``async for`` that was left is collected,
+    and otherwise when the stream itself is. CPython does that at once, unless something still
+    refers to it, such as a stream that was stepped by `anext` and kept; other Pythons do it some
+    time, and until then the worker computes on. `aclose` cancels too, and so does a task that is
+    cancelled while it waits.
+
+    A stream is for one consumer and one pass; one that takes its time holds back this stream in
+    the worker, and no other.
     """
 
     def __init__(self, request: StreamRequest[T]) -> None:
