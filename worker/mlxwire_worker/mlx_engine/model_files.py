@@ -11,6 +11,9 @@ from mlxwire_protocol import WireError
 _READ_WHOLE = frozenset({".json", ".jinja", ".txt", ".model"})
 MAX_READ_BYTES = 128 << 20
 """Of a file that is read as a whole; the largest tokenizers have 40 MB."""
+MAX_CONFIG_BYTES = 8 << 20
+"""Of a file with settings: as Python objects it takes forty times as much."""
+_SETTINGS = frozenset({"config.json", "generation_config.json", "adapter_config.json"})
 
 
 MOST_QUOTED = 300
@@ -58,11 +61,11 @@ def check_files(folder: Path) -> None:
                 f"{file.name} is no regular file; copy the model anew from its source",
                 file=file.name,
             )
+        most = MAX_CONFIG_BYTES if file.name in _SETTINGS else MAX_READ_BYTES
         whole = file.suffix in _READ_WHOLE and file.is_file()
-        if whole and file.stat().st_size > MAX_READ_BYTES:
+        if whole and file.stat().st_size > most:
             raise failed(
                 "too_large",
-                f"{file.name} has more than {MAX_READ_BYTES} bytes; copy it anew from the "
-                "model's source",
+                f"{file.name} has more than {most} bytes; copy it anew from the model's source",
                 file=file.name,
             )

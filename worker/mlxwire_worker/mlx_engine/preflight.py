@@ -13,12 +13,11 @@ from typing import Any
 
 from mlxwire_protocol import WireError
 
-from .model_files import check_files, failed, quoted, read_object
+from .config_counts import check_counts
+from .model_files import check_files, failed, read_object
 from .quantization import check_quantization
 from .weight_files import check_index, check_shards, find_shards
 
-MOST_UNCHECKED = 1024
-"""So many of a thing are harmless, whatever the weights are."""
 _MODEL_TYPE = re.compile(r"[A-Za-z0-9_\-]+")
 _TOKENIZER_FILES = (
     "tokenizer.json",
@@ -27,8 +26,6 @@ _TOKENIZER_FILES = (
     "vocab.txt",
     "tiktoken.model",
 )
-_COUNT = re.compile(r"(?:^|_)(?:layers?|blocks?|experts?|heads?|depth)(?:_|$)")
-"""Names of numbers that an architecture counts to when it is built, one Python object each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +64,7 @@ def check_model(path: Path) -> CheckedModel:
         raise failed("tokenizer", "the folder has no tokenizer; copy tokenizer.json into it")
     shards = find_shards(path)
     tensors = check_shards(shards)
-    _check_counts(config, most=max(len(tensors), MOST_UNCHECKED))
+    check_counts(config, tensors=len(tensors))
     check_index(path, shards, tensors)
     check_quantization(config, tensors)
     return CheckedModel(path=path, config=config, shards=shards, tensors=tensors)
@@ -113,17 +110,3 @@ def _check_architecture(config: dict[str, Any]) -> None:
             "model",
             data={"reason": "unknown_architecture", "model_type": model_type[:80]},
         )
-
-
-def _check_counts(config: dict[str, Any], *, most: int) -> None:
-    """A billion of layers would fill the memory before they are found to have no weights."""
-    for name, value in config.items():
-        if isinstance(value, dict):
-            _check_counts(value, most=most)
-        elif type(value) in (int, float) and value > most and _COUNT.search(name):
-            raise failed(
-                "weights_do_not_fit",
-                f"config.json says `{quoted(name)}`: {str(value)[:24]}, and the weights have not that many "
-                "tensors; copy both from the same source",
-                file="config.json",
-            )

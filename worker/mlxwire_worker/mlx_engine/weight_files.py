@@ -11,7 +11,13 @@ from safetensors import SafetensorError, safe_open
 
 from mlxwire_protocol import WireError
 
-from .model_files import MAX_READ_BYTES, failed, quoted, read_object
+from .model_files import failed, quoted, read_object
+
+MAX_HEADER_BYTES = 32 << 20
+MAX_HEADER_PARTS = 1 << 20
+"""A hundred thousand tensors of about ten each, where the files of the largest models have some
+thousand: more would be parsed for seconds, in part with the interpreter's lock held."""
+MAX_TENSORS = 1 << 18
 
 
 def find_shards(path: Path) -> tuple[Path, ...]:
@@ -48,6 +54,8 @@ def check_shards(shards: Iterable[Path]) -> dict[str, str]:
                             file=shard.name,
                         )
                     tensors[name] = file.get_slice(name).get_dtype()
+            if len(tensors) > MAX_TENSORS:
+                raise ValueError(f"with it there are more than {MAX_TENSORS} tensors")
         except (SafetensorError, OSError, ValueError) as error:
             raise failed(
                 "damaged_shard",
@@ -64,9 +72,11 @@ def refuse_repeated_names(file: Path) -> None:
     """
     with file.open("rb") as opened:
         size = int.from_bytes(opened.read(8), "little")
-        if size > MAX_READ_BYTES:
+        if size > MAX_HEADER_BYTES:
             raise ValueError(f"its header has {size} bytes")
         header = opened.read(size)
+    if sum(map(header.count, (b"{", b"[", b","))) > MAX_HEADER_PARTS:
+        raise ValueError("its header names too many tensors")
     try:
         json.loads(header, object_pairs_hook=without_repeats)
     except RecursionError:
