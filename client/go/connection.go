@@ -194,7 +194,7 @@ func (c *connection) judgeCrash(err *Error) {
 		return
 	}
 	var asked []*request
-	for sink := range c.wire.Pending() {
+	for _, sink := range c.wire.Pending() {
 		if r := sink.(*request); r.asks() {
 			asked = append(asked, r)
 		}

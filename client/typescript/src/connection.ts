@@ -116,15 +116,13 @@ export class Connection implements ProcessListener, WireListener<PendingRequest>
       postmortem.silentAtStart(startTimeoutMs, this.circumstances),
     );
     this.#child?.write(this.#wire.hello(handshake.id, hello, handshake));
-    this.#holdAsNeeded();
     const result = await handshake.result;
     this.#hasWindows = (result.capabilities.window ?? false) !== false;
     return result;
   }
 
-  /** A worker's own requests all go here. @throws MlxwireError: why nothing can be sent. */
+  /** A worker's own requests all go here; `send` tells why nothing can be sent. */
   connect(_request: PendingRequest): Sender {
-    this.#checkOpen();
     return this;
   }
 

@@ -249,6 +249,26 @@ suite("a supervisor", () => {
     assert.deepEqual(scripts.kinds, ["crashed"]);
   });
 
+  test("never sends what was left while it waited for a worker", async () => {
+    const scripts = new Scripts();
+    const supervisor = await scripts.supervise();
+    const first = await scripts.next();
+    const model = await loadOn(supervisor, first);
+    first.exit(1);
+    const stream = model.generate("left");
+    const step = stream.next();
+    const waiting = model.generate("kept").text();
+    await stream.cancel();
+    assert.deepEqual(await step, { done: true, value: undefined });
+    const second = await scripts.next();
+    second.answer(await second.next("load"), LOADED);
+    second.done(await second.next("generate"));
+    await waiting;
+    assert.equal((await stream.done).stage, "queued");
+    assert.equal(second.unread.length, 0);
+    await supervisor.close();
+  });
+
   test("fails what waits for a worker when it is closed", async () => {
     const scripts = new Scripts();
     const supervisor = await scripts.supervise({

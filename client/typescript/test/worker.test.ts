@@ -187,6 +187,19 @@ suite("a worker that misbehaves", () => {
     assert.deepEqual(script.steps, []);
   });
 
+  test("is none where this client has a defect", async () => {
+    const { worker, script } = await startScripted();
+    worker.connection.onIdle = () => {
+      throw new Error("a defect");
+    };
+    const asked = worker.cancel("r");
+    const request = await script.next("cancel");
+    assert.throws(() => script.answer(request, { outcome: "unknown", cancelled: 0 }), /a defect/);
+    await asked;
+    assert.equal(worker.connection.failure, null);
+    worker.connection.onIdle = null;
+  });
+
   test("by a code that nobody knows has failed like any other", async () => {
     const { worker, script } = await startScripted();
     const asked = worker.metrics();

@@ -3,7 +3,6 @@ package wire
 import (
 	"encoding/json"
 	"fmt"
-	"iter"
 	"strconv"
 	"unicode/utf8"
 )
@@ -86,14 +85,12 @@ func (c *ClientConnection) ExpectHello(id string, sink Sink) {
 }
 
 // Pending are the sinks of all whose final is due, in no order.
-func (c *ClientConnection) Pending() iter.Seq[Sink] {
-	return func(yield func(Sink) bool) {
-		for _, request := range c.pending {
-			if !yield(request.sink) {
-				return
-			}
-		}
+func (c *ClientConnection) Pending() []Sink {
+	sinks := make([]Sink, 0, len(c.pending))
+	for _, request := range c.pending {
+		sinks = append(sinks, request.sink)
 	}
+	return sinks
 }
 
 // FailAll ends all that is pending; nothing is handed on any more.

@@ -128,6 +128,38 @@ func TestAResultMayNotEndAStream(t *testing.T) {
 	}
 }
 
+func TestAResultMayNotComeAmidAStream(t *testing.T) {
+	c, _ := ready(t)
+	err := c.Receive([]byte(`{"id":"r","type":"token","seq":0,"token":"a","token_id":1}` + "\n" +
+		`{"id":"r","type":"result"}` + "\n"))
+	if err == nil || !strings.Contains(err.Error(), "may not come") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestAHelloThatIsRefusedLeavesNoConnectionToTrust(t *testing.T) {
+	c, r := NewClientConnection(), new(recorder)
+	c.ExpectHello("h", r)
+	refusal := `{"id":"h","type":"error","final":true,"error":{"code":"unsupported_protocol"}}`
+	if err := c.Receive([]byte(refusal + "\n")); err != nil || c.State() != Failed {
+		t.Errorf("%v in state %v", err, c.State())
+	}
+	if !slices.Equal(r.got, []string{"error true"}) {
+		t.Errorf("hello was told %q", r.got)
+	}
+}
+
+func TestAWorkerThatNamesNoLimitHasTheDefault(t *testing.T) {
+	for _, limits := range []string{`{}`, `{"max_line_bytes":0}`, `{"max_line_bytes":-1}`} {
+		c := NewClientConnection()
+		c.ExpectHello("h", new(recorder))
+		line := `{"id":"h","type":"result","final":true,"protocol":1,"limits":` + limits + `}`
+		if err := c.Receive([]byte(line + "\n")); err != nil || c.MaxLineBytes() != DefaultMaxLineBytes {
+			t.Errorf("%s: %v, %d bytes", limits, err, c.MaxLineBytes())
+		}
+	}
+}
+
 func TestLinesBeforeTheHandshakeAreRecordedUpToABound(t *testing.T) {
 	c := NewClientConnection()
 	c.ExpectHello("h", new(recorder))
@@ -169,6 +201,16 @@ func TestTheLastLineNeedsNoEnd(t *testing.T) {
 	}
 	if err := c.End(); err != nil || !slices.Equal(r.got, []string{"done true"}) {
 		t.Errorf("%v, %q", err, r.got)
+	}
+}
+
+func TestALastLineWithoutItsEndMayOffendToo(t *testing.T) {
+	c, _ := ready(t)
+	if err := c.Receive([]byte(`{"id":"x","type":"done","final":true}`)); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.End(); err == nil || c.State() != Failed {
+		t.Errorf("%v in state %v", err, c.State())
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"strings"
 	"testing"
 )
 
@@ -34,6 +35,8 @@ var otherLines = []string{
 	`{"type":"token","id":"r","seq":0,"token":"a`,
 	`{"type":"token","id":"r","seq":0,"token":"a\`,
 	` {"type":"token","id":"r","seq":0,"token":"a","token_id":1}`,
+	`{"type":"token";"id":"r","seq":0,"token":"a","token_id":1}`,
+	`{"type":xtoken","id":"r","seq":0,"token":"a","token_id":1}`,
 }
 
 func TestTheFastPathReadsPlainTokensAndLeavesTheRest(t *testing.T) {
@@ -79,6 +82,17 @@ func TestTheTextCacheNeverGivesAnotherTokensText(t *testing.T) {
 				t.Fatalf("token %d has the text %q, want %q", id, got, want)
 			}
 		}
+	}
+}
+
+func TestTheTextCacheKeepsNoLongText(t *testing.T) {
+	cache := new(textCache)
+	long := strings.Repeat("x", longestCachedText+1)
+	if text := cache.text(1, []byte(long)); text != long || cache[1] != "" {
+		t.Errorf("%q was given, and %q kept", text, cache[1])
+	}
+	if cache.text(1, []byte(long[1:])); cache[1] != long[1:] {
+		t.Errorf("%q was kept", cache[1])
 	}
 }
 
