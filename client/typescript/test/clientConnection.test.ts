@@ -171,6 +171,12 @@ suite("an offence is", () => {
   }
 });
 
+test("an error about a request that could not be read tells what the worker said of it", () => {
+  const { say } = connect();
+  const unread = /could not read a request of ours: .*parse_error/;
+  assert.throws(() => say(failed(null, "parse_error")), unread);
+});
+
 suite("the handshake", () => {
   test("takes what comes before its answer for stray lines, a bounded number", () => {
     const { connection, say } = connect(null);

@@ -35,12 +35,16 @@ function active(): string {
   return resources.sort().join();
 }
 
-/** Node closes what a child had some turns of its loop after the child's end. */
+/** Node closes a child's handles some turns of its loop after the child's end. */
 async function settled(atFirst: string): Promise<void> {
   const deadline = performance.now() + PATIENCE_MS;
-  while (active() !== atFirst && performance.now() < deadline) {
+  while (handles(active()) !== handles(atFirst) && performance.now() < deadline) {
     await new Promise((resolve) => setImmediate(resolve));
   }
+}
+
+function handles(resources: string): number {
+  return resources.split(",").filter((name) => /^(Pipe|Process)Wrap$/.test(name)).length;
 }
 
 suite("workers that were ended", { skip }, () => {

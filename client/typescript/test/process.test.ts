@@ -2,7 +2,11 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createServer, type Socket } from "node:net";
 import { suite, test } from "node:test";
+import { Deferred } from "../src/deferred.js";
+import type { Exit } from "../src/errors.js";
 import { HandshakeFailed, SpawnFailed, Worker } from "../src/index.js";
+import { WorkerProcess } from "../src/process.js";
+import { StderrRing } from "../src/stderrRing.js";
 import { roleCommand } from "./roles.js";
 
 /** A ladder that a deaf worker goes down quickly. */
@@ -43,6 +47,21 @@ suite("a program that can't be started", () => {
     const starting = Worker.start({ command: [process.execPath], cwd: "/no/such/folder" });
     await assert.rejects(starting, SpawnFailed);
   });
+});
+
+test("a process whose stdin is closed has the end of its input", async () => {
+  const ended = new Deferred<Exit>();
+  const child = await WorkerProcess.spawn(
+    { command: roleCommand("until eof"), env: {}, cwd: undefined },
+    new StderrRing(),
+    {
+      stdoutReceived: () => undefined,
+      pipeLost: () => undefined,
+      processExited: ended.resolve,
+    },
+  );
+  child.closeStdin();
+  assert.deepEqual(await ended.promise, { exitCode: 6, signal: null });
 });
 
 suite("a process that is no worker", { skip: process.platform === "win32" }, () => {

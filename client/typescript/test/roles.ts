@@ -40,6 +40,9 @@ const ROLES: Record<string, (port: string) => void> = {
     writeSync(2, `pid ${process.pid}\n`);
     liveOn();
   },
+  "until eof": () => {
+    process.stdin.on("end", () => process.exit(6)).resume();
+  },
   "hang up": () => {
     process.stdin.once("data", () => closeSync(1));
     liveOn();
