@@ -42,17 +42,24 @@ def find_template(path: Path) -> str | None:
 
 
 def encode_chat(
-    request: Chat, template: str, tokenizer: Tokenizer, render: Render
+    request: Chat,
+    template: str,
+    tokenizer: Tokenizer,
+    render: Render,
+    check: Callable[[str], None] = lambda _: None,
 ) -> list[int]:
     """Token ids of a conversation; control tokens in messages count where the request says so.
 
+    ``check`` sees the rendered text before it is tokenized, and may raise.
     Raises: WireError ``invalid_params`` where the template refuses the messages.
     """
     variables = template_variables(request, tokenizer.special_tokens)
     if request.special_tokens:
-        return tokenizer.encode(render(template, variables), add_special_tokens=False)
+        rendered = render(template, variables)
+        check(rendered)
+        return tokenizer.encode(rendered, add_special_tokens=False)
     mark, variables["messages"] = tokenizer.control_tokens.mark(request.messages)
-    return tokenizer.control_tokens.encode(render(template, variables), mark)
+    return tokenizer.control_tokens.encode(render(template, variables), mark, check)
 
 
 def template_variables(request: Chat, special_tokens: dict[str, str]) -> dict[str, Any]:

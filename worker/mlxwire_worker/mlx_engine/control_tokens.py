@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -81,14 +81,17 @@ class ControlTokens:
             for message in messages
         ]
 
-    def encode(self, rendered: str, mark: str) -> list[int]:
+    def encode(
+        self, rendered: str, mark: str, check: Callable[[str], None] = lambda _: None
+    ) -> list[int]:
         """Token ids of a rendered conversation, in which the template alone wrote control tokens.
 
-        Without such text in the messages these are the ids that the plain text has.
+        ``check`` sees the plain text first, and may raise. Without such text in the messages these are the ids that the plain text has.
         """
         # A template that asks for ASCII's JSON has written the mark as an escape.
         rendered = rendered.replace(json.dumps(mark)[1:-1], mark)
         plain = rendered.replace(mark, "")
+        check(plain)
         ids = encode_ids(self._fast, plain, add_special_tokens=False)
         if not self._ids:
             return ids

@@ -12,9 +12,12 @@ from ..admission import check_ids, check_sampling, warm_request
 from ..engine import ClassifyPrompts, Prompt
 from .chat_template import Render, encode_chat
 from .loading import LoadedModel
+from .tokenizer import Tokenizer
 
 MAX_ROTATING_TOKENS = 1 << 30
 """Prompt and answer together, where a rotating window forgets what is too old."""
+LONG_CHARACTERS = 1 << 20
+"""Shorter texts are tokenized in less than a second."""
 
 
 def prepare(
@@ -30,9 +33,9 @@ def prepare(
     if index == 0:  # a batch's options are those of all its prompts
         check_sampling(request, info.vocab_size)
         _check_minimum(request.min_tokens, stop_ids, info.vocab_size)
-    field, ids = _encode(request, index, loaded, render)
     rotates = loaded.context_policy == "rotate"
     room = MAX_ROTATING_TOKENS if rotates else info.context_len
+    field, ids = _encode(request, index, loaded, render, room)
     check_ids(ids, field, vocabulary=info.vocab_size, context_len=room)
     return Prompt(
         ids=ids,
@@ -47,7 +50,10 @@ def prepare_classify(request: Classify, loaded: LoadedModel) -> ClassifyPrompts:
     """Tokens and limits of every prompt and label. Raises: WireError."""
     _check_labels(request.labels)
     limits = {"vocabulary": loaded.info.vocab_size, "context_len": loaded.info.context_len}
-    prompts = [loaded.tokenizer.encode_prompt(prompt) for prompt in request.prompts]
+    prompts = []
+    for index, prompt in enumerate(request.prompts):
+        _check_length(prompt, f"prompts[{index}]", loaded.tokenizer, loaded.info.context_len)
+        prompts.append(loaded.tokenizer.encode_prompt(prompt))
     labels = {
         label: loaded.tokenizer.encode(label, add_special_tokens=False)
         for label in request.labels
@@ -79,20 +85,49 @@ def _check_labels(labels: list[str]) -> None:
         )
 
 
+def _check_length(text: str, field: str, tokenizer: Tokenizer, room: int) -> None:
+    """Refuse a text that can't fit before seconds are spent on its tokens."""
+    if len(text) < LONG_CHARACTERS:
+        return
+    least = tokenizer.at_least(text, room)
+    if least >= room:
+        raise WireError(
+            "context_overflow",
+            f"`{field}` has at least {least} tokens and the context {room}, which leaves no room "
+            "to answer; shorten it or load with a larger context_len",
+            data={
+                "field": field,
+                "prompt_tokens": least,
+                "context_len": room,
+                "at_least": True,
+            },
+        )
+
+
 def _encode(
-    request: Generate | Chat | Batch, index: int, loaded: LoadedModel, render: Render
+    request: Generate | Chat | Batch,
+    index: int,
+    loaded: LoadedModel,
+    render: Render,
+    room: int,
 ) -> tuple[str, list[int]]:
     """The field that a prompt comes from, and its token ids."""
     tokenizer = loaded.tokenizer
-    match request:
-        case Generate():
-            return "prompt", tokenizer.encode_prompt(request.prompt)
-        case Batch():
-            return f"prompts[{index}]", tokenizer.encode_prompt(request.prompts[index])
-        case Chat():
-            if loaded.template is None:
-                raise _no_template()
-            return "messages", encode_chat(request, loaded.template, tokenizer, render)
+    if isinstance(request, Chat):
+        if loaded.template is None:
+            raise _no_template()
+
+        def check(text: str) -> None:
+            _check_length(text, "messages", tokenizer, room)
+
+        return "messages", encode_chat(request, loaded.template, tokenizer, render, check)
+    field, text = (
+        ("prompt", request.prompt)
+        if isinstance(request, Generate)
+        else (f"prompts[{index}]", request.prompts[index])
+    )
+    _check_length(text, field, tokenizer, room)
+    return field, tokenizer.encode_prompt(text)
 
 
 def _no_template() -> WireError:

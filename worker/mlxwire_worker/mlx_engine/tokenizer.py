@@ -21,6 +21,7 @@ from ..engine import Detokenizer
 from .control_tokens import ControlTokens
 from .fast_tokenizer import encode_ids, panics_as_errors
 from .model_files import quoted
+from .token_bounds import TokenBound
 
 _SPECIAL_NAMES = (
     "bos_token",
@@ -85,6 +86,14 @@ class Tokenizer:
         """A raw prompt as mlx_lm.stream_generate encodes it: BOS unless it begins with it."""
         bos = self.special_tokens.get("bos_token")
         return self.encode(prompt, add_special_tokens=bos is None or not prompt.startswith(bos))
+
+    def at_least(self, text: str, enough: int) -> int:
+        """How many tokens a text has for sure, soon; 0 where that can't be told."""
+        return self._bound.at_least(text, enough) if self._bound is not None else 0
+
+    @cached_property
+    def _bound(self) -> TokenBound | None:
+        return TokenBound.of(self._fast)
 
     @cached_property
     def control_tokens(self) -> ControlTokens:
