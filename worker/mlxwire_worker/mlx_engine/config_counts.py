@@ -35,7 +35,7 @@ def check_counts(config: Any, *, tensors: int, name: str = "") -> None:
     elif isinstance(config, list | str) and _FOR_EACH_LAYER.search(name):
         if len(config) > MOST_LAYERS:
             raise _out_of_proportion(name, f"{len(config)} entries")
-    elif type(config) in (int, float):
+    elif isinstance(config, int | float):
         few = config <= MOST_LAYERS
         if not few and (_LAYERS.search(name) or (config > tensors and _PARTS.search(name))):
             raise _out_of_proportion(name, str(config)[:24])
