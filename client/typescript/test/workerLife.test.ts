@@ -47,6 +47,19 @@ suite("a worker's life", () => {
     assert.deepEqual(last(scripts).steps, ["quit"]);
   });
 
+  test("is not begun again by itself where its first start fails", async (t) => {
+    const { life, scripts } = lead(async () => {
+      throw new ModelNotFound("there is none");
+    });
+    t.mock.timers.enable({ apis: ["setTimeout"] });
+    await assert.rejects(life.untilReady(), ModelNotFound);
+    await new Promise((resolve) => setImmediate(resolve));
+    t.mock.timers.tick(POLICY.windowMs);
+    assert.equal(life.state, "stopped");
+    assert.equal(scripts.length, 1);
+    await life.close();
+  });
+
   test("goes on after a worker that dies while it is prepared", async () => {
     let first = true;
     const { life, scripts, kinds } = lead(async () => {
@@ -169,6 +182,7 @@ suite("a restart", () => {
       assert.equal(status, "rejected");
     }
     await assert.rejects(life.untilReady(), { code: "shutting_down" });
+    await assert.rejects(life.restart(0), { code: "shutting_down" });
     assert.equal(scripts.length, 1);
     assert.ok(ending.released);
   });
