@@ -51,10 +51,12 @@ suite("a worker's life", () => {
     const { life, scripts } = lead(async () => {
       throw new ModelNotFound("there is none");
     });
-    t.mock.timers.enable({ apis: ["setTimeout"] });
+    const waits = t.mock.fn(setTimeout);
+    t.mock.method(globalThis, "setTimeout", waits);
     await assert.rejects(life.untilReady(), ModelNotFound);
+    const before = waits.mock.callCount();
     await new Promise((resolve) => setImmediate(resolve));
-    t.mock.timers.tick(POLICY.windowMs);
+    assert.equal(waits.mock.callCount(), before, "it waits for another start");
     assert.equal(life.state, "stopped");
     assert.equal(scripts.length, 1);
     await life.close();
