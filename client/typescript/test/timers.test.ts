@@ -2,7 +2,8 @@
 
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { startModel, startScripted } from "./scriptedWorker.js";
+import { Supervisor, Worker, type WorkerOptions } from "../src/index.js";
+import { type Request, ScriptedWorker, startModel, startScripted } from "./scriptedWorker.js";
 
 const LONG_MS = 600_000;
 
@@ -44,6 +45,31 @@ suite("no timer is left behind", () => {
       await leaving;
       assert.equal(timers(), before);
     }
+  });
+
+  test("by a restart that waited for what ran, nor by a pause that a close ended", async () => {
+    const scripts: ScriptedWorker[] = [];
+    const start = (options: WorkerOptions): Promise<Worker> => {
+      const script = new ScriptedWorker();
+      scripts.push(script);
+      return Worker.start({ command: "scripted", ...options }, script.spawn);
+    };
+    const before = timers();
+    const pauses = { backoffMinMs: LONG_MS, backoffMaxMs: LONG_MS };
+    const supervisor = await Supervisor.start({ liveness: null, restart: pauses }, start);
+    const [first] = scripts;
+    const asked = supervisor.worker?.cancel("r");
+    const restarting = supervisor.restart(LONG_MS);
+    const request = await first?.next("cancel");
+    assert.equal(timers(), before + 1);
+    first?.answer(request as Request, { outcome: "unknown", cancelled: 0 });
+    await Promise.all([asked, restarting]);
+    assert.equal(timers(), before);
+    scripts[1]?.exit(1);
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.equal(supervisor.state, "restarting");
+    await supervisor.close();
+    assert.equal(timers(), before);
   });
 
   test("by a lost pipe that an exit explains", async () => {

@@ -284,6 +284,16 @@ suite("a load", () => {
     await assert.rejects(model.refreshInfo(), ModelNotLoaded);
   });
 
+  test("is undone by the worker's own unload too, which asks nothing where there is none", async () => {
+    const { worker, script, model } = await startModel();
+    const unloading = worker.unload();
+    script.answer(await script.next("unload"));
+    await unloading;
+    await worker.unload();
+    assert.equal(script.unread.length, 0);
+    await assert.rejects(model.generate("a").text(), ModelNotLoaded);
+  });
+
   test("can be asked again what it is", async () => {
     const { script, model } = await startModel();
     const asked = model.refreshInfo();

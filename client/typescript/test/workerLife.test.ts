@@ -158,6 +158,7 @@ suite("a restart", () => {
     const restarted = life.restart(60_000);
     const waiting = life.untilReady();
     assert.equal(life.state, "draining");
+    await new Promise((resolve) => setImmediate(resolve));
     assert.deepEqual(before.steps, []);
     before.answer(await before.next("cancel"), { outcome: "finished", cancelled: 0 });
     await restarted;
