@@ -134,7 +134,7 @@ def test_no_value_in_a_config_is_the_workers_own_fault(
     worker.ask("unload")
 
 
-@pytest.mark.parametrize("value", ["64", None, -1, [1], {"a": 1}, 2.5], ids=str)
+@pytest.mark.parametrize("value", ["64", None, -1, 0, [1], {"a": 1}, 2.5], ids=str)
 def test_a_window_that_is_no_number_is_the_folders_fault(
     worker: ModelWorker, models: Models, tmp_path: Path, value: object
 ) -> None:

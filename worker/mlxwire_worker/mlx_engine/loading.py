@@ -142,6 +142,8 @@ def _build_module(checked: CheckedModel, adapter: Path | None) -> tuple[Any, dic
     try:
         model, config = mlx_lm_utils.load_model(checked.path, lazy=True, strict=True)
         caches = make_prompt_cache(model)
+        if any(getattr(layer, "max_size", 1) < 1 for layer in caches):
+            raise ValueError("a window of no tokens")
         for ids in ([0, 0], [0]):  # lazy: shapes and types alone are worked out
             model(mx.array([ids]), cache=caches)
     except MemoryError:
