@@ -149,7 +149,7 @@ class MemoryWorker:
 
     def _stream(self, command: Generate | Chat) -> Done:
         prompt = self._engine.prepare(command)
-        text = TextAssembler(prompt.detokenizer, command.stop_strings)
+        text = TextAssembler(prompt.detokenizer, command.stop_strings, command.min_tokens)
         self._engine.add(prompt)
         count, last = 0, 0
         reason: FinishReason | None = None

@@ -39,6 +39,18 @@ def check_sampling(request: Sampling, vocabulary: int) -> None:
             )
 
 
+def check_labels(labels: list[str]) -> None:
+    """An item has one probability for each text: twice the same would be one.
+
+    Raises: WireError ``invalid_params``.
+    """
+    if len(set(labels)) < len(labels):
+        twice = next(n for n, label in enumerate(labels) if label in labels[:n])
+        raise invalid_params(
+            "labels", f"`labels[{twice}]` stands there before; give each label once"
+        )
+
+
 def check_ids(
     ids: list[int], field: str, *, vocabulary: int, context_len: int, extra: int = 0
 ) -> None:

@@ -30,7 +30,12 @@ from mlxwire_protocol.messages import (
 )
 from mlxwire_protocol.replies import CacheResult, MemoryResult, ModelInfo
 
-from .admission import check_sampling, context_overflow, warm_request
+from .admission import (
+    check_labels,
+    check_sampling,
+    context_overflow,
+    warm_request,
+)
 from .engine import (
     Classified,
     ClassifyPrompts,
@@ -118,6 +123,7 @@ class MockEngine(Engine):
 
     def prepare_classify(self, request: Classify) -> ClassifyPrompts:
         """Words as tokens, of prompts and labels."""
+        check_labels(request.labels)
         return ClassifyPrompts(
             prompts=[
                 [self._token_id(word) for word in _WORD.findall(prompt)]

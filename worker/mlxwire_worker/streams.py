@@ -28,33 +28,10 @@ from .failures import failure_of
 from .jobs import Job
 from .session import Session
 from .stdio import log
-from .text import TextAssembler
+from .stream import Stream
 
 PROGRESS_SECONDS = 0.1
 """Prefill progress is told at most this often for each request."""
-
-
-class Stream:
-    """One sequence: of a job's own, or the one at ``index`` of a batch's."""
-
-    __slots__ = ("index", "job", "last_token_id", "pieces", "plain", "prompt", "reported", "seq", "text", "token_ids")  # fmt: skip
-
-    def __init__(self, job: Job, prompt: Prompt, index: int | None) -> None:
-        self.job = job
-        self.prompt = prompt
-        self.index = index
-        self.text = TextAssembler(prompt.detokenizer, prompt.request.stop_strings)
-        self.reported = time.perf_counter()
-        self.last_token_id: int | None = None
-        self.token_ids: list[int] = []
-        self.pieces: list[str] = []
-        self.seq = 0
-        self.plain = index is None and not prompt.request.logprobs
-
-    @property
-    def generated(self) -> int:
-        """Tokens so far, stop tokens aside."""
-        return len(self.token_ids)
 
 
 class Streams:

@@ -8,7 +8,12 @@ from __future__ import annotations
 from mlxwire_protocol import WireError, invalid_params
 from mlxwire_protocol.messages import Batch, Cache, Chat, Classify, Generate
 
-from ..admission import check_ids, check_sampling, warm_request
+from ..admission import (
+    check_ids,
+    check_labels,
+    check_sampling,
+    warm_request,
+)
 from ..engine import ClassifyPrompts, Prompt
 from .chat_template import Render, encode_chat
 from .loading import LoadedModel
@@ -48,7 +53,7 @@ def prepare(
 
 def prepare_classify(request: Classify, loaded: LoadedModel) -> ClassifyPrompts:
     """Tokens and limits of every prompt and label. Raises: WireError."""
-    _check_labels(request.labels)
+    check_labels(request.labels)
     limits = {"vocabulary": loaded.info.vocab_size, "context_len": loaded.info.context_len}
     prompts = []
     for index, prompt in enumerate(request.prompts):
@@ -73,15 +78,6 @@ def _check_minimum(min_tokens: int, stop_ids: frozenset[int], vocabulary: int) -
             "stop_tokens",
             f"all {vocabulary} tokens of the vocabulary end the text, so none is left for "
             "`min_tokens`; leave some out, or `min_tokens`",
-        )
-
-
-def _check_labels(labels: list[str]) -> None:
-    """An item has one probability for each text: twice the same would be one."""
-    if len(set(labels)) < len(labels):
-        twice = next(n for n, label in enumerate(labels) if label in labels[:n])
-        raise invalid_params(
-            "labels", f"`labels[{twice}]` stands there before; give each label once"
         )
 
 
