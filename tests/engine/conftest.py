@@ -30,6 +30,13 @@ class ModelWorker(Driver):
             self._loaded = wanted
         return self
 
+    def ask(self, cmd: str, **fields: Any) -> Message:
+        """As any conversation's; what changes the model is remembered."""
+        final = super().ask(cmd, **fields)
+        if cmd in ("load", "unload") and final["type"] != "error":
+            self._loaded = ()
+        return final
+
     def generate(self, prompt: str, **options: Any) -> tuple[str, list[int]]:
         """Text and ids of a raw prompt's continuation."""
         return self._answer(self.send("generate", prompt=prompt, **options))
