@@ -104,6 +104,13 @@ class Driver(Conversation):
         """Whether nothing comes for that long."""
         return not self._buffer and not self._readable(seconds)
 
+    def came_back_on_stdin(self) -> bytes:
+        """What an ended worker wrote to its stdin, which is a socket."""
+        assert self._socket is not None
+        with contextlib.suppress(ConnectionResetError):  # it left requests unread
+            return self._socket.recv(1 << 16)
+        return b""
+
     def _readable(self, seconds: float) -> bool:
         poll = select.poll()
         poll.register(self._stdout, select.POLLIN)

@@ -16,6 +16,7 @@ def preload(self):
     print("a stray print")
     os.write(1, b"a stray write\\n")
     os.system("echo a stray child")
+    os.system("for n in 3 4 5 6 7 8 9; do echo a stray descriptor >&$n; done 2>/dev/null")
     subprocess.run(["cat"], timeout=5)  # would wait for ever on the wire
     print("read:", repr(sys.stdin.read()))
 import subprocess
@@ -35,6 +36,18 @@ def telling(self, events):
 Session._handle = telling
 from mlxwire_worker.mlx_engine.engine import MlxEngine
 MlxEngine.preload = lambda self: None
+from mlxwire_worker.__main__ import main
+main()
+"""
+UNHEARD = """
+import os
+from mlxwire_worker.mock_engine import MockEngine
+def prepare(self, request, index=0):
+    raise RuntimeError("told on stderr")
+MockEngine.prepare = prepare
+unread, stderr = os.pipe()
+os.dup2(stderr, 2)
+os.close(unread)
 from mlxwire_worker.__main__ import main
 main()
 """
@@ -81,7 +94,13 @@ def test_a_stray_print_a_stray_write_and_a_stray_child_never_reach_the_wire() ->
 
 @pytest.mark.parametrize(
     "arguments",
-    [("--no-such-option",), ("--model-root", "no/such"), ("--data-root", "no/such")],
+    [
+        ("--no-such-option",),
+        ("--model-root", "no/such"),
+        ("--data-root", "no/such"),
+        ("--max-inflight", "0"),
+        ("--max-line-bytes", "-1"),
+    ],
 )
 def test_a_wrong_command_line_exits_2_and_says_so_on_stderr(arguments: tuple[str, ...]) -> None:
     with Driver(*arguments) as worker:
@@ -105,6 +124,30 @@ def test_a_worker_without_stderr_serves_all_the_same() -> None:
 
     assert ran.returncode == 0
     assert ran.stdout.count(b'"final":true') == 3
+
+
+def test_a_worker_whose_stderr_nobody_reads_any_more_serves_all_the_same() -> None:
+    with Driver("--engine", "mock", command=(sys.executable, "-c", UNHEARD)) as worker:
+        worker.hello()
+        worker.load()
+
+        assert worker.ask("generate", prompt="x")["error"]["code"] == "internal"
+        assert worker.ask("generate", prompt="y")["error"]["code"] == "internal"
+
+
+def test_without_stderr_stray_output_does_not_go_back_on_a_hosts_socket() -> None:
+    program = (
+        f"import os, sys; os.close(2); noisy = [sys.executable, '-c', {NOISY!r}];"
+        "os.execv(sys.executable, [*noisy, '--engine', 'mock'])"
+    )
+    with Driver(command=(sys.executable, "-c", program), sockets=True) as worker:
+        worker.hello()
+        worker.load()
+        worker.ask("quit")
+
+        assert worker.wait() == 0
+        assert {m["type"] for m in worker.drain()} == {"result", "progress"}
+        assert worker.came_back_on_stdin() == b""
 
 
 def test_help_version_and_schema_are_for_people_and_go_to_stdout() -> None:

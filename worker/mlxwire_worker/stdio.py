@@ -12,19 +12,26 @@ from contextlib import suppress
 
 def claim_wire() -> tuple[int, int]:
     """Move stdin and stdout to private descriptors: (in, out), not inherited by children."""
+    _ensure_stderr()
     wire_in = os.dup(0)
     wire_out = os.dup(1)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)
-    try:
-        os.dup2(2, 1)
-    except OSError:  # started without stderr
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, 1)
-        os.dup2(null, 2)
-        os.close(null)
+    os.dup2(2, 1)
     return wire_in, wire_out
+
+
+def _ensure_stderr() -> None:
+    """Started without stderr, the next descriptor to be opened would become it: the wire."""
+    try:
+        os.fstat(2)
+    except OSError:
+        null = os.open(os.devnull, os.O_WRONLY)
+        if null != 2:
+            os.dup2(null, 2)
+            os.close(null)
+        os.set_inheritable(2, True)
 
 
 def log(message: str) -> None:
