@@ -14,8 +14,11 @@ RACE := $(shell command -v gcc >/dev/null && echo -race)
 TYPESCRIPT := client/typescript/node_modules/.ready
 QUESTION ?= What is 2 + 3?
 
-.PHONY: demo test test-python test-go test-typescript check check-go check-typescript fmt bench soak fuzz clean
+.PHONY: demo setup test test-python test-go test-typescript check check-go check-typescript fmt bench soak fuzz clean
 .DELETE_ON_ERROR:
+
+# All that the tests, the checks and the conformance kit need.
+setup: $(READY)
 
 demo: $(DEMO_READY)
 	@for question in "$(QUESTION)" "Tell me a story about a cat."; do \

@@ -79,19 +79,40 @@ def test_a_chat_goes_back_to_where_its_beginning_is_cached(processes: Processes)
     pooled(test)
 
 
+def test_a_system_text_that_all_share_leaves_no_worker_idle(processes: Processes):
+    hold_requests(processes)
+
+    async def test(pool: mlxwire.Pool) -> None:
+        model = await pool.load("m", workers=3, parallel_slots=64)
+        system = {"role": "system", "content": "Be brief."}
+        chats = [[system, *turns(f"question {n}")] for n in range(12)]
+        tasks = [asyncio.create_task(model.chat(chat).text()) for chat in chats]
+        await asyncio.sleep(1)
+        counts = [sum(r["cmd"] == "chat" for r in p.requests) for p in processes.all]
+        assert sorted(counts) == [4, 4, 4]
+        for task in tasks:
+            task.cancel()
+
+    pooled(test)
+
+
 def test_a_worker_whose_slots_are_full_is_not_waited_for(processes: Processes):
     hold_requests(processes)
 
     async def test(pool: mlxwire.Pool) -> None:
         model = await pool.load("m", workers=2)
-        slots = model.loaded.parallel_slots
-        chat = turns("the same beginning")
-        tasks = [asyncio.create_task(model.chat(chat).text()) for _ in range(slots + 1)]
-        await asyncio.sleep(1)
-        counts = [
-            sum(r["cmd"] == "chat" for r in process.requests) for process in processes.all
-        ]
-        assert counts == [slots, 1]
+        assert model.loaded.parallel_slots == 4
+        tasks = []
+
+        async def ask(*contents: str) -> list[int]:
+            for content in contents:
+                tasks.append(asyncio.create_task(model.chat(turns(content)).text()))
+                await asyncio.sleep(0.1)
+            return [sum(r["cmd"] == "chat" for r in p.requests) for p in processes.all]
+
+        assert await ask("a", "b", "c", "d") == [2, 2]
+        assert await ask("the same", "the same") == [4, 2]
+        assert await ask("the same") == [4, 3], "there is no slot left where it is cached"
         for task in tasks:
             task.cancel()
 

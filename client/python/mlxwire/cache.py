@@ -41,7 +41,7 @@ class PromptCache:
         return await self._do("warm", timeout, prompt=prompt, messages=turns)
 
     async def save(self, path: Path, *, timeout: float | None = None) -> CacheResult:
-        """Write it to a file, where the worker was told that it may (``--data-root``)."""
+        """Write it to a file; below ``--data-root`` alone, where the worker was given that."""
         return await self._do("save", timeout, path=path)
 
     async def load(self, path: Path, *, timeout: float | None = None) -> CacheResult:

@@ -20,6 +20,9 @@ from .worker_states import WorkerChange
 
 USUAL_SLOTS = 8
 """How many requests a worker is taken to run together until its model says how many."""
+LEAD = 2
+"""By so many requests, and as many again as the least busy worker has, another may be busier and
+still get what its cache makes cheaper: else a system text that all share would leave one alone."""
 
 LoadCall = Callable[[Supervisor], ModelRoute]
 """Has a supervisor load the group's model at each start."""
@@ -171,12 +174,15 @@ class ModelGroup:
             self._on_change(change)
 
     def _choose(self, prompt: Sequence[int]) -> Member:
-        """Where the prompt's beginning is cached, if a slot is free there; else the least busy."""
+        """Where the prompt's beginning is cached, if a slot is free there and the worker is not
+        far busier than the others; else the least busy."""
         warm = [m for m in self.members if m.supervisor.state in ("ready", "starting")]
         cold = [member for member in self.members if member.cold]
         free = [member for member in warm if member.in_flight < self._slots()]
         if free:
-            return min(free, key=lambda m: (-m.prefixes.depth(prompt), m.in_flight))
+            most = 2 * min(member.in_flight for member in free) + LEAD
+            near = [member for member in free if member.in_flight <= most]
+            return min(near, key=lambda m: (-m.prefixes.depth(prompt), m.in_flight))
         if cold:
             return min(cold, key=lambda m: m.in_flight)
         living = [member for member in self.members if member.supervisor.state != "failed"]
