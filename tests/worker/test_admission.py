@@ -28,6 +28,13 @@ def test_a_stop_string_that_comes_before_min_tokens_is_text(
     assert host.text(asked) == text
 
 
+def test_log_probabilities_of_a_batch_need_the_tokens_that_bring_them(host: MemoryHost) -> None:
+    refused = host.ask("batch", prompts=["a"], logprobs=True)
+
+    assert refused["error"]["data"]["field"] == "logprobs"
+    assert host.ask("batch", prompts=["a"], logprobs=True, stream=True)["type"] == "done"
+
+
 def test_a_label_that_is_given_twice_is_refused(host: MemoryHost) -> None:
     refused = host.ask("classify", prompts=["a"], labels=["x", "y", "x"])
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from mlxwire_protocol import WireError, invalid_params
-from mlxwire_protocol.messages import Cache, Chat, Generate, Sampling
+from mlxwire_protocol.messages import Batch, Cache, Chat, Generate, Sampling
 
 
 def check_sampling(request: Sampling, vocabulary: int) -> None:
@@ -25,6 +25,10 @@ def check_sampling(request: Sampling, vocabulary: int) -> None:
             )
     if request.top_logprobs and not request.logprobs:
         raise invalid_params("top_logprobs", "`top_logprobs` needs `logprobs`: true")
+    if isinstance(request, Batch) and request.logprobs and not request.stream:
+        raise invalid_params(
+            "logprobs", "the log-probabilities of a batch come with its tokens: set `stream`"
+        )
     if request.top_logprobs > vocabulary:
         raise invalid_params("top_logprobs", "there are fewer tokens than `top_logprobs`")
     if request.penalty_window == 1:
