@@ -77,8 +77,9 @@ def test_the_end_of_input_ends_an_idle_worker_with_0() -> None:
         assert worker.wait(2) == 0
 
 
-def test_the_end_of_input_ends_a_worker_that_nobody_spoke_to() -> None:
-    with mock() as worker:
+@pytest.mark.parametrize("sockets", [False, True], ids=["pipes", "sockets"])
+def test_the_end_of_input_ends_a_worker_that_nobody_spoke_to(sockets: bool) -> None:
+    with mock(sockets=sockets) as worker:
         worker.close_stdin()
 
         assert worker.wait(2) == 0
