@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import resource
 import signal
+import sys
 import time
 
 import pytest
@@ -11,6 +14,16 @@ from worker.driver import Driver, mock
 
 ENDLESS = {"prompt": "la", "ignore_eos": True, "max_tokens": 10**9}
 SLOW = ("--mock-step-seconds", "0.002")
+BLIND = """
+from mlxwire_worker.reader import Reader
+wait = Reader.wait
+def blind(self, **options):
+    sign = wait(self, **options)
+    return "idle" if sign == "stdout_broken" else sign
+Reader.wait = blind
+from mlxwire_worker.__main__ import main
+main()
+"""
 
 
 def busy(worker: Driver) -> list[str]:
@@ -122,6 +135,21 @@ def test_with_drain_on_eof_what_is_in_flight_is_finished_first() -> None:
         assert_one_final_each(worker, ["h", "l", "a", "b"])
 
 
+def test_a_worker_that_drains_does_not_spin_at_the_end_of_its_input() -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    with mock("--drain-on-eof", "--mock-step-seconds", "0.5") as worker:
+        worker.hello()
+        worker.load()
+        last = worker.send("generate", prompt="one two three four five")
+        worker.close_stdin()
+        worker.drain()
+        assert worker.wait() == 0
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+
+    assert worker.finals(last)[0]["tokens_generated"] == 5
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.0
+
+
 def test_quit_ends_a_worker_that_drains_at_the_end_of_input() -> None:
     with mock("--drain-on-eof", *SLOW) as worker:
         busy(worker)
@@ -139,6 +167,19 @@ def test_a_closed_stdout_ends_the_worker_with_3(phase: str) -> None:
             worker.hello()
         if phase == "busy":
             busy(worker)
+        worker.close_stdout()
+
+        assert worker.wait(2) == 3
+
+
+@pytest.mark.parametrize("unread", [False, True], ids=["little", "a full pipe"])
+def test_a_write_to_a_closed_stdout_ends_the_worker_with_3_too(unread: bool) -> None:
+    command = (sys.executable, "-c", BLIND, "--engine", "mock")
+    with Driver(*([] if unread else SLOW), command=command) as worker:
+        busy(worker)
+        if unread:
+            line = json.dumps({"id": "", "cmd": "none", "filler": "x" * 1000}).encode() + b"\n"
+            assert worker.write_some(line * 100_000, patience=0.5)
         worker.close_stdout()
 
         assert worker.wait(2) == 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from collections.abc import Iterator
 
@@ -37,3 +38,13 @@ def test_a_stdin_that_another_reader_emptied_is_not_taken_for_its_end(
     os.write(host, b"a line\n")
     thread.join(PATIENCE_SECONDS)
     assert taken == [b"a line\n"]
+
+
+def test_a_stdin_that_the_host_reset_has_ended() -> None:
+    stdin, host = socket.socketpair()
+    with stdin:
+        stdin.send(b"stray output that the host never reads")
+        host.close()
+        reader = Reader(stdin.fileno(), stdin.fileno(), stalled=lambda: False)
+
+        assert reader.read() == b""
