@@ -35,7 +35,7 @@ async def test_the_ladder_goes_as_far_as_it_must(script, behaviour, returncode):
     began = time.monotonic()
     await worker.close()
     assert worker.returncode == returncode
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 4
 
 
 async def test_a_stopped_worker_is_killed(script):
@@ -102,7 +102,7 @@ async def test_a_grandchild_that_holds_the_pipes_does_not_delay_the_end(script):
         async with worker:
             await logged.wait()
             began = time.monotonic()
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 2
         assert worker.returncode == 0
     finally:
         for pid in pids:

@@ -22,7 +22,7 @@ async def test_an_exit_in_mid_token_fails_all_that_is_pending(script):
         results = await asyncio.gather(
             anext(stream), worker.metrics(), model.info(), return_exceptions=True
         )
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 5
         for error in results:
             assert isinstance(error, mlxwire.WorkerCrashed)
             assert (error.exit_code, error.signal) == (9, None)
@@ -57,7 +57,7 @@ async def test_a_closed_stdout_is_death_and_the_process_is_ended(script):
         began = time.monotonic()
         with pytest.raises(mlxwire.WorkerCrashed, match="closed its stdout") as caught:
             await model.generate("p").text()
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 5
         assert caught.value.stderr_tail == "going silent\n"
     assert worker.returncode == -signal.SIGTERM
 
@@ -108,7 +108,7 @@ async def test_a_worker_that_does_not_read_blocks_only_its_own_requests(script):
         began = time.monotonic()
         with pytest.raises(mlxwire.RequestTimeout):
             await worker.load("x" * (4 << 20), timeout=0.1)
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 5
     assert worker.returncode == -signal.SIGTERM
 
 

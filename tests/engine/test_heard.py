@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from engine.conftest import Models, ModelWorker
+from factories import build_model
 
 
 @pytest.mark.parametrize(
@@ -42,13 +43,17 @@ def test_a_pipe_is_no_file_for_a_prompt_cache(
 
 
 def test_a_prompt_of_megabytes_keeps_nobody_from_being_heard(
-    worker: ModelWorker, models: Models
+    worker: ModelWorker, tmp_path: Path
 ) -> None:
-    worker.use(models("qwen3"))
+    # Its context takes all of the prompt: one that can't fit is refused before it is encoded.
+    worker.use(build_model("qwen3", tmp_path, config={"max_position_embeddings": 10**7}))
     long = worker.send("generate", prompt="word " * 1_000_000)
     started = time.perf_counter()
     worker.ask("metrics")
     heard = time.perf_counter() - started
-    worker.final(long)
+    worker.until(lambda message: message.get("stage") == "prefill", long)
+    encoded = time.perf_counter() - started
+    worker.send("cancel", target=long)
 
-    assert heard < (time.perf_counter() - started) / 2
+    assert worker.final(long)["stage"] == "prefill"
+    assert heard < encoded / 2, f"{heard:.3f} s of {encoded:.3f} s"

@@ -157,7 +157,7 @@ def test_an_endless_loop_is_killed_and_the_next_render_works(
     with pytest.raises(WireError, match=r"took more than 0.5 s"):
         helper.render(ENDLESS, {})
 
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10
     assert helper.render("{{ 1 + 1 }}", {}) == "2"
 
 
