@@ -173,6 +173,7 @@ func (c *connection) sayQuit() {
 func (c *connection) fail(err *Error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	advise(err, c.options.restart != nil)
 	if c.failure == nil {
 		c.failure = err
 		c.judgeCrash(err)

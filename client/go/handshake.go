@@ -63,9 +63,7 @@ func (c *connection) spawn(words []string, hello *request, line []byte) error {
 		StdinBroken: func() { c.pipeLost("stdin") },
 	})
 	if err != nil {
-		return newError(ErrSpawnFailed,
-			"can't start the worker `%s`: %v. Check the command, or install a worker with `pip install 'mlxwire[mlx]'`",
-			describe(words), err)
+		return notSpawned(words, c.options.dir, err)
 	}
 	c.child = child
 	c.wire.ExpectHello(hello.id, hello)

@@ -8,7 +8,10 @@ import (
 // How a model opens its streams.
 
 // open finds the process to ask. fields are built late, since the window is that process' own.
-func (m *Model) open(ctx context.Context, o *requestOptions) (*connection, error) {
+func (m *Model) open(ctx context.Context, command string, o *requestOptions) (*connection, error) {
+	if err := o.check(command); err != nil {
+		return nil, err
+	}
 	if err := m.check(); err != nil {
 		return nil, err
 	}
@@ -23,7 +26,7 @@ func (m *Model) open(ctx context.Context, o *requestOptions) (*connection, error
 }
 
 func (m *Model) stream(ctx context.Context, command string, o *requestOptions, fields func() any) (*Stream, error) {
-	c, err := m.open(ctx, o)
+	c, err := m.open(ctx, command, o)
 	if err != nil {
 		return nil, err
 	}
@@ -35,7 +38,7 @@ func (m *Model) stream(ctx context.Context, command string, o *requestOptions, f
 }
 
 func (m *Model) items(ctx context.Context, command string, o *requestOptions, fields func() any) (*itemReplies, error) {
-	c, err := m.open(ctx, o)
+	c, err := m.open(ctx, command, o)
 	if err != nil {
 		return nil, err
 	}

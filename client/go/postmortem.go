@@ -2,6 +2,8 @@ package mlxwire
 
 import (
 	"fmt"
+	"os"
+	"strings"
 	"time"
 
 	"github.com/mlxwire/mlxwire/client/go/internal/process"
@@ -9,8 +11,40 @@ import (
 
 // What is said of a worker that ended: by itself, by its host, or for an offence.
 
+// What is to be done about a worker that is gone: nothing, where its supervisor does it.
+const (
+	startAnother = ". Start another one"
+	anotherComes = ". Another one is started, if WithRestart's policy allows; no request is sent again by itself"
+)
+
+// advise adds to the failure of a process what its host is to do.
+func advise(e *Error, restarts bool) {
+	if e.Code != ErrWorkerCrashed && e.Code != ErrProtocolViolation {
+		return // a start that failed has its own advice, and what was closed needs none
+	}
+	if restarts {
+		e.Message += anotherComes
+	} else {
+		e.Message += startAnother
+	}
+}
+
 // tailBytes is how much of stderr goes into an error.
 const tailBytes = 4096
+
+// notSpawned tells of a program that the system did not start. Of a working directory that is
+// not there the system says the same as of a program that is not.
+func notSpawned(words []string, dir string, err error) *Error {
+	if dir != "" {
+		if info, problem := os.Stat(dir); problem != nil || !info.IsDir() {
+			return newError(ErrSpawnFailed,
+				"can't start the worker in `%s`, which is no folder that is there. Make it, or name another with WithDir", dir)
+		}
+	}
+	return newError(ErrSpawnFailed,
+		"can't start the worker `%s`: %v. Check the command, or install a worker with `pip install 'mlxwire[mlx]'`",
+		describe(words), err)
+}
 
 func closedByHost() *Error {
 	return newError(ErrShuttingDown, "this worker was closed; start another one")
@@ -24,7 +58,7 @@ func exited(state process.ExitState, greeting bool, strays []string, tail string
 	if state.Signal != 0 {
 		how = fmt.Sprintf("was ended by signal %d (%s)", state.Signal, state.Name)
 	}
-	e := newError(ErrWorkerCrashed, "the worker %s. Start another one", how)
+	e := newError(ErrWorkerCrashed, "the worker %s", how)
 	if greeting {
 		e = newError(ErrHandshakeFailed,
 			"the worker %s before it answered hello%s. See what it says on stderr, check that the command is a worker, "+
@@ -39,7 +73,7 @@ func exited(state process.ExitState, greeting bool, strays []string, tail string
 // closedItsPipe tells of a worker that lives, and can't be heard or spoken to any more.
 func closedItsPipe(which string, greeting bool, tail string) *Error {
 	what := fmt.Sprintf("the worker closed its %s while it was still running", which)
-	e := newError(ErrWorkerCrashed, "%s, and is ended for that. Start another one", what)
+	e := newError(ErrWorkerCrashed, "%s, and is ended for that", what)
 	if greeting {
 		e = newError(ErrHandshakeFailed, "%s, before it answered hello. Check that the command is a worker", what)
 	}
@@ -49,7 +83,7 @@ func closedItsPipe(which string, greeting bool, tail string) *Error {
 
 // hangs tells of a worker that lives, and makes no progress.
 func hangs(verdict, tail string) *Error {
-	e := newError(ErrWorkerCrashed, "the worker %s, and is ended for that. Start another one", verdict)
+	e := newError(ErrWorkerCrashed, "the worker %s, and is ended for that", verdict)
 	e.Stderr = tail
 	return e
 }
@@ -66,17 +100,17 @@ func gaveUp(last *Error, crashes, serving int, window time.Duration) *Error {
 	e := *last
 	e.Code, e.Retryable = ErrWorkerCrashed, false
 	e.Message = fmt.Sprintf("the worker crashed %d times within %v, %d of them with requests in flight and the others "+
-		"at its start or idle, and is given up; the last time: %s", crashes, window, serving, last.Message)
+		"at its start or idle, and is given up; the last time: %s",
+		crashes, window, serving, strings.Replace(last.Message, anotherComes, "", 1))
 	return &e
 }
 
 // offended tells of a broken rule; before the handshake that means it is no worker.
 func offended(offence error, greeting bool, tail string) *Error {
-	code := ErrProtocolViolation
+	e := newError(ErrProtocolViolation, "%v, and the worker is stopped for that", offence)
 	if greeting {
-		code = ErrHandshakeFailed
+		e = newError(ErrHandshakeFailed, "%v. Check that the command is a worker, of a version that this client knows", offence)
 	}
-	e := newError(code, "%v. Stop this worker and start another", offence)
 	e.Stderr = tail
 	return e
 }

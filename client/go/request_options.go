@@ -7,7 +7,7 @@ import (
 
 // A RequestOption is an option of Generate, Chat, BatchGenerate or Classify. Only options that
 // are given are sent; without them the worker's defaults hold (SPEC §4.4). An option that its
-// command does not know is refused by the worker, by name.
+// call does not know is refused by name, with ErrInvalidParams; most of them by the worker.
 type RequestOption func(*requestOptions)
 
 type requestOptions struct {
@@ -22,6 +22,16 @@ func applyRequestOptions(options []RequestOption) *requestOptions {
 		option(o)
 	}
 	return o
+}
+
+// check refuses what the worker could not: it never sees who listens to a stream's tokens.
+func (o *requestOptions) check(command string) error {
+	if o.onToken != nil && command != "batch" {
+		return invalidParams("stream",
+			"WithOnToken is an option of BatchGenerate and BatchStream, not of `%s`; leave it out, and range over the stream",
+			command)
+	}
+	return nil
 }
 
 func field(set func(*requestFields)) RequestOption {

@@ -65,6 +65,14 @@ func (o *startOptions) livenessLimits() LivenessLimits {
 	return LivenessLimits{}
 }
 
+// hangAdvice is what to do about a worker that may hang.
+func (o *startOptions) hangAdvice() string {
+	if o.restart != nil && o.livenessLimits().shortest() > 0 {
+		return "A worker that hangs is ended, and another one started (WithLiveness, WithRestart)"
+	}
+	return "If it hangs, close it and start another one"
+}
+
 // environment is the worker's own.
 func (o *startOptions) environment() []string {
 	return append(os.Environ(), o.env...) // of a name that occurs twice the last counts

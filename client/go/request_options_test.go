@@ -1,0 +1,119 @@
+package mlxwire
+
+import (
+	"errors"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The calls that take options.
+const (
+	ofGenerate = 1 << iota
+	ofChat
+	ofBatch
+	ofClassify
+
+	ofTokens = ofGenerate | ofChat | ofBatch
+	ofAll    = ofTokens | ofClassify
+)
+
+// No option is dropped in silence: each call has its own, and refuses the others by name.
+var whereOptionsBelong = []struct {
+	name   string
+	option RequestOption
+	field  string
+	calls  int
+}{
+	{"WithMaxTokens", WithMaxTokens(2), "max_tokens", ofTokens},
+	{"WithTemperature", WithTemperature(0.5), "temperature", ofTokens},
+	{"WithTopK", WithTopK(3), "top_k", ofTokens},
+	{"WithTopP", WithTopP(0.5), "top_p", ofTokens},
+	{"WithMinP", WithMinP(0.1), "min_p", ofTokens},
+	{"WithStop", WithStop("zzz"), "stop", ofTokens},
+	{"WithStopTokens", WithStopTokens(7), "stop_tokens", ofTokens},
+	{"WithIgnoreEOS", WithIgnoreEOS(), "ignore_eos", ofTokens},
+	{"WithMinTokens", WithMinTokens(1), "min_tokens", ofTokens},
+	{"WithRepeatPenalty", WithRepeatPenalty(1.1), "repeat_penalty", ofTokens},
+	{"WithPresencePenalty", WithPresencePenalty(0.1), "presence_penalty", ofTokens},
+	{"WithFrequencyPenalty", WithFrequencyPenalty(0.1), "frequency_penalty", ofTokens},
+	{"WithPenaltyWindow", WithPenaltyWindow(8), "penalty_window", ofTokens},
+	{"WithLogitBias", WithLogitBias(map[int]float64{3: -1}), "logit_bias", ofTokens},
+	{"WithXTC", WithXTC(0.1, 0.2), "xtc_probability", ofTokens},
+	{"WithSeed", WithSeed(1), "seed", ofTokens},
+	{"WithLogprobs", WithLogprobs(1), "logprobs", ofGenerate | ofChat}, // of batch with WithOnToken alone
+	{"WithCache", WithCache(false), "cache", ofTokens},
+	{"WithThinking", WithThinking(false), "thinking", ofChat},
+	{"WithSpecialTokens", WithSpecialTokens(true), "special_tokens", ofChat},
+	{"WithDeadline", WithDeadline(time.Minute), "", ofAll},
+	{"WithProgress", WithProgress(func(Progress) {}), "", ofAll},
+	{"WithLogits", WithLogits(), "logits", ofClassify},
+	{"WithLabels", WithLabels("yes"), "labels", ofClassify},
+	{"WithOnToken", WithOnToken(func(Token) {}), "stream", ofBatch},
+}
+
+func TestAnOptionOfAnotherCallIsRefusedByItsName(t *testing.T) {
+	_, model := startMock(t)
+	ctx := deadlined(t)
+	calls := map[int]func(RequestOption) error{
+		ofGenerate: func(o RequestOption) error { _, err := collect(model.Generate(ctx, "a b", o)); return err },
+		ofChat:     func(o RequestOption) error { _, err := collect(model.Chat(ctx, UserTurn("a b"), o)); return err },
+		ofBatch:    func(o RequestOption) error { _, err := model.BatchGenerate(ctx, []string{"a b"}, o); return err },
+		ofClassify: func(o RequestOption) error { _, err := model.Classify(ctx, []string{"a b"}, o); return err },
+	}
+	for _, c := range whereOptionsBelong {
+		for call, try := range calls {
+			err := try(c.option)
+			var own *Error
+			switch refused := errors.As(err, &own) && own.Code == ErrInvalidParams && own.Field() == c.field; {
+			case c.calls&call != 0 && err != nil:
+				t.Errorf("%s in call %d: %v", c.name, call, err)
+			case c.calls&call == 0 && !refused:
+				t.Errorf("%s in call %d was not refused, but gave %v", c.name, call, err)
+			}
+		}
+	}
+}
+
+func TestEveryRequestOptionIsSaidToBelongSomewhere(t *testing.T) {
+	var listed []string
+	for _, c := range whereOptionsBelong {
+		listed = append(listed, c.name)
+	}
+	declared := declaredOptions(t, "request_options.go")
+	slices.Sort(listed)
+	slices.Sort(declared)
+	if !slices.Equal(listed, declared) {
+		t.Errorf("listed are %q, declared %q", listed, declared)
+	}
+}
+
+func TestWithOnTokenIsRefusedBeforeAnythingIsSent(t *testing.T) {
+	_, model := startModel(t, windows, func(w *scriptedWorker) {
+		w.done(w.next("chat").ID, "stop") // what was refused would come before it
+	})
+	option := WithOnToken(func(Token) {})
+	_, err := model.GenerateStream(deadlined(t), "p", option)
+	if !errors.Is(err, ErrInvalidParams) || !strings.Contains(err.Error(), "WithOnToken") {
+		t.Errorf("generate: %v", err)
+	}
+	if text := read(t, model.Chat(deadlined(t), UserTurn("p"))); text != "" {
+		t.Errorf("%q", text)
+	}
+}
+
+// declaredOptions are the names of a file's options.
+func declaredOptions(t *testing.T, file string) (names []string) {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, found := range regexp.MustCompile(`(?m)^func (With\w+)\(`).FindAllStringSubmatch(string(text), -1) {
+		names = append(names, found[1])
+	}
+	return names
+}
