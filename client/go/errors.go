@@ -1,6 +1,7 @@
 package mlxwire
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -46,6 +47,7 @@ const (
 	ErrTimeout           Code = "timeout"            // see WithIdleTimeout
 	ErrDrainTimeout      Code = "drain_timeout"      // a cancelled request did not end: it may hang
 	ErrSlowConsumer      Code = "slow_consumer"      // a stream passed its buffer, and was cancelled
+	ErrCancelled         Code = "cancelled"          // by another call; it is context.Canceled too
 	ErrProtocolViolation Code = "protocol_violation" // it broke the wire's rules, and was stopped
 )
 
@@ -90,8 +92,11 @@ func (e *Error) Error() string {
 	return text
 }
 
-// Is compares with a Code.
+// Is compares with a Code. What another call cancelled is context.Canceled too.
 func (e *Error) Is(target error) bool {
+	if target == context.Canceled {
+		return e.Code == ErrCancelled
+	}
 	code, ok := target.(Code)
 	return ok && code == e.Code
 }

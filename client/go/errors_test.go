@@ -15,7 +15,7 @@ var allCodes = []Code{
 	ErrShuttingDown, ErrModelNotLoaded, ErrModelNotFound, ErrModelLoadFailed, ErrUnsupportedModel,
 	ErrContextOverflow, ErrOutOfMemory, ErrDeadlineExceeded, ErrInternal,
 	ErrSpawnFailed, ErrHandshakeFailed, ErrWorkerCrashed, ErrTimeout, ErrDrainTimeout, ErrSlowConsumer,
-	ErrProtocolViolation,
+	ErrCancelled, ErrProtocolViolation,
 }
 
 func TestTheCodesAreThoseOfTheSpecification(t *testing.T) {

@@ -123,8 +123,11 @@ func TestAStreamCancelledByAnotherCallSaysSo(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = stream.Text()
-	if done, ok := stream.Done(); !errors.Is(err, context.Canceled) || !ok || done.FinishReason != FinishCancelled {
-		t.Errorf("%v, %+v", err, done)
+	if !errors.Is(err, ErrCancelled) || !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if done, ok := stream.Done(); !ok || done.FinishReason != FinishCancelled {
+		t.Errorf("%+v", done)
 	}
 }
 

@@ -3,7 +3,6 @@ package mlxwire
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"sync"
 	"time"
 
@@ -99,8 +98,8 @@ func (r *request) wait(ctx context.Context) error {
 		return ctx.Err()
 	case <-impatient:
 		err := newError(ErrTimeout,
-			"the worker was silent about `%s` for %v, and it was cancelled; give it more time, or start another worker",
-			r.command, r.conn.options.idleTimeout)
+			"the worker was silent about `%s` for %v, and the request was cancelled; give it more time. %s",
+			r.command, r.conn.options.idleTimeout, r.conn.options.hangAdvice())
 		r.leave(err)
 		return err
 	}
@@ -146,8 +145,8 @@ func (r *request) awaitDrained() error {
 		return nil
 	}
 	return newError(ErrDrainTimeout,
-		"the worker did not end the cancelled `%s` within %v; it may hang, close it and start another",
-		r.command, limit)
+		"the worker did not end the cancelled `%s` within %v. %s",
+		r.command, limit, r.conn.options.hangAdvice())
 }
 
 func (r *request) drainExpire() {
@@ -258,5 +257,5 @@ func (r *request) cancelledElsewhere() error {
 	if r.conn.isClosing() {
 		return closedByHost()
 	}
-	return fmt.Errorf("mlxwire: `%s` was cancelled by another call: %w", r.command, context.Canceled)
+	return newError(ErrCancelled, "`%s` was cancelled by another call; ask again where it is still wanted", r.command)
 }

@@ -36,6 +36,7 @@ ClientErrorCode = Literal[
     "timeout",
     "drain_timeout",
     "slow_consumer",
+    "cancelled",
     "protocol_violation",
 ]
 ErrorCode = WorkerErrorCode | ClientErrorCode

@@ -14,7 +14,5 @@ class BatchStream(Stream[BatchResult]):
     """
 
     async def results(self) -> list[BatchResult]:
-        """All of them at once, in the order of the prompts; fewer, if it was cancelled."""
-        async with self:
-            results = [result async for result in self]
-        return sorted(results, key=lambda result: result.index)
+        """All of them at once, in the order of the prompts. Raises: as `take_all`."""
+        return sorted(await self.take_all(), key=lambda result: result.index)

@@ -222,6 +222,13 @@ class SlowConsumer(MlxwireError):
     default_code = "slow_consumer"
 
 
+class RequestCancelled(MlxwireError):
+    """Another call cancelled the request, such as `Worker.cancel`; whoever waited for all of it
+    gets this. A stream that is iterated ends instead, and its ``done`` tells."""
+
+    default_code = "cancelled"
+
+
 class ProtocolViolation(MlxwireError):
     """The worker broke the wire's rules; it was stopped."""
 

@@ -158,9 +158,7 @@ class Model:
             on_progress=on_progress,
             on_done=self._note,
         )
-        async with Stream(request) as stream:
-            results = [result async for result in stream]
-        return sorted(results, key=lambda result: result.index)
+        return sorted(await Stream(request).take_all(), key=lambda result: result.index)
 
     async def info(self, *, timeout: float | None = None) -> ModelInfo:
         """Describe the model as it is now."""

@@ -14,8 +14,9 @@ from typing import Any, Literal
 from mlxwire_protocol.client_connection import TokenReceived
 from mlxwire_protocol.replies import Progress
 
-from .errors import DrainTimeout, MlxwireError, RequestTimeout, error_from_reply
+from .errors import MlxwireError, error_from_reply
 from .pipes import call_guarded
+from .request_failures import cancelled_elsewhere, not_drained, silent, too_late
 from .results import convert_reply
 from .route import Route, Sender
 
@@ -114,7 +115,7 @@ class PendingRequest:
                 self.start(sender)
         except (MlxwireError, TimeoutError) as error:
             if scope.expired() or not isinstance(error, MlxwireError):
-                error = self._too_late()
+                error = too_late(self.command, self._timeout)
             self.fail(error)
             self.raise_failure()
         except BaseException:
@@ -201,7 +202,7 @@ class PendingRequest:
         except asyncio.CancelledError:
             self.abandon()
             raise
-        self.raise_failure()
+        self.raise_unless_whole()
         assert self.final is not None
         return self.final
 
@@ -210,6 +211,14 @@ class PendingRequest:
         if self.error is not None:
             self.error.tokens_delivered = self.tokens_delivered
             raise self.error
+
+    def raise_unless_whole(self) -> None:
+        """Raises: as `raise_failure`, and where another call cancelled it (SPEC §4.6)."""
+        final = self.final or {}
+        if (final.get("type"), final.get("finish_reason")) == ("done", "cancelled"):
+            closing = self._sender.failure if self._sender is not None else None
+            self.error = self.error or cancelled_elsewhere(self.command, closing)
+        self.raise_failure()
 
     def wake(self) -> None:
         """Let whoever waits look again."""
@@ -232,13 +241,7 @@ class PendingRequest:
         self._on_progress(convert_reply(message, Progress))
 
     def _expire(self) -> None:
-        self.abandon(self._too_late())
-
-    def _too_late(self) -> RequestTimeout:
-        return RequestTimeout(
-            f"`{self.command}` took longer than the {self._timeout:g} s it was given and "
-            "was cancelled; give it more time or ask for less"
-        )
+        self.abandon(too_late(self.command, self._timeout))
 
     def _progress(self) -> int | None:
         """Something that changes with each message; None while its consumer has some to take."""
@@ -251,29 +254,17 @@ class PendingRequest:
         if progress is None or progress != before:
             since = now
         elif now - since >= self._idle_timeout:
-            self._fell_silent()
+            self.abandon(silent(self.command, self._idle_timeout))
             return
         self._idle_timer = self._loop.call_later(
             self._idle_timeout / IDLE_LOOKS, self._look_for_messages, progress, since
-        )
-
-    def _fell_silent(self) -> None:
-        self.abandon(
-            RequestTimeout(
-                f"nothing came of `{self.command}` for {self._idle_timeout:g} s, and it was "
-                "cancelled; it may wait for others, so give it a longer idle_timeout",
-                data={"idle_timeout": self._idle_timeout},
-            )
         )
 
     def _drain_expired(self) -> None:
         self._timer = None
         self.drain_expired = True
         if self.error is None:
-            self.error = DrainTimeout(
-                f"the worker did not end the cancelled `{self.command}` within "
-                f"{self._route.limits.drain:g} s; it may hang, close it and start another"
-            )
+            self.error = not_drained(self.command, self._route.limits.drain)
         self.wake()
 
     def _stop_timers(self) -> None:

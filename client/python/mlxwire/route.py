@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from mlxwire_protocol.replies import LoadResult
 
-from .errors import ModelNotLoaded
+from .errors import MlxwireError, ModelNotLoaded
 from .request_limits import RequestLimits
 
 if TYPE_CHECKING:
@@ -23,6 +23,11 @@ class Sender(Protocol):
 
     @property
     def window(self) -> int | None: ...
+    @property
+    def failure(self) -> MlxwireError | None:
+        """Why nothing can be sent any more."""
+        ...
+
     def send(self, request: PendingRequest) -> str: ...
     def send_cancel(self, request_id: str) -> None: ...
     def send_credit(self, request_id: str, count: int) -> None: ...

@@ -82,6 +82,17 @@ class Stream(Generic[T]):
             request.grant()
         return messages
 
+    async def take_all(self) -> list[T]:
+        """All that is left, up to the end.
+
+        Raises: what ended it; RequestCancelled, or ShuttingDown, where another call cut it off.
+        """
+        async with self:
+            everything = [message async for message in self]
+            if not self._left:
+                self._request.raise_unless_whole()
+        return everything
+
     def __aiter__(self) -> AsyncIterator[T]:
         return self if self._entered else _Pass(self)
 
@@ -177,7 +188,8 @@ class TokenStream(Stream[Token]):
     async def text(self) -> str:
         """All of its plain text at once; other channels, such as thinking, are left out.
 
-        Asked again, it is the same text. Raises: RuntimeError where tokens were taken before.
+        Asked again, it is the same text. Raises: RuntimeError where tokens were taken before,
+        and as `take_all`.
         """
         if self._text is None:
             if self._request.taken:
@@ -186,8 +198,6 @@ class TokenStream(Stream[Token]):
                     "tokens of this stream were taken before, and text() gives all of it: join "
                     "the tokens' text yourself, or call text() first"
                 )
-            async with self:
-                self._text = "".join(
-                    [token.text async for token in self if token.channel is None]
-                )
+            tokens = await self.take_all()
+            self._text = "".join([token.text for token in tokens if token.channel is None])
         return self._text

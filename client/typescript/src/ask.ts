@@ -3,6 +3,7 @@
 import { Deferred } from "./deferred.js";
 import type { JsonObject } from "./json.js";
 import { PendingRequest } from "./pending.js";
+import { cancelledElsewhere } from "./requestFailures.js";
 import type { Route } from "./route.js";
 import type { CallOptions } from "./streamOptions.js";
 import { CALL, type SentOptions, wireFields } from "./wireFields.js";
@@ -30,6 +31,9 @@ export class ResultRequest<T> extends PendingRequest {
   }
 
   protected override onFinal(message: JsonObject): void {
+    if (message.type === "done" && message.finish_reason === "cancelled") {
+      throw cancelledElsewhere(this.command, this.sender?.failure ?? null); // SPEC §4.6
+    }
     this.#value = { read: this.#read(message) };
   }
 

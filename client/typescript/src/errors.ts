@@ -217,6 +217,14 @@ export class SlowConsumer extends MlxwireError {
   static override readonly code = "slow_consumer";
 }
 
+/**
+ * Another call cancelled the request, such as `Worker.cancel`; whoever waited for all of it gets this.
+ * A stream that is iterated ends instead, and its `done` tells.
+ */
+export class RequestCancelled extends MlxwireError {
+  static override readonly code = "cancelled";
+}
+
 /** The worker broke the wire's rules; it was stopped. */
 export class ProtocolViolation extends MlxwireError {
   static override readonly code = "protocol_violation";

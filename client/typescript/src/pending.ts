@@ -47,11 +47,11 @@ export interface Failure {
 export abstract class PendingRequest {
   /** Its id, which no other request of this process has. */
   readonly id: string;
+  protected sender: Sender | null = null; // once it was sent
   #state: State = "new";
   #failure: Failure | null = null;
   #drainExpired = false;
   #heard = 0;
-  #sender: Sender | null = null;
   #timer: NodeJS.Timeout | undefined;
   #idleWatch: IdleWatch | undefined;
   #forgetSignal: (() => void) | undefined;
@@ -125,7 +125,7 @@ export abstract class PendingRequest {
   /** Send it on a connection. @throws MlxwireError where it can't be sent. */
   start(sender: Sender): void {
     sender.send(this);
-    this.#sender = sender;
+    this.sender = sender;
     this.#move("start");
     const { idleTimeoutMs } = this.options;
     if (idleTimeoutMs !== undefined) {
@@ -169,9 +169,9 @@ export abstract class PendingRequest {
     this.#stopWatching();
     this.#move("abandon");
     this.#failure = failure;
-    if (this.#sender !== null) {
+    if (this.sender !== null) {
       this.#timer = setTimeout(() => this.#drainExpires(), this.route.limits.drainTimeoutMs);
-      this.#sender.sendCancel(this.id);
+      this.sender.sendCancel(this.id);
     } else {
       this.#drained();
     }
@@ -207,8 +207,8 @@ export abstract class PendingRequest {
 
   /** Grant the worker more messages. */
   protected credit(count: number): void {
-    if (this.running && this.#sender !== null) {
-      this.#sender.sendCredit(this.id, count);
+    if (this.running && this.sender !== null) {
+      this.sender.sendCredit(this.id, count);
     }
   }
 

@@ -1,6 +1,12 @@
-/** What is said of a request that this client gave up, and cancelled in the worker. */
+/** What is said of a request that was cancelled in the worker: by this client, or by another call. */
 
-import { DrainTimeout, RequestTimeout, SlowConsumer } from "./errors.js";
+import {
+  DrainTimeout,
+  type MlxwireError,
+  RequestCancelled,
+  RequestTimeout,
+  SlowConsumer,
+} from "./errors.js";
 
 /** It took longer than its caller gave it. */
 export function tooLate(command: string, timeoutMs: number): RequestTimeout {
@@ -31,5 +37,15 @@ export function tooSlow(count: number, bufferBytes: number): SlowConsumer {
   return new SlowConsumer(
     `${count} messages waited to be taken, more than the ${bufferBytes} bytes that a stream may hold; ` +
       "the request was cancelled. Take them faster, or give the worker more bufferBytes",
+  );
+}
+
+/** It was cancelled, and not by its caller; `closing` is why its connection takes no more, if it does not. */
+export function cancelledElsewhere(command: string, closing: MlxwireError | null): MlxwireError {
+  return (
+    closing?.copy() ??
+    new RequestCancelled(
+      `\`${command}\` was cancelled by another call; ask again where it is still wanted`,
+    )
   );
 }

@@ -3,7 +3,7 @@
  * worker's model always goes the same way; behind a supervisor it may have to be started first.
  */
 
-import { ModelNotLoaded } from "./errors.js";
+import { type MlxwireError, ModelNotLoaded } from "./errors.js";
 import type { PendingRequest } from "./pending.js";
 import type { RequestLimits } from "./requestLimits.js";
 import type { LoadResult } from "./results.js";
@@ -12,6 +12,8 @@ import type { LoadResult } from "./results.js";
 export interface Sender {
   /** How many messages of a stream may be on their way; null where the worker can't be told. */
   readonly window: number | null;
+  /** Why nothing can be sent any more; null while it can. */
+  readonly failure: MlxwireError | null;
   /** Write a request and expect its replies. @throws MlxwireError */
   send(request: PendingRequest): void;
   /** Cancel a request in the worker; its final follows. Waits for nothing. */

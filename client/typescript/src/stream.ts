@@ -83,7 +83,7 @@ export class TokenStream extends Stream<Token> {
 
   /**
    * All of its plain text at once; other channels, such as thinking, are left out. Asked again, it
-   * is the same text. Rejects where tokens were taken before.
+   * is the same text. Rejects where tokens were taken before, and where another call cut it off.
    */
   text(): Promise<string> {
     this.#text ??= this.#collect();
@@ -103,6 +103,7 @@ export class TokenStream extends Stream<Token> {
         text += token.channel === null ? token.text : "";
       }
     }
+    this.request.checkWhole();
     return text;
   }
 }
@@ -112,7 +113,7 @@ export class TokenStream extends Stream<Token> {
  * their `BatchToken`s before; `type` tells which is which.
  */
 export class BatchStream extends Stream<BatchItem | BatchToken> {
-  /** All items at once, in the order of the prompts; fewer, if it was cancelled. */
+  /** All items at once, in the order of the prompts. Rejects where another call cut it off. */
   async items(): Promise<BatchItem[]> {
     const items: BatchItem[] = [];
     for await (const message of this) {
@@ -120,6 +121,7 @@ export class BatchStream extends Stream<BatchItem | BatchToken> {
         items.push(message);
       }
     }
+    this.request.checkWhole();
     return inOrder(items);
   }
 }

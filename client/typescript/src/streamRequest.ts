@@ -9,7 +9,7 @@ import { ProtocolViolation } from "./errors.js";
 import type { JsonObject } from "./json.js";
 import { type Failure, PendingRequest } from "./pending.js";
 import { Queue } from "./queue.js";
-import { tooSlow } from "./requestFailures.js";
+import { cancelledElsewhere, tooSlow } from "./requestFailures.js";
 import { type Done, readDone } from "./results.js";
 import type { Route, Sender } from "./route.js";
 import type { StreamOptions } from "./streamOptions.js";
@@ -39,6 +39,7 @@ export abstract class StreamRequest<T> extends PendingRequest {
   readonly #waiters: Waiter<T>[] = [];
   readonly #onDone: ((done: Done) => void) | undefined;
   #weighPast = 0;
+  #left = false;
 
   constructor(
     route: Route,
@@ -104,8 +105,18 @@ export abstract class StreamRequest<T> extends PendingRequest {
 
   /** Leave it: what is here is dropped, what is to come is cancelled. */
   leave(): void {
+    this.#left = true;
     this.#buffer.takeAll();
     this.abandon();
+  }
+
+  /** For whoever has taken all. @throws MlxwireError where another call cut it off. */
+  checkWhole(): void {
+    if (this.#final?.finishReason === "cancelled" && !this.#left) {
+      const failure = cancelledElsewhere(this.command, this.sender?.failure ?? null);
+      failure.tokensDelivered = this.tokensDelivered;
+      throw failure;
+    }
   }
 
   /** Something to be taken has come. */

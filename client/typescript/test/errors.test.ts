@@ -20,8 +20,10 @@ suite("errors", () => {
   });
 
   test("of the client have one too, and are not the worker's", () => {
-    const codes = [...made.matchAll(/`([a-z]+_[a-z]+|timeout)`/g)].map(([, code = ""]) => code);
-    assert.deepEqual(codes.length, 7);
+    const codes = [...made.matchAll(/`([a-z]+_[a-z]+|timeout|cancelled)`/g)].map(
+      ([, code = ""]) => code,
+    );
+    assert.deepEqual(codes.length, 8);
     for (const code of codes) {
       const kind = ERRORS_BY_CODE.get(code);
       assert.ok(kind && !(kind.prototype instanceof api.WorkerError), code);

@@ -108,6 +108,7 @@ class BatchStream(Stream[BatchResult]):
     """A `Stream` of `BatchResult`s, in the order in which the prompts end."""
 
     def results(self) -> list[BatchResult]:
-        """All of them at once, in the order of the prompts."""
-        with self:
-            return sorted(self, key=lambda result: result.index)
+        """As `mlxwire.BatchStream.results`."""
+        results = [*self._taken, *self._thread.call(self._stream.take_all())]
+        self._taken.clear()
+        return sorted(results, key=lambda result: result.index)
