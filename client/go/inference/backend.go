@@ -12,7 +12,7 @@ import (
 // A TextModel is a loaded model. Calls from many goroutines are safe.
 type TextModel interface {
 	// Generate continues a raw prompt. Breaking out of the range cancels the request; Err
-	// tells after it how it ended.
+	// tells after it how it ended. Where streams run together, ask for an ErrorStreamer.
 	Generate(ctx context.Context, prompt string, options ...GenerateOption) iter.Seq[Token]
 	// Chat answers a conversation through the model's own template, like Generate.
 	Chat(ctx context.Context, messages []Message, options ...GenerateOption) iter.Seq[Token]
@@ -26,8 +26,14 @@ type TextModel interface {
 	Info() ModelInfo
 	// Metrics are the figures of the last operation.
 	Metrics() GenerateMetrics
-	// Err is how the last stream ended: nil at the end of the text or the token limit, the
-	// context's error where that ended it.
+	// Err is how the last stream that ended did so: nil at the end of the text or the token
+	// limit, the context's error where that ended it.
+	//
+	// It is the model's, not a stream's: with streams in several goroutines it can't tell
+	// which of them failed. Then it errs on the safe side. A failure stays until a stream ends
+	// well that began after it, so a stream that ends well may see the error of one that ran
+	// beside it; a failure is hidden only by a stream that began after it and has ended since.
+	// For errors that are each stream's own, see ErrorStreamer.
 	Err() error
 	// Close gives back all that the model took. Closing twice is harmless.
 	Close() error

@@ -115,10 +115,10 @@ func TestAHostWrittenAgainstTheTableRuns(t *testing.T) {
 }
 
 // loadMock loads with the mock engine, which echoes prompts as long as it is asked to.
-func loadMock(t *testing.T) inference.TextModel {
+func loadMock(t *testing.T, options ...inference.LoadOption) inference.TextModel {
 	t.Helper()
 	useWorker(t, "mock")
-	model, err := inference.LoadModel("any", inference.WithBackend("mlx_lm"))
+	model, err := inference.LoadModel("any", append(options, inference.WithBackend("mlx_lm"))...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package inference
 
 import (
 	"context"
+	"iter"
 
 	mlxwire "github.com/mlxwire/mlxwire/client/go"
 )
@@ -9,6 +10,14 @@ import (
 // What a model may be able to do beside TextModel; ask with a type assertion:
 //
 //	if cache, ok := model.(inference.PromptCacher); ok { … }
+
+// An ErrorStreamer has streams that bring their own errors, for hosts that run several at once.
+// The error comes last, with no token; without one the text has ended, or reached its limit.
+// Nothing of it is seen in TextModel.Err.
+type ErrorStreamer interface {
+	GenerateWithErr(ctx context.Context, prompt string, options ...GenerateOption) iter.Seq2[Token, error]
+	ChatWithErr(ctx context.Context, messages []Message, options ...GenerateOption) iter.Seq2[Token, error]
+}
 
 // A RequestCanceller cancels a request from anywhere. The request's stream ends with
 // context.Canceled as its Err.

@@ -5,7 +5,6 @@ package inference
 import (
 	"context"
 	"iter"
-	"sync"
 	"time"
 
 	mlxwire "github.com/mlxwire/mlxwire/client/go"
@@ -16,9 +15,7 @@ type workerModel struct {
 	worker   *mlxwire.Worker
 	model    *mlxwire.Model
 	inFlight inFlight
-
-	mu  sync.Mutex
-	err error // of the last stream
+	err      streamErr
 }
 
 func newWorkerModel(worker *mlxwire.Worker, model *mlxwire.Model) *workerModel {
@@ -26,32 +23,62 @@ func newWorkerModel(worker *mlxwire.Worker, model *mlxwire.Model) *workerModel {
 }
 
 func (m *workerModel) Generate(ctx context.Context, prompt string, options ...GenerateOption) iter.Seq[Token] {
-	return m.stream(ctx, func(ctx context.Context) iter.Seq2[mlxwire.Token, error] {
-		return m.model.Generate(ctx, prompt, requestOptions(ApplyGenerateOpts(options))...)
-	})
+	return m.noted(m.GenerateWithErr(ctx, prompt, options...))
 }
 
 func (m *workerModel) Chat(ctx context.Context, messages []Message, options ...GenerateOption) iter.Seq[Token] {
+	return m.noted(m.ChatWithErr(ctx, messages, options...))
+}
+
+// GenerateWithErr implements ErrorStreamer.
+func (m *workerModel) GenerateWithErr(ctx context.Context, prompt string, options ...GenerateOption) iter.Seq2[Token, error] {
+	return m.stream(ctx, options, func(ctx context.Context, request []mlxwire.RequestOption) iter.Seq2[mlxwire.Token, error] {
+		return m.model.Generate(ctx, prompt, request...)
+	})
+}
+
+// ChatWithErr implements ErrorStreamer.
+func (m *workerModel) ChatWithErr(ctx context.Context, messages []Message, options ...GenerateOption) iter.Seq2[Token, error] {
 	turns := make([]mlxwire.Message, len(messages))
 	for i, message := range messages {
 		turns[i] = mlxwire.Message(message)
 	}
-	return m.stream(ctx, func(ctx context.Context) iter.Seq2[mlxwire.Token, error] {
-		return m.model.Chat(ctx, turns, requestOptions(ApplyGenerateOpts(options))...)
+	return m.stream(ctx, options, func(ctx context.Context, request []mlxwire.RequestOption) iter.Seq2[mlxwire.Token, error] {
+		return m.model.Chat(ctx, turns, request...)
 	})
 }
 
-func (m *workerModel) stream(ctx context.Context, open func(context.Context) iter.Seq2[mlxwire.Token, error]) iter.Seq[Token] {
-	return func(yield func(Token) bool) {
+func (m *workerModel) stream(ctx context.Context, options []GenerateOption,
+	open func(context.Context, []mlxwire.RequestOption) iter.Seq2[mlxwire.Token, error],
+) iter.Seq2[Token, error] {
+	return func(yield func(Token, error) bool) {
+		request, err := tokenOptions(options)
+		if err != nil {
+			yield(Token{}, err)
+			return
+		}
 		ctx, end := m.inFlight.begin(ctx)
 		defer end()
-		m.setErr(nil)
-		for token, err := range open(ctx) {
-			if err != nil {
-				m.setErr(err)
+		for token, err := range open(ctx, request) {
+			if !yield(plainToken(token), err) || err != nil {
 				return
 			}
-			if !yield(plainToken(token)) {
+		}
+	}
+}
+
+// noted leaves a stream's failure for Err.
+func (m *workerModel) noted(tokens iter.Seq2[Token, error]) iter.Seq[Token] {
+	return func(yield func(Token) bool) {
+		var failure error
+		end := m.err.begin()
+		defer func() { end(failure) }()
+		for token, err := range tokens {
+			if err != nil {
+				failure = err
+				return
+			}
+			if !yield(token) {
 				return
 			}
 		}
@@ -59,12 +86,12 @@ func (m *workerModel) stream(ctx context.Context, open func(context.Context) ite
 }
 
 func (m *workerModel) Classify(ctx context.Context, prompts []string, options ...GenerateOption) ([]ClassifyResult, error) {
+	request, err := classifyOptions(options)
+	if err != nil {
+		return nil, err
+	}
 	ctx, end := m.inFlight.begin(ctx)
 	defer end()
-	var request []mlxwire.RequestOption // the sampling options say nothing here
-	if ApplyGenerateOpts(options).ReturnLogits {
-		request = append(request, mlxwire.WithLogits())
-	}
 	classified, err := m.model.Classify(ctx, prompts, request...)
 	results := make([]ClassifyResult, len(classified))
 	for i, result := range classified {
@@ -77,10 +104,14 @@ func (m *workerModel) Classify(ctx context.Context, prompts []string, options ..
 }
 
 func (m *workerModel) BatchGenerate(ctx context.Context, prompts []string, options ...GenerateOption) ([]BatchResult, error) {
+	request, err := tokenOptions(options)
+	if err != nil {
+		return nil, err
+	}
 	ctx, end := m.inFlight.begin(ctx)
 	defer end()
 	results := make([]BatchResult, len(prompts))
-	request := append(requestOptions(ApplyGenerateOpts(options)), mlxwire.WithOnToken(func(token mlxwire.Token) {
+	request = append(request, mlxwire.WithOnToken(func(token mlxwire.Token) {
 		if token.Index < len(results) {
 			results[token.Index].take(token)
 		}
@@ -119,11 +150,7 @@ func (m *workerModel) Metrics() GenerateMetrics {
 	}
 }
 
-func (m *workerModel) Err() error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.err
-}
+func (m *workerModel) Err() error { return m.err.last() }
 
 // Close ends the worker.
 func (m *workerModel) Close() error { return m.worker.Close() }
@@ -156,12 +183,6 @@ func (m *workerModel) SetMemory(ctx context.Context, limits mlxwire.MemoryLimits
 	return m.worker.SetMemory(ctx, limits)
 }
 
-func (m *workerModel) setErr(err error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.err = err
-}
-
 // take adds a token. Text that was held back until the end belongs to the last one.
 func (r *BatchResult) take(token mlxwire.Token) {
 	if last := len(r.Tokens) - 1; token.Flush && last >= 0 {
@@ -177,25 +198,4 @@ func plainToken(token mlxwire.Token) Token {
 
 func duration(seconds float64) time.Duration {
 	return time.Duration(seconds * float64(time.Second))
-}
-
-// requestOptions are those of a config. TopP, MinP, TopK and RepeatPenalty are off at 0 on the
-// wire too.
-func requestOptions(config GenerateConfig) []mlxwire.RequestOption {
-	options := []mlxwire.RequestOption{
-		mlxwire.WithMaxTokens(config.MaxTokens),
-		mlxwire.WithTemperature(float64(config.Temperature)),
-		mlxwire.WithTopK(config.TopK),
-		mlxwire.WithTopP(float64(config.TopP)),
-		mlxwire.WithMinP(float64(config.MinP)),
-		mlxwire.WithRepeatPenalty(float64(config.RepeatPenalty)),
-	}
-	if len(config.StopTokens) > 0 {
-		ids := make([]int, len(config.StopTokens))
-		for i, id := range config.StopTokens {
-			ids[i] = int(id)
-		}
-		options = append(options, mlxwire.WithStopTokens(ids...))
-	}
-	return options
 }

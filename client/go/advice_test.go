@@ -1,0 +1,69 @@
+package mlxwire
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// What a failure tells its host to do depends on who starts the next worker.
+
+// failure is how a request ended under a script of its worker's end.
+func failure(t *testing.T, script func(*scriptedWorker), options ...StartOption) string {
+	t.Helper()
+	_, model := startModel(t, windows, func(w *scriptedWorker) {
+		w.next("generate")
+		script(w)
+	}, options...)
+	_, err := collect(model.Generate(deadlined(t), "p"))
+	if err == nil {
+		t.Fatal("it did not fail")
+	}
+	return err.Error()
+}
+
+func TestWhoIsSupervisedIsNotToldToStartAnother(t *testing.T) {
+	dies := func(w *scriptedWorker) { w.exit(crash) }
+	offends := func(w *scriptedWorker) { w.say("this is no message") }
+	silent := func(w *scriptedWorker) { w.next("cancel") }
+	for name, c := range map[string]struct {
+		script func(*scriptedWorker)
+		option StartOption
+		alone  string
+		kept   string
+	}{
+		"a crash":    {dies, WithWindow(8), startAnother, anotherComes},
+		"an offence": {offends, WithWindow(8), startAnother, anotherComes},
+		"silence":    {silent, WithIdleTimeout(10 * time.Millisecond), "close it and start another one", "WithLiveness"},
+	} {
+		if text := failure(t, c.script, c.option); !strings.Contains(text, c.alone) || strings.Contains(text, c.kept) {
+			t.Errorf("%s: %s", name, text)
+		}
+		if text := failure(t, c.script, c.option, WithRestart(slow)); !strings.Contains(text, c.kept) || strings.Contains(text, c.alone) {
+			t.Errorf("%s, supervised: %s", name, text)
+		}
+	}
+}
+
+func TestALivenessThatIsOffEndsNoWorkerThatHangs(t *testing.T) {
+	text := failure(t, func(w *scriptedWorker) { w.next("cancel") },
+		WithIdleTimeout(10*time.Millisecond), WithRestart(slow), WithLiveness(LivenessLimits{}))
+	if !strings.Contains(text, "close it and start another one") {
+		t.Error(text)
+	}
+}
+
+func TestAWorkerThatIsGivenUpPromisesNoOther(t *testing.T) {
+	worker, err := Start(deadlined(t), WithRestart(promptPolicy(0)), scripted(t, func(w *scriptedWorker) {
+		w.greet(windows)
+		w.exit(crash)
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer worker.Close()
+	await(t, "the verdict", worker.Done())
+	if text := worker.Err().Error(); strings.Contains(text, anotherComes) || !strings.Contains(text, "exited with code 139") {
+		t.Error(text)
+	}
+}

@@ -1,0 +1,122 @@
+//go:build !nomlxlm
+
+package inference_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+
+	mlxwire "github.com/mlxwire/mlxwire/client/go"
+	"github.com/mlxwire/mlxwire/client/go/inference"
+)
+
+const contextLen = 64
+
+// tooLong is a prompt past that context.
+var tooLong = strings.Repeat("word ", contextLen+1)
+
+func TestAStreamThatBeginsOrEndsBesideItHidesNoFailure(t *testing.T) {
+	model := loadMock(t, inference.WithContextLen(contextLen))
+	ctx := context.Background()
+	for range model.Generate(ctx, "one two three") { // runs until all of this is over
+		if count(model.Generate(ctx, tooLong), -1) != 0 || !errors.Is(model.Err(), mlxwire.ErrContextOverflow) {
+			t.Errorf("the one that fails: %v", model.Err())
+		}
+		for range model.Chat(ctx, []inference.Message{{Role: "user", Content: "one"}}) {
+			if !errors.Is(model.Err(), mlxwire.ErrContextOverflow) {
+				t.Errorf("another has begun: %v", model.Err())
+			}
+		}
+		if model.Err() != nil {
+			t.Errorf("one that began after it has ended well: %v", model.Err())
+		}
+		count(model.Generate(ctx, tooLong), -1)
+	}
+	if !errors.Is(model.Err(), mlxwire.ErrContextOverflow) {
+		t.Errorf("the one beside it has ended well: %v", model.Err())
+	}
+}
+
+func TestAnErrorStreamsFailuresAreItsOwn(t *testing.T) {
+	model := loadMock(t, inference.WithContextLen(contextLen))
+	streamer := model.(inference.ErrorStreamer)
+	var group sync.WaitGroup
+	for i := range 16 {
+		fails := i%2 == 0
+		prompt := "one two"
+		if fails {
+			prompt = tooLong
+		}
+		group.Go(func() {
+			tokens, last := 0, error(nil)
+			for _, err := range streamer.GenerateWithErr(context.Background(), prompt) {
+				if last = err; err == nil {
+					tokens++
+				}
+			}
+			if fails != errors.Is(last, mlxwire.ErrContextOverflow) || !fails && (last != nil || tokens != 2) {
+				t.Errorf("fails %v: %d tokens, %v", fails, tokens, last)
+			}
+		})
+	}
+	group.Wait()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	for _, err := range streamer.ChatWithErr(ctx, []inference.Message{{Role: "user", Content: "one"}}) {
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("a context that has ended: %v", err)
+		}
+	}
+	if model.Err() != nil {
+		t.Errorf("the model heard of it: %v", model.Err())
+	}
+}
+
+func TestAnErrorStreamIsCancelledByTheHostsOwnID(t *testing.T) {
+	model := loadMock(t)
+	ctx := inference.ContextWithRequestID(context.Background(), "mine")
+	var last error
+	for _, err := range model.(inference.ErrorStreamer).GenerateWithErr(ctx, strings.Repeat("word ", 1000), inference.WithMaxTokens(1000)) {
+		if last = err; err == nil {
+			model.(inference.RequestCanceller).CancelRequest("mine")
+		}
+	}
+	if !errors.Is(last, context.Canceled) {
+		t.Errorf("it ended with %v", last)
+	}
+}
+
+func TestAnOptionThatACallCantHeedIsRefusedByItsName(t *testing.T) {
+	model := loadMock(t)
+	ctx := context.Background()
+	refused := func(call string, err error, field string) {
+		t.Helper()
+		var own *mlxwire.Error
+		if !errors.As(err, &own) || own.Code != mlxwire.ErrInvalidParams || own.Field() != field {
+			t.Errorf("%s: %v, want %q refused", call, err, field)
+		}
+	}
+	count(model.Generate(ctx, "p", inference.WithLogits()), -1)
+	refused("generate", model.Err(), "logits")
+	count(model.Generate(ctx, "p"), -1)
+	count(model.Chat(ctx, []inference.Message{{Role: "user", Content: "p"}}, inference.WithLogits()), -1)
+	refused("chat", model.Err(), "logits")
+	_, err := model.BatchGenerate(ctx, []string{"p"}, inference.WithLogits())
+	refused("batch", err, "logits")
+	for field, option := range map[string]inference.GenerateOption{
+		"max_tokens": inference.WithMaxTokens(0), "temperature": inference.WithTemperature(0.5),
+		"top_k": inference.WithTopK(3), "top_p": inference.WithTopP(0.5), "min_p": inference.WithMinP(0.1),
+		"stop_tokens": inference.WithStopTokens(7), "repeat_penalty": inference.WithRepeatPenalty(1.1),
+	} {
+		_, err := model.Classify(ctx, []string{"p"}, option)
+		refused("classify", err, field)
+	}
+	classes, err := model.Classify(ctx, []string{"p"}, inference.WithMaxTokens(1), inference.WithTemperature(0),
+		inference.WithTopP(1), inference.WithRepeatPenalty(1))
+	if err != nil || len(classes) != 1 {
+		t.Errorf("what says no more than classify does: %+v, %v", classes, err)
+	}
+}

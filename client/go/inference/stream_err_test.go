@@ -1,0 +1,36 @@
+//go:build !nomlxlm
+
+package inference
+
+import (
+	"errors"
+	"testing"
+)
+
+func TestAFailureIsToldUntilAStreamEndsWellThatBeganAfterIt(t *testing.T) {
+	var last streamErr
+	failure, other := errors.New("failure"), errors.New("other")
+	expect := func(when string, want error) {
+		t.Helper()
+		if got := last.last(); !errors.Is(got, want) || (want == nil) != (got == nil) {
+			t.Errorf("%s: %v, want %v", when, got, want)
+		}
+	}
+	expect("before any", nil)
+	beside, failing := last.begin(), last.begin()
+	failing(failure)
+	expect("after a failure", failure)
+	after := last.begin()
+	expect("when another begins", failure)
+	beside(nil)
+	expect("when one ends well that ran beside it", failure)
+	after(nil)
+	expect("when one ends well that began after it", nil)
+
+	first, second := last.begin(), last.begin()
+	first(failure)
+	second(other)
+	expect("after two failures", other)
+	last.begin()(nil)
+	expect("after the next", nil)
+}
