@@ -13,8 +13,9 @@ import (
 //	if errors.Is(err, mlxwire.ErrContextOverflow) { … }
 type Code string
 
-// Error makes a Code a target for errors.Is.
-func (c Code) Error() string { return "mlxwire: " + string(c) }
+// Error makes a Code a target for errors.Is. It is the code as the wire has it, and so is what
+// fmt and slog print of one.
+func (c Code) Error() string { return string(c) }
 
 // Codes that a worker sends (SPEC §6).
 const (
@@ -85,7 +86,7 @@ type Exit struct {
 
 // Error gives the code, the message, and what is known of the worker's last words.
 func (e *Error) Error() string {
-	text := fmt.Sprintf("mlxwire: %s: %s", string(e.Code), e.Message)
+	text := fmt.Sprintf("mlxwire: %s: %s", e.Code, e.Message)
 	if tail := strings.TrimSpace(e.Stderr); tail != "" {
 		text += "\n--- stderr ---\n" + tail
 	}

@@ -1,7 +1,11 @@
 package mlxwire
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"log/slog"
 	"os"
 	"regexp"
 	"slices"
@@ -43,9 +47,40 @@ func TestEveryCodeIsATargetOfItsOwnErrorsAlone(t *testing.T) {
 		err := error(newError(code, "m"))
 		for _, other := range allCodes {
 			if errors.Is(err, other) != (code == other) {
-				t.Errorf("errors.Is(%s, %s) is wrong", string(code), string(other))
+				t.Errorf("errors.Is(%s, %s) is wrong", code, other)
 			}
 		}
+	}
+}
+
+func TestACodeIsPrintedAsItsText(t *testing.T) {
+	err := newError(ErrOverloaded, "m")
+	for _, text := range []string{
+		fmt.Sprint(err.Code), fmt.Sprintf("%s", err.Code), fmt.Sprintf("%v", err.Code), err.Code.Error(),
+		slog.AnyValue(err.Code).String(),
+	} {
+		if text != "overloaded" {
+			t.Errorf("it is printed as %q", text)
+		}
+	}
+	if encoded, problem := json.Marshal(err.Code); string(encoded) != `"overloaded"` || problem != nil {
+		t.Errorf("%s, %v", encoded, problem)
+	}
+	if text := err.Error(); text != "mlxwire: overloaded: m" {
+		t.Errorf("%q", text)
+	}
+}
+
+func TestAnErrorIsFoundUnderWhatWrapsIt(t *testing.T) {
+	wrapped := errors.Join(errors.New("x"), fmt.Errorf("y: %w", invalidParams("stop", "m")))
+	var own *Error
+	if !errors.Is(wrapped, ErrInvalidParams) || errors.Is(wrapped, ErrInternal) || errors.Is(wrapped, context.Canceled) ||
+		!errors.As(wrapped, &own) || own.Field() != "stop" {
+		t.Errorf("%v", wrapped)
+	}
+	var code Code
+	if errors.As(wrapped, &code) {
+		t.Errorf("an *Error is no Code, but gave %q", code)
 	}
 }
 
@@ -53,7 +88,7 @@ func TestRetryableIsWhatTheSpecificationSays(t *testing.T) {
 	for _, code := range allCodes {
 		want := code == ErrOverloaded || code == ErrOutOfMemory || code == ErrWorkerCrashed
 		if newError(code, "m").Retryable != want {
-			t.Errorf("%s", string(code))
+			t.Errorf("%s", code)
 		}
 	}
 }

@@ -148,7 +148,7 @@ func TestWhatCantBeSentIsRefusedByItsField(t *testing.T) {
 		for _, err := range model.Chat(deadlined(t), c.message, c.option) {
 			var own *Error
 			if !errors.As(err, &own) || own.Code != c.code || own.Field() != c.field {
-				t.Errorf("got %v, want %s of %q", err, string(c.code), c.field)
+				t.Errorf("got %v, want %s of %q", err, c.code, c.field)
 			}
 		}
 	}

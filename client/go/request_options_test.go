@@ -2,8 +2,6 @@ package mlxwire
 
 import (
 	"errors"
-	"os"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -103,17 +101,4 @@ func TestWithOnTokenIsRefusedBeforeAnythingIsSent(t *testing.T) {
 	if text := read(t, model.Chat(deadlined(t), UserTurn("p"))); text != "" {
 		t.Errorf("%q", text)
 	}
-}
-
-// declaredOptions are the names of a file's options.
-func declaredOptions(t *testing.T, file string) (names []string) {
-	t.Helper()
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, found := range regexp.MustCompile(`(?m)^func (With\w+)\(`).FindAllStringSubmatch(string(text), -1) {
-		names = append(names, found[1])
-	}
-	return names
 }
