@@ -156,9 +156,13 @@ class Classify(Streaming, kw_only=True, frozen=True, tag="classify"):
 
     prompts: Prompts
     logits: bool = False
-    labels: Annotated[
-        list[Annotated[str, Meta(min_length=1, max_length=4096)]], Meta(max_length=1024)
-    ] = []
+    labels: (
+        Annotated[
+            list[Annotated[str, Meta(min_length=1, max_length=4096)]],
+            Meta(min_length=1, max_length=1024),
+        ]
+        | None
+    ) = None
 
 
 class Cancel(Command, kw_only=True, frozen=True, tag="cancel"):

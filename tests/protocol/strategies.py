@@ -87,7 +87,7 @@ FIELDS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
     ),
     "classify": st.fixed_dictionaries(
         {"prompts": st.lists(WORDS, min_size=1, max_size=4)},
-        optional={"logits": st.booleans(), "labels": st.lists(WORDS, max_size=3)},
+        optional={"logits": st.booleans(), "labels": st.lists(WORDS, min_size=1, max_size=3)},
     ),
     "batch": _joined(
         st.fixed_dictionaries(

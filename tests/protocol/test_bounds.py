@@ -97,6 +97,7 @@ BOUNDS: list[tuple[str, str, Any, Any]] = [
     ("classify", "prompts", ["x"] * 65536, ["x"] * 65537),
     ("classify", "prompts", ["x"], []),
     ("classify", "labels", ["x"] * 1024, ["x"] * 1025),
+    ("classify", "labels", ["x"], []),
     ("classify", "labels", ["x" * 4096], ["x" * 4097]),
     ("cancel", "target", "x" * 128, "x" * 129),
     ("credit", "n", MOST, MOST + 1),

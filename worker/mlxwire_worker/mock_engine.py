@@ -123,13 +123,14 @@ class MockEngine(Engine):
 
     def prepare_classify(self, request: Classify) -> ClassifyPrompts:
         """Words as tokens, of prompts and labels."""
-        check_labels(request.labels)
+        labels = request.labels or []
+        check_labels(labels)
         return ClassifyPrompts(
             prompts=[
                 [self._token_id(word) for word in _WORD.findall(prompt)]
                 for prompt in request.prompts
             ],
-            labels={label: [self._token_id(label)] for label in request.labels},
+            labels={label: [self._token_id(label)] for label in labels},
             request=request,
         )
 

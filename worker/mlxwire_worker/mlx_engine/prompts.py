@@ -53,15 +53,15 @@ def prepare(
 
 def prepare_classify(request: Classify, loaded: LoadedModel) -> ClassifyPrompts:
     """Tokens and limits of every prompt and label. Raises: WireError."""
-    check_labels(request.labels)
+    asked = request.labels or []
+    check_labels(asked)
     limits = {"vocabulary": loaded.info.vocab_size, "context_len": loaded.info.context_len}
     prompts = []
     for index, prompt in enumerate(request.prompts):
         _check_length(prompt, f"prompts[{index}]", loaded.tokenizer, loaded.info.context_len)
         prompts.append(loaded.tokenizer.encode_prompt(prompt))
     labels = {
-        label: loaded.tokenizer.encode(label, add_special_tokens=False)
-        for label in request.labels
+        label: loaded.tokenizer.encode(label, add_special_tokens=False) for label in asked
     }
     longest_label = max(map(len, labels.values()), default=0)
     for index, ids in enumerate(prompts):
