@@ -5,6 +5,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from conformance.cli import main
+try:
+    from conformance.cli import main
+except ModuleNotFoundError as missing:
+    sys.exit(
+        f"the kit needs the Python package {missing.name}, which is not installed here: run "
+        "`make setup` and use .venv/bin/python, or install what it needs with "
+        "`pip install -e '.[dev]'`"
+    )
 
 sys.exit(main())

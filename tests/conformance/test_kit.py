@@ -162,5 +162,19 @@ def test_an_expectation_is_one_that_can_be_judged(path: Path) -> None:
     assert due.seconds <= 25
 
 
+def test_without_what_it_needs_the_kit_says_what_to_install_in_one_line() -> None:
+    script = (
+        "import runpy, sys; sys.modules['jsonschema'] = None; sys.argv = ['kit', 'worker', 'x'];"
+        "runpy.run_module('tests.conformance', run_name='__main__')"
+    )
+    kit = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert kit.returncode == 1
+    assert kit.stderr.count("\n") == 1, kit.stderr
+    assert "needs the Python package jsonschema" in kit.stderr
+    assert "pip install" in kit.stderr
+
+
 def test_every_script_is_a_case() -> None:
     assert len(fault_cases([])) == len(list(FOLDER.glob("*.json")))
