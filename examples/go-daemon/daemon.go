@@ -2,16 +2,12 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"sync/atomic"
 
 	mlxwire "github.com/mlxwire/mlxwire/client/go"
 )
-
-// maxBodyBytes bounds a request, as a conversation is.
-const maxBodyBytes = 1 << 20
 
 // A daemon is one worker with one model, and how it is.
 type daemon struct {
@@ -69,41 +65,30 @@ func (d *daemon) health(w http.ResponseWriter, _ *http.Request) {
 	})
 }
 
-// A question is the body of POST /chat.
-type question struct {
-	Messages    []mlxwire.Message `json:"messages"`
-	MaxTokens   int               `json:"max_tokens"`
-	Temperature float64           `json:"temperature"`
-}
-
-func (q question) options() []mlxwire.RequestOption {
-	options := []mlxwire.RequestOption{mlxwire.WithTemperature(q.Temperature)}
-	if q.MaxTokens != 0 {
-		options = append(options, mlxwire.WithMaxTokens(q.MaxTokens))
-	}
-	return options
-}
-
-// chat answers with the events `token`, and one `done` or `error` at the end. The request's
-// context ends when the client hangs up, which cancels in the worker.
+// chat answers with the events `token`, and one `done` or `error` at the end. What fails before
+// the first of them is refused with a status of its own. The request's context ends when the
+// client hangs up, which cancels in the worker.
 func (d *daemon) chat(w http.ResponseWriter, r *http.Request) {
-	var asked question
-	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBodyBytes)).Decode(&asked); err != nil {
-		writeJSON(w, http.StatusBadRequest, map[string]any{"error": err.Error()})
+	asked, err := readQuestion(w, r)
+	if err != nil {
+		refuse(w, err)
 		return
 	}
 	stream, err := d.model.ChatStream(r.Context(), asked.Messages, asked.options()...)
 	if err != nil {
-		writeJSON(w, http.StatusServiceUnavailable, describe(err))
+		refuse(w, err)
 		return
 	}
 	events := newEventWriter(w)
 	for token, err := range stream.Tokens() {
-		if err != nil {
+		switch {
+		case err != nil && !events.begun:
+			refuse(w, err)
+			return
+		case err != nil:
 			events.send("error", describe(err))
 			return
-		}
-		if events.send("token", map[string]any{"text": token.Text, "id": token.ID}) != nil {
+		case events.send("token", map[string]any{"text": token.Text, "id": token.ID}) != nil:
 			return // the client hung up: leaving the range cancels
 		}
 	}
@@ -113,22 +98,4 @@ func (d *daemon) chat(w http.ResponseWriter, r *http.Request) {
 			"tokens_per_second": done.Metrics.DecodeTokensPerSecond,
 		})
 	}
-}
-
-// describe tells a client what it can act upon.
-func describe(err error) map[string]any {
-	var own *mlxwire.Error
-	if !errors.As(err, &own) {
-		return map[string]any{"code": "cancelled", "message": err.Error()}
-	}
-	return map[string]any{
-		"code": string(own.Code), "message": own.Message,
-		"retryable": own.Retryable, "tokens_delivered": own.TokensDelivered,
-	}
-}
-
-func writeJSON(w http.ResponseWriter, status int, body any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body) // a client that hung up is told nothing
 }

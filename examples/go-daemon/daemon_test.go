@@ -142,27 +142,6 @@ func TestTheNextQuestionIsAnsweredAfterACrash(t *testing.T) {
 	}
 }
 
-func TestAWrongOptionIsAnEventThatNamesIt(t *testing.T) {
-	_, server := serve(t)
-	var last event
-	ask(t, server.URL, `{"messages":[{"role":"user","content":"x"}],"temperature":-1}`, func(e event) { last = e })
-	if last.name != "error" || last.data["code"] != "invalid_params" {
-		t.Errorf("%+v", last)
-	}
-}
-
-func TestWhatIsNoQuestionIsRefused(t *testing.T) {
-	_, server := serve(t)
-	answer, err := http.Post(server.URL+"/chat", "application/json", strings.NewReader("nonsense"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	answer.Body.Close()
-	if answer.StatusCode != http.StatusBadRequest {
-		t.Errorf("status %d", answer.StatusCode)
-	}
-}
-
 func TestTheDaemonEndsWhenItIsAskedTo(t *testing.T) {
 	t.Setenv(mlxwire.WorkerVariable, "'"+strings.Join(mock(t), "' '")+"'")
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
