@@ -1,6 +1,7 @@
 package mlxwire
 
 import (
+	"cmp"
 	"io"
 	"log/slog"
 	"os"
@@ -52,6 +53,30 @@ func applyStartOptions(options []StartOption) *startOptions {
 		option(o)
 	}
 	return o
+}
+
+// check refuses what a start can't heed.
+func (o *startOptions) check() error {
+	for _, least := range []struct {
+		field, option string
+		given, least  int64
+	}{
+		{"window", "WithWindow", int64(o.window), 1},
+		{"buffer_bytes", "WithBufferBytes", int64(o.bufferBytes), 1},
+		{"start_timeout", "WithStartTimeout", int64(o.startTimeout), 1},
+		{"idle_timeout", "WithIdleTimeout", int64(o.idleTimeout), 0},
+		{"drain_timeout", "WithDrainTimeout", int64(o.drainTimeout), 0},
+	} {
+		if least.given < least.least {
+			return invalidParams(least.field, "%s takes no less than %d, but was given %d", least.option, least.least, least.given)
+		}
+	}
+	for i, variable := range o.env {
+		if strings.Index(variable, "=") < 1 { // its text may be a secret
+			return invalidParams("env", "WithEnv takes \"NAME=value\": what it was given as number %d has no name", i+1)
+		}
+	}
+	return nil
 }
 
 // livenessLimits hold for a supervised worker unless it was told others.
@@ -116,9 +141,10 @@ func WithStderr(w io.Writer) StartOption {
 	return func(o *startOptions) { o.stderr = w }
 }
 
-// WithLogger tells of starts, crashes and restarts, and at level Debug each line of stderr.
+// WithLogger tells of starts, crashes and restarts, and at level Debug each line of stderr. Nil
+// is no logger, as without it.
 func WithLogger(logger *slog.Logger) StartOption {
-	return func(o *startOptions) { o.logger = logger }
+	return func(o *startOptions) { o.logger = cmp.Or(logger, slog.New(slog.DiscardHandler)) }
 }
 
 // WithRestart starts the worker again after a crash, and loads its model again. Without it a
@@ -153,7 +179,7 @@ func WithRequire(capabilities ...string) StartOption {
 // WithWindow is how many messages of one stream may be on their way to a consumer that sleeps.
 // The default is 4,096, which costs a twentieth of the speed of one without bounds.
 func WithWindow(messages int) StartOption {
-	return func(o *startOptions) { o.window = max(1, messages) }
+	return func(o *startOptions) { o.window = messages }
 }
 
 // WithBufferBytes bounds what one stream holds for its consumer; past it the stream ends with

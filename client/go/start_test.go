@@ -119,6 +119,29 @@ func TestAProgramThatIsNotThereIsASpawnFailure(t *testing.T) {
 	}
 }
 
+func TestAStartOptionThatCantBeHeededIsRefusedByItsName(t *testing.T) {
+	for field, option := range map[string]StartOption{
+		"window": WithWindow(0), "buffer_bytes": WithBufferBytes(0), "start_timeout": WithStartTimeout(0),
+		"idle_timeout": WithIdleTimeout(-1), "drain_timeout": WithDrainTimeout(-1), "env": WithEnv("A=1", "secret"),
+	} {
+		_, err := Start(deadlined(t), option, scripted(t, func(*scriptedWorker) { t.Errorf("%s: it was started", field) }))
+		var own *Error
+		if !errors.As(err, &own) || own.Code != ErrInvalidParams || own.Field() != field || strings.Contains(own.Message, "secret") {
+			t.Errorf("%s: %v", field, err)
+		}
+	}
+}
+
+func TestNoLoggerIsNoFault(t *testing.T) {
+	_, model := startModel(t, windows, func(w *scriptedWorker) {
+		w.handlers.Stderr([]byte("a line\n"))
+		w.done(w.next("generate").ID, "stop")
+	}, WithLogger(nil))
+	if _, err := collect(model.Generate(deadlined(t), "p")); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestAFolderThatIsNotThereIsBlamedAndNotTheCommand(t *testing.T) {
 	program, err := os.Executable()
 	if err != nil {

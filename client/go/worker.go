@@ -15,12 +15,16 @@ type Worker struct {
 }
 
 // Start spawns a worker and shakes hands. The context bounds the start only; Close ends the
-// worker. The error is an ErrSpawnFailed, an ErrHandshakeFailed where the program exits or does
-// not answer as a worker does, what the worker refused hello with, or the context's. The child
-// is gone in each case.
+// worker. The error is an ErrInvalidParams of an option, an ErrSpawnFailed, an
+// ErrHandshakeFailed where the program exits or does not answer as a worker does, what the
+// worker refused hello with, or the context's. The child is gone in each case.
 func Start(ctx context.Context, options ...StartOption) (*Worker, error) {
+	o := applyStartOptions(options)
+	if err := o.check(); err != nil {
+		return nil, err
+	}
 	w := new(Worker)
-	w.supervisor = newSupervisor(applyStartOptions(options), w.reload)
+	w.supervisor = newSupervisor(o, w.reload)
 	if err := w.supervisor.start(ctx); err != nil {
 		return nil, err
 	}
