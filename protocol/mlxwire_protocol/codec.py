@@ -5,16 +5,17 @@ Every way in which a line can be wrong becomes one WireError here, with the fiel
 
 from __future__ import annotations
 
+import json
 import re
 from json.encoder import encode_basestring as _quoted
-from typing import Any
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 import orjson
 
 from .errors import SHOWN_CHARACTERS, WireError, invalid_params
 from .framing import PREFIX_BYTES
-from .messages import COMMANDS, MAX_ID_BYTES, MAX_SAFE_INTEGER, Command
+from .messages import COMMANDS, MAX_ID_BYTES, MAX_SAFE_INTEGER, Command, command_name
 
 _LINE = orjson.OPT_APPEND_NEWLINE | orjson.OPT_STRICT_INTEGER
 _FIELD_PATH = re.compile(r" - at (?:`key` in )?`\$\.?([^`]*)`$")
@@ -100,7 +101,7 @@ def convert_command(fields: dict[str, Any]) -> Command:
     try:
         return msgspec.convert(fields, kind)
     except msgspec.ValidationError as error:
-        raise _params_error(name, str(error)) from None
+        raise _params_error(kind, str(error)) from None
 
 
 def encode(message: msgspec.Struct | dict[str, Any]) -> bytes:
@@ -132,17 +133,27 @@ def encode_token(request_id: str, seq: int, text: str, token_id: int) -> bytes:
         return encode({**fields, "token_id": token_id})
 
 
-def _params_error(command: str, message: str) -> WireError:
+def _params_error(kind: type[Command], message: str) -> WireError:
+    command = command_name(kind)
     path = _FIELD_PATH.search(message)
     parent = path[1] if path else ""
     problem = message[: path.start()] if path else message
     named = _FIELD_NAME.search(problem)
     if named is None:
-        return invalid_params(parent, f"`{parent}` of `{command}`: {problem.lower()}")
+        remedy = _choices(kind, parent) if problem.startswith("Invalid enum value") else ""
+        return invalid_params(parent, f"`{parent}` of `{command}`: {problem.lower()}{remedy}")
     field = ".".join(filter(None, (parent, named[2][:SHOWN_CHARACTERS])))
     if named[1] == "unknown":
         return invalid_params(field, f"`{command}` has no field `{field}`; leave it out")
     return invalid_params(field, f"`{command}` needs the field `{field}`")
+
+
+def _choices(kind: type[Command], field: str) -> str:
+    """What a field may be, where it is one of a few; empty for a field within a field."""
+    hint = get_type_hints(kind).get(field)
+    parts = get_args(hint) if get_origin(hint) is Union else (hint,)
+    values = [v for part in parts if get_origin(part) is Literal for v in get_args(part)]
+    return f"; it may be {', '.join(json.dumps(v) for v in values)}" if values else ""
 
 
 def _sanitized(value: Any) -> Any:

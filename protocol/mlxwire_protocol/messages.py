@@ -227,7 +227,7 @@ STREAMING_COMMANDS = frozenset({"generate", "chat", "batch", "classify"})
 """Commands whose success ends in `done`; the others end in `result`."""
 
 
-def command_name(command: Command) -> str:
-    """The ``cmd`` of a request."""
+def command_name(command: Command | type[Command]) -> str:
+    """The ``cmd`` of a request, or of a kind of them."""
     tag: Any = command.__struct_config__.tag
     return str(tag)

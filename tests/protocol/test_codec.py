@@ -166,6 +166,21 @@ def test_a_wrong_field_is_named(command: str, fields: dict[str, Any], field: str
     assert f"`{command}`" in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("command", "fields", "choices"),
+    [
+        ("load", {"path": "x", "kv_bits": 5}, "2, 3, 4, 6, 8"),
+        ("load", {"path": "x", "kv_group_size": 7}, "32, 64, 128"),
+        ("cache", {"action": "empty"}, '"stats", "clear", "warm", "save", "load"'),
+    ],
+)
+def test_what_is_none_of_a_few_is_told_them(
+    command: str, fields: dict[str, Any], choices: str
+) -> None:
+    with pytest.raises(WireError, match=f"; it may be {choices}$"):
+        convert_command({"id": "r1", "cmd": command, **fields})
+
+
 def test_hello_alone_ignores_what_it_does_not_know() -> None:
     fields = {"protocols": [1], "x": 1, "client": {"name": "n", "os": "plan9"}}
     assert command_name(convert_command({"id": "a", "cmd": "hello", **fields})) == "hello"

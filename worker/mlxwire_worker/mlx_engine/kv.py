@@ -86,12 +86,12 @@ class CachePolicy:
         """Whether the heads' width can be cut into such groups, which only mlx can say."""
         try:
             self.example()
-        except ValueError as error:
+        except ValueError:
             raise invalid_params(
                 "kv_group_size",
-                f"keys and values of this model can't have {self._kv_bits} bits in groups of "
-                f"{self._kv_group_size} ({str(error)[:150]}); ask for another `kv_group_size` "
-                "or `kv_bits`, or leave `kv_bits` out",
+                f"keys and values of this model can't be cut into groups of "
+                f"{self._kv_group_size}: a head's width must be divisible by it; ask for a "
+                "smaller `kv_group_size`, or leave `kv_bits` out",
             ) from None
 
     def _quantized(self, layer: Any) -> Any:
