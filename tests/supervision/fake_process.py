@@ -55,6 +55,8 @@ class FakeProcess:
         """Whether it grants the event; the test sends them."""
         self.refuses: dict[str, dict[str, Any]] = {}
         """The errors that commands are answered with."""
+        self.held: set[str] = set()
+        """Commands that the test answers."""
         self._weight_bytes = weight_bytes
         self._listener = listener
         self._stderr = stderr
@@ -109,6 +111,13 @@ class FakeProcess:
     def release(self) -> None:
         pass
 
+    def answer_load(self, request: dict[str, Any]) -> None:
+        """It is loaded, and what it is."""
+        fields = {name: getattr(LOADED, name) for name in LoadResult.__struct_fields__}
+        fields |= {"path": request.get("path", ""), "weight_bytes": self._weight_bytes}
+        del fields["id"]
+        self.reply(request["id"], type="result", **fields)
+
     async def request(self, command: str) -> dict[str, Any]:
         """The first request with that command; waits for it."""
         while True:
@@ -121,6 +130,8 @@ class FakeProcess:
 
     def _answer(self, request: dict[str, Any]) -> None:
         match request["cmd"]:
+            case command if command in self.held:
+                pass
             case command if command in self.refuses:
                 error = self.refuses[command]
                 self.reply(request["id"], type="error", final=True, error=error)
@@ -136,7 +147,7 @@ class FakeProcess:
                 self.reply(request["id"], type="error", final=True, error=body)
             case "load":
                 self.loads.append(request)
-                self._answer_load(request)
+                self.answer_load(request)
             case "memory":
                 self.reply(request["id"], type="result", final=True, **NO_BYTES)
             case "cancel":
@@ -145,18 +156,12 @@ class FakeProcess:
                 self.token(request)
                 self.done(request)
             case "info":
-                self._answer_load(request)
+                self.answer_load(request)
             case "unload":
                 self.reply(request["id"], type="result", final=True, ok=True)
             case "quit":
                 self.reply(request["id"], type="result", final=True, ok=True)
                 self._loop.call_later(self.quit_seconds, self.die, 0)
-
-    def _answer_load(self, request: dict[str, Any]) -> None:
-        fields = {name: getattr(LOADED, name) for name in LoadResult.__struct_fields__}
-        fields |= {"path": request.get("path", ""), "weight_bytes": self._weight_bytes}
-        del fields["id"]
-        self.reply(request["id"], type="result", **fields)
 
 
 class Processes:

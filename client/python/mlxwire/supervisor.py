@@ -8,27 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import Self, Unpack
 
-from mlxwire_protocol.replies import MemoryResult
+from mlxwire_protocol.replies import CancelResult, HelloResult, MemoryResult, WorkerMetrics
 
 from .connection import Connection
+from .errors import MlxwireError, ModelNotLoaded
 from .liveness import LivenessLimits
 from .model import Model
-from .options import LoadOptions, MemoryOptions, OnProgress, Path, WorkerOptions, set_fields
+from .options import LoadOptions, MemoryOptions, OnProgress, Path, WorkerOptions
 from .pending import PendingRequest, ask
+from .replay import LoadPlan, Replay
 from .request_limits import RequestLimits
 from .restart import RestartPolicy
 from .route import ModelRoute
 from .worker import CLOSED, REPLACED, Worker, not_started
 from .worker_life import WorkerLife
 from .worker_states import State, WorkerChange
-
-LIMITS_OF_A_MODEL = ("memory_limit", "prompt_cache_limit")
-"""Those of `memory` that each `load` sets anew."""
 
 
 class MemberOptions(WorkerOptions, total=False):
@@ -51,17 +50,6 @@ class PoolOptions(SupervisorOptions, total=False):
 
     byte_budget: int | None
     patience: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadPlan:
-    """A `load` that each worker to come is given."""
-
-    route: ModelRoute
-    path: Path
-    timeout: float | None
-    on_progress: OnProgress | None
-    options: Mapping[str, Any]
 
 
 class Supervisor:
@@ -90,18 +78,19 @@ class Supervisor:
         **options: Unpack[WorkerOptions],
     ) -> None:
         options.setdefault("liveness", LivenessLimits())
+        self._replay = Replay()
         self._life = WorkerLife(
             lambda: make(command, **options),
-            self._prepare,
+            self._replay.prepare,
             policy=restart or RestartPolicy(),
             unload_after=unload_after,
             on_change=self._tell,
             dice=dice or random.Random(),
         )
         self._on_change = on_change
-        self._plan: LoadPlan | None = None
-        self._memory: dict[str, int] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._turn = asyncio.Lock()
+        """Whoever needs the model waits for the loads that were asked for before."""
         self._waiting = 0
 
     @property
@@ -111,8 +100,23 @@ class Supervisor:
 
     @property
     def worker(self) -> Worker:
-        """The worker of the moment: its pid, stderr and metrics. What is set on it is its own."""
+        """The worker of the moment, or the last. What is set on it is its own."""
         return self._life.worker
+
+    @property
+    def hello(self) -> HelloResult:
+        """What the worker of the moment said in the handshake."""
+        return self.worker.hello
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of the worker of the moment, or the last."""
+        return self.worker.pid
+
+    @property
+    def stderr(self) -> str:
+        """The last 64 KiB that the worker of the moment, or the last, wrote to stderr."""
+        return self.worker.stderr
 
     @property
     def in_flight(self) -> int:
@@ -160,14 +164,20 @@ class Supervisor:
     ) -> Model:
         """Load a model now, and again with these options after each restart.
 
-        Otherwise as `Worker.load`.
+        Otherwise as `Worker.load`; but where it fails the model of before stays usable. If the
+        worker has lost it, the next request has it loaded again.
         """
         self.check_loop()
-        worker = await self._life.until_ready()
-        model = await worker.load(path, timeout=timeout, on_progress=on_progress, **options)
-        route = self.plan(path, timeout=timeout, on_progress=on_progress, **options)
-        route.loaded = model.loaded
-        return Model(route, on_close=self._unload)
+        plan = LoadPlan(
+            route=ModelRoute(self),
+            path=path,
+            timeout=timeout,
+            on_progress=on_progress,
+            options=options,
+        )
+        async with self._turn:
+            await self._replay.load(await self._life.until_ready(), plan)
+        return Model(plan.route, on_close=self._unload)
 
     async def memory(
         self, *, timeout: float | None = None, **limits: Unpack[MemoryOptions]
@@ -177,11 +187,25 @@ class Supervisor:
         A ``memory_limit`` and a ``prompt_cache_limit`` are the loaded model's, and go with it.
         """
         self.check_loop()
-        worker = await self._life.until_ready()
+        worker = await self._worker_with_model()
         result = await worker.memory(timeout=timeout, **limits)
-        self._memory |= set_fields(**limits)
-        self._memory.pop("clear", None)
+        self._replay.keep_limits(**limits)
         return result
+
+    async def metrics(self, *, timeout: float | None = None) -> WorkerMetrics:
+        """As `Worker.metrics`, of the worker of the moment, which is started if need be."""
+        self.check_loop()
+        return await (await self._life.until_ready()).metrics(timeout=timeout)
+
+    async def cancel(
+        self, request_id: str | None = None, *, timeout: float | None = None
+    ) -> CancelResult:
+        """As `Worker.cancel`, in the worker of the moment; starts none.
+
+        Raises: NotInitialized before the first, and why there is none now.
+        """
+        self.check_loop()
+        return await self.worker.cancel(request_id, timeout=timeout)
 
     def plan(
         self,
@@ -192,25 +216,30 @@ class Supervisor:
         **options: Unpack[LoadOptions],
     ) -> ModelRoute:
         """Have each worker to come load this; the one of the moment does not hear of it."""
-        if self._plan is not None:
-            self._plan.route.close(REPLACED)
-        self._forget_limits_of_model()
-        self._plan = LoadPlan(
-            route=ModelRoute(self),
-            path=path,
-            timeout=timeout,
-            on_progress=on_progress,
-            options=options,
+        return self._replay.adopt(
+            LoadPlan(
+                route=ModelRoute(self),
+                path=path,
+                timeout=timeout,
+                on_progress=on_progress,
+                options=options,
+            )
         )
-        return self._plan.route
 
     async def connect(self, _request: PendingRequest, /) -> Connection:
-        """The connection of a worker that is ready, started and waited for if need be."""
+        """The connection of a worker that is ready, started and waited for if need be.
+
+        Raises: ModelNotLoaded where another load came before, and why there is none.
+        """
+        plan = self._replay.plan
         self._waiting += 1
         try:
-            return (await self._life.until_ready()).connection
+            worker = await self._worker_with_model()
         finally:
             self._waiting -= 1
+        if self._replay.plan is not plan:
+            raise ModelNotLoaded(REPLACED)
+        return worker.connection
 
     async def stop(self) -> None:
         """End the worker; the next request starts it again. What is in flight is cancelled."""
@@ -242,29 +271,26 @@ class Supervisor:
 
     def _tell(self, change: WorkerChange) -> None:
         if self._on_change is not None:
-            path = self._plan.path if self._plan else None
+            path = self._replay.plan.path if self._replay.plan else None
             self._on_change(replace(change, path=path))
 
-    async def _prepare(self, worker: Worker) -> None:
-        """Give a new worker what the one before had: its model, and then the limits."""
-        plan = self._plan
-        if plan is not None:
-            model = await worker.load(
-                plan.path, timeout=plan.timeout, on_progress=plan.on_progress, **plan.options
-            )
-            plan.route.loaded = model.loaded
-        if self._memory:
-            await ask(worker.connection, "memory", self._memory)
-
-    def _forget_limits_of_model(self) -> None:
-        for name in LIMITS_OF_A_MODEL:
-            self._memory.pop(name, None)
+    async def _worker_with_model(self) -> Worker:
+        async with self._turn:
+            while True:
+                worker = await self._life.until_ready()
+                try:
+                    await self._replay.restore(worker)
+                except MlxwireError:
+                    if self.worker is worker and self.state == "ready":
+                        raise
+                else:
+                    return worker
 
     async def _unload(self, route: ModelRoute) -> None:
         route.close(CLOSED)
-        if self._plan is None or self._plan.route is not route:
+        if self.state != "ready":
+            self._replay.drop(route)
             return
-        self._plan = None
-        self._forget_limits_of_model()
-        if self.state == "ready":
-            await ask(self.worker.connection, "unload", {})
+        async with self._turn:
+            if self._replay.drop(route) and self.state == "ready":
+                await ask(self.worker.connection, "unload", {})
