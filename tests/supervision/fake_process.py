@@ -55,6 +55,8 @@ class FakeProcess:
         """Whether it grants the event; the test sends them."""
         self.refuses: dict[str, dict[str, Any]] = {}
         """The errors that commands are answered with."""
+        self.figures: dict[str, float] = {}
+        """Of `metrics` and `memory`, where they are not 0."""
         self.held: set[str] = set()
         """Commands that the test answers."""
         self._weight_bytes = weight_bytes
@@ -149,7 +151,9 @@ class FakeProcess:
                 self.loads.append(request)
                 self.answer_load(request)
             case "memory":
-                self.reply(request["id"], type="result", final=True, **NO_BYTES)
+                self.reply(request["id"], type="result", final=True, **NO_BYTES | self.figures)
+            case "metrics":
+                self.reply(request["id"], type="result", final=True, **self.figures)
             case "cancel":
                 self.reply(request["id"], type="result", final=True, outcome="accepted")
             case "generate" | "chat" if self.answers:

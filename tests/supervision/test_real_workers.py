@@ -125,3 +125,22 @@ def test_the_blocking_pool():
         assert pool.workers == []
     with pytest.raises(mlxwire.ShuttingDown):
         pool.load("m")
+
+
+def test_a_blocking_supervisor_tells_of_its_worker_and_cancels_in_it():
+    with sync.Supervisor(engine="mock", args=SLOW) as supervisor:
+        assert supervisor.hello.worker.pid == supervisor.pid
+        with supervisor.load("m").generate("a b", ignore_eos=True) as stream:
+            next(stream)
+            assert supervisor.in_flight >= 1
+            assert supervisor.cancel(stream.id).outcome == "accepted"
+        assert supervisor.metrics().requests >= 2
+
+
+async def test_a_supervisor_that_was_not_started_has_no_worker_to_tell_of():
+    supervisor = mlxwire.Supervisor(engine="mock")
+    assert supervisor.pid is None
+    with pytest.raises(mlxwire.NotInitialized):
+        _ = supervisor.hello
+    with pytest.raises(mlxwire.NotInitialized):
+        await supervisor.cancel()

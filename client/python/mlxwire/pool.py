@@ -7,25 +7,28 @@ a model that is not needed gives all of its memory back by ending.
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, fields
 from functools import partial
 from types import TracebackType
-from typing import Self, Unpack
+from typing import Any, Self, TypeVar, Unpack
 
-from .errors import InvalidParams
+from mlxwire_protocol.replies import MemoryResult, WorkerMetrics
+
+from .errors import InvalidParams, MlxwireError
 from .model import Model
 from .options import LoadOptions, OnProgress, Path
-from .pool_group import ModelGroup
+from .pool_group import Member, ModelGroup
 from .postmortem import closed_by_host
 from .room import Room
 from .route import ModelRoute
 from .supervisor import MemberOptions, Supervisor
-from .worker import CLOSED
+from .worker import CLOSED, Worker
 from .worker_states import State, WorkerChange
 
 POOL_CLOSED = "this pool was closed; start another one"
+
+Figures = TypeVar("Figures", WorkerMetrics, MemoryResult)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +40,41 @@ class PoolWorker:
     pid: int | None
     in_flight: int
     weight_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolMetrics:
+    """Sums over the workers that run, each since its own start, and the figures of each.
+
+    The names are those of `WorkerMetrics`; what can't be summed stands with each worker alone.
+    """
+
+    workers: list[tuple[PoolWorker, WorkerMetrics]]
+    requests: int
+    in_flight: int
+    queued: int
+    cancelled: int
+    errors: int
+    prompt_tokens: int
+    cached_tokens: int
+    generated_tokens: int
+    queue_seconds: float
+    prefill_seconds: float
+    decode_seconds: float
+    active_memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolMemory:
+    """Bytes that the workers that run take together, and the figures of each, as in
+    `MemoryResult`. They need not have had their peaks at the same time."""
+
+    workers: list[tuple[PoolWorker, MemoryResult]]
+    active_bytes: int
+    peak_bytes: int
+    buffer_bytes: int
+    sequence_bytes: int
+    prompt_cache_bytes: int
 
 
 class Pool:
@@ -66,17 +104,7 @@ class Pool:
     @property
     def workers(self) -> list[PoolWorker]:
         """All workers, running or not."""
-        return [
-            PoolWorker(
-                path=os.fspath(group.path),
-                state=member.supervisor.state,
-                pid=member.supervisor.worker.pid if member.holds_room else None,
-                in_flight=member.in_flight,
-                weight_bytes=member.weight_bytes,
-            )
-            for group in self._groups
-            for member in group.members
-        ]
+        return [_describe(member) for group in self._groups for member in group.members]
 
     async def load(
         self,
@@ -121,6 +149,17 @@ class Pool:
                 raise
         return Model(group.route, on_close=self._drop)
 
+    async def metrics(self, *, timeout: float | None = None) -> PoolMetrics:
+        """What the workers have done. Asks those that run and starts none; to those it is a
+        request like any other, which ``unload_after`` counts from."""
+        found = await self._ask_running(lambda worker: worker.metrics(timeout=timeout))
+        return PoolMetrics(workers=found, **_sums(PoolMetrics, found))
+
+    async def memory(self, *, timeout: float | None = None) -> PoolMemory:
+        """The memory in use, as `metrics` asks. Limits to it are options of `load`."""
+        found = await self._ask_running(lambda worker: worker.memory(timeout=timeout))
+        return PoolMemory(workers=found, **_sums(PoolMemory, found))
+
     async def restart(self, *, drain: float = 30.0) -> None:
         """Start every running worker anew, one after the other; the others serve meanwhile.
 
@@ -151,3 +190,40 @@ class Pool:
         for group in [group for group in self._groups if group.route is route]:
             self._groups.remove(group)
             await group.close(CLOSED)
+
+    async def _ask_running(
+        self, ask: Callable[[Worker], Coroutine[Any, Any, Figures]]
+    ) -> list[tuple[PoolWorker, Figures]]:
+        """What each says; one that dies meanwhile is left out. Raises: what another failed with."""
+        running = [
+            member
+            for group in self._groups
+            for member in group.members
+            if member.supervisor.state in ("ready", "draining")
+        ]
+        workers = [member.supervisor.worker for member in running]
+        answers = await asyncio.gather(*map(ask, workers), return_exceptions=True)
+        found = []
+        for member, worker, answer in zip(running, workers, answers, strict=True):
+            if not isinstance(answer, BaseException):
+                found.append((_describe(member), answer))
+            elif not isinstance(answer, MlxwireError) or worker.connection.failure is None:
+                raise answer
+        return found
+
+
+def _describe(member: Member) -> PoolWorker:
+    return PoolWorker(
+        path=member.name,
+        state=member.supervisor.state,
+        pid=member.supervisor.pid if member.holds_room else None,
+        in_flight=member.in_flight,
+        weight_bytes=member.weight_bytes,
+    )
+
+
+def _sums(
+    kind: type[PoolMetrics | PoolMemory], found: list[tuple[PoolWorker, Figures]]
+) -> dict[str, Any]:
+    names = [field.name for field in fields(kind) if field.name != "workers"]
+    return {name: sum(getattr(figures, name) for _, figures in found) for name in names}

@@ -29,6 +29,14 @@ class Pool(ThreadOwner):
         """All workers, running or not."""
         return self._pool.workers
 
+    def metrics(self, *, timeout: float | None = None) -> aio_pool.PoolMetrics:
+        """As `mlxwire.Pool.metrics`."""
+        return self._started().call(self._pool.metrics(timeout=timeout))
+
+    def memory(self, *, timeout: float | None = None) -> aio_pool.PoolMemory:
+        """As `mlxwire.Pool.memory`."""
+        return self._started().call(self._pool.memory(timeout=timeout))
+
     def load(
         self,
         path: Path,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Coroutine, Sequence
 from typing import Any, Unpack
 
-from mlxwire_protocol.replies import MemoryResult
+from mlxwire_protocol.replies import CancelResult, HelloResult, MemoryResult, WorkerMetrics
 
 from .. import supervisor as aio_supervisor
 from ..options import LoadOptions, MemoryOptions, OnProgress, Path
@@ -34,14 +34,24 @@ class Supervisor(ThreadOwner):
         return self._supervisor.state
 
     @property
+    def in_flight(self) -> int:
+        """Requests whose final is due, and those that wait for a worker."""
+        return self._supervisor.in_flight
+
+    @property
+    def hello(self) -> HelloResult:
+        """What the worker of the moment said in the handshake."""
+        return self._supervisor.hello
+
+    @property
     def pid(self) -> int | None:
-        """The process id of the worker of the moment."""
-        return self._supervisor.worker.pid
+        """The process id of the worker of the moment, or the last."""
+        return self._supervisor.pid
 
     @property
     def stderr(self) -> str:
-        """The last that the worker of the moment wrote to stderr."""
-        return self._supervisor.worker.stderr
+        """The last that the worker of the moment, or the last, wrote to stderr."""
+        return self._supervisor.stderr
 
     def load(
         self,
@@ -61,6 +71,16 @@ class Supervisor(ThreadOwner):
     ) -> MemoryResult:
         """The memory in use; first sets the limits given, now and after each restart."""
         return self._started().call(self._supervisor.memory(timeout=timeout, **limits))
+
+    def metrics(self, *, timeout: float | None = None) -> WorkerMetrics:
+        """Of the worker of the moment, which is started if need be."""
+        return self._started().call(self._supervisor.metrics(timeout=timeout))
+
+    def cancel(
+        self, request_id: str | None = None, *, timeout: float | None = None
+    ) -> CancelResult:
+        """Cancel one request by its stream's ``id``, or all in flight; starts no worker."""
+        return self._started().call(self._supervisor.cancel(request_id, timeout=timeout))
 
     def stop(self) -> None:
         """End the worker; the next request starts it again."""
