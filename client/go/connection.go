@@ -123,9 +123,7 @@ func (c *connection) cause() *Error {
 // close asks the worker to quit and sees it out. Any number of callers share one ending.
 func (c *connection) close() error {
 	c.mu.Lock()
-	if c.failure == nil {
-		c.closing = true
-	}
+	c.closing = true
 	c.mu.Unlock()
 	c.end(c.sayQuit)
 	<-c.ended

@@ -1,0 +1,169 @@
+package mlxwire
+
+import (
+	"bytes"
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mlxwire/mlxwire/client/go/internal/process"
+)
+
+// What becomes of a connection whose worker ends, offends or is closed.
+
+// script is the worker in memory that a test started.
+func script(worker *Worker) *scriptedWorker {
+	return worker.supervisor.last().child.(*scriptedWorker)
+}
+
+func (w *scriptedWorker) stepsTaken() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.steps)
+}
+
+const heartbeat = `{"id":null,"type":"event","event":"heartbeat","data":{"phase":"decode","steps":3,"last_step_seconds":0.5}}`
+
+func TestAWorkerThatHasFailedIsNotAskedToQuit(t *testing.T) {
+	worker, _ := startModel(t, windows, func(w *scriptedWorker) {
+		if request, ok := <-w.requests; ok {
+			t.Errorf("it was told %s", request.Raw)
+		}
+	}, WithShutdownLimits(ShutdownLimits{Quit: patience, CloseStdin: patience, Terminate: patience, Kill: patience}))
+	worker.supervisor.last().fail(hangs("hangs", ""))
+	if err := worker.Close(); err != nil {
+		t.Error(err)
+	}
+	if steps := script(worker).stepsTaken(); !slices.Equal(steps, []string{"close stdin", "terminate"}) {
+		t.Errorf("steps %q", steps)
+	}
+}
+
+func TestNothingIsAskedOfAWorkerThatWasToldToQuit(t *testing.T) {
+	quitting, goOn := make(chan struct{}), make(chan struct{})
+	worker, model := startModel(t, windows, func(w *scriptedWorker) {
+		quit := w.next("quit")
+		close(quitting)
+		<-goOn
+		w.result(quit.ID, `"ok":true`)
+		w.exit(process.ExitState{})
+		if request, ok := <-w.requests; ok {
+			t.Errorf("it was told %s", request.Raw)
+		}
+	}, WithShutdownLimits(ShutdownLimits{Quit: patience, Kill: patience}))
+	closed := make(chan error)
+	go func() { closed <- worker.Close() }()
+	await(t, "the quit", quitting)
+	c := worker.supervisor.last()
+	if _, err := c.ask(deadlined(t), "info", noFields{}); !errors.Is(err, ErrShuttingDown) {
+		t.Errorf("a request meanwhile: %v", err)
+	}
+	close(goOn)
+	if err := <-closed; err != nil {
+		t.Error(err)
+	}
+	if _, err := model.Info(deadlined(t)); !errors.Is(err, ErrShuttingDown) {
+		t.Errorf("a request after it: %v", err)
+	}
+}
+
+func TestTheFirstFailureStaysTheConnections(t *testing.T) {
+	worker, _ := startModel(t, windows, func(w *scriptedWorker) { w.say("this is no message") })
+	await(t, "the worker's end", worker.Done())
+	c := worker.supervisor.last()
+	c.sayQuit()
+	c.fail(closedByHost())
+	if !errors.Is(c.cause(), ErrProtocolViolation) || !errors.Is(worker.Err(), ErrProtocolViolation) {
+		t.Errorf("%v, and the worker's: %v", c.cause(), worker.Err())
+	}
+}
+
+func TestWhatAWorkerSaysAfterAnOffenceIsForNobody(t *testing.T) {
+	worker, _ := startModel(t, windows, func(*scriptedWorker) {}, WithHeartbeat(func(Heartbeat) {}))
+	c, w := worker.supervisor.last(), script(worker)
+	w.say(heartbeat)
+	if c.watchdog.liveness.beat == nil {
+		t.Error("a heartbeat is not taken")
+	}
+	c.watchdog.liveness.beat = nil
+	w.say("this is no message")
+	w.say(heartbeat)
+	if c.watchdog.liveness.beat != nil {
+		t.Error("a heartbeat after the offence is taken")
+	}
+}
+
+func TestWhateverComesIsASignOfLife(t *testing.T) {
+	worker, _ := startModel(t, windows, func(*scriptedWorker) {})
+	c := worker.supervisor.last()
+	before := c.watchdog.heard.Load()
+	script(worker).handlers.Stdout([]byte(`{"ty`)) // also a part of a line
+	if c.watchdog.heard.Load() == before {
+		t.Error("nothing was heard")
+	}
+}
+
+func TestAWorkerThatClosesItsStdoutIsEndedForIt(t *testing.T) {
+	worker, model := startModel(t, windows, func(w *scriptedWorker) {
+		w.next("generate")
+		w.handlers.Stderr([]byte("redirected"))
+		w.handlers.StdoutEnded()
+	})
+	_, err := collect(model.Generate(deadlined(t), "p"))
+	var own *Error
+	if !errors.As(err, &own) || own.Code != ErrWorkerCrashed || !strings.Contains(own.Message, "closed its stdout") ||
+		own.Stderr != "redirected" {
+		t.Errorf("the request: %v", err)
+	}
+	await(t, "the worker's end", worker.Done())
+	if steps := script(worker).stepsTaken(); !slices.Contains(steps, "terminate") {
+		t.Errorf("steps %q", steps)
+	}
+}
+
+func TestAStdoutThatEndsUnderACloseIsNoCrash(t *testing.T) {
+	worker, model := startModel(t, windows, func(w *scriptedWorker) {
+		w.next("generate")
+		w.next("quit")
+		w.handlers.StdoutEnded()
+	}, WithShutdownLimits(ShutdownLimits{Quit: 2 * lostPipeGrace, Terminate: patience}))
+	stream, err := model.GenerateStream(deadlined(t), "p")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := worker.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := stream.Text(); !errors.Is(err, ErrShuttingDown) {
+		t.Errorf("the request: %v", err)
+	}
+}
+
+func TestTheLastWordsAreLoggedThoughTheirLineHasNoEnd(t *testing.T) {
+	var log bytes.Buffer
+	logger := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	worker, _ := startModel(t, windows, func(w *scriptedWorker) {
+		w.handlers.Stderr([]byte("a line\nlast words"))
+		w.exit(crash)
+	}, WithLogger(logger))
+	await(t, "the worker's end", worker.Done())
+	if text := log.String(); !strings.Contains(text, `stderr="a line"`) || !strings.Contains(text, `stderr="last words"`) {
+		t.Errorf("the log: %s", text)
+	}
+}
+
+func TestTheHandshakeHasItsOwnTimeLimit(t *testing.T) {
+	worker, err := Start(deadlined(t), WithIdleTimeout(time.Nanosecond), scripted(t, func(w *scriptedWorker) {
+		w.greet(windows)
+		w.quit()
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := worker.Close(); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,172 @@
+package mlxwire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+)
+
+// What becomes of a request that is left.
+
+func TestARequestIsCancelledOnceHoweverOftenItIsLeft(t *testing.T) {
+	_, model := startModel(t, windows, func(w *scriptedWorker) {
+		id := w.next("generate").ID
+		w.token(id, 0)
+		w.next("cancel")
+		w.done(id, "cancelled")
+		w.result(w.next("info").ID, loadedFields)
+	})
+	stream, err := model.GenerateStream(deadlined(t), "p")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range stream.Tokens() {
+		break
+	}
+	for range 2 {
+		if err := stream.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	_, _ = model.Info(deadlined(t)) // a cancel would have come before it
+}
+
+func TestNothingIsCancelledThatHasEnded(t *testing.T) {
+	_, model := startModel(t, windows, func(w *scriptedWorker) {
+		w.done(w.next("generate").ID, "stop")
+		w.result(w.next("info").ID, loadedFields)
+	})
+	stream, err := model.GenerateStream(deadlined(t), "p")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stream.Text(); err != nil {
+		t.Error(err)
+	}
+	if err := stream.Close(); err != nil {
+		t.Error(err)
+	}
+	_, _ = model.Info(deadlined(t))
+}
+
+func TestWhatComesForARequestThatWasLeftIsNotKept(t *testing.T) {
+	worker, model := startModel(t, windows, func(w *scriptedWorker) { w.next("generate"); w.next("cancel") })
+	stream, err := model.GenerateStream(deadlined(t), "p")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream.replies.leave(errLeft)
+	script(worker).token(stream.ID(), 0)
+	stream.replies.request.mu.Lock()
+	defer stream.replies.request.mu.Unlock()
+	if kept := len(stream.replies.incoming); kept != 0 {
+		t.Errorf("%d messages are kept", kept)
+	}
+}
+
+func TestTheFirstReasonToLeaveARequestStays(t *testing.T) {
+	for name, ending := range map[string]func(*scriptedWorker, string){
+		"the worker's error": func(w *scriptedWorker, id string) { w.fails(id, "internal") },
+		"the worker's death": func(w *scriptedWorker, _ string) { w.exit(crash) },
+	} {
+		cancelled := make(chan struct{})
+		_, model := startModel(t, windows, func(w *scriptedWorker) {
+			id := w.next("generate").ID
+			w.next("cancel")
+			close(cancelled)
+			ending(w, id)
+		})
+		ctx, cancel := context.WithCancel(deadlined(t))
+		stream, err := model.GenerateStream(ctx, "p")
+		if err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+		await(t, "the cancel", cancelled)
+		if err := stream.Close(); err != nil {
+			t.Error(err)
+		}
+		if _, err := stream.Text(); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: it ended with %v", name, err)
+		}
+	}
+}
+
+// fails answers with an error.
+func (w *scriptedWorker) fails(id, code string) {
+	w.say(`{"id":%q,"type":"error","final":true,"error":{"code":%q,"message":"m","retryable":false}}`, id, code)
+}
+
+func TestARequestThatWasDrainedIsWatchedNoLonger(t *testing.T) {
+	_, model := startModel(t, windows, func(w *scriptedWorker) {
+		id := w.next("generate").ID
+		w.next("cancel")
+		w.done(id, "cancelled")
+	}, WithDrainTimeout(2*patience))
+	stream, err := model.GenerateStream(deadlined(t), "p")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.Close(); err != nil {
+		t.Error(err)
+	}
+	request := stream.replies.request
+	request.mu.Lock()
+	defer request.mu.Unlock()
+	if request.drainTimer.Stop() {
+		t.Error("its timer still runs, and would warn of a worker that hangs")
+	}
+}
+
+func TestProgressThatNobodyAskedForIsASignOfLife(t *testing.T) {
+	worker, model := startModel(t, windows, func(w *scriptedWorker) { w.next("generate") })
+	stream, err := model.GenerateStream(deadlined(t), "p")
+	if err != nil {
+		t.Fatal(err)
+	}
+	script(worker).say(`{"id":%q,"type":"progress","stage":"prefill","done":1,"total":2}`, stream.ID())
+	select {
+	case <-stream.replies.request.wake:
+	default:
+		t.Error("nobody is woken")
+	}
+}
+
+// reuse writes as a pipe's reader does, from a buffer that it uses again.
+func (w *scriptedWorker) reuse(format string, arguments ...any) {
+	chunk := fmt.Appendf(nil, format+"\n", arguments...)
+	w.handlers.Stdout(chunk)
+	for i := range chunk {
+		chunk[i] = 'x'
+	}
+}
+
+func TestRepliesOutliveTheBufferThatTheyCameIn(t *testing.T) {
+	told := make(chan struct{})
+	_, model := startModel(t, windows, func(w *scriptedWorker) {
+		id := w.next("classify").ID
+		w.reuse(`{"id":%q,"type":"item","index":0,"token":"a","token_id":7,"logprob":-1}`, id)
+		w.reuse(`{"id":%q,"type":"done","final":true,"done":true,"finish_reason":"stop","tokens_generated":1,"metrics":{}}`, id)
+		id = w.next("generate").ID
+		w.reuse(`{"type":"token","id":%q,"seq":0,"token":"t0","token_id":1}`, id)
+		w.reuse(`{"id":%q,"type":"done","final":true,"done":true,"finish_reason":"stop","tokens_generated":1,"metrics":{}}`, id)
+		close(told)
+		w.reuse(`{"id":%q,"type":"result","final":true,%s}`, w.next("info").ID, loadedFields)
+	})
+	classes, err := model.Classify(deadlined(t), []string{"p"})
+	if err != nil || len(classes) != 1 || classes[0].TokenID != 7 {
+		t.Errorf("classify: %+v, %v", classes, err)
+	}
+	stream, err := model.GenerateStream(deadlined(t), "p")
+	if err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the answer", told)
+	if text, err := stream.Text(); text != "t0" || err != nil {
+		t.Errorf("generate: %q, %v", text, err)
+	}
+	if info, err := model.Info(deadlined(t)); err != nil || info.ModelType != "burst" {
+		t.Errorf("info: %+v, %v", info, err)
+	}
+}
