@@ -59,11 +59,12 @@ def test_positions_are_computed_once_for_all_layers(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(mx.fast, "rope", counting)
     model = Layers(ROPES["plain"])
     share_tables(model)
-    for offset in (7, 8):
+    offsets = [7, 8, mx.array([3, 9]), mx.array([4, 10]), 8]
+    for offset in offsets:
         for layer in model.layers:
-            layer(mx.ones((1, 2, 1, 32)), offset=offset)
+            layer(mx.ones((2, 2, 1, 32)), offset=offset)
 
-    assert computed == [7, 8]
+    assert [str(offset) for offset in computed] == [str(offset) for offset in offsets]
 
 
 def test_layers_of_other_frequencies_have_tables_of_their_own() -> None:

@@ -75,6 +75,7 @@ class DecodeBatch:
         """Every row's next token."""
         current = self._next
         if any(len(row.generated) + 1 < max(row.prompt.max_tokens, 1) for row in self.rows):
+            kv.share_offsets(self._layers)
             logits = self._model(current.tokens[:, None], cache=self._layers)[:, -1, :]
             self._next = self._sampler.choose(logits, current.tokens)
             mx.async_eval(self._next.arrays())

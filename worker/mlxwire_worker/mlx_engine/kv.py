@@ -14,6 +14,7 @@ import mlx.core as mx
 from mlx.utils import tree_map
 from mlx_lm.models.cache import (
     BatchKVCache,
+    BatchRotatingKVCache,
     KVCache,
     QuantizedKVCache,
     RotatingKVCache,
@@ -119,6 +120,18 @@ def paddings(layers: Layers) -> list[mx.array]:
     the others' would stay lazy, and each join and leave add to a graph that lives with the batch."""
     found = (getattr(layer, "left_padding", None) for layer in layers)
     return [padding for padding in found if isinstance(padding, mx.array)]
+
+
+def share_offsets(layers: Layers) -> None:
+    """Have all of a batch's layers hold one array of offsets, which are equal in each of a kind.
+
+    They count one step at a time, each for itself, and `rotary` knows equal positions by their array.
+    """
+    first: dict[type, mx.array] = {}
+    for layer in layers:
+        kind = type(layer)
+        if kind is BatchKVCache or kind is BatchRotatingKVCache:
+            layer.offset = first.setdefault(kind, layer.offset)
 
 
 def nbytes(layers: Layers) -> int:

@@ -23,22 +23,31 @@ class RotationTable:
     def __init__(self, rotate: Rotate, dims: int) -> None:
         self._rotate = rotate
         self._dims = dims
-        self._positions: tuple[int, int, mx.Dtype] | None = None
+        self._offset: int | mx.array | None = None
+        self._shape: tuple[int, mx.Dtype] | None = None
         self._factors: tuple[mx.array, mx.array]
 
-    def factors(self, length: int, offset: int, dtype: mx.Dtype) -> tuple[mx.array, mx.array]:
+    def factors(
+        self, length: int, offset: int | mx.array, dtype: mx.Dtype
+    ) -> tuple[mx.array, mx.array]:
         """What multiplies a vector, and what multiplies it with its halves exchanged: both
-        [1, 1, length, dims] of ``dtype``, for the positions from ``offset`` on."""
-        positions = length, offset, dtype
-        if positions != self._positions:
-            half = (1, 1, length, self._dims // 2)
+        [rows, 1, length, dims] of ``dtype``, for the positions from ``offset`` on.
+
+        Offsets in an array [rows] are the same where the array is: its values aren't looked at.
+        """
+        same = offset is self._offset or (
+            isinstance(offset, int) and isinstance(self._offset, int) and offset == self._offset
+        )
+        if not same or self._shape != (length, dtype):
+            rows = 1 if isinstance(offset, int) else offset.size
+            half = (rows, 1, length, self._dims // 2)
             unit = mx.concatenate([mx.ones(half, dtype), mx.zeros(half, dtype)], axis=-1)
             cosines, sines = mx.split(self._rotate(unit, offset=offset), 2, axis=-1)
             self._factors = (
                 mx.concatenate([cosines, cosines], axis=-1),
                 mx.concatenate([-sines, sines], axis=-1),
             )
-            self._positions = positions
+            self._offset, self._shape = offset, (length, dtype)
         return self._factors
 
 
@@ -49,7 +58,7 @@ class _Tabled(nn.Module):  # type: ignore[misc]
     dims: int
 
     def __call__(self, x: mx.array, offset: Any = 0) -> mx.array:
-        if not isinstance(offset, int) or x.shape[-1] != self.dims:
+        if x.shape[-1] != self.dims:
             own: Any = super()
             rotated: mx.array = own.__call__(x, offset)
             return rotated
