@@ -167,3 +167,18 @@ func TestTheHandshakeHasItsOwnTimeLimit(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestAStdoutThatEndsWithItsProcessIsThatProcessEnd(t *testing.T) {
+	for range 20 {
+		_, model := startModel(t, windows, func(w *scriptedWorker) {
+			w.next("generate")
+			w.handlers.StdoutEnded()
+			w.exit(crash)
+		})
+		_, err := collect(model.Generate(deadlined(t), "p"))
+		var own *Error
+		if !errors.As(err, &own) || own.Exit == nil || own.Exit.Code != crash.Code {
+			t.Fatalf("the request: %v", err)
+		}
+	}
+}

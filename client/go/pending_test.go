@@ -170,3 +170,68 @@ func TestRepliesOutliveTheBufferThatTheyCameIn(t *testing.T) {
 		t.Errorf("info: %+v, %v", info, err)
 	}
 }
+
+func TestTheEndOfTheContextCancelsARequestOfOneResult(t *testing.T) {
+	ctx, cancel := context.WithCancel(deadlined(t))
+	cancelled := make(chan struct{})
+	_, model := startModel(t, windows, func(w *scriptedWorker) {
+		id := w.next("info").ID
+		cancel()
+		if target := w.next("cancel").Target; target != id {
+			t.Errorf("%q was cancelled, and not %q", target, id)
+		}
+		close(cancelled)
+	})
+	if _, err := model.Info(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("it ended with %v", err)
+	}
+	await(t, "the cancel", cancelled)
+}
+
+func TestNothingIsAskedWithAContextThatHasEnded(t *testing.T) {
+	_, model := startModel(t, windows, func(w *scriptedWorker) {
+		w.result(w.next("info").ID, loadedFields)
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := model.GenerateStream(ctx, "p"); !errors.Is(err, context.Canceled) {
+		t.Errorf("generate: %v", err)
+	}
+	if _, err := model.BatchStream(ctx, []string{"p"}); !errors.Is(err, context.Canceled) {
+		t.Errorf("batch: %v", err)
+	}
+	if _, err := model.Info(deadlined(t)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestWhatOnlyEndsOrFeedsOthersIsBlamedForNoCrash(t *testing.T) {
+	for command, want := range map[string]bool{
+		"generate": true, "load": true, "info": true, "cancel": false, "credit": false, "quit": false,
+	} {
+		if asks := newRequest(nil, command, requestHooks{}).asks(); asks != want {
+			t.Errorf("%s: %v", command, asks)
+		}
+	}
+}
+
+func TestAStreamThatWasLeftIsLeftAlsoWhenItsContextEnds(t *testing.T) {
+	_, model := startModel(t, windows, func(w *scriptedWorker) {
+		id := w.next("generate").ID
+		w.token(id, 0)
+		w.next("cancel")
+		w.done(id, "cancelled")
+	})
+	ctx, cancel := context.WithCancel(deadlined(t))
+	stream, err := model.GenerateStream(ctx, "p")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range stream.Tokens() {
+		break
+	}
+	cancel()
+	if _, err := stream.Text(); !errors.Is(err, errLeft) {
+		t.Errorf("it ended with %v", err)
+	}
+}
