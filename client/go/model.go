@@ -93,7 +93,7 @@ func (m *Model) Classify(ctx context.Context, prompts []string, options ...Reque
 	}
 	results, err := collect(classified(items))
 	if err != nil {
-		items.leave(errLeft)
+		items.abandon()
 		return nil, err
 	}
 	slices.SortFunc(results, func(a, b ClassifyResult) int { return cmp.Compare(a.Index, b.Index) })

@@ -50,14 +50,15 @@ func TestNothingIsCancelledThatHasEnded(t *testing.T) {
 	_, _ = model.Info(deadlined(t))
 }
 
-func TestWhatComesForARequestThatWasLeftIsNotKept(t *testing.T) {
+func TestNothingIsKeptForARequestThatWasLeft(t *testing.T) {
 	worker, model := startModel(t, windows, func(w *scriptedWorker) { w.next("generate"); w.next("cancel") })
 	stream, err := model.GenerateStream(deadlined(t), "p")
 	if err != nil {
 		t.Fatal(err)
 	}
-	stream.replies.leave(errLeft)
 	script(worker).token(stream.ID(), 0)
+	stream.replies.leave(errLeft)
+	script(worker).token(stream.ID(), 1)
 	stream.replies.request.mu.Lock()
 	defer stream.replies.request.mu.Unlock()
 	if kept := len(stream.replies.incoming); kept != 0 {
@@ -68,6 +69,7 @@ func TestWhatComesForARequestThatWasLeftIsNotKept(t *testing.T) {
 func TestTheFirstReasonToLeaveARequestStays(t *testing.T) {
 	for name, ending := range map[string]func(*scriptedWorker, string){
 		"the worker's error": func(w *scriptedWorker, id string) { w.fails(id, "internal") },
+		"a malformed end":    func(w *scriptedWorker, id string) { w.say(`{"id":%q,"type":"done","final":true}`, id) },
 		"the worker's death": func(w *scriptedWorker, _ string) { w.exit(crash) },
 	} {
 		cancelled := make(chan struct{})

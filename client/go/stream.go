@@ -35,7 +35,7 @@ func (s *Stream) Tokens() iter.Seq2[Token, error] {
 				return
 			}
 			if !yield(token, nil) {
-				s.replies.leave(errLeft)
+				s.replies.abandon()
 				return
 			}
 		}
@@ -88,7 +88,7 @@ func (s *BatchStream) Results() iter.Seq2[BatchResult, error] {
 				result = reply.result()
 			}
 			if !yield(result, err) || err != nil {
-				s.replies.leave(errLeft)
+				s.replies.abandon()
 				return
 			}
 		}

@@ -14,13 +14,12 @@ const messageOverhead = 128
 // one consumer. A worker that knows windows sends no further than it was given credit, so a
 // consumer that sleeps holds back its own stream and nothing else.
 type replies[T any] struct {
-	ctx      context.Context
-	request  *request
-	limit    int // bytes
-	unwatch  func() bool
-	left     atomic.Bool // what is buffered is not wanted any more
-	onDone   func(Done)
-	finished error // what the consumer was told last
+	ctx     context.Context
+	request *request
+	limit   int // bytes
+	unwatch func() bool
+	left    atomic.Bool // what is buffered is not wanted any more
+	onDone  func(Done)
 
 	// Guarded by the request's lock.
 	incoming []T
@@ -66,9 +65,6 @@ func (r *replies[T]) push(message T, bytes int) error {
 
 // next gives what came, in order, and waits for it; false at the end, with what ended it.
 func (r *replies[T]) next() (message T, ok bool, err error) {
-	if r.finished != nil {
-		return message, false, r.finished
-	}
 	if err := r.ctx.Err(); err != nil {
 		r.leave(err) // AfterFunc may come a moment later
 	}
@@ -76,8 +72,7 @@ func (r *replies[T]) next() (message T, ok bool, err error) {
 		more, err := r.refill()
 		if !more {
 			r.unwatch()
-			r.finished = delivered(err, r.window.taken)
-			return message, false, r.finished
+			return message, false, delivered(err, r.window.taken)
 		}
 	}
 	message = r.batch[r.at]
@@ -116,9 +111,13 @@ func (r *replies[T]) refill() (more bool, err error) {
 }
 
 // leave cancels the rest; err is what the consumer gets from now on.
-func (r *replies[T]) leave(err error) {
-	r.left.Store(true)
-	r.request.leave(err)
+func (r *replies[T]) leave(err error) { r.request.leave(err) }
+
+// abandon is the consumer's own leave, which makes the context's end nothing to watch for: a
+// context that lives long would keep all streams that were ever left.
+func (r *replies[T]) abandon() {
+	r.unwatch()
+	r.leave(errLeft)
 }
 
 // drop is called with the request's lock held.
@@ -157,8 +156,7 @@ func (r *replies[T]) ending() (Done, bool) {
 
 // close cancels what is left and waits for the worker's final.
 func (r *replies[T]) close() error {
-	r.unwatch()
-	r.leave(errLeft)
+	r.abandon()
 	return r.request.awaitDrained()
 }
 

@@ -1,0 +1,99 @@
+package mlxwire
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+)
+
+// What comes of many prompts in one request.
+
+func (w *scriptedWorker) classified(id string, index int) {
+	w.say(`{"id":%q,"type":"item","index":%d,"token":"a","token_id":%d,"logprob":-1}`, id, index, index)
+}
+
+func (w *scriptedWorker) batched(id string, index int) {
+	w.say(`{"id":%q,"type":"item","index":%d,"text":"t%d","token_ids":[1],"finish_reason":"stop","tokens_generated":1,"error":null}`,
+		id, index, index)
+}
+
+func TestResultsAreInThePromptsOrderHoweverTheyCome(t *testing.T) {
+	order := []int{2, 0, 1}
+	_, model := startModel(t, windows, func(w *scriptedWorker) {
+		id := w.next("classify").ID
+		for _, index := range order {
+			w.classified(id, index)
+		}
+		w.done(id, "stop")
+		id = w.next("batch").ID
+		for _, index := range order {
+			w.batched(id, index)
+		}
+		w.done(id, "stop")
+	})
+	prompts := []string{"a", "b", "c"}
+	classes, err := model.Classify(deadlined(t), prompts)
+	if err != nil || len(classes) != 3 {
+		t.Fatalf("%+v, %v", classes, err)
+	}
+	batch, err := model.BatchGenerate(deadlined(t), prompts)
+	if err != nil || len(batch) != 3 {
+		t.Fatalf("%+v, %v", batch, err)
+	}
+	for i := range prompts {
+		if classes[i].TokenID != i || batch[i].Text != fmt.Sprintf("t%d", i) {
+			t.Errorf("%d: %+v, %+v", i, classes[i], batch[i])
+		}
+	}
+}
+
+func TestTokensOfABatchThatNobodyAskedForAreLetGo(t *testing.T) {
+	_, model := startModel(t, windows, func(w *scriptedWorker) {
+		id := w.next("batch").ID
+		w.say(`{"type":"token","id":%q,"seq":0,"index":0,"token":"t0","token_id":1}`, id)
+		w.batched(id, 0)
+		w.done(id, "stop")
+	})
+	if batch, err := model.BatchGenerate(deadlined(t), []string{"a"}); err != nil || len(batch) != 1 {
+		t.Errorf("%+v, %v", batch, err)
+	}
+}
+
+func TestAResultThatIsNoneEndsItsRequest(t *testing.T) {
+	for command, ask := range map[string]func(*Model) error{
+		"classify": func(m *Model) error { _, err := m.Classify(deadlined(t), []string{"a"}); return err },
+		"batch":    func(m *Model) error { _, err := m.BatchGenerate(deadlined(t), []string{"a"}); return err },
+	} {
+		cancelled := make(chan struct{})
+		_, model := startModel(t, windows, func(w *scriptedWorker) {
+			id := w.next(command).ID
+			w.say(`{"id":%q,"type":"item","index":0}`, id)
+			w.next("cancel")
+			close(cancelled)
+			w.done(id, "cancelled")
+		})
+		if err := ask(model); !errors.Is(err, ErrProtocolViolation) {
+			t.Errorf("%s: %v", command, err)
+		}
+		await(t, "the cancel of "+command, cancelled)
+	}
+}
+
+func TestABatchThatIsLeftIsCancelled(t *testing.T) {
+	cancelled := make(chan struct{})
+	_, model := startModel(t, windows, func(w *scriptedWorker) {
+		id := w.next("batch").ID
+		w.batched(id, 0)
+		w.next("cancel")
+		close(cancelled)
+		w.done(id, "cancelled")
+	})
+	stream, err := model.BatchStream(deadlined(t), []string{"a", "b"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range stream.Results() {
+		break
+	}
+	await(t, "the cancel", cancelled)
+}
