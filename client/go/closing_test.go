@@ -87,20 +87,6 @@ func TestAClosedModelIsVoidAndClosingItAgainIsHarmless(t *testing.T) {
 	}
 }
 
-func TestALaterLoadMakesTheModelBeforeItVoid(t *testing.T) {
-	worker, first := startModel(t, windows, func(w *scriptedWorker) { w.load() })
-	second, err := worker.Load(deadlined(t), "other")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := first.Classify(deadlined(t), []string{"p"}); !errors.Is(err, ErrModelNotLoaded) {
-		t.Errorf("the first: %v", err)
-	}
-	if err := second.check(); err != nil {
-		t.Errorf("the second: %v", err)
-	}
-}
-
 func TestALoadThatFailsKeepsTheModelBeforeIt(t *testing.T) {
 	worker, model := startModel(t, windows, func(w *scriptedWorker) {
 		w.say(`{"id":%q,"type":"error","final":true,"error":{"code":"model_not_found","message":"m","retryable":false}}`,
@@ -111,5 +97,52 @@ func TestALoadThatFailsKeepsTheModelBeforeIt(t *testing.T) {
 	}
 	if err := model.check(); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestTheModelOfAWorkerThatIsGoneIsGoneWithIt(t *testing.T) {
+	for name, end := range map[string]func(*Worker){
+		"a crash": func(w *Worker) { script(w).exit(crash) },
+		"a close": func(w *Worker) { w.Close() },
+	} {
+		worker, model := startModel(t, windows, func(*scriptedWorker) {})
+		end(worker)
+		await(t, "the worker's end", worker.Done())
+		if err := model.Close(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestAModelThatCantBeUnloadedSaysSo(t *testing.T) {
+	_, model := startModel(t, windows, func(w *scriptedWorker) { w.fails(w.next("unload").ID, "internal") })
+	if err := model.Close(); !errors.Is(err, ErrInternal) {
+		t.Errorf("close: %v", err)
+	}
+}
+
+func TestALaterLoadMakesTheModelBeforeItVoid(t *testing.T) {
+	worker, first := startModel(t, windows, func(w *scriptedWorker) {
+		w.load()
+		w.done(w.next("generate").ID, "stop")
+	})
+	second, err := worker.Load(deadlined(t), "other")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Close(); err != nil {
+		t.Error(err)
+	}
+	_, generated := collect(first.Generate(deadlined(t), "p"))
+	_, classified := first.Classify(deadlined(t), []string{"p"})
+	_, told := first.Info(deadlined(t))
+	_, counted := first.Cache().Stats(deadlined(t))
+	for _, err := range []error{generated, classified, told, counted} {
+		if !errors.Is(err, ErrModelNotLoaded) {
+			t.Errorf("of a model that was replaced: %v", err)
+		}
+	}
+	if _, err := collect(second.Generate(deadlined(t), "p")); err != nil {
+		t.Errorf("of the one that stayed: %v", err)
 	}
 }
