@@ -272,7 +272,7 @@ export abstract class PendingRequest {
 
   #drained(): void {
     this.onSettled();
-    for (const resolve of this.#drainWaiters.splice(0)) {
+    for (const resolve of this.#drainWaiters) {
       resolve();
     }
   }

@@ -166,7 +166,7 @@ export abstract class StreamRequest<T> extends PendingRequest {
     if (failure !== null) {
       this.#done.reject(failure.reason);
     }
-    for (const waiter of this.#waiters.splice(0)) {
+    for (const waiter of this.#waiters) {
       if (failure === null) {
         waiter.resolve({ done: true, value: undefined });
       } else {
@@ -193,10 +193,7 @@ export abstract class StreamRequest<T> extends PendingRequest {
 
   #tookOne(message: T): void {
     this.onTaken(message);
-    const due = this.window.take(1);
-    if (due > 0) {
-      this.#grant(due);
-    }
+    this.#grant(this.window.take(1));
   }
 
   #grant(count: number): void {

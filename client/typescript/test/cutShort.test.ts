@@ -44,6 +44,15 @@ suite("whoever waits for all of a request", () => {
     });
   }
 
+  test("hears what it had been given before", async () => {
+    const { script, model } = await startModel();
+    const waiting = model.generate("a").text();
+    const request = await script.next("generate");
+    script.tokens(request, 0, 3);
+    script.done(request, "cancelled", { stage: "decode" });
+    await assert.rejects(waiting, { code: "cancelled", tokensDelivered: 3 });
+  });
+
   test("hears that a load was cancelled", async () => {
     const { script, worker } = await startScripted();
     const loading = worker.load("p");

@@ -28,6 +28,16 @@ suite("a reply that is not in its shape is the worker's offence, and never throw
     });
   }
 
+  test("but a progress that nobody hears is not looked at", async () => {
+    const { worker, script, model } = await startModel();
+    const classified = model.classify(["a"]);
+    const request = await script.next("classify");
+    script.say({ ...PROGRESS, stage: null, id: request.id });
+    script.done(request);
+    assert.deepEqual(await classified, []);
+    await worker.close();
+  });
+
   test("but a field that nobody knows is none", async () => {
     const { worker, script, model } = await startModel();
     const classified = model.classify(["a"]);

@@ -47,6 +47,14 @@ suite("no timer is left behind", () => {
     }
   });
 
+  test("by a request whose signal aborted before it", async () => {
+    const { worker, script } = await startScripted();
+    const before = timers();
+    const asked = worker.cancel("r", { timeoutMs: LONG_MS, signal: AbortSignal.abort("why") });
+    await assert.rejects(asked, (error) => error === "why");
+    assert.deepEqual([timers(), script.unread.length], [before, 0]);
+  });
+
   test("by a restart that waited for what ran, nor by a pause that a close ended", async () => {
     const scripts: ScriptedWorker[] = [];
     const start = (options: WorkerOptions): Promise<Worker> => {
