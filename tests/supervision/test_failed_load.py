@@ -200,3 +200,17 @@ def test_closing_a_model_while_another_is_loaded_leaves_that_other(processes: Pr
         assert await (await loading).generate("p").text() == "t"
 
     supervise(test)
+
+
+def test_a_request_that_waited_for_a_worker_is_told_that_its_model_was_closed(
+    processes: Processes,
+):
+    async def test(_: mlxwire.Supervisor, model: mlxwire.Model) -> None:
+        processes.last.die()
+        generating = asyncio.create_task(model.generate("p").text())
+        await asyncio.sleep(0.1)
+        await model.close()
+        with pytest.raises(mlxwire.ModelNotLoaded, match="closed"):
+            await generating
+
+    supervise(test)

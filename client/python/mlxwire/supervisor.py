@@ -238,7 +238,7 @@ class Supervisor:
         finally:
             self._waiting -= 1
         if self._replay.plan is not plan:
-            raise ModelNotLoaded(REPLACED)
+            raise ModelNotLoaded(REPLACED if self._replay.plan else CLOSED)
         return worker.connection
 
     async def stop(self) -> None:

@@ -4,17 +4,16 @@
  * Requests that come after a crash wait for the restart.
  */
 
-import { ask } from "./ask.js";
-import type { JsonObject } from "./json.js";
+import { ModelNotLoaded } from "./errors.js";
 import { Model } from "./model.js";
 import { checkDurations, refuseUnknown, withDefaults } from "./optionChecks.js";
 import type { LoadOptions, MemoryOptions, Path } from "./options.js";
 import type { PendingRequest } from "./pending.js";
+import { type LoadPlan, Replay } from "./replay.js";
 import type { RequestLimits } from "./requestLimits.js";
 import { DEFAULT_RESTART_POLICY, type RestartPolicy } from "./restart.js";
-import { type MemoryFigures, readMemory } from "./results.js";
-import { ModelRoute, type Route, type Sender } from "./route.js";
-import { CALL, MEMORY, wireFields } from "./wireFields.js";
+import type { MemoryFigures } from "./results.js";
+import type { Route, Sender } from "./route.js";
 import { CLOSED, REPLACED, Worker } from "./worker.js";
 import { WorkerLife } from "./workerLife.js";
 import { settle, type WorkerOptions } from "./workerOptions.js";
@@ -33,21 +32,14 @@ export interface SupervisorOptions extends WorkerOptions {
 /** Starts one worker; tests give another than `Worker.start`. */
 export type StartWorker = (options: WorkerOptions) => Promise<Worker>;
 
-/** A `load` that each worker to come is given. */
-interface LoadPlan {
-  readonly route: ModelRoute;
-  readonly path: Path;
-  readonly options: LoadOptions;
-}
-
 /** Keeps a worker running: `await using supervisor = await Supervisor.start()`. */
 export class Supervisor implements Route, AsyncDisposable {
   /** What each request may take. @internal */
   readonly limits: RequestLimits;
   readonly #life: WorkerLife;
-  #plan: LoadPlan | null = null;
-  /** The limits that were set, as on the wire. */
-  #memory: JsonObject = {};
+  readonly #replay = new Replay();
+  /** Settled when the loads and unloads that were asked for are over; null where there is none. */
+  #changing: Promise<void> | null = null;
 
   private constructor(options: SupervisorOptions, startWorker: StartWorker) {
     const { restart = {}, onChange, random = Math.random, signal, ...rest } = options;
@@ -58,7 +50,7 @@ export class Supervisor implements Route, AsyncDisposable {
     this.limits = settle(workerOptions).limits;
     this.#life = new WorkerLife({
       start: (halt) => startWorker({ ...workerOptions, signal: halt }),
-      prepare: (worker) => this.#prepare(worker),
+      prepare: (worker) => this.#replay.prepare(worker),
       policy: withDefaults(DEFAULT_RESTART_POLICY, restart),
       onChange,
       random,
@@ -97,15 +89,17 @@ export class Supervisor implements Route, AsyncDisposable {
     return this.#life.worker;
   }
 
-  /** Load a model now, and again with these options after each restart. Otherwise as `Worker.load`. */
+  /**
+   * Load a model now, and again with these options after each restart. Otherwise as `Worker.load`;
+   * but where it fails the model of before stays usable. If the worker has lost it, the next request
+   * has it loaded again.
+   */
   async load(path: Path, options: LoadOptions = {}): Promise<Model> {
-    const worker = await this.#life.untilReady();
-    const { loaded } = await worker.loadRoute(path, options);
-    this.#plan?.route.close(REPLACED);
-    this.#forgetLimitsOfModel();
-    const { signal: _, ...lasting } = options;
-    const plan = { route: new ModelRoute(this, loaded), path, options: lasting };
-    this.#plan = plan;
+    const plan = await this.#change(async () => {
+      await this.#life.untilReady();
+      await new Promise(setImmediate); // requests that found a worker are sent within microtasks
+      return this.#replay.load(this, await this.#life.untilReady(), path, options);
+    });
     return new Model(plan.route, () => this.#unload(plan));
   }
 
@@ -114,16 +108,20 @@ export class Supervisor implements Route, AsyncDisposable {
    * `promptCacheLimit` are the loaded model's, and go with it.
    */
   async memory(options: MemoryOptions = {}): Promise<MemoryFigures> {
-    const worker = await this.#life.untilReady();
+    const worker = await this.#workerWithModel();
     const figures = await worker.memory(options);
-    const { clear: _, ...limits } = wireFields("memory", options, MEMORY, CALL);
-    this.#memory = { ...this.#memory, ...limits };
+    this.#replay.keepLimits(options);
     return figures;
   }
 
   /** The connection of a worker that is ready, waited for if need be. @internal */
   async connect(_request: PendingRequest): Promise<Sender> {
-    return (await this.#life.untilReady()).connection;
+    const { plan } = this.#replay;
+    const worker = await this.#workerWithModel();
+    if (this.#replay.plan !== plan) {
+      throw new ModelNotLoaded(this.#replay.plan === null ? CLOSED : REPLACED);
+    }
+    return worker.connection;
   }
 
   /**
@@ -143,31 +141,56 @@ export class Supervisor implements Route, AsyncDisposable {
     return this.close();
   }
 
-  /** Give a new worker what the one before had: its model, and then the limits. */
-  async #prepare(worker: Worker): Promise<void> {
-    if (this.#plan !== null) {
-      const { path, options, route } = this.#plan;
-      route.loaded = (await worker.loadRoute(path, options)).loaded;
-    }
-    if (Object.keys(this.#memory).length > 0) {
-      await ask(worker.connection, "memory", this.#memory, readMemory);
+  /** A worker that is ready, with the model in it that was loaded last. */
+  async #workerWithModel(): Promise<Worker> {
+    for (;;) {
+      while (this.#changing !== null) {
+        await this.#changing;
+      }
+      const worker = await this.#life.untilReady();
+      if (!this.#replay.doubts(worker)) {
+        return worker;
+      }
+      try {
+        await this.#change(() => this.#replay.restore(worker));
+      } catch (error) {
+        if (this.worker === worker && this.state === "ready") {
+          throw error;
+        } // it died meanwhile, and the one to come is prepared
+      }
     }
   }
 
-  /** Each `load` sets these anew. */
-  #forgetLimitsOfModel(): void {
-    const { memory_limit: _, prompt_cache_limit: _cache, ...ofProcess } = this.#memory;
-    this.#memory = ofProcess;
+  /** Change what is loaded, once the changes before are over; requests that come meanwhile wait. */
+  async #change<T>(act: () => Promise<T>): Promise<T> {
+    const before = this.#changing;
+    const changed = (async () => {
+      await before;
+      return act();
+    })();
+    const over = changed.then(ignore, ignore);
+    this.#changing = over;
+    try {
+      return await changed;
+    } finally {
+      if (this.#changing === over) {
+        this.#changing = null;
+      }
+    }
   }
 
   async #unload(plan: LoadPlan): Promise<void> {
     plan.route.close(CLOSED);
-    if (this.#plan === plan) {
-      this.#plan = null;
-      this.#forgetLimitsOfModel();
-      if (this.state === "ready") {
+    if (this.state !== "ready") {
+      this.#replay.drop(plan);
+      return;
+    }
+    await this.#change(async () => {
+      if (this.#replay.drop(plan) && this.state === "ready") {
         await this.worker?.unload();
       }
-    }
+    });
   }
 }
+
+function ignore(): void {}

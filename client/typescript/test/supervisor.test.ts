@@ -1,63 +1,15 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import {
-  type LoadOptions,
   type MemoryOptions,
   type Model,
   ShuttingDown,
-  Supervisor,
-  type SupervisorOptions,
-  Worker,
-  type WorkerChange,
+  type Supervisor,
   WorkerCrashed,
 } from "../src/index.js";
 import { MEMORY } from "../src/replies.js";
+import { AT_ONCE, loadOn, Scripts } from "./scriptedSupervisor.js";
 import { LOADED, ScriptedWorker, startModel } from "./scriptedWorker.js";
-
-const AT_ONCE = { backoffMinMs: 0, backoffMaxMs: 0 };
-
-/** The workers that a supervisor starts, one after another. */
-class Scripts {
-  readonly changes: WorkerChange[] = [];
-  readonly #started: ScriptedWorker[] = [];
-  readonly #waiting: ((script: ScriptedWorker) => void)[] = [];
-  /** How the next workers are; each is good where this is empty. */
-  readonly planned: ScriptedWorker[] = [];
-
-  readonly start = (options: object): Promise<Worker> => {
-    const script = this.planned.shift() ?? new ScriptedWorker();
-    const waiting = this.#waiting.shift();
-    waiting === undefined ? this.#started.push(script) : waiting(script);
-    return Worker.start({ command: "scripted", ...options }, script.spawn);
-  };
-
-  /** The next worker that is started. */
-  next(): Promise<ScriptedWorker> {
-    const script = this.#started.shift();
-    return script === undefined
-      ? new Promise((resolve) => this.#waiting.push(resolve))
-      : Promise.resolve(script);
-  }
-
-  get kinds(): string[] {
-    return this.changes.map((change) => change.kind);
-  }
-
-  supervise(options: SupervisorOptions = {}): Promise<Supervisor> {
-    const onChange = (change: WorkerChange) => void this.changes.push(change);
-    return Supervisor.start({ restart: AT_ONCE, onChange, ...options }, this.start);
-  }
-}
-
-async function loadOn(
-  supervisor: Supervisor,
-  script: ScriptedWorker,
-  options: LoadOptions = { contextLen: 9 },
-): Promise<Model> {
-  const loading = supervisor.load("any", options);
-  script.answer(await script.next("load"), LOADED);
-  return loading;
-}
 
 /** What `memory` answers. */
 const NO_BYTES = Object.fromEntries(Object.keys(MEMORY).map((name) => [name, 0]));
