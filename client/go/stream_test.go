@@ -31,6 +31,22 @@ func TestAStreamGivesItsTokensAndHowItEnded(t *testing.T) {
 	}
 }
 
+func TestTheTextLeavesOtherChannelsOut(t *testing.T) {
+	_, model := startModel(t, windows, func(w *scriptedWorker) {
+		id := w.next("generate").ID
+		w.say(`{"type":"token","id":%q,"seq":0,"token":"hm","token_id":1,"channel":"thinking"}`, id)
+		w.token(id, 1)
+		w.done(id, "stop")
+	})
+	stream, err := model.GenerateStream(deadlined(t), "p")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text, err := stream.Text(); text != "t1" || err != nil || stream.Delivered() != 2 {
+		t.Errorf("%q of %d tokens, %v", text, stream.Delivered(), err)
+	}
+}
+
 func TestLeavingTheRangeCancelsInTheWorker(t *testing.T) {
 	cancelled := make(chan struct{})
 	_, model := startModel(t, windows, func(w *scriptedWorker) {
