@@ -143,22 +143,18 @@ func TestNoLoggerIsNoFault(t *testing.T) {
 }
 
 func TestAFolderThatIsNotThereIsBlamedAndNotTheCommand(t *testing.T) {
-	program, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, dir := range []string{"/nonexistent/folder", file} {
-		_, err := Start(deadlined(t), WithCommand(program), WithDir(dir))
+		_, err := Start(deadlined(t), WithCommand(os.Args[0], "-test.run=^$"), WithDir(dir))
 		if !errors.Is(err, ErrSpawnFailed) || !strings.Contains(err.Error(), dir) ||
 			!strings.Contains(err.Error(), "WithDir") || strings.Contains(err.Error(), "pip install") {
 			t.Errorf("start: %v", err)
 		}
 	}
-	_, err = Start(deadlined(t), WithCommand("/nonexistent/worker"), WithDir(t.TempDir()))
+	_, err := Start(deadlined(t), WithCommand("/nonexistent/worker"), WithDir(t.TempDir()))
 	if !errors.Is(err, ErrSpawnFailed) || !strings.Contains(err.Error(), "/nonexistent/worker") {
 		t.Errorf("start: %v", err)
 	}
