@@ -451,7 +451,7 @@ def test_a_closed_pool_says_so(processes: Processes):
         assert not processes.last.alive
         with pytest.raises(mlxwire.ModelNotLoaded, match="pool was closed"):
             await model.info()
-        with pytest.raises(mlxwire.ShuttingDown):
+        with pytest.raises(mlxwire.ShuttingDown, match="this pool was closed"):
             await pool.load("b")
 
     pooled(test)

@@ -15,11 +15,10 @@ from typing import Any, Self, TypeVar, Unpack
 
 from mlxwire_protocol.replies import MemoryResult, WorkerMetrics
 
-from .errors import InvalidParams, MlxwireError
+from .errors import InvalidParams, MlxwireError, ShuttingDown
 from .model import Model
 from .options import LoadOptions, OnProgress, Path
 from .pool_group import Member, ModelGroup
-from .postmortem import closed_by_host
 from .room import Room
 from .route import ModelRoute
 from .supervisor import MemberOptions, Supervisor
@@ -126,7 +125,7 @@ class Pool:
         Raises: OutOfMemory, Overloaded, and what a worker failed to start or to load with.
         """
         if self._closed:
-            raise closed_by_host()
+            raise ShuttingDown(POOL_CLOSED)
         if workers < 1:
             raise InvalidParams("a model needs at least one worker", data={"field": "workers"})
         group = ModelGroup(
