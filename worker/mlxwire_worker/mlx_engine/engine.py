@@ -96,6 +96,7 @@ class MlxEngine(Engine):
         _import_or_explain()
         from . import loading
         from .allocator import give_large_blocks_back
+        from .direct_children import hold_children_directly
         from .rotary import share_tables
         from .warmup import warm_up
 
@@ -108,6 +109,7 @@ class MlxEngine(Engine):
         self.unload()
         loading.materialize(loaded.model, report)
         share_tables(loaded.model)
+        hold_children_directly(loaded.model)
         if request.warmup:
             warm_up(loaded.model, loaded.policy, loaded.info.vocab_size, report)
         self._loaded = loaded
