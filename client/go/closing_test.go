@@ -3,6 +3,7 @@ package mlxwire
 import (
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -34,6 +35,24 @@ func TestAWorkerThatCantBeTalkedToIsTerminatedAtOnce(t *testing.T) {
 	if !endProcess(w, hasty, nil) || !slices.Equal(w.steps, []string{"close stdin", "terminate"}) {
 		t.Errorf("steps %q", w.steps)
 	}
+}
+
+func TestAWorkerThatNothingEndsIsGivenUpAndToldOf(t *testing.T) {
+	immortal := make(chan *scriptedWorker, 1)
+	worker, err := Start(deadlined(t), scripted(t, func(w *scriptedWorker) {
+		w.immortal = true
+		w.greet(windows)
+		immortal <- w
+	}), WithShutdownLimits(ShutdownLimits{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = worker.Close()
+	if !errors.Is(err, ErrDrainTimeout) || !strings.Contains(err.Error(), "pid 4711") {
+		t.Errorf("close: %v", err)
+	}
+	await(t, "the worker's end", worker.Done())
+	(<-immortal).exit(crash) // at last, so that nobody waits for it any more
 }
 
 func TestManyMayCloseAtOnceAndAgain(t *testing.T) {

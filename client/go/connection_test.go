@@ -34,6 +34,9 @@ func TestAWorkerThatHasFailedIsNotAskedToQuit(t *testing.T) {
 		}
 	}, WithShutdownLimits(ShutdownLimits{Quit: patience, CloseStdin: patience, Terminate: patience, Kill: patience}))
 	worker.supervisor.last().fail(hangs("hangs", ""))
+	if _, err := worker.Metrics(deadlined(t)); !errors.Is(err, ErrWorkerCrashed) {
+		t.Errorf("a request waits for its end: %v", err)
+	}
 	if err := worker.Close(); err != nil {
 		t.Error(err)
 	}

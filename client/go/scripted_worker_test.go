@@ -29,6 +29,7 @@ type scriptedWorker struct {
 	partial  []byte
 	closed   bool
 	stubborn bool // only Kill ends it
+	immortal bool // nothing does
 }
 
 // A scriptedRequest is one line of the client's.
@@ -77,10 +78,10 @@ func (w *scriptedWorker) Write(line []byte) {
 func (w *scriptedWorker) CloseStdin() { w.step("close stdin", false) }
 
 // Terminate implements child.
-func (w *scriptedWorker) Terminate() { w.step("terminate", !w.stubborn) }
+func (w *scriptedWorker) Terminate() { w.step("terminate", !w.stubborn && !w.immortal) }
 
 // Kill implements child.
-func (w *scriptedWorker) Kill() { w.step("kill", true) }
+func (w *scriptedWorker) Kill() { w.step("kill", !w.immortal) }
 
 // Dead implements child.
 func (w *scriptedWorker) Dead() <-chan struct{} { return w.exited }

@@ -60,7 +60,7 @@ func (s *Stream) Text() (string, error) {
 func (s *Stream) Done() (Done, bool) { return s.replies.ending() }
 
 // Delivered is how many tokens its consumer has been given.
-func (s *Stream) Delivered() int { return s.replies.window.taken }
+func (s *Stream) Delivered() int { return s.replies.tokens }
 
 // Close cancels what is left and waits for the worker to confirm. The error is an
 // ErrDrainTimeout: it did not.

@@ -30,6 +30,7 @@ type replies[T any] struct {
 	batch  []T
 	at     int
 	window window
+	tokens int // taken by the consumer; text that was held back is none of them (SPEC §5)
 }
 
 // start sends the request.
@@ -72,15 +73,23 @@ func (r *replies[T]) next() (message T, ok bool, err error) {
 		more, err := r.refill()
 		if !more {
 			r.unwatch()
-			return message, false, delivered(err, r.window.taken)
+			return message, false, delivered(err, r.tokens)
 		}
 	}
 	message = r.batch[r.at]
 	r.at++
+	if !isHeldBack(message) {
+		r.tokens++
+	}
 	if credit := r.window.take(); credit > 0 {
 		r.request.conn.tell("credit", creditFields{Target: r.request.id, N: credit})
 	}
 	return message, true, nil
+}
+
+func isHeldBack(message any) bool {
+	token, ok := message.(Token)
+	return ok && token.Flush
 }
 
 // refill takes all that is here, or waits for the next change.

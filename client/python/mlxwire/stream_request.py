@@ -132,11 +132,16 @@ class StreamRequest(PendingRequest, Generic[T]):
 class TokenRequest(StreamRequest[Token]):
     """`generate` and `chat`: each token is to be taken."""
 
+    _flush_seq = sys.maxsize
+
     @property
     def tokens_delivered(self) -> int:
-        return self.taken
+        """Of the messages taken; text that was held back is no token of its own (SPEC §5)."""
+        return self.taken - (self.taken > self._flush_seq)
 
     def take_token(self, token: Token) -> None:
+        if token.flush:
+            self._flush_seq = token.seq
         self.push(token)
 
     def cost(self, message: Token) -> int:
@@ -188,7 +193,7 @@ class ItemRequest(StreamRequest[T]):
         if self.state != "running":
             return
         call_guarded(self._loop, self._on_token, token)
-        self._tokens_told += 1
+        self._tokens_told += not token.flush
         self.taken += 1
         if self.taken >= self.due:
             self.grant()

@@ -55,7 +55,7 @@ export class BatchRequest extends ItemRequest<BatchItem | BatchToken> {
 
   protected override onTaken(message: BatchItem | BatchToken): void {
     if (message.type === "token") {
-      this.#tokensDelivered += 1;
+      this.#tokensDelivered += message.flush ? 0 : 1;
     } else if (this.fields.stream !== true) {
       this.#tokensDelivered += message.tokensGenerated;
     }

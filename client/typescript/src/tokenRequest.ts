@@ -6,12 +6,19 @@ import { tokenBytes } from "./weight.js";
 
 /** `generate` and `chat`: each token is to be taken. */
 export class TokenRequest extends StreamRequest<Token> {
+  #tokensDelivered = 0;
+
   override get tokensDelivered(): number {
-    return this.window.taken;
+    return this.#tokensDelivered;
   }
 
   override takeToken(token: Token): void {
     this.push(token);
+  }
+
+  /** Text that was held back is no token of its own (SPEC §5). */
+  protected override onTaken(token: Token): void {
+    this.#tokensDelivered += token.flush ? 0 : 1;
   }
 
   protected override cost(token: Token): number {

@@ -65,7 +65,6 @@ func (r *StderrRing) Tail(limit int) string {
 func (r *StderrRing) keep(chunk []byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	chunk = chunk[max(0, len(chunk)-len(r.ring)):]
 	for len(chunk) > 0 {
 		n := copy(r.ring[r.next:], chunk)
 		chunk = chunk[n:]

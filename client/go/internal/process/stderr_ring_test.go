@@ -44,12 +44,12 @@ func TestLinesAreHandedOnAndLongOnesInPieces(t *testing.T) {
 	var lines []string
 	ring := NewStderrRing(16, func(line string) { lines = append(lines, line) })
 	long := strings.Repeat("x", maxLogLineBytes+1)
-	for _, chunk := range []string{"a", "b\r\n\nc\nd", long, "\nlast"} {
+	for _, chunk := range []string{"a", "b\r\n\nc\nd", long, "\nl\xffst"} {
 		_, _ = ring.Write([]byte(chunk))
 	}
 	ring.End()
 	ring.End()
-	want := []string{"ab", "", "c", ("d" + long)[:maxLogLineBytes], ("d" + long)[maxLogLineBytes:], "last"}
+	want := []string{"ab", "", "c", ("d" + long)[:maxLogLineBytes], ("d" + long)[maxLogLineBytes:], "l\uFFFDst"}
 	if !slices.Equal(lines, want) {
 		t.Errorf("lines %.100q", lines)
 	}
