@@ -262,7 +262,7 @@ class ClientConnection:
     def _violation(self, what: str) -> WireError:
         if self.state in ("greeting", "ready"):
             self._move("violation")
-        return WireError("protocol_violation", f"{what}. Stop this worker and start another")
+        return WireError("protocol_violation", what)
 
 
 def _unsendable(command: str, fields: dict[str, Any], error: TypeError) -> WireError:

@@ -110,6 +110,40 @@ def test_a_crash_loop_ends_in_a_verdict_with_the_last_stderr(processes: Processe
     assert changes.kinds().count("gave_up") == 1
 
 
+def test_nobody_is_told_to_do_what_the_supervisor_does(processes: Processes):
+    changes = Changes()
+
+    async def test(supervisor: mlxwire.Supervisor) -> None:
+        model = await supervisor.load("m")
+        processes.fates.append("dies at load")
+        told: list[str] = []
+        for end in (processes.last.die, lambda: processes.last.reply("none", final=True)):
+            processes.last.answers = False
+            asked = asyncio.create_task(model.generate("p").text())
+            await processes.last.request("generate")
+            end()
+            with pytest.raises(mlxwire.MlxwireError) as caught:
+                await asked
+            told.append(caught.value.message)
+            await asyncio.sleep(20)
+        told += [change.error.message for change in changes if change.error is not None]
+        assert len(told) == 5
+        for message in told:
+            assert "tart another" not in message
+            assert message.endswith("no request is sent again by itself")
+        processes.last.die()
+        await asyncio.sleep(20)
+        assert supervisor.state == "failed"
+        with pytest.raises(mlxwire.WorkerCrashed, match=r"ended by SIGKILL$") as verdict:
+            await model.generate("p").text()
+        assert "nother" not in verdict.value.message
+        await supervisor.close()
+        with pytest.raises(mlxwire.ShuttingDown, match="this supervisor was closed"):
+            await supervisor.restart()
+
+    supervise(test, changes)
+
+
 def test_crashes_far_apart_are_no_loop(processes: Processes):
     async def test(supervisor: mlxwire.Supervisor) -> None:
         model = await supervisor.load("m")

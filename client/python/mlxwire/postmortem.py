@@ -15,10 +15,21 @@ from .errors import (
     WorkerCrashed,
 )
 
+START_ANOTHER = ". Start another one"
+ANOTHER_COMES = (
+    ". Another one is started, as far as the restart policy allows; no request is sent again by "
+    "itself"
+)
 
-def closed_by_host() -> ShuttingDown:
-    """What a closed worker answers."""
-    return ShuttingDown("this worker was closed; start another one")
+
+def closed_by_host(what: str = "worker") -> ShuttingDown:
+    """What a closed worker answers, or supervisor."""
+    return ShuttingDown(f"this {what} was closed; start another one")
+
+
+def another_comes(error: MlxwireError) -> None:
+    """Its supervisor does what the host of a worker alone has to."""
+    error.message = error.message.replace(START_ANOTHER, ANOTHER_COMES)
 
 
 def exited(
@@ -38,7 +49,7 @@ def exited(
             stderr_tail=stderr_tail,
         )
     return WorkerCrashed(
-        f"the worker {how}. Start another one",
+        f"the worker {how}{START_ANOTHER}",
         exit_code=exit_code,
         signal=signal,
         stderr_tail=stderr_tail,
@@ -54,14 +65,14 @@ def closed_its_pipe(which: str, *, greeting: bool, stderr_tail: str) -> MlxwireE
             stderr_tail=stderr_tail,
         )
     return WorkerCrashed(
-        f"{what}, and is ended for that. Start another one", stderr_tail=stderr_tail
+        f"{what}, and is ended for that{START_ANOTHER}", stderr_tail=stderr_tail
     )
 
 
 def hangs(verdict: str, *, stderr_tail: str) -> WorkerCrashed:
     """It lives and makes no progress."""
     return WorkerCrashed(
-        f"the worker {verdict}. It is ended; start another one", stderr_tail=stderr_tail
+        f"the worker {verdict}, and is ended for that{START_ANOTHER}", stderr_tail=stderr_tail
     )
 
 
@@ -79,10 +90,11 @@ def crash_loop(
 ) -> WorkerCrashed:
     """It died so often that it is not started again, ``serving`` times with requests in flight;
     ``last`` is how it did last."""
+    how = last.message.replace(ANOTHER_COMES, "").replace(START_ANOTHER, "")
     verdict = WorkerCrashed(
         f"the worker died {crashes} times within {seconds:g} s, {serving} of them with requests "
         "in flight and the others at its start or idle, and is not started again; see to the "
-        f"cause and call restart(). The last time: {last.message}",
+        f"cause and call restart(). The last time: {how}",
         exit_code=getattr(last, "exit_code", None),
         signal=getattr(last, "signal", None),
         retryable=False,
@@ -95,8 +107,16 @@ def crash_loop(
 def offended(error: WireError, *, greeting: bool, stderr_tail: str) -> MlxwireError:
     """It broke the wire's rules; before the handshake that means it is no worker."""
     if greeting:
-        return HandshakeFailed(error.message, stderr_tail=stderr_tail)
-    return ProtocolViolation(error.message, data=error.data, stderr_tail=stderr_tail)
+        return HandshakeFailed(
+            f"{error.message}. Check that the command is a worker, of a version that this client "
+            "knows",
+            stderr_tail=stderr_tail,
+        )
+    return ProtocolViolation(
+        f"{error.message}, and the worker is stopped for that{START_ANOTHER}",
+        data=error.data,
+        stderr_tail=stderr_tail,
+    )
 
 
 def describe_exit(returncode: int) -> tuple[str, int | None, int | None]:

@@ -23,7 +23,7 @@ from .errors import (
     WorkerCrashed,
 )
 from .pipes import call_guarded
-from .postmortem import closed_by_host, crash_loop, killed_again
+from .postmortem import another_comes, closed_by_host, crash_loop, killed_again
 from .restart import CrashHistory, RestartPolicy, Suspect
 from .worker import Worker
 from .worker_states import TRANSITIONS, ChangeKind, State, Step, WorkerChange
@@ -100,7 +100,7 @@ class WorkerLife:
         if self.state == "ready":
             await self._drain(drain)
         if self.state == "closed":
-            raise closed_by_host()
+            raise closed_by_host("supervisor")
         self._verdict = None
         self._history.forget()
         self._suspect = Suspect()
@@ -112,7 +112,7 @@ class WorkerLife:
     async def close(self) -> None:
         """End the worker for good. Safe to call again."""
         if self.state != "closed":
-            self._verdict = closed_by_host()
+            self._verdict = closed_by_host("supervisor")
             self._move("close")
             self._settle(self._verdict)
         await self._halt()
@@ -152,6 +152,8 @@ class WorkerLife:
             await self._start()
         except MlxwireError as error:
             self._move("crash")
+            if self._started_once:
+                another_comes(error)
             return error
         except Exception as error:
             self._move("crash")
@@ -181,6 +183,7 @@ class WorkerLife:
         """It died in use: called before its requests fail, so that they find another coming."""
         assert self._end is not None
         if self.state in ("ready", "draining"):
+            another_comes(error)
             repeated = self._suspect.crashed(self.worker.connection.asked())
             if repeated and isinstance(error, WorkerCrashed):
                 killed_again(error)

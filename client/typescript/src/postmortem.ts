@@ -19,9 +19,19 @@ export interface Circumstances {
   readonly stderrTail: string;
 }
 
-/** What a closed worker answers. */
-export function closedByHost(): ShuttingDown {
-  return new ShuttingDown("this worker was closed; start another one");
+const START_ANOTHER = ". Start another one";
+const ANOTHER_COMES =
+  ". Another one is started, as far as the restart policy allows; no request is sent again by itself";
+
+/** What a closed worker answers, or supervisor. */
+export function closedByHost(what: "worker" | "supervisor" = "worker"): ShuttingDown {
+  return new ShuttingDown(`this ${what} was closed; start another one`);
+}
+
+/** Its supervisor does what the host of a worker alone has to. */
+export function anotherComes(error: MlxwireError): void {
+  const value = error.message.replace(START_ANOTHER, ANOTHER_COMES);
+  Object.defineProperty(error, "message", { value });
 }
 
 /** It exited though nobody asked. */
@@ -36,7 +46,7 @@ export function exited(status: Exit, at: Circumstances): MlxwireError {
       { data: { exit_code: status.exitCode, signal: status.signal }, stderrTail },
     );
   }
-  return new WorkerCrashed(`the worker ${how}. Start another one`, { ...status, stderrTail });
+  return new WorkerCrashed(`the worker ${how}${START_ANOTHER}`, { ...status, stderrTail });
 }
 
 /** It did not answer hello in time. */
@@ -56,21 +66,29 @@ export function closedItsPipe(which: "stdin" | "stdout", at: Circumstances): Mlx
     ? new HandshakeFailed(`${what}, before it answered hello. Check that the command is a worker`, {
         stderrTail,
       })
-    : new WorkerCrashed(`${what}, and is ended for that. Start another one`, { stderrTail });
+    : new WorkerCrashed(`${what}, and is ended for that${START_ANOTHER}`, { stderrTail });
 }
 
 /** It lives and makes no progress. */
 export function hangs(verdict: string, at: Circumstances): WorkerCrashed {
   const { stderrTail } = at;
-  return new WorkerCrashed(`the worker ${verdict}. It is ended; start another one`, { stderrTail });
+  return new WorkerCrashed(`the worker ${verdict}, and is ended for that${START_ANOTHER}`, {
+    stderrTail,
+  });
 }
 
 /** It broke the wire's rules; before the handshake that means it is no worker. */
 export function offended(offence: Error, at: Circumstances): MlxwireError {
-  const kind = at.greeting ? HandshakeFailed : ProtocolViolation;
-  return new kind(`${offence.message}. The worker is stopped; start another one`, {
-    stderrTail: at.stderrTail,
-  });
+  const { stderrTail } = at;
+  return at.greeting
+    ? new HandshakeFailed(
+        `${offence.message}. Check that the command is a worker, of a version that this client knows`,
+        { stderrTail },
+      )
+    : new ProtocolViolation(
+        `${offence.message}, and the worker is stopped for that${START_ANOTHER}`,
+        { stderrTail },
+      );
 }
 
 /** It died of the same request as the one before, as far as can be told. */
@@ -92,10 +110,11 @@ export interface Crashes {
 export function crashLoop(last: MlxwireError, crashes: Crashes, windowMs: number): WorkerCrashed {
   const status =
     last instanceof WorkerCrashed ? last : { exitCode: null, signal: null, inFlight: 0 };
+  const how = last.message.replace(ANOTHER_COMES, "").replace(START_ANOTHER, "");
   const verdict = new WorkerCrashed(
     `the worker died ${crashes.length} times within ${windowMs / 1000} s, ${crashes.serving} of them ` +
       "with requests in flight and the others at its start or idle, and is not started again; see " +
-      `to the cause and call restart(). The last time: ${last.message}`,
+      `to the cause and call restart(). The last time: ${how}`,
     {
       exitCode: status.exitCode,
       signal: status.signal,

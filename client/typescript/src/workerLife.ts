@@ -6,7 +6,7 @@
 import { callGuarded } from "./callbacks.js";
 import * as errors from "./errors.js";
 import { InternalError, MlxwireError, WorkerCrashed } from "./errors.js";
-import { closedByHost, crashLoop, killedAgain } from "./postmortem.js";
+import { anotherComes, closedByHost, crashLoop, killedAgain } from "./postmortem.js";
 import { CrashHistory, type RestartPolicy, Suspect } from "./restart.js";
 import type { Worker } from "./worker.js";
 import { type Step, TRANSITIONS, type WorkerChange, type WorkerState } from "./workerStates.js";
@@ -90,7 +90,7 @@ export class WorkerLife {
       await this.#drain(drainMs);
     }
     if (this.#state === "closed") {
-      throw closedByHost();
+      throw closedByHost("supervisor");
     }
     this.#move("stop");
     this.#verdict = null;
@@ -104,7 +104,7 @@ export class WorkerLife {
   /** End the worker for good. Safe to call again. */
   async close(): Promise<void> {
     if (this.#state !== "closed") {
-      this.#verdict = closedByHost();
+      this.#verdict = closedByHost("supervisor");
       this.#move("close");
       this.#settle(this.#verdict);
     }
@@ -190,9 +190,10 @@ export class WorkerLife {
     });
   }
 
-  /** Whether it died of what it was asked; what it dies of at its start is no request of the host's. */
+  /** What is said of it, and whether it died of what it was asked; what it dies of at its start is no request of the host's. */
   #suspectAsked(worker: Worker, failure: MlxwireError): void {
     if (this.#state === "ready" || this.#state === "draining") {
+      anotherComes(failure);
       const asked = worker.connection.asked();
       this.#served = asked.length > 0;
       if (this.#suspect.crashed(asked) && failure instanceof WorkerCrashed) {
@@ -203,6 +204,9 @@ export class WorkerLife {
 
   /** Milliseconds until the next start; null where there is none by itself. */
   #pauseAfter(crash: MlxwireError, servedOnce: boolean): number | null {
+    if (servedOnce) {
+      anotherComes(crash);
+    }
     this.#tell({ kind: "crashed", pid: this.#pid, error: crash });
     const pause = this.#history.crashed(performance.now(), this.#options.random(), this.#served);
     const hopeless = HOPELESS.some((kind) => crash instanceof kind);

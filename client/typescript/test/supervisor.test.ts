@@ -192,6 +192,42 @@ suite("a supervisor", () => {
     await supervisor.close();
   });
 
+  test("tells nobody to do what it does itself", async () => {
+    const scripts = new Scripts();
+    const supervisor = await scripts.supervise({ restart: { ...AT_ONCE, maxRestarts: 3 } });
+    let script = await scripts.next();
+    const model = await loadOn(supervisor, script);
+    for (const end of [
+      () => script.exit(1),
+      () => script.say({ id: "none", type: "result", final: true }),
+    ]) {
+      const asked = model.generate("a").text();
+      await script.next("generate");
+      end();
+      await assert.rejects(asked, { message: /Another one is started.* by itself$/ });
+      const waiting = model.generate("b").text();
+      script = await scripts.next();
+      script.answer(await script.next("load"), LOADED);
+      script.done(await script.next("generate"));
+      await waiting;
+    }
+    script.exit(1);
+    const waiting = model.generate("c").text();
+    script = await scripts.next();
+    await script.next("load");
+    script.exit(7);
+    await assert.rejects(waiting, { message: /The last time: the worker exited with code 7$/ });
+    const told = scripts.changes.flatMap((change) =>
+      change.kind === "crashed" ? change.error : [],
+    );
+    assert.equal(told.length, 4);
+    for (const { message } of told) {
+      assert.match(message, /Another one is started/);
+    }
+    await supervisor.close();
+    await assert.rejects(supervisor.restart(), { message: /^this supervisor was closed/ });
+  });
+
   test("tells the first start's failure, and tries nothing again by itself", async () => {
     const scripts = new Scripts();
     const broken = new ScriptedWorker();
