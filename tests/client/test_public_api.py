@@ -66,6 +66,8 @@ def test_the_exports_are_these_and_no_others():
         *("MemoryOptions", "MemoryResult", "Message", "MlxwireError", "Model", "ModelInfo"),
         *(
             "Pool",
+            "PoolMemory",
+            "PoolMetrics",
             "PoolWorker",
             "Progress",
             "PromptCache",

@@ -51,7 +51,7 @@ from .errors import (
 from .liveness import LivenessLimits
 from .model import Model
 from .options import ChatOptions, GenerateOptions, LoadOptions, MemoryOptions
-from .pool import Pool, PoolWorker
+from .pool import Pool, PoolMemory, PoolMetrics, PoolWorker
 from .restart import RestartPolicy
 from .results import BatchResult, ClassifyResult, Done, Heartbeat, Token, TopLogprob
 from .shutdown import ShutdownLimits
@@ -100,6 +100,8 @@ __all__ = [
     "Overloaded",
     "ParseError",
     "Pool",
+    "PoolMemory",
+    "PoolMetrics",
     "PoolWorker",
     "Progress",
     "PromptCache",

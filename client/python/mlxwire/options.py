@@ -13,6 +13,7 @@ from typing import Any, Literal, TypedDict
 from mlxwire_protocol.messages import Message
 from mlxwire_protocol.replies import Event, Progress
 
+from .errors import InvalidParams
 from .liveness import LivenessLimits
 from .shutdown import ShutdownLimits
 
@@ -123,15 +124,28 @@ def set_fields(**options: object) -> dict[str, Any]:
 
 
 def chat_messages(messages: Messages) -> list[dict[str, Any]]:
-    """A conversation for the wire; a bare string is the user's one turn."""
+    """A conversation for the wire; a bare string is the user's one turn. Raises: InvalidParams."""
     if isinstance(messages, str):
         return [{"role": "user", "content": messages}]
-    return [
-        {"role": turn.role, "content": turn.content}
-        if isinstance(turn, Message)
-        else dict(turn)
-        for turn in messages
-    ]
+    if isinstance(messages, Mapping) or not isinstance(messages, Iterable):
+        raise _no_conversation("messages", messages)
+    return [_turn(place, turn) for place, turn in enumerate(messages)]
+
+
+def _turn(place: int, turn: object) -> dict[str, Any]:
+    if isinstance(turn, Message):
+        return {"role": turn.role, "content": turn.content}
+    if isinstance(turn, Mapping):
+        return dict(turn)
+    raise _no_conversation(f"messages[{place}]", turn)
+
+
+def _no_conversation(field: str, given: object) -> InvalidParams:
+    return InvalidParams(
+        f"`{field}` is of type {type(given).__name__}: give `messages` as a string, or as a list "
+        'of turns such as {"role": "user", "content": "Hello"}',
+        data={"field": field},
+    )
 
 
 def _plain(value: object) -> object:
