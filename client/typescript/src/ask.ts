@@ -19,7 +19,7 @@ export class ResultRequest<T> extends PendingRequest {
     command: string,
     fields: JsonObject,
     read: (message: JsonObject) => T,
-    options: CallOptions & PendingRequest["options"] = {},
+    options: CallOptions & PendingRequest["options"],
   ) {
     super(route, command, fields, options);
     this.#read = read;
@@ -31,7 +31,7 @@ export class ResultRequest<T> extends PendingRequest {
   }
 
   protected override onFinal(message: JsonObject): void {
-    if (message.type === "done" && message.finish_reason === "cancelled") {
+    if (message.finish_reason === "cancelled") {
       throw cancelledElsewhere(this.command, this.sender?.failure ?? null); // SPEC §4.6
     }
     this.#value = { read: this.#read(message) };

@@ -23,14 +23,13 @@ export function onAbort(signal: AbortSignal, callback: () => void): () => void {
   callbacks.add(callback);
   if (known === undefined) {
     listening.set(signal, callbacks);
-    signal.addEventListener("abort", () => callAll(signal, callbacks), { once: true });
+    signal.addEventListener("abort", () => callAll(callbacks));
   }
   return () => callbacks.delete(callback);
 }
 
-function callAll(signal: AbortSignal, callbacks: ReadonlySet<() => void>): void {
-  listening.delete(signal);
-  for (const callback of [...callbacks]) {
+function callAll(callbacks: ReadonlySet<() => void>): void {
+  for (const callback of callbacks) {
     callback();
   }
 }

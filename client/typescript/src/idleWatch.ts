@@ -4,8 +4,8 @@
 const LOOKS = 4;
 
 /**
- * Calls `onSilent` once, when nothing has come for `limitMs`. `mark` gives something that changes with
- * each message, or null while the consumer has some to take.
+ * Calls `onSilent` when nothing has come for `limitMs`, and is closed then by whoever is told. `mark`
+ * gives something that changes with each message, or null while the consumer has some to take.
  */
 export class IdleWatch {
   readonly #limitMs: number;
@@ -36,7 +36,6 @@ export class IdleWatch {
     }
     this.#before = mark;
     if (now - this.#since >= this.#limitMs) {
-      this.close();
       this.#onSilent();
     }
   }

@@ -105,9 +105,7 @@ export class Model implements AsyncDisposable {
 
   /** Give its memory back. Harmless when it is gone already. */
   async unload(): Promise<void> {
-    if (this.#route.open) {
-      await this.#onUnload();
-    }
+    await this.#onUnload();
   }
 
   /** `unload`. */

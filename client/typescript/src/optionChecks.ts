@@ -18,7 +18,7 @@ export function refuseUnknown(what: string, options: object, known: object): voi
 /** Refuse milliseconds that no timer can wait, among the options named so. @throws InvalidParams */
 export function checkDurations(options: object): void {
   for (const [name, value] of Object.entries(options)) {
-    const set = name.endsWith("Ms") && value !== undefined && value !== null;
+    const set = name.endsWith("Ms") && value !== undefined;
     if (set && !(typeof value === "number" && value >= 0 && value <= LONGEST_MS)) {
       throw wrong(
         name,

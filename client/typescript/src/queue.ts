@@ -23,10 +23,7 @@ export class Queue<T> {
     const first = this.#entries[this.#head] as T;
     this.#entries[this.#head] = undefined;
     this.#head += 1;
-    if (this.#head === this.#entries.length) {
-      this.#entries = [];
-      this.#head = 0;
-    } else if (this.#head >= COMPACT_AT && this.#head * 2 >= this.#entries.length) {
+    if (this.#head >= COMPACT_AT && this.#head * 2 >= this.#entries.length) {
       this.#entries = this.#entries.slice(this.#head);
       this.#head = 0;
     }

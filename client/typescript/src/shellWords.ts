@@ -21,9 +21,8 @@ export function shellWords(line: string, windows = process.platform === "win32")
       escaped = false;
     } else if (character === "\\" && quote !== "'" && !windows) {
       escaped = true;
-      word ??= "";
     } else if (quote !== "") {
-      word = character === quote ? word : `${word ?? ""}${character}`;
+      word = character === quote ? word : `${word}${character}`;
       quote = character === quote ? "" : quote;
     } else if (character === "'" || character === '"') {
       quote = character;

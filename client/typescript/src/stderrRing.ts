@@ -26,9 +26,7 @@ export class StderrRing {
   /** Take bytes as they arrive. */
   feed(chunk: Buffer): void {
     this.#keep(chunk);
-    if (this.#onLine !== null) {
-      this.#split(this.#partial.length === 0 ? chunk : Buffer.concat([this.#partial, chunk]));
-    }
+    this.#split(Buffer.concat([this.#partial, chunk]));
   }
 
   /** No more will come: an unfinished line is a line now. */

@@ -27,23 +27,26 @@ const ZERO = 0x30;
 /** Numbers of more digits may pass what a double holds. */
 const MAX_DIGITS = 15;
 
-/** The token that a line is, or null where it is anything but a plain token. */
+/**
+ * The token that a line is, or null where it is anything but a plain token. Where a part has no end,
+ * -1, nothing of what has to follow stands: `startsWith` looks at the line's head then.
+ */
 export function readPlainToken(line: string): PlainToken | null {
   if (!line.startsWith(HEAD)) {
     return null;
   }
   const idEnd = plainTextEnd(line, HEAD.length);
-  if (idEnd < 0 || !line.startsWith(AFTER_ID, idEnd)) {
+  if (!line.startsWith(AFTER_ID, idEnd)) {
     return null;
   }
   const seqStart = idEnd + AFTER_ID.length;
   const seqEnd = digitsEnd(line, seqStart);
-  if (seqEnd < 0 || !line.startsWith(AFTER_SEQ, seqEnd)) {
+  if (!line.startsWith(AFTER_SEQ, seqEnd)) {
     return null;
   }
   const textStart = seqEnd + AFTER_SEQ.length;
   const textEnd = plainTextEnd(line, textStart);
-  if (textEnd < 0 || !line.startsWith(AFTER_TEXT, textEnd)) {
+  if (!line.startsWith(AFTER_TEXT, textEnd)) {
     return null;
   }
   const numberStart = textEnd + AFTER_TEXT.length;

@@ -13,7 +13,7 @@ export class Window {
 
   /** @param size null where the worker knows no windows. */
   constructor(size: number | null) {
-    this.#step = size === null ? Number.POSITIVE_INFINITY : Math.max(1, Math.floor(size / 2));
+    this.#step = size === null ? Number.POSITIVE_INFINITY : Math.floor(size / 2);
   }
 
   /** So many more were taken; how many may be granted now, 0 for none. */

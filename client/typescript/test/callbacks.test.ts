@@ -15,6 +15,14 @@ suite("onAbort", () => {
     assert.deepEqual(calls, ["first", "last"]);
   });
 
+  test("does not call whom another one's call made it forget", () => {
+    const controller = new AbortController();
+    let forget = (): void => undefined;
+    onAbort(controller.signal, () => forget());
+    forget = onAbort(controller.signal, () => assert.fail("it was forgotten"));
+    controller.abort();
+  });
+
   test("is one listener however many listen, so that Node sees no leak", async () => {
     const { signal } = new AbortController();
     const warnings: Error[] = [];

@@ -144,6 +144,7 @@ suite("an offence is", () => {
   const offences: Record<string, (object | string)[]> = {
     "a line that is no JSON": ["{"],
     "a line that is no object": ["[]"],
+    "a line that is null": ["null"],
     "a number that is none": [`{"id":"${id}","type":"progress","done":NaN}`],
     "a lone surrogate": [`{"id":"${id}","type":"token","seq":0,"token":"\\ud800","token_id":1}`],
     "a byte order mark": [`\ufeff${JSON.stringify(done(id))}`],

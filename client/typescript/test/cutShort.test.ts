@@ -44,6 +44,27 @@ suite("whoever waits for all of a request", () => {
     });
   }
 
+  test("hears what it had been given before a close, each by itself", async () => {
+    const { script, model, worker } = await startModel();
+    script.deafTo = ["quit"];
+    const waiting = [model.generate("a").text(), model.generate("b").text()];
+    const requests = [await script.next("generate"), await script.next("generate")];
+    for (const [place, request] of requests.entries()) {
+      script.tokens(request, 0, place + 1);
+    }
+    const closing = worker.close();
+    while (!script.steps.includes("quit")) {
+      await Promise.resolve();
+    }
+    for (const request of requests) {
+      script.done(request, "cancelled", { stage: "decode" });
+    }
+    for (const [place, text] of waiting.entries()) {
+      await assert.rejects(text, { code: "shutting_down", tokensDelivered: place + 1 });
+    }
+    await closing;
+  });
+
   test("hears what it had been given before", async () => {
     const { script, model } = await startModel();
     const waiting = model.generate("a").text();

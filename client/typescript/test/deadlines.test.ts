@@ -27,6 +27,14 @@ suite("a request that takes too long", () => {
     });
   }
 
+  test("is cancelled by the worker's limit also where it has one answer", async () => {
+    const { script, worker } = await startModel({ requestTimeoutMs: 20 });
+    const asked = worker.metrics();
+    const request = await script.next("metrics");
+    await assert.rejects(asked, { code: "timeout", message: /longer than the 20 ms/ });
+    await confirmCancel(script, request);
+  });
+
   test("fails at its limit also where messages are still to be taken", async () => {
     const { script, model } = await startModel();
     const stream = model.generate("a", { timeoutMs: 20 });
@@ -119,6 +127,18 @@ suite("a stream of which nothing comes", () => {
     script.done(request);
     assert.equal((await step).value?.seq, 0);
     assert.equal(script.unread.length, 0);
+  });
+
+  test("is cancelled also where it falls silent after some progress", async (t) => {
+    const { script, clock, step, request } = await waiting(t);
+    script.say({ id: request.id, type: "progress", stage: "prefill", done: 1, total: 20 });
+    clock.pass(STEP_MS);
+    for (let look = 0; look < 4; look += 1) {
+      assert.equal(script.unread.length, 0);
+      clock.pass(STEP_MS);
+    }
+    await assert.rejects(step, { code: "timeout" });
+    await confirmCancel(script, request);
   });
 
   test("lives as long as its consumer has something to take", async (t) => {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { suite, test } from "node:test";
-import { ERRORS_BY_CODE } from "../src/errorReply.js";
+import { ERRORS_BY_CODE, errorFromCode } from "../src/errorReply.js";
 import * as api from "../src/index.js";
 import { repositoryPath } from "./repository.js";
 
@@ -28,6 +28,11 @@ suite("errors", () => {
       const kind = ERRORS_BY_CODE.get(code);
       assert.ok(kind && !(kind.prototype instanceof api.WorkerError), code);
     }
+  });
+
+  test("of the worker's own word are never a crash, which it could not tell of", () => {
+    const error = errorFromCode("worker_crashed", "m", {});
+    assert.deepEqual([error.constructor, error.code], [api.WorkerError, "worker_crashed"]);
   });
 
   test("are copied with all that they are but the count of tokens", () => {

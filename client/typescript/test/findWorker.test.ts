@@ -15,6 +15,7 @@ suite("a command is split as a shell would", () => {
     ['a\\ b \'c\\d\' "e\\"f\\g"', ["a b", "c\\d", 'e"f\\g']],
     ["a\"b\"'c'd ''", ["abcd", ""]],
     ["é😀 'ü'", ["é😀", "ü"]],
+    ["\\a \\'b", ["a", "'b"]],
   ];
   for (const [line, words] of split) {
     test(JSON.stringify(line), () => {
@@ -70,6 +71,36 @@ suite("the worker is", { skip: process.platform === "win32" }, () => {
   test("the module, where python3 has it", async () => {
     const found = await findWorker(undefined, { PATH: python });
     assert.deepEqual(found, [join(python, "python3"), "-m", "mlxwire_worker"]);
+  });
+
+  test("no file that can't be run, and no folder of that name", async () => {
+    const [file, directory] = [place("file", "mlxwire-worker"), join(folder, "directory")];
+    chmodSync(join(file, "mlxwire-worker"), 0o644);
+    mkdirSync(join(directory, "mlxwire-worker"), { recursive: true });
+    const PATH = [file, directory, both].join(delimiter);
+    assert.deepEqual(await findWorker(undefined, { PATH }), [join(both, "mlxwire-worker")]);
+  });
+
+  test("none of the host's folder, which an empty entry of the PATH is for a shell", async () => {
+    const host = process.cwd();
+    process.chdir(both);
+    try {
+      await assert.rejects(findWorker(undefined, { PATH: `${delimiter}${lacking}` }), SpawnFailed);
+    } finally {
+      process.chdir(host);
+    }
+  });
+
+  test("asked of python3 in the environment that the worker will have", async () => {
+    const bin = place("asking", "python3");
+    writeFileSync(join(bin, "python3"), '#!/bin/sh\n[ "$PYTHONPATH" = here ]\n');
+    const found = await findWorker(undefined, { PATH: bin, PYTHONPATH: "here" });
+    assert.deepEqual(found, [join(bin, "python3"), "-m", "mlxwire_worker"]);
+    await assert.rejects(findWorker(undefined, { PATH: bin, PYTHONPATH: "there" }), SpawnFailed);
+  });
+
+  test("on the Path, as Windows spells it", async () => {
+    assert.deepEqual(await findWorker(undefined, { Path: both }), [join(both, "mlxwire-worker")]);
   });
 
   test("nowhere, which says what to install", async () => {

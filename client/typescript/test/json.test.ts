@@ -55,6 +55,7 @@ suite("a value that can't be sent is refused by its path", () => {
     "a hole": [[undefined], "prompt[0]"],
     "a function": [{ a: () => 1 }, "prompt.a"],
     "a date": [new Date(0), "prompt"],
+    "a lone surrogate in a name": [{ "\ud800": 1 }, "prompt"],
   };
   for (const [name, [value, path]] of Object.entries(refused)) {
     test(name, () => {
@@ -67,6 +68,13 @@ suite("a value that can't be sent is refused by its path", () => {
 
   test("what is nested too deep", () => {
     checkSendable(nested(MAX_DEPTH - 1), "prompt");
-    assert.throws(() => checkSendable(nested(MAX_DEPTH), "prompt"), InvalidParams);
+    assert.throws(
+      () => checkSendable(nested(MAX_DEPTH), "prompt"),
+      (error) => error instanceof InvalidParams && error.message.length < 200,
+    );
+  });
+
+  test("but an object without a prototype is sent", () => {
+    checkSendable(Object.assign(Object.create(null), { a: 1 }), "prompt");
   });
 });

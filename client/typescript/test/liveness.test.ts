@@ -40,6 +40,13 @@ suite("a worker", () => {
     assert.match(verdict ?? "", /said nothing for 1000 ms/);
   });
 
+  test("that falls silent is dead after the silence, counted from its last word", () => {
+    const watched = new Watched();
+    watched.watch(INTERVAL, () => watched.say(beat("idle", 1, 0)));
+    const [at] = watched.watch(10_000) ?? [];
+    assert.equal(at, INTERVAL + 1000);
+  });
+
   test("whose heartbeats take no step is dead after the step's limit", () => {
     const watched = new Watched();
     let age = 0;

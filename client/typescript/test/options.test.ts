@@ -117,13 +117,15 @@ suite("options of a call that sends none are refused by name", () => {
 });
 
 suite("milliseconds that no timer can wait", () => {
-  for (const ms of [-1, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 31, "5"]) {
+  for (const ms of [-1, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 31, "5", null]) {
     test(`are refused by name: ${ms}`, async () => {
       const wrong = (options: object): WorkerOptions => options;
       const field = (name: string) => ({ code: "invalid_params", field: name });
       const start = Worker.start(wrong({ startTimeoutMs: ms }));
       await assert.rejects(start, field("startTimeoutMs"));
       await assert.rejects(Worker.start(wrong({ limits: { quitMs: ms } })), field("quitMs"));
+      const hanging = Worker.start(wrong({ liveness: { stepMs: ms } }));
+      await assert.rejects(hanging, field("stepMs"));
       const restart = Supervisor.start(wrong({ restart: { windowMs: ms } }));
       await assert.rejects(restart, field("windowMs"));
       const options: object = { timeoutMs: ms };
@@ -136,9 +138,35 @@ suite("milliseconds that no timer can wait", () => {
 
   test("and windows of none are refused too", async () => {
     for (const name of ["window", "bufferBytes"]) {
-      await assert.rejects(Worker.start({ [name]: 0 }), { code: "invalid_params", field: name });
+      for (const count of [0, 1.5]) {
+        const start = Worker.start({ [name]: count });
+        await assert.rejects(start, { code: "invalid_params", field: name });
+      }
     }
   });
+});
+
+test("the longest and the least that can be had are taken", () => {
+  const { startTimeoutMs, limits } = settle({ startTimeoutMs: 2 ** 31 - 1, window: 1 });
+  assert.deepEqual([startTimeoutMs, limits.window], [2 ** 31 - 1, 1]);
+});
+
+test("what is left out of a start has its default", () => {
+  assert.deepEqual(settle({}), {
+    ...{ args: [], env: {}, startTimeoutMs: 30_000, liveness: null },
+    limits: {
+      ...{ requestTimeoutMs: undefined, idleTimeoutMs: undefined },
+      ...{ drainTimeoutMs: 5000, window: 256, bufferBytes: 64 * 1024 * 1024 },
+    },
+    shutdown: { quitMs: 3000, stdinMs: 2000, termMs: 2000, killMs: 2000 },
+  });
+});
+
+test("what is given for a start is taken", () => {
+  const env = { A: "b" };
+  const given = settle({ engine: "mock", args: ["--x"], env, drainTimeoutMs: 7, bufferBytes: 8 });
+  assert.deepEqual([given.args, given.env], [["--engine", "mock", "--x"], env]);
+  assert.deepEqual([given.limits.drainTimeoutMs, given.limits.bufferBytes], [7, 8]);
 });
 
 test("an option that is undefined is the same as left out", () => {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { CrashHistory, DEFAULT_RESTART_POLICY } from "../src/restart.js";
+import { CrashHistory, DEFAULT_RESTART_POLICY, Suspect } from "../src/restart.js";
 
 const POLICY = { maxRestarts: 4, windowMs: 1000, backoffMinMs: 10, backoffMaxMs: 35, jitter: 0.5 };
 /** The chance that leaves a pause as it is. */
@@ -23,6 +23,14 @@ suite("a crash history", () => {
     assert.equal(history.crashed(1299, EVEN), null);
   });
 
+  test("that is forgotten begins anew", () => {
+    const history = new CrashHistory(POLICY);
+    history.crashed(0, EVEN);
+    history.forget();
+    assert.equal(history.length, 0);
+    assert.equal(history.crashed(1, EVEN), 10);
+  });
+
   test("spreads a pause by its jitter", () => {
     assert.equal(new CrashHistory(POLICY).crashed(0, 0), 5);
     assert.equal(new CrashHistory(POLICY).crashed(0, 1), 15);
@@ -32,6 +40,27 @@ suite("a crash history", () => {
     const history = new CrashHistory({ ...DEFAULT_RESTART_POLICY, maxRestarts: 5000 });
     for (let count = 0; count < 5000; count += 1) {
       assert.ok((history.crashed(0, 1) ?? 0) <= 36_000);
+    }
+  });
+});
+
+suite("a suspect", () => {
+  const asked = (prompt: string) => ({ command: "generate", fields: { prompt } });
+
+  test("is the same request, alone at two crashes in a row", () => {
+    const suspect = new Suspect();
+    assert.deepEqual(
+      [asked("a"), asked("a"), asked("b"), asked("a"), asked("a")].map((each) =>
+        suspect.crashed([each]),
+      ),
+      [false, true, false, false, true],
+    );
+  });
+
+  test("is none among others, nor where nothing was asked", () => {
+    const suspect = new Suspect();
+    for (const inFlight of [[asked("a"), asked("b")], []]) {
+      assert.deepEqual([suspect.crashed(inFlight), suspect.crashed(inFlight)], [false, false]);
     }
   });
 });

@@ -49,6 +49,13 @@ suite("a shape", () => {
   }
 });
 
+test("a complaint shows a long value by its beginning", () => {
+  assert.throws(
+    () => read({ ...GOOD, token_id: "x".repeat(1000) }),
+    (error) => error instanceof TypeError && error.message.length < 200,
+  );
+});
+
 suite("a name", () => {
   for (const [wire, here] of [
     ["prefill_tokens_per_second", "prefillTokensPerSecond"],

@@ -16,7 +16,7 @@ suite("the ring", () => {
         ring.feed(Buffer.from(all.slice(start, start + size)));
         assert.equal(ring.text(), all.slice(0, start + size).slice(-16), `in pieces of ${size}`);
       }
-      assert.equal(ring.text(5), "vwxyz");
+      assert.deepEqual([ring.text(2), ring.text(5)], ["yz", "vwxyz"]);
     }
   });
 
@@ -44,10 +44,18 @@ suite("the listener", () => {
     ring.feed(Buffer.alloc(MAX_LINE_BYTES, "x"));
     assert.equal(lines.length, 0);
     ring.feed(Buffer.alloc(MAX_LINE_BYTES + 1, "x"));
+    assert.equal(lines.length, 2);
     ring.feed(Buffer.from("\n"));
-    assert.deepEqual(
-      lines.map((line) => line.length),
-      [MAX_LINE_BYTES, MAX_LINE_BYTES, 1],
-    );
+    assert.deepEqual(lines.map(lengthOf), [MAX_LINE_BYTES, MAX_LINE_BYTES, 1]);
+  });
+
+  test("hears a long line in pieces also where it comes at once", () => {
+    const { ring, lines } = listening();
+    ring.feed(Buffer.from(`${"x".repeat(2 * MAX_LINE_BYTES + 1)}\n`));
+    assert.deepEqual(lines.map(lengthOf), [MAX_LINE_BYTES, MAX_LINE_BYTES, 1]);
   });
 });
+
+function lengthOf(line: string): number {
+  return line.length;
+}

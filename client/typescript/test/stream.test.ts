@@ -1,12 +1,6 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import {
-  DrainTimeout,
-  MlxwireError,
-  SlowConsumer,
-  type Token,
-  WorkerCrashed,
-} from "../src/index.js";
+import { DrainTimeout, SlowConsumer, type Token, WorkerCrashed } from "../src/index.js";
 import { startModel, withoutWindows } from "./scriptedWorker.js";
 
 /** Take so many of a stream, each by itself. */
@@ -41,10 +35,11 @@ suite("a stream", () => {
 
   test("gives each token once and tells how it ended", async () => {
     const { script, model } = await startModel();
-    const stream = model.chat("hello");
+    const stream = model.chat("hello", { thinking: false });
     const reading = collect(stream);
     const request = await script.next("chat");
     assert.deepEqual(request.messages, [{ role: "user", content: "hello" }]);
+    assert.equal(request.thinking, false);
     script.tokens(request, 0, 2);
     script.tokens(request, 2, 3);
     script.done(request, "length", { metrics: { prompt_tokens: 7 } });
@@ -309,66 +304,6 @@ suite("a crash", () => {
     await assert.rejects(asked, WorkerCrashed);
     await assert.rejects(model.generate("c").text(), WorkerCrashed);
     assert.deepEqual(await worker.closed, { exitCode: null, signal: "SIGSEGV" });
-  });
-});
-
-suite("a batch", () => {
-  const item = (id: string, index: number, more: object = {}) => ({
-    ...{ id, type: "item", index, text: `text ${index}`, token_ids: [1, 2] },
-    ...{ finish_reason: "stop", tokens_generated: 2, error: null },
-    ...more,
-  });
-
-  test("gives its items in the order of the prompts, each with its own failure", async () => {
-    const { script, model } = await startModel();
-    const items = model.batch(["a", "b"]).items();
-    const request = await script.next("batch");
-    assert.deepEqual(request.prompts, ["a", "b"]);
-    const error = { code: "context_overflow", message: "m", retryable: false, data: {} };
-    script.say(item(request.id, 1), item(request.id, 0, { error, finish_reason: null }));
-    script.done(request);
-    const [first, second] = await items;
-    assert.ok(first?.error instanceof MlxwireError);
-    assert.deepEqual([first.error.code, first.finishReason], ["context_overflow", null]);
-    assert.deepEqual([second?.text, second?.tokenIds, second?.error], ["text 1", [1, 2], null]);
-  });
-
-  test("that streams gives tokens too, and counts them", async () => {
-    const { script, model } = await startModel();
-    const stream = model.batch(["a", "b"], { stream: true });
-    const step = stream.next();
-    const request = await script.next("batch");
-    assert.equal(request.stream, true);
-    const token = { id: request.id, type: "token", token: "x", token_id: 1, flush: false };
-    script.say({ ...token, seq: 0, index: 1 }, { ...token, seq: 0, index: 0 });
-    script.say(item(request.id, 1));
-    const messages = [await step, await stream.next(), await stream.next()];
-    assert.deepEqual(
-      messages.map(({ value }) => [value?.type, value?.index]),
-      [
-        ["token", 1],
-        ["token", 0],
-        ["item", 1],
-      ],
-    );
-    script.fail(request, "internal");
-    await assert.rejects(stream.next(), { tokensDelivered: 2 });
-  });
-
-  test("to classify gives its items in order", async () => {
-    const { script, model } = await startModel();
-    const items = model.classify(["a", "b"], { labels: ["x"] });
-    const request = await script.next("classify");
-    const answer = { id: request.id, type: "item", token: "t", token_id: 3 };
-    script.say(
-      { ...answer, index: 1, logprob: null },
-      { ...answer, index: 0, logprob: -1, labels: { x: 1 } },
-    );
-    script.done(request);
-    assert.deepEqual(await items, [
-      { index: 0, text: "t", tokenId: 3, logprob: -1, logits: null, labels: { x: 1 } },
-      { index: 1, text: "t", tokenId: 3, logprob: null, logits: null, labels: null },
-    ]);
   });
 });
 

@@ -11,7 +11,6 @@ import {
   Worker,
   WorkerCrashed,
   WorkerError,
-  type WorkerEvent,
 } from "../src/index.js";
 import { LOADED, ScriptedWorker, startModel, startScripted } from "./scriptedWorker.js";
 
@@ -50,6 +49,14 @@ suite("a start", () => {
     const script = new ScriptedWorker();
     script.greeting = null;
     await assert.rejects(startScripted({ startTimeoutMs: 20 }, script), HandshakeFailed);
+    assert.deepEqual(script.steps, ["stdin", "SIGTERM"]);
+  });
+
+  test("fails where the answer is not in its shape", async () => {
+    const script = new ScriptedWorker();
+    script.greeting = { worker: "me" };
+    const refused = { code: "handshake_failed", message: /is no hello result: `worker`: is "me"/ };
+    await assert.rejects(startScripted({}, script), refused);
     assert.deepEqual(script.steps, ["stdin", "SIGTERM"]);
   });
 
@@ -269,9 +276,10 @@ suite("a load", () => {
     await text;
     script.answer(request, LOADED);
     await loading;
-    await assert.rejects(model.generate("a").text(), ModelNotLoaded);
     await model.unload();
     assert.equal(script.unread.length, 0);
+    const replaced = { code: ModelNotLoaded.code, message: /was replaced by a later load/ };
+    await assert.rejects(model.generate("a").text(), replaced);
   });
 
   test("is undone by an unload, once", async () => {
@@ -344,38 +352,5 @@ suite("a request", () => {
       { action: "save", path: "/c" },
       { action: "load", path: "/d" },
     ]);
-  });
-});
-
-suite("events", () => {
-  test("are heard where they were asked for", async () => {
-    const heard: WorkerEvent[] = [];
-    const { script } = await startScripted({
-      events: ["heartbeat", "eclipse"],
-      onEvent: (event) => heard.push(event),
-    });
-    const beat = { phase: "idle", steps: 3, last_step_seconds: 0.5 };
-    for (const [event, data] of Object.entries({ heartbeat: beat, eclipse: {}, other: {} })) {
-      script.say({ id: null, type: "event", event, data });
-    }
-    assert.deepEqual(heard, [
-      {
-        ...{ event: "heartbeat", phase: "idle", steps: 3 },
-        ...{ lastStepSeconds: 0.5, inFlight: 0, queued: 0 },
-      },
-      { event: "other", name: "eclipse", data: {} },
-    ]);
-  });
-
-  test("tell of a worker that hangs, which is ended then", async (t) => {
-    const eventLoop = setInterval(() => undefined, 1000); // a process would keep it
-    t.after(() => clearInterval(eventLoop));
-    const liveness = { silenceMs: 10_000, stepMs: 20, phases: {} };
-    const { worker, script } = await startScripted({ liveness });
-    const asked = worker.metrics();
-    const data = { phase: "decode", steps: 1, last_step_seconds: 60 };
-    script.say({ id: null, type: "event", event: "heartbeat", data });
-    await assert.rejects(asked, /hangs: in phase decode/);
-    await worker.closed;
   });
 });
