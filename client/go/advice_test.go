@@ -1,6 +1,7 @@
 package mlxwire
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -65,5 +66,13 @@ func TestAWorkerThatIsGivenUpPromisesNoOther(t *testing.T) {
 	await(t, "the verdict", worker.Done())
 	if text := worker.Err().Error(); strings.Contains(text, anotherComes) || !strings.Contains(text, "exited with code 139") {
 		t.Error(text)
+	}
+	_, one := worker.Metrics(deadlined(t))
+	_, other := worker.Metrics(deadlined(t))
+	if !errors.Is(one, ErrWorkerCrashed) || one == other {
+		t.Errorf("requests fail with %v, and share it", one)
+	}
+	if err := worker.Close(); err != nil || !errors.Is(worker.Err(), ErrWorkerCrashed) {
+		t.Errorf("a close changed the verdict to %v, %v", worker.Err(), err)
 	}
 }

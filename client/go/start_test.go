@@ -112,6 +112,25 @@ func TestTheEndOfTheContextDuringTheStartEndsTheProcess(t *testing.T) {
 	await(t, "the process' end", gone)
 }
 
+func TestADeadlineOfTheHostsDuringTheStartIsItsOwnError(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	_, err := Start(ctx, scripted(t, func(w *scriptedWorker) { w.next("hello") }))
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("start: %v", err)
+	}
+}
+
+func TestStderrIsCopiedToTheHost(t *testing.T) {
+	var copied strings.Builder
+	worker, _ := startModel(t, windows, func(*scriptedWorker) {}, WithStderr(&copied))
+	script(worker).handlers.Stderr([]byte("half a"))
+	script(worker).handlers.Stderr([]byte(" line"))
+	if copied.String() != "half a line" || worker.Stderr() != copied.String() {
+		t.Errorf("copied %q, kept %q", copied.String(), worker.Stderr())
+	}
+}
+
 func TestAProgramThatIsNotThereIsASpawnFailure(t *testing.T) {
 	_, err := Start(deadlined(t), WithCommand("/nonexistent/worker"))
 	if !errors.Is(err, ErrSpawnFailed) || !strings.Contains(err.Error(), "pip install") {
