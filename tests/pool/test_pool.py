@@ -403,6 +403,20 @@ def test_a_further_worker_that_does_not_start_is_done_without(processes: Process
 
 
 @pytest.mark.usefixtures("processes")
+def test_whoever_only_looks_at_a_model_does_not_use_it():
+    async def test(pool: mlxwire.Pool) -> None:
+        model = await pool.load("m")
+        for _ in range(5):
+            await asyncio.sleep(11)
+            await asyncio.gather(pool.metrics(), pool.memory(), model.info())
+        assert [worker.state for worker in pool.workers] == ["ready"]
+        await asyncio.sleep(6)
+        assert [worker.state for worker in pool.workers] == ["stopped"]
+
+    pooled(test, unload_after=60)
+
+
+@pytest.mark.usefixtures("processes")
 def test_an_unused_model_gives_its_memory_back():
     async def test(pool: mlxwire.Pool) -> None:
         model = await pool.load("m")

@@ -60,7 +60,8 @@ class Connection:
         self.idle = asyncio.Event()
         """Set while no request's final is due."""
         self.idle.set()
-        self.idle_since = loop.time()
+        self.used_last = loop.time()
+        """When the last request that was more than a look ended, or the connection began."""
         self.chunks_read = 0
         self._shutdown = shutdown
         self._stderr = stderr
@@ -205,8 +206,9 @@ class Connection:
                     request = pending[received.id]
                     if received.ended:
                         del pending[received.id]
+                        if request.uses:
+                            self.used_last = self.loop.time()
                         if not pending:
-                            self.idle_since = self.loop.time()
                             self.idle.set()
                     request.take_reply(received.message, received.ended)
                 elif isinstance(received, EventReceived):

@@ -25,6 +25,8 @@ IDLE_LOOKS = 4
 
 TOLD = ("cancel", "credit", "quit")
 """Commands that ask nothing of the model."""
+LOOKS = ("info", "memory", "metrics")
+"""Commands that only look how it does."""
 
 State = Literal["new", "connecting", "running", "draining", "ended"]
 Move = Literal["connect", "start", "abandon", "end"]
@@ -94,6 +96,11 @@ class PendingRequest:
     def asks(self) -> bool:
         """Whether a worker may die of it."""
         return self.command not in TOLD
+
+    @property
+    def uses(self) -> bool:
+        """Whether the worker is in use for it."""
+        return self.asks and self.command not in LOOKS
 
     @property
     def tokens_delivered(self) -> int:

@@ -149,8 +149,8 @@ class Pool:
         return Model(group.route, on_close=self._drop)
 
     async def metrics(self, *, timeout: float | None = None) -> PoolMetrics:
-        """What the workers have done. Asks those that run and starts none; to those it is a
-        request like any other, which ``unload_after`` counts from."""
+        """What the workers have done. Asks those that run, starts none, and is no use of them
+        in the sense of ``unload_after``."""
         found = await self._ask_running(lambda worker: worker.metrics(timeout=timeout))
         return PoolMetrics(workers=found, **_sums(PoolMetrics, found))
 

@@ -233,7 +233,7 @@ class WorkerLife:
         while left > 0:
             await asyncio.sleep(left)
             await connection.idle.wait()
-            left = connection.idle_since + self._unload_after - connection.loop.time()
+            left = connection.used_last + self._unload_after - connection.loop.time()
         if self.state == "ready":
             self._move("stop")
             end.set_result(None)
