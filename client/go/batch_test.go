@@ -1,6 +1,7 @@
 package mlxwire
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"testing"
@@ -96,4 +97,17 @@ func TestABatchThatIsLeftIsCancelled(t *testing.T) {
 		break
 	}
 	await(t, "the cancel", cancelled)
+}
+
+func TestLabelsThatAreNoneAreSentForTheWorkerToRefuse(t *testing.T) {
+	_, model := startModel(t, windows, func(w *scriptedWorker) {
+		request := w.next("classify")
+		if !bytes.Contains(request.Raw, []byte(`"labels":[]`)) {
+			t.Errorf("%s", request.Raw)
+		}
+		w.fails(request.ID, "invalid_params")
+	})
+	if _, err := model.Classify(deadlined(t), []string{"a"}, WithLabels()); !errors.Is(err, ErrInvalidParams) {
+		t.Error(err)
+	}
 }

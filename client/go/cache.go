@@ -51,8 +51,5 @@ func (c *PromptCache) Load(ctx context.Context, path string) (CacheStats, error)
 }
 
 func (c *PromptCache) act(ctx context.Context, fields cacheFields) (CacheStats, error) {
-	if err := c.model.check(); err != nil {
-		return CacheStats{}, err
-	}
-	return ask[CacheStats](ctx, c.model.worker, "cache", fields)
+	return askModel[CacheStats](ctx, c.model, "cache", fields)
 }

@@ -59,7 +59,8 @@ func WithPrefillSlice(limit time.Duration) LoadOption {
 	return func(o *loadOptions) { o.fields.PrefillSeconds = &seconds }
 }
 
-// WithLoadProgress is told how the load comes on, by the goroutine that called Load.
+// WithLoadProgress is told how the load comes on, by the goroutine that called Load. It must not
+// use the model of before: that one waits for the load.
 func WithLoadProgress(tell func(Progress)) LoadOption {
 	return func(o *loadOptions) { o.onProgress = tell }
 }

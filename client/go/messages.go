@@ -76,7 +76,7 @@ type samplingFields struct {
 // scoringFields are those of classify alone.
 type scoringFields struct {
 	Logits *bool    `json:"logits,omitempty"`
-	Labels []string `json:"labels,omitempty"`
+	Labels []string `json:"labels,omitzero"`
 }
 
 // requestFields are all options of the requests that stream. One that its command does not know

@@ -102,10 +102,7 @@ func (m *Model) Classify(ctx context.Context, prompts []string, options ...Reque
 
 // Info describes the model as it is now.
 func (m *Model) Info(ctx context.Context) (ModelInfo, error) {
-	if err := m.check(); err != nil {
-		return ModelInfo{}, err
-	}
-	return ask[ModelInfo](ctx, m.worker, "info", noFields{})
+	return askModel[ModelInfo](ctx, m, "info", noFields{})
 }
 
 // Metrics are the figures of the last operation that ended; zeros before the first.
@@ -121,6 +118,8 @@ func (m *Model) Cache() *PromptCache { return &PromptCache{model: m} }
 // Close unloads the model, after the requests before it, and gives its memory back. It is
 // harmless where the model is void already.
 func (m *Model) Close() error {
+	_ = m.worker.takeTurn(context.Background())
+	defer m.worker.endTurn()
 	if !m.worker.dropModel(m) {
 		return nil
 	}

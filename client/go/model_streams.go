@@ -12,10 +12,7 @@ func (m *Model) open(ctx context.Context, command string, o *requestOptions) (*c
 	if err := o.check(command); err != nil {
 		return nil, err
 	}
-	if err := m.check(); err != nil {
-		return nil, err
-	}
-	c, err := m.worker.supervisor.connection(ctx)
+	c, err := m.ready(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -169,7 +169,8 @@ func WithLogits() RequestOption {
 
 // WithLabels gives each result of Classify the probability of each label as a continuation.
 func WithLabels(labels ...string) RequestOption {
-	return field(func(f *requestFields) { f.Labels = labels })
+	given := append([]string{}, labels...) // none at all are for the worker to refuse
+	return field(func(f *requestFields) { f.Labels = given })
 }
 
 // WithProgress is told how a prompt's computation comes on. It is called by the goroutine that

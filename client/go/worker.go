@@ -9,9 +9,13 @@ import (
 type Worker struct {
 	supervisor *supervisor
 
-	mu     sync.Mutex
-	model  *Model       // the last that was loaded
-	limits MemoryLimits // that were set since
+	turn chan struct{} // held by whoever changes what the process has loaded
+
+	mu        sync.Mutex
+	model     *Model       // the last that was loaded
+	limits    MemoryLimits // that were set since
+	inProcess *Model       // what its process has: another, where a load was cancelled too late
+	doubtful  *connection  // in which a load failed, or is under way
 }
 
 // Start spawns a worker and shakes hands. The context bounds the start only; Close ends the
@@ -23,7 +27,7 @@ func Start(ctx context.Context, options ...StartOption) (*Worker, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	w := new(Worker)
+	w := &Worker{turn: make(chan struct{}, 1)}
 	w.supervisor = newSupervisor(o, w.reload)
 	if err := w.supervisor.start(ctx); err != nil {
 		return nil, err
@@ -31,13 +35,18 @@ func Start(ctx context.Context, options ...StartOption) (*Worker, error) {
 	return w, nil
 }
 
-// Load loads a model's folder. It replaces the model loaded before, whose Model is void then;
-// that one stays where the new one fails its checks.
+// Load loads a model's folder. It replaces the model loaded before, whose Model is void then.
+// That one stays where the new one fails its checks; with WithRestart it stays whatever the load
+// failed with, and is loaded again by its next request where the worker has lost it.
 func (w *Worker) Load(ctx context.Context, path string, options ...LoadOption) (*Model, error) {
 	o := &loadOptions{fields: loadFields{Path: path}}
 	for _, option := range options {
 		option(o)
 	}
+	if err := w.takeTurn(ctx); err != nil {
+		return nil, err
+	}
+	defer w.endTurn()
 	c, err := w.supervisor.connection(ctx)
 	if err != nil {
 		return nil, err
@@ -47,10 +56,11 @@ func (w *Worker) Load(ctx context.Context, path string, options ...LoadOption) (
 		progress: o.onProgress,
 		final: func(kind string, _ []byte) {
 			if kind == "result" { // also where nobody waits for it any more
-				w.replaceModel(model)
+				w.loadedIs(model)
 			}
 		},
 	})
+	w.doubt(c)
 	if err := c.send(r, o.fields); err != nil {
 		return nil, err
 	}
@@ -58,26 +68,14 @@ func (w *Worker) Load(ctx context.Context, path string, options ...LoadOption) (
 	if err != nil {
 		return nil, err
 	}
-	model.loaded, err = decodeReply[Loaded](line)
-	return model, err
-}
-
-// reload gives a process that was restarted what the one before it had: the model, and then the
-// limits.
-func (w *Worker) reload(ctx context.Context, c *connection) error {
+	if model.loaded, err = decodeReply[Loaded](line); err != nil {
+		return nil, err
+	}
 	w.mu.Lock()
-	model, limits := w.model, w.limits
-	w.mu.Unlock()
-	if model != nil {
-		if _, err := c.ask(ctx, "load", model.fields); err != nil {
-			return err
-		}
-	}
-	if limits == (MemoryLimits{}) {
-		return nil
-	}
-	_, err := c.ask(ctx, "memory", limits.fields())
-	return err
+	defer w.mu.Unlock()
+	w.replaceLocked(model)
+	w.doubtful = nil
+	return model, nil
 }
 
 // Metrics are sums over the life of the worker's process, and its state now.
@@ -121,27 +119,8 @@ func (w *Worker) Err() error { return w.supervisor.cause() }
 // of times and from any goroutine.
 func (w *Worker) Close() error { return w.supervisor.close() }
 
-// replaceModel is called by the connection's reader.
-func (w *Worker) replaceModel(model *Model) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.model != nil {
-		w.model.gone = "this model was replaced by a later load; use that one"
-	}
-	w.model, w.limits = model, w.limits.ofProcess()
-}
-
-// dropModel makes a model void; false where it is already.
-func (w *Worker) dropModel(model *Model) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.model != model {
-		return false
-	}
-	model.gone = "this model was closed; load it again"
-	w.model, w.limits = nil, w.limits.ofProcess()
-	return true
-}
+// supervised says whether a process that ends is followed by another.
+func (w *Worker) supervised() bool { return w.supervisor.options.restart != nil }
 
 // ask sends a request that one result answers.
 func ask[T any](ctx context.Context, w *Worker, command string, fields any) (T, error) {
@@ -150,6 +129,21 @@ func ask[T any](ctx context.Context, w *Worker, command string, fields any) (T, 
 	if err != nil {
 		return none, err
 	}
+	return askConnection[T](ctx, c, command, fields)
+}
+
+// askModel sends a request about a model that one result answers.
+func askModel[T any](ctx context.Context, m *Model, command string, fields any) (T, error) {
+	var none T
+	c, err := m.ready(ctx)
+	if err != nil {
+		return none, err
+	}
+	return askConnection[T](ctx, c, command, fields)
+}
+
+func askConnection[T any](ctx context.Context, c *connection, command string, fields any) (T, error) {
+	var none T
 	line, err := c.ask(ctx, command, fields)
 	if err != nil {
 		return none, err
