@@ -28,7 +28,7 @@ def not_drained(command: str, seconds: float) -> DrainTimeout:
     """The worker did not end it, though it was cancelled."""
     return DrainTimeout(
         f"the worker did not end the cancelled `{command}` within {seconds:g} s; it may hang, "
-        "close it and start another"
+        "close it and start another, or restart() its supervisor"
     )
 
 
