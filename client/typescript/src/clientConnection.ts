@@ -14,7 +14,7 @@ import { readPlainToken } from "./tokenLine.js";
 export const PROTOCOLS: readonly number[] = [1];
 /** How many lines that are no messages may come before the handshake. */
 export const MAX_STRAY_LINES = 64;
-const STRAY_LINE_BYTES = 4096;
+export const STRAY_LINE_BYTES = 4096;
 
 /** Whoever hears of what came, each with the owner of its request. */
 export interface WireListener<Owner> {
@@ -98,10 +98,10 @@ export class ClientConnection<Owner> {
       checkSendable(value, name);
     }
     const text = JSON.stringify({ id, cmd: command, ...fields });
-    const bytes = text.length > this.#maxLineBytes ? text.length : Buffer.byteLength(text);
+    const bytes = Buffer.byteLength(text);
     if (bytes > this.#maxLineBytes) {
       throw new MessageTooLarge(
-        `the request has ${bytes} bytes or more, the worker takes ${this.#maxLineBytes}; send less in one`,
+        `the request has ${bytes} bytes, the worker takes ${this.#maxLineBytes}; send less in one`,
         { data: { max_line_bytes: this.#maxLineBytes } },
       );
     }
@@ -162,7 +162,7 @@ export class ClientConnection<Owner> {
       this.#listener.eventReceived(message);
       return;
     }
-    if (id === null || id === undefined) {
+    if (id === null) {
       const detail = JSON.stringify(message.error ?? message).slice(0, 200);
       throw new Offence(`the worker could not read a request of ours: ${detail}`);
     }

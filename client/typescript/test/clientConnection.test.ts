@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { ClientConnection, MAX_STRAY_LINES } from "../src/clientConnection.js";
+import { ClientConnection, MAX_STRAY_LINES, STRAY_LINE_BYTES } from "../src/clientConnection.js";
 import { InvalidParams, MessageTooLarge } from "../src/errors.js";
+import { DEFAULT_MAX_LINE_BYTES } from "../src/framing.js";
 import type { JsonObject } from "../src/json.js";
 import { Offence } from "../src/requestState.js";
 
@@ -152,6 +153,7 @@ suite("an offence is", () => {
     "an id that is not pending": [done("r9")],
     "an id that is no string": [{ ...done(id), id: 2 }],
     "no id": [{ type: "done", final: true }],
+    "an event without an id": [{ type: "event", event: "heartbeat", data: {} }],
     "an error about an id that could not be read": [failed(null, "parse_error")],
     "a gap in the tokens": [token(id, 0), token(id, 2)],
     "a token that comes twice": [token(id, 0), token(id, 0)],
@@ -174,11 +176,87 @@ suite("an offence is", () => {
 
 test("an error about a request that could not be read tells what the worker said of it", () => {
   const { say } = connect();
-  const unread = /could not read a request of ours: .*parse_error/;
+  const unread = /could not read a request of ours: \{"code":"parse_error"/;
   assert.throws(() => say(failed(null, "parse_error")), unread);
+  const endless = failed(null, "x".repeat(1000));
+  assert.throws(
+    () => say(endless),
+    (error) => (error as Error).message.length < 300,
+  );
+});
+
+test("bytes that are no UTF-8 are an offence, and a stray line before the handshake", () => {
+  const noText = Buffer.from('"\xff"\n', "latin1");
+  const { connection } = connect();
+  assert.throws(() => connection.receive(noText), Offence);
+  const early = connect(null).connection;
+  early.receive(noText);
+  assert.equal(early.strayLines.length, 1);
+});
+
+test("an item that failed by a duplicate id is no word about its request's own", () => {
+  const { heard, say, request } = connect();
+  const { error } = failed(null, "duplicate_id");
+  say({ id: request("a").id, type: "item", index: 0, error });
+  assert.deepEqual(heard, ["a: item"]);
+});
+
+suite("a connection that was given up", () => {
+  const giveUp = () => {
+    const connected = connect();
+    const [a, b] = [connected.request("a").id, connected.request("b").id];
+    return { ...connected, a, b };
+  };
+
+  test("hears nothing more of the chunk in which that happened", () => {
+    const { connection, heard, say, a, b } = giveUp();
+    const push = heard.push.bind(heard);
+    heard.push = (...more) => {
+      connection.forget();
+      return push(...more);
+    };
+    say(done(a), done(b), "no message");
+    assert.deepEqual([...heard], ["a: done, ended"]);
+    assert.equal(connection.inFlight, 0);
+  });
+
+  test("hears no last line without an end either", () => {
+    const { connection, heard, a } = giveUp();
+    connection.receive(Buffer.from(JSON.stringify(done(a))));
+    connection.forget();
+    connection.receiveEnd();
+    assert.deepEqual(heard, []);
+  });
 });
 
 suite("the handshake", () => {
+  test("takes an object without a type or without an id for a stray line, too", () => {
+    const { connection, say } = connect(null);
+    say({ type: "log" }, { id: "r1" });
+    assert.equal(connection.strayLines.length, 2);
+  });
+
+  test("keeps a long stray line by its beginning", () => {
+    const { connection, say } = connect(null);
+    say("x".repeat(100_000));
+    assert.equal(connection.strayLines[0]?.length, STRAY_LINE_BYTES);
+  });
+
+  for (const cap of [0, -1, 1.5, "9", null]) {
+    test(`takes no limit of ${cap} from the worker`, () => {
+      const { request } = connect({ ...GREETING, limits: { max_line_bytes: cap } });
+      assert.ok(request("a", { prompt: "x".repeat(5000) }).line.length > 5000);
+    });
+  }
+
+  test("takes the worker's limit for its replies, too, where that is a larger one", () => {
+    const limits = { max_line_bytes: 2 * DEFAULT_MAX_LINE_BYTES };
+    const { heard, say } = connect({ ...GREETING, limits });
+    const text = "x".repeat(DEFAULT_MAX_LINE_BYTES);
+    say({ id: null, type: "event", event: "long", data: { text } });
+    assert.deepEqual(heard, ["event long"]);
+  });
+
   test("takes what comes before its answer for stray lines, a bounded number", () => {
     const { connection, say } = connect(null);
     say(...Array<string>(MAX_STRAY_LINES).fill("banner"));
@@ -208,6 +286,18 @@ suite("the handshake", () => {
 
   test("offends where the worker speaks the older wire only", () => {
     const { say } = connect(null);
-    assert.throws(() => say({ error: "request: no cmd" }), /older wire/);
+    const older = { error: `request: no cmd ${"x".repeat(1000)}` };
+    assert.throws(
+      () => say(older),
+      (error) => {
+        assert.ok(error instanceof Offence);
+        return /older wire/.test(error.message) && error.message.length < 300;
+      },
+    );
+  });
+
+  test("that is over makes an error without an id no word of the older wire", () => {
+    const { say } = connect();
+    assert.throws(() => say({ error: "of no request" }), /id undefined, which is not pending/);
   });
 });

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { suite, type TestContext, test } from "node:test";
 import { type Model, RequestTimeout, type WorkerOptions } from "../src/index.js";
+import { Clock } from "./clock.js";
 import { type Request, type ScriptedWorker, startModel } from "./scriptedWorker.js";
 
 /** End what was cancelled, so that no drain is left behind. */
@@ -67,23 +68,6 @@ suite("a request that takes too long", () => {
     await assert.rejects(stream.next(), RequestTimeout);
   });
 });
-
-/** A clock that moves by hand. */
-class Clock {
-  readonly #timers: TestContext["mock"]["timers"];
-  #now = 0;
-
-  constructor({ mock }: TestContext) {
-    mock.method(performance, "now", () => this.#now);
-    mock.timers.enable({ apis: ["setInterval"] });
-    this.#timers = mock.timers;
-  }
-
-  pass(ms: number): void {
-    this.#now += ms;
-    this.#timers.tick(ms);
-  }
-}
 
 suite("a stream of which nothing comes", () => {
   const STEP_MS = 250;

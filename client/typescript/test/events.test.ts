@@ -41,6 +41,12 @@ suite("events", () => {
     ]);
   });
 
+  test("in no shape at all are none", async () => {
+    const { worker, script } = await startScripted({ onEvent: () => assert.fail("it is none") });
+    script.say({ id: null, type: "event", event: 5, data: {} });
+    assert.equal(worker.connection.failure, null);
+  });
+
   test("tell of a worker that hangs, which is ended then", async (t) => {
     const eventLoop = setInterval(() => undefined, 1000); // a process would keep it
     t.after(() => clearInterval(eventLoop));

@@ -28,6 +28,14 @@ suite("a start", () => {
     assert.equal(worker.pid, 4711);
   });
 
+  test("knows its child's pid where that only starts the worker", async () => {
+    const script = new ScriptedWorker();
+    const identity = { name: "behind", version: "1", pid: 1, engine: "mock" };
+    script.greeting = { worker: identity, capabilities: {} };
+    const { worker } = await startScripted({}, script);
+    assert.deepEqual([worker.pid, worker.identity.pid], [4711, 1]);
+  });
+
   test("fails where the worker exits instead", async () => {
     const script = new ScriptedWorker();
     script.greeting = null;
@@ -302,6 +310,13 @@ suite("a load", () => {
     await assert.rejects(model.generate("a").text(), ModelNotLoaded);
   });
 
+  test("is undone by the worker's end, and an unload asks nothing then", async () => {
+    const { script, model } = await startModel();
+    script.exit(1);
+    await model.unload();
+    assert.equal(script.unread.length, 0);
+  });
+
   test("can be asked again what it is", async () => {
     const { script, model } = await startModel();
     const asked = model.refreshInfo();
@@ -312,6 +327,17 @@ suite("a load", () => {
 });
 
 suite("a request", () => {
+  test("to cancel names its target, or none for all", async () => {
+    const { worker, script } = await startScripted();
+    const asked = [worker.cancel("r7"), worker.cancel()];
+    for (const target of ["r7", undefined]) {
+      const request = await script.next("cancel");
+      assert.equal(request.target, target);
+      script.answer(request, { outcome: "unknown", cancelled: 0 });
+    }
+    await Promise.all(asked);
+  });
+
   test("past the worker's line limit is not sent", async () => {
     const { script, model } = await startModel();
     await assert.rejects(model.generate("x".repeat(16_777_216)).text(), MessageTooLarge);
