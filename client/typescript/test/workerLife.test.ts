@@ -1,40 +1,9 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { MlxwireError, ModelNotFound, Worker, type WorkerChange } from "../src/index.js";
-import { DEFAULT_RESTART_POLICY } from "../src/restart.js";
 import { WorkerLife } from "../src/workerLife.js";
+import { last, lead, POLICY } from "./scriptedLife.js";
 import { ScriptedWorker } from "./scriptedWorker.js";
-
-const POLICY = { ...DEFAULT_RESTART_POLICY, backoffMinMs: 0, backoffMaxMs: 0 };
-
-/** A life whose workers are scripted; `scripts` are all that were started. */
-function lead(
-  prepare: (worker: Worker) => Promise<void> = async () => undefined,
-  planned: ScriptedWorker[] = [],
-) {
-  const scripts: ScriptedWorker[] = [];
-  const changes: WorkerChange[] = [];
-  const life = new WorkerLife({
-    start: (signal) => {
-      const script = planned.shift() ?? new ScriptedWorker();
-      scripts.push(script);
-      return Worker.start({ command: "scripted", signal }, script.spawn);
-    },
-    prepare,
-    policy: POLICY,
-    onChange: (change) => changes.push(change),
-    random: () => 0.5,
-  });
-  const kinds = (): string[] => changes.map((change) => change.kind);
-  return { life, scripts, changes, kinds };
-}
-
-/** The worker that was started last. */
-function last(scripts: ScriptedWorker[]): ScriptedWorker {
-  const script = scripts.at(-1);
-  assert.ok(script);
-  return script;
-}
 
 suite("a worker's life", () => {
   test("begins with whoever needs a worker first, once for all who do", async () => {
