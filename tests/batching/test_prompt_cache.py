@@ -151,7 +151,8 @@ def test_the_least_recently_used_leaves_first(llama: Direct) -> None:
         ask(llama, llama.prepare(ids, max_tokens=1))
     tree = llama.loaded.cache.tree
     ask(llama, llama.prepare(prompts[0], max_tokens=1))  # a use
-    tree.budget = tree.nbytes
+    # Half an entry to spare: their sizes differ by how a prompt was cut into chunks.
+    tree.budget = tree.nbytes * 7 // 6
     ask(llama, llama.prepare(prompts[3], max_tokens=1))
 
     assert [entry.tokens[0] for entry in tree] == [12, 10, 13]

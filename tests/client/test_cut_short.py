@@ -11,12 +11,13 @@ import pytest
 import mlxwire
 from mlxwire import sync
 
+ENDLESS: mlxwire.GenerateOptions = {"max_tokens": 9000, "ignore_eos": True}
 SLOW = ["--mock-step-seconds", "0.01"]
 Way = Callable[[mlxwire.Model], Coroutine[Any, Any, object]]
 WAYS: dict[str, Way] = {
-    "text": lambda model: model.generate("p", max_tokens=4000).text(),
-    "results": lambda model: model.batch(["p", "q"], max_tokens=4000).results(),
-    "classify": lambda model: model.classify(["p"] * 4000),
+    "text": lambda model: model.generate("p", **ENDLESS).text(),
+    "results": lambda model: model.batch(["p", "q"], **ENDLESS).results(),
+    "classify": lambda model: model.classify(["p"] * 50_000),
 }
 
 
@@ -85,7 +86,7 @@ async def test_what_a_close_cancelled_is_no_whole_answer(worker, way):
 def test_what_another_thread_cancelled_is_no_whole_answer():
     with sync.Worker(engine="mock", args=SLOW) as worker:
         model = worker.load("p", context_len=10_000)
-        stream = model.batch(["p"] * 1000, max_tokens=8)
+        stream = model.batch(["p"] * 5000, max_tokens=8, ignore_eos=True)
         first = next(stream)
         worker.cancel()
         with pytest.raises(mlxwire.RequestCancelled):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import time
 from typing import cast
 
 from mlxwire_protocol import WorkerConnection
@@ -12,7 +13,7 @@ from mlxwire_worker.scheduler import Scheduler
 from mlxwire_worker.session import Session
 from mlxwire_worker.writer import Writer
 
-from .conversation import Conversation
+from .conversation import PATIENCE_SECONDS, Conversation
 
 
 class MemoryWriter:
@@ -58,6 +59,13 @@ class MemoryHost(Conversation):
             return self.writer.lines.get(timeout=timeout)
         except queue.Empty:
             raise TimeoutError(f"no line in {timeout:.1f} s") from None
+
+    def wait_until_prepared(self) -> None:
+        """Until all that was sent waits for nothing but its turn."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while self._scheduler._preparing.waiting():
+            assert time.monotonic() < deadline, "the prepare thread does not come to an end"
+            time.sleep(0.001)
 
     def make_room(self) -> None:
         """The host reads again."""

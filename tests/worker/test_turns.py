@@ -42,6 +42,7 @@ def test_two_batches_take_turns_and_both_end(connect: Connect, engine: GatedEngi
     first = host.send("generate", prompt="a")
     engine.wait_at_gate()
     batches = [host.send("batch", prompts=["a b"] * 4) for _ in range(2)]
+    host.wait_until_prepared()
     engine.open()
     for request in (first, *batches):
         assert host.final(request)["finish_reason"] == "stop"
