@@ -71,7 +71,7 @@ export class LineSplitter {
   #hold(piece: Buffer): void {
     const kept = this.#discarding ? piece.subarray(0, PREFIX_BYTES + 1 - this.#held) : piece;
     this.#append(kept);
-    if (!this.#discarding && this.#held > this.maxLineBytes + 1) {
+    if (this.#held > this.maxLineBytes + 1) {
       this.#discarding = true;
       this.#held = Math.min(this.#held, PREFIX_BYTES + 1);
       this.#tail = Buffer.from(this.#tail.subarray(0, this.#held));

@@ -106,3 +106,18 @@ test("a long line in small pieces is scanned once, not again with each piece", (
   assert.equal((splitter.end() as Buffer).length, 640_000);
   assert.equal(scanned, 640_000);
 });
+
+test("a line past its cap takes no more memory than the cap, however long it gets", (t) => {
+  const allocated = t.mock.method(Buffer, "allocUnsafeSlow");
+  const [cap, piece] = [10_000, 100];
+  const splitter = new LineSplitter(cap);
+  for (let count = 0; count < 2000; count += 1) {
+    splitter.feed(Buffer.alloc(piece, "x"));
+  }
+  const sizes = allocated.mock.calls.map(({ arguments: [size] }) => size);
+  assert.ok(Math.max(...sizes) <= 2 * (cap + piece), `${Math.max(...sizes)} bytes at once`);
+  assert.ok(sizes.length < 20, `it was copied ${sizes.length} times`);
+  const last = sizes.at(-1) ?? 0;
+  assert.ok(last > cap, "it was held up to its cap");
+  assert.ok(splitter.end() instanceof Overlong);
+});
