@@ -72,7 +72,6 @@ class Connection:
         self._closed_by_host = False
         self._deaf = False
         self._has_windows = False
-        self._grace: asyncio.TimerHandle | None = None
 
     @property
     def in_flight(self) -> int:
@@ -111,9 +110,7 @@ class Connection:
             )
 
     async def connect(self, _request: PendingRequest, /) -> Connection:
-        """A worker's own requests all go here. Raises: why nothing can be sent."""
-        if self.failure is not None:
-            raise copy.copy(self.failure)
+        """A worker's own requests all go here."""
         return self
 
     def spawn(
@@ -227,27 +224,19 @@ class Connection:
 
     def pipe_lost(self, which: Literal["stdin", "stdout"]) -> None:
         """A pipe ended: its process has died, or has to (codex#26533)."""
-        if self._ending is None and self._grace is None:
-            self._grace = self.loop.call_later(LOST_PIPE_GRACE, self._pipe_closed_alive, which)
+        self.loop.call_later(LOST_PIPE_GRACE, self._pipe_stays_closed, which)
 
     def process_exited(self, returncode: int) -> None:
         """The end of everything that is pending, with the cause."""
-        if self._grace is not None:
-            self._grace.cancel()
-            self._grace = None
-        if self._closed_by_host:
-            self._fail(closed_by_host())
-            return
         greeting, strays, tail = self._greeting, self.stray_lines, self.tail()
-        self._fail(exited(returncode, greeting=greeting, strays=strays, stderr_tail=tail))
+        death = exited(returncode, greeting=greeting, strays=strays, stderr_tail=tail)
+        self._fail(closed_by_host() if self._closed_by_host else death)
 
     async def _run_ending(self, say_quit: bool) -> None:
         process = self.process
         if process is None or not process.alive:
-            self._fail(closed_by_host())
             return
-        greeted = self._wire.state == "ready" and self.failure is None
-        quit_request = self._say_quit if say_quit and greeted else None
+        quit_request = self._say_quit if say_quit and self._wire.state == "ready" else None
         try:
             await end_process(process, self._shutdown, say_quit=quit_request)
         finally:
@@ -263,9 +252,11 @@ class Connection:
         PendingRequest(self, "quit", {}).start(self)
         self.failure = closed_by_host()
 
-    def _pipe_closed_alive(self, which: str) -> None:
-        self._grace = None
-        self.condemn(closed_its_pipe(which, greeting=self._greeting, stderr_tail=self.tail()))
+    def _pipe_stays_closed(self, which: str) -> None:
+        """One that has exited meanwhile has failed with that, and nothing more befalls it."""
+        if self._ending is None:
+            error = closed_its_pipe(which, greeting=self._greeting, stderr_tail=self.tail())
+            self.condemn(error)
 
     def _violated(self, error: WireError) -> None:
         greeting = any(request.command == "hello" for request in self._pending.values())
@@ -282,7 +273,7 @@ class Connection:
             self.failure = error
             if isinstance(error, WorkerCrashed):
                 error.in_flight = len(self.asked())
-            if self.on_failure is not None and not self._closed_by_host:
+            if self.on_failure is not None:
                 self.on_failure(error)
         self._deaf = True
         pending, self._pending = self._pending, {}
@@ -291,8 +282,6 @@ class Connection:
             request.fail(copy.copy(error))
 
     def _take_event(self, message: dict[str, Any]) -> None:
-        if self._on_event is None:
-            return
         try:
             event = convert_event(message)
         except ProtocolViolation:

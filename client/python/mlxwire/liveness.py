@@ -70,8 +70,10 @@ class Liveness:
 
     def _is_wedged(self) -> str | None:
         beat = self._beat
-        limit = self._limits.of(beat.phase) if beat else None
-        if beat is None or limit is None:
+        if beat is None:
+            return None
+        limit = self._limits.of(beat.phase)
+        if limit is None:
             return None
         # The worker's clock runs on where ours did not; both must agree. And the age that it
         # tells is of the step before, where it has only just begun.

@@ -114,14 +114,13 @@ class PendingRequest:
         """
         self._move("connect")
         deadline = None if self._timeout is None else self._loop.time() + self._timeout
-        scope = asyncio.timeout_at(deadline)
         try:
-            async with scope:
+            async with asyncio.timeout_at(deadline):
                 sender = await self._route.connect(self)
             if self.state == "connecting":
                 self.start(sender)
         except (MlxwireError, TimeoutError) as error:
-            if scope.expired() or not isinstance(error, MlxwireError):
+            if not isinstance(error, MlxwireError):
                 error = too_late(self.command, self._timeout)
             self.fail(error)
             self.raise_failure()
@@ -174,7 +173,8 @@ class PendingRequest:
         self._stop_timers()
         self.error = error
         self._move("abandon")
-        if self._sender is not None and self.id is not None:
+        if self._sender is not None:
+            assert self.id is not None
             self._sender.send_cancel(self.id)
             self._timer = self._loop.call_later(self._route.limits.drain, self._drain_expired)
         self.wake()

@@ -61,7 +61,7 @@ class Stream(Generic[T]):
         self.abandon()
         while request.state == "draining" and not request.drain_expired:
             await request.wait()
-        if request.drain_expired and isinstance(request.error, DrainTimeout):
+        if isinstance(request.error, DrainTimeout):
             request.raise_failure()
 
     def abandon(self) -> None:
@@ -73,7 +73,7 @@ class Stream(Generic[T]):
     async def take_available(self) -> list[T]:
         """All that is here, at least one; empty at the stream's end."""
         request = self._request
-        if not request.buffer and not await self._more():
+        if not await self._more():
             return []
         messages = list(request.buffer)
         request.buffer.clear()
@@ -87,10 +87,9 @@ class Stream(Generic[T]):
 
         Raises: what ended it; RequestCancelled, or ShuttingDown, where another call cut it off.
         """
-        async with self:
-            everything = [message async for message in self]
-            if not self._left:
-                self._request.raise_unless_whole()
+        everything = [message async for message in self]
+        if not self._left:
+            self._request.raise_unless_whole()
         return everything
 
     def __aiter__(self) -> AsyncIterator[T]:
@@ -131,8 +130,8 @@ class Stream(Generic[T]):
             self._request.post(self.abandon)
 
     def __del__(self) -> None:
-        request = getattr(self, "_request", None)
-        if request is not None and request.running:
+        request = self._request
+        if request.running:
             request.post(request.abandon)
 
     async def _more(self) -> bool:
@@ -156,7 +155,7 @@ class Stream(Generic[T]):
         """Send it, once. A model that is replaced later still owes a stream its rest."""
         request = self._request
         request.check_loop()
-        if request.state == "new" and not self._left:
+        if request.state == "new":
             await request.open()
 
 

@@ -41,7 +41,7 @@ class StreamRequest(PendingRequest, Generic[T]):
         timeout: float | None = None,
         idle_timeout: float | None = None,
         on_progress: Callable[[Progress], object] | None = None,
-        on_done: Callable[[Done], None] | None = None,
+        on_done: Callable[[Done], None],
     ) -> None:
         super().__init__(
             route,
@@ -66,7 +66,7 @@ class StreamRequest(PendingRequest, Generic[T]):
         if window is not None:
             self.fields = {**self.fields, "window": window}
             # A credit for each half window: the worker never runs dry, 1 message in 512 is ours.
-            self.due = self._step = max(1, window // 2)
+            self.due = self._step = window // 2
             self._weigh_past = window
         super().start(sender)
 
@@ -84,7 +84,9 @@ class StreamRequest(PendingRequest, Generic[T]):
         """Let as many messages come as were taken since the last time."""
         count, self._granted = self.taken - self._granted, self.taken
         self.due = self.taken + self._step
-        if self.state == "running" and self._sender is not None and self.id is not None:
+        if self.state == "running":
+            assert self._sender is not None
+            assert self.id is not None
             self._sender.send_credit(self.id, count)
 
     def cost(self, message: T) -> int:
@@ -118,7 +120,7 @@ class StreamRequest(PendingRequest, Generic[T]):
                 f"`{self.command}` ended with {quoted(message.get('type'))} where `done` was due"
             )
         super()._take_final(message)
-        if self.done is not None and self._on_done is not None:
+        if self.done is not None:
             self._on_done(self.done)
 
     def _progress(self) -> int | None:
@@ -162,7 +164,7 @@ class ItemRequest(StreamRequest[T]):
         timeout: float | None = None,
         idle_timeout: float | None = None,
         on_progress: Callable[[Progress], object] | None = None,
-        on_done: Callable[[Done], None] | None = None,
+        on_done: Callable[[Done], None],
         on_token: OnToken | None = None,
     ) -> None:
         """``convert`` makes an item of its reply. Raises in it: ProtocolViolation."""
