@@ -75,6 +75,19 @@ async def test_a_worker_that_hangs_is_not_asked_to_quit(memory):
     assert worker.process.returncode == -signal.SIGTERM
 
 
+async def test_an_exit_under_a_close_is_no_crash(memory):
+    worker = await memory()
+    crashes: list[mlxwire.MlxwireError] = []
+    worker.connection.on_failure = crashes.append
+    closing = asyncio.create_task(worker.connection.close())
+    await asyncio.sleep(0)
+    worker.process.exit(1)  # before it could be asked to quit
+    await closing
+    await asyncio.sleep(0)
+    assert isinstance(worker.connection.failure, mlxwire.ShuttingDown)
+    assert crashes == []
+
+
 async def test_a_worker_that_has_exited_is_sent_no_signal(memory):
     worker = await memory()
     stubborn = Stubborn(worker)

@@ -273,7 +273,7 @@ class Connection:
             self.failure = error
             if isinstance(error, WorkerCrashed):
                 error.in_flight = len(self.asked())
-            if self.on_failure is not None:
+            if self.on_failure is not None and not self._closed_by_host:
                 self.on_failure(error)
         self._deaf = True
         pending, self._pending = self._pending, {}
