@@ -38,3 +38,25 @@ def test_an_endless_line_comes_in_pieces():
     ring.feed(b"\n")
     assert sum(map(len, lines)) == 10 * MAX_LINE_BYTES
     assert max(map(len, lines)) == MAX_LINE_BYTES
+
+
+def test_a_line_without_an_end_is_told_before_it_ends():
+    lines = []
+    ring = StderrRing(on_line=lines.append)
+    ring.feed(b"x" * (3 * MAX_LINE_BYTES + 1))
+    assert [len(line) for line in lines] == [MAX_LINE_BYTES] * 3
+
+
+def test_a_line_of_the_greatest_length_is_one_line():
+    lines = []
+    ring = StderrRing(on_line=lines.append)
+    ring.feed(b"x" * MAX_LINE_BYTES)
+    ring.feed(b"\n")
+    assert [len(line) for line in lines] == [MAX_LINE_BYTES]
+
+
+def test_a_great_line_that_comes_at_once_is_told_whole():
+    lines = []
+    ring = StderrRing(on_line=lines.append)
+    ring.feed(b"a" * MAX_LINE_BYTES + b"b" * MAX_LINE_BYTES + b"c\nnext\n")
+    assert lines == ["a" * MAX_LINE_BYTES, "b" * MAX_LINE_BYTES, "c", "next"]

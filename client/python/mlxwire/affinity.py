@@ -27,7 +27,7 @@ def beginnings(fields: Mapping[str, Any]) -> list[int]:
 
 def _blocks(fields: Mapping[str, Any]) -> Iterator[str]:
     if "messages" in fields:
-        for message in fields["messages"] or ():
+        for message in fields["messages"]:
             yield from _cut(f"{message.get('role')}: {message.get('content')}", whole=True)
     elif "prompts" in fields:
         yield from _cut(next(iter(fields["prompts"]), ""), whole=False)

@@ -42,7 +42,6 @@ class ExitWatch:
         """Stop watching."""
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
         if self._fd is not None:
             self._loop.remove_reader(self._fd)
             if self._kqueue is None:
@@ -62,11 +61,7 @@ class ExitWatch:
                 flags=select.KQ_EV_ADD | select.KQ_EV_ONESHOT,
                 fflags=select.KQ_NOTE_EXIT,
             )
-            try:
-                queue.control([event], 0)
-            except OSError:  # it has ended already: the timer will see
-                self._close_kqueue()
-                raise
+            queue.control([event], 0)  # fails where it has ended already: the timer will see
             return queue.fileno()
         raise OSError("this system has no descriptor for a process")
 
@@ -76,7 +71,6 @@ class ExitWatch:
         self._kqueue = None
 
     def _poll(self) -> None:
-        self._timer = None
         if self._has_ended():
             self._loop.call_soon(self._ended)
         else:

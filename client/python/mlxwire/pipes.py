@@ -89,16 +89,11 @@ class PipeWriter:
         if self._fd is None:
             return
         self._queue.append(line)
-        if not self._waiting:
-            self._flush()
+        self._flush()
 
     def close(self) -> None:
         """Stop, and drop what waits. The descriptor is its owner's to close."""
-        if self._fd is None:
-            return
-        if self._waiting:
-            self._loop.remove_writer(self._fd)
-            self._waiting = False
+        self._stop_waiting()
         self._fd = None
         self._queue.clear()
         self._current = memoryview(b"")
@@ -113,15 +108,18 @@ class PipeWriter:
                 written = os.write(self._fd, self._current)
                 self._current = self._current[written:]
         except (BlockingIOError, InterruptedError):
-            if not self._waiting:
-                self._loop.add_writer(self._fd, self._flush)
-                self._waiting = True
+            self._loop.add_writer(self._fd, self._flush)
+            self._waiting = True
             return
         except OSError:
             self.close()
             self._on_broken()
             return
+        self._stop_waiting()
+
+    def _stop_waiting(self) -> None:
         if self._waiting:
+            assert self._fd is not None
             self._loop.remove_writer(self._fd)
             self._waiting = False
 

@@ -87,8 +87,7 @@ class WorkerProcess:
         """Give it the end of its input; what was still queued is dropped."""
         self._stdin.close()
         assert self._popen.stdin
-        with contextlib.suppress(OSError):
-            self._popen.stdin.close()
+        self._popen.stdin.close()
 
     def signal_group(self, number: signal.Signals) -> None:
         """Signal the child and all its group; nothing once the child is reaped."""

@@ -91,7 +91,6 @@ class Replay:
             self._model = await self.plan.load_in(worker)
         if self._memory:
             await ask(worker.connection, "memory", self._memory)
-        self._doubtful = None
 
     async def restore(self, worker: Worker) -> None:
         """Load the planned model again where a load that failed has cost it. Raises: as `prepare`.

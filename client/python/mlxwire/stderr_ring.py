@@ -26,11 +26,9 @@ class StderrRing:
     def feed(self, chunk: bytes) -> None:
         """Take bytes as they arrive."""
         self._kept += chunk
-        if len(self._kept) > self._limit:
-            del self._kept[: len(self._kept) - self._limit]
+        del self._kept[: -self._limit]
         if self._on_line is not None:
             *lines, rest = (self._partial + chunk).split(b"\n")
-            self._partial = b""
             for line in lines:
                 self._emit(line)
             while len(rest) > MAX_LINE_BYTES:

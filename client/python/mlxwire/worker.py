@@ -126,8 +126,9 @@ class Worker:
     @property
     def connection(self) -> Connection:
         """What its requests go through. Raises: NotInitialized before the start."""
-        if self._connection is None or self._hello is None:
+        if self._hello is None:
             raise not_started()
+        assert self._connection is not None
         return self._connection
 
     @property
@@ -281,7 +282,6 @@ class Worker:
             self._loaded = final
             if self._route is not None:
                 self._route.close(REPLACED)
-                self._route = None
 
     async def _unload(self, model: ModelRoute, /) -> None:
         model.close(CLOSED)

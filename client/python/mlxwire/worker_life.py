@@ -106,7 +106,6 @@ class WorkerLife:
         self._suspect = Suspect()
         self._move("stop")
         await self._halt()
-        self._settle(None)
         await self.until_ready()
 
     async def close(self) -> None:
@@ -196,8 +195,8 @@ class WorkerLife:
         """Seconds until the next start; None where there is none by itself."""
         self._tell("crashed", error=crash)
         now = asyncio.get_running_loop().time()
-        died_in_use = self._end is not None and self._end.done()
-        serving = died_in_use and isinstance(crash, WorkerCrashed) and crash.in_flight > 0
+        assert self._end is not None
+        serving = self._end.done() and isinstance(crash, WorkerCrashed) and crash.in_flight > 0
         pause = self._history.crashed(now, self._dice.random(), serving=serving)
         if not self._started_once and pause is not None:
             self._move("stop")  # the first start: whoever asked hears of it, and may ask again
