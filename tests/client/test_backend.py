@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import pytest
 
 import mlxwire
@@ -78,3 +80,34 @@ async def test_a_failed_load_ends_the_worker(monkeypatch):
     with pytest.raises(mlxwire.InvalidParams):
         await mlxwire.load_model("p", worker={"engine": "mock"}, context_len=-1)
     assert started[0].returncode == 0
+
+
+def test_a_backend_that_is_installed_is_found_by_its_name(monkeypatch):
+    class Entry:
+        name = "installed"
+
+        def load(self):
+            return installed
+
+    def entry_points(*, group, name=None):
+        assert group == "mlxwire.backends"
+        return [Entry()] if name in (None, "installed") else []
+
+    installed = Other()
+    monkeypatch.setattr(backend, "entry_points", entry_points)
+    assert backend.get("installed") is installed
+    assert "installed" in backend.list_backends()
+
+
+def test_without_a_worker_to_start_the_worker_is_not_available(monkeypatch):
+    monkeypatch.setenv("MLXWIRE_WORKER", "a worker")
+    assert backend.mlx_lm_backend.available()
+    monkeypatch.setenv("MLXWIRE_WORKER", "'unbalanced")
+    assert not backend.mlx_lm_backend.available()
+
+
+async def test_a_worker_needs_no_options(monkeypatch, script):
+    monkeypatch.setenv("MLXWIRE_WORKER", shlex.join(script("good")))
+    model = await mlxwire.load_model("p")
+    assert model.loaded.path == "p"
+    await model.close()

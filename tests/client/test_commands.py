@@ -124,3 +124,14 @@ async def test_a_heartbeat_is_an_event_with_fields(memory):
     assert (typed.in_flight, typed.queued, typed.data) == (1, 0, beat)
     assert type(untyped) is type(other) is mlxwire.Event
     assert other.event == "eclipse"
+
+
+async def test_logits_are_asked_for_where_they_are_wanted_alone(memory):
+    worker = await memory()
+    for options, sent in (({}, None), ({"logits": False}, None), ({"logits": True}, True)):
+        asking = asyncio.create_task(worker.model.classify(["p"], **options))
+        request = await worker.process.request("classify")
+        assert request.get("logits") is sent
+        assert ("logits" in request) is bool(sent)
+        worker.done(request["id"])
+        await asking

@@ -57,6 +57,21 @@ async def test_an_abort_goes_on_where_whoever_waits_for_it_is_cancelled():
     assert stubborn.signals == [signal.SIGTERM]
 
 
+async def test_a_worker_that_is_not_asked_to_quit_has_its_stdin_closed_before_any_signal(
+    monkeypatch,
+):
+    worker = MemoryWorker()
+    steps: list[object] = []
+    monkeypatch.setattr(worker.process, "close_stdin", lambda: steps.append("end of stdin"))
+    monkeypatch.setattr(
+        worker.process,
+        "signal_group",
+        lambda number: (steps.append(number), worker.process.exit(0)),
+    )
+    await worker.connection.abort()
+    assert steps == ["end of stdin", signal.SIGTERM]
+
+
 async def test_a_worker_that_has_not_answered_hello_is_not_asked_to_quit():
     worker = MemoryWorker()
     task, _ = await greeting(worker)
@@ -207,3 +222,23 @@ async def test_a_worker_that_could_not_be_spawned_may_be_closed(tmp_path):
     with pytest.raises(mlxwire.SpawnFailed):
         await worker.start()
     await worker.close()
+
+
+async def test_each_stream_that_a_close_cut_off_has_an_exception_of_its_own(
+    memory, monkeypatch
+):
+    worker = await memory()
+    asking = [asyncio.create_task(worker.model.generate("p").text()) for _ in range(2)]
+    requests = [await worker.process.request("generate") for _ in asking]
+
+    def end_them_and_exit(_: bytes) -> None:
+        for request in requests:
+            worker.done(request["id"], "cancelled", stage="decode")
+        worker.process.exit(0)
+
+    monkeypatch.setattr(worker.process, "write", end_them_and_exit)
+    await worker.connection.close()
+    first, second = await asyncio.gather(*asking, return_exceptions=True)
+    assert isinstance(first, mlxwire.ShuttingDown)
+    assert isinstance(second, mlxwire.ShuttingDown)
+    assert first is not second

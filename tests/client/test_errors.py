@@ -38,6 +38,12 @@ def test_an_error_reply_without_an_error_is_a_violation(body):
     assert isinstance(error_from_reply({"error": body}), mlxwire.ProtocolViolation)
 
 
+def test_a_field_of_another_type_is_quoted_and_the_error_stands():
+    error = error_from_reply({"error": {"code": 7, "message": None, "data": ["x"]}})
+    assert type(error) is mlxwire.MlxwireError
+    assert (error.code, error.message, error.data) == ("7", "None", {})
+
+
 def test_errors_survive_pickling():
     error = mlxwire.WorkerCrashed("m", exit_code=3, stderr_tail="tail")
     copy = pickle.loads(pickle.dumps(error))

@@ -27,10 +27,12 @@ def test_then_this_interpreters_own_worker():
     assert find_worker(None, {**NOTHING, "MLXWIRE_WORKER": " "})[0] == sys.executable
 
 
-@pytest.mark.parametrize("why", ["not installed", "frozen"])
+@pytest.mark.parametrize("why", ["not installed", "frozen", "embedded"])
 def test_then_the_program_on_the_path(monkeypatch, tmp_path, why):
     if why == "frozen":  # sys.executable is the application itself then
         monkeypatch.setattr(sys, "frozen", True, raising=False)
+    elif why == "embedded":  # in a program that is no interpreter
+        monkeypatch.setattr(sys, "executable", "")
     else:
         monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     program = tmp_path / "mlxwire-worker"

@@ -136,7 +136,6 @@ def get(name: str) -> Backend:
         return _registered[name]
     for entry in entry_points(group=ENTRY_POINT_GROUP, name=name):
         backend: Backend = entry.load()
-        _registered[name] = backend
         return backend
     raise LookupError(f"no backend is called {name!r}; known are {', '.join(list_backends())}")
 
