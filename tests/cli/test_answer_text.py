@@ -24,7 +24,8 @@ THOUGHT = [token("let me ", "thinking"), token("see", "thinking")]
 
 def test_what_follows_a_thought_begins_a_line_on_the_terminal(capsys):
     answer = AnswerText(shown=True)
-    answer.add([token("first, "), *THOUGHT])
+    answer.add([token("first, "), THOUGHT[0]])
+    answer.add([THOUGHT[1]])
     answer.add([token("4"), token("2")])
     answer.end_line()
     out, err = capsys.readouterr()

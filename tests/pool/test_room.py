@@ -30,6 +30,7 @@ class Tenant:
         self.name = name
         self.weight_bytes = weight_bytes
         self.holds_room = holds
+        self.starting = False
         self.last_used = now()
         self.in_flight = int(busy)
         self.idle: asyncio.Event | None = None

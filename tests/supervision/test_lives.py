@@ -144,6 +144,7 @@ def test_giving_up_is_no_mishap_of_the_supervisors_own(processes: Processes):
         processes.last.die()
         await asyncio.sleep(50)
         assert supervisor.state == "failed"
+        processes.all.clear()  # they would keep the supervisor, and its failure to themselves
 
     assert supervise(test, closes=False) == []
 

@@ -74,6 +74,11 @@ class Member:
         return True
 
     @property
+    def starting(self) -> bool:
+        """Whether its worker is being started, for what has not reached it yet."""
+        return self.supervisor.state == "starting"
+
+    @property
     def idle(self) -> asyncio.Event | None:
         """Set while its worker owes nothing."""
         if self.supervisor.state != "ready":

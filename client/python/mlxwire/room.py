@@ -23,6 +23,11 @@ class Tenant(Protocol):
     @property
     def holds_room(self) -> bool: ...
     @property
+    def starting(self) -> bool:
+        """Whether it is on its way to be used: whoever began that would only begin again."""
+        ...
+
+    @property
     def idle(self) -> asyncio.Event | None:
         """Set while nothing is in flight; None where that can't be waited for now."""
         ...
@@ -116,4 +121,4 @@ class Room:
         return [tenant for tenant in self.tenants if tenant.holds_room]
 
     def _idle(self) -> list[Tenant]:
-        return [holder for holder in self._holders() if not holder.in_flight]
+        return [h for h in self._holders() if not h.in_flight and not h.starting]
