@@ -13,14 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from .codec import (
-    convert_command,
-    encode,
-    encode_token,
-    parse_object,
-    recover_id,
-    valid_id,
-)
+from .codec import convert_command, encode, encode_token, parse_object, recover_id, valid_id
 from .errors import SHOWN_CHARACTERS, WireError
 from .events import Accepted, Answer, Event, Greeted, error_reply
 from .framing import DEFAULT_MAX_LINE_BYTES, Line, LineSplitter, Overlong
