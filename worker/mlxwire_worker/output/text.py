@@ -5,7 +5,7 @@ Matching is on text, so a stop string is found however the model cut it into tok
 
 from __future__ import annotations
 
-from ..engine import Detokenizer
+from ..prompts import Detokenizer
 
 
 class TextAssembler:

@@ -35,7 +35,7 @@ class Writer:
     ) -> None:
         self._fd = fd
         self._on_broken = on_broken
-        self.on_room = on_room
+        self._on_room = on_room
         self._room_bytes = room_bytes
         self._stall_bytes = stall_bytes
         # One buffer, not a list of lines: orjson gives each line at least 4 KiB, and a backlog of
@@ -149,7 +149,7 @@ class Writer:
                 if self._bytes == 0:
                     self._is_empty.notify_all()
             if not had_room and self.has_room:
-                self.on_room()
+                self._on_room()
 
     def _write(self, batch: bytearray) -> None:
         view = memoryview(batch)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ...engine import CacheFigures
 from . import kv
 from .prefix_tree import PrefixTree
 
@@ -103,10 +104,26 @@ class PromptCache:
         """Drop the least recently used down to ``budget`` bytes; returns bytes dropped."""
         return self.tree.shrink(budget)
 
-    def clear(self) -> None:
-        """Drop everything."""
+    def clear(self) -> int:
+        """Drop everything; return how many sequences were held."""
+        held = len(self.tree)
         self.tree.clear()
         self._evicted.clear()
+        return held
+
+    def figures(self) -> CacheFigures:
+        """Describe the cache: sequences, bytes, and counts since the model was loaded."""
+        stats = self.stats
+        return CacheFigures(
+            entries=len(self.tree),
+            cached_bytes=self.tree.nbytes,
+            limit_bytes=self.tree.budget,
+            hits=stats.hits,
+            misses=stats.misses,
+            reused_tokens=stats.reused_tokens,
+            evictions=stats.evictions,
+            rejected=stats.rejected,
+        )
 
     def _why(self, wanted: list[int], held: int, common: int, whole: bool) -> str | None:
         """Why no more of a prompt was reused, in the words of SPEC §4."""

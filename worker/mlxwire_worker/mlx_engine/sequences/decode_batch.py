@@ -139,10 +139,10 @@ class DecodeBatch:
 def _with_logprobs(
     row: Row, token_id: int, logprob: float, top: list[tuple[int, float]]
 ) -> Token:
-    request = row.prompt.request
-    if not request.logprobs:
+    params = row.prompt.params
+    if not params.logprobs:
         return Token(row, token_id, None, None)
-    wanted = top[: request.top_logprobs] if request.top_logprobs else None
+    wanted = top[: params.top_logprobs] if params.top_logprobs else None
     return Token(row, token_id, logprob, wanted)
 
 

@@ -15,22 +15,20 @@ class Penalties:
     """``counts`` [B, V] of generated tokens in float32, and the rows' parameters as columns."""
 
     def __init__(self, rows: list[Row], counts: mx.array | None = None) -> None:
-        requests = [row.prompt.request for row in rows]
+        all_params = [row.prompt.params for row in rows]
         self._rows = rows
         self._counts = counts
         self._bias: mx.array | None = None
-        self._repeat = _column([request.repeat_penalty or 1.0 for request in requests])
-        self._presence = _column([request.presence_penalty for request in requests])
-        self._frequency = _column([request.frequency_penalty for request in requests])
+        self._repeat = _column([each.repeat_penalty or 1.0 for each in all_params])
+        self._presence = _column([each.presence_penalty for each in all_params])
+        self._frequency = _column([each.frequency_penalty for each in all_params])
         self._counting = any(map(_counts, rows))
-        self._biased = [
-            place for place, row in enumerate(rows) if row.prompt.request.logit_bias
-        ]
+        self._biased = [place for place, row in enumerate(rows) if row.prompt.params.logit_bias]
         self._minimum = [
-            place for place, row in enumerate(rows) if row.prompt.request.min_tokens
+            place for place, row in enumerate(rows) if row.prompt.params.min_tokens
         ]
         self._windowed = [
-            place for place, row in enumerate(rows) if row.prompt.request.penalty_window
+            place for place, row in enumerate(rows) if row.prompt.params.penalty_window
         ]
 
     @classmethod
@@ -74,7 +72,7 @@ class Penalties:
             wide = wide + self._bias_rows(wide.shape)
         for place in self._minimum:
             prompt = self._rows[place].prompt
-            if drawn[place] < prompt.request.min_tokens and prompt.stop_ids:
+            if drawn[place] < prompt.params.min_tokens and prompt.stop_ids:
                 wide[place, mx.array(sorted(prompt.stop_ids))] = -mx.inf
         return wide.astype(logits.dtype)
 
@@ -88,7 +86,7 @@ class Penalties:
             (place, row.generated[leaves])
             for place in self._windowed
             if (row := self._rows[place])
-            and (leaves := drawn[place] - row.prompt.request.penalty_window) >= 0
+            and (leaves := drawn[place] - row.prompt.params.penalty_window) >= 0
         ]
         if leaving:
             places, ids = zip(*leaving, strict=True)
@@ -98,7 +96,7 @@ class Penalties:
         """Counts of what rows that come back after a failed step had generated."""
         counts = mx.zeros(shape, dtype=mx.float32)
         for place, row in enumerate(self._rows):
-            window = row.prompt.request.penalty_window
+            window = row.prompt.params.penalty_window
             if recent := row.generated[-window:]:
                 counts = counts.at[place, mx.array(recent)].add(1.0)
         return counts
@@ -107,24 +105,24 @@ class Penalties:
         if self._bias is None:
             bias = mx.zeros(shape, dtype=mx.float32)
             for place in self._biased:
-                given = self._rows[place].prompt.request.logit_bias
-                ids = mx.array([int(token) for token in given])
+                given = self._rows[place].prompt.params.logit_bias
+                ids = mx.array(list(given))
                 bias[place, ids] = mx.array(list(given.values()), dtype=mx.float32)
             self._bias = bias
         return self._bias
 
 
 def _asks(row: Row) -> bool:
-    request = row.prompt.request
-    return _counts(row) or bool(request.logit_bias) or request.min_tokens > 0
+    params = row.prompt.params
+    return _counts(row) or bool(params.logit_bias) or params.min_tokens > 0
 
 
 def _counts(row: Row) -> bool:
-    request = row.prompt.request
+    params = row.prompt.params
     return (
-        request.repeat_penalty not in (0.0, 1.0)
-        or request.presence_penalty != 0.0
-        or request.frequency_penalty != 0.0
+        params.repeat_penalty not in (0.0, 1.0)
+        or params.presence_penalty != 0.0
+        or params.frequency_penalty != 0.0
     )
 
 

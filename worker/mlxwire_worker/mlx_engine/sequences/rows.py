@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...engine import Prompt
+from ...prompts import Prompt
 from ..cache.kv import Layers
 
 Processor = Callable[[list[int], Any], Any]
@@ -33,7 +33,7 @@ class Row:
     @classmethod
     def of(cls, prompt: Prompt) -> Row:
         """A row that has computed nothing yet."""
-        seed = prompt.request.seed
+        seed = prompt.params.seed
         if seed is None:
             seed = int.from_bytes(os.urandom(8), "big")
         return cls(prompt=prompt, tokens=list(prompt.ids), seed=_mix(seed))

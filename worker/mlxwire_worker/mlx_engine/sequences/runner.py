@@ -15,7 +15,7 @@ from typing import Any
 import mlx.core as mx
 from mlx_lm.generate import generation_stream
 
-from ...engine import Failed, Prefilled, Prompt, Sampled, StepResult
+from ...prompts import Failed, Prefilled, Prompt, Sampled, StepResult
 from ..cache import kv
 from ..cache.memory_guard import MemoryGuard
 from ..cache.prefix_tree import common_prefix
@@ -337,7 +337,7 @@ class Runner:
 
 
 def _may_share(row: Row) -> bool:
-    return row.prompt.request.cache
+    return row.prompt.params.cache
 
 
 def _sampled(token: Token) -> Sampled:

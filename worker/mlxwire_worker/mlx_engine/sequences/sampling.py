@@ -97,8 +97,8 @@ class BatchSampler:
         """Sort rows into those that need the same work; only a change of rows changes it."""
         greedy, plain, cut = [], [], []
         for place, row in enumerate(self._rows):
-            request = row.prompt.request
-            if request.temperature < COLDEST:
+            params = row.prompt.params
+            if params.temperature < COLDEST:
                 greedy.append(place)
             elif _cuts(row):
                 cut.append(place)
@@ -115,9 +115,9 @@ class BatchSampler:
             back = sorted(range(len(order)), key=order.__getitem__)
             self._restore = mx.array(back)
         self._processed = [(p, row) for p, row in enumerate(self._rows) if row.processor]
-        wanted = [row.prompt.request for row in self._rows]
-        self._wants_logprobs = any(request.logprobs for request in wanted)
-        self._top = max((request.top_logprobs for request in wanted), default=0)
+        wanted = [row.prompt.params for row in self._rows]
+        self._wants_logprobs = any(each.logprobs for each in wanted)
+        self._top = max((each.top_logprobs for each in wanted), default=0)
 
     def _pick(self, logits: mx.array) -> mx.array:
         if self._restore is None:
@@ -145,22 +145,22 @@ class _Group:
         self.rows = rows
         self.pick = pick
         self.index = mx.array(places)
-        requests = [row.prompt.request for row in rows]
+        all_params = [row.prompt.params for row in rows]
         if pick is _greedy:
             return
-        self.inverse_temperature = _column([1 / request.temperature for request in requests])
+        self.inverse_temperature = _column([1 / each.temperature for each in all_params])
         if pick is not _cut:
             return
-        self.top_p = _column([request.top_p or 1.0 for request in requests])
+        self.top_p = _column([each.top_p or 1.0 for each in all_params])
         self.min_logprob = _column(
-            [math.log(request.min_p) if request.min_p else -math.inf for request in requests]
+            [math.log(each.min_p) if each.min_p else -math.inf for each in all_params]
         )
-        self.top_k = _column([float(request.top_k or math.inf) for request in requests])
+        self.top_k = _column([float(each.top_k or math.inf) for each in all_params])
         self.xtc = None
-        if any(request.xtc_probability for request in requests):
+        if any(each.xtc_probability for each in all_params):
             self.xtc = (
-                _column([request.xtc_probability for request in requests]),
-                _column([request.xtc_threshold for request in requests]),
+                _column([each.xtc_probability for each in all_params]),
+                _column([each.xtc_threshold for each in all_params]),
             )
 
     def keys(self, drawn: list[int]) -> mx.array:
@@ -238,10 +238,8 @@ def _draw(scaled: mx.array, keys: mx.array) -> mx.array:
 
 
 def _cuts(row: Row) -> bool:
-    request = row.prompt.request
-    return bool(
-        0 < request.top_p < 1 or request.min_p or request.top_k or request.xtc_probability
-    )
+    params = row.prompt.params
+    return bool(0 < params.top_p < 1 or params.min_p or params.top_k or params.xtc_probability)
 
 
 def _column(values: list[float]) -> mx.array:

@@ -8,9 +8,8 @@ from typing import Any
 import mlx.core as mx
 from mlx_lm.generate import generation_stream
 
-from mlxwire_protocol.messages import Classify, Generate
-
-from ...engine import ClassifyPrompts, Detokenizer, ProgressReport, Prompt
+from ...engine import ProgressReport
+from ...prompts import ClassifyPrompts, Detokenizer, Prompt, SamplingParams
 from ..cache import kv
 from ..cache.kv import CachePolicy
 from ..cache.prompt_cache import PromptCache
@@ -76,22 +75,20 @@ def _warm_classify(model: Any, policy: CachePolicy, vocabulary: int) -> None:
             [(place + token) % vocabulary for token in range(length + 1)]
             for place in range(scoring.GROUP_PROMPTS)
         ]
-        request = Classify(id="warmup", prompts=["-"])
-        work = ClassifyPrompts(prompts=prompts, labels={}, request=request)
+        work = ClassifyPrompts(prompts=prompts, labels={})
         done = 0
         while done < len(prompts):
             done += len(scoring.classify_slice(tools, work))
 
 
 def _prompt(vocabulary: int, place: int, sampling: dict[str, Any]) -> Prompt:
-    request = Generate(id="warmup", prompt="-", cache=False, seed=0, **sampling)
     ids = [(place + token) % vocabulary for token in range(PROMPT_TOKENS - place)]
     return Prompt(
         ids=ids,
         max_tokens=NEW_TOKENS + 2,
         stop_ids=frozenset(),
         detokenizer=_Mute(),
-        request=request,
+        params=SamplingParams(cache=False, seed=0, **sampling),
     )
 
 

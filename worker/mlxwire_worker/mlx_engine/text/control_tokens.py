@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -18,7 +18,6 @@ from tokenizers import AddedToken, models
 from tokenizers import Tokenizer as FastTokenizer
 
 from mlxwire_protocol import invalid_params
-from mlxwire_protocol.messages import Message
 
 from .fast_tokenizer import encode_ids, encode_with_offsets
 
@@ -61,23 +60,22 @@ class ControlTokens:
         self._openings = re.compile(openings or "(?!)")
         self._openings_of_answers = re.compile(f"{_ANSWER_MARKS}|{openings or '(?!)'}")
 
-    def mark(self, messages: Iterable[Message]) -> tuple[str, list[dict[str, str]]]:
+    def mark(self, messages: list[dict[str, Any]]) -> tuple[str, list[dict[str, str]]]:
         """A character that is in no message, and the messages as the template shall see them.
 
         Raises: WireError ``invalid_params`` for a role that holds a control token.
         """
-        messages = list(messages)
         used: set[str] = set()
         for index, message in enumerate(messages):
-            self._check_role(message.role, f"messages[{index}].role")
-            used.update(_PRIVATE_USE.findall(message.content + message.role))
+            self._check_role(message["role"], f"messages[{index}].role")
+            used.update(_PRIVATE_USE.findall(message["content"] + message["role"]))
         mark = next((c for c in map(chr, range(0xE000, 0xF900)) if c not in used), None)
         if mark is None:
             raise invalid_params(
                 "messages", "the messages use every private-use character; leave some out"
             )
         return mark, [
-            {"role": message.role, "content": self._marked(message, mark)}
+            {"role": message["role"], "content": self._marked(message, mark)}
             for message in messages
         ]
 
@@ -122,13 +120,13 @@ class ControlTokens:
                 field, "the role holds the text of a control token; give a plain name"
             )
 
-    def _marked(self, message: Message, mark: str) -> str:
-        if message.role == "assistant":
+    def _marked(self, message: dict[str, Any], mark: str) -> str:
+        if message["role"] == "assistant":
             return self._openings_of_answers.sub(
                 lambda found: found[1] or found[0] + mark,
-                message.content,
+                message["content"],
             )
-        return self._openings.sub(lambda found: found[0] + mark, message.content)
+        return self._openings.sub(lambda found: found[0] + mark, message["content"])
 
     @cached_property
     def _finder(self) -> FastTokenizer:

@@ -17,7 +17,7 @@ from tokenizers import Tokenizer as FastTokenizer
 
 from mlxwire_protocol import WireError
 
-from ...engine import Detokenizer
+from ...prompts import Detokenizer
 from ..models.model_files import quoted
 from .control_tokens import ControlTokens
 from .fast_tokenizer import encode_ids, panics_as_errors
