@@ -44,7 +44,6 @@ DISTRIBUTIONS = {
 MOST_LINES = 300
 ALLOWED_LINES = {
     "mlxwire_protocol.replies": 340,
-    "mlxwire_worker.mlx_engine.sequences.runner": 350,
     "mlxwire_worker.requests.session": 350,
     "mlxwire_worker.scheduling.streams": 310,
 }
