@@ -41,7 +41,7 @@ class FaultyWriter(Writer):
         max_line_bytes: int,
         seed: int,
     ) -> None:
-        """``on_process_fault`` applies faults that do not concern the output."""
+        """Set the writer up; ``on_process_fault`` applies faults that do not concern output."""
         super().__init__(fd, on_broken=on_broken)
         self._break = on_broken
         self._dialogue = dialogue
