@@ -2,7 +2,7 @@
 
 Theory of operation. The main thread alone calls `wait` and `read`, in a loop: `wait` returns one
 `Sign`, and the caller acts on it. It never blocks for longer than ``timeout``, so every sign below is
-looked for at least every ``POLL_SECONDS``, and heartbeats and deadlines can be served in between.
+looked for at least every ``POLL_SECONDS``, and the caller sends heartbeats in between.
 
 Signs, in the order in which they are checked:
 - `stdout_broken`: the host closed its end of stdout. Nothing can be answered: exit at once.
