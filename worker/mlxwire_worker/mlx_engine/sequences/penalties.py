@@ -1,7 +1,8 @@
-"""Repetition, presence and frequency penalties, logit bias and min_tokens, for a whole batch.
+"""Applies penalties, logit bias and `min_tokens` to the logits of a whole batch.
 
-They count over the generated text alone, as OpenAI's do, within each request's window. A row
-that asks for none has neutral values, so a few array operations shape the whole batch.
+Repetition, presence and frequency penalties count generated tokens only, as OpenAI's do, within
+each request's window. A row without penalties has neutral values, so a few array operations
+serve all rows.
 """
 
 from __future__ import annotations
@@ -12,7 +13,11 @@ from .rows import Row
 
 
 class Penalties:
-    """``counts`` [B, V] of generated tokens in float32, and the rows' parameters as columns."""
+    """The penalties of a batch's rows, in the batch's order.
+
+    ``counts`` [B, V] are the generated tokens inside each row's window, in float32; the rows'
+    parameters are columns [B, 1].
+    """
 
     def __init__(self, rows: list[Row], counts: mx.array | None = None) -> None:
         all_params = [row.prompt.params for row in rows]
@@ -33,14 +38,14 @@ class Penalties:
 
     @classmethod
     def of(cls, rows: list[Row], counts: mx.array | None = None) -> Penalties | None:
-        """None where no row asks for any."""
+        """Create the penalties of ``rows``; None if no row asks for any."""
         return cls(rows, counts) if any(map(_asks, rows)) else None
 
     @classmethod
     def joined(
         cls, rows: list[Row], first: Penalties | None, second: Penalties | None, split: int
     ) -> Penalties | None:
-        """Two batches' penalties as one batch's; ``split`` rows are the first's."""
+        """Join the penalties of two batches; the first ``split`` rows are those of ``first``."""
         counts = None
         known = [part._counts for part in (first, second) if part and part._counts is not None]
         if known:
@@ -54,12 +59,15 @@ class Penalties:
         return cls.of(rows, counts)
 
     def kept(self, rows: list[Row], places: list[int]) -> Penalties | None:
-        """The penalties of the rows at ``places``, which are ``rows``."""
+        """Return the penalties of the rows at ``places``, which are ``rows``; None if none asks."""
         counts = self._counts[mx.array(places)] if self._counts is not None else None
         return Penalties.of(rows, counts)
 
     def apply(self, logits: mx.array, drawn: list[int]) -> mx.array:
-        """Logits [B, V] as the requests shape them; ``drawn`` tokens were drawn before."""
+        """Apply the rows' parameters to logits [B, V] and return them in the same dtype.
+
+        ``drawn`` is the number of tokens that each row has drawn before.
+        """
         wide = logits.astype(mx.float32)
         if self._counts is None:
             self._counts = self._counted_so_far(wide.shape)
@@ -77,7 +85,7 @@ class Penalties:
         return wide.astype(logits.dtype)
 
     def count(self, tokens: mx.array, drawn: list[int]) -> None:
-        """Take the drawn tokens [B] into account, and let old ones leave their windows."""
+        """Count the drawn tokens [B], and stop counting those that leave their windows."""
         if not self._counting or self._counts is None:
             return
         rows = mx.arange(tokens.shape[0])
@@ -93,7 +101,10 @@ class Penalties:
             self._counts = self._counts.at[mx.array(places), mx.array(ids)].subtract(1.0)
 
     def _counted_so_far(self, shape: tuple[int, ...]) -> mx.array:
-        """Counts of what rows that come back after a failed step had generated."""
+        """Count the tokens that rows generated before they entered this batch.
+
+        Only rows that return after a failed step have any.
+        """
         counts = mx.zeros(shape, dtype=mx.float32)
         for place, row in enumerate(self._rows):
             window = row.prompt.params.penalty_window

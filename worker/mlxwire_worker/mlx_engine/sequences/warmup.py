@@ -1,4 +1,4 @@
-"""Runs what a first request would wait for: kernels compile on first use, 10 s on some GPUs."""
+"""Compiles a model's kernels at load: they compile at their first use, 10 s on some GPUs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PROMPT_TOKENS = 33
 NEW_TOKENS = 3
 PREFILL_LENGTHS = (2, 7, 16, 64, 128, 512)
 SLOW_SECONDS = 0.02
-"""Where a second pass takes this long, computing outweighs what is left to compile."""
+"""A second pass of this length ends the warm-up of prefill: little is left to compile then."""
 _SAMPLINGS: tuple[dict[str, Any], ...] = (
     {},
     {"temperature": 1.0},
@@ -30,7 +30,7 @@ _SAMPLINGS: tuple[dict[str, Any], ...] = (
 
 
 def warm_up(model: Any, policy: CachePolicy, vocabulary: int, report: ProgressReport) -> None:
-    """One request alone, then several together, each kind of sampling among them."""
+    """Run one request alone for each kind of sampling, then all kinds in one batch."""
     runner = Runner(model, policy, PromptCache(policy, budget=0), ChunkSize())
     rounds = [_SAMPLINGS[:1], _SAMPLINGS[1:2], _SAMPLINGS[2:]]
     if policy.batchable:
@@ -51,7 +51,7 @@ def warm_up(model: Any, policy: CachePolicy, vocabulary: int, report: ProgressRe
 
 
 def _warm_prefill(model: Any, policy: CachePolicy, vocabulary: int) -> None:
-    """Prompts of growing length, while they are fast: each shape has kernels of its own."""
+    """Compute prompts of growing length until one is slow: each shape has its own kernels."""
     with mx.stream(generation_stream):
         for length in PREFILL_LENGTHS:
             ids = mx.array([[token % vocabulary for token in range(length)]])
@@ -65,7 +65,7 @@ def _warm_prefill(model: Any, policy: CachePolicy, vocabulary: int) -> None:
 
 
 def _warm_classify(model: Any, policy: CachePolicy, vocabulary: int) -> None:
-    """Full groups of short prompts: on a GPU their shapes are compiled, 0.1 s each."""
+    """Classify full groups of short prompts: a GPU compiles their shapes, 0.1 s each."""
     chunk = ChunkSize()
     chunk.tokens = ChunkSize.LARGEST
     tools = scoring.Tools(model, policy, lambda _: "", chunk)
@@ -93,7 +93,7 @@ def _prompt(vocabulary: int, place: int, sampling: dict[str, Any]) -> Prompt:
 
 
 class _Mute(Detokenizer):
-    """The text of warming up is nobody's."""
+    """A detokenizer that returns no text."""
 
     def add_token(self, token: int) -> str:
         return ""
