@@ -1,4 +1,4 @@
-"""Claim the wire before anything else runs (LESSONS 7, 8).
+"""Claim the wire before anything else runs (lessons 7, 8).
 
 Afterwards fd 1 is stderr and fd 0 is the null device, so a stray `print` in any library, and
 any child process, can't touch the protocol.

@@ -1,6 +1,6 @@
 """How much memory sequences will take, measured, and whether one more fits.
 
-mlx's own limit is advisory (25 times overshot, ENGINE.md §15), so requests are deferred here
+mlx's own limit is advisory (25 times overshot, engine-notes §15), so requests are deferred here
 before it would be passed; nothing that would fit alone is ever refused.
 """
 

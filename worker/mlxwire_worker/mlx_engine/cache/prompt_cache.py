@@ -2,7 +2,7 @@
 
 Entries are a sequence's tokens and its caches. A prompt takes the longest beginning that any
 entry shares; models whose caches can't be trimmed take only whole entries, the boundaries that
-were saved. Every answer says what was reused, and why not more (LESSONS 42).
+were saved. Every answer says what was reused, and why not more (lesson 42).
 """
 
 from __future__ import annotations

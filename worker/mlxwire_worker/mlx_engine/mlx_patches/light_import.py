@@ -1,6 +1,6 @@
 """Imports mlx_lm without what it drags along and without what it does to the process.
 
-Measured (ENGINE.md §2, §15, §16): `import mlx_lm` spends 0.67 of its 0.8 s in transformers and
+Measured (engine-notes §2, §15, §16): `import mlx_lm` spends 0.67 of its 0.8 s in transformers and
 huggingface_hub, lowers RLIMIT_NOFILE for good, and later raises the wired limit by itself.
 Here the two packages are placeholders while it is imported, and both limits are left alone.
 """

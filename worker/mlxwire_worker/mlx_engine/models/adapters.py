@@ -66,7 +66,7 @@ def apply_adapter(model: Any, path: Path) -> Any:
     """Put the adapter on a model that is not in use yet.
 
     mlx-lm accepts an adapter with some of its tensors missing, which then computes with random
-    ones (ENGINE.md §12); here that is an error. Raises: WireError ``model_load_failed``.
+    ones (engine-notes §12); here that is an error. Raises: WireError ``model_load_failed``.
     """
     from mlx_lm.tuner.utils import load_adapters
 

@@ -1,7 +1,7 @@
 """Looks a model folder over before anything is loaded: one typed error, with the remedy.
 
 mlx-lm's own errors are raw (KeyError, RuntimeError, …), and several bad folders it loads
-silently with wrong numbers (ENGINE.md §2). Nothing here reads tensor data.
+silently with wrong numbers (engine-notes §2). Nothing here reads tensor data.
 """
 
 from __future__ import annotations

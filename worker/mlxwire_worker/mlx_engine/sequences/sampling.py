@@ -2,7 +2,7 @@
 
 Parameters are arrays, so that a new temperature compiles nothing: mlx-lm's samplers bake them
 in as constants of compiled functions, 410 ms for each new value on the CPU, and a cache that
-only grows (ENGINE.md §7). The cuts' meaning is theirs: by the probabilities before temperature.
+only grows (engine-notes §7). The cuts' meaning is theirs: by the probabilities before temperature.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Text to token ids and back, on the `tokenizers` library and mlx-lm's streaming detokenizers.
 
-transformers is not imported for a folder with a tokenizer.json (0.67 s, ENGINE.md §16); for
+transformers is not imported for a folder with a tokenizer.json (0.67 s, engine-notes §16); for
 one without, it converts the older files once.
 """
 
@@ -131,7 +131,7 @@ class SafeDetokenizer(Detokenizer):
     """mlx-lm's streaming detokenizer where it is right, and quiet where it would raise.
 
     It raises on ids past the vocabulary (IndexError) and, at the end, on characters outside
-    its byte table (KeyError), ENGINE.md §8; one odd token must not end a request.
+    its byte table (KeyError), engine-notes §8; one odd token must not end a request.
     """
 
     __slots__ = ("_inner", "_tokenizer")
