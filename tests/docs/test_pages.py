@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -41,7 +42,7 @@ def test_every_program_and_command_of_a_page_is_found(page: str) -> None:
     found_commands = [command for command in commands() if command.page == page]
 
     assert len(found_programs) == kinds.count("python") == kinds.count("text")
-    assert len(found_commands) == read(page).count("\n$ ")
+    assert len(found_commands) == len(re.findall(r"^ *\$ ", read(page), re.MULTILINE))
     assert all(example.said for example in [*found_programs, *found_commands])
     assert set(kinds) <= {"python", "text", "sh", "console", *TESTED_BY_THEIR_CLIENTS}
 
