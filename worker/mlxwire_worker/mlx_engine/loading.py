@@ -176,7 +176,7 @@ def materialize(model: Any, report: ProgressReport) -> None:
     """Read the weights, telling bytes as they come, and evaluate every other array too.
 
     Arrays that are no parameters (the frequencies of scaled RoPE) stay lazy in mlx-lm and can
-    then be evaluated by this thread alone (ENGINE.md §1).
+    then be evaluated by this thread alone (engine-notes §1).
     """
     parameters = _parameters(model)
     total = sum(array.nbytes for array in parameters)

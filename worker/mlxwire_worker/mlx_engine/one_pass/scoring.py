@@ -1,6 +1,6 @@
 """`classify`: one forward pass for each prompt, many prompts in one, and labels after them.
 
-The portable form of ENGINE.md §6: all tokens but the last fill a cache, whose head is never
+The portable form of engine-notes §6: all tokens but the last fill a cache, whose head is never
 computed; the last goes through the whole model, so the head runs on one place of each prompt.
 """
 
