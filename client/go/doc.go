@@ -16,3 +16,6 @@
 // request in the worker, and so does the end of its context, whose own error comes back then.
 // All other failures are an *Error with a Code.
 package mlxwire
+
+// Version is this client's; the worker logs it.
+const Version = "0.1.0"

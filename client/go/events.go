@@ -1,12 +1,8 @@
 package mlxwire
 
 import (
-	"context"
-	"log/slog"
 	"sync"
 	"time"
-
-	"github.com/mlxwire/mlxwire/client/go/internal/process"
 )
 
 // EventKind is what became of a worker.
@@ -113,14 +109,4 @@ func (d *dispatcher) run() {
 		d.mu.Unlock()
 		tell()
 	}
-}
-
-// newStderrRing keeps what the worker logs, and logs its lines where the host wants to see them.
-func newStderrRing(o *startOptions) *process.StderrRing {
-	if !o.logger.Enabled(context.Background(), slog.LevelDebug) {
-		return process.NewStderrRing(process.DefaultRingBytes, nil)
-	}
-	return process.NewStderrRing(process.DefaultRingBytes, func(line string) {
-		o.logger.Debug("worker", "stderr", line)
-	})
 }

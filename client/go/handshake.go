@@ -3,6 +3,7 @@ package mlxwire
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 
 	"github.com/mlxwire/mlxwire/client/go/internal/process"
@@ -100,4 +101,14 @@ func (c *connection) takeStderr(chunk []byte) {
 	if c.options.stderr != nil {
 		_, _ = c.options.stderr.Write(chunk) // the host's own writer: its failure is its own
 	}
+}
+
+// newStderrRing keeps what the worker logs, and logs its lines where the host wants to see them.
+func newStderrRing(o *startOptions) *process.StderrRing {
+	if !o.logger.Enabled(context.Background(), slog.LevelDebug) {
+		return process.NewStderrRing(process.DefaultRingBytes, nil)
+	}
+	return process.NewStderrRing(process.DefaultRingBytes, func(line string) {
+		o.logger.Debug("worker", "stderr", line)
+	})
 }

@@ -1,7 +1,11 @@
 package mlxwire
 
 import (
+	"bytes"
 	"encoding/json"
+	"fmt"
+	"math"
+	"strconv"
 
 	"github.com/mlxwire/mlxwire/client/go/internal/wire"
 )
@@ -137,4 +141,85 @@ type errorReply struct {
 type eventMessage struct {
 	Event string          `json:"event"`
 	Data  json.RawMessage `json:"data"`
+}
+
+// Logits is a row over the vocabulary.
+type Logits []float32
+
+// UnmarshalJSON reads a list of numbers and nulls. A row has as many as the vocabulary, for
+// which encoding/json would take a pointer each.
+func (l *Logits) UnmarshalJSON(text []byte) error {
+	text = bytes.TrimSpace(text)
+	if string(text) == "null" {
+		*l = nil
+		return nil
+	}
+	if len(text) < 2 || text[0] != '[' {
+		return fmt.Errorf("logits are no list: %.40s", text)
+	}
+	text = text[1 : len(text)-1]
+	row := make(Logits, 0, bytes.Count(text, []byte{','})+1)
+	for rest := bytes.TrimSpace(text); len(rest) > 0; {
+		var number []byte
+		number, rest, _ = bytes.Cut(rest, []byte{','})
+		value, err := parseLogit(bytes.TrimSpace(number))
+		if err != nil {
+			return err
+		}
+		row = append(row, value)
+	}
+	*l = row
+	return nil
+}
+
+func parseLogit(number []byte) (float32, error) {
+	if string(number) == "null" {
+		return float32(math.Inf(-1)), nil
+	}
+	value, err := strconv.ParseFloat(string(number), 32)
+	if err != nil {
+		return 0, fmt.Errorf("a logit is no number: %.40s", number)
+	}
+	return float32(value), nil
+}
+
+// Metrics is what one request took: counts in tokens, times in seconds, memory in bytes.
+// DecodeSeconds runs from the first token to the last, so DecodeTokensPerSecond counts the
+// tokens after the first.
+type Metrics struct {
+	PromptTokens           int      `json:"prompt_tokens"`
+	CachedTokens           int      `json:"cached_tokens"`
+	CacheMiss              *string  `json:"cache_miss"` // why nothing was reused
+	GeneratedTokens        int      `json:"generated_tokens"`
+	QueueSeconds           float64  `json:"queue_seconds"`
+	PrefillSeconds         float64  `json:"prefill_seconds"`
+	DecodeSeconds          float64  `json:"decode_seconds"`
+	TotalSeconds           float64  `json:"total_seconds"`
+	FirstTokenSeconds      *float64 `json:"first_token_seconds"` // nil without a token
+	PrefillTokensPerSecond float64  `json:"prefill_tokens_per_second"`
+	DecodeTokensPerSecond  float64  `json:"decode_tokens_per_second"`
+	PeakMemoryBytes        uint64   `json:"peak_memory_bytes"`
+	ActiveMemoryBytes      uint64   `json:"active_memory_bytes"`
+	BatchSize              int      `json:"batch_size"`
+}
+
+// WorkerMetrics are sums over the worker's life, and its state now.
+type WorkerMetrics struct {
+	Requests               int     `json:"requests"`
+	InFlight               int     `json:"in_flight"`
+	Queued                 int     `json:"queued"`
+	Cancelled              int     `json:"cancelled"`
+	Errors                 int     `json:"errors"`
+	UptimeSeconds          float64 `json:"uptime_seconds"`
+	PromptTokens           int     `json:"prompt_tokens"`
+	CachedTokens           int     `json:"cached_tokens"`
+	GeneratedTokens        int     `json:"generated_tokens"`
+	QueueSeconds           float64 `json:"queue_seconds"`
+	PrefillSeconds         float64 `json:"prefill_seconds"`
+	DecodeSeconds          float64 `json:"decode_seconds"`
+	PrefillTokensPerSecond float64 `json:"prefill_tokens_per_second"`
+	DecodeTokensPerSecond  float64 `json:"decode_tokens_per_second"`
+	PeakMemoryBytes        uint64  `json:"peak_memory_bytes"`
+	ActiveMemoryBytes      uint64  `json:"active_memory_bytes"`
+	BatchSize              int     `json:"batch_size"`
 }

@@ -3,6 +3,8 @@
 package inference
 
 import (
+	"fmt"
+
 	mlxwire "github.com/mlxwire/mlxwire/client/go"
 )
 
@@ -57,6 +59,25 @@ func classifyOptions(options []GenerateOption) ([]mlxwire.RequestOption, error) 
 		return []mlxwire.RequestOption{mlxwire.WithLogits()}, nil
 	}
 	return nil, nil
+}
+
+// loadOptions are those of a config that say something.
+func loadOptions(config LoadConfig) ([]mlxwire.LoadOption, error) {
+	if config.GPULayers != allLayers {
+		return nil, fmt.Errorf("inference: mlx_lm computes all layers on one device: leave GPULayers at %d, not %d",
+			allLayers, config.GPULayers)
+	}
+	var load []mlxwire.LoadOption
+	if config.ContextLen != 0 {
+		load = append(load, mlxwire.WithContextLen(config.ContextLen))
+	}
+	if config.ParallelSlots != 0 {
+		load = append(load, mlxwire.WithParallelSlots(config.ParallelSlots))
+	}
+	if config.AdapterPath != "" {
+		load = append(load, mlxwire.WithAdapter(config.AdapterPath))
+	}
+	return load, nil
 }
 
 // refused is an option that can't be heeded.
