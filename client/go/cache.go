@@ -1,6 +1,10 @@
 package mlxwire
 
-import "context"
+import (
+	"context"
+
+	"github.com/mlxwire/mlxwire/client/go/internal/wire"
+)
 
 // A PromptCache is what earlier prompts of a model computed, and may be used again. Each method
 // gives the cache's state after it.
@@ -51,5 +55,5 @@ func (c *PromptCache) Load(ctx context.Context, path string) (CacheStats, error)
 }
 
 func (c *PromptCache) act(ctx context.Context, fields cacheFields) (CacheStats, error) {
-	return askModel[CacheStats](ctx, c.model, "cache", fields)
+	return askModel[CacheStats](ctx, c.model, wire.Cache, fields)
 }

@@ -9,15 +9,17 @@ import (
 	"strings"
 	"sync"
 	"unicode/utf8"
+
+	"github.com/mlxwire/mlxwire/client/go/internal/wire"
 )
 
 // encodeRequest is one request's line: the envelope, and the command's own fields beside it.
-func encodeRequest(id, command string, fields any) ([]byte, error) {
+func encodeRequest(id string, command *wire.Command, fields any) ([]byte, error) {
 	if path, ok := findInvalidText(reflect.ValueOf(fields)); ok {
-		return nil, invalidParams(path, "`%s` of `%s` is not valid UTF-8", path, command)
+		return nil, invalidParams(path, "`%s` of `%s` is not valid UTF-8", path, command.Name)
 	}
 	var line bytes.Buffer
-	fmt.Fprintf(&line, `{"id":%q,"cmd":%q`, id, command)
+	fmt.Fprintf(&line, `{"id":%q,"cmd":%q`, id, command.Name)
 	head := line.Len()
 	encoder := json.NewEncoder(&line) // ends its output with the line's 0x0A
 	encoder.SetEscapeHTML(false)      // three bytes for each < would only cost
@@ -33,11 +35,11 @@ func encodeRequest(id, command string, fields any) ([]byte, error) {
 }
 
 // unsendable says why a request is no JSON: a number is infinite or none.
-func unsendable(command string, err error) *Error {
-	e := newError(ErrInvalidParams, "`%s` can't be sent as JSON: %v", command, err)
+func unsendable(command *wire.Command, err error) *Error {
+	e := newError(ErrInvalidParams, "`%s` can't be sent as JSON: %v", command.Name, err)
 	var value *json.UnsupportedValueError
 	if errors.As(err, &value) {
-		e.Message = fmt.Sprintf("an option of `%s` is %s; give it a finite number", command, value.Str)
+		e.Message = fmt.Sprintf("an option of `%s` is %s; give it a finite number", command.Name, value.Str)
 	}
 	return e
 }

@@ -83,7 +83,7 @@ func (c *connection) send(r *request, fields any) error {
 }
 
 // ask sends a request that one result answers, and waits for its line.
-func (c *connection) ask(ctx context.Context, command string, fields any) ([]byte, error) {
+func (c *connection) ask(ctx context.Context, command *wire.Command, fields any) ([]byte, error) {
 	r := newRequest(c, command, requestHooks{})
 	if err := c.send(r, fields); err != nil {
 		return nil, err
@@ -93,7 +93,7 @@ func (c *connection) ask(ctx context.Context, command string, fields any) ([]byt
 
 // tell sends a request whose answer nobody waits for. Nothing is told once the connection has
 // failed.
-func (c *connection) tell(command string, fields any) {
+func (c *connection) tell(command *wire.Command, fields any) {
 	_ = c.send(newRequest(c, command, requestHooks{}), fields)
 }
 
@@ -159,7 +159,7 @@ func (c *connection) end(sayQuit func()) {
 // sayQuit asks the worker to end. Nothing new is asked after it; what is pending still gets its
 // finals.
 func (c *connection) sayQuit() {
-	c.tell("quit", noFields{})
+	c.tell(wire.Quit, noFields{})
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.failure == nil {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/mlxwire/mlxwire/client/go/internal/process"
+	"github.com/mlxwire/mlxwire/client/go/internal/wire"
 )
 
 // What becomes of a connection whose worker ends, offends or is closed.
@@ -61,7 +62,7 @@ func TestNothingIsAskedOfAWorkerThatWasToldToQuit(t *testing.T) {
 	go func() { closed <- worker.Close() }()
 	await(t, "the quit", quitting)
 	c := worker.supervisor.last()
-	if _, err := c.ask(deadlined(t), "info", noFields{}); !errors.Is(err, ErrShuttingDown) {
+	if _, err := c.ask(deadlined(t), wire.Info, noFields{}); !errors.Is(err, ErrShuttingDown) {
 		t.Errorf("a request meanwhile: %v", err)
 	}
 	close(goOn)

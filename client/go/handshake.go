@@ -25,7 +25,7 @@ func connect(ctx context.Context, o *startOptions, ids *idSource, events *dispat
 		ended:  make(chan struct{}),
 	}
 	c.wire.OnEvent = c.takeEvent
-	hello := newRequest(c, "hello", requestHooks{})
+	hello := newRequest(c, wire.Hello, requestHooks{})
 	hello.id = ids.next()
 	line, err := encodeRequest(hello.id, hello.command, helloFields{
 		Protocols: []int{wire.Protocol},

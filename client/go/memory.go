@@ -3,6 +3,8 @@ package mlxwire
 import (
 	"cmp"
 	"context"
+
+	"github.com/mlxwire/mlxwire/client/go/internal/wire"
 )
 
 // Memory is what a worker holds and what it may hold, in bytes. A limit of 0 is none, but for
@@ -30,13 +32,13 @@ type MemoryLimits struct {
 
 // Memory tells the memory in use and the limits in force.
 func (w *Worker) Memory(ctx context.Context) (Memory, error) {
-	return ask[Memory](ctx, w, "memory", memoryFields{})
+	return ask[Memory](ctx, w, wire.Memory, memoryFields{})
 }
 
 // SetMemory sets limits. A worker that is restarted has them again; Memory and PromptCache are
 // the loaded model's, and go with it.
 func (w *Worker) SetMemory(ctx context.Context, limits MemoryLimits) (Memory, error) {
-	memory, err := ask[Memory](ctx, w, "memory", limits.fields())
+	memory, err := ask[Memory](ctx, w, wire.Memory, limits.fields())
 	if err == nil {
 		w.mu.Lock()
 		w.limits = w.limits.with(limits)
@@ -48,7 +50,7 @@ func (w *Worker) SetMemory(ctx context.Context, limits MemoryLimits) (Memory, er
 // ClearMemory gives back the buffers that MLX keeps for reuse.
 func (w *Worker) ClearMemory(ctx context.Context) (Memory, error) {
 	on := true
-	return ask[Memory](ctx, w, "memory", memoryFields{Clear: &on})
+	return ask[Memory](ctx, w, wire.Memory, memoryFields{Clear: &on})
 }
 
 func (l MemoryLimits) fields() memoryFields {

@@ -7,6 +7,8 @@ import (
 	"iter"
 	"slices"
 	"sync"
+
+	"github.com/mlxwire/mlxwire/client/go/internal/wire"
 )
 
 // A Model is what Worker.Load gives. It stands for one load: a later one makes it void, a
@@ -39,7 +41,7 @@ func (m *Model) Chat(ctx context.Context, messages []Message, options ...Request
 // GenerateStream is Generate with the request's ID and its end. The request is sent at once.
 func (m *Model) GenerateStream(ctx context.Context, prompt string, options ...RequestOption) (*Stream, error) {
 	o := applyRequestOptions(options)
-	return m.stream(ctx, "generate", o, func() any {
+	return m.stream(ctx, wire.Generate, o, func() any {
 		return generateFields{Prompt: prompt, requestFields: o.fields}
 	})
 }
@@ -47,7 +49,7 @@ func (m *Model) GenerateStream(ctx context.Context, prompt string, options ...Re
 // ChatStream is Chat with the request's ID and its end. The request is sent at once.
 func (m *Model) ChatStream(ctx context.Context, messages []Message, options ...RequestOption) (*Stream, error) {
 	o := applyRequestOptions(options)
-	return m.stream(ctx, "chat", o, func() any {
+	return m.stream(ctx, wire.Chat, o, func() any {
 		return chatFields{Messages: messages, requestFields: o.fields}
 	})
 }
@@ -67,7 +69,7 @@ func (m *Model) BatchGenerate(ctx context.Context, prompts []string, options ...
 // BatchStream is BatchGenerate with each result as it comes.
 func (m *Model) BatchStream(ctx context.Context, prompts []string, options ...RequestOption) (*BatchStream, error) {
 	o := applyRequestOptions(options)
-	items, err := m.items(ctx, "batch", o, func() any {
+	items, err := m.items(ctx, wire.Batch, o, func() any {
 		fields := batchFields{Prompts: prompts, requestFields: o.fields}
 		if o.onToken != nil {
 			on := true
@@ -85,7 +87,7 @@ func (m *Model) BatchStream(ctx context.Context, prompts []string, options ...Re
 // bad prompt fails all. See WithLogits and WithLabels.
 func (m *Model) Classify(ctx context.Context, prompts []string, options ...RequestOption) ([]ClassifyResult, error) {
 	o := applyRequestOptions(options)
-	items, err := m.items(ctx, "classify", o, func() any {
+	items, err := m.items(ctx, wire.Classify, o, func() any {
 		return classifyFields{Prompts: prompts, requestFields: o.fields}
 	})
 	if err != nil {
@@ -102,7 +104,7 @@ func (m *Model) Classify(ctx context.Context, prompts []string, options ...Reque
 
 // Info describes the model as it is now.
 func (m *Model) Info(ctx context.Context) (ModelInfo, error) {
-	return askModel[ModelInfo](ctx, m, "info", noFields{})
+	return askModel[ModelInfo](ctx, m, wire.Info, noFields{})
 }
 
 // Metrics are the figures of the last operation that ended; zeros before the first.
@@ -125,7 +127,7 @@ func (m *Model) Close() error {
 	}
 	c, err := m.worker.supervisor.connection(context.Background())
 	if err == nil {
-		_, err = c.ask(context.Background(), "unload", noFields{})
+		_, err = c.ask(context.Background(), wire.Unload, noFields{})
 	}
 	if errors.Is(err, ErrShuttingDown) || errors.Is(err, ErrWorkerCrashed) {
 		return nil // the worker is gone, and the model with it
@@ -152,7 +154,7 @@ func (m *Model) note(done Done) {
 // How a model opens its streams.
 
 // open finds the process to ask. fields are built late, since the window is that process' own.
-func (m *Model) open(ctx context.Context, command string, o *requestOptions) (*connection, error) {
+func (m *Model) open(ctx context.Context, command *wire.Command, o *requestOptions) (*connection, error) {
 	if err := o.check(command); err != nil {
 		return nil, err
 	}
@@ -166,7 +168,7 @@ func (m *Model) open(ctx context.Context, command string, o *requestOptions) (*c
 	return c, nil
 }
 
-func (m *Model) stream(ctx context.Context, command string, o *requestOptions, fields func() any) (*Stream, error) {
+func (m *Model) stream(ctx context.Context, command *wire.Command, o *requestOptions, fields func() any) (*Stream, error) {
 	c, err := m.open(ctx, command, o)
 	if err != nil {
 		return nil, err
@@ -178,7 +180,7 @@ func (m *Model) stream(ctx context.Context, command string, o *requestOptions, f
 	return &Stream{replies: replies}, nil
 }
 
-func (m *Model) items(ctx context.Context, command string, o *requestOptions, fields func() any) (*itemReplies, error) {
+func (m *Model) items(ctx context.Context, command *wire.Command, o *requestOptions, fields func() any) (*itemReplies, error) {
 	c, err := m.open(ctx, command, o)
 	if err != nil {
 		return nil, err

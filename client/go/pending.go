@@ -36,7 +36,7 @@ type requestHooks struct {
 // it is cancelled there, and its further replies are dropped until the final comes.
 type request struct {
 	conn    *connection
-	command string
+	command *wire.Command
 	fields  any // what it asks, as on the wire
 	id      string
 	hooks   requestHooks
@@ -52,7 +52,7 @@ type request struct {
 	drainTimer *time.Timer
 }
 
-func newRequest(conn *connection, command string, hooks requestHooks) *request {
+func newRequest(conn *connection, command *wire.Command, hooks requestHooks) *request {
 	return &request{
 		conn: conn, command: command, hooks: hooks,
 		wake: make(chan struct{}, 1), drained: make(chan struct{}),
@@ -69,7 +69,7 @@ func (r *request) result(ctx context.Context) ([]byte, error) {
 		switch {
 		case err != nil:
 			return nil, err
-		case ended && kind == "result":
+		case ended && kind == r.command.Final:
 			return final, nil
 		case ended:
 			return nil, r.cancelledElsewhere()
@@ -85,7 +85,7 @@ func (r *request) result(ctx context.Context) ([]byte, error) {
 func (r *request) wait(ctx context.Context) error {
 	var impatient <-chan time.Time
 	// The start has a limit of its own.
-	if limit := r.conn.options.idleTimeout; limit > 0 && r.command != "hello" {
+	if limit := r.conn.options.idleTimeout; limit > 0 && r.command != wire.Hello {
 		timer := time.NewTimer(limit)
 		defer timer.Stop()
 		impatient = timer.C
@@ -99,7 +99,7 @@ func (r *request) wait(ctx context.Context) error {
 	case <-impatient:
 		err := newError(ErrTimeout,
 			"the worker was silent about `%s` for %v, and the request was cancelled; give it more time. %s",
-			r.command, r.conn.options.idleTimeout, r.conn.options.hangAdvice())
+			r.command.Name, r.conn.options.idleTimeout, r.conn.options.hangAdvice())
 		r.leave(err)
 		return err
 	}
@@ -107,7 +107,7 @@ func (r *request) wait(ctx context.Context) error {
 
 // asks says whether a worker may die of it.
 func (r *request) asks() bool {
-	return r.command != "cancel" && r.command != "credit" && r.command != "quit"
+	return !r.command.Blameless
 }
 
 // leave cancels the request, once, and returns without waiting for the worker. err is what its
@@ -117,7 +117,7 @@ func (r *request) leave(err error) {
 	left := r.leaveLocked(err)
 	r.mu.Unlock()
 	if left {
-		r.conn.tell("cancel", cancelFields{Target: &r.id})
+		r.conn.tell(wire.Cancel, cancelFields{Target: &r.id})
 	}
 	r.notify()
 }
@@ -146,12 +146,12 @@ func (r *request) awaitDrained() error {
 	}
 	return newError(ErrDrainTimeout,
 		"the worker did not end the cancelled `%s` within %v. %s",
-		r.command, limit, r.conn.options.hangAdvice())
+		r.command.Name, limit, r.conn.options.hangAdvice())
 }
 
 func (r *request) drainExpire() {
 	r.conn.options.logger.Warn("a cancelled request was not ended in time; the worker may hang",
-		"command", r.command, "id", r.id, "pid", r.conn.pid())
+		"command", r.command.Name, "id", r.id, "pid", r.conn.pid())
 }
 
 // TakeToken implements wire.Sink.
@@ -194,7 +194,7 @@ func (r *request) take(hand func() error) {
 	r.mu.Unlock()
 	if left {
 		// Not from here: the connection is locked while it hands on replies.
-		go r.conn.tell("cancel", cancelFields{Target: &r.id})
+		go r.conn.tell(wire.Cancel, cancelFields{Target: &r.id})
 	}
 	r.notify()
 }
@@ -257,5 +257,5 @@ func (r *request) cancelledElsewhere() error {
 	if r.conn.isClosing() {
 		return closedByHost()
 	}
-	return newError(ErrCancelled, "`%s` was cancelled by another call; ask again where it is still wanted", r.command)
+	return newError(ErrCancelled, "`%s` was cancelled by another call; ask again where it is still wanted", r.command.Name)
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+
+	"github.com/mlxwire/mlxwire/client/go/internal/wire"
 )
 
 // What becomes of a request that is left.
@@ -208,11 +210,11 @@ func TestNothingIsAskedWithAContextThatHasEnded(t *testing.T) {
 }
 
 func TestWhatOnlyEndsOrFeedsOthersIsBlamedForNoCrash(t *testing.T) {
-	for command, want := range map[string]bool{
-		"generate": true, "load": true, "info": true, "cancel": false, "credit": false, "quit": false,
+	for command, want := range map[*wire.Command]bool{
+		wire.Generate: true, wire.Load: true, wire.Info: true, wire.Cancel: false, wire.Credit: false, wire.Quit: false,
 	} {
 		if asks := newRequest(nil, command, requestHooks{}).asks(); asks != want {
-			t.Errorf("%s: %v", command, asks)
+			t.Errorf("%s: %v", command.Name, asks)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/mlxwire/mlxwire/client/go/internal/process"
+	"github.com/mlxwire/mlxwire/client/go/internal/wire"
 )
 
 var segfault = process.ExitState{Code: -1, Signal: 11, Name: "segmentation fault"}
@@ -92,7 +93,7 @@ func TestACancelOnItsWayIsNoRequestInFlight(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	model.worker.supervisor.last().tell("cancel", cancelFields{Target: &stream.replies.request.id})
+	model.worker.supervisor.last().tell(wire.Cancel, cancelFields{Target: &stream.replies.request.id})
 	for _, err := range stream.Tokens() {
 		var own *Error
 		if !errors.As(err, &own) || own.InFlight != 1 {

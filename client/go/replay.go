@@ -3,6 +3,8 @@ package mlxwire
 import (
 	"context"
 	"errors"
+
+	"github.com/mlxwire/mlxwire/client/go/internal/wire"
 )
 
 // What each process of a worker is given: the model of the last load that succeeded, and limits
@@ -22,7 +24,7 @@ func (w *Worker) reload(ctx context.Context, c *connection) error {
 	model, limits := w.model, w.limits
 	w.mu.Unlock()
 	if model != nil {
-		if _, err := c.ask(ctx, "load", model.fields); err != nil {
+		if _, err := c.ask(ctx, wire.Load, model.fields); err != nil {
 			return err
 		}
 	}
@@ -30,7 +32,7 @@ func (w *Worker) reload(ctx context.Context, c *connection) error {
 	if limits == (MemoryLimits{}) {
 		return nil
 	}
-	_, err := c.ask(ctx, "memory", limits.fields())
+	_, err := c.ask(ctx, wire.Memory, limits.fields())
 	return err
 }
 
@@ -59,7 +61,7 @@ func (w *Worker) restore(ctx context.Context, c *connection) error {
 	if !w.doubts(c) {
 		return nil
 	}
-	_, err := c.ask(ctx, "info", noFields{}) // answered when the load that failed is over
+	_, err := c.ask(ctx, wire.Info, noFields{}) // answered when the load that failed is over
 	if err != nil && !errors.Is(err, ErrModelNotLoaded) {
 		return err
 	}

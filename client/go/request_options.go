@@ -3,6 +3,8 @@ package mlxwire
 import (
 	"strconv"
 	"time"
+
+	"github.com/mlxwire/mlxwire/client/go/internal/wire"
 )
 
 // A RequestOption is an option of Generate, Chat, BatchGenerate or Classify. Only options that
@@ -25,11 +27,11 @@ func applyRequestOptions(options []RequestOption) *requestOptions {
 }
 
 // check refuses what the worker could not: it never sees who listens to a stream's tokens.
-func (o *requestOptions) check(command string) error {
-	if o.onToken != nil && command != "batch" {
+func (o *requestOptions) check(command *wire.Command) error {
+	if o.onToken != nil && command != wire.Batch {
 		return invalidParams("stream",
 			"WithOnToken is an option of BatchGenerate and BatchStream, not of `%s`; leave it out, and range over the stream",
-			command)
+			command.Name)
 	}
 	return nil
 }

@@ -4,6 +4,8 @@ import (
 	"math"
 	"reflect"
 	"time"
+
+	"github.com/mlxwire/mlxwire/client/go/internal/wire"
 )
 
 // A RestartPolicy says how often, and how soon, a worker that crashed is started again.
@@ -74,7 +76,7 @@ func (h *crashHistory) crashed(now time.Time, random float64, serving bool) (wai
 // A suspect is a request that was alone in flight when a worker died. The same one at two
 // crashes in a row is no chance; among others nothing tells it from those.
 type suspect struct {
-	command string
+	command *wire.Command
 	fields  any
 }
 

@@ -84,7 +84,7 @@ func (r *replies[T]) next() (message T, ok bool, err error) {
 		r.tokens++
 	}
 	if credit := r.window.take(); credit > 0 {
-		r.request.conn.tell("credit", creditFields{Target: r.request.id, N: credit})
+		r.request.conn.tell(wire.Credit, creditFields{Target: r.request.id, N: credit})
 	}
 	return message, true, nil
 }
@@ -112,7 +112,7 @@ func (r *replies[T]) refill() (more bool, err error) {
 		return false, err
 	case ended && done == nil:
 		return false, newError(ErrProtocolViolation,
-			"`%s` ended with `%s` where `done` was due", q.command, q.kind)
+			"`%s` ended with `%s` where `%s` was due", q.command.Name, q.kind, q.command.Final)
 	case ended && done.FinishReason == FinishCancelled:
 		return false, q.cancelledElsewhere()
 	case ended:
@@ -139,7 +139,7 @@ func (r *replies[T]) drop() {
 
 // takeFinal is called with the request's lock held.
 func (r *replies[T]) takeFinal(kind string, line []byte) {
-	if kind != "done" {
+	if kind != r.request.command.Final {
 		return
 	}
 	done, err := decodeReply[Done](line)
@@ -172,7 +172,7 @@ func (r *replies[T]) close() error {
 }
 
 // newTokenReplies are those of generate and chat.
-func newTokenReplies(conn *connection, command string, o *requestOptions, onDone func(Done)) *replies[Token] {
+func newTokenReplies(conn *connection, command *wire.Command, o *requestOptions, onDone func(Done)) *replies[Token] {
 	r := &replies[Token]{onDone: onDone}
 	r.request = newRequest(conn, command, requestHooks{
 		token: func(token *wire.Token) error {
@@ -192,7 +192,7 @@ type item struct {
 }
 
 // newItemReplies are those of batch and classify.
-func newItemReplies(conn *connection, command string, o *requestOptions, onDone func(Done)) *itemReplies {
+func newItemReplies(conn *connection, command *wire.Command, o *requestOptions, onDone func(Done)) *itemReplies {
 	r := &itemReplies{replies[item]{onDone: onDone}}
 	r.request = newRequest(conn, command, requestHooks{
 		token: func(token *wire.Token) error {

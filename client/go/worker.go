@@ -3,6 +3,8 @@ package mlxwire
 import (
 	"context"
 	"sync"
+
+	"github.com/mlxwire/mlxwire/client/go/internal/wire"
 )
 
 // A Worker is a child process with one model in it; with WithRestart, a series of them.
@@ -52,10 +54,10 @@ func (w *Worker) Load(ctx context.Context, path string, options ...LoadOption) (
 		return nil, err
 	}
 	model := &Model{worker: w, fields: o.fields}
-	r := newRequest(c, "load", requestHooks{
+	r := newRequest(c, wire.Load, requestHooks{
 		progress: o.onProgress,
 		final: func(kind string, _ []byte) {
-			if kind == "result" { // also where nobody waits for it any more
+			if kind == wire.Load.Final { // also where nobody waits for it any more
 				w.loadedIs(model)
 			}
 		},
@@ -80,7 +82,7 @@ func (w *Worker) Load(ctx context.Context, path string, options ...LoadOption) (
 
 // Metrics are sums over the life of the worker's process, and its state now.
 func (w *Worker) Metrics(ctx context.Context) (WorkerMetrics, error) {
-	return ask[WorkerMetrics](ctx, w, "metrics", noFields{})
+	return ask[WorkerMetrics](ctx, w, wire.Metrics, noFields{})
 }
 
 // CancelRequest cancels a request by its stream's ID, or all in flight where id is empty. Each
@@ -90,7 +92,7 @@ func (w *Worker) CancelRequest(ctx context.Context, id string) (CancelResult, er
 	if id != "" {
 		fields.Target = &id
 	}
-	return ask[CancelResult](ctx, w, "cancel", fields)
+	return ask[CancelResult](ctx, w, wire.Cancel, fields)
 }
 
 // Hello is what the worker said in the handshake: its identity, capabilities and limits.
@@ -123,7 +125,7 @@ func (w *Worker) Close() error { return w.supervisor.close() }
 func (w *Worker) supervised() bool { return w.supervisor.options.restart != nil }
 
 // ask sends a request that one result answers.
-func ask[T any](ctx context.Context, w *Worker, command string, fields any) (T, error) {
+func ask[T any](ctx context.Context, w *Worker, command *wire.Command, fields any) (T, error) {
 	var none T
 	c, err := w.supervisor.connection(ctx)
 	if err != nil {
@@ -133,7 +135,7 @@ func ask[T any](ctx context.Context, w *Worker, command string, fields any) (T, 
 }
 
 // askModel sends a request about a model that one result answers.
-func askModel[T any](ctx context.Context, m *Model, command string, fields any) (T, error) {
+func askModel[T any](ctx context.Context, m *Model, command *wire.Command, fields any) (T, error) {
 	var none T
 	c, err := m.ready(ctx)
 	if err != nil {
@@ -142,7 +144,7 @@ func askModel[T any](ctx context.Context, m *Model, command string, fields any) 
 	return askConnection[T](ctx, c, command, fields)
 }
 
-func askConnection[T any](ctx context.Context, c *connection, command string, fields any) (T, error) {
+func askConnection[T any](ctx context.Context, c *connection, command *wire.Command, fields any) (T, error) {
 	var none T
 	line, err := c.ask(ctx, command, fields)
 	if err != nil {
