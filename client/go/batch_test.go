@@ -9,15 +9,6 @@ import (
 
 // What comes of many prompts in one request.
 
-func (w *scriptedWorker) classified(id string, index int) {
-	w.say(`{"id":%q,"type":"item","index":%d,"token":"a","token_id":%d,"logprob":-1}`, id, index, index)
-}
-
-func (w *scriptedWorker) batched(id string, index int) {
-	w.say(`{"id":%q,"type":"item","index":%d,"text":"t%d","token_ids":[1],"finish_reason":"stop","tokens_generated":1,"error":null}`,
-		id, index, index)
-}
-
 func TestResultsAreInThePromptsOrderHoweverTheyCome(t *testing.T) {
 	order := []int{2, 0, 1}
 	_, model := startModel(t, windows, func(w *scriptedWorker) {

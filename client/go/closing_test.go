@@ -108,8 +108,7 @@ func TestAClosedModelIsVoidAndClosingItAgainIsHarmless(t *testing.T) {
 
 func TestALoadThatFailsKeepsTheModelBeforeIt(t *testing.T) {
 	worker, model := startModel(t, windows, func(w *scriptedWorker) {
-		w.say(`{"id":%q,"type":"error","final":true,"error":{"code":"model_not_found","message":"m","retryable":false}}`,
-			w.next("load").ID)
+		w.fails(w.next("load").ID, "model_not_found")
 	})
 	if _, err := worker.Load(deadlined(t), "nowhere"); !errors.Is(err, ErrModelNotFound) {
 		t.Errorf("load: %v", err)

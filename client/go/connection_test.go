@@ -15,19 +15,6 @@ import (
 
 // What becomes of a connection whose worker ends, offends or is closed.
 
-// script is the worker in memory that a test started.
-func script(worker *Worker) *scriptedWorker {
-	return worker.supervisor.last().child.(*scriptedWorker)
-}
-
-func (w *scriptedWorker) stepsTaken() []string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return slices.Clone(w.steps)
-}
-
-const heartbeat = `{"id":null,"type":"event","event":"heartbeat","data":{"phase":"decode","steps":3,"last_step_seconds":0.5}}`
-
 func TestAWorkerThatHasFailedIsNotAskedToQuit(t *testing.T) {
 	worker, _ := startModel(t, windows, func(w *scriptedWorker) {
 		if request, ok := <-w.requests; ok {

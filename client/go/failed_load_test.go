@@ -12,15 +12,6 @@ import (
 // restartable makes Start's worker one that would be restarted: its model outlives a failed load.
 func restartable() StartOption { return WithRestart(promptPolicy(3)) }
 
-// answers streams one token to each of so many requests.
-func (w *scriptedWorker) answers(count int) {
-	for range count {
-		id := w.next("generate").ID
-		w.token(id, 0)
-		w.done(id, "stop")
-	}
-}
-
 // generates fails the test where a model does not answer.
 func generates(t *testing.T, model *Model) {
 	t.Helper()

@@ -55,12 +55,9 @@ func TestAHostThatSleptBlamesNobody(t *testing.T) {
 func TestAWorkerThatHangsIsEndedAndItsRequestsFail(t *testing.T) {
 	worker, err := Start(deadlined(t), WithLiveness(LivenessLimits{Silence: 50 * time.Millisecond}),
 		scripted(t, func(w *scriptedWorker) {
-			hello := w.next("hello")
-			if !strings.Contains(string(hello.Raw), heartbeatEvent) {
-				t.Error("no heartbeat was asked for")
+			if hello := w.greet(`{}`, heartbeatEvent); !strings.Contains(string(hello.Raw), heartbeatEvent) {
+				t.Errorf("the client did not ask for heartbeats: %s", hello.Raw)
 			}
-			w.result(hello.ID, `"protocol":1,"worker":{"name":"s","version":"1","pid":1,"engine":"mock"},"capabilities":{},`+
-				`"limits":{"max_line_bytes":1000000,"max_inflight":64},"events":["heartbeat"]`)
 			<-w.exited
 		}))
 	if err != nil {

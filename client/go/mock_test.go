@@ -5,41 +5,24 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/mlxwire/mlxwire/client/go/internal/workertest"
 )
 
-// realWorker is the command of this repository's worker: as MLXWIRE_WORKER says, or in the
-// checkout's .venv.
-func realWorker(t testing.TB) StartOption {
+// realWorker makes Start run the worker of this checkout, or the one that MLXWIRE_WORKER names.
+func realWorker(t testing.TB, engine string) StartOption {
 	t.Helper()
-	if os.Getenv(WorkerVariable) != "" {
-		return func(*startOptions) {}
-	}
-	python, err := filepath.Abs("../../.venv/bin/python")
-	if runtime.GOOS == "windows" {
-		python, err = filepath.Abs("../../.venv/Scripts/python.exe")
-	}
-	if err == nil {
-		_, err = os.Stat(python)
-	}
-	if err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatalf("CI needs a worker: name one in %s, or set up .venv", WorkerVariable)
-		}
-		t.Skipf("no worker: name one in %s, or set up .venv (make test)", WorkerVariable)
-	}
-	return WithCommand(python, "-m", "mlxwire_worker")
+	return WithEnv(WorkerVariable + "=" + workertest.CommandLine(t, engine))
 }
 
 // startMock starts the real worker's process with its mock engine, which echoes prompts.
 func startMock(t *testing.T, options ...StartOption) (*Worker, *Model) {
 	t.Helper()
-	worker, err := Start(deadlined(t), append([]StartOption{realWorker(t), WithEngine("mock")}, options...)...)
+	worker, err := Start(deadlined(t), append([]StartOption{realWorker(t, "mock")}, options...)...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,7 +3,6 @@ package mlxwire
 import (
 	"context"
 	"errors"
-	"fmt"
 	"testing"
 
 	"github.com/mlxwire/mlxwire/client/go/internal/wire"
@@ -97,11 +96,6 @@ func TestTheFirstReasonToLeaveARequestStays(t *testing.T) {
 	}
 }
 
-// fails answers with an error.
-func (w *scriptedWorker) fails(id, code string) {
-	w.say(`{"id":%q,"type":"error","final":true,"error":{"code":%q,"message":"m","retryable":false}}`, id, code)
-}
-
 func TestARequestThatWasDrainedIsWatchedNoLonger(t *testing.T) {
 	_, model := startModel(t, windows, func(w *scriptedWorker) {
 		id := w.next("generate").ID
@@ -137,26 +131,17 @@ func TestProgressThatNobodyAskedForIsASignOfLife(t *testing.T) {
 	}
 }
 
-// reuse writes as a pipe's reader does, from a buffer that it uses again.
-func (w *scriptedWorker) reuse(format string, arguments ...any) {
-	chunk := fmt.Appendf(nil, format+"\n", arguments...)
-	w.handlers.Stdout(chunk)
-	for i := range chunk {
-		chunk[i] = 'x'
-	}
-}
-
 func TestRepliesOutliveTheBufferThatTheyCameIn(t *testing.T) {
 	told := make(chan struct{})
 	_, model := startModel(t, windows, func(w *scriptedWorker) {
 		id := w.next("classify").ID
 		w.reuse(`{"id":%q,"type":"item","index":0,"token":"a","token_id":7,"logprob":-1}`, id)
-		w.reuse(`{"id":%q,"type":"done","final":true,"done":true,"finish_reason":"stop","tokens_generated":1,"metrics":{}}`, id)
+		w.reuse(doneLine, id, "stop")
 		id = w.next("generate").ID
 		w.reuse(`{"type":"token","id":%q,"seq":0,"token":"t0","token_id":1}`, id)
-		w.reuse(`{"id":%q,"type":"done","final":true,"done":true,"finish_reason":"stop","tokens_generated":1,"metrics":{}}`, id)
+		w.reuse(doneLine, id, "stop")
 		close(told)
-		w.reuse(`{"id":%q,"type":"result","final":true,%s}`, w.next("info").ID, loadedFields)
+		w.reuse(resultLine, w.next("info").ID, loadedFields)
 	})
 	classes, err := model.Classify(deadlined(t), []string{"p"})
 	if err != nil || len(classes) != 1 || classes[0].TokenID != 7 {
@@ -170,7 +155,7 @@ func TestRepliesOutliveTheBufferThatTheyCameIn(t *testing.T) {
 	if text, err := stream.Text(); text != "t0" || err != nil {
 		t.Errorf("generate: %q, %v", text, err)
 	}
-	if info, err := model.Info(deadlined(t)); err != nil || info.ModelType != "burst" {
+	if info, err := model.Info(deadlined(t)); err != nil || info.ModelType != "scripted" {
 		t.Errorf("info: %+v, %v", info, err)
 	}
 }

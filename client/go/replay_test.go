@@ -1,36 +1,10 @@
 package mlxwire
 
 import (
-	"encoding/json"
 	"errors"
-	"fmt"
-	"maps"
 	"slices"
 	"testing"
 )
-
-// fields are a request's but for its id, sorted.
-func (r scriptedRequest) fields(t *testing.T) []string {
-	t.Helper()
-	var all map[string]any
-	if err := json.Unmarshal(r.Raw, &all); err != nil {
-		t.Error(err)
-	}
-	delete(all, "id")
-	var words []string
-	for _, name := range slices.Sorted(maps.Keys(all)) {
-		words = append(words, fmt.Sprintf("%s=%v", name, all[name]))
-	}
-	return words
-}
-
-// memory answers a request for limits.
-func (w *scriptedWorker) memory() scriptedRequest {
-	request := w.next("memory")
-	w.result(request.ID, `"active_bytes":0,"peak_bytes":0,"buffer_bytes":0,"sequence_bytes":0,"prompt_cache_bytes":0,`+
-		`"memory_limit":0,"prompt_cache_limit":0,"buffer_limit":0,"wired_limit":0,"bytes_per_token":0`)
-	return request
-}
 
 func TestARestartSetsLimitsAgainBehindTheLoadTheLastOfEach(t *testing.T) {
 	replayed := make(chan scriptedRequest, 8)
@@ -40,8 +14,7 @@ func TestARestartSetsLimitsAgainBehindTheLoadTheLastOfEach(t *testing.T) {
 			w.load()
 			w.memory()
 			w.memory()
-			w.say(`{"id":%q,"type":"error","final":true,"error":{"code":"invalid_params","message":"m","retryable":false}}`,
-				w.next("memory").ID)
+			w.fails(w.next("memory").ID, "invalid_params")
 			w.next("info")
 			w.exit(crash)
 		},

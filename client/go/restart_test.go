@@ -8,8 +8,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/mlxwire/mlxwire/client/go/internal/process"
 )
 
 // slow restarts later than any test ends.
@@ -18,18 +16,6 @@ var slow = RestartPolicy{MaxRestarts: 3, Window: time.Hour, BackoffMin: time.Hou
 // promptPolicy restarts at once.
 func promptPolicy(restarts int) RestartPolicy {
 	return RestartPolicy{MaxRestarts: restarts, Window: time.Hour}
-}
-
-var crash = process.ExitState{Code: 139}
-
-// healthy is a process that loads and answers one generate.
-func healthy(w *scriptedWorker) {
-	w.greet(windows)
-	w.load()
-	id := w.next("generate").ID
-	w.token(id, 0)
-	w.done(id, "stop")
-	w.quit()
 }
 
 func TestARestartLoadsTheModelAgainAndRepeatsNoRequest(t *testing.T) {
@@ -150,8 +136,7 @@ func TestAModelThatCantBeLoadedAgainIsAFailedAttempt(t *testing.T) {
 		func(w *scriptedWorker) { w.greet(windows); w.load(); <-loaded; w.exit(crash) },
 		func(w *scriptedWorker) {
 			w.greet(windows)
-			w.say(`{"id":%q,"type":"error","final":true,"error":{"code":"out_of_memory","message":"m","retryable":true}}`,
-				w.next("load").ID)
+			w.fails(w.next("load").ID, "out_of_memory")
 			w.quit()
 		},
 		healthy))
@@ -179,8 +164,7 @@ func TestAModelThatIsGoneIsNotLookedForAgain(t *testing.T) {
 		func(w *scriptedWorker) { w.greet(windows); w.load(); <-loaded; w.exit(crash) },
 		func(w *scriptedWorker) {
 			w.greet(windows)
-			w.say(`{"id":%q,"type":"error","final":true,"error":{"code":"model_not_found","message":"m","retryable":false}}`,
-				w.next("load").ID)
+			w.fails(w.next("load").ID, "model_not_found")
 			w.quit()
 		},
 		func(*scriptedWorker) { t.Error("it was started again") }))

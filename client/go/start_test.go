@@ -185,7 +185,7 @@ func TestWhatTheWorkerSaidOfItselfCanBeAsked(t *testing.T) {
 	if !caps.Has("window") || caps.Has("hub") || caps.Has("none") || caps.Has("unheard of") {
 		t.Errorf("capabilities %v", caps)
 	}
-	if worker.Hello().Worker.Name != "s" || worker.PID() != 4711 || model.Loaded().ModelType != "burst" {
+	if worker.Hello().Worker.Name != "scripted" || worker.PID() != 4711 || model.Loaded().ModelType != "scripted" {
 		t.Errorf("hello %+v, model %+v", worker.Hello(), model.Loaded())
 	}
 }
@@ -194,7 +194,7 @@ func TestHeartbeatsAreAskedForAndTold(t *testing.T) {
 	beats := make(chan Heartbeat, 1)
 	_, _ = startModel(t, windows, func(w *scriptedWorker) {
 		w.say(`{"id":null,"type":"event","event":"of_tomorrow","data":{}}`)
-		w.say(`{"id":null,"type":"event","event":"heartbeat","data":{"phase":"decode","steps":3,"last_step_seconds":0.5}}`)
+		w.say(heartbeat)
 	}, WithHeartbeat(func(beat Heartbeat) { beats <- beat }))
 	select {
 	case beat := <-beats:

@@ -9,7 +9,7 @@ import (
 // loadTiny loads the model of testdata with the real engine. It takes its time on a cold start.
 func loadTiny(t testing.TB) *Model {
 	t.Helper()
-	worker, err := Start(t.Context(), realWorker(t), WithEngine("mlx"), WithStartTimeout(2*time.Minute))
+	worker, err := Start(t.Context(), realWorker(t, "mlx"), WithStartTimeout(2*time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,10 +5,7 @@ package inference_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"iter"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -16,6 +13,7 @@ import (
 	"time"
 
 	"github.com/mlxwire/mlxwire/client/go/inference"
+	"github.com/mlxwire/mlxwire/client/go/internal/workertest"
 )
 
 // This file is a host as it was written against other backends: it knows the interface's table
@@ -23,23 +21,10 @@ import (
 
 const tiny = "../../../testdata/tiny"
 
-// useWorker points the backend to this checkout's worker, as a host's environment would.
+// useWorker makes the backend run this checkout's worker, as a host's environment would.
 func useWorker(t *testing.T, engine string) {
 	t.Helper()
-	if os.Getenv("MLXWIRE_WORKER") != "" {
-		return
-	}
-	python, err := filepath.Abs("../../../.venv/bin/python")
-	if err == nil {
-		_, err = os.Stat(python)
-	}
-	if err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal("CI needs a worker: name one in MLXWIRE_WORKER, or set up .venv")
-		}
-		t.Skip("no worker: name one in MLXWIRE_WORKER, or set up .venv (make test)")
-	}
-	t.Setenv("MLXWIRE_WORKER", fmt.Sprintf("'%s' -m mlxwire_worker --engine %s", python, engine))
+	t.Setenv(workertest.Variable, workertest.CommandLine(t, engine))
 }
 
 // The table, as the compiler checks it.

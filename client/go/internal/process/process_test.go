@@ -8,9 +8,11 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/mlxwire/mlxwire/client/go/internal/workertest"
 )
 
-const patience = 30 * time.Second
+const patience = workertest.Patience
 
 // output collects what a process writes.
 type output struct {
@@ -46,13 +48,9 @@ func start(t *testing.T, script string, handlers Handlers) (*Process, *output) {
 	return p, stdout
 }
 
-func await(t *testing.T, what string, done <-chan struct{}) {
+func await(t *testing.T, event string, closed <-chan struct{}) {
 	t.Helper()
-	select {
-	case <-done:
-	case <-time.After(patience):
-		t.Fatalf("%s did not come", what)
-	}
+	workertest.Await(t, event, closed)
 }
 
 func TestWhatIsWrittenComesBackWholeAndInOrder(t *testing.T) {
