@@ -13,39 +13,38 @@ import (
 	"github.com/mlxwire/mlxwire/client/go/internal/wire"
 )
 
-// encodeRequest is one request's line: the envelope, and the command's own fields beside it.
+// encodeRequest returns a request's line: id and command, and the command's own fields after them.
 func encodeRequest(id string, command *wire.Command, fields any) ([]byte, error) {
 	if path, ok := findInvalidText(reflect.ValueOf(fields)); ok {
-		return nil, invalidParams(path, "`%s` of `%s` is not valid UTF-8", path, command.Name)
+		return nil, invalidParams(path, "`%s` of `%s` is not valid UTF-8; convert the text", path, command.Name)
 	}
 	var line bytes.Buffer
 	fmt.Fprintf(&line, `{"id":%q,"cmd":%q`, id, command.Name)
 	head := line.Len()
-	encoder := json.NewEncoder(&line) // ends its output with the line's 0x0A
-	encoder.SetEscapeHTML(false)      // three bytes for each < would only cost
+	encoder := json.NewEncoder(&line) // Encode writes the 0x0A that ends the line
+	encoder.SetEscapeHTML(false)      // an escaped < would take six bytes instead of one
 	if err := encoder.Encode(fields); err != nil {
 		return nil, unsendable(command, err)
 	}
 	encoded := line.Bytes()
-	if encoded[head+1] == '}' { // no fields
+	if encoded[head+1] == '}' { // the command has no fields
 		return append(encoded[:head], "}\n"...), nil
 	}
 	encoded[head] = ','
 	return encoded, nil
 }
 
-// unsendable says why a request is no JSON: a number is infinite or none.
+// unsendable is the error of a request that JSON can't express, such as one with an infinite number.
 func unsendable(command *wire.Command, err error) *Error {
-	e := newError(ErrInvalidParams, "`%s` can't be sent as JSON: %v", command.Name, err)
 	var value *json.UnsupportedValueError
 	if errors.As(err, &value) {
-		e.Message = fmt.Sprintf("an option of `%s` is %s; give it a finite number", command.Name, value.Str)
+		return newError(ErrInvalidParams, "an option of `%s` is %s; give it a finite number", command.Name, value.Str)
 	}
-	return e
+	return newError(ErrInvalidParams, "`%s` can't be sent as JSON: %v", command.Name, err)
 }
 
-// findInvalidText looks for a string that is no UTF-8, which encoding/json would send with
-// U+FFFD in it, and gives its path, such as messages[0].content.
+// findInvalidText looks for a string that is not UTF-8 and returns its path, such as
+// messages[0].content. encoding/json would silently replace its bytes by U+FFFD.
 func findInvalidText(value reflect.Value) (path string, found bool) {
 	switch value.Kind() {
 	case reflect.String:
@@ -78,7 +77,7 @@ func fieldPath(f reflect.StructField, rest string) string {
 	return name + dotted(rest)
 }
 
-// dotted joins the rest of a path to what comes before it.
+// dotted returns the rest of a path as it follows the name before it.
 func dotted(rest string) string {
 	if rest == "" || strings.HasPrefix(rest, "[") {
 		return rest
@@ -86,8 +85,8 @@ func dotted(rest string) string {
 	return "." + rest
 }
 
-// decodeReply reads a reply as its type. A field that its type always has and the reply lacks,
-// or that is of another type, is a protocol violation.
+// decodeReply reads a reply into its type. A field with another type than T's, or a missing field
+// that T always has, is an ErrProtocolViolation.
 func decodeReply[T any](line []byte) (T, error) {
 	var reply T
 	var sent map[string]json.RawMessage
@@ -97,12 +96,12 @@ func decodeReply[T any](line []byte) (T, error) {
 	}
 	if err != nil {
 		return reply, newError(ErrProtocolViolation,
-			"a reply of the worker is no %T: %v. Client and worker may be of different versions", reply, err)
+			"the worker sent a reply that can't be read as %T: %v. Client and worker may have different versions", reply, err)
 	}
 	for _, name := range requiredFields(reflect.TypeFor[T]()) {
 		if _, ok := sent[name]; !ok {
 			return reply, newError(ErrProtocolViolation,
-				"a reply of the worker is no %T: it lacks `%s`. Client and worker may be of different versions", reply, name)
+				"the worker sent a reply that can't be read as %T: `%s` is missing. Client and worker may have different versions", reply, name)
 		}
 	}
 	return reply, nil
@@ -110,7 +109,7 @@ func decodeReply[T any](line []byte) (T, error) {
 
 var requiredByType sync.Map // reflect.Type to []string
 
-// requiredFields are the names that a message always has: those without omitempty.
+// requiredFields returns the names of the fields that a message always has: those without omitempty.
 func requiredFields(message reflect.Type) []string {
 	if names, ok := requiredByType.Load(message); ok {
 		return names.([]string)
