@@ -8,12 +8,12 @@ import (
 	mlxwire "github.com/mlxwire/mlxwire/client/go"
 )
 
-// tokenOptions are those of a config, for generate, chat and batch. TopP, MinP, TopK and
-// RepeatPenalty are off at 0 on the wire too.
+// tokenOptions returns the options of generate, chat and batch. A 0 in TopP, MinP, TopK and
+// RepeatPenalty switches them off on the wire, too.
 func tokenOptions(options []GenerateOption) ([]mlxwire.RequestOption, error) {
 	config := ApplyGenerateOpts(options)
 	if config.ReturnLogits {
-		return nil, refused("logits", "WithLogits is an option of Classify: no other call gives logits; leave it out")
+		return nil, refused("logits", "WithLogits is an option of Classify, and no other call returns logits; leave it out")
 	}
 	request := []mlxwire.RequestOption{
 		mlxwire.WithMaxTokens(config.MaxTokens),
@@ -33,9 +33,9 @@ func tokenOptions(options []GenerateOption) ([]mlxwire.RequestOption, error) {
 	return request, nil
 }
 
-// classifyOptions are those of a config, for classify, which gives the likeliest token whatever
-// sampling would have chosen. Hosts do ask it for one token, or for temperature 0: that is what
-// they get.
+// classifyOptions returns the options of classify, which always returns the likeliest token. It
+// accepts a token limit and a temperature of 0, because hosts do ask for them and they change
+// nothing.
 func classifyOptions(options []GenerateOption) ([]mlxwire.RequestOption, error) {
 	config := ApplyGenerateOpts(options)
 	for _, sampling := range []struct {
@@ -52,7 +52,7 @@ func classifyOptions(options []GenerateOption) ([]mlxwire.RequestOption, error) 
 	} {
 		if sampling.set {
 			return nil, refused(sampling.field,
-				"Classify gives the one likeliest token, which "+sampling.option+" would not change; leave it out")
+				"Classify returns the likeliest token, and "+sampling.option+" would not change it; leave it out")
 		}
 	}
 	if config.ReturnLogits {
@@ -61,10 +61,10 @@ func classifyOptions(options []GenerateOption) ([]mlxwire.RequestOption, error) 
 	return nil, nil
 }
 
-// loadOptions are those of a config that say something.
+// loadOptions returns the options of load that differ from the defaults.
 func loadOptions(config LoadConfig) ([]mlxwire.LoadOption, error) {
 	if config.GPULayers != allLayers {
-		return nil, fmt.Errorf("inference: mlx_lm computes all layers on one device: leave GPULayers at %d, not %d",
+		return nil, fmt.Errorf("inference: mlx_lm computes all layers on one device, so GPULayers must be %d and not %d; leave it out",
 			allLayers, config.GPULayers)
 	}
 	var load []mlxwire.LoadOption
@@ -80,7 +80,7 @@ func loadOptions(config LoadConfig) ([]mlxwire.LoadOption, error) {
 	return load, nil
 }
 
-// refused is an option that can't be heeded.
+// refused is the error of an option that a call can't apply.
 func refused(field, message string) error {
 	return &mlxwire.Error{
 		Code: mlxwire.ErrInvalidParams, Message: message, Data: map[string]any{"field": field},

@@ -82,9 +82,9 @@ func TestTokensOfABatchAreCountedForEachPrompt(t *testing.T) {
 
 func TestWhatBreaksTheRulesIsAnOffence(t *testing.T) {
 	for name, c := range map[string]struct{ line, says string }{
-		"not JSON":               {`nonsense`, "no message"},
-		"no object":              {`[1]`, "no message"},
-		"no UTF-8":               {`{"id":"r","type":"token","seq":0,"token":"` + "\xff" + `","token_id":1}`, "no message"},
+		"not JSON":               {`nonsense`, "not a message"},
+		"no object":              {`[1]`, "not a message"},
+		"no UTF-8":               {`{"id":"r","type":"token","seq":0,"token":"` + "\xff" + `","token_id":1}`, "not a message"},
 		"no id":                  {`{"type":"token"}`, "could not read"},
 		"null id":                {`{"id":null,"type":"error","final":true,"error":{"code":"parse_error"}}`, "parse_error"},
 		"an id that is a number": {`{"id":1,"type":"done","final":true}`, "not pending"},
@@ -132,7 +132,7 @@ func TestAResultMayNotComeAmidAStream(t *testing.T) {
 	c, _ := ready(t)
 	err := c.Receive([]byte(`{"id":"r","type":"token","seq":0,"token":"a","token_id":1}` + "\n" +
 		`{"id":"r","type":"result"}` + "\n"))
-	if err == nil || !strings.Contains(err.Error(), "may not come") {
+	if err == nil || !strings.Contains(err.Error(), "not allowed") {
 		t.Errorf("%v", err)
 	}
 }
