@@ -8,8 +8,8 @@ import (
 	"strconv"
 )
 
-// burst is a worker that has all its lines encoded before it writes the first, and sends a
-// stream as far as its window and the credit that comes. The prompt says how many tokens.
+// burst is a worker that encodes all lines of a stream before it writes the first, and sends as many
+// as the window and the credit allow. The prompt is the number of tokens.
 func burst() {
 	input := bufio.NewScanner(os.Stdin)
 	input.Buffer(nil, longestLine)
@@ -57,7 +57,7 @@ func reply(id, fields string) []byte {
 	return fmt.Appendf(nil, resultLine+"\n", id, fields)
 }
 
-// burstStream is all lines of a stream, and how far they were sent.
+// A burstStream holds all lines of a stream, and how many of them were sent.
 type burstStream struct {
 	id    string
 	lines []byte

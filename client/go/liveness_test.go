@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-func TestLivenessIsJudgedByStepsAndSilence(t *testing.T) {
+func TestLivenessJudgesByStepsAndSilence(t *testing.T) {
 	limits := DefaultLivenessLimits()
 	for _, c := range []struct {
 		name  string
@@ -45,10 +45,10 @@ func TestLivenessIsJudgedByStepsAndSilence(t *testing.T) {
 	}
 }
 
-func TestAHostThatSleptBlamesNobody(t *testing.T) {
+func TestAWorkerIsNotBlamedForTheTimeThatItsHostSlept(t *testing.T) {
 	l := liveness{limits: DefaultLivenessLimits(), interval: time.Second, looked: time.Unix(0, 0)}
 	if verdict := l.verdict(0, time.Unix(10_000, 0)); verdict != "" {
-		t.Errorf("the verdict is %q", verdict)
+		t.Errorf("the verdict is %q, want none", verdict)
 	}
 }
 
@@ -65,7 +65,7 @@ func TestAWorkerThatHangsIsEndedAndItsRequestsFail(t *testing.T) {
 	}
 	defer worker.Close()
 	if _, err := worker.Metrics(deadlined(t)); !errors.Is(err, ErrWorkerCrashed) || !strings.Contains(err.Error(), "said nothing") {
-		t.Errorf("the request: %v", err)
+		t.Errorf("the request ended with %v", err)
 	}
 	await(t, "the worker's end", worker.Done())
 }

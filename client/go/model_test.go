@@ -9,7 +9,7 @@ import (
 
 func TestNoCommandThatNeedsAModelIsSentForAClosedModel(t *testing.T) {
 	worker, model := startModel(t, windows, func(w *scriptedWorker) {
-		w.result(w.next("unload").ID, `"ok":true`) // and then nothing but quit
+		w.result(w.next("unload").ID, `"ok":true`) // no other request but quit follows
 	})
 	if err := model.Close(); err != nil {
 		t.Fatal(err)

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestARestartSetsLimitsAgainBehindTheLoadTheLastOfEach(t *testing.T) {
+func TestARestartSetsTheLastLimitsAgainAfterTheLoad(t *testing.T) {
 	replayed := make(chan scriptedRequest, 8)
 	worker, err := Start(deadlined(t), WithRestart(promptPolicy(3)), scripted(t,
 		func(w *scriptedWorker) {
@@ -22,7 +22,7 @@ func TestARestartSetsLimitsAgainBehindTheLoadTheLastOfEach(t *testing.T) {
 			w.greet(windows)
 			replayed <- w.load()
 			replayed <- w.memory()
-			w.load() // another model: its limits are its own
+			w.load() // another model, which has limits of its own
 			w.next("info")
 			w.exit(crash)
 		},
@@ -56,7 +56,7 @@ func TestARestartSetsLimitsAgainBehindTheLoadTheLastOfEach(t *testing.T) {
 		}
 	}
 	if _, err := worker.SetMemory(ctx, MemoryLimits{Wired: bytes(7)}); !errors.Is(err, ErrInvalidParams) {
-		t.Errorf("limits that are refused: %v", err)
+		t.Errorf("the refused limits gave %v", err)
 	}
 	dies := func(_ any, err error) {
 		t.Helper()
@@ -70,7 +70,7 @@ func TestARestartSetsLimitsAgainBehindTheLoadTheLastOfEach(t *testing.T) {
 		t.Fatal(err)
 	}
 	dies(other.Info(ctx))
-	if _, err := worker.CancelRequest(ctx, "none"); err != nil { // it is loaded again by now
+	if _, err := worker.CancelRequest(ctx, "none"); err != nil { // the process has loaded the model again by now
 		t.Error(err)
 	}
 	if err := other.Close(); err != nil {
@@ -86,7 +86,7 @@ func TestARestartSetsLimitsAgainBehindTheLoadTheLastOfEach(t *testing.T) {
 		{"buffer_limit=3", "cmd=memory"},
 	} {
 		if got := (<-replayed).fields(t); !slices.Equal(got, want) {
-			t.Errorf("%v was replayed, want %v", got, want)
+			t.Errorf("the new process was sent %v, want %v", got, want)
 		}
 	}
 }

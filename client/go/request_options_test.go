@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// The calls that take options.
+// The calls that take options, as bits.
 const (
 	ofGenerate = 1 << iota
 	ofChat
@@ -19,7 +19,7 @@ const (
 	ofAll    = ofTokens | ofClassify
 )
 
-// No option is dropped in silence: each call has its own, and refuses the others by name.
+// whereOptionsBelong lists the calls of each option. Every other call refuses the option by name.
 var whereOptionsBelong = []struct {
 	name   string
 	option RequestOption
@@ -42,7 +42,7 @@ var whereOptionsBelong = []struct {
 	{"WithLogitBias", WithLogitBias(map[int]float64{3: -1}), "logit_bias", ofTokens},
 	{"WithXTC", WithXTC(0.1, 0.2), "xtc_probability", ofTokens},
 	{"WithSeed", WithSeed(1), "seed", ofTokens},
-	{"WithLogprobs", WithLogprobs(1), "logprobs", ofGenerate | ofChat}, // of batch with WithOnToken alone
+	{"WithLogprobs", WithLogprobs(1), "logprobs", ofGenerate | ofChat}, // in a batch only together with WithOnToken
 	{"WithCache", WithCache(false), "cache", ofTokens},
 	{"WithThinking", WithThinking(false), "thinking", ofChat},
 	{"WithSpecialTokens", WithSpecialTokens(true), "special_tokens", ofChat},
@@ -68,15 +68,15 @@ func TestAnOptionOfAnotherCallIsRefusedByItsName(t *testing.T) {
 			var own *Error
 			switch refused := errors.As(err, &own) && own.Code == ErrInvalidParams && own.Field() == c.field; {
 			case c.calls&call != 0 && err != nil:
-				t.Errorf("%s in call %d: %v", c.name, call, err)
+				t.Errorf("%s was refused by call %d: %v", c.name, call, err)
 			case c.calls&call == 0 && !refused:
-				t.Errorf("%s in call %d was not refused, but gave %v", c.name, call, err)
+				t.Errorf("%s was not refused by call %d, which gave %v", c.name, call, err)
 			}
 		}
 	}
 }
 
-func TestEveryRequestOptionIsSaidToBelongSomewhere(t *testing.T) {
+func TestEveryRequestOptionIsListedWithItsCalls(t *testing.T) {
 	var listed []string
 	for _, c := range whereOptionsBelong {
 		listed = append(listed, c.name)
@@ -85,20 +85,20 @@ func TestEveryRequestOptionIsSaidToBelongSomewhere(t *testing.T) {
 	slices.Sort(listed)
 	slices.Sort(declared)
 	if !slices.Equal(listed, declared) {
-		t.Errorf("listed are %q, declared %q", listed, declared)
+		t.Errorf("this test lists the options %q, the client declares %q", listed, declared)
 	}
 }
 
 func TestWithOnTokenIsRefusedBeforeAnythingIsSent(t *testing.T) {
 	_, model := startModel(t, windows, func(w *scriptedWorker) {
-		w.done(w.next("chat").ID, "stop") // what was refused would come before it
+		w.done(w.next("chat").ID, "stop") // a refused request would have been sent before this one
 	})
 	option := WithOnToken(func(Token) {})
 	_, err := model.GenerateStream(deadlined(t), "p", option)
 	if !errors.Is(err, ErrInvalidParams) || !strings.Contains(err.Error(), "WithOnToken") {
-		t.Errorf("generate: %v", err)
+		t.Errorf("generate with WithOnToken gave %v", err)
 	}
 	if text := read(t, model.Chat(deadlined(t), UserTurn("p"))); text != "" {
-		t.Errorf("%q", text)
+		t.Errorf("chat returned %q", text)
 	}
 }

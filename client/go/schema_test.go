@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// schemaType is what protocol/schema says of one message.
+// schemaType is the definition of one message in protocol/schema.
 type schemaType struct {
 	Properties map[string]json.RawMessage `json:"properties"`
 	Required   []string                   `json:"required"`
@@ -31,10 +31,10 @@ func readSchema(t *testing.T) map[string]schemaType {
 	return schema.Defs
 }
 
-// envelopeFields are the wire package's to read.
+// envelopeFields are the fields that package wire reads.
 var envelopeFields = map[string]bool{"id": true, "cmd": true, "type": true, "final": true, "ok": true, "done": true}
 
-// wireFields are the names of a type's fields.
+// wireFields lists the names of a type's fields.
 func wireFields(message reflect.Type) []string {
 	var names []string
 	for i := range message.NumField() {
@@ -56,7 +56,7 @@ func own(names []string, alsoDone bool) []string {
 	return slices.Compact(names)
 }
 
-// compare holds a Go type to the schema's of some names, in their union.
+// compare checks that a Go type has the fields that the named definitions of the schema have together.
 func compare(t *testing.T, message reflect.Type, required bool, schema map[string]schemaType, names ...string) {
 	t.Helper()
 	var properties, always []string
@@ -72,14 +72,14 @@ func compare(t *testing.T, message reflect.Type, required bool, schema map[strin
 	}
 	progress := names[0] == "Progress"
 	if got, want := own(wireFields(message), progress), own(properties, progress); !slices.Equal(got, want) {
-		t.Errorf("%v: fields %q, the schema of %q has %q", message, got, names, want)
+		t.Errorf("%v has the fields %q, the schema of %q has %q", message, got, names, want)
 	}
 	if got, want := own(requiredFields(message), progress), own(always, progress); required && !slices.Equal(got, want) {
-		t.Errorf("%v: always has %q, the schema of %q says %q", message, got, names, want)
+		t.Errorf("%v always has %q, the schema of %q says %q", message, got, names, want)
 	}
 }
 
-func TestRequestsAreThoseOfTheSchema(t *testing.T) {
+func TestRequestsHaveTheFieldsOfTheSchema(t *testing.T) {
 	schema := readSchema(t)
 	for message, name := range map[reflect.Type]string{
 		reflect.TypeFor[helloFields]():  "Hello",
@@ -94,7 +94,7 @@ func TestRequestsAreThoseOfTheSchema(t *testing.T) {
 	} {
 		compare(t, message, true, schema, name)
 	}
-	// The requests that stream share their options, of which each knows some.
+	// Each request that streams has some of the shared options.
 	union := []string{"Generate", "Chat", "Batch", "Classify"}
 	var properties []string
 	for _, name := range union {
@@ -104,7 +104,7 @@ func TestRequestsAreThoseOfTheSchema(t *testing.T) {
 		wireFields(reflect.TypeFor[generateFields]()), wireFields(reflect.TypeFor[chatFields]()),
 		wireFields(reflect.TypeFor[batchFields]()), wireFields(reflect.TypeFor[classifyFields]()))
 	if got, want := own(ours, false), own(properties, false); !slices.Equal(got, want) {
-		t.Errorf("options %q, the schema has %q", got, want)
+		t.Errorf("the options are %q, the schema has %q", got, want)
 	}
 	for message, name := range map[reflect.Type]string{
 		reflect.TypeFor[generateFields](): "Generate", reflect.TypeFor[chatFields](): "Chat",
@@ -116,7 +116,7 @@ func TestRequestsAreThoseOfTheSchema(t *testing.T) {
 	}
 }
 
-func TestRepliesAreThoseOfTheSchema(t *testing.T) {
+func TestRepliesHaveTheFieldsOfTheSchema(t *testing.T) {
 	schema := readSchema(t)
 	compare(t, reflect.TypeFor[Progress](), true, schema, "Progress")
 	compare(t, reflect.TypeFor[Done](), true, schema, "Done", "CancelledDone")

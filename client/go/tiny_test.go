@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// loadTiny loads the model of testdata with the real engine. It takes its time on a cold start.
+// loadTiny loads the model of testdata with the real engine, which starts slowly on a cold disk.
 func loadTiny(t testing.TB) *Model {
 	t.Helper()
 	worker, err := Start(t.Context(), realWorker(t, "mlx"), WithStartTimeout(2*time.Minute))
@@ -39,10 +39,10 @@ func TestTheTinyModelCanAdd(t *testing.T) {
 	}
 	done, _ := stream.Done()
 	if text.String() != "5" || done.FinishReason != FinishStop || done.Metrics.PromptTokens == 0 {
-		t.Errorf("%q, %+v", text.String(), done)
+		t.Errorf("the model answered %q and ended with %+v", text.String(), done)
 	}
 	classes, err := model.Classify(t.Context(), []string{"2 + 3 ="}, WithLogits())
 	if err != nil || len(classes[0].Logits) != model.Loaded().VocabSize {
-		t.Errorf("%d classes, %v", len(classes), err)
+		t.Errorf("classify returned %d results, %v", len(classes), err)
 	}
 }
