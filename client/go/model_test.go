@@ -16,6 +16,7 @@ func TestNoCommandThatNeedsAModelIsSentForAClosedModel(t *testing.T) {
 	}
 	ctx := deadlined(t)
 	calls := map[*wire.Command]func() error{
+		wire.Unload:   func() error { return errors.Join(model.Close(), model.check()) },
 		wire.Info:     func() error { _, err := model.Info(ctx); return err },
 		wire.Generate: func() error { _, err := model.GenerateStream(ctx, "p"); return err },
 		wire.Chat:     func() error { _, err := model.ChatStream(ctx, UserTurn("p")); return err },

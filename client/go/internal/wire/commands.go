@@ -37,7 +37,7 @@ const (
 var (
 	Hello    = &Command{Name: "hello", Final: result, Lane: AtOnce}
 	Load     = &Command{Name: "load", Final: result, Lane: Alone}
-	Unload   = &Command{Name: "unload", Final: result, Lane: Alone}
+	Unload   = &Command{Name: "unload", Final: result, Lane: Alone, NeedsModel: true}
 	Info     = &Command{Name: "info", Final: result, Lane: AtOnce, NeedsModel: true}
 	Generate = &Command{Name: "generate", Final: done, Lane: Sequences, NeedsModel: true}
 	Chat     = &Command{Name: "chat", Final: done, Lane: Sequences, NeedsModel: true}
