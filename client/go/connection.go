@@ -33,8 +33,8 @@ import (
 //   - failure is set once. The first cause stays; send refuses requests from then on.
 //   - deaf is set when the worker has broken a rule or is gone. Bytes that arrive later are
 //     counted as a sign of life and dropped.
-//   - gone is closed last: the process has exited and no request is pending. ended is closed when
-//     the ladder is done, even if the process survived it.
+//   - gone is closed when the process has exited and no request is pending. ended is closed when the
+//     ladder is done: after gone, or without it if the process survived SIGKILL.
 //
 // Order of events at a worker's death: the process exits, the readers drain what the pipes still
 // hold, then watch fails the pending requests. So a request receives every reply that the worker
@@ -276,7 +276,7 @@ func (c *connection) pipeLost(which string) {
 	}()
 }
 
-// watch waits for the process to exit and fails what is pending.
+// watch waits for the process to exit and fails the pending requests.
 func (c *connection) watch() {
 	<-c.child.Exited()
 	c.stderr.End()

@@ -19,7 +19,7 @@ const (
 	EventGaveUp     EventKind = "gave_up"
 )
 
-// An Event tells of a change in a worker's life; see WithOnEvent.
+// An Event reports a change in a worker's life; see WithOnEvent.
 type Event struct {
 	Kind EventKind
 	PID  int           // the process that the event is about

@@ -23,8 +23,8 @@ import (
 //   - current is nil between two processes. Requests that come then wait for changed. Requests
 //     that were pending have failed; nothing is ever sent twice.
 //   - failure is set once and for good. latest is never nil after a successful start.
-//   - Only run starts processes after the first. life ends when the host calls close, so no process
-//     starts after that: publish looks at life under the lock that close takes.
+//   - Only run starts processes after the first. life ends when the host calls close. publish looks
+//     at life under the lock that close takes, so no process becomes current after that.
 //   - The first start is tried once. Its host learns of the failure and can correct it.
 //
 // Hazard: a start or load that fails in the same way every time would fill the whole window with

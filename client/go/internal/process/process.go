@@ -138,7 +138,7 @@ func (p *Process) watch() {
 	close(p.exited)
 }
 
-// reap kills what is left of the group while the group's number still belongs to the child.
+// reap kills the rest of the group while the group's number still belongs to the child.
 func (p *Process) reap() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
