@@ -7,8 +7,10 @@ import (
 )
 
 func TestAStreamGivesItsTokensAndSaysHowItEnded(t *testing.T) {
+	asked := make(chan struct{}) // closed when Done was called before the end
 	_, model := startModel(t, windows, func(w *scriptedWorker) {
 		id := w.next("generate").ID
+		<-asked
 		w.token(id, 0)
 		w.token(id, 1)
 		w.say(`{"type":"token","id":%q,"seq":2,"token":"!","token_id":1,"flush":true}`, id)
@@ -21,6 +23,7 @@ func TestAStreamGivesItsTokensAndSaysHowItEnded(t *testing.T) {
 	if _, ended := stream.Done(); ended {
 		t.Error("the stream has ended before it began")
 	}
+	close(asked)
 	text, err := stream.Text()
 	done, ended := stream.Done()
 	if text != "t0t1!" || err != nil || !ended || done.FinishReason != FinishStop {
