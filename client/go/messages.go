@@ -69,8 +69,8 @@ type samplingFields struct {
 	Logprobs         *bool              `json:"logprobs,omitempty"`
 	TopLogprobs      *int               `json:"top_logprobs,omitempty"`
 	Cache            *bool              `json:"cache,omitempty"`
-	Thinking         *bool              `json:"thinking,omitempty"`       // chat only
-	SpecialTokens    *bool              `json:"special_tokens,omitempty"` // chat only
+	Thinking         *bool              `json:"thinking,omitempty"`       // chat and tokenize only
+	SpecialTokens    *bool              `json:"special_tokens,omitempty"` // chat and tokenize only
 }
 
 // scoringFields are the fields of classify alone.
@@ -79,12 +79,18 @@ type scoringFields struct {
 	Labels []string `json:"labels,omitzero"`
 }
 
-// requestFields are the options of all requests that stream. An option that does not belong to a
-// command is sent nevertheless: the worker refuses it by its name (SPEC §2).
+// tokenizingFields are the fields of tokenize alone.
+type tokenizingFields struct {
+	CountOnly *bool `json:"count_only,omitempty"`
+}
+
+// requestFields are the options of all requests that take a RequestOption. An option that does not
+// belong to a command is sent nevertheless: the worker refuses it by its name (SPEC §2).
 type requestFields struct {
 	streamFields
 	samplingFields
 	scoringFields
+	tokenizingFields
 }
 
 type generateFields struct {
@@ -106,6 +112,17 @@ type batchFields struct {
 type classifyFields struct {
 	Prompts []string `json:"prompts"`
 	requestFields
+}
+
+// tokenizeFields have either Text or Messages.
+type tokenizeFields struct {
+	Text     *string   `json:"text,omitempty"`
+	Messages []Message `json:"messages,omitzero"`
+	requestFields
+}
+
+type detokenizeFields struct {
+	IDs []int `json:"ids"`
 }
 
 type cancelFields struct {

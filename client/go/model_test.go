@@ -16,13 +16,15 @@ func TestNoCommandThatNeedsAModelIsSentForAClosedModel(t *testing.T) {
 	}
 	ctx := deadlined(t)
 	calls := map[*wire.Command]func() error{
-		wire.Unload:   func() error { return errors.Join(model.Close(), model.check()) },
-		wire.Info:     func() error { _, err := model.Info(ctx); return err },
-		wire.Generate: func() error { _, err := model.GenerateStream(ctx, "p"); return err },
-		wire.Chat:     func() error { _, err := model.ChatStream(ctx, UserTurn("p")); return err },
-		wire.Batch:    func() error { _, err := model.BatchStream(ctx, []string{"p"}); return err },
-		wire.Classify: func() error { _, err := model.Classify(ctx, []string{"p"}); return err },
-		wire.Cache:    func() error { _, err := model.Cache().Stats(ctx); return err },
+		wire.Unload:     func() error { return errors.Join(model.Close(), model.check()) },
+		wire.Info:       func() error { _, err := model.Info(ctx); return err },
+		wire.Generate:   func() error { _, err := model.GenerateStream(ctx, "p"); return err },
+		wire.Chat:       func() error { _, err := model.ChatStream(ctx, UserTurn("p")); return err },
+		wire.Batch:      func() error { _, err := model.BatchStream(ctx, []string{"p"}); return err },
+		wire.Classify:   func() error { _, err := model.Classify(ctx, []string{"p"}); return err },
+		wire.Tokenize:   func() error { _, err := model.Tokenize(ctx, "p"); return err },
+		wire.Detokenize: func() error { _, err := model.Detokenize(ctx, []int{1}); return err },
+		wire.Cache:      func() error { _, err := model.Cache().Stats(ctx); return err },
 	}
 	for _, command := range wire.Commands {
 		call, known := calls[command]

@@ -7,7 +7,7 @@ import (
 	"github.com/mlxwire/mlxwire/client/go/internal/wire"
 )
 
-// A RequestOption is an option of Generate, Chat, BatchGenerate or Classify. The client sends only
+// A RequestOption is an option of Generate, Chat, BatchGenerate, Classify or Tokenize. The client sends only
 // the options that are given; the worker has a default for each other one (SPEC §4.4). An option
 // that does not belong to a call is refused by its name, with ErrInvalidParams; the worker refuses
 // most of them.
@@ -29,7 +29,12 @@ func applyRequestOptions(options []RequestOption) *requestOptions {
 
 // check refuses the options that the worker can't refuse, because the client does not send them.
 func (o *requestOptions) check(command *wire.Command) error {
-	if o.onToken != nil && command != wire.Batch {
+	switch {
+	case o.onProgress != nil && command == wire.Tokenize:
+		return invalidParams("progress",
+			"WithProgress is an option of requests that stream and not of `%s`, which reports no progress; leave it out",
+			command.Name)
+	case o.onToken != nil && command != wire.Batch:
 		return invalidParams("stream",
 			"WithOnToken is an option of BatchGenerate and BatchStream and not of `%s`; leave it out and range over the stream",
 			command.Name)
@@ -149,13 +154,14 @@ func WithCache(reuse bool) RequestOption {
 	return field(func(f *requestFields) { f.Cache = &reuse })
 }
 
-// WithThinking sets the chat template's own switch for thinking. It is an option of Chat.
+// WithThinking sets the chat template's own switch for thinking. It is an option of Chat and
+// TokenizeChat.
 func WithThinking(on bool) RequestOption {
 	return field(func(f *requestFields) { f.Thinking = &on })
 }
 
-// WithSpecialTokens chooses whether control tokens written in the messages are honoured. The
-// default is false: they are plain text. It is an option of Chat.
+// WithSpecialTokens chooses whether control tokens written in a text are honoured or plain text. It is
+// an option of Chat and TokenizeChat, where the default is false, and of Tokenize, where it is true.
 func WithSpecialTokens(on bool) RequestOption {
 	return field(func(f *requestFields) { f.SpecialTokens = &on })
 }
@@ -178,6 +184,12 @@ func WithLogits() RequestOption {
 func WithLabels(labels ...string) RequestOption {
 	given := append([]string{}, labels...) // an empty list is sent, and the worker refuses it
 	return field(func(f *requestFields) { f.Labels = given })
+}
+
+// WithCountOnly makes Tokenize and TokenizeChat return the number of tokens without the tokens.
+func WithCountOnly() RequestOption {
+	on := true
+	return field(func(f *requestFields) { f.CountOnly = &on })
 }
 
 // WithProgress calls tell with the progress of the prompt's computation, from the goroutine that

@@ -14,9 +14,11 @@ const (
 	ofChat
 	ofBatch
 	ofClassify
+	ofTokenize
+	ofTokenizeChat
 
-	ofTokens = ofGenerate | ofChat | ofBatch
-	ofAll    = ofTokens | ofClassify
+	ofTokens  = ofGenerate | ofChat | ofBatch
+	ofStreams = ofTokens | ofClassify
 )
 
 // whereOptionsBelong lists the calls of each option. Every other call refuses the option by name.
@@ -44,12 +46,13 @@ var whereOptionsBelong = []struct {
 	{"WithSeed", WithSeed(1), "seed", ofTokens},
 	{"WithLogprobs", WithLogprobs(1), "logprobs", ofGenerate | ofChat}, // in a batch only together with WithOnToken
 	{"WithCache", WithCache(false), "cache", ofTokens},
-	{"WithThinking", WithThinking(false), "thinking", ofChat},
-	{"WithSpecialTokens", WithSpecialTokens(true), "special_tokens", ofChat},
-	{"WithDeadline", WithDeadline(time.Minute), "", ofAll},
-	{"WithProgress", WithProgress(func(Progress) {}), "", ofAll},
+	{"WithThinking", WithThinking(false), "thinking", ofChat | ofTokenizeChat},
+	{"WithSpecialTokens", WithSpecialTokens(true), "special_tokens", ofChat | ofTokenize | ofTokenizeChat},
+	{"WithDeadline", WithDeadline(time.Minute), "deadline_seconds", ofStreams},
+	{"WithProgress", WithProgress(func(Progress) {}), "progress", ofStreams},
 	{"WithLogits", WithLogits(), "logits", ofClassify},
 	{"WithLabels", WithLabels("yes"), "labels", ofClassify},
+	{"WithCountOnly", WithCountOnly(), "count_only", ofTokenize | ofTokenizeChat},
 	{"WithOnToken", WithOnToken(func(Token) {}), "stream", ofBatch},
 }
 
@@ -57,10 +60,12 @@ func TestAnOptionOfAnotherCallIsRefusedByItsName(t *testing.T) {
 	_, model := startMock(t)
 	ctx := deadlined(t)
 	calls := map[int]func(RequestOption) error{
-		ofGenerate: func(o RequestOption) error { _, err := collect(model.Generate(ctx, "a b", o)); return err },
-		ofChat:     func(o RequestOption) error { _, err := collect(model.Chat(ctx, UserTurn("a b"), o)); return err },
-		ofBatch:    func(o RequestOption) error { _, err := model.BatchGenerate(ctx, []string{"a b"}, o); return err },
-		ofClassify: func(o RequestOption) error { _, err := model.Classify(ctx, []string{"a b"}, o); return err },
+		ofGenerate:     func(o RequestOption) error { _, err := collect(model.Generate(ctx, "a b", o)); return err },
+		ofChat:         func(o RequestOption) error { _, err := collect(model.Chat(ctx, UserTurn("a b"), o)); return err },
+		ofBatch:        func(o RequestOption) error { _, err := model.BatchGenerate(ctx, []string{"a b"}, o); return err },
+		ofClassify:     func(o RequestOption) error { _, err := model.Classify(ctx, []string{"a b"}, o); return err },
+		ofTokenize:     func(o RequestOption) error { _, err := model.Tokenize(ctx, "a b", o); return err },
+		ofTokenizeChat: func(o RequestOption) error { _, err := model.TokenizeChat(ctx, UserTurn("a b"), o); return err },
 	}
 	for _, c := range whereOptionsBelong {
 		for call, try := range calls {

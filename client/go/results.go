@@ -117,6 +117,17 @@ func (i batchItem) result() BatchResult {
 	return result
 }
 
+// Tokenized is a text as tokens. IDs and Pieces are nil if WithCountOnly asked for the count alone.
+type Tokenized struct {
+	IDs    []int    `json:"ids"`
+	Count  int      `json:"count"`
+	Pieces []string `json:"pieces"` // the text of each token
+}
+
+type detokenized struct {
+	Text string `json:"text"`
+}
+
 // CancelResult says what a cancel reached. Outcome is "accepted", "finished" or "unknown";
 // Cancelled is the number of requests.
 type CancelResult struct {

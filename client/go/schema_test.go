@@ -82,33 +82,36 @@ func compare(t *testing.T, message reflect.Type, required bool, schema map[strin
 func TestRequestsHaveTheFieldsOfTheSchema(t *testing.T) {
 	schema := readSchema(t)
 	for message, name := range map[reflect.Type]string{
-		reflect.TypeFor[helloFields]():  "Hello",
-		reflect.TypeFor[clientInfo]():   "ClientInfo",
-		reflect.TypeFor[loadFields]():   "Load",
-		reflect.TypeFor[cancelFields](): "Cancel",
-		reflect.TypeFor[creditFields](): "Credit",
-		reflect.TypeFor[cacheFields]():  "Cache",
-		reflect.TypeFor[memoryFields](): "Memory",
-		reflect.TypeFor[Message]():      "Message",
-		reflect.TypeFor[noFields]():     "Quit",
+		reflect.TypeFor[helloFields]():      "Hello",
+		reflect.TypeFor[clientInfo]():       "ClientInfo",
+		reflect.TypeFor[loadFields]():       "Load",
+		reflect.TypeFor[cancelFields]():     "Cancel",
+		reflect.TypeFor[creditFields]():     "Credit",
+		reflect.TypeFor[cacheFields]():      "Cache",
+		reflect.TypeFor[memoryFields]():     "Memory",
+		reflect.TypeFor[detokenizeFields](): "Detokenize",
+		reflect.TypeFor[Message]():          "Message",
+		reflect.TypeFor[noFields]():         "Quit",
 	} {
 		compare(t, message, true, schema, name)
 	}
-	// Each request that streams has some of the shared options.
-	union := []string{"Generate", "Chat", "Batch", "Classify"}
+	// Each of these requests has some of the shared options.
+	union := []string{"Generate", "Chat", "Batch", "Classify", "Tokenize"}
 	var properties []string
 	for _, name := range union {
 		properties = append(properties, slices.Collect(maps.Keys(schema[name].Properties))...)
 	}
 	ours := slices.Concat(
 		wireFields(reflect.TypeFor[generateFields]()), wireFields(reflect.TypeFor[chatFields]()),
-		wireFields(reflect.TypeFor[batchFields]()), wireFields(reflect.TypeFor[classifyFields]()))
+		wireFields(reflect.TypeFor[batchFields]()), wireFields(reflect.TypeFor[classifyFields]()),
+		wireFields(reflect.TypeFor[tokenizeFields]()))
 	if got, want := own(ours, false), own(properties, false); !slices.Equal(got, want) {
 		t.Errorf("the options are %q, the schema has %q", got, want)
 	}
 	for message, name := range map[reflect.Type]string{
 		reflect.TypeFor[generateFields](): "Generate", reflect.TypeFor[chatFields](): "Chat",
 		reflect.TypeFor[batchFields](): "Batch", reflect.TypeFor[classifyFields](): "Classify",
+		reflect.TypeFor[tokenizeFields](): "Tokenize",
 	} {
 		if got, want := own(requiredFields(message), false), own(schema[name].Required, false); !slices.Equal(got, want) {
 			t.Errorf("%s always has %q, the schema says %q", name, got, want)
@@ -131,6 +134,8 @@ func TestRepliesHaveTheFieldsOfTheSchema(t *testing.T) {
 	compare(t, reflect.TypeFor[batchItem](), true, schema, "BatchItem")
 	compare(t, reflect.TypeFor[CancelResult](), true, schema, "CancelResult")
 	compare(t, reflect.TypeFor[CacheStats](), true, schema, "CacheResult")
+	compare(t, reflect.TypeFor[Tokenized](), true, schema, "TokenizeResult")
+	compare(t, reflect.TypeFor[detokenized](), true, schema, "DetokenizeResult")
 	compare(t, reflect.TypeFor[Memory](), true, schema, "MemoryResult")
 	compare(t, reflect.TypeFor[eventMessage](), true, schema, "Event")
 	compare(t, reflect.TypeFor[errorReply](), true, schema, "Error")

@@ -208,6 +208,13 @@ func (w *scriptedWorker) memory() scriptedRequest {
 	return request
 }
 
+// tokenized answers a tokenize with three tokens.
+func (w *scriptedWorker) tokenized() scriptedRequest {
+	request := w.next("tokenize")
+	w.result(request.ID, `"ids":[1,20,21],"count":3,"pieces":["<s>","a"," b"]`)
+	return request
+}
+
 // answers answers as many generates with one token each.
 func (w *scriptedWorker) answers(count int) {
 	for range count {

@@ -46,3 +46,38 @@ func TestTheTinyModelCanAdd(t *testing.T) {
 		t.Errorf("classify returned %d results, %v", len(classes), err)
 	}
 }
+
+func TestTheTinyModelTokenizesAsItGenerates(t *testing.T) {
+	model := loadTiny(t)
+	ctx := t.Context()
+	const text = "2 + 3 ="
+	tokens, err := model.Tokenize(ctx, text)
+	if err != nil || tokens.Count == 0 || len(tokens.IDs) != tokens.Count || len(tokens.Pieces) != tokens.Count {
+		t.Fatalf("tokenize returned %+v, %v", tokens, err)
+	}
+	back, err := model.Detokenize(ctx, tokens.IDs)
+	if err != nil || !strings.Contains(back, text) {
+		t.Errorf("detokenize returned %q, %v", back, err)
+	}
+	counted, err := model.Tokenize(ctx, text, WithCountOnly())
+	if err != nil || counted.Count != tokens.Count || counted.IDs != nil || counted.Pieces != nil {
+		t.Errorf("the count is %+v, %v", counted, err)
+	}
+	if _, err := collect(model.Generate(ctx, text, WithMaxTokens(1), WithCache(false))); err != nil {
+		t.Fatal(err)
+	}
+	if computed := model.Metrics().PromptTokens; computed != tokens.Count {
+		t.Errorf("generate computed %d tokens of the prompt, tokenize counted %d", computed, tokens.Count)
+	}
+	conversation := UserTurn("What is 2 + 3?")
+	chat, err := model.TokenizeChat(ctx, conversation)
+	if err != nil || len(chat.IDs) != chat.Count {
+		t.Fatalf("tokenize of a conversation returned %+v, %v", chat, err)
+	}
+	if _, err := collect(model.Chat(ctx, conversation, WithMaxTokens(1), WithCache(false))); err != nil {
+		t.Fatal(err)
+	}
+	if computed := model.Metrics().PromptTokens; computed != chat.Count {
+		t.Errorf("chat computed %d tokens of the prompt, tokenize counted %d", computed, chat.Count)
+	}
+}

@@ -129,6 +129,10 @@ func readAs(kind, command string, line []byte) (err error) {
 		_, err = decodeReply[creditResult](line)
 	case "result cache":
 		_, err = decodeReply[CacheStats](line)
+	case "result tokenize":
+		_, err = decodeReply[Tokenized](line)
+	case "result detokenize":
+		_, err = decodeReply[detokenized](line)
 	case "result memory":
 		_, err = decodeReply[Memory](line)
 	case "result metrics":

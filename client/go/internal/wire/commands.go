@@ -6,6 +6,7 @@ type Lane string
 // The lanes of a worker.
 const (
 	AtOnce       Lane = "at_once"       // on the thread that reads stdin
+	Prepare      Lane = "prepare"       // in order of arrival, where prompts are tokenized
 	BetweenSteps Lane = "between_steps" // between two steps of the engine
 	Alone        Lane = "alone"         // while no other request runs
 	Sequences    Lane = "sequences"     // decoded together with other sequences
@@ -47,14 +48,17 @@ var (
 		Name: "cache", Final: result, Lane: BetweenSteps, NeedsModel: true,
 		Actions: map[string]Lane{"warm": Sequences},
 	}
-	Memory  = &Command{Name: "memory", Final: result, Lane: BetweenSteps}
-	Metrics = &Command{Name: "metrics", Final: result, Lane: AtOnce}
-	Cancel  = &Command{Name: "cancel", Final: result, Lane: AtOnce, Blameless: true}
-	Credit  = &Command{Name: "credit", Final: result, Lane: AtOnce, Blameless: true}
-	Quit    = &Command{Name: "quit", Final: result, Lane: AtOnce, Blameless: true}
+	Tokenize   = &Command{Name: "tokenize", Final: result, Lane: Prepare, NeedsModel: true}
+	Detokenize = &Command{Name: "detokenize", Final: result, Lane: Prepare, NeedsModel: true}
+	Memory     = &Command{Name: "memory", Final: result, Lane: BetweenSteps}
+	Metrics    = &Command{Name: "metrics", Final: result, Lane: AtOnce}
+	Cancel     = &Command{Name: "cancel", Final: result, Lane: AtOnce, Blameless: true}
+	Credit     = &Command{Name: "credit", Final: result, Lane: AtOnce, Blameless: true}
+	Quit       = &Command{Name: "quit", Final: result, Lane: AtOnce, Blameless: true}
 )
 
 // Commands lists the table.
 var Commands = []*Command{
-	Hello, Load, Unload, Info, Generate, Chat, Batch, Classify, Cache, Memory, Metrics, Cancel, Credit, Quit,
+	Hello, Load, Unload, Info, Generate, Chat, Batch, Classify, Cache, Tokenize, Detokenize,
+	Memory, Metrics, Cancel, Credit, Quit,
 }
