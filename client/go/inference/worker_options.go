@@ -3,15 +3,17 @@
 package inference
 
 import (
+	"fmt"
+
 	mlxwire "github.com/mlxwire/mlxwire/client/go"
 )
 
-// tokenOptions are those of a config, for generate, chat and batch. TopP, MinP, TopK and
-// RepeatPenalty are off at 0 on the wire too.
+// tokenOptions returns the options of generate, chat and batch. A 0 in TopP, MinP, TopK and
+// RepeatPenalty switches them off on the wire, too.
 func tokenOptions(options []GenerateOption) ([]mlxwire.RequestOption, error) {
 	config := ApplyGenerateOpts(options)
 	if config.ReturnLogits {
-		return nil, refused("logits", "WithLogits is an option of Classify: no other call gives logits; leave it out")
+		return nil, refused("logits", "WithLogits is an option of Classify, and no other call returns logits; leave it out")
 	}
 	request := []mlxwire.RequestOption{
 		mlxwire.WithMaxTokens(config.MaxTokens),
@@ -31,9 +33,9 @@ func tokenOptions(options []GenerateOption) ([]mlxwire.RequestOption, error) {
 	return request, nil
 }
 
-// classifyOptions are those of a config, for classify, which gives the likeliest token whatever
-// sampling would have chosen. Hosts do ask it for one token, or for temperature 0: that is what
-// they get.
+// classifyOptions returns the options of classify, which always returns the likeliest token. It
+// accepts a token limit and a temperature of 0, because hosts do ask for them and they change
+// nothing.
 func classifyOptions(options []GenerateOption) ([]mlxwire.RequestOption, error) {
 	config := ApplyGenerateOpts(options)
 	for _, sampling := range []struct {
@@ -50,7 +52,7 @@ func classifyOptions(options []GenerateOption) ([]mlxwire.RequestOption, error) 
 	} {
 		if sampling.set {
 			return nil, refused(sampling.field,
-				"Classify gives the one likeliest token, which "+sampling.option+" would not change; leave it out")
+				"Classify returns the likeliest token, and "+sampling.option+" would not change it; leave it out")
 		}
 	}
 	if config.ReturnLogits {
@@ -59,7 +61,26 @@ func classifyOptions(options []GenerateOption) ([]mlxwire.RequestOption, error) 
 	return nil, nil
 }
 
-// refused is an option that can't be heeded.
+// loadOptions returns the options of load that differ from the defaults.
+func loadOptions(config LoadConfig) ([]mlxwire.LoadOption, error) {
+	if config.GPULayers != allLayers {
+		return nil, fmt.Errorf("inference: mlx_lm computes all layers on one device, so GPULayers must be %d and not %d; leave it out",
+			allLayers, config.GPULayers)
+	}
+	var load []mlxwire.LoadOption
+	if config.ContextLen != 0 {
+		load = append(load, mlxwire.WithContextLen(config.ContextLen))
+	}
+	if config.ParallelSlots != 0 {
+		load = append(load, mlxwire.WithParallelSlots(config.ParallelSlots))
+	}
+	if config.AdapterPath != "" {
+		load = append(load, mlxwire.WithAdapter(config.AdapterPath))
+	}
+	return load, nil
+}
+
+// refused is the error of an option that a call can't apply.
 func refused(field, message string) error {
 	return &mlxwire.Error{
 		Code: mlxwire.ErrInvalidParams, Message: message, Data: map[string]any{"field": field},
