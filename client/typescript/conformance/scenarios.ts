@@ -1,6 +1,6 @@
 /** The scenarios of tests/conformance/DRIVER.md that meet a worker which does what it should. */
 import type { Model, Worker } from "../src/index.js";
-import { snakeCase } from "../src/shape.js";
+import { snakeCase } from "../src/wire/shape.js";
 import type { Report } from "./report.js";
 
 const PROMPT = "one two three";

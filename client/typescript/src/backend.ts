@@ -4,7 +4,6 @@
  */
 
 import type { PromptCache } from "./cache.js";
-import { findWorker } from "./findWorker.js";
 import { Model } from "./model.js";
 import type {
   BatchOptions,
@@ -15,6 +14,7 @@ import type {
   Message,
   Path,
 } from "./options.js";
+import { findWorker } from "./process/findWorker.js";
 import type { ClassifyItem, ModelInfo, RequestMetrics } from "./results.js";
 import type { BatchStream, TokenStream } from "./stream.js";
 import { Worker } from "./worker.js";

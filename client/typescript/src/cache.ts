@@ -1,12 +1,12 @@
 /** The prompt cache of a loaded model: what earlier prompts computed, and may be used again. */
 
-import { ask } from "./ask.js";
-import type { JsonObject } from "./json.js";
 import type { Message, Path } from "./options.js";
+import { ask } from "./requests/ask.js";
+import type { Route } from "./requests/route.js";
 import { type CacheStats, readCache } from "./results.js";
-import type { Route } from "./route.js";
 import type { CallOptions } from "./streamOptions.js";
-import { chatMessages, pathText } from "./wireFields.js";
+import type { JsonObject } from "./wire/json.js";
+import { chatMessages, pathText } from "./wire/wireFields.js";
 
 /** `Model.cache`. Every method tells the cache's state after it; `affected` is what it did. */
 export class PromptCache {

@@ -1,9 +1,6 @@
 /** A loaded model: generate, chat, batch, classify, and its prompt cache. */
 
-import { ask } from "./ask.js";
 import { PromptCache } from "./cache.js";
-import { BatchRequest, ClassifyRequest } from "./itemRequest.js";
-import type { JsonObject } from "./json.js";
 import type {
   BatchOptions,
   ChatOptions,
@@ -11,6 +8,10 @@ import type {
   GenerateOptions,
   Message,
 } from "./options.js";
+import { ask } from "./requests/ask.js";
+import { BatchRequest, ClassifyRequest } from "./requests/itemRequest.js";
+import type { ModelRoute } from "./requests/route.js";
+import { TokenRequest } from "./requests/tokenRequest.js";
 import {
   type ClassifyItem,
   type Done,
@@ -18,11 +19,18 @@ import {
   type RequestMetrics,
   readInfo,
 } from "./results.js";
-import type { ModelRoute } from "./route.js";
 import { BatchStream, inOrder, Stream, TokenStream } from "./stream.js";
 import type { CallOptions, StreamOptions } from "./streamOptions.js";
-import { TokenRequest } from "./tokenRequest.js";
-import { BATCH, CHAT, CLASSIFY, chatMessages, SAMPLING, STREAM, wireFields } from "./wireFields.js";
+import type { JsonObject } from "./wire/json.js";
+import {
+  BATCH,
+  CHAT,
+  CLASSIFY,
+  chatMessages,
+  SAMPLING,
+  STREAM,
+  wireFields,
+} from "./wire/wireFields.js";
 
 /**
  * What `Worker.load` gives. It stands for one load: a later one replaces it. Any number of requests

@@ -1,10 +1,10 @@
 /** What requests give back, as types and as the readers that make them of replies. */
 
-import { errorFromBody } from "./errorReply.js";
 import { type MlxwireError, ProtocolViolation } from "./errors.js";
-import type { JsonObject } from "./json.js";
-import * as replies from "./replies.js";
-import { type Reader, type Shaped, shape } from "./shape.js";
+import { errorFromBody } from "./wire/errorReply.js";
+import type { JsonObject } from "./wire/json.js";
+import * as replies from "./wire/replies.js";
+import { type Reader, type Shaped, shape } from "./wire/shape.js";
 
 /** Figures of one request: counts in tokens, times in seconds, memory in bytes (SPEC §5). */
 export type RequestMetrics = Shaped<typeof replies.REQUEST_METRICS>;

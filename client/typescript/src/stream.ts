@@ -1,8 +1,8 @@
 /** A stream of replies: an async iterable over one request, for one consumer and one pass. */
 
 import { DrainTimeout } from "./errors.js";
+import type { StreamRequest } from "./requests/streamRequest.js";
 import type { BatchItem, BatchToken, Done, Token } from "./results.js";
-import type { StreamRequest } from "./streamRequest.js";
 
 /**
  * Iterate it for what comes. The request is sent at the first step.

@@ -6,18 +6,18 @@
 
 import { ModelNotLoaded } from "./errors.js";
 import { Model } from "./model.js";
-import { checkDurations, refuseUnknown, withDefaults } from "./optionChecks.js";
 import type { LoadOptions, MemoryOptions, Path } from "./options.js";
-import type { PendingRequest } from "./pending.js";
-import { type LoadPlan, Replay } from "./replay.js";
-import type { RequestLimits } from "./requestLimits.js";
-import { DEFAULT_RESTART_POLICY, type RestartPolicy } from "./restart.js";
+import type { PendingRequest } from "./requests/pending.js";
+import type { RequestLimits } from "./requests/requestLimits.js";
+import type { Route, Sender } from "./requests/route.js";
+import { DEFAULT_RESTART_POLICY, type RestartPolicy } from "./restart/policy.js";
+import { type LoadPlan, Replay } from "./restart/replay.js";
+import { WorkerLife } from "./restart/workerLife.js";
+import type { WorkerChange, WorkerState } from "./restart/workerStates.js";
 import type { MemoryFigures } from "./results.js";
-import type { Route, Sender } from "./route.js";
+import { checkDurations, refuseUnknown, withDefaults } from "./wire/optionChecks.js";
 import { CLOSED, REPLACED, Worker } from "./worker.js";
-import { WorkerLife } from "./workerLife.js";
 import { settle, type WorkerOptions } from "./workerOptions.js";
-import type { WorkerChange, WorkerState } from "./workerStates.js";
 
 /** The options of `Supervisor.start`: those of `Worker.start`, with liveness on unless it is null. */
 export interface SupervisorOptions extends WorkerOptions {

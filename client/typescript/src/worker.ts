@@ -1,22 +1,22 @@
 /** A worker: a child process with one model in it. */
 
-import { ask, ResultRequest } from "./ask.js";
-import { callGuarded, onAbort } from "./callbacks.js";
-import { Connection } from "./connection.js";
 import { type Exit, MlxwireError } from "./errors.js";
-import { findWorker } from "./findWorker.js";
-import type { JsonObject } from "./json.js";
 import { Model } from "./model.js";
 import type { LoadOptions, MemoryOptions, Path } from "./options.js";
-import { withTail } from "./postmortem.js";
-import { type Spawn, WorkerProcess } from "./process.js";
+import { findWorker } from "./process/findWorker.js";
+import { withTail } from "./process/postmortem.js";
+import { type Spawn, WorkerProcess } from "./process/process.js";
+import { StderrRing } from "./process/stderrRing.js";
+import { Watchdog } from "./process/watchdog.js";
+import { ask, ResultRequest } from "./requests/ask.js";
+import { callGuarded, onAbort } from "./requests/callbacks.js";
+import { Connection } from "./requests/connection.js";
+import { ModelRoute } from "./requests/route.js";
 import * as results from "./results.js";
-import { ModelRoute } from "./route.js";
-import { StderrRing } from "./stderrRing.js";
 import type { CallOptions } from "./streamOptions.js";
 import { VERSION } from "./version.js";
-import { Watchdog } from "./watchdog.js";
-import * as wire from "./wireFields.js";
+import type { JsonObject } from "./wire/json.js";
+import * as wire from "./wire/wireFields.js";
 import { settle, type WorkerOptions } from "./workerOptions.js";
 
 const HEARTBEAT = "heartbeat";

@@ -1,10 +1,14 @@
 /** What a worker is started with. */
 
-import { DEFAULT_LIVENESS_LIMITS, type LivenessLimits } from "./liveness.js";
-import { checkCount, checkDurations, refuseUnknown, withDefaults } from "./optionChecks.js";
-import { DEFAULT_BUFFER_BYTES, DEFAULT_WINDOW, type RequestLimits } from "./requestLimits.js";
+import { DEFAULT_LIVENESS_LIMITS, type LivenessLimits } from "./process/liveness.js";
+import { DEFAULT_SHUTDOWN_LIMITS, type ShutdownLimits } from "./process/shutdown.js";
+import {
+  DEFAULT_BUFFER_BYTES,
+  DEFAULT_WINDOW,
+  type RequestLimits,
+} from "./requests/requestLimits.js";
 import type { WorkerEvent } from "./results.js";
-import { DEFAULT_SHUTDOWN_LIMITS, type ShutdownLimits } from "./shutdown.js";
+import { checkCount, checkDurations, refuseUnknown, withDefaults } from "./wire/optionChecks.js";
 
 /** The options of `Worker.start`. */
 export interface WorkerOptions {

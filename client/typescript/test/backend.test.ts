@@ -10,7 +10,7 @@ import {
   loadModel,
   register,
 } from "../src/index.js";
-import { skipWithoutWorker, workerCommand } from "./repository.js";
+import { skipWithoutWorker, workerCommand } from "./support/repository.js";
 
 const MLX_LM = get("mlx_lm");
 

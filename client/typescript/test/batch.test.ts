@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { MlxwireError } from "../src/index.js";
-import { startModel } from "./scriptedWorker.js";
+import { startModel } from "./support/scriptedWorker.js";
 
 suite("a batch", () => {
   const item = (id: string, index: number, more: object = {}) => ({

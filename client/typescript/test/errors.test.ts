@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { suite, test } from "node:test";
-import { ERRORS_BY_CODE, errorFromCode } from "../src/errorReply.js";
 import * as api from "../src/index.js";
-import { repositoryPath } from "./repository.js";
+import { ERRORS_BY_CODE, errorFromCode } from "../src/wire/errorReply.js";
+import { repositoryPath } from "./support/repository.js";
 
 suite("errors", () => {
   const spec = readFileSync(repositoryPath("protocol/SPEC.md"), "utf8").split("## §6")[1] ?? "";

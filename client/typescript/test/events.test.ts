@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import type { WorkerEvent } from "../src/index.js";
-import { startScripted } from "./scriptedWorker.js";
+import { startScripted } from "./support/scriptedWorker.js";
 
 suite("events", () => {
   test("are heard where they were asked for", async () => {

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { ProtocolViolation } from "../src/index.js";
-import type { JsonObject } from "../src/json.js";
-import { startModel } from "./scriptedWorker.js";
+import type { JsonObject } from "../src/wire/json.js";
+import { startModel } from "./support/scriptedWorker.js";
 
 const PROGRESS = { type: "progress", stage: "prefill", done: 1, total: 2 };
 const ITEM = { type: "item", index: 0, token: "a", token_id: 1, logprob: null };

@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { InvalidParams, Supervisor, Worker, type WorkerOptions } from "../src/index.js";
-import { DEFAULT_LIVENESS_LIMITS } from "../src/liveness.js";
-import { snakeCase } from "../src/shape.js";
-import { DEFAULT_SHUTDOWN_LIMITS } from "../src/shutdown.js";
-import * as wire from "../src/wireFields.js";
+import { DEFAULT_LIVENESS_LIMITS } from "../src/process/liveness.js";
+import { DEFAULT_SHUTDOWN_LIMITS } from "../src/process/shutdown.js";
+import { snakeCase } from "../src/wire/shape.js";
+import * as wire from "../src/wire/wireFields.js";
 import { settle } from "../src/workerOptions.js";
-import { readJson } from "./repository.js";
-import { startModel } from "./scriptedWorker.js";
+import { readJson } from "./support/repository.js";
+import { startModel } from "./support/scriptedWorker.js";
 
 interface Definition {
   properties: Record<string, unknown>;

@@ -2,12 +2,17 @@
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { readdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { rm, writeFile } from "node:fs/promises";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { repositoryPath, skipWithoutWorker, workerCommand } from "./repository.js";
+import {
+  listFiles,
+  repositoryPath,
+  skipWithoutWorker,
+  workerCommand,
+} from "./support/repository.js";
 
 const run = promisify(execFile);
 const README = readFileSync(repositoryPath("client/typescript/README.md"), "utf8");
@@ -38,8 +43,10 @@ test("README has two programs to run", () => {
 });
 
 test("README's tree has each file, and none that there is not", () => {
-  const tree = README.slice(README.indexOf("## The tree"));
-  const named = Array.from(tree.matchAll(/`(\w+\.ts)`/g), ([, name]) => name);
-  const sources = readdirSync(repositoryPath("client/typescript/src"));
-  assert.deepEqual(named.sort(), sources.sort());
+  const rows = README.slice(README.indexOf("## The tree")).split("\n");
+  const named = rows.flatMap((row) => {
+    const folder = /^\| `(\w+\/)`/.exec(row)?.[1] ?? "";
+    return Array.from(row.matchAll(/`(\w+\.ts)`/g), ([, name]) => `${folder}${name}`);
+  });
+  assert.deepEqual(named.sort(), listFiles("client/typescript/src", ".ts").sort());
 });

@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { suite, test } from "node:test";
-import { Deferred } from "../src/deferred.js";
 import { loadModel, Worker, WorkerCrashed, type WorkerEvent } from "../src/index.js";
-import { repositoryPath, skipWithoutWorker as skip, workerCommand } from "./repository.js";
+import { Deferred } from "../src/requests/deferred.js";
+import { repositoryPath, skipWithoutWorker as skip, workerCommand } from "./support/repository.js";
 
 const MOCK = { command: workerCommand("mock"), startTimeoutMs: 120_000 };
 const TINY = { command: workerCommand("mlx"), startTimeoutMs: 120_000 };

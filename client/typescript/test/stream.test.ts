@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { DrainTimeout, SlowConsumer, type Token, WorkerCrashed } from "../src/index.js";
-import { startModel, withoutWindows } from "./scriptedWorker.js";
+import { startModel, withoutWindows } from "./support/scriptedWorker.js";
 
 /** Take so many of a stream, each by itself. */
 async function take(stream: AsyncIterator<Token>, count: number): Promise<string[]> {

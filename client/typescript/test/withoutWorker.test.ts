@@ -6,7 +6,7 @@ import { cpSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
-import { listFiles, repositoryPath } from "./repository.js";
+import { listFiles, repositoryPath } from "./support/repository.js";
 
 const CLIENT = "client/typescript";
 const COMPILED = `${CLIENT}/dist-test/test`;

@@ -12,7 +12,7 @@ import {
   WorkerCrashed,
   WorkerError,
 } from "../src/index.js";
-import { LOADED, ScriptedWorker, startModel, startScripted } from "./scriptedWorker.js";
+import { LOADED, ScriptedWorker, startModel, startScripted } from "./support/scriptedWorker.js";
 
 suite("a start", () => {
   test("tells who the worker is and what it can do", async () => {

@@ -2,10 +2,10 @@
 
 import assert from "node:assert/strict";
 import { afterEach, suite, test } from "node:test";
-import { WORKER_VARIABLE } from "../src/findWorker.js";
 import { Worker, type WorkerOptions } from "../src/index.js";
-import type { Spawn } from "../src/process.js";
-import { type Request, ScriptedWorker, startScripted } from "./scriptedWorker.js";
+import { WORKER_VARIABLE } from "../src/process/findWorker.js";
+import type { Spawn } from "../src/process/process.js";
+import { type Request, ScriptedWorker, startScripted } from "./support/scriptedWorker.js";
 
 /** A worker that notes what it was started by, and what hello asked of it. */
 class NotingWorker extends ScriptedWorker {

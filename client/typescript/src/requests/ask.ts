@@ -1,0 +1,70 @@
+/** Requests that are answered by one result. */
+
+import type { CallOptions } from "../streamOptions.js";
+import type { JsonObject } from "../wire/json.js";
+import { CALL, type SentOptions, wireFields } from "../wire/wireFields.js";
+import { Deferred } from "./deferred.js";
+import { cancelledElsewhere } from "./failures.js";
+import { PendingRequest } from "./pending.js";
+import type { Route } from "./route.js";
+
+/** A request and the promise of its result, read by `read`. */
+export class ResultRequest<T> extends PendingRequest {
+  readonly #result = new Deferred<T>();
+  #value: { readonly read: T } | null = null;
+  readonly #read: (message: JsonObject) => T;
+
+  constructor(
+    route: Route,
+    command: string,
+    fields: JsonObject,
+    read: (message: JsonObject) => T,
+    options: CallOptions & PendingRequest["options"],
+  ) {
+    super(route, command, fields, options);
+    this.#read = read;
+  }
+
+  /** What it gives. */
+  get result(): Promise<T> {
+    return this.#result.promise;
+  }
+
+  protected override onFinal(message: JsonObject): void {
+    if (message.finish_reason === "cancelled") {
+      throw cancelledElsewhere(this.command, this.sender?.failure ?? null); // SPEC §4.6
+    }
+    this.#value = { read: this.#read(message) };
+  }
+
+  protected override onOver(): void {
+    const { failure } = this;
+    if (failure !== null) {
+      this.#result.reject(failure.reason);
+    } else if (this.#value !== null) {
+      this.#result.resolve(this.#value.read);
+    }
+  }
+}
+
+/** Ask and wait. Rejects with what it failed with; `sent` is what else the options may have. */
+export async function ask<T>(
+  route: Route,
+  command: string,
+  fields: JsonObject,
+  read: (message: JsonObject) => T,
+  options: CallOptions = {},
+  sent: SentOptions = {},
+): Promise<T> {
+  const { timeoutMs = route.limits.requestTimeoutMs, signal } = options;
+  const asked = { ...fields, ...wireFields(command, options, sent, CALL) };
+  const request = new ResultRequest(route, command, asked, read, { timeoutMs, signal });
+  request.open();
+  return request.result;
+}
+
+/** Send a request whose answer nobody waits for. */
+export class UnheardRequest extends PendingRequest {
+  protected override onFinal(): void {}
+  protected override onOver(): void {}
+}

@@ -1,0 +1,225 @@
+/**
+ * The connection's side of a stream: a buffer, and credit for more as its consumer takes. A worker
+ * that knows `window` sends no further; from another all comes at once, and a consumer that lets the
+ * buffer overflow loses its stream, and no other does.
+ */
+
+import { ProtocolViolation } from "../errors.js";
+import { type Done, readDone } from "../results.js";
+import type { StreamOptions } from "../streamOptions.js";
+import type { JsonObject } from "../wire/json.js";
+import { Deferred } from "./deferred.js";
+import { cancelledElsewhere, tooSlow } from "./failures.js";
+import { type Failure, PendingRequest } from "./pending.js";
+import { Queue } from "./queue.js";
+import type { Route, Sender } from "./route.js";
+import { Window } from "./window.js";
+
+/** How a stream ended that was left before its request was sent. */
+const NEVER_SENT: Done = readDone({
+  finish_reason: "cancelled",
+  stage: "queued",
+  tokens_generated: 0,
+  metrics: {},
+});
+
+type Taken<T> = IteratorResult<T, undefined>;
+
+interface Waiter<T> {
+  readonly resolve: (taken: Taken<T>) => void;
+  readonly reject: (reason: unknown) => void;
+}
+
+/** A request whose replies are taken one by one. */
+export abstract class StreamRequest<T> extends PendingRequest {
+  protected window = new Window(null);
+  readonly #done = new Deferred<Done>();
+  #final: Done | null = null;
+  readonly #buffer = new Queue<T>();
+  readonly #waiters: Waiter<T>[] = [];
+  readonly #onDone: ((done: Done) => void) | undefined;
+  #weighPast = 0;
+  #left = false;
+
+  constructor(
+    route: Route,
+    command: string,
+    fields: JsonObject,
+    options: StreamOptions,
+    onDone?: (done: Done) => void,
+  ) {
+    const { requestTimeoutMs, idleTimeoutMs } = route.limits;
+    super(route, command, fields, {
+      signal: options.signal,
+      onProgress: options.onProgress,
+      timeoutMs: options.timeoutMs ?? requestTimeoutMs,
+      idleTimeoutMs: options.idleTimeoutMs ?? idleTimeoutMs,
+    });
+    this.#onDone = onDone;
+    this.#done.promise.catch(ignore); // whoever iterates is told likewise
+  }
+
+  /** How it ended. */
+  get done(): Promise<Done> {
+    return this.#done.promise;
+  }
+
+  override start(sender: Sender): void {
+    if (sender.window !== null) {
+      this.fields = { ...this.fields, window: sender.window };
+      this.window = new Window(sender.window);
+      this.#weighPast = sender.window;
+    }
+    super.start(sender);
+  }
+
+  /** The next message; sends the request where that has not been done. */
+  take(): Promise<Taken<T>> {
+    if (this.untouched) {
+      this.open();
+    }
+    if (this.#buffer.length > 0) {
+      const value = this.#buffer.shift();
+      this.#tookOne(value);
+      return Promise.resolve({ done: false, value });
+    }
+    if (this.over) {
+      const { failure } = this;
+      const end: Taken<T> = { done: true, value: undefined };
+      return failure === null ? Promise.resolve(end) : Promise.reject(failure.reason);
+    }
+    return new Promise((resolve, reject) => this.#waiters.push({ resolve, reject }));
+  }
+
+  /** All that is here, at least one. */
+  async takeSome(): Promise<IteratorResult<T[], undefined>> {
+    const first = await this.take();
+    if (first.done) {
+      return first;
+    }
+    const others = this.#buffer.takeAll();
+    others.forEach(this.onTaken, this);
+    this.#grant(this.window.take(others.length));
+    return { done: false, value: [first.value, ...others] };
+  }
+
+  /** Leave it: what is here is dropped, what is to come is cancelled. */
+  leave(): void {
+    this.#left = true;
+    this.#buffer.takeAll();
+    this.abandon();
+  }
+
+  /** For whoever has taken all. @throws MlxwireError where another call cut it off. */
+  checkWhole(): void {
+    if (this.#final?.finishReason === "cancelled" && !this.#left) {
+      const failure = cancelledElsewhere(this.command, this.sender?.failure ?? null);
+      failure.tokensDelivered = this.tokensDelivered;
+      throw failure;
+    }
+  }
+
+  /** Something to be taken has come. */
+  protected push(message: T): void {
+    if (!this.running) {
+      return;
+    }
+    const waiter = this.#waiters.shift();
+    if (waiter !== undefined) {
+      this.#tookOne(message);
+      waiter.resolve({ done: false, value: message });
+      return;
+    }
+    this.#buffer.push(message);
+    if (this.#buffer.length > this.#weighPast) {
+      this.#weigh();
+    }
+  }
+
+  /** Its consumer has taken a message. */
+  protected onTaken(_message: T): void {}
+
+  /** The bytes, roughly, that a message takes in the buffer. */
+  protected abstract cost(message: T): number;
+
+  protected override onFinal(message: JsonObject): void {
+    if (message.type !== "done") {
+      throw new ProtocolViolation(
+        `\`${this.command}\` ended with \`${String(message.type)}\` where \`done\` was due`,
+      );
+    }
+    this.#final = readDone(message);
+    this.#onDone?.(this.#final);
+  }
+
+  protected override onSettled(): void {
+    const { failure } = this;
+    if (failure === null) {
+      this.#done.resolve(this.#final ?? NEVER_SENT);
+    } else {
+      this.#done.reject(failure.reason);
+    }
+  }
+
+  protected override onOver(): void {
+    const { failure } = this;
+    if (failure !== null) {
+      this.#done.reject(failure.reason);
+    }
+    for (const waiter of this.#waiters) {
+      if (failure === null) {
+        waiter.resolve({ done: true, value: undefined });
+      } else {
+        waiter.reject(failure.reason);
+      }
+    }
+  }
+
+  protected override onAborted(failure: Failure): void {
+    this.#buffer.takeAll();
+    super.onAborted(failure);
+  }
+
+  /** A deadline is kept, also with messages still to be taken. */
+  protected override expire(): void {
+    this.#buffer.takeAll();
+    super.expire();
+  }
+
+  protected override progressMark(): number | null {
+    const mark = super.progressMark() ?? 0;
+    return this.#buffer.length > 0 ? null : mark + this.window.taken;
+  }
+
+  #tookOne(message: T): void {
+    this.onTaken(message);
+    this.#grant(this.window.take(1));
+  }
+
+  #grant(count: number): void {
+    if (count > 0) {
+      this.credit(count);
+    }
+  }
+
+  /**
+   * Hold the buffer to its limit: now, and again halfway to where it may be full, so that nothing
+   * has to be counted for each message.
+   */
+  #weigh(): void {
+    const limit = this.route.limits.bufferBytes;
+    const messages = this.#buffer.takeAll();
+    let weight = 0;
+    for (const message of messages) {
+      weight += this.cost(message);
+      this.#buffer.push(message);
+    }
+    const count = messages.length;
+    this.#weighPast = count + ((limit - weight) * count) / (2 * weight);
+    if (weight > limit) {
+      this.abandon({ reason: tooSlow(count, limit) });
+    }
+  }
+}
+
+function ignore(): void {}

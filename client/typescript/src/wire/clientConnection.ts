@@ -1,0 +1,256 @@
+/**
+ * The client's end of the wire, without any I/O: requests become lines, bytes become replies. It
+ * hands out ids, follows every request's life and names a worker's offence (SPEC §2, §3).
+ */
+
+import { MessageTooLarge } from "../errors.js";
+import { readToken, type Token } from "../results.js";
+import { DEFAULT_MAX_LINE_BYTES, type Line, LineSplitter, Overlong } from "./framing.js";
+import { checkSendable, decodeUtf8, isObject, type JsonObject, parseText } from "./json.js";
+import { Offence, RequestState } from "./requestState.js";
+import { readPlainToken } from "./tokenLine.js";
+
+/** The major versions of the protocol that this client speaks. */
+export const PROTOCOLS: readonly number[] = [1];
+/** How many lines that are no messages may come before the handshake. */
+export const MAX_STRAY_LINES = 64;
+export const STRAY_LINE_BYTES = 4096;
+
+/** Whoever hears of what came, each with the owner of its request. */
+export interface WireListener<Owner> {
+  /** A token. */
+  tokenReceived(owner: Owner, token: Token): void;
+  /** Any other reply; `ended` with the final one. */
+  replyReceived(owner: Owner, message: JsonObject, ended: boolean): void;
+  /** A message that the worker sent unasked. */
+  eventReceived(message: JsonObject): void;
+}
+
+/** What `hello` is told. */
+export interface HelloFields {
+  /** This client's version. */
+  readonly version: string;
+  /** Capabilities without which the worker is of no use. */
+  readonly require: readonly string[];
+  /** Events that are wanted. */
+  readonly events: readonly string[];
+}
+
+type State = "new" | "greeting" | "ready" | "failed";
+
+/** What a client knows of its worker. */
+export class ClientConnection<Owner> {
+  readonly #listener: WireListener<Owner>;
+  readonly #splitter = new LineSplitter();
+  readonly #pending = new Map<string, RequestState<Owner>>();
+  readonly #strayLines: Buffer[] = [];
+  #state: State = "new";
+  #maxLineBytes = DEFAULT_MAX_LINE_BYTES;
+  #helloId = "";
+
+  constructor(listener: WireListener<Owner>) {
+    this.#listener = listener;
+  }
+
+  /** How far the connection has come. */
+  get state(): State {
+    return this.#state;
+  }
+
+  /** Lines before the handshake that are no messages, such as a banner. */
+  get strayLines(): readonly Buffer[] {
+    return this.#strayLines;
+  }
+
+  /** Whose finals are still due, oldest first. */
+  owners(): Owner[] {
+    return Array.from(this.#pending.values(), (request) => request.owner);
+  }
+
+  /** How many finals are still due. */
+  get inFlight(): number {
+    return this.#pending.size;
+  }
+
+  /** Expect no more replies, whatever comes. */
+  forget(): void {
+    this.#pending.clear();
+    this.#state = "failed";
+  }
+
+  /** The handshake's request: its line. */
+  hello(id: string, fields: HelloFields, owner: Owner): Buffer {
+    const { version, require, events } = fields;
+    const client = { name: "mlxwire-typescript", version };
+    this.#state = "greeting";
+    this.#helloId = id;
+    return this.request(id, "hello", { protocols: PROTOCOLS, client, require, events }, owner);
+  }
+
+  /**
+   * A request under an id that is new: the line to write.
+   *
+   * @throws InvalidParams where a value can't be sent, MessageTooLarge where the line passes the
+   * worker's limit; nothing is pending then.
+   */
+  request(id: string, command: string, fields: JsonObject, owner: Owner): Buffer {
+    for (const [name, value] of Object.entries(fields)) {
+      checkSendable(value, name);
+    }
+    const text = JSON.stringify({ id, cmd: command, ...fields });
+    const bytes = Buffer.byteLength(text);
+    if (bytes > this.#maxLineBytes) {
+      throw new MessageTooLarge(
+        `the request has ${bytes} bytes, the worker takes ${this.#maxLineBytes}; send less in one`,
+        { data: { max_line_bytes: this.#maxLineBytes } },
+      );
+    }
+    this.#pending.set(id, new RequestState(id, owner));
+    return Buffer.from(`${text}\n`);
+  }
+
+  /** Take bytes as they arrive. @throws Offence; nothing that follows can be trusted then. */
+  receive(chunk: Buffer): void {
+    for (const line of this.#splitter.feed(chunk)) {
+      if (this.#state === "failed") {
+        return; // a listener has ended it meanwhile
+      }
+      this.#receiveLine(line);
+    }
+  }
+
+  /** No more bytes come: a whole message without its line end still counts, half a one does not. */
+  receiveEnd(): void {
+    const line = this.#splitter.end();
+    if (line instanceof Overlong || line === null || this.#state === "failed") {
+      return;
+    }
+    try {
+      parseText(decodeUtf8(line));
+    } catch {
+      return; // cut off by whatever ended the worker, which is told by its exit
+    }
+    this.#receiveLine(line);
+  }
+
+  #receiveLine(line: Line): void {
+    const text = this.#decode(line);
+    const plain = text === null ? null : readPlainToken(text);
+    const request = plain && this.#pending.get(plain.id);
+    if (plain && request?.advancePlainToken(plain.seq)) {
+      this.#listener.tokenReceived(request.owner, {
+        seq: plain.seq,
+        text: plain.token,
+        tokenId: plain.tokenId,
+        flush: false,
+        index: null,
+        channel: null,
+        logprob: null,
+        topLogprobs: null,
+      });
+      return;
+    }
+    const message = this.#parse(line, text);
+    if (message !== null) {
+      this.#receiveMessage(message);
+    }
+  }
+
+  #receiveMessage(message: JsonObject): void {
+    const { id, type } = message;
+    if (id === null && type === "event") {
+      this.#listener.eventReceived(message);
+      return;
+    }
+    if (id === null) {
+      const detail = JSON.stringify(message.error ?? message).slice(0, 200);
+      throw new Offence(`the worker could not read a request of ours: ${detail}`);
+    }
+    const request = typeof id === "string" ? this.#pending.get(id) : undefined;
+    if (request === undefined) {
+      throw new Offence(`a reply has the id ${JSON.stringify(id)}, which is not pending`);
+    }
+    const { error } = message;
+    if (type === "error" && isObject(error) && error.code === "duplicate_id") {
+      throw new Offence(`the worker says that id ${request.id} was used twice`);
+    }
+    request.advance(message);
+    if (type === "token") {
+      this.#listener.tokenReceived(request.owner, readTokenOrOffence(message));
+      return;
+    }
+    if (request.ended) {
+      if (request.id === this.#helloId) {
+        this.#greeted(message);
+      }
+      this.#pending.delete(request.id);
+    }
+    this.#listener.replyReceived(request.owner, message, request.ended);
+  }
+
+  #greeted(message: JsonObject): void {
+    if (message.type !== "result") {
+      this.#state = "failed";
+      return;
+    }
+    if (!PROTOCOLS.includes(message.protocol as number)) {
+      throw new Offence(
+        `the worker chose protocol ${JSON.stringify(message.protocol)}, which was not offered`,
+      );
+    }
+    const limits = message.limits;
+    const cap = isObject(limits) ? limits.max_line_bytes : undefined;
+    if (typeof cap === "number" && Number.isSafeInteger(cap) && cap > 0) {
+      this.#maxLineBytes = cap;
+      this.#splitter.maxLineBytes = Math.max(cap, DEFAULT_MAX_LINE_BYTES);
+    }
+    this.#state = "ready";
+  }
+
+  #decode(line: Line): string | null {
+    if (line instanceof Overlong) {
+      throw new Offence(`a line has more than ${this.#splitter.maxLineBytes} bytes`);
+    }
+    try {
+      return decodeUtf8(line);
+    } catch {
+      return null;
+    }
+  }
+
+  /** A line as a message; null for a stray line before the handshake. */
+  #parse(line: Line, text: string | null): JsonObject | null {
+    const value = text === null ? undefined : parseOrUndefined(text);
+    if (isObject(value)) {
+      if (this.#state === "ready" || ("type" in value && "id" in value)) {
+        return value;
+      }
+      if (typeof value.error === "string") {
+        const answer = JSON.stringify(value.error.slice(0, 200));
+        throw new Offence(`the worker answered hello in the older wire without ids: ${answer}`);
+      }
+    }
+    const bytes = line instanceof Overlong ? line.prefix : line;
+    if (this.#state !== "greeting" || this.#strayLines.length >= MAX_STRAY_LINES) {
+      throw new Offence(`a line is no message: ${JSON.stringify(bytes.toString("utf8", 0, 80))}`);
+    }
+    this.#strayLines.push(Buffer.from(bytes.subarray(0, STRAY_LINE_BYTES)));
+    return null;
+  }
+}
+
+function parseOrUndefined(text: string): unknown {
+  try {
+    return parseText(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function readTokenOrOffence(message: JsonObject): Token {
+  try {
+    return readToken(message);
+  } catch (error) {
+    throw new Offence((error as Error).message);
+  }
+}

@@ -1,0 +1,276 @@
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import {
+  type MemoryOptions,
+  type Model,
+  ShuttingDown,
+  type Supervisor,
+  WorkerCrashed,
+} from "../../src/index.js";
+import { MEMORY } from "../../src/wire/replies.js";
+import { AT_ONCE, loadOn, Scripts } from "../support/scriptedSupervisor.js";
+import { LOADED, ScriptedWorker, startModel } from "../support/scriptedWorker.js";
+
+/** What `memory` answers. */
+const NO_BYTES = Object.fromEntries(Object.keys(MEMORY).map((name) => [name, 0]));
+
+async function setOn(supervisor: Supervisor, script: ScriptedWorker, limits: MemoryOptions) {
+  const setting = supervisor.memory(limits);
+  script.answer(await script.next("memory"), NO_BYTES);
+  await setting;
+}
+
+/** Ask these at once; the worker dies when it has them all. What each failed with. */
+async function killedBy(scripts: Scripts, model: Model, script: ScriptedWorker, prompts: string[]) {
+  const asking = prompts.map((prompt) => model.generate(prompt).text());
+  for (const _ of prompts) {
+    await script.next("generate");
+  }
+  script.exit(null, "SIGSEGV");
+  const failures: WorkerCrashed[] = [];
+  for (const asked of asking) {
+    await assert.rejects(asked, (error) => {
+      assert.ok(error instanceof WorkerCrashed);
+      return failures.push(error) > 0;
+    });
+  }
+  const waiting = model.generate("harmless").text(); // keeps the event loop
+  const next = await scripts.next();
+  next.answer(await next.next("load"), LOADED);
+  next.done(await next.next("generate"));
+  await waiting;
+  return { failures, next };
+}
+
+suite("a request that kills each worker", () => {
+  test("is told so where it was alone at two crashes in a row", async () => {
+    const scripts = new Scripts();
+    const supervisor = await scripts.supervise({ restart: { ...AT_ONCE, maxRestarts: 9 } });
+    let script = await scripts.next();
+    const model = await loadOn(supervisor, script);
+    const told: unknown[] = [];
+    const rounds = [["poison"], ["poison"], ["poison", "b"], ["poison"], ["other"], ["poison"]];
+    for (const prompts of rounds) {
+      const { failures, next } = await killedBy(scripts, model, script, prompts);
+      told.push(failures.map(({ inFlight, retryable }) => [inFlight, retryable]));
+      script = next;
+    }
+    assert.deepEqual(told, [
+      [[1, true]],
+      [[1, false]],
+      [
+        [2, true],
+        [2, true],
+      ],
+      [[1, true]],
+      [[1, true]],
+      [[1, true]],
+    ]);
+    await supervisor.close();
+  });
+
+  test("is known no more after a restart that was asked for", async () => {
+    const scripts = new Scripts();
+    const supervisor = await scripts.supervise();
+    const script = await scripts.next();
+    const model = await loadOn(supervisor, script);
+    const { next } = await killedBy(scripts, model, script, ["poison"]);
+    const restarted = supervisor.restart();
+    const fresh = await scripts.next();
+    fresh.answer(await fresh.next("load"), LOADED);
+    await restarted;
+    assert.deepEqual(next.steps, ["quit"]);
+    const { failures } = await killedBy(scripts, model, fresh, ["poison"]);
+    assert.equal(failures[0]?.retryable, true);
+    await supervisor.close();
+  });
+
+  test("is not counted with the cancels on their way", async () => {
+    const { worker, script, model } = await startModel();
+    const asked = model.generate("a").text();
+    await script.next("generate");
+    worker.connection.sendCancel("r0");
+    script.exit(null, "SIGSEGV");
+    await assert.rejects(asked, { inFlight: 1 });
+  });
+});
+
+suite("a supervisor", () => {
+  test("starts another worker after a crash, with the model in it, and repeats no request", async () => {
+    const scripts = new Scripts();
+    const supervisor = await scripts.supervise();
+    const first = await scripts.next();
+    const model = await loadOn(supervisor, first);
+    const lost = model.generate("lost").text();
+    await first.next("generate");
+    first.exit(1);
+    await assert.rejects(lost, WorkerCrashed);
+    const text = model.generate("next").text();
+    const second = await scripts.next();
+    const load = await second.next("load");
+    assert.equal(load.context_len, 9);
+    second.answer(load, LOADED);
+    const request = await second.next("generate");
+    assert.equal(request.prompt, "next");
+    second.tokens(request, 0, 1);
+    second.done(request);
+    assert.equal(await text, "t0 ");
+    assert.equal(second.unread.length, 0);
+    assert.deepEqual(scripts.kinds, [
+      ...["started", "ready", "crashed", "restarting"],
+      ...["started", "ready"],
+    ]);
+    await supervisor.close();
+    assert.equal(supervisor.state, "closed");
+  });
+
+  test("sets limits again after the load, and forgets a model's with it", async () => {
+    const scripts = new Scripts();
+    const supervisor = await scripts.supervise();
+    const first = await scripts.next();
+    await loadOn(supervisor, first, { adapterPath: "lora", memoryLimit: 9 });
+    await setOn(supervisor, first, { memoryLimit: 1, bufferLimit: 2 });
+    await setOn(supervisor, first, {
+      bufferLimit: 3,
+      wiredLimit: null,
+      clear: true,
+      timeoutMs: 9e4,
+    });
+    const refused = supervisor.memory({ wiredLimit: 7 });
+    first.fail(await first.next("memory"), "invalid_params");
+    await assert.rejects(refused, { code: "invalid_params" });
+    first.exit(1);
+    const model = supervisor.load("other"); // waits, and keeps the event loop
+
+    const second = await scripts.next();
+    const load = await second.next("load");
+    assert.deepEqual(load, {
+      ...{ id: load.id, cmd: "load", path: "any", adapter_path: "lora", memory_limit: 9 },
+    });
+    second.answer(load, LOADED);
+    const memory = await second.next("memory");
+    assert.deepEqual(memory, { id: memory.id, cmd: "memory", memory_limit: 1, buffer_limit: 3 });
+    second.answer(memory, NO_BYTES);
+    second.answer(await second.next("load"), LOADED);
+    await model;
+    second.exit(1);
+    const figures = supervisor.memory();
+
+    const third = await scripts.next();
+    third.answer(await third.next("load"), LOADED);
+    const rest = await third.next("memory");
+    assert.deepEqual(rest, { id: rest.id, cmd: "memory", buffer_limit: 3 });
+    third.answer(rest, NO_BYTES);
+    third.answer(await third.next("memory"), NO_BYTES);
+    await figures;
+    await supervisor.close();
+  });
+
+  test("gives up after a crash loop, until it is told to begin anew", async () => {
+    const scripts = new Scripts();
+    const supervisor = await scripts.supervise({ restart: { ...AT_ONCE, maxRestarts: 1 } });
+    const first = await scripts.next();
+    const model = await loadOn(supervisor, first);
+    first.exit(1);
+    const lost = model.generate("a").text();
+    const second = await scripts.next();
+    second.answer(await second.next("load"), LOADED);
+    await second.next("generate");
+    second.exit(null, "SIGABRT");
+    await assert.rejects(lost, { code: "worker_crashed", retryable: true });
+    await assert.rejects(model.generate("b").text(), {
+      ...{ code: "worker_crashed", retryable: false, signal: "SIGABRT", inFlight: 1 },
+      message: /died 2 times within 300 s, 1 of them with requests in flight/,
+    });
+    assert.equal(supervisor.state, "failed");
+    assert.equal(scripts.kinds.at(-1), "gaveUp");
+    const restarting = supervisor.restart();
+    const third = await scripts.next();
+    third.answer(await third.next("load"), LOADED);
+    await restarting;
+    assert.equal(supervisor.state, "ready");
+    await supervisor.close();
+  });
+
+  test("tells nobody to do what it does itself", async () => {
+    const scripts = new Scripts();
+    const supervisor = await scripts.supervise({ restart: { ...AT_ONCE, maxRestarts: 3 } });
+    let script = await scripts.next();
+    const model = await loadOn(supervisor, script);
+    for (const end of [
+      () => script.exit(1),
+      () => script.say({ id: "none", type: "result", final: true }),
+    ]) {
+      const asked = model.generate("a").text();
+      await script.next("generate");
+      end();
+      await assert.rejects(asked, { message: /Another one is started.* by itself$/ });
+      const waiting = model.generate("b").text();
+      script = await scripts.next();
+      script.answer(await script.next("load"), LOADED);
+      script.done(await script.next("generate"));
+      await waiting;
+    }
+    script.exit(1);
+    const waiting = model.generate("c").text();
+    script = await scripts.next();
+    await script.next("load");
+    script.exit(7);
+    await assert.rejects(waiting, { message: /The last time: the worker exited with code 7$/ });
+    const told = scripts.changes.flatMap((change) =>
+      change.kind === "crashed" ? change.error : [],
+    );
+    assert.equal(told.length, 4);
+    for (const { message } of told) {
+      assert.match(message, /Another one is started/);
+    }
+    await supervisor.close();
+    await assert.rejects(supervisor.restart(), { message: /^this supervisor was closed/ });
+  });
+
+  test("tells the first start's failure, and tries nothing again by itself", async () => {
+    const scripts = new Scripts();
+    const broken = new ScriptedWorker();
+    broken.greeting = { protocol: 9 };
+    scripts.planned.push(broken);
+    await assert.rejects(scripts.supervise(), { code: "handshake_failed" });
+    assert.deepEqual(scripts.kinds, ["crashed"]);
+  });
+
+  test("never sends what was left while it waited for a worker", async () => {
+    const scripts = new Scripts();
+    const supervisor = await scripts.supervise();
+    const first = await scripts.next();
+    const model = await loadOn(supervisor, first);
+    first.exit(1);
+    const stream = model.generate("left");
+    const step = stream.next();
+    const waiting = model.generate("kept").text();
+    await stream.cancel();
+    assert.deepEqual(await step, { done: true, value: undefined });
+    const second = await scripts.next();
+    second.answer(await second.next("load"), LOADED);
+    second.done(await second.next("generate"));
+    await waiting;
+    assert.equal((await stream.done).stage, "queued");
+    assert.equal(second.unread.length, 0);
+    await supervisor.close();
+  });
+
+  test("fails what waits for a worker when it is closed", async () => {
+    const scripts = new Scripts();
+    const supervisor = await scripts.supervise({
+      restart: { backoffMinMs: 600_000, backoffMaxMs: 600_000 },
+    });
+    const script = await scripts.next();
+    const model = await loadOn(supervisor, script);
+    const lost = model.generate("lost").text();
+    await script.next("generate");
+    script.exit(1);
+    await assert.rejects(lost, WorkerCrashed);
+    const waiting = assert.rejects(model.generate("a").text(), ShuttingDown);
+    await supervisor.close();
+    await waiting;
+    await assert.rejects(model.generate("b").text(), ShuttingDown);
+  });
+});

@@ -1,0 +1,59 @@
+/** A supervisor's start under a signal, and what a later load makes of the model before. */
+
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import {
+  type Model,
+  ModelNotLoaded,
+  Supervisor,
+  Worker,
+  type WorkerOptions,
+} from "../../src/index.js";
+import { LOADED, ScriptedWorker } from "../support/scriptedWorker.js";
+
+function starter(script: ScriptedWorker) {
+  return (options: WorkerOptions): Promise<Worker> =>
+    Worker.start({ command: "scripted", ...options }, script.spawn);
+}
+
+suite("a supervisor's signal", () => {
+  test("ends the start with its own reason, and the worker", async () => {
+    const script = new ScriptedWorker();
+    script.greeting = null;
+    const controller = new AbortController();
+    const starting = Supervisor.start({ signal: controller.signal }, starter(script));
+    await script.greeted;
+    controller.abort("why");
+    await assert.rejects(starting, (reason) => reason === "why");
+    assert.notEqual(script.status, null);
+  });
+
+  test("is let go once it is started", async () => {
+    const script = new ScriptedWorker();
+    const controller = new AbortController();
+    const { signal } = controller;
+    const supervisor = await Supervisor.start({ signal }, starter(script));
+    controller.abort();
+    assert.equal(supervisor.state, "ready");
+    await supervisor.close();
+  });
+});
+
+test("a model that a later load replaced is void, and its close takes nothing from that", async () => {
+  const script = new ScriptedWorker();
+  const supervisor = await Supervisor.start({}, starter(script));
+  const models: Model[] = [];
+  for (const path of ["one", "other"]) {
+    const loading = supervisor.load(path);
+    script.answer(await script.next("load"), LOADED);
+    models.push(await loading);
+  }
+  const [one, other] = models;
+  await assert.rejects(Promise.resolve(one?.generate("a").text()), ModelNotLoaded);
+  await one?.close();
+  assert.equal(script.unread.length, 0);
+  const text = other?.generate("b").text();
+  script.done(await script.next("generate"));
+  assert.equal(await text, "");
+  await supervisor.close();
+});

@@ -1,0 +1,40 @@
+/** A worker's life whose workers are in memory. */
+
+import assert from "node:assert/strict";
+import { Worker, type WorkerChange } from "../../src/index.js";
+import { DEFAULT_RESTART_POLICY, type RestartPolicy } from "../../src/restart/policy.js";
+import { WorkerLife } from "../../src/restart/workerLife.js";
+import { ScriptedWorker } from "./scriptedWorker.js";
+
+/** No pause before a restart. */
+export const POLICY = { ...DEFAULT_RESTART_POLICY, backoffMinMs: 0, backoffMaxMs: 0 };
+
+/** A life whose workers are scripted; `scripts` are all that were started. */
+export function lead(
+  prepare: (worker: Worker) => Promise<void> = async () => undefined,
+  planned: ScriptedWorker[] = [],
+  limits: Partial<RestartPolicy> = {},
+) {
+  const scripts: ScriptedWorker[] = [];
+  const changes: WorkerChange[] = [];
+  const life = new WorkerLife({
+    start: (signal) => {
+      const script = planned.shift() ?? new ScriptedWorker();
+      scripts.push(script);
+      return Worker.start({ command: "scripted", signal }, script.spawn);
+    },
+    prepare,
+    policy: { ...POLICY, ...limits },
+    onChange: (change) => changes.push(change),
+    random: () => 0.5,
+  });
+  const kinds = (): string[] => changes.map((change) => change.kind);
+  return { life, scripts, changes, kinds };
+}
+
+/** The worker that was started last. */
+export function last(scripts: ScriptedWorker[]): ScriptedWorker {
+  const script = scripts.at(-1);
+  assert.ok(script);
+  return script;
+}

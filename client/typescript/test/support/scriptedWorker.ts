@@ -1,0 +1,204 @@
+/** A worker in memory: a test reads what the client writes, and says what the worker writes. */
+
+import assert from "node:assert/strict";
+import type { Exit } from "../../src/errors.js";
+import { type Model, Worker, type WorkerOptions } from "../../src/index.js";
+import type { Child, ProcessListener, Spawn } from "../../src/process/process.js";
+import type { StderrRing } from "../../src/process/stderrRing.js";
+import { Deferred } from "../../src/requests/deferred.js";
+import type { JsonObject } from "../../src/wire/json.js";
+
+/** One line of the client's. */
+export type Request = JsonObject & { readonly id: string; readonly cmd: string };
+
+/** What a worker may be deaf to. */
+export type Step = "quit" | "stdin" | "SIGTERM" | "SIGKILL";
+
+/** What a `load` answers. */
+export const LOADED = {
+  ...{ ok: true, load_seconds: 0.5, model_type: "mock", vocab_size: 1, layers: 1, hidden_size: 1 },
+  ...{ context_len: 1, quant_bits: 0, quant_group: 0, parameters: 1, weight_bytes: 1 },
+  ...{ path: "any", adapter_path: null, chat_template: true, parallel_slots: 1, capabilities: {} },
+};
+
+/** What a worker that knows windows can do. */
+const CAPABILITIES = { window: true, heartbeat: true };
+
+export class ScriptedWorker implements Child {
+  readonly pid = 4711;
+  status: Exit | null = null;
+  /** What was done to end it. */
+  readonly steps: string[] = [];
+  /** Whether it keeps the host's event loop. */
+  held = true;
+  released = false;
+  /** What it does not react to. */
+  deafTo: readonly Step[] = [];
+  /** What it says of itself in the handshake; null to say nothing. */
+  greeting: JsonObject | null = { capabilities: CAPABILITIES };
+  readonly #greeted = new Deferred<void>();
+  #listener!: ProcessListener;
+  #stderr!: StderrRing;
+  readonly #requests: Request[] = [];
+  readonly #readers: ((request: Request) => void)[] = [];
+
+  /** Starts it, in place of a process. */
+  readonly spawn: Spawn = async (_, stderr, listener) => {
+    this.#listener = listener;
+    this.#stderr = stderr;
+    return this;
+  };
+
+  /** Settled when the client has said hello. */
+  get greeted(): Promise<void> {
+    return this.#greeted.promise;
+  }
+
+  /** The client's next request; any other command than this fails the test. */
+  async next(command: string): Promise<Request> {
+    const request =
+      this.#requests.shift() ??
+      (await new Promise<Request>((resolve) => this.#readers.push(resolve)));
+    assert.equal(request.cmd, command, JSON.stringify(request));
+    return request;
+  }
+
+  /** Requests that no test has read yet. */
+  get unread(): readonly Request[] {
+    return this.#requests;
+  }
+
+  /** Write messages to its stdout, in one chunk. */
+  say(...messages: (JsonObject | string)[]): void {
+    const lines = messages.map((line) => (typeof line === "string" ? line : JSON.stringify(line)));
+    this.#listener.stdoutReceived(Buffer.from(lines.map((line) => `${line}\n`).join("")));
+  }
+
+  /** Answer a request with its one result. */
+  answer({ id }: Request, fields: JsonObject = {}): void {
+    this.say({ id, type: "result", final: true, ...fields });
+  }
+
+  /** Write tokens of a request, from `start` to before `end`. */
+  tokens({ id }: Request, start: number, end: number): void {
+    const seqs = Array.from({ length: end - start }, (_, place) => start + place);
+    this.say(
+      ...seqs.map((seq) => ({ id, type: "token", seq, token: `t${seq} `, token_id: 100 + seq })),
+    );
+  }
+
+  /** End a stream. */
+  done({ id }: Request, finishReason = "stop", more: JsonObject = {}): void {
+    const end = { finish_reason: finishReason, tokens_generated: 3, metrics: {}, done: true };
+    this.say({ id, type: "done", final: true, ...end, ...more });
+  }
+
+  /** Fail a request. */
+  fail({ id }: Request, code: string, more: JsonObject = {}): void {
+    const error = { code, message: `it is ${code}`, retryable: false, data: {}, ...more };
+    this.say({ id, type: "error", final: true, error });
+  }
+
+  /** Write to its stderr. */
+  log(text: string): void {
+    this.#stderr.feed(Buffer.from(text));
+  }
+
+  /** One of its pipes ends though it lives. */
+  losePipe(which: "stdin" | "stdout"): void {
+    this.#listener.pipeLost(which);
+  }
+
+  /** Its process ends, once. */
+  exit(exitCode: number | null, signal: NodeJS.Signals | null = null): void {
+    if (this.status === null) {
+      this.status = { exitCode, signal };
+      this.#listener.processExited(this.status);
+    }
+  }
+
+  write(line: Buffer): void {
+    const request = JSON.parse(line.toString()) as Request;
+    if (request.cmd === "hello") {
+      this.#greeted.resolve();
+      queueMicrotask(() => this.#greet(request));
+    } else if (request.cmd === "quit") {
+      this.#step("quit", () => {
+        this.answer(request, { ok: true });
+        this.exit(0);
+      });
+    } else {
+      const reader = this.#readers.shift();
+      reader === undefined ? this.#requests.push(request) : reader(request);
+    }
+  }
+
+  closeStdin(): void {
+    this.#step("stdin", () => this.exit(0));
+  }
+
+  signalGroup(signal: NodeJS.Signals): void {
+    this.#step(signal as Step, () => this.exit(null, signal));
+  }
+
+  /** No time passes here: it has ended by now, or will not by this step. */
+  async wait(): Promise<boolean> {
+    await new Promise((resolve) => setImmediate(resolve));
+    return this.status !== null;
+  }
+
+  hold(held: boolean): void {
+    this.held = held;
+  }
+
+  release(): void {
+    this.released = true;
+  }
+
+  #greet(request: Request): void {
+    if (this.greeting !== null && this.status === null) {
+      const worker = { name: "scripted", version: "1", pid: this.pid, engine: "mock" };
+      const limits = { max_line_bytes: 16_777_216, max_inflight: 64 };
+      this.answer(request, {
+        protocol: 1,
+        worker,
+        limits,
+        events: ["heartbeat"],
+        ...this.greeting,
+      });
+    }
+  }
+
+  #step(step: Step, act: () => void): void {
+    this.steps.push(step);
+    if (!this.deafTo.includes(step)) {
+      queueMicrotask(act);
+    }
+  }
+}
+
+/** Start a client on a scripted worker. */
+export async function startScripted(
+  options: WorkerOptions = {},
+  script: ScriptedWorker = new ScriptedWorker(),
+): Promise<{ worker: Worker; script: ScriptedWorker }> {
+  return { worker: await Worker.start({ command: "scripted", ...options }, script.spawn), script };
+}
+
+/** The same with a model loaded. */
+export async function startModel(
+  options: WorkerOptions = {},
+  script?: ScriptedWorker,
+): Promise<{ worker: Worker; script: ScriptedWorker; model: Model }> {
+  const started = await startScripted(options, script);
+  const loading = started.worker.load("any");
+  started.script.answer(await started.script.next("load"), LOADED);
+  return { ...started, model: await loading };
+}
+
+/** An old worker, which knows no windows. */
+export function withoutWindows(): ScriptedWorker {
+  const script = new ScriptedWorker();
+  script.greeting = { capabilities: {} };
+  return script;
+}

@@ -1,0 +1,136 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { suite, test } from "node:test";
+import { ProtocolViolation } from "../../src/errors.js";
+import * as results from "../../src/results.js";
+import { errorFromBody } from "../../src/wire/errorReply.js";
+import type { JsonObject } from "../../src/wire/json.js";
+import { listFiles, repositoryPath } from "../support/repository.js";
+
+/** What stands for a value in a transcript's pattern. */
+const MATCHERS: Record<string, unknown> = {
+  $string: "s",
+  $number: 1,
+  $bool: true,
+  $object: {},
+  $array: [],
+  $any: null,
+};
+
+interface Pattern {
+  message: JsonObject;
+  /** More fields are allowed than those that are written. */
+  partial: boolean;
+}
+
+/** A pattern as a message that it matches. */
+function concrete(line: string): Pattern {
+  let partial = false;
+  const message = JSON.parse(line, (_, value: unknown) => {
+    if (typeof value === "string") {
+      return value in MATCHERS ? MATCHERS[value] : value.replace(/^\$prefix:/, "");
+    }
+    if (typeof value === "object" && value !== null && "..." in value) {
+      partial = true;
+      delete value["..."];
+    }
+    return value;
+  });
+  return { message, partial };
+}
+
+const READERS: Record<string, (message: JsonObject) => unknown> = {
+  "result hello": results.readHello,
+  "result load": results.readLoad,
+  "result info": results.readInfo,
+  "result cancel": results.readCancel,
+  "result cache": results.readCache,
+  "result memory": results.readMemory,
+  "result metrics": results.readMetrics,
+  "item batch": results.readBatchItem,
+  "item classify": results.readClassifyItem,
+};
+
+const READERS_OF_TYPES: Record<string, (message: JsonObject) => unknown> = {
+  token: results.readToken,
+  done: results.readDone,
+  progress: results.readProgress,
+  event: results.readEvent,
+  error: readError,
+};
+
+/** Results of which nothing is read but that they came. */
+const UNREAD = new Set(["result unload", "result quit", "result credit", "result generate"]);
+
+function readError(message: JsonObject): void {
+  const error = errorFromBody(message.error);
+  assert.ok(!(error instanceof ProtocolViolation), error.message);
+  assert.notEqual(error.code, "undefined");
+}
+
+function readReply(message: JsonObject, command: string | undefined): void {
+  const kind = `${message.type} ${command}`;
+  const read = READERS[kind] ?? READERS_OF_TYPES[String(message.type)];
+  if (!UNREAD.has(kind)) {
+    assert.ok(read, `nothing reads ${kind}`);
+    read(message);
+  }
+}
+
+/** The commands of a transcript's requests by their ids; the first of an id counts. */
+function commandsOf(lines: readonly string[]): Map<string, string> {
+  const commands = new Map<string, string>();
+  const requests = lines.flatMap((line) => {
+    if (line.startsWith(">hex ")) {
+      return Buffer.from(line.slice(5), "hex").toString().split("\n");
+    }
+    return line.startsWith("> ") ? [line.slice(2)] : [];
+  });
+  for (const request of requests) {
+    try {
+      const { id, cmd } = JSON.parse(request);
+      if (typeof cmd === "string") {
+        commands.set(id, commands.get(id) ?? cmd);
+      }
+    } catch {
+      // Many a transcript shows what is no request.
+    }
+  }
+  return commands;
+}
+
+/** Checks every reply of a transcript; how many there are. */
+function checkTranscript(name: string): number {
+  const lines = readFileSync(repositoryPath(`testdata/transcripts/${name}`), "utf8").split("\n");
+  const commands = commandsOf(lines);
+  let count = 0;
+  for (const line of lines.filter((line) => /^<[!*]? /.test(line))) {
+    const { message, partial } = concrete(line.slice(line.indexOf(" ") + 1));
+    if (!("type" in message)) {
+      continue; // dialect 0
+    }
+    count += 1;
+    try {
+      readReply(message, commands.get(String(message.id)));
+    } catch (error) {
+      assert.ok(partial, `${line}: ${error}`);
+    }
+  }
+  return count;
+}
+
+suite("every reply of the transcripts is read", () => {
+  const names = listFiles("testdata/transcripts", ".txt").filter(
+    (name) => !name.startsWith("dialect0"),
+  );
+  let count = 0;
+  for (const name of names) {
+    test(name, () => {
+      count += checkTranscript(name);
+    });
+  }
+
+  test("and they are many", () => {
+    assert.ok(count > 100, `only ${count}`);
+  });
+});
