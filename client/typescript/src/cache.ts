@@ -1,11 +1,11 @@
 /** The prompt cache of a loaded model: what earlier prompts computed, and may be used again. */
 
-import type { Message, Path } from "./options.js";
+import type { CallOptions, Message, Path } from "./options.js";
 import { ask } from "./requests/ask.js";
 import type { Route } from "./requests/route.js";
-import { type CacheStats, readCache } from "./results.js";
-import type { CallOptions } from "./streamOptions.js";
+import type { CacheStats } from "./results.js";
 import type { JsonObject } from "./wire/json.js";
+import { readCache } from "./wire/readReplies.js";
 import { chatMessages, pathText } from "./wire/wireFields.js";
 
 /** `Model.cache`. Every method tells the cache's state after it; `affected` is what it did. */

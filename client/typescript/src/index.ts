@@ -16,6 +16,7 @@ export * from "./errors.js";
 export type { Model } from "./model.js";
 export type {
   BatchOptions,
+  CallOptions,
   ChatOptions,
   ClassifyOptions,
   GenerateOptions,
@@ -26,6 +27,7 @@ export type {
   Message,
   Path,
   SamplingOptions,
+  StreamOptions,
 } from "./options.js";
 export { findWorker, WORKER_VARIABLE } from "./process/findWorker.js";
 export type { LivenessLimits } from "./process/liveness.js";
@@ -52,8 +54,7 @@ export type {
   WorkerMetrics,
 } from "./results.js";
 export type { BatchStream, Stream, TokenStream } from "./stream.js";
-export type { CallOptions, StreamOptions } from "./streamOptions.js";
 export { Supervisor, type SupervisorOptions } from "./supervisor.js";
-export { VERSION } from "./version.js";
+export { VERSION } from "./wire/clientConnection.js";
 export { Worker } from "./worker.js";
 export type { WorkerOptions } from "./workerOptions.js";

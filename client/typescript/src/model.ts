@@ -3,25 +3,20 @@
 import { PromptCache } from "./cache.js";
 import type {
   BatchOptions,
+  CallOptions,
   ChatOptions,
   ClassifyOptions,
   GenerateOptions,
   Message,
+  StreamOptions,
 } from "./options.js";
 import { ask } from "./requests/ask.js";
-import { BatchRequest, ClassifyRequest } from "./requests/itemRequest.js";
+import { BatchRequest, ClassifyRequest, TokenRequest } from "./requests/modelRequests.js";
 import type { ModelRoute } from "./requests/route.js";
-import { TokenRequest } from "./requests/tokenRequest.js";
-import {
-  type ClassifyItem,
-  type Done,
-  type ModelInfo,
-  type RequestMetrics,
-  readInfo,
-} from "./results.js";
+import type { ClassifyItem, Done, ModelInfo, RequestMetrics } from "./results.js";
 import { BatchStream, inOrder, Stream, TokenStream } from "./stream.js";
-import type { CallOptions, StreamOptions } from "./streamOptions.js";
 import type { JsonObject } from "./wire/json.js";
+import { readInfo } from "./wire/readReplies.js";
 import {
   BATCH,
   CHAT,

@@ -1,7 +1,6 @@
 /** The options of requests, by their names in JavaScript; `wireFields.ts` puts them on the wire. */
 
 import type { Progress } from "./results.js";
-import type { CallOptions, StreamOptions } from "./streamOptions.js";
 
 /** A folder or a file: a path, or a `file:` URL. */
 export type Path = string | URL;
@@ -12,6 +11,22 @@ export interface Message {
   readonly role: string;
   /** What was said. */
   readonly content: string;
+}
+
+/** Of every call. */
+export interface CallOptions {
+  /** Milliseconds that it may take in all; then it fails with `RequestTimeout`. */
+  readonly timeoutMs?: number | undefined;
+  /** Cancels it in the worker, and fails it with the signal's own reason. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Of every call that streams. */
+export interface StreamOptions extends CallOptions {
+  /** Milliseconds without a message while somebody waits for one; then it fails likewise. */
+  readonly idleTimeoutMs?: number | undefined;
+  /** Hears how far the prompt, or another stage, has come. */
+  readonly onProgress?: ((progress: Progress) => void) | undefined;
 }
 
 /** How tokens are chosen and when to stop (SPEC §4.4). What is left out is the worker's default. */

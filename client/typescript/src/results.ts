@@ -1,10 +1,9 @@
-/** What requests give back, as types and as the readers that make them of replies. */
+/** The types of what requests give back. */
 
-import { type MlxwireError, ProtocolViolation } from "./errors.js";
-import { errorFromBody } from "./wire/errorReply.js";
+import type { MlxwireError } from "./errors.js";
 import type { JsonObject } from "./wire/json.js";
-import * as replies from "./wire/replies.js";
-import { type Reader, type Shaped, shape } from "./wire/shape.js";
+import type * as replies from "./wire/replies.js";
+import type { Shaped } from "./wire/shape.js";
 
 /** Figures of one request: counts in tokens, times in seconds, memory in bytes (SPEC §5). */
 export type RequestMetrics = Shaped<typeof replies.REQUEST_METRICS>;
@@ -102,66 +101,3 @@ export interface UnknownEvent {
 
 /** A message that the worker sent unasked. */
 export type WorkerEvent = Heartbeat | UnknownEvent;
-
-/** Reads a reply, and says what is wrong with one that can't be. */
-function reader<T>(name: string, read: Reader<T>): (message: JsonObject) => T {
-  return (message) => {
-    try {
-      return read(message);
-    } catch (error) {
-      throw new ProtocolViolation(
-        `the worker's \`${String(message.type)}\` reply is no ${name}: ${(error as Error).message}. ` +
-          "Client and worker may be of different versions",
-      );
-    }
-  };
-}
-
-export const readHello = reader("hello result", shape(replies.HELLO));
-export const readInfo = reader("model info", shape(replies.MODEL_INFO));
-export const readLoad = reader("load result", shape(replies.LOAD));
-export const readMetrics = reader("worker metrics", shape(replies.WORKER_METRICS));
-export const readCancel = reader("cancel result", shape(replies.CANCEL));
-export const readCache = reader("cache result", shape(replies.CACHE));
-export const readMemory = reader("memory result", shape(replies.MEMORY));
-export const readProgress = reader("progress", shape(replies.PROGRESS));
-export const readDone: (message: JsonObject) => Done = reader("end", shape(replies.DONE));
-
-const readClassifyItemFields = reader("classify item", shape(replies.CLASSIFY_ITEM));
-const readBatchItemFields = reader("batch item", shape(replies.BATCH_ITEM));
-const readTokenFields = reader("token", shape(replies.TOKEN));
-const readEventFields = reader("event", shape(replies.EVENT));
-const readHeartbeat = shape(replies.HEARTBEAT);
-
-/** Any token, also one with log-probabilities or of a batch. @throws ProtocolViolation */
-export function readToken(message: JsonObject): Token {
-  const { token, topLogprobs, ...rest } = readTokenFields(message);
-  const likeliest = topLogprobs?.map(({ token: text, ...top }) => ({ text, ...top }));
-  return { text: token, ...rest, topLogprobs: likeliest ?? null };
-}
-
-/** One prompt of a `classify`. @throws ProtocolViolation */
-export function readClassifyItem(message: JsonObject): ClassifyItem {
-  const { token, ...rest } = readClassifyItemFields(message);
-  return { ...rest, text: token };
-}
-
-/** One prompt of a `batch`. @throws ProtocolViolation */
-export function readBatchItem(message: JsonObject): BatchItem {
-  const failed = message.error ?? null;
-  const error = failed === null ? null : errorFromBody(failed);
-  return { type: "item", ...readBatchItemFields(message), error };
-}
-
-/** An event, as its type where that is known. @throws ProtocolViolation */
-export function readEvent(message: JsonObject): WorkerEvent {
-  const { event: name, data } = readEventFields(message);
-  if (name === "heartbeat") {
-    try {
-      return { event: "heartbeat", ...readHeartbeat(data) };
-    } catch {
-      // A heartbeat of a later version, in a shape that this one does not know.
-    }
-  }
-  return { event: "other", name, data };
-}

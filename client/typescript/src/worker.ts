@@ -2,7 +2,7 @@
 
 import { type Exit, MlxwireError } from "./errors.js";
 import { Model } from "./model.js";
-import type { LoadOptions, MemoryOptions, Path } from "./options.js";
+import type { CallOptions, LoadOptions, MemoryOptions, Path } from "./options.js";
 import { findWorker } from "./process/findWorker.js";
 import { withTail } from "./process/postmortem.js";
 import { type Spawn, WorkerProcess } from "./process/process.js";
@@ -12,10 +12,9 @@ import { ask, ResultRequest } from "./requests/ask.js";
 import { callGuarded, onAbort } from "./requests/callbacks.js";
 import { Connection } from "./requests/connection.js";
 import { ModelRoute } from "./requests/route.js";
-import * as results from "./results.js";
-import type { CallOptions } from "./streamOptions.js";
-import { VERSION } from "./version.js";
+import type * as results from "./results.js";
 import type { JsonObject } from "./wire/json.js";
+import * as read from "./wire/readReplies.js";
 import * as wire from "./wire/wireFields.js";
 import { settle, type WorkerOptions } from "./workerOptions.js";
 
@@ -72,7 +71,7 @@ export class Worker implements AsyncDisposable {
       worker.#hello = await connection.open(
         spawn ?? WorkerProcess.spawn,
         { command, env: settings.env, cwd },
-        { version: VERSION, require, events: worker.#wantedEvents() },
+        { require, events: worker.#wantedEvents() },
         settings.startTimeoutMs,
       );
       signal?.throwIfAborted();
@@ -145,7 +144,7 @@ export class Worker implements AsyncDisposable {
       this.#connection,
       "load",
       { ...fields, path: wire.pathText(path) },
-      (message) => this.#loadEnded(results.readLoad(message)),
+      (message) => this.#loadEnded(read.readLoad(message)),
       { timeoutMs: options.timeoutMs, signal: options.signal, onProgress: options.onProgress },
     );
     request.open();
@@ -161,18 +160,18 @@ export class Worker implements AsyncDisposable {
 
   /** Sums over the worker's life, and its state now. */
   metrics(options: CallOptions = {}): Promise<results.WorkerMetrics> {
-    return ask(this.#connection, "metrics", {}, results.readMetrics, options);
+    return ask(this.#connection, "metrics", {}, read.readMetrics, options);
   }
 
   /** The memory in use, in bytes; first sets the limits given. */
   memory(options: MemoryOptions = {}): Promise<results.MemoryFigures> {
-    return ask(this.#connection, "memory", {}, results.readMemory, options, wire.MEMORY);
+    return ask(this.#connection, "memory", {}, read.readMemory, options, wire.MEMORY);
   }
 
   /** Cancel one request by its stream's `id`, or all in flight; each still ends by itself. */
   cancel(requestId?: string, options: CallOptions = {}): Promise<results.CancelOutcome> {
     const fields = requestId === undefined ? {} : { target: requestId };
-    return ask(this.#connection, "cancel", fields, results.readCancel, options);
+    return ask(this.#connection, "cancel", fields, read.readCancel, options);
   }
 
   /**
@@ -205,7 +204,7 @@ export class Worker implements AsyncDisposable {
     const { onEvent, events = [] } = this.#options;
     let event: results.WorkerEvent;
     try {
-      event = results.readEvent(message);
+      event = read.readEvent(message);
     } catch {
       return; // an event of a later version, in a shape that this one does not know
     }

@@ -2,11 +2,7 @@
 
 import { DEFAULT_LIVENESS_LIMITS, type LivenessLimits } from "./process/liveness.js";
 import { DEFAULT_SHUTDOWN_LIMITS, type ShutdownLimits } from "./process/shutdown.js";
-import {
-  DEFAULT_BUFFER_BYTES,
-  DEFAULT_WINDOW,
-  type RequestLimits,
-} from "./requests/requestLimits.js";
+import { DEFAULT_BUFFER_BYTES, DEFAULT_WINDOW, type RequestLimits } from "./requests/route.js";
 import type { WorkerEvent } from "./results.js";
 import { checkCount, checkDurations, refuseUnknown, withDefaults } from "./wire/optionChecks.js";
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { suite, test } from "node:test";
 import * as api from "../src/index.js";
-import { ERRORS_BY_CODE, errorFromCode } from "../src/wire/errorReply.js";
+import { ERRORS_BY_CODE, errorFromCode } from "../src/wire/readReplies.js";
 import { repositoryPath } from "./support/repository.js";
 
 suite("errors", () => {

@@ -6,38 +6,7 @@ import { DEFAULT_SHUTDOWN_LIMITS } from "../src/process/shutdown.js";
 import { snakeCase } from "../src/wire/shape.js";
 import * as wire from "../src/wire/wireFields.js";
 import { settle } from "../src/workerOptions.js";
-import { readJson } from "./support/repository.js";
 import { startModel } from "./support/scriptedWorker.js";
-
-interface Definition {
-  properties: Record<string, unknown>;
-}
-
-const schema = readJson<{ $defs: Record<string, Definition> }>(
-  "protocol/schema/mlxwire-protocol-1.schema.json",
-).$defs;
-
-/** What every command has, and what this client fills in itself. */
-const OWN = ["id", "cmd", "window", "prompt", "prompts", "messages", "path"];
-
-const TABLES: [command: string, sent: object][] = [
-  ["Generate", wire.SAMPLING],
-  ["Chat", wire.CHAT],
-  ["Batch", wire.BATCH],
-  ["Classify", wire.CLASSIFY],
-  ["Load", wire.LOAD],
-  ["Memory", wire.MEMORY],
-];
-
-suite("the options of a command are those of the schema", () => {
-  for (const [command, sent] of TABLES) {
-    test(command, () => {
-      const fields = Object.keys(schema[command]?.properties ?? {});
-      const wanted = fields.filter((field) => !OWN.includes(field)).sort();
-      assert.deepEqual(Object.keys(sent).map(snakeCase).sort(), wanted);
-    });
-  }
-});
 
 suite("options on the wire", () => {
   const fields = (options: object) => wire.wireFields("chat", options, wire.CHAT, wire.STREAM);

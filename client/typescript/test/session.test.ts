@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { suite, test } from "node:test";
 import { loadModel, Worker, WorkerCrashed, type WorkerEvent } from "../src/index.js";
-import { Deferred } from "../src/requests/deferred.js";
+import { Deferred } from "../src/requests/callbacks.js";
 import { repositoryPath, skipWithoutWorker as skip, workerCommand } from "./support/repository.js";
 
 const MOCK = { command: workerCommand("mock"), startTimeoutMs: 120_000 };

@@ -1,9 +1,9 @@
 /** Requests that are answered by one result. */
 
-import type { CallOptions } from "../streamOptions.js";
+import type { CallOptions } from "../options.js";
 import type { JsonObject } from "../wire/json.js";
 import { CALL, type SentOptions, wireFields } from "../wire/wireFields.js";
-import { Deferred } from "./deferred.js";
+import { Deferred } from "./callbacks.js";
 import { cancelledElsewhere } from "./failures.js";
 import { PendingRequest } from "./pending.js";
 import type { Route } from "./route.js";
@@ -19,7 +19,7 @@ export class ResultRequest<T> extends PendingRequest {
     command: string,
     fields: JsonObject,
     read: (message: JsonObject) => T,
-    options: CallOptions & PendingRequest["options"],
+    options?: PendingRequest["options"],
   ) {
     super(route, command, fields, options);
     this.#read = read;

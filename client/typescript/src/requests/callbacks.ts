@@ -33,3 +33,20 @@ function callAll(callbacks: ReadonlySet<() => void>): void {
     callback();
   }
 }
+
+/**
+ * A promise that is settled from outside; the first `resolve` or `reject` counts.
+ * `Promise.withResolvers` is newer than Node 20.
+ */
+export class Deferred<T> {
+  readonly promise: Promise<T>;
+  resolve!: (value: T) => void;
+  reject!: (reason: unknown) => void;
+
+  constructor() {
+    this.promise = new Promise((resolve, reject) => {
+      this.resolve = resolve;
+      this.reject = reject;
+    });
+  }
+}

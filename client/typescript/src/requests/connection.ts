@@ -11,13 +11,12 @@ import type { StderrRing } from "../process/stderrRing.js";
 import type { Hello, Token } from "../results.js";
 import { ClientConnection, type HelloFields, type WireListener } from "../wire/clientConnection.js";
 import type { JsonObject } from "../wire/json.js";
+import { readHandshake } from "../wire/readReplies.js";
 import { Offence } from "../wire/requestState.js";
-import { UnheardRequest } from "./ask.js";
-import { Deferred } from "./deferred.js";
-import { Handshake } from "./handshake.js";
+import { ResultRequest, UnheardRequest } from "./ask.js";
+import { Deferred } from "./callbacks.js";
 import type { PendingRequest } from "./pending.js";
-import type { RequestLimits } from "./requestLimits.js";
-import type { Route, Sender } from "./route.js";
+import type { RequestLimits, Route, Sender } from "./route.js";
 
 /** Between a pipe's end and the exit that most likely caused it. */
 const LOST_PIPE_GRACE_MS = 300;
@@ -112,9 +111,11 @@ export class Connection implements ProcessListener, WireListener<PendingRequest>
     });
     await this.#spawning;
     this.#checkOpen(); // closed meanwhile
-    const handshake = new Handshake(this, startTimeoutMs, () =>
-      postmortem.silentAtStart(startTimeoutMs, this.circumstances),
-    );
+    const handshake = new ResultRequest(this, "hello", {}, readHandshake);
+    const timer = setTimeout(() => {
+      handshake.fail(postmortem.silentAtStart(startTimeoutMs, this.circumstances));
+    }, startTimeoutMs);
+    handshake.result.finally(() => clearTimeout(timer)).catch(() => undefined);
     this.#child?.write(this.#wire.hello(handshake.id, hello, handshake));
     const result = await handshake.result;
     this.#hasWindows = (result.capabilities.window ?? false) !== false;

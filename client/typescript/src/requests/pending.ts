@@ -4,9 +4,9 @@
  */
 
 import { MlxwireError } from "../errors.js";
-import { type Progress, readProgress, type Token } from "../results.js";
-import { errorFromBody } from "../wire/errorReply.js";
+import type { Progress, Token } from "../results.js";
 import type { JsonObject } from "../wire/json.js";
+import { errorFromBody, readProgress } from "../wire/readReplies.js";
 import { callGuarded, onAbort } from "./callbacks.js";
 import { notDrained, silent, tooLate } from "./failures.js";
 import { IdleWatch } from "./idleWatch.js";

@@ -6,7 +6,25 @@
 import { type MlxwireError, ModelNotLoaded } from "../errors.js";
 import type { LoadResult } from "../results.js";
 import type { PendingRequest } from "./pending.js";
-import type { RequestLimits } from "./requestLimits.js";
+
+/** How much a stream may hold where nothing else is said. */
+export const DEFAULT_BUFFER_BYTES = 64 * 1024 * 1024;
+/** Messages of one stream on their way where nothing else is said. */
+export const DEFAULT_WINDOW = 256;
+
+/** What a request may take, unless it says otherwise itself. */
+export interface RequestLimits {
+  /** For all of a request; undefined: no limit. */
+  readonly requestTimeoutMs: number | undefined;
+  /** For the time without a message while its consumer waits; undefined: no limit. */
+  readonly idleTimeoutMs: number | undefined;
+  /** How long a worker has to end a request that was cancelled. */
+  readonly drainTimeoutMs: number;
+  /** How many messages of a stream may be on their way. */
+  readonly window: number;
+  /** What a stream may hold for a slow consumer where the worker knows no windows. */
+  readonly bufferBytes: number;
+}
 
 /** What a request needs of its connection once it has one. */
 export interface Sender {

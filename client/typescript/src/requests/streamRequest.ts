@@ -5,10 +5,11 @@
  */
 
 import { ProtocolViolation } from "../errors.js";
-import { type Done, readDone } from "../results.js";
-import type { StreamOptions } from "../streamOptions.js";
+import type { StreamOptions } from "../options.js";
+import type { Done } from "../results.js";
 import type { JsonObject } from "../wire/json.js";
-import { Deferred } from "./deferred.js";
+import { readDone } from "../wire/readReplies.js";
+import { Deferred } from "./callbacks.js";
 import { cancelledElsewhere, tooSlow } from "./failures.js";
 import { type Failure, PendingRequest } from "./pending.js";
 import { Queue } from "./queue.js";

@@ -8,8 +8,8 @@ import { ModelNotLoaded } from "../errors.js";
 import type { LoadOptions, MemoryOptions, Path } from "../options.js";
 import { ask } from "../requests/ask.js";
 import { ModelRoute, type Route } from "../requests/route.js";
-import { readInfo, readMemory } from "../results.js";
 import type { JsonObject } from "../wire/json.js";
+import { readInfo, readMemory } from "../wire/readReplies.js";
 import { CALL, MEMORY, wireFields } from "../wire/wireFields.js";
 import { REPLACED, type Worker } from "../worker.js";
 

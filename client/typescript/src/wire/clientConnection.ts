@@ -4,12 +4,15 @@
  */
 
 import { MessageTooLarge } from "../errors.js";
-import { readToken, type Token } from "../results.js";
+import type { Token } from "../results.js";
 import { DEFAULT_MAX_LINE_BYTES, type Line, LineSplitter, Overlong } from "./framing.js";
 import { checkSendable, decodeUtf8, isObject, type JsonObject, parseText } from "./json.js";
+import { readToken } from "./readReplies.js";
 import { Offence, RequestState } from "./requestState.js";
 import { readPlainToken } from "./tokenLine.js";
 
+/** This package's version; a test holds it against package.json. */
+export const VERSION = "0.1.0";
 /** The major versions of the protocol that this client speaks. */
 export const PROTOCOLS: readonly number[] = [1];
 /** How many lines that are no messages may come before the handshake. */
@@ -28,8 +31,6 @@ export interface WireListener<Owner> {
 
 /** What `hello` is told. */
 export interface HelloFields {
-  /** This client's version. */
-  readonly version: string;
   /** Capabilities without which the worker is of no use. */
   readonly require: readonly string[];
   /** Events that are wanted. */
@@ -80,8 +81,8 @@ export class ClientConnection<Owner> {
 
   /** The handshake's request: its line. */
   hello(id: string, fields: HelloFields, owner: Owner): Buffer {
-    const { version, require, events } = fields;
-    const client = { name: "mlxwire-typescript", version };
+    const { require, events } = fields;
+    const client = { name: "mlxwire-typescript", version: VERSION };
     this.#state = "greeting";
     this.#helloId = id;
     return this.request(id, "hello", { protocols: PROTOCOLS, client, require, events }, owner);

@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { InvalidParams } from "../errors.js";
 import type {
   BatchOptions,
+  CallOptions,
   ChatOptions,
   ClassifyOptions,
   LoadFields,
@@ -14,8 +15,8 @@ import type {
   Message,
   Path,
   SamplingOptions,
+  StreamOptions,
 } from "../options.js";
-import type { CallOptions, StreamOptions } from "../streamOptions.js";
 import type { JsonObject } from "./json.js";
 import { checkDurations } from "./optionChecks.js";
 import { snakeCase } from "./shape.js";

@@ -6,7 +6,7 @@ import type { Exit } from "../../src/errors.js";
 import { HandshakeFailed, SpawnFailed, Worker } from "../../src/index.js";
 import { WorkerProcess } from "../../src/process/process.js";
 import { StderrRing } from "../../src/process/stderrRing.js";
-import { Deferred } from "../../src/requests/deferred.js";
+import { Deferred } from "../../src/requests/callbacks.js";
 import { roleCommand } from "../support/roles.js";
 
 /** A ladder that a deaf worker goes down quickly. */

@@ -5,7 +5,7 @@ import type { Exit } from "../../src/errors.js";
 import { type Model, Worker, type WorkerOptions } from "../../src/index.js";
 import type { Child, ProcessListener, Spawn } from "../../src/process/process.js";
 import type { StderrRing } from "../../src/process/stderrRing.js";
-import { Deferred } from "../../src/requests/deferred.js";
+import { Deferred } from "../../src/requests/callbacks.js";
 import type { JsonObject } from "../../src/wire/json.js";
 
 /** One line of the client's. */

@@ -10,7 +10,7 @@ import { DEFAULT_MAX_LINE_BYTES } from "../../src/wire/framing.js";
 import type { JsonObject } from "../../src/wire/json.js";
 import { Offence } from "../../src/wire/requestState.js";
 
-const HELLO = { version: "0", require: [], events: [] };
+const HELLO = { require: [], events: [] };
 const GREETING = {
   type: "result",
   id: "r1",

@@ -81,7 +81,7 @@ test("a stream's text is the same however its bytes are cut", () => {
       replyReceived: () => undefined,
       eventReceived: () => undefined,
     });
-    connection.hello("h", { version: "0", require: [], events: [] }, "hello");
+    connection.hello("h", { require: [], events: [] }, "hello");
     const hello = { id: "h", type: "result", final: true, protocol: 1 };
     connection.request("r1", "generate", { prompt: "a" }, "owner");
     const tokens = wanted.map((token, seq) => ({

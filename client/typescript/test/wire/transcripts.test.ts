@@ -2,9 +2,8 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { suite, test } from "node:test";
 import { ProtocolViolation } from "../../src/errors.js";
-import * as results from "../../src/results.js";
-import { errorFromBody } from "../../src/wire/errorReply.js";
 import type { JsonObject } from "../../src/wire/json.js";
+import * as read from "../../src/wire/readReplies.js";
 import { listFiles, repositoryPath } from "../support/repository.js";
 
 /** What stands for a value in a transcript's pattern. */
@@ -40,22 +39,22 @@ function concrete(line: string): Pattern {
 }
 
 const READERS: Record<string, (message: JsonObject) => unknown> = {
-  "result hello": results.readHello,
-  "result load": results.readLoad,
-  "result info": results.readInfo,
-  "result cancel": results.readCancel,
-  "result cache": results.readCache,
-  "result memory": results.readMemory,
-  "result metrics": results.readMetrics,
-  "item batch": results.readBatchItem,
-  "item classify": results.readClassifyItem,
+  "result hello": read.readHello,
+  "result load": read.readLoad,
+  "result info": read.readInfo,
+  "result cancel": read.readCancel,
+  "result cache": read.readCache,
+  "result memory": read.readMemory,
+  "result metrics": read.readMetrics,
+  "item batch": read.readBatchItem,
+  "item classify": read.readClassifyItem,
 };
 
 const READERS_OF_TYPES: Record<string, (message: JsonObject) => unknown> = {
-  token: results.readToken,
-  done: results.readDone,
-  progress: results.readProgress,
-  event: results.readEvent,
+  token: read.readToken,
+  done: read.readDone,
+  progress: read.readProgress,
+  event: read.readEvent,
   error: readError,
 };
 
@@ -63,7 +62,7 @@ const READERS_OF_TYPES: Record<string, (message: JsonObject) => unknown> = {
 const UNREAD = new Set(["result unload", "result quit", "result credit", "result generate"]);
 
 function readError(message: JsonObject): void {
-  const error = errorFromBody(message.error);
+  const error = read.errorFromBody(message.error);
   assert.ok(!(error instanceof ProtocolViolation), error.message);
   assert.notEqual(error.code, "undefined");
 }

@@ -1,16 +1,32 @@
-/** The requests whose replies are items, one for each prompt. */
+/** The streaming requests to a model: what each takes of its replies, and what that weighs. */
 
-import {
-  type BatchItem,
-  type BatchToken,
-  type ClassifyItem,
-  readBatchItem,
-  readClassifyItem,
-  type Token,
-} from "../results.js";
+import type { BatchItem, BatchToken, ClassifyItem, Token } from "../results.js";
 import type { JsonObject } from "../wire/json.js";
+import { readBatchItem, readClassifyItem } from "../wire/readReplies.js";
 import { StreamRequest } from "./streamRequest.js";
 import { itemBytes, tokenBytes } from "./weight.js";
+
+/** `generate` and `chat`: each token is to be taken. */
+export class TokenRequest extends StreamRequest<Token> {
+  #tokensDelivered = 0;
+
+  override get tokensDelivered(): number {
+    return this.#tokensDelivered;
+  }
+
+  override takeToken(token: Token): void {
+    this.push(token);
+  }
+
+  /** Text that was held back is no token of its own (SPEC §5). */
+  protected override onTaken(token: Token): void {
+    this.#tokensDelivered += token.flush ? 0 : 1;
+  }
+
+  protected override cost(token: Token): number {
+    return tokenBytes(token);
+  }
+}
 
 /** `classify` and `batch`: each item is to be taken. */
 export abstract class ItemRequest<T extends object> extends StreamRequest<T> {
