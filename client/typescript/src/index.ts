@@ -1,16 +1,5 @@
 /** Run a language model in a child process: start a worker, load a model, stream its tokens. */
 
-export {
-  type Backend,
-  type BackendModel,
-  type BackendOptions,
-  DEFAULT_BACKEND,
-  get,
-  getDefault,
-  list,
-  loadModel,
-  register,
-} from "./backend.js";
 export type { PromptCache } from "./cache.js";
 export * from "./errors.js";
 export type { Model } from "./model.js";

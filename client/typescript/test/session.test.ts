@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { suite, test } from "node:test";
-import { loadModel, Worker, WorkerCrashed, type WorkerEvent } from "../src/index.js";
+import { Worker, WorkerCrashed, type WorkerEvent } from "../src/index.js";
 import { Deferred } from "../src/requests/callbacks.js";
 import { repositoryPath, skipWithoutWorker as skip, workerCommand } from "./support/repository.js";
 
@@ -136,7 +136,8 @@ suite("a session with the mock engine", { skip }, () => {
 
 suite("a session with a real model", { skip }, () => {
   test("adds two and three", async () => {
-    await using model = await loadModel(repositoryPath("testdata/tiny"), { worker: TINY });
+    await using worker = await Worker.start(TINY);
+    const model = await worker.load(repositoryPath("testdata/tiny"));
     assert.equal(await model.chat("What is 2 + 3?", { maxTokens: 8 }).text(), "5");
     assert.equal(model.metrics?.generatedTokens, 1);
     const stream = model.chat("What is 2 + 3?", { maxTokens: 1, logprobs: true, topLogprobs: 2 });
