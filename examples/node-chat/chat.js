@@ -2,7 +2,7 @@
  * A terminal chat with a local model: `node chat.js MODEL`. Answers go to stdout, all else to
  * stderr, so that it is of use in a pipe too: then each line of stdin is a turn.
  */
-import { MlxwireError, Supervisor } from "mlxwire";
+import { MlxwireError, Worker } from "mlxwire";
 import { Conversation } from "./conversation.js";
 import { Lines } from "./lines.js";
 
@@ -36,7 +36,7 @@ async function takeTurn(conversation, line) {
 async function chat(path) {
   const lines = new Lines(process.stdin, process.stdout); // before the load: nothing typed is lost
   const leaving = new AbortController();
-  let supervisor;
+  let worker;
   let conversation;
   // Ctrl-C reaches this process alone: the worker has a process group of its own.
   lines.onInterrupt(() => {
@@ -46,8 +46,8 @@ async function chat(path) {
   });
   try {
     const { signal } = leaving;
-    supervisor = await Supervisor.start({ onChange: tellChange, signal });
-    conversation = new Conversation(await supervisor.load(path, { signal }));
+    worker = await Worker.start({ restart: {}, onChange: tellChange, signal });
+    conversation = new Conversation(await worker.load(path, { signal }));
     for await (const line of lines) {
       if (line.trim() !== "") await takeTurn(conversation, line);
     }
@@ -55,7 +55,7 @@ async function chat(path) {
     if (error !== leaving.signal.reason) throw error;
   } finally {
     lines.leave();
-    await supervisor?.close();
+    await worker?.close();
   }
 }
 

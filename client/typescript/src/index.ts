@@ -43,7 +43,6 @@ export type {
   WorkerMetrics,
 } from "./results.js";
 export type { BatchStream, Stream, TokenStream } from "./stream.js";
-export { Supervisor, type SupervisorOptions } from "./supervisor.js";
 export { VERSION } from "./wire/clientConnection.js";
 export { Worker } from "./worker.js";
 export type { WorkerOptions } from "./workerOptions.js";

@@ -3,11 +3,23 @@
 import { DEFAULT_LIVENESS_LIMITS, type LivenessLimits } from "./process/liveness.js";
 import { DEFAULT_SHUTDOWN_LIMITS, type ShutdownLimits } from "./process/shutdown.js";
 import { DEFAULT_BUFFER_BYTES, DEFAULT_WINDOW, type RequestLimits } from "./requests/route.js";
+import { DEFAULT_RESTART_POLICY, type RestartPolicy } from "./restart/policy.js";
+import type { WorkerChange } from "./restart/workerStates.js";
 import type { WorkerEvent } from "./results.js";
-import { checkCount, checkDurations, refuseUnknown, withDefaults } from "./wire/optionChecks.js";
+import {
+  checkCount,
+  checkDurations,
+  invalid,
+  refuseUnknown,
+  withDefaults,
+} from "./wire/optionChecks.js";
 
 /** The options of `Worker.start`. */
 export interface WorkerOptions {
+  /** Start another process when one dies, by this policy: `{}` takes its defaults. Left out, none is started. */
+  readonly restart?: Partial<RestartPolicy> | null | undefined;
+  /** Hears what becomes of the processes. Needs `restart`. */
+  readonly onChange?: ((change: WorkerChange) => void) | undefined;
   /** The worker's program and arguments; by default as `findWorker` says. */
   readonly command?: string | readonly string[] | undefined;
   /** Which engine it runs, given to it as `--engine`. */
@@ -32,7 +44,10 @@ export interface WorkerOptions {
   readonly bufferBytes?: number | undefined;
   /** Of the steps that end it. */
   readonly limits?: Partial<ShutdownLimits> | undefined;
-  /** How long it may hang before it is ended; it is left alone without. Needs its heartbeats. */
+  /**
+   * How long the process may hang before it is ended; needs its heartbeats. Left out, it may hang for
+   * ever, and with `restart` the default limits hold; null turns the limits off.
+   */
   readonly liveness?: Partial<LivenessLimits> | null | undefined;
   /** Capabilities without which it is of no use. */
   readonly require?: readonly string[] | undefined;
@@ -54,9 +69,12 @@ export interface Settings {
   readonly limits: RequestLimits;
   readonly shutdown: ShutdownLimits;
   readonly liveness: LivenessLimits | null;
+  readonly restart: RestartPolicy | null;
 }
 
 const KNOWN: Readonly<Record<keyof WorkerOptions, true>> = {
+  restart: true,
+  onChange: true,
   command: true,
   engine: true,
   args: true,
@@ -80,10 +98,18 @@ const KNOWN: Readonly<Record<keyof WorkerOptions, true>> = {
 /** Check options, and fill in what is left out. @throws InvalidParams */
 export function settle(options: WorkerOptions): Settings {
   refuseUnknown("Worker.start", options, KNOWN);
-  const { limits = {}, liveness } = options;
+  const { limits = {}, restart = null, onChange } = options;
+  const liveness = options.liveness === undefined && restart !== null ? {} : options.liveness;
+  if (onChange !== undefined && restart === null) {
+    throw invalid(
+      "onChange",
+      "tells of restarts and needs `restart`; give it too, {} for its defaults",
+    );
+  }
+  refuseUnknown("restart", restart ?? {}, DEFAULT_RESTART_POLICY);
   refuseUnknown("limits", limits, DEFAULT_SHUTDOWN_LIMITS);
   refuseUnknown("liveness", liveness ?? {}, DEFAULT_LIVENESS_LIMITS);
-  for (const durations of [options, limits, liveness ?? {}]) {
+  for (const durations of [options, limits, liveness ?? {}, restart ?? {}]) {
     checkDurations(durations);
   }
   checkCount("window", options.window);
@@ -102,5 +128,6 @@ export function settle(options: WorkerOptions): Settings {
     },
     shutdown: withDefaults(DEFAULT_SHUTDOWN_LIMITS, limits),
     liveness: liveness ? withDefaults(DEFAULT_LIVENESS_LIMITS, liveness) : null,
+    restart: restart ? withDefaults(DEFAULT_RESTART_POLICY, restart) : null,
   };
 }

@@ -42,9 +42,9 @@ suite("events", () => {
   });
 
   test("in no shape at all are none", async () => {
-    const { worker, script } = await startScripted({ onEvent: () => assert.fail("it is none") });
+    const { script } = await startScripted({ onEvent: () => assert.fail("it is none") });
     script.say({ id: null, type: "event", event: 5, data: {} });
-    assert.equal(worker.connection.failure, null);
+    assert.equal(script.connection.failure, null);
   });
 
   test("tell of a worker that hangs, which is ended then", async (t) => {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { InvalidParams, Supervisor, Worker, type WorkerOptions } from "../src/index.js";
+import { InvalidParams, Worker, type WorkerOptions } from "../src/index.js";
 import { DEFAULT_LIVENESS_LIMITS } from "../src/process/liveness.js";
 import { DEFAULT_SHUTDOWN_LIMITS } from "../src/process/shutdown.js";
 import { snakeCase } from "../src/wire/shape.js";
@@ -60,7 +60,7 @@ suite("options of a start that nobody knows are refused by name", () => {
   });
 
   test("of a restart", async () => {
-    await assert.rejects(Supervisor.start(untyped({ restart: { window: 3 } })), refused("window"));
+    await assert.rejects(Worker.start(untyped({ restart: { window: 3 } })), refused("window"));
   });
 });
 
@@ -95,7 +95,7 @@ suite("milliseconds that no timer can wait", () => {
       await assert.rejects(Worker.start(wrong({ limits: { quitMs: ms } })), field("quitMs"));
       const hanging = Worker.start(wrong({ liveness: { stepMs: ms } }));
       await assert.rejects(hanging, field("stepMs"));
-      const restart = Supervisor.start(wrong({ restart: { windowMs: ms } }));
+      const restart = Worker.start(wrong({ restart: { windowMs: ms } }));
       await assert.rejects(restart, field("windowMs"));
       const options: object = { timeoutMs: ms };
       assert.throws(
@@ -122,7 +122,7 @@ test("the longest and the least that can be had are taken", () => {
 
 test("what is left out of a start has its default", () => {
   assert.deepEqual(settle({}), {
-    ...{ args: [], env: {}, startTimeoutMs: 30_000, liveness: null },
+    ...{ args: [], env: {}, startTimeoutMs: 30_000, liveness: null, restart: null },
     limits: {
       ...{ requestTimeoutMs: undefined, idleTimeoutMs: undefined },
       ...{ drainTimeoutMs: 5000, window: 256, bufferBytes: 64 * 1024 * 1024 },

@@ -204,15 +204,15 @@ suite("a worker that misbehaves", () => {
 
   test("is none where this client has a defect", async () => {
     const { worker, script } = await startScripted();
-    worker.connection.onIdle = () => {
+    script.connection.onIdle = () => {
       throw new Error("a defect");
     };
     const asked = worker.cancel("r");
     const request = await script.next("cancel");
     assert.throws(() => script.answer(request, { outcome: "unknown", cancelled: 0 }), /a defect/);
     await asked;
-    assert.equal(worker.connection.failure, null);
-    worker.connection.onIdle = null;
+    assert.equal(script.connection.failure, null);
+    script.connection.onIdle = null;
   });
 
   test("by a code that nobody knows has failed like any other", async () => {

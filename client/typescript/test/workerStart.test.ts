@@ -5,27 +5,22 @@ import { afterEach, suite, test } from "node:test";
 import { Worker, type WorkerOptions } from "../src/index.js";
 import { WORKER_VARIABLE } from "../src/process/findWorker.js";
 import type { Spawn } from "../src/process/process.js";
-import { type Request, ScriptedWorker, startScripted } from "./support/scriptedWorker.js";
+import { startWorker } from "../src/worker.js";
+import { ScriptedWorker, startScripted } from "./support/scriptedWorker.js";
 
-/** A worker that notes what it was started by, and what hello asked of it. */
+/** A worker that notes what it was started by. */
 class NotingWorker extends ScriptedWorker {
   command: readonly string[] | null = null;
-  hello: Request | null = null;
 
   readonly note: Spawn = (what, stderr, listener) => {
     this.command = what.command;
     return this.spawn(what, stderr, listener);
   };
-
-  override write(line: Buffer): void {
-    this.hello ??= JSON.parse(line.toString()) as Request;
-    super.write(line);
-  }
 }
 
 async function start(options: WorkerOptions): Promise<NotingWorker> {
   const script = new NotingWorker();
-  await Worker.start(options, script.note);
+  await startWorker(options, { spawn: script.note });
   return script;
 }
 
@@ -70,7 +65,8 @@ suite("a start under a signal", () => {
   test("that aborts while the worker is looked for spawns none", async () => {
     const script = new NotingWorker();
     const controller = new AbortController();
-    const starting = Worker.start({ command: "noted", signal: controller.signal }, script.note);
+    const options = { command: "noted", signal: controller.signal };
+    const starting = startWorker(options, { spawn: script.note });
     controller.abort("why");
     await assert.rejects(starting, isWhy);
     assert.equal(script.command, null);

@@ -23,9 +23,9 @@ const START_ANOTHER = ". Start another one";
 const ANOTHER_COMES =
   ". Another one is started, as far as the restart policy allows; no request is sent again by itself";
 
-/** What a closed worker answers, or supervisor. */
-export function closedByHost(what: "worker" | "supervisor" = "worker"): ShuttingDown {
-  return new ShuttingDown(`this ${what} was closed; start another one`);
+/** Make the error of requests to a worker that its host closed. */
+export function closedByHost(): ShuttingDown {
+  return new ShuttingDown("this worker was closed; start another one");
 }
 
 /** Its supervisor does what the host of a worker alone has to. */

@@ -28,7 +28,7 @@ export function silent(command: string, idleTimeoutMs: number): RequestTimeout {
 export function notDrained(command: string, drainTimeoutMs: number): DrainTimeout {
   return new DrainTimeout(
     `the worker did not end the cancelled \`${command}\` within ${drainTimeoutMs} ms; it may hang, ` +
-      "close it and start another, or restart() its supervisor",
+      "close it and start another one, or call its restart()",
   );
 }
 

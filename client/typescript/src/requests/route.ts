@@ -26,6 +26,11 @@ export interface RequestLimits {
   readonly bufferBytes: number;
 }
 
+/** Why a model is void that a later load replaced. */
+export const REPLACED = "this model was replaced by a later load; use the model of that load";
+/** Why a model is void that was closed. */
+export const CLOSED = "this model was closed; load it again";
+
 /** What a request needs of its connection once it has one. */
 export interface Sender {
   /** How many messages of a stream may be on their way; null where the worker can't be told. */

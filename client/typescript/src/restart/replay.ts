@@ -7,11 +7,11 @@
 import { ModelNotLoaded } from "../errors.js";
 import type { LoadOptions, MemoryOptions, Path } from "../options.js";
 import { ask } from "../requests/ask.js";
-import { ModelRoute, type Route } from "../requests/route.js";
+import { ModelRoute, REPLACED, type Route } from "../requests/route.js";
 import type { JsonObject } from "../wire/json.js";
 import { readInfo, readMemory } from "../wire/readReplies.js";
 import { CALL, MEMORY, wireFields } from "../wire/wireFields.js";
-import { REPLACED, type Worker } from "../worker.js";
+import type { StartedWorker } from "./startedWorker.js";
 
 /** A `load` that each worker to come is given. */
 export interface LoadPlan {
@@ -29,7 +29,7 @@ export class Replay {
   /** To the plan's model, as the worker of the moment knows it. */
   #route: ModelRoute | null = null;
   /** In which a load failed, so that the plan's model may be gone from it. */
-  #doubtful: Worker | null = null;
+  #doubtful: StartedWorker | null = null;
 
   /** Null where no model was loaded, or that was closed. */
   get plan(): LoadPlan | null {
@@ -37,7 +37,12 @@ export class Replay {
   }
 
   /** Load it now; the plan of before stays where that fails. Rejects as `Worker.load`. */
-  async load(way: Route, worker: Worker, path: Path, options: LoadOptions): Promise<LoadPlan> {
+  async load(
+    way: Route,
+    worker: StartedWorker,
+    path: Path,
+    options: LoadOptions,
+  ): Promise<LoadPlan> {
     this.#doubtful = worker;
     this.#route = await worker.loadRoute(path, options);
     this.#doubtful = null;
@@ -66,7 +71,7 @@ export class Replay {
   }
 
   /** Give a worker the model, and then the limits. Rejects with what either failed with. */
-  async prepare(worker: Worker): Promise<void> {
+  async prepare(worker: StartedWorker): Promise<void> {
     if (this.#plan !== null) {
       const { path, options, route } = this.#plan;
       this.#route = await worker.loadRoute(path, options);
@@ -79,12 +84,12 @@ export class Replay {
   }
 
   /** Whether a load failed in it, and what it has now is not known. */
-  doubts(worker: Worker): boolean {
+  doubts(worker: StartedWorker): boolean {
     return this.#doubtful === worker && this.#plan !== null;
   }
 
   /** Load the planned model again where a load that failed has cost it. Rejects as `prepare`. */
-  async restore(worker: Worker): Promise<void> {
+  async restore(worker: StartedWorker): Promise<void> {
     if (!this.doubts(worker)) {
       return;
     }

@@ -7,8 +7,8 @@ import * as errors from "../errors.js";
 import { InternalError, MlxwireError, WorkerCrashed } from "../errors.js";
 import { anotherComes, closedByHost, crashLoop, killedAgain } from "../process/postmortem.js";
 import { callGuarded } from "../requests/callbacks.js";
-import type { Worker } from "../worker.js";
 import { CrashHistory, type RestartPolicy, Suspect } from "./policy.js";
+import type { StartedWorker } from "./startedWorker.js";
 import { type Step, TRANSITIONS, type WorkerChange, type WorkerState } from "./workerStates.js";
 
 /** What a start or a load fails with every time: another would change nothing. */
@@ -24,9 +24,9 @@ const HOPELESS = [
 /** How a worker's life is led. */
 export interface LifeOptions {
   /** Starts a worker, or rejects when the signal aborts. */
-  readonly start: (signal: AbortSignal) => Promise<Worker>;
+  readonly start: (signal: AbortSignal) => Promise<StartedWorker>;
   /** Gives a new worker its model before it is ready. */
-  readonly prepare: (worker: Worker) => Promise<void>;
+  readonly prepare: (worker: StartedWorker) => Promise<void>;
   /** When it is started again. */
   readonly policy: RestartPolicy;
   /** Hears what became of it. */
@@ -41,7 +41,7 @@ export class WorkerLife {
   readonly #history: CrashHistory;
   #suspect = new Suspect();
   #state: WorkerState = "stopped";
-  #worker: Worker | null = null;
+  #worker: StartedWorker | null = null;
   /** Of the worker of this round; null before it is started. */
   #pid: number | null = null;
   /** Whether it died with requests in flight. */
@@ -63,12 +63,12 @@ export class WorkerLife {
   }
 
   /** The worker of the moment, or the last one; null before the first. */
-  get worker(): Worker | null {
+  get worker(): StartedWorker | null {
     return this.#worker;
   }
 
   /** A worker that can be used, started if there is none. Rejects with why there is none. */
-  async untilReady(): Promise<Worker> {
+  async untilReady(): Promise<StartedWorker> {
     while (this.#state !== "ready" || this.#worker === null) {
       if (this.#verdict !== null) {
         throw this.#verdict.copy();
@@ -90,7 +90,7 @@ export class WorkerLife {
       await this.#drain(drainMs);
     }
     if (this.#state === "closed") {
-      throw closedByHost("supervisor");
+      throw closedByHost();
     }
     this.#move("stop");
     this.#verdict = null;
@@ -104,7 +104,7 @@ export class WorkerLife {
   /** End the worker for good. Safe to call again. */
   async close(): Promise<void> {
     if (this.#state !== "closed") {
-      this.#verdict = closedByHost("supervisor");
+      this.#verdict = closedByHost();
       this.#move("close");
       this.#settle(this.#verdict);
     }
@@ -141,7 +141,7 @@ export class WorkerLife {
 
   /** From a worker's start to its end: what ended it, or null where its host did. */
   async #liveOnce(halt: AbortSignal, onReady: () => void): Promise<MlxwireError | null> {
-    let worker: Worker | null = null;
+    let worker: StartedWorker | null = null;
     this.#pid = null;
     this.#served = false;
     try {
@@ -172,7 +172,7 @@ export class WorkerLife {
   }
 
   /** Settled when the worker fails, or its host ends it. */
-  #endOf(worker: Worker, halt: AbortSignal): Promise<MlxwireError | null> {
+  #endOf(worker: StartedWorker, halt: AbortSignal): Promise<MlxwireError | null> {
     return new Promise((resolve) => {
       halt.addEventListener("abort", () => resolve(null), { once: true });
       // Called before its requests fail, so that whoever asks again finds another coming.
@@ -191,7 +191,7 @@ export class WorkerLife {
   }
 
   /** What is said of it, and whether it died of what it was asked; what it dies of at its start is no request of the host's. */
-  #suspectAsked(worker: Worker, failure: MlxwireError): void {
+  #suspectAsked(worker: StartedWorker, failure: MlxwireError): void {
     if (this.#state === "ready" || this.#state === "draining") {
       anotherComes(failure);
       const asked = worker.connection.asked();
@@ -284,7 +284,7 @@ export class WorkerLife {
   #move(step: Step): void {
     const following = TRANSITIONS[this.#state][step];
     if (following === undefined) {
-      throw new Error(`a supervised worker that is ${this.#state} can't ${step}`);
+      throw new Error(`a worker that is ${this.#state} can't ${step}`);
     }
     this.#state = following;
   }

@@ -10,7 +10,7 @@ export function refuseUnknown(what: string, options: object, known: object): voi
   for (const name of Object.keys(options)) {
     if (!Object.hasOwn(known, name)) {
       const names = Object.keys(known).join(", ");
-      throw wrong(name, `is no option of ${what}; its options are ${names}`);
+      throw invalid(name, `is no option of ${what}; its options are ${names}`);
     }
   }
 }
@@ -20,7 +20,7 @@ export function checkDurations(options: object): void {
   for (const [name, value] of Object.entries(options)) {
     const set = name.endsWith("Ms") && value !== undefined;
     if (set && !(typeof value === "number" && value >= 0 && value <= LONGEST_MS)) {
-      throw wrong(
+      throw invalid(
         name,
         `is ${String(value)}; give milliseconds from 0 to ${LONGEST_MS}, or leave it out`,
       );
@@ -31,7 +31,7 @@ export function checkDurations(options: object): void {
 /** Refuse what is no count of at least 1. @throws InvalidParams */
 export function checkCount(name: string, value: unknown): void {
   if (value !== undefined && !(Number.isSafeInteger(value) && (value as number) >= 1)) {
-    throw wrong(name, `is ${String(value)}; give an integer of at least 1, or leave it out`);
+    throw invalid(name, `is ${String(value)}; give an integer of at least 1, or leave it out`);
   }
 }
 
@@ -41,6 +41,7 @@ export function withDefaults<T extends object>(defaults: T, given: Partial<T>): 
   return { ...defaults, ...Object.fromEntries(set) };
 }
 
-function wrong(name: string, what: string): InvalidParams {
+/** Make the error for an option that can't be used; `what` is said of it. */
+export function invalid(name: string, what: string): InvalidParams {
   return new InvalidParams(`\`${name}\` ${what}`, { data: { field: name } });
 }

@@ -13,7 +13,7 @@ const skip = skipWithoutWorker || (POSIX ? false : "needs signals");
 
 /** A host of its own that runs a program with the client in it. */
 function host(program: string): ChildProcess {
-  const whole = `import { Supervisor, Worker } from ${CLIENT};\nconst options = ${OPTIONS};\n${program}`;
+  const whole = `import { Worker } from ${CLIENT};\nconst options = ${OPTIONS};\n${program}`;
   return spawn(process.execPath, ["--input-type=module", "-e", whole], {
     stdio: ["ignore", "pipe", "inherit"],
   });
@@ -31,10 +31,10 @@ async function run(program: string): Promise<[exitCode: number | null, output: s
 }
 
 suite("a host's event loop", { skip: skipWithoutWorker }, () => {
-  test("ends where its supervisor has nothing to do", async () => {
+  test("ends where a worker that would be restarted has nothing to do", async () => {
     const program = `
-      const supervisor = await Supervisor.start(options);
-      const model = await supervisor.load("any");
+      const worker = await Worker.start({ ...options, restart: {} });
+      const model = await worker.load("any");
       process.stdout.write(await model.generate("one two").text());`;
     assert.deepEqual(await run(program), [0, "one two"]);
   });
@@ -49,11 +49,11 @@ suite("a host's event loop", { skip: skipWithoutWorker }, () => {
 
   test("goes on for a request that waits for a restart", { skip }, async () => {
     const program = `
-      const supervisor = await Supervisor.start({ ...options, restart: { backoffMinMs: 200 } });
-      const model = await supervisor.load("any");
+      const worker = await Worker.start({ ...options, restart: { backoffMinMs: 200 } });
+      const model = await worker.load("any");
       const endless = model.generate("one two", { maxTokens: 1e6, ignoreEos: true });
       await endless.next();
-      process.kill(supervisor.worker.pid, "SIGKILL");
+      process.kill(worker.pid, "SIGKILL");
       const crash = await endless.done.catch((error) => error);
       process.stdout.write(crash.code + " " + (await model.generate("three").text()));`;
     assert.deepEqual(await run(program), [0, "worker_crashed three"]);
@@ -66,11 +66,11 @@ suite("a request that comes amid the pause before a restart", { skip }, () => {
       const ask = async () => process.stdout.write(await model.generate("three").text());
       const onChange = ({ kind }) => kind === "restarting" && setImmediate(ask);
       const restart = { backoffMinMs: 200 };
-      const supervisor = await Supervisor.start({ ...options, restart, onChange });
-      const model = await supervisor.load("any");
+      const worker = await Worker.start({ ...options, restart, onChange });
+      const model = await worker.load("any");
       const endless = model.generate("one two", { maxTokens: 1e6, ignoreEos: true });
       await endless.next();
-      process.kill(supervisor.worker.pid, "SIGKILL");
+      process.kill(worker.pid, "SIGKILL");
       await endless.done.catch(() => undefined);`;
     assert.deepEqual(await run(program), [0, "three"]);
   });

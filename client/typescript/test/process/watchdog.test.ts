@@ -14,7 +14,7 @@ async function watched(
 ) {
   const clock = new Clock(t);
   const started = await startScripted({ liveness }, script);
-  return { ...started, clock, connection: started.worker.connection };
+  return { ...started, clock, connection: started.script.connection };
 }
 
 suite("a worker that is watched", () => {

@@ -6,8 +6,8 @@ import { startScripted } from "../support/scriptedWorker.js";
 
 suite("a request whose connection is not there yet", () => {
   test("is told by its failure that it can't be sent", async () => {
-    const { worker } = await startScripted();
-    const { connection } = worker;
+    const { worker, script } = await startScripted();
+    const { connection } = script;
     const later: Route = { limits: connection.limits, connect: async () => connection };
     const text = "x".repeat(worker.limits.maxLineBytes);
     const asked = ask(later, "metrics", { text }, (message) => message);

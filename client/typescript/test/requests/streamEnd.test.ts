@@ -56,13 +56,13 @@ suite("a stream that has ended", () => {
   });
 
   test("by a crash is in flight no more", async () => {
-    const { worker, script, model } = await startModel();
+    const { script, model } = await startModel();
     const lost = model.generate("a").text();
     await script.next("generate");
-    assert.equal(worker.connection.inFlight, 1);
+    assert.equal(script.connection.inFlight, 1);
     script.exit(1);
     await assert.rejects(lost, { code: "worker_crashed" });
-    assert.equal(worker.connection.inFlight, 0);
+    assert.equal(script.connection.inFlight, 0);
   });
 });
 
@@ -129,9 +129,9 @@ test("a stream takes a reply of a later version for none of its own", async () =
 });
 
 test("a request that runs can't be started again", async () => {
-  const { worker, script } = await startScripted();
-  const request = new UnheardRequest(worker.connection, "metrics", {});
-  request.start(worker.connection);
-  assert.throws(() => request.start(worker.connection), /a request that is running can't start/);
+  const { script } = await startScripted();
+  const request = new UnheardRequest(script.connection, "metrics", {});
+  request.start(script.connection);
+  assert.throws(() => request.start(script.connection), /a request that is running can't start/);
   script.answer(await script.next("metrics"));
 });

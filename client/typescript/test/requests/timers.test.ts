@@ -2,7 +2,8 @@
 
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { Supervisor, Worker, type WorkerOptions } from "../../src/index.js";
+import type { Spawn } from "../../src/process/process.js";
+import { startWorker } from "../../src/worker.js";
 import {
   type Request,
   ScriptedWorker,
@@ -62,17 +63,18 @@ suite("no timer is left behind", () => {
 
   test("by a restart that waited for what ran, nor by a pause that a close ended", async () => {
     const scripts: ScriptedWorker[] = [];
-    const start = (options: WorkerOptions): Promise<Worker> => {
+    const spawn: Spawn = (...args) => {
       const script = new ScriptedWorker();
       scripts.push(script);
-      return Worker.start({ command: "scripted", ...options }, script.spawn);
+      return script.spawn(...args);
     };
     const before = timers();
     const pauses = { backoffMinMs: LONG_MS, backoffMaxMs: LONG_MS };
-    const supervisor = await Supervisor.start({ liveness: null, restart: pauses }, start);
+    const options = { command: "scripted", liveness: null, restart: pauses };
+    const worker = await startWorker(options, { spawn });
     const [first] = scripts;
-    const asked = supervisor.worker?.cancel("r");
-    const restarting = supervisor.restart(LONG_MS);
+    const asked = worker.cancel("r");
+    const restarting = worker.restart(LONG_MS);
     const request = await first?.next("cancel");
     assert.equal(timers(), before + 1);
     first?.answer(request as Request, { outcome: "unknown", cancelled: 0 });
@@ -80,8 +82,8 @@ suite("no timer is left behind", () => {
     assert.equal(timers(), before);
     scripts[1]?.exit(1);
     await new Promise((resolve) => setImmediate(resolve));
-    assert.equal(supervisor.state, "restarting");
-    await supervisor.close();
+    assert.equal(worker.state, "restarting");
+    await worker.close();
     assert.equal(timers(), before);
   });
 

@@ -2,7 +2,8 @@
 
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import type { MlxwireError, Worker } from "../../src/index.js";
+import { type MlxwireError, Worker } from "../../src/index.js";
+import type { StartedWorker } from "../../src/restart/startedWorker.js";
 import { last, lead } from "../support/scriptedLife.js";
 import { ScriptedWorker } from "../support/scriptedWorker.js";
 
@@ -15,7 +16,7 @@ suite("a life that is given up", () => {
     const planned = [new ScriptedWorker(), refusing];
     const { life, scripts } = lead(undefined, planned, { maxRestarts: 1 });
     const worker = await life.untilReady();
-    const asked = assert.rejects(worker.metrics(), { code: "worker_crashed" });
+    const asked = assert.rejects(new Worker(worker).metrics(), { code: "worker_crashed" });
     last(scripts).exit(1);
     await asked;
     const failed = life.untilReady();
@@ -50,7 +51,7 @@ suite("a life that is given up", () => {
 suite("a crash", () => {
   test("at a load is no request's that kills each worker", async () => {
     const { life, scripts, changes } = lead(async (worker) => {
-      if (scripts.length > 1) await worker.load("any");
+      if (scripts.length > 1) await worker.load("any", {});
     });
     await life.untilReady();
     last(scripts).exit(1);
@@ -74,7 +75,9 @@ suite("a crash", () => {
   test("amid a restart's drain says that another worker comes", async () => {
     const { life, scripts } = lead();
     const worker = await life.untilReady();
-    const asked = assert.rejects(worker.metrics(), { message: /Another one is started/ });
+    const asked = assert.rejects(new Worker(worker).metrics(), {
+      message: /Another one is started/,
+    });
     const restarted = life.restart(600_000);
     last(scripts).exit(1);
     await asked;
@@ -132,7 +135,7 @@ suite("a restart", () => {
     await life.untilReady();
     const ending = last(scripts);
     ending.deafTo = ["quit"];
-    let asked: Promise<Worker> | null = null;
+    let asked: Promise<StartedWorker> | null = null;
     let beside = 0;
     ending.closeStdin = () => {
       asked = life.untilReady();

@@ -2,21 +2,21 @@
 
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import type { Model, Supervisor } from "../../src/index.js";
-import { loadOn, Scripts } from "../support/scriptedSupervisor.js";
+import type { Model, Worker } from "../../src/index.js";
+import { loadOn, Scripts } from "../support/scriptedRestarts.js";
 import { LOADED, type Request, type ScriptedWorker } from "../support/scriptedWorker.js";
 
 /** A supervisor with a model, and its worker. */
-async function begin(): Promise<[Scripts, Supervisor, ScriptedWorker, Model]> {
+async function begin(): Promise<[Scripts, Worker, ScriptedWorker, Model]> {
   const scripts = new Scripts();
-  const supervisor = await scripts.supervise();
+  const worker = await scripts.start();
   const script = await scripts.next();
-  return [scripts, supervisor, script, await loadOn(supervisor, script)];
+  return [scripts, worker, script, await loadOn(worker, script)];
 }
 
 /** A load that fails after its checks, or before them. */
-async function failLoad(supervisor: Supervisor, script: ScriptedWorker): Promise<void> {
-  const loading = supervisor.load("other");
+async function failLoad(worker: Worker, script: ScriptedWorker): Promise<void> {
+  const loading = worker.load("other");
   script.fail(await script.next("load"), "model_load_failed");
   await assert.rejects(loading, { code: "model_load_failed" });
 }
@@ -30,8 +30,8 @@ async function generateOn(script: ScriptedWorker, asked: Promise<string>): Promi
 
 suite("after a load that failed", () => {
   test("the model of before is loaded again, once for all who ask", async () => {
-    const [, supervisor, script, model] = await begin();
-    await failLoad(supervisor, script);
+    const [, worker, script, model] = await begin();
+    await failLoad(worker, script);
     const asked = Promise.all([model.generate("a").text(), model.generate("b").text()]);
     script.fail(await script.next("info"), "model_not_loaded");
     const load = await script.next("load");
@@ -41,34 +41,34 @@ suite("after a load that failed", () => {
     script.done(await script.next("generate"));
     await asked;
     assert.deepEqual(script.unread, []);
-    await supervisor.close();
+    await worker.close();
   });
 
   test("a model that is still there is not loaded again", async () => {
-    const [, supervisor, script, model] = await begin();
-    await failLoad(supervisor, script);
+    const [, worker, script, model] = await begin();
+    await failLoad(worker, script);
     const asked = model.generate("a").text();
     script.answer(await script.next("info"), LOADED);
     await generateOn(script, asked);
-    await supervisor.close();
+    await worker.close();
   });
 
   test("a model that can't be loaded again says why, and is tried again", async () => {
-    const [, supervisor, script, model] = await begin();
-    await failLoad(supervisor, script);
+    const [, worker, script, model] = await begin();
+    await failLoad(worker, script);
     for (const _ of [1, 2]) {
       const asked = assert.rejects(model.generate("a").text(), { code: "model_not_found" });
       script.fail(await script.next("info"), "model_not_loaded");
       script.fail(await script.next("load"), "model_not_found");
       await asked;
     }
-    assert.equal(supervisor.state, "ready");
-    await supervisor.close();
+    assert.equal(worker.state, "ready");
+    await worker.close();
   });
 
   test("a worker that dies of loading again is replaced", async () => {
-    const [scripts, supervisor, script, model] = await begin();
-    await failLoad(supervisor, script);
+    const [scripts, worker, script, model] = await begin();
+    await failLoad(worker, script);
     const asked = model.generate("a").text();
     script.fail(await script.next("info"), "model_not_loaded");
     await script.next("load");
@@ -76,26 +76,26 @@ suite("after a load that failed", () => {
     const next = await scripts.next();
     next.answer(await next.next("load"), LOADED);
     await generateOn(next, asked);
-    await supervisor.close();
+    await worker.close();
   });
 
   test("a model that was closed is not loaded again", async () => {
-    const [, supervisor, script, model] = await begin();
-    await failLoad(supervisor, script);
+    const [, worker, script, model] = await begin();
+    await failLoad(worker, script);
     const closing = model.close();
     script.answer(await script.next("unload"), { ok: true });
     await closing;
     await assert.rejects(model.generate("a").text(), { code: "model_not_loaded" });
     assert.deepEqual(script.unread, []);
-    await supervisor.close();
+    await worker.close();
   });
 });
 
 suite("a load", () => {
   test("that was aborted too late does not answer for the model of before", async () => {
-    const [, supervisor, script, model] = await begin();
+    const [, worker, script, model] = await begin();
     const abort = new AbortController();
-    const loading = supervisor.load("other", { signal: abort.signal });
+    const loading = worker.load("other", { signal: abort.signal });
     const late = await script.next("load");
     abort.abort();
     await assert.rejects(loading, { name: "AbortError" });
@@ -108,51 +108,51 @@ suite("a load", () => {
     assert.equal(again.path, "any");
     script.answer(again, LOADED);
     await generateOn(script, asked);
-    await supervisor.close();
+    await worker.close();
   });
 
   test("is waited for, and its model answers for no other", async () => {
-    const [, supervisor, script, model] = await begin();
+    const [, worker, script, model] = await begin();
     const before = model.generate("before").text();
-    const loading = supervisor.load("other");
+    const loading = worker.load("other");
     const after = assert.rejects(model.generate("after").text(), { code: "model_not_loaded" });
     script.done(await script.next("generate"));
     await before;
     script.answer(await script.next("load"), LOADED);
     await after;
     await generateOn(script, (await loading).generate("other").text());
-    await supervisor.close();
+    await worker.close();
   });
 
   test("comes after the requests that waited for a worker before it", async () => {
-    const [scripts, supervisor, script, model] = await begin();
+    const [scripts, worker, script, model] = await begin();
     script.exit(1);
     const asked = model.generate("a").text();
-    const loading = supervisor.load("other");
+    const loading = worker.load("other");
     const next = await scripts.next();
     next.answer(await next.next("load"), LOADED);
     next.done(await next.next("generate"));
     await asked;
     next.answer(await next.next("load"), LOADED);
     await loading;
-    await supervisor.close();
+    await worker.close();
   });
 
   test("is not undone by closing the model of before meanwhile", async () => {
-    const [, supervisor, script, model] = await begin();
-    const loading = supervisor.load("other");
+    const [, worker, script, model] = await begin();
+    const loading = worker.load("other");
     const load = await script.next("load");
     const closing = model.close();
     script.answer(load, LOADED);
     await closing;
     await generateOn(script, (await loading).generate("other").text());
-    await supervisor.close();
+    await worker.close();
   });
 });
 
 suite("a restarted worker's own load", () => {
   test("serves no request whose model was closed meanwhile, which says so", async () => {
-    const [scripts, supervisor, script, model] = await begin();
+    const [scripts, worker, script, model] = await begin();
     script.exit(1);
     const asked = assert.rejects(model.generate("a").text(), { message: /was closed/ });
     const second = await scripts.next();
@@ -160,7 +160,7 @@ suite("a restarted worker's own load", () => {
     await model.close();
     second.answer(load, LOADED);
     await asked;
-    await supervisor.close();
+    await worker.close();
   });
 
   for (const [how, end] of [
@@ -168,7 +168,7 @@ suite("a restarted worker's own load", () => {
     ["is cancelled", (script: ScriptedWorker, load: Request) => script.done(load, "cancelled")],
   ] as const) {
     test(`that ${how} makes way for another, and no rejection is left unhandled`, async () => {
-      const [scripts, supervisor, script, model] = await begin();
+      const [scripts, worker, script, model] = await begin();
       script.exit(1);
       const asked = model.generate("a").text();
       const second = await scripts.next();
@@ -176,7 +176,7 @@ suite("a restarted worker's own load", () => {
       const third = await scripts.next(); // the runner fails a test for an unhandled rejection
       third.answer(await third.next("load"), LOADED);
       await generateOn(third, asked);
-      await supervisor.close();
+      await worker.close();
     });
   }
 });

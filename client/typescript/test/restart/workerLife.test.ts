@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { MlxwireError, ModelNotFound, Worker, type WorkerChange } from "../../src/index.js";
 import { WorkerLife } from "../../src/restart/workerLife.js";
-import { last, lead, POLICY } from "../support/scriptedLife.js";
+import { last, lead, POLICY, startProcess } from "../support/scriptedLife.js";
 import { ScriptedWorker } from "../support/scriptedWorker.js";
 
 suite("a worker's life", () => {
@@ -97,7 +97,7 @@ suite("a worker's life", () => {
         scripts.push(script);
         return fails
           ? Promise.reject(new MlxwireError("no worker today"))
-          : Worker.start({ command: "scripted", signal }, script.spawn);
+          : startProcess(script, signal);
       },
       prepare: async () => undefined,
       policy: { ...POLICY, maxRestarts: 1 },
@@ -122,7 +122,7 @@ suite("a restart", () => {
   test("lets what is in flight end, and holds up what comes", async () => {
     const { life, scripts } = lead();
     const worker = await life.untilReady();
-    const metrics = worker.cancel();
+    const metrics = new Worker(worker).cancel();
     const before = last(scripts);
     const restarted = life.restart(60_000);
     const waiting = life.untilReady();

@@ -1,9 +1,11 @@
 /** A worker's life whose workers are in memory. */
 
 import assert from "node:assert/strict";
-import { Worker, type WorkerChange } from "../../src/index.js";
+import type { WorkerChange } from "../../src/index.js";
 import { DEFAULT_RESTART_POLICY, type RestartPolicy } from "../../src/restart/policy.js";
+import { StartedWorker } from "../../src/restart/startedWorker.js";
 import { WorkerLife } from "../../src/restart/workerLife.js";
+import { settle } from "../../src/workerOptions.js";
 import { ScriptedWorker } from "./scriptedWorker.js";
 
 /** No pause before a restart. */
@@ -11,7 +13,7 @@ export const POLICY = { ...DEFAULT_RESTART_POLICY, backoffMinMs: 0, backoffMaxMs
 
 /** A life whose workers are scripted; `scripts` are all that were started. */
 export function lead(
-  prepare: (worker: Worker) => Promise<void> = async () => undefined,
+  prepare: (worker: StartedWorker) => Promise<void> = async () => undefined,
   planned: ScriptedWorker[] = [],
   limits: Partial<RestartPolicy> = {},
 ) {
@@ -21,7 +23,7 @@ export function lead(
     start: (signal) => {
       const script = planned.shift() ?? new ScriptedWorker();
       scripts.push(script);
-      return Worker.start({ command: "scripted", signal }, script.spawn);
+      return startProcess(script, signal);
     },
     prepare,
     policy: { ...POLICY, ...limits },
@@ -30,6 +32,11 @@ export function lead(
   });
   const kinds = (): string[] => changes.map((change) => change.kind);
   return { life, scripts, changes, kinds };
+}
+
+/** Start a process in memory. */
+export function startProcess(script: ScriptedWorker, signal: AbortSignal): Promise<StartedWorker> {
+  return StartedWorker.start({ command: "scripted", signal }, settle({}), script.spawn);
 }
 
 /** The worker that was started last. */

@@ -2,11 +2,13 @@
 
 import assert from "node:assert/strict";
 import type { Exit } from "../../src/errors.js";
-import { type Model, Worker, type WorkerOptions } from "../../src/index.js";
+import type { Model, Worker, WorkerOptions } from "../../src/index.js";
 import type { Child, ProcessListener, Spawn } from "../../src/process/process.js";
 import type { StderrRing } from "../../src/process/stderrRing.js";
 import { Deferred } from "../../src/requests/callbacks.js";
+import { Connection } from "../../src/requests/connection.js";
 import type { JsonObject } from "../../src/wire/json.js";
+import { startWorker } from "../../src/worker.js";
 
 /** One line of the client's. */
 export type Request = JsonObject & { readonly id: string; readonly cmd: string };
@@ -36,6 +38,8 @@ export class ScriptedWorker implements Child {
   deafTo: readonly Step[] = [];
   /** What it says of itself in the handshake; null to say nothing. */
   greeting: JsonObject | null = { capabilities: CAPABILITIES };
+  /** The client's hello, once it was said. */
+  hello: Request | null = null;
   readonly #greeted = new Deferred<void>();
   #listener!: ProcessListener;
   #stderr!: StderrRing;
@@ -48,6 +52,12 @@ export class ScriptedWorker implements Child {
     this.#stderr = stderr;
     return this;
   };
+
+  /** The client's connection to it. */
+  get connection(): Connection {
+    assert.ok(this.#listener instanceof Connection);
+    return this.#listener;
+  }
 
   /** Settled when the client has said hello. */
   get greeted(): Promise<void> {
@@ -120,6 +130,7 @@ export class ScriptedWorker implements Child {
   write(line: Buffer): void {
     const request = JSON.parse(line.toString()) as Request;
     if (request.cmd === "hello") {
+      this.hello = request;
       this.#greeted.resolve();
       queueMicrotask(() => this.#greet(request));
     } else if (request.cmd === "quit") {
@@ -182,7 +193,8 @@ export async function startScripted(
   options: WorkerOptions = {},
   script: ScriptedWorker = new ScriptedWorker(),
 ): Promise<{ worker: Worker; script: ScriptedWorker }> {
-  return { worker: await Worker.start({ command: "scripted", ...options }, script.spawn), script };
+  const { spawn } = script;
+  return { worker: await startWorker({ command: "scripted", ...options }, { spawn }), script };
 }
 
 /** The same with a model loaded. */

@@ -2,18 +2,12 @@
 
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import {
-  type Model,
-  ModelNotLoaded,
-  Supervisor,
-  Worker,
-  type WorkerOptions,
-} from "../../src/index.js";
+import { type Model, ModelNotLoaded, type Worker, type WorkerOptions } from "../../src/index.js";
+import { startWorker } from "../../src/worker.js";
 import { LOADED, ScriptedWorker } from "../support/scriptedWorker.js";
 
-function starter(script: ScriptedWorker) {
-  return (options: WorkerOptions): Promise<Worker> =>
-    Worker.start({ command: "scripted", ...options }, script.spawn);
+function start(script: ScriptedWorker, options: WorkerOptions = {}): Promise<Worker> {
+  return startWorker({ command: "scripted", restart: {}, ...options }, { spawn: script.spawn });
 }
 
 suite("a supervisor's signal", () => {
@@ -21,7 +15,7 @@ suite("a supervisor's signal", () => {
     const script = new ScriptedWorker();
     script.greeting = null;
     const controller = new AbortController();
-    const starting = Supervisor.start({ signal: controller.signal }, starter(script));
+    const starting = start(script, { signal: controller.signal });
     await script.greeted;
     controller.abort("why");
     await assert.rejects(starting, (reason) => reason === "why");
@@ -32,19 +26,19 @@ suite("a supervisor's signal", () => {
     const script = new ScriptedWorker();
     const controller = new AbortController();
     const { signal } = controller;
-    const supervisor = await Supervisor.start({ signal }, starter(script));
+    const worker = await start(script, { signal });
     controller.abort();
-    assert.equal(supervisor.state, "ready");
-    await supervisor.close();
+    assert.equal(worker.state, "ready");
+    await worker.close();
   });
 });
 
 test("a model that a later load replaced is void, and its close takes nothing from that", async () => {
   const script = new ScriptedWorker();
-  const supervisor = await Supervisor.start({}, starter(script));
+  const worker = await start(script);
   const models: Model[] = [];
   for (const path of ["one", "other"]) {
-    const loading = supervisor.load(path);
+    const loading = worker.load(path);
     script.answer(await script.next("load"), LOADED);
     models.push(await loading);
   }
@@ -55,5 +49,5 @@ test("a model that a later load replaced is void, and its close takes nothing fr
   const text = other?.generate("b").text();
   script.done(await script.next("generate"));
   assert.equal(await text, "");
-  await supervisor.close();
+  await worker.close();
 });

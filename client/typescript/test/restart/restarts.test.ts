@@ -4,18 +4,18 @@ import {
   type MemoryOptions,
   type Model,
   ShuttingDown,
-  type Supervisor,
+  type Worker,
   WorkerCrashed,
 } from "../../src/index.js";
 import { MEMORY } from "../../src/wire/replies.js";
-import { AT_ONCE, loadOn, Scripts } from "../support/scriptedSupervisor.js";
+import { AT_ONCE, loadOn, Scripts } from "../support/scriptedRestarts.js";
 import { LOADED, ScriptedWorker, startModel } from "../support/scriptedWorker.js";
 
 /** What `memory` answers. */
 const NO_BYTES = Object.fromEntries(Object.keys(MEMORY).map((name) => [name, 0]));
 
-async function setOn(supervisor: Supervisor, script: ScriptedWorker, limits: MemoryOptions) {
-  const setting = supervisor.memory(limits);
+async function setOn(worker: Worker, script: ScriptedWorker, limits: MemoryOptions) {
+  const setting = worker.memory(limits);
   script.answer(await script.next("memory"), NO_BYTES);
   await setting;
 }
@@ -45,9 +45,9 @@ async function killedBy(scripts: Scripts, model: Model, script: ScriptedWorker, 
 suite("a request that kills each worker", () => {
   test("is told so where it was alone at two crashes in a row", async () => {
     const scripts = new Scripts();
-    const supervisor = await scripts.supervise({ restart: { ...AT_ONCE, maxRestarts: 9 } });
+    const worker = await scripts.start({ restart: { ...AT_ONCE, maxRestarts: 9 } });
     let script = await scripts.next();
-    const model = await loadOn(supervisor, script);
+    const model = await loadOn(worker, script);
     const told: unknown[] = [];
     const rounds = [["poison"], ["poison"], ["poison", "b"], ["poison"], ["other"], ["poison"]];
     for (const prompts of rounds) {
@@ -66,30 +66,30 @@ suite("a request that kills each worker", () => {
       [[1, true]],
       [[1, true]],
     ]);
-    await supervisor.close();
+    await worker.close();
   });
 
   test("is known no more after a restart that was asked for", async () => {
     const scripts = new Scripts();
-    const supervisor = await scripts.supervise();
+    const worker = await scripts.start();
     const script = await scripts.next();
-    const model = await loadOn(supervisor, script);
+    const model = await loadOn(worker, script);
     const { next } = await killedBy(scripts, model, script, ["poison"]);
-    const restarted = supervisor.restart();
+    const restarted = worker.restart();
     const fresh = await scripts.next();
     fresh.answer(await fresh.next("load"), LOADED);
     await restarted;
     assert.deepEqual(next.steps, ["quit"]);
     const { failures } = await killedBy(scripts, model, fresh, ["poison"]);
     assert.equal(failures[0]?.retryable, true);
-    await supervisor.close();
+    await worker.close();
   });
 
   test("is not counted with the cancels on their way", async () => {
-    const { worker, script, model } = await startModel();
+    const { script, model } = await startModel();
     const asked = model.generate("a").text();
     await script.next("generate");
-    worker.connection.sendCancel("r0");
+    script.connection.sendCancel("r0");
     script.exit(null, "SIGSEGV");
     await assert.rejects(asked, { inFlight: 1 });
   });
@@ -98,9 +98,9 @@ suite("a request that kills each worker", () => {
 suite("a supervisor", () => {
   test("starts another worker after a crash, with the model in it, and repeats no request", async () => {
     const scripts = new Scripts();
-    const supervisor = await scripts.supervise();
+    const worker = await scripts.start();
     const first = await scripts.next();
-    const model = await loadOn(supervisor, first);
+    const model = await loadOn(worker, first);
     const lost = model.generate("lost").text();
     await first.next("generate");
     first.exit(1);
@@ -120,27 +120,27 @@ suite("a supervisor", () => {
       ...["started", "ready", "crashed", "restarting"],
       ...["started", "ready"],
     ]);
-    await supervisor.close();
-    assert.equal(supervisor.state, "closed");
+    await worker.close();
+    assert.equal(worker.state, "closed");
   });
 
   test("sets limits again after the load, and forgets a model's with it", async () => {
     const scripts = new Scripts();
-    const supervisor = await scripts.supervise();
+    const worker = await scripts.start();
     const first = await scripts.next();
-    await loadOn(supervisor, first, { adapterPath: "lora", memoryLimit: 9 });
-    await setOn(supervisor, first, { memoryLimit: 1, bufferLimit: 2 });
-    await setOn(supervisor, first, {
+    await loadOn(worker, first, { adapterPath: "lora", memoryLimit: 9 });
+    await setOn(worker, first, { memoryLimit: 1, bufferLimit: 2 });
+    await setOn(worker, first, {
       bufferLimit: 3,
       wiredLimit: null,
       clear: true,
       timeoutMs: 9e4,
     });
-    const refused = supervisor.memory({ wiredLimit: 7 });
+    const refused = worker.memory({ wiredLimit: 7 });
     first.fail(await first.next("memory"), "invalid_params");
     await assert.rejects(refused, { code: "invalid_params" });
     first.exit(1);
-    const model = supervisor.load("other"); // waits, and keeps the event loop
+    const model = worker.load("other"); // waits, and keeps the event loop
 
     const second = await scripts.next();
     const load = await second.next("load");
@@ -154,7 +154,7 @@ suite("a supervisor", () => {
     second.answer(await second.next("load"), LOADED);
     await model;
     second.exit(1);
-    const figures = supervisor.memory();
+    const figures = worker.memory();
 
     const third = await scripts.next();
     third.answer(await third.next("load"), LOADED);
@@ -163,14 +163,14 @@ suite("a supervisor", () => {
     third.answer(rest, NO_BYTES);
     third.answer(await third.next("memory"), NO_BYTES);
     await figures;
-    await supervisor.close();
+    await worker.close();
   });
 
   test("gives up after a crash loop, until it is told to begin anew", async () => {
     const scripts = new Scripts();
-    const supervisor = await scripts.supervise({ restart: { ...AT_ONCE, maxRestarts: 1 } });
+    const worker = await scripts.start({ restart: { ...AT_ONCE, maxRestarts: 1 } });
     const first = await scripts.next();
-    const model = await loadOn(supervisor, first);
+    const model = await loadOn(worker, first);
     first.exit(1);
     const lost = model.generate("a").text();
     const second = await scripts.next();
@@ -182,21 +182,21 @@ suite("a supervisor", () => {
       ...{ code: "worker_crashed", retryable: false, signal: "SIGABRT", inFlight: 1 },
       message: /died 2 times within 300 s, 1 of them with requests in flight/,
     });
-    assert.equal(supervisor.state, "failed");
+    assert.equal(worker.state, "failed");
     assert.equal(scripts.kinds.at(-1), "gaveUp");
-    const restarting = supervisor.restart();
+    const restarting = worker.restart();
     const third = await scripts.next();
     third.answer(await third.next("load"), LOADED);
     await restarting;
-    assert.equal(supervisor.state, "ready");
-    await supervisor.close();
+    assert.equal(worker.state, "ready");
+    await worker.close();
   });
 
   test("tells nobody to do what it does itself", async () => {
     const scripts = new Scripts();
-    const supervisor = await scripts.supervise({ restart: { ...AT_ONCE, maxRestarts: 3 } });
+    const worker = await scripts.start({ restart: { ...AT_ONCE, maxRestarts: 3 } });
     let script = await scripts.next();
-    const model = await loadOn(supervisor, script);
+    const model = await loadOn(worker, script);
     for (const end of [
       () => script.exit(1),
       () => script.say({ id: "none", type: "result", final: true }),
@@ -224,8 +224,8 @@ suite("a supervisor", () => {
     for (const { message } of told) {
       assert.match(message, /Another one is started/);
     }
-    await supervisor.close();
-    await assert.rejects(supervisor.restart(), { message: /^this supervisor was closed/ });
+    await worker.close();
+    await assert.rejects(worker.restart(), { message: /^this worker was closed/ });
   });
 
   test("tells the first start's failure, and tries nothing again by itself", async () => {
@@ -233,15 +233,15 @@ suite("a supervisor", () => {
     const broken = new ScriptedWorker();
     broken.greeting = { protocol: 9 };
     scripts.planned.push(broken);
-    await assert.rejects(scripts.supervise(), { code: "handshake_failed" });
+    await assert.rejects(scripts.start(), { code: "handshake_failed" });
     assert.deepEqual(scripts.kinds, ["crashed"]);
   });
 
   test("never sends what was left while it waited for a worker", async () => {
     const scripts = new Scripts();
-    const supervisor = await scripts.supervise();
+    const worker = await scripts.start();
     const first = await scripts.next();
-    const model = await loadOn(supervisor, first);
+    const model = await loadOn(worker, first);
     first.exit(1);
     const stream = model.generate("left");
     const step = stream.next();
@@ -254,22 +254,22 @@ suite("a supervisor", () => {
     await waiting;
     assert.equal((await stream.done).stage, "queued");
     assert.equal(second.unread.length, 0);
-    await supervisor.close();
+    await worker.close();
   });
 
   test("fails what waits for a worker when it is closed", async () => {
     const scripts = new Scripts();
-    const supervisor = await scripts.supervise({
+    const worker = await scripts.start({
       restart: { backoffMinMs: 600_000, backoffMaxMs: 600_000 },
     });
     const script = await scripts.next();
-    const model = await loadOn(supervisor, script);
+    const model = await loadOn(worker, script);
     const lost = model.generate("lost").text();
     await script.next("generate");
     script.exit(1);
     await assert.rejects(lost, WorkerCrashed);
     const waiting = assert.rejects(model.generate("a").text(), ShuttingDown);
-    await supervisor.close();
+    await worker.close();
     await waiting;
     await assert.rejects(model.generate("b").text(), ShuttingDown);
   });

@@ -1,34 +1,30 @@
-/** A supervisor whose workers are in memory, one after another. */
+/** A worker with `restart` whose processes are in memory, one after another. */
 
-import {
-  type LoadOptions,
-  type Model,
-  Supervisor,
-  type SupervisorOptions,
-  Worker,
-  type WorkerChange,
-} from "../../src/index.js";
+import type { LoadOptions, Model, Worker, WorkerChange, WorkerOptions } from "../../src/index.js";
+import type { Spawn } from "../../src/process/process.js";
+import { startWorker } from "../../src/worker.js";
 import { LOADED, ScriptedWorker } from "./scriptedWorker.js";
 
 /** No pause before a restart. */
 export const AT_ONCE = { backoffMinMs: 0, backoffMaxMs: 0 };
 
-/** The workers that a supervisor starts, one after another. */
+/** The processes of one worker, one after another. */
 export class Scripts {
   readonly changes: WorkerChange[] = [];
   readonly #started: ScriptedWorker[] = [];
   readonly #waiting: ((script: ScriptedWorker) => void)[] = [];
-  /** How the next workers are; each is good where this is empty. */
+  /** The next processes; each is a good one where this is empty. */
   readonly planned: ScriptedWorker[] = [];
 
-  readonly start = (options: object): Promise<Worker> => {
+  /** Starts the next process. */
+  readonly spawn: Spawn = (...args) => {
     const script = this.planned.shift() ?? new ScriptedWorker();
     const waiting = this.#waiting.shift();
     waiting === undefined ? this.#started.push(script) : waiting(script);
-    return Worker.start({ command: "scripted", ...options }, script.spawn);
+    return script.spawn(...args);
   };
 
-  /** The next worker that is started. */
+  /** The next process that is started. */
   next(): Promise<ScriptedWorker> {
     const script = this.#started.shift();
     return script === undefined
@@ -36,23 +32,26 @@ export class Scripts {
       : Promise.resolve(script);
   }
 
+  /** The kinds of the changes so far. */
   get kinds(): string[] {
     return this.changes.map((change) => change.kind);
   }
 
-  supervise(options: SupervisorOptions = {}): Promise<Supervisor> {
+  /** Start a worker that is restarted at once. */
+  start(options: WorkerOptions = {}): Promise<Worker> {
     const onChange = (change: WorkerChange) => void this.changes.push(change);
-    return Supervisor.start({ restart: AT_ONCE, onChange, ...options }, this.start);
+    const all = { command: "scripted", restart: AT_ONCE, onChange, ...options };
+    return startWorker(all, { spawn: this.spawn });
   }
 }
 
-/** The model of a load that succeeds on this worker. */
+/** The model of a load that succeeds on this process. */
 export async function loadOn(
-  supervisor: Supervisor,
+  worker: Worker,
   script: ScriptedWorker,
   options: LoadOptions = { contextLen: 9 },
 ): Promise<Model> {
-  const loading = supervisor.load("any", options);
+  const loading = worker.load("any", options);
   script.answer(await script.next("load"), LOADED);
   return loading;
 }
