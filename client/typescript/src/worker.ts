@@ -6,6 +6,7 @@ import type { CallOptions, LoadOptions, MemoryOptions, Path } from "./options.js
 import type { Spawn } from "./process/process.js";
 import { ask } from "./requests/ask.js";
 import { type Processes, StartedWorker } from "./restart/startedWorker.js";
+import type { Judge } from "./restart/workerLife.js";
 import { WorkerSeries } from "./restart/workerSeries.js";
 import type { WorkerState } from "./restart/workerStates.js";
 import type { CancelOutcome, Hello, MemoryFigures, WorkerMetrics } from "./results.js";
@@ -172,8 +173,8 @@ export async function startWorker(options: WorkerOptions, seams: Seams = {}): Pr
   if (restart === null) {
     return new Worker(await StartedWorker.start(options, settings, seams.spawn));
   }
-  const start = (signal: AbortSignal): Promise<StartedWorker> =>
-    StartedWorker.start({ ...options, signal }, settings, seams.spawn);
+  const start = (signal: AbortSignal, judge: Judge): Promise<StartedWorker> =>
+    StartedWorker.start({ ...options, signal }, settings, seams.spawn, judge);
   const { onChange } = options;
   const { random = Math.random } = seams;
   const { limits } = settings;

@@ -1,4 +1,7 @@
-/** What is said of a worker that ended: by itself, by its host, or for an offence. */
+/**
+ * The errors of a worker that ended: by itself, by its host, or for an offence. A `Death` holds how it
+ * ended; its error is composed once, when it is known whether another process follows (`Outlook`).
+ */
 
 import {
   type Exit,
@@ -9,9 +12,9 @@ import {
   WorkerCrashed,
 } from "../errors.js";
 
-/** Where a worker stood when it ended. */
+/** The state of a worker when it ended. */
 export interface Circumstances {
-  /** Whether its answer to hello was still due: then it is most likely no worker at all. */
+  /** True while the answer to hello is due: the program is then most likely no worker at all. */
   readonly greeting: boolean;
   /** Lines on its stdout before the handshake that are no messages. */
   readonly strayLines: readonly Buffer[];
@@ -19,37 +22,52 @@ export interface Circumstances {
   readonly stderrTail: string;
 }
 
-const START_ANOTHER = ". Start another one";
-const ANOTHER_COMES =
-  ". Another one is started, as far as the restart policy allows; no request is sent again by itself";
+/** What follows a worker's end. */
+export interface Outlook {
+  /** True if the restart policy starts another process, as long as it does not give up. */
+  readonly restarts: boolean;
+  /** True if the request in flight was also the only one at the crash before. */
+  readonly poisonous: boolean;
+}
+
+/** The outlook of a worker that nobody restarts. */
+export const NO_RESTART: Outlook = { restarts: false, poisonous: false };
+
+/** How a worker ended. */
+export interface Death {
+  /** The end as a clause, without advice: "the worker exited with code 1". */
+  readonly how: string;
+  /** Compose the error. */
+  error(outlook: Outlook): MlxwireError;
+}
+
+const ADVICE_ALONE = "Start another one";
+const ADVICE_WITH_RESTART =
+  "Another one is started, as far as the restart policy allows; no request is sent again by itself";
+const ADVICE_POISONOUS =
+  "Its only request was the only one at the crash before, too: it most likely kills each worker, so " +
+  "don't send it again";
 
 /** Make the error of requests to a worker that its host closed. */
 export function closedByHost(): ShuttingDown {
   return new ShuttingDown("this worker was closed; start another one");
 }
 
-/** Its supervisor does what the host of a worker alone has to. */
-export function anotherComes(error: MlxwireError): void {
-  const value = error.message.replace(START_ANOTHER, ANOTHER_COMES);
-  Object.defineProperty(error, "message", { value });
-}
-
-/** It exited though nobody asked. */
-export function exited(status: Exit, at: Circumstances): MlxwireError {
-  const how = describeExit(status);
-  const { stderrTail } = at;
+/** Describe an exit that nobody asked for. */
+export function exited(status: Exit, at: Circumstances): Death {
+  const how = `the worker ${describeExit(status)}`;
   if (at.greeting) {
-    return new HandshakeFailed(
-      `the worker ${how} before it answered hello${describeStrays(at.strayLines)}. See what it ` +
-        "says on stderr, check that the command is a worker, or install one with " +
-        "`pip install 'mlxwire[mlx]'`",
-      { data: { exit_code: status.exitCode, signal: status.signal }, stderrTail },
+    return noHandshake(
+      `${how} before it answered hello${describeStrays(at.strayLines)}. Read its stderr, check that ` +
+        "the command is a worker, or install one with `pip install 'mlxwire[mlx]'`",
+      at,
+      { exit_code: status.exitCode, signal: status.signal },
     );
   }
-  return new WorkerCrashed(`the worker ${how}${START_ANOTHER}`, { ...status, stderrTail });
+  return crash(how, at, status);
 }
 
-/** It did not answer hello in time. */
+/** Make the error of a start whose hello was not answered in time. */
 export function silentAtStart(ms: number, at: Circumstances): HandshakeFailed {
   return new HandshakeFailed(
     `the worker did not answer hello within ${ms} ms${describeStrays(at.strayLines)}. Check that the ` +
@@ -58,63 +76,54 @@ export function silentAtStart(ms: number, at: Circumstances): HandshakeFailed {
   );
 }
 
-/** It lives, and can't be heard or spoken to any more. */
-export function closedItsPipe(which: "stdin" | "stdout", at: Circumstances): MlxwireError {
-  const what = `the worker closed its ${which} while it was still running`;
-  const { stderrTail } = at;
+/** Describe a worker that runs but closed one of its pipes, so that nothing can be said or heard. */
+export function closedItsPipe(which: "stdin" | "stdout", at: Circumstances): Death {
+  const how = `the worker closed its ${which} while it was still running`;
   return at.greeting
-    ? new HandshakeFailed(`${what}, before it answered hello. Check that the command is a worker`, {
-        stderrTail,
-      })
-    : new WorkerCrashed(`${what}, and is ended for that${START_ANOTHER}`, { stderrTail });
+    ? noHandshake(`${how}, before it answered hello. Check that the command is a worker`, at)
+    : crash(`${how}, and is ended for that`, at);
 }
 
-/** It lives and makes no progress. */
-export function hangs(verdict: string, at: Circumstances): WorkerCrashed {
+/** Describe a worker that runs but makes no progress; `verdict` is that of `Liveness`. */
+export function hangs(verdict: string, at: Circumstances): Death {
+  return crash(`the worker ${verdict}, and is ended for that`, at);
+}
+
+/** Describe a worker that broke the wire's rules; before the handshake the program is no worker. */
+export function offended(offence: Error, at: Circumstances): Death {
+  const { message } = offence;
+  if (at.greeting) {
+    const advice = "Check that the command is a worker, of a version that this client knows";
+    return noHandshake(`${message}. ${advice}`, at);
+  }
+  const how = `${message}, and the worker is stopped for that`;
   const { stderrTail } = at;
-  return new WorkerCrashed(`the worker ${verdict}, and is ended for that${START_ANOTHER}`, {
-    stderrTail,
-  });
+  return {
+    how,
+    error: ({ restarts }) => new ProtocolViolation(`${how}. ${advice(restarts)}`, { stderrTail }),
+  };
 }
 
-/** It broke the wire's rules; before the handshake that means it is no worker. */
-export function offended(offence: Error, at: Circumstances): MlxwireError {
-  const { stderrTail } = at;
-  return at.greeting
-    ? new HandshakeFailed(
-        `${offence.message}. Check that the command is a worker, of a version that this client knows`,
-        { stderrTail },
-      )
-    : new ProtocolViolation(
-        `${offence.message}, and the worker is stopped for that${START_ANOTHER}`,
-        { stderrTail },
-      );
-}
-
-/** It died of the same request as the one before, as far as can be told. */
-export function killedAgain(error: WorkerCrashed): void {
-  const message =
-    `${error.message}. Its only request was the only one at the crash before, too: it most likely ` +
-    "kills each worker, so don't send it again";
-  Object.defineProperties(error, { message: { value: message }, retryable: { value: false } });
-}
-
-/** How often a worker died within its policy's window. */
+/** The crashes of one worker within its policy's window. */
 export interface Crashes {
   readonly length: number;
-  /** At how many of them requests were in flight. */
+  /** The number of crashes with requests in flight. */
   readonly serving: number;
 }
 
-/** It died so often that it is not started again; `last` is how it did last. */
-export function crashLoop(last: MlxwireError, crashes: Crashes, windowMs: number): WorkerCrashed {
+/** Make the error of a worker that died too often; `how` is the last death, `last` its error. */
+export function crashLoop(
+  how: string,
+  last: MlxwireError,
+  crashes: Crashes,
+  windowMs: number,
+): WorkerCrashed {
   const status =
     last instanceof WorkerCrashed ? last : { exitCode: null, signal: null, inFlight: 0 };
-  const how = last.message.replace(ANOTHER_COMES, "").replace(START_ANOTHER, "");
   const verdict = new WorkerCrashed(
     `the worker died ${crashes.length} times within ${windowMs / 1000} s, ${crashes.serving} of them ` +
-      "with requests in flight and the others at its start or idle, and is not started again; see " +
-      `to the cause and call restart(). The last time: ${how}`,
+      "with requests in flight and the others at its start or idle, and is not started again. Find " +
+      `the cause and call restart(). The last time: ${how}`,
     {
       exitCode: status.exitCode,
       signal: status.signal,
@@ -127,7 +136,7 @@ export function crashLoop(last: MlxwireError, crashes: Crashes, windowMs: number
   return verdict;
 }
 
-/** The same failure with the tail of stderr in it, where it has none. */
+/** Give an error that has no tail of stderr this one. */
 export function withTail(error: MlxwireError, stderrTail: string): MlxwireError {
   if (error.stderrTail !== "") {
     return error;
@@ -135,11 +144,38 @@ export function withTail(error: MlxwireError, stderrTail: string): MlxwireError 
   return Object.defineProperty(error, "stderrTail", { value: stderrTail, enumerable: true });
 }
 
+function crash(how: string, { stderrTail }: Circumstances, status: Partial<Exit> = {}): Death {
+  return {
+    how,
+    error: ({ restarts, poisonous }) => {
+      const sentences = [how, advice(restarts), ...(poisonous ? [ADVICE_POISONOUS] : [])];
+      return new WorkerCrashed(sentences.join(". "), {
+        ...status,
+        stderrTail,
+        retryable: !poisonous,
+      });
+    },
+  };
+}
+
+/** Describe an end before the handshake; another start would end the same way. */
+function noHandshake(
+  how: string,
+  { stderrTail }: Circumstances,
+  data: Readonly<Record<string, unknown>> = {},
+): Death {
+  return { how, error: () => new HandshakeFailed(how, { data, stderrTail }) };
+}
+
+function advice(restarts: boolean): string {
+  return restarts ? ADVICE_WITH_RESTART : ADVICE_ALONE;
+}
+
 function describeExit({ exitCode, signal }: Exit): string {
   return signal === null ? `exited with code ${exitCode}` : `was ended by ${signal}`;
 }
 
-/** What came on stdout instead of an answer to hello, to follow a clause. */
+/** Describe the lines that came in place of an answer to hello, to follow a clause. */
 function describeStrays(lines: readonly Buffer[]): string {
   const [first] = lines;
   if (first === undefined) {

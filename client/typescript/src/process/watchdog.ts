@@ -1,40 +1,52 @@
-/** Ends a worker that lives and makes no progress: `liveness` judges, a timer keeps the time. */
+/** Ends a worker that runs and makes no progress: `Liveness` judges, a timer keeps the time. */
 
-import type { Connection } from "../requests/connection.js";
+import type { Exit, MlxwireError } from "../errors.js";
 import type { Heartbeat } from "../results.js";
 import { Liveness, type LivenessLimits } from "./liveness.js";
-import { hangs } from "./postmortem.js";
+import { type Circumstances, type Death, hangs } from "./postmortem.js";
 
-/** How often it is looked within the shortest limit. */
+/** Looks within the shortest limit. */
 const LOOKS_WITHIN_LIMIT = 8;
 
-/** Looks after one connection until that ends. */
+/** The connection that a watchdog looks after. */
+export interface Watched {
+  /** Not null once the worker has ended or is being ended. */
+  readonly failure: MlxwireError | null;
+  /** Changes whenever anything comes from the worker. */
+  readonly chunksRead: number;
+  readonly circumstances: Circumstances;
+  readonly exited: Promise<Exit>;
+  /** Fail all pending requests and end the worker. */
+  condemn(death: Death): void;
+}
+
+/** Looks after one connection until its process has ended. */
 export class Watchdog {
-  readonly #connection: Connection;
+  readonly #watched: Watched;
   readonly #liveness: Liveness;
 
-  constructor(connection: Connection, limits: LivenessLimits) {
+  constructor(watched: Watched, limits: LivenessLimits) {
     const ofPhases = Object.values(limits.phases).filter((limit) => limit !== null);
     const intervalMs = Math.min(limits.silenceMs, limits.stepMs, ...ofPhases) / LOOKS_WITHIN_LIMIT;
-    this.#connection = connection;
+    this.#watched = watched;
     this.#liveness = new Liveness(limits, intervalMs, performance.now());
     const timer = setInterval(() => this.#look(), intervalMs).unref();
-    void connection.exited.then(() => clearInterval(timer));
+    void watched.exited.then(() => clearInterval(timer));
   }
 
-  /** A heartbeat has come. */
+  /** Take a heartbeat of the worker. */
   takeBeat(beat: Heartbeat): void {
     this.#liveness.takeBeat(beat);
   }
 
   #look(): void {
-    const connection = this.#connection;
-    if (connection.failure !== null) {
+    const watched = this.#watched;
+    if (watched.failure !== null) {
       return; // it is being ended
     }
-    const verdict = this.#liveness.verdict(connection.chunksRead, performance.now());
+    const verdict = this.#liveness.verdict(watched.chunksRead, performance.now());
     if (verdict !== null) {
-      connection.condemn(hangs(verdict, connection.circumstances));
+      watched.condemn(hangs(verdict, watched.circumstances));
     }
   }
 }

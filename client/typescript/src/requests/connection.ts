@@ -1,6 +1,27 @@
 /**
- * One worker, from its spawn to its end: the sans-I/O core bound to a process. Nothing here waits
- * before it writes, so lines never interleave and a cancel or the quit is written at once.
+ * One worker process from its spawn to its end: the sans-I/O core (`ClientConnection`) bound to a
+ * `Child`. It sends requests, hands each reply to its request, and decides how the process ended.
+ *
+ * Theory of operation
+ *
+ * Callers. `StartedWorker` opens, closes and kills. Requests call `send`, `sendCancel` and
+ * `sendCredit`. The child calls `stdoutReceived`, `pipeLost` and `processExited`; the core calls
+ * `tokenReceived`, `replyReceived` and `eventReceived` from within `#wire.receive`. The watchdog calls
+ * `condemn`.
+ *
+ * Invariants. `failure` is set once and never changes: nothing is sent from then on, and every pending
+ * request has failed or is about to, with a copy of it. `send` writes in the turn in which it is called,
+ * so lines never interleave and a cancel or the quit passes no request. All callers of `close` and
+ * `abort` share one ending (`#ending`).
+ *
+ * Order of an end. The cause is composed into an error (`#die`), which asks `outlook` for what follows;
+ * `failure` is set; `onFailure` is called, so that a caller who asks again finds the next process
+ * coming; the pending requests fail; `onIdle` is called.
+ *
+ * Hazards. A pipe that ends is most often an exit whose notice comes later: it has `LOST_PIPE_GRACE_MS`
+ * to come. The process may exit before its spawn is awaited, and a close may overtake the spawn. A
+ * process held (`Child.hold`) keeps the host's event loop: it is held exactly while a final is due or an
+ * end is under way.
  */
 
 import { type Exit, type MlxwireError, ProtocolViolation, WorkerCrashed } from "../errors.js";
@@ -18,35 +39,39 @@ import { Deferred } from "./callbacks.js";
 import type { PendingRequest } from "./pending.js";
 import type { RequestLimits, Route, Sender } from "./route.js";
 
-/** Between a pipe's end and the exit that most likely caused it. */
+/** Milliseconds between a pipe's end and the exit that most likely caused it. */
 const LOST_PIPE_GRACE_MS = 300;
-/** How much of stderr goes into an error. */
+/** Bytes of stderr that go into an error. */
 const TAIL_BYTES = 4096;
 /** Commands that ask nothing of the model. */
 const TOLD: readonly string[] = ["cancel", "credit", "quit"];
 
-/** What a connection is told by its worker. */
+/** The parts that a connection works with. */
 export interface ConnectionOptions {
-  /** Of the ladder that ends it. */
+  /** Limits of the ladder that ends the process. */
   readonly shutdown: ShutdownLimits;
-  /** Of its requests. */
+  /** Limits of each request. */
   readonly limits: RequestLimits;
-  /** What it writes to stderr. */
+  /** Keeps the process's stderr. */
   readonly stderr: StderrRing;
-  /** Hears each event's message. */
+  /** Hears the message of each event. */
   readonly onEvent: (message: JsonObject) => void;
+  /** Tells what follows an end, given the requests that the process may have died of. */
+  readonly outlook?: ((asked: readonly PendingRequest[]) => postmortem.Outlook) | undefined;
 }
 
-/** One worker, from its spawn to its end. */
+/** One worker process, from its spawn to its end. */
 export class Connection implements ProcessListener, WireListener<PendingRequest>, Sender, Route {
   readonly limits: RequestLimits;
-  /** Why nothing can be asked any more; null while it can. */
+  /** The reason why nothing can be sent any more; null while requests can be sent. */
   failure: MlxwireError | null = null;
-  /** Called with `failure` before anything that is pending fails; not for a `close`. */
+  /** How the process ended, unless its host closed it; null until then. */
+  death: postmortem.Death | null = null;
+  /** Called with `failure` before any pending request fails; not called for a `close`. */
   onFailure: ((failure: MlxwireError) => void) | null = null;
   /** Called when no request's final is due any more. */
   onIdle: (() => void) | null = null;
-  /** Changes whenever anything comes. */
+  /** The number of chunks read, which changes whenever anything comes. */
   chunksRead = 0;
   readonly #exited = new Deferred<Exit>();
   readonly #options: ConnectionOptions;
@@ -69,27 +94,27 @@ export class Connection implements ProcessListener, WireListener<PendingRequest>
     return this.#hasWindows ? this.limits.window : null;
   }
 
-  /** Its process; null before it is spawned. */
+  /** The process; null before it is spawned. */
   get child(): Child | null {
     return this.#child;
   }
 
-  /** How its process ended, once it has; both null where nothing could end it. */
+  /** Settled with the process's exit; both fields are null if nothing could end it. */
   get exited(): Promise<Exit> {
     return this.#exited.promise;
   }
 
-  /** How many requests' finals are due. */
+  /** The number of requests whose final is due. */
   get inFlight(): number {
     return this.#wire.inFlight;
   }
 
-  /** The requests that a worker may have died of. */
+  /** List the pending requests that the process may have died of. */
   asked(): PendingRequest[] {
     return this.#wire.owners().filter(({ command }) => !TOLD.includes(command));
   }
 
-  /** Where it stands, for whoever tells of its end. */
+  /** The state that errors of an end tell of. */
   get circumstances(): postmortem.Circumstances {
     return {
       greeting: this.#wire.state === "new" || this.#wire.state === "greeting",
@@ -98,7 +123,7 @@ export class Connection implements ProcessListener, WireListener<PendingRequest>
     };
   }
 
-  /** Start the process and shake hands. Rejects with why that failed; `abort` is the caller's then. */
+  /** Start the process and shake hands. If that rejects, the caller has to call `abort`. */
   async open(
     spawn: Spawn,
     options: SpawnOptions,
@@ -115,14 +140,17 @@ export class Connection implements ProcessListener, WireListener<PendingRequest>
     const timer = setTimeout(() => {
       handshake.fail(postmortem.silentAtStart(startTimeoutMs, this.circumstances));
     }, startTimeoutMs);
-    handshake.result.finally(() => clearTimeout(timer)).catch(() => undefined);
-    this.#child?.write(this.#wire.hello(handshake.id, hello, handshake));
-    const result = await handshake.result;
-    this.#hasWindows = (result.capabilities.window ?? false) !== false;
-    return result;
+    try {
+      this.#child?.write(this.#wire.hello(handshake.id, hello, handshake));
+      const result = await handshake.result;
+      this.#hasWindows = (result.capabilities.window ?? false) !== false;
+      return result;
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
-  /** A worker's own requests all go here; `send` tells why nothing can be sent. */
+  /** Give this connection to a request; `send` throws if nothing can be sent any more. */
   connect(_request: PendingRequest): Sender {
     return this;
   }
@@ -142,7 +170,7 @@ export class Connection implements ProcessListener, WireListener<PendingRequest>
     this.#tell("credit", { target: requestId, n: count });
   }
 
-  /** Ask the worker to quit and see it out. Any number of callers share one ending. */
+  /** Ask the worker to quit and wait for its end. Any number of callers share one ending. */
   close(): Promise<void> {
     if (this.failure === null) {
       this.#closedByHost = true;
@@ -150,21 +178,21 @@ export class Connection implements ProcessListener, WireListener<PendingRequest>
     return this.#end(true);
   }
 
-  /** End it at once, without a word. */
+  /** Send SIGKILL to the process and its group. */
   kill(): void {
     this.#closedByHost ||= this.failure === null;
     this.#hold(true); // its host waits for `exited`
     this.#child?.signalGroup("SIGKILL");
   }
 
-  /** End a worker that can't be talked to. */
+  /** End a process that can't be talked to, beginning at SIGTERM. */
   abort(): Promise<void> {
     return this.#end(false);
   }
 
-  /** It lives and is of no use: fail all that is pending, and end it. */
-  condemn(failure: MlxwireError): void {
-    this.#fail(failure);
+  /** Fail all pending requests and end a process that still runs but is of no use. */
+  condemn(death: postmortem.Death): void {
+    this.#die(death);
     void this.#end(false);
   }
 
@@ -202,14 +230,15 @@ export class Connection implements ProcessListener, WireListener<PendingRequest>
   processExited(status: Exit): void {
     clearTimeout(this.#grace);
     this.#guardWire(() => this.#wire.receiveEnd());
-    const failure = this.#closedByHost
-      ? postmortem.closedByHost()
-      : postmortem.exited(status, this.circumstances);
     this.#exited.resolve(status);
-    this.#fail(failure);
+    if (this.#closedByHost) {
+      this.#fail(postmortem.closedByHost());
+    } else {
+      this.#die(postmortem.exited(status, this.circumstances));
+    }
   }
 
-  /** Run the core; its listener's own defects are no offence of the worker's. */
+  /** Run the core; an error that a listener throws is no offence of the worker's. */
   #guardWire(receive: () => void): void {
     try {
       receive();
@@ -228,7 +257,7 @@ export class Connection implements ProcessListener, WireListener<PendingRequest>
     }
   }
 
-  /** A request whose answer nobody waits for. */
+  /** Send a request whose answer nobody waits for. */
   #tell(command: string, fields: JsonObject): void {
     if (this.failure === null) {
       new UnheardRequest(this, command, fields).start(this);
@@ -242,7 +271,7 @@ export class Connection implements ProcessListener, WireListener<PendingRequest>
 
   async #runEnding(sayQuit: boolean): Promise<void> {
     clearTimeout(this.#grace);
-    await this.#spawning?.catch(() => undefined); // it is told to whoever opens
+    await this.#spawning?.catch(() => undefined); // `open` rejects with it
     const child = this.#child;
     if (child !== null && child.status === null) {
       const greeted = this.#wire.state === "ready" && this.failure === null;
@@ -259,7 +288,7 @@ export class Connection implements ProcessListener, WireListener<PendingRequest>
     this.failure = postmortem.closedByHost();
   };
 
-  /** A host's event loop may end while nothing is due; the worker then ends with it. */
+  /** Keep the host's event loop while a final is due; otherwise the host may end, and the process with it. */
   #holdAsNeeded(): void {
     if (this.#ending === null && !this.#closedByHost) {
       this.#hold(this.inFlight > 0);
@@ -273,13 +302,23 @@ export class Connection implements ProcessListener, WireListener<PendingRequest>
     }
   }
 
-  /** End all that is pending; the first cause stays the connection's. */
+  /** End for a cause that is not the host's; a later cause changes nothing. */
+  #die(death: postmortem.Death): void {
+    if (this.failure === null) {
+      const asked = this.asked();
+      const failure = death.error(this.#options.outlook?.(asked) ?? postmortem.NO_RESTART);
+      if (failure instanceof WorkerCrashed) {
+        failure.inFlight = asked.length;
+      }
+      this.death = death;
+      this.#fail(failure);
+    }
+  }
+
+  /** Fail all that is pending; the first cause stays the connection's. */
   #fail(failure: MlxwireError): void {
     if (this.failure === null) {
       this.failure = failure;
-      if (failure instanceof WorkerCrashed) {
-        failure.inFlight = this.asked().length;
-      }
       if (!this.#closedByHost) {
         this.onFailure?.(failure);
       }

@@ -20,6 +20,7 @@ import type { JsonObject } from "../wire/json.js";
 import { readEvent, readLoad, readMemory } from "../wire/readReplies.js";
 import * as wire from "../wire/wireFields.js";
 import type { Settings, WorkerOptions } from "../workerOptions.js";
+import type { Judge } from "./workerLife.js";
 import type { WorkerState } from "./workerStates.js";
 
 const HEARTBEAT = "heartbeat";
@@ -64,7 +65,7 @@ export class StartedWorker implements Processes {
   #watchdog: Watchdog | null = null;
   #route: ModelRoute | null = null;
 
-  private constructor(options: WorkerOptions, settings: Settings) {
+  private constructor(options: WorkerOptions, settings: Settings, judge: Judge | undefined) {
     const { onStderr } = options;
     this.#options = options;
     this.#watchesHeartbeat = settings.liveness !== null;
@@ -74,6 +75,7 @@ export class StartedWorker implements Processes {
       limits: settings.limits,
       stderr: this.#stderr,
       onEvent: (message) => this.#takeEvent(message),
+      outlook: judge,
     });
   }
 
@@ -82,12 +84,13 @@ export class StartedWorker implements Processes {
     options: WorkerOptions,
     settings: Settings,
     spawn: Spawn = WorkerProcess.spawn,
+    judge?: Judge,
   ): Promise<StartedWorker> {
     const { signal, require = [], cwd, env } = options;
     signal?.throwIfAborted();
     const found = await findWorker(options.command, { ...process.env, ...env });
     const command = [...found, ...settings.args];
-    const worker = new StartedWorker(options, settings);
+    const worker = new StartedWorker(options, settings, judge);
     const connection = worker.#connection;
     const forget = signal && onAbort(signal, () => void connection.abort());
     try {

@@ -1,17 +1,37 @@
 /**
- * One worker after another: started on demand, started again after a crash, given up at last. A
- * single loop goes round from start to end; whoever needs a worker waits for that round's outcome.
+ * One worker process after another: started on demand, started again after a crash, given up at last.
+ *
+ * Theory of operation
+ *
+ * Callers. Everything runs on the host's event loop. `WorkerSeries` calls `untilReady`, `restart` and
+ * `close`; the connection of the running process calls `#judge` and then its `onFailure` at a crash.
+ *
+ * The loop. `#keep` is the only place that starts processes. Each round (`#liveOnce`) lasts from a start
+ * to the end of that process; then `#afterCrash` decides on a pause, on giving up, or, if no process of
+ * this loop was ever ready, on telling the callers and stopping. `#halt` ends the loop; a new loop first
+ * waits for the one before, so two processes of one life never overlap.
+ *
+ * Invariants. `#state` moves by `TRANSITIONS` alone. `untilReady` resolves only in the state `ready`.
+ * `#verdict` is set exactly in the states `failed` and `closed`, and each caller gets a copy of it.
+ *
+ * Order of a crash. `#judge` tells the connection what follows, so that the error can say so; the state
+ * moves to `restarting`; then the pending requests fail, and a caller that asks again waits for the next
+ * process; then `crashed` and `restarting` are told.
+ *
+ * Hazards. A process may fail in the same turn as its hello, before `onFailure` is set; while it is
+ * prepared; or while it drains for a restart. A close may come during each of these, and during the
+ * pause, whose timer keeps the host only if somebody waits.
  */
 
 import * as errors from "../errors.js";
-import { InternalError, MlxwireError, WorkerCrashed } from "../errors.js";
-import { anotherComes, closedByHost, crashLoop, killedAgain } from "../process/postmortem.js";
+import { InternalError, MlxwireError } from "../errors.js";
+import { closedByHost, crashLoop, NO_RESTART, type Outlook } from "../process/postmortem.js";
 import { callGuarded } from "../requests/callbacks.js";
-import { CrashHistory, type RestartPolicy, Suspect } from "./policy.js";
+import { type Asked, CrashHistory, type RestartPolicy, Suspect } from "./policy.js";
 import type { StartedWorker } from "./startedWorker.js";
 import { type Step, TRANSITIONS, type WorkerChange, type WorkerState } from "./workerStates.js";
 
-/** What a start or a load fails with every time: another would change nothing. */
+/** Errors of a start or a load that every further start would meet again. */
 const HOPELESS = [
   errors.UnsupportedProtocol,
   errors.UnsupportedCapability,
@@ -21,31 +41,42 @@ const HOPELESS = [
   errors.InvalidParams,
 ];
 
-/** How a worker's life is led. */
+/** Tells what follows a process's end, given the requests that it may have died of. */
+export type Judge = (asked: readonly Asked[]) => Outlook;
+
+/** The parts that a life works with. */
 export interface LifeOptions {
-  /** Starts a worker, or rejects when the signal aborts. */
-  readonly start: (signal: AbortSignal) => Promise<StartedWorker>;
-  /** Gives a new worker its model before it is ready. */
+  /** Start a process; reject when the signal aborts. */
+  readonly start: (signal: AbortSignal, judge: Judge) => Promise<StartedWorker>;
+  /** Give a new process its model before it is ready. */
   readonly prepare: (worker: StartedWorker) => Promise<void>;
-  /** When it is started again. */
+  /** When a process is started again. */
   readonly policy: RestartPolicy;
-  /** Hears what became of it. */
+  /** Hears what becomes of the processes. */
   readonly onChange: ((change: WorkerChange) => void) | undefined;
-  /** Chance, 0 to 1. */
+  /** Gives a number from 0 to 1 for the jitter of pauses. */
   readonly random: () => number;
 }
 
-/** Keeps a worker running. */
+/** The end of one round: its error, and how it came about without the error's advice. */
+interface Crash {
+  readonly error: MlxwireError;
+  readonly how: string;
+}
+
+/** Keeps a worker process running. */
 export class WorkerLife {
   readonly #options: LifeOptions;
   readonly #history: CrashHistory;
   #suspect = new Suspect();
   #state: WorkerState = "stopped";
   #worker: StartedWorker | null = null;
-  /** Of the worker of this round; null before it is started. */
+  /** The pid of this round's process; null before it is started. */
   #pid: number | null = null;
-  /** Whether it died with requests in flight. */
+  /** True if this round's process died with requests in flight. */
   #served = false;
+  /** True once a process of this loop was ready. */
+  #servedOnce = false;
   #verdict: MlxwireError | null = null;
   #waiters: ((failure: MlxwireError | null) => void)[] = [];
   #pause: NodeJS.Timeout | null = null;
@@ -57,17 +88,17 @@ export class WorkerLife {
     this.#history = new CrashHistory(options.policy);
   }
 
-  /** What is with the worker now. */
+  /** The state of the worker. */
   get state(): WorkerState {
     return this.#state;
   }
 
-  /** The worker of the moment, or the last one; null before the first. */
+  /** The process that runs, or the last one that ran; null before the first. */
   get worker(): StartedWorker | null {
     return this.#worker;
   }
 
-  /** A worker that can be used, started if there is none. Rejects with why there is none. */
+  /** Wait for a process that is ready; start one if there is none. Rejects if there will be none. */
   async untilReady(): Promise<StartedWorker> {
     while (this.#state !== "ready" || this.#worker === null) {
       if (this.#verdict !== null) {
@@ -84,7 +115,7 @@ export class WorkerLife {
     return this.#worker;
   }
 
-  /** End the worker once it is idle, after `drainMs` at the latest, and start another. */
+  /** End the process once it is idle, after `drainMs` at the latest, and start another. */
   async restart(drainMs: number): Promise<void> {
     if (this.#state === "ready") {
       await this.#drain(drainMs);
@@ -101,7 +132,7 @@ export class WorkerLife {
     await this.untilReady();
   }
 
-  /** End the worker for good. Safe to call again. */
+  /** End the process for good. Safe to call again. */
   async close(): Promise<void> {
     if (this.#state !== "closed") {
       this.#verdict = closedByHost();
@@ -117,18 +148,16 @@ export class WorkerLife {
     this.#keeper = this.#keep(this.#halt.signal, this.#keeper);
   }
 
-  /** Go round until it is halted or given up; first the worker before is seen out. */
+  /** Start one process after another until the loop is halted or gives up. */
   async #keep(halt: AbortSignal, before: Promise<void>): Promise<void> {
     await before;
-    let servedOnce = false;
+    this.#servedOnce = false;
     while (!halt.aborted) {
-      const crash = await this.#liveOnce(halt, () => {
-        servedOnce = true;
-      });
+      const crash = await this.#liveOnce(halt);
       if (crash === null || halt.aborted) {
         return;
       }
-      const pause = this.#pauseAfter(crash, servedOnce);
+      const pause = this.#afterCrash(crash);
       if (pause === null) {
         return;
       }
@@ -139,13 +168,13 @@ export class WorkerLife {
     }
   }
 
-  /** From a worker's start to its end: what ended it, or null where its host did. */
-  async #liveOnce(halt: AbortSignal, onReady: () => void): Promise<MlxwireError | null> {
+  /** Lead one process from its start to its end. Gives null if its host ended it. */
+  async #liveOnce(halt: AbortSignal): Promise<Crash | null> {
     let worker: StartedWorker | null = null;
     this.#pid = null;
     this.#served = false;
     try {
-      worker = await this.#options.start(halt);
+      worker = await this.#options.start(halt, (asked) => this.#judge(asked, halt));
       this.#worker = worker;
       this.#pid = worker.pid;
       this.#tell({ kind: "started", pid: worker.pid });
@@ -153,85 +182,86 @@ export class WorkerLife {
       await Promise.race([this.#options.prepare(worker), ended]);
       if (worker.connection.failure === null && !halt.aborted) {
         this.#move("ready");
-        onReady();
+        this.#servedOnce = true;
         this.#tell({ kind: "ready", pid: worker.pid });
         this.#settle(null);
       }
-      return await ended;
+      const failure = await ended;
+      return failure === null ? null : crashOf(failure, worker);
     } catch (error) {
       if (halt.aborted) {
         return null;
       }
       if (this.#state === "starting") {
-        this.#move("crash"); // its load failed, say; one that died has been told of already
+        this.#move("crash"); // its load failed, say; a process that died has moved it already
       }
-      return error instanceof MlxwireError ? error : new InternalError(String(error));
+      const failure = error instanceof MlxwireError ? error : new InternalError(String(error));
+      return crashOf(failure, worker);
     } finally {
       await worker?.close();
     }
   }
 
-  /** Settled when the worker fails, or its host ends it. */
+  /** Wait for the process to fail (its failure), or for its host to end it (null). */
   #endOf(worker: StartedWorker, halt: AbortSignal): Promise<MlxwireError | null> {
     return new Promise((resolve) => {
       halt.addEventListener("abort", () => resolve(null), { once: true });
-      // Called before its requests fail, so that whoever asks again finds another coming.
       const failed = (failure: MlxwireError): void => {
         if (!halt.aborted) {
-          this.#suspectAsked(worker, failure);
           this.#move("crash");
         }
         resolve(failure);
       };
       worker.connection.onFailure = failed;
       if (worker.connection.failure !== null) {
-        failed(worker.connection.failure); // in the same breath as its hello
+        failed(worker.connection.failure); // in the same turn as its hello
       }
     });
   }
 
-  /** What is said of it, and whether it died of what it was asked; what it dies of at its start is no request of the host's. */
-  #suspectAsked(worker: StartedWorker, failure: MlxwireError): void {
-    if (this.#state === "ready" || this.#state === "draining") {
-      anotherComes(failure);
-      const asked = worker.connection.asked();
-      this.#served = asked.length > 0;
-      if (this.#suspect.crashed(asked) && failure instanceof WorkerCrashed) {
-        killedAgain(failure);
-      }
+  /** Tell what follows a crash. A process that dies at its start dies of no request of the host's. */
+  #judge(asked: readonly Asked[], halt: AbortSignal): Outlook {
+    if (halt.aborted) {
+      return NO_RESTART;
     }
+    if (this.#state !== "ready" && this.#state !== "draining") {
+      return { restarts: this.#servedOnce, poisonous: false };
+    }
+    this.#served = asked.length > 0;
+    return { restarts: true, poisonous: this.#suspect.crashed(asked) };
   }
 
-  /** Milliseconds until the next start; null where there is none by itself. */
-  #pauseAfter(crash: MlxwireError, servedOnce: boolean): number | null {
-    if (servedOnce) {
-      anotherComes(crash);
-    }
-    this.#tell({ kind: "crashed", pid: this.#pid, error: crash });
+  /** Count a crash. Gives the milliseconds until the next start; null if none follows by itself. */
+  #afterCrash(crash: Crash): number | null {
+    const { error } = crash;
+    this.#tell({ kind: "crashed", pid: this.#pid, error });
     const pause = this.#history.crashed(performance.now(), this.#options.random(), this.#served);
-    const hopeless = HOPELESS.some((kind) => crash instanceof kind);
-    if (pause !== null && !servedOnce) {
-      this.#move("stop"); // the first start: whoever asked hears of it, and may ask again
-      this.#settle(crash);
+    if (pause !== null && !this.#servedOnce) {
+      this.#move("stop"); // the first start: its caller is told, and may ask again
+      this.#settle(error);
       return null;
     }
+    const hopeless = HOPELESS.some((kind) => error instanceof kind);
     if (pause === null || hopeless) {
-      this.#giveUp(hopeless ? crash : null, crash);
+      this.#giveUp(hopeless ? error : this.#crashLoop(crash));
       return null;
     }
     this.#tell({ kind: "restarting", delayMs: pause });
     return pause;
   }
 
-  #giveUp(hopeless: MlxwireError | null, crash: MlxwireError): void {
-    const { windowMs } = this.#options.policy;
-    this.#verdict = hopeless ?? crashLoop(crash, this.#history, windowMs);
-    this.#move("giveUp");
-    this.#tell({ kind: "gaveUp", error: this.#verdict });
-    this.#settle(this.#verdict);
+  #crashLoop({ how, error }: Crash): MlxwireError {
+    return crashLoop(how, error, this.#history, this.#options.policy.windowMs);
   }
 
-  /** A host may end during a pause, unless a request waits for the worker to come. */
+  #giveUp(verdict: MlxwireError): void {
+    this.#verdict = verdict;
+    this.#move("giveUp");
+    this.#tell({ kind: "gaveUp", error: verdict });
+    this.#settle(verdict);
+  }
+
+  /** Wait out a pause. The host may end meanwhile, unless a request waits for the next process. */
   #sleep(ms: number, halt: AbortSignal): Promise<void> {
     return new Promise((resolve) => {
       const wake = (): void => {
@@ -270,7 +300,7 @@ export class WorkerLife {
     return new Promise((resolve) => this.#waiters.push(resolve));
   }
 
-  /** Tell all who wait: look again, or give it up. */
+  /** Tell all callers of `untilReady` to look again (null), or to give up. */
   #settle(failure: MlxwireError | null): void {
     for (const tell of this.#waiters.splice(0)) {
       tell(failure);
@@ -288,4 +318,9 @@ export class WorkerLife {
     }
     this.#state = following;
   }
+}
+
+/** Describe a round's end; if the process died, by its death, else by what its start or load failed with. */
+function crashOf(error: MlxwireError, worker: StartedWorker | null): Crash {
+  return { error, how: worker?.connection.death?.how ?? error.message };
 }

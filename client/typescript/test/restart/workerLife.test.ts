@@ -92,12 +92,12 @@ suite("a worker's life", () => {
     let fails = false;
     const changes: WorkerChange[] = [];
     const life = new WorkerLife({
-      start: (signal) => {
+      start: (signal, judge) => {
         const script = new ScriptedWorker();
         scripts.push(script);
         return fails
           ? Promise.reject(new MlxwireError("no worker today"))
-          : startProcess(script, signal);
+          : startProcess(script, signal, judge);
       },
       prepare: async () => undefined,
       policy: { ...POLICY, maxRestarts: 1 },

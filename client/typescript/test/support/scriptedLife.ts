@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import type { WorkerChange } from "../../src/index.js";
 import { DEFAULT_RESTART_POLICY, type RestartPolicy } from "../../src/restart/policy.js";
 import { StartedWorker } from "../../src/restart/startedWorker.js";
-import { WorkerLife } from "../../src/restart/workerLife.js";
+import { type Judge, WorkerLife } from "../../src/restart/workerLife.js";
 import { settle } from "../../src/workerOptions.js";
 import { ScriptedWorker } from "./scriptedWorker.js";
 
@@ -20,10 +20,10 @@ export function lead(
   const scripts: ScriptedWorker[] = [];
   const changes: WorkerChange[] = [];
   const life = new WorkerLife({
-    start: (signal) => {
+    start: (signal, judge) => {
       const script = planned.shift() ?? new ScriptedWorker();
       scripts.push(script);
-      return startProcess(script, signal);
+      return startProcess(script, signal, judge);
     },
     prepare,
     policy: { ...POLICY, ...limits },
@@ -35,8 +35,12 @@ export function lead(
 }
 
 /** Start a process in memory. */
-export function startProcess(script: ScriptedWorker, signal: AbortSignal): Promise<StartedWorker> {
-  return StartedWorker.start({ command: "scripted", signal }, settle({}), script.spawn);
+export function startProcess(
+  script: ScriptedWorker,
+  signal: AbortSignal,
+  judge: Judge,
+): Promise<StartedWorker> {
+  return StartedWorker.start({ command: "scripted", signal }, settle({}), script.spawn, judge);
 }
 
 /** The worker that was started last. */
