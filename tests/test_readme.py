@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from architecture.sources import ROOT, tracked_files
-from mlxwire_worker.options import Options
+from mlxwire_worker.process.options import Options
 
 README = (ROOT / "README.md").read_text("utf-8")
 ELLIPSIS = "…"

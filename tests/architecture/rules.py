@@ -44,9 +44,9 @@ DISTRIBUTIONS = {
 MOST_LINES = 300
 ALLOWED_LINES = {
     "mlxwire_protocol.replies": 340,
-    "mlxwire_worker.mlx_engine.runner": 350,
-    "mlxwire_worker.session": 350,
-    "mlxwire_worker.streams": 310,
+    "mlxwire_worker.mlx_engine.sequences.runner": 350,
+    "mlxwire_worker.requests.session": 350,
+    "mlxwire_worker.scheduling.streams": 310,
 }
 """Files that have grown past it: to be cut, and then to leave this list. Never raise a number."""
 DOCSTRING_LINES = 5

@@ -11,8 +11,8 @@ from mlxwire_protocol.messages import Chat, Generate, Load
 from mlxwire_worker.engine import Failed, Prompt, Sampled, StepResult
 from mlxwire_worker.mlx_engine import MlxEngine
 from mlxwire_worker.mlx_engine.loading import LoadedModel
-from mlxwire_worker.mlx_engine.rows import Row
-from mlxwire_worker.mlx_engine.runner import Runner
+from mlxwire_worker.mlx_engine.sequences.rows import Row
+from mlxwire_worker.mlx_engine.sequences.runner import Runner
 
 
 @dataclass

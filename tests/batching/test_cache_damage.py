@@ -13,8 +13,8 @@ import pytest
 
 from mlxwire_protocol import WireError
 from mlxwire_protocol.messages import Cache
-from mlxwire_worker.mlx_engine import sealed_file
-from mlxwire_worker.mlx_engine.sealed_file import SealedReader
+from mlxwire_worker.mlx_engine.cache import sealed_file
+from mlxwire_worker.mlx_engine.cache.sealed_file import SealedReader
 
 from .conftest import TINY
 from .direct import Direct

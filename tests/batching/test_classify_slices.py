@@ -9,7 +9,7 @@ import pytest
 
 from mlxwire_protocol.messages import Classify
 from mlxwire_worker.engine import Classified
-from mlxwire_worker.mlx_engine.chunks import ChunkSize
+from mlxwire_worker.mlx_engine.sequences.chunks import ChunkSize
 
 from .conftest import Open
 from .direct import Direct

@@ -316,7 +316,7 @@ def test_what_waits_for_credit_is_bounded_and_the_others_go_on(
     cmd: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("mlxwire_worker.delivery.MAX_HELD_BYTES", 2000)
+    monkeypatch.setattr("mlxwire_worker.requests.delivery.MAX_HELD_BYTES", 2000)
     host = connect()
     engine.open()
     asked: dict[str, Any] = {

@@ -8,8 +8,8 @@ import mlx.core as mx
 import pytest
 from mlx_lm.models import falcon_h1, gemma3_text, llama, mamba2
 
-from mlxwire_worker.mlx_engine import kv, layer_state
-from mlxwire_worker.mlx_engine.kv import CachePolicy
+from mlxwire_worker.mlx_engine.cache import kv, layer_state
+from mlxwire_worker.mlx_engine.cache.kv import CachePolicy
 
 WINDOW = 8
 SIZES = {"vocab_size": 50, "hidden_size": 64, "intermediate_size": 32, "num_hidden_layers": 2}

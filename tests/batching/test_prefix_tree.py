@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlxwire_worker.mlx_engine.prefix_tree import PrefixTree, common_prefix
+from mlxwire_worker.mlx_engine.cache.prefix_tree import PrefixTree, common_prefix
 
 TOKENS = st.lists(st.integers(0, 2), max_size=9)
 BUDGET = 12

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from mlxwire_worker.engine import Prompt
-from mlxwire_worker.mlx_engine import kv
+from mlxwire_worker.mlx_engine.cache import kv
 
 from .conftest import Open
 from .direct import Direct

@@ -12,9 +12,9 @@ import pytest
 
 from mlxwire_protocol.messages import Generate
 from mlxwire_worker.engine import Prompt
-from mlxwire_worker.mlx_engine.penalties import Penalties
-from mlxwire_worker.mlx_engine.rows import Row
-from mlxwire_worker.mlx_engine.sampling import BatchSampler
+from mlxwire_worker.mlx_engine.sequences.penalties import Penalties
+from mlxwire_worker.mlx_engine.sequences.rows import Row
+from mlxwire_worker.mlx_engine.sequences.sampling import BatchSampler
 
 from .direct import Direct
 

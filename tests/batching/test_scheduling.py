@@ -11,7 +11,7 @@ import pytest
 from mlxwire_protocol import WireError
 from mlxwire_protocol.messages import Batch, Cache, Chat, Generate
 from mlxwire_worker.engine import Prompt, Sampled, StepResult
-from mlxwire_worker.mock_engine import MockEngine
+from mlxwire_worker.mock.engine import MockEngine
 from worker.driver import mock
 from worker.gated_engine import GatedEngine
 from worker.memory_host import MemoryHost

@@ -9,12 +9,12 @@ from typing import Any
 
 import orjson
 
-from mlxwire.connection import Connection
+from mlxwire.connection.connection import Connection
+from mlxwire.connection.route import ModelRoute
 from mlxwire.model import Model
-from mlxwire.request_limits import RequestLimits
-from mlxwire.route import ModelRoute
-from mlxwire.shutdown import ShutdownLimits
-from mlxwire.stderr_ring import StderrRing
+from mlxwire.process.shutdown import ShutdownLimits
+from mlxwire.process.stderr_ring import StderrRing
+from mlxwire.requests.request_limits import RequestLimits
 from mlxwire_protocol.replies import LoadResult
 
 HELLO = {

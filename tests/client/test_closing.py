@@ -160,7 +160,7 @@ async def test_an_exit_is_noticed_where_no_descriptor_tells_it(script, monkeypat
     def refuse(*_):
         raise OSError(fallback)
 
-    monkeypatch.setattr("mlxwire.exit_watch.ExitWatch._open", refuse)
+    monkeypatch.setattr("mlxwire.process.exit_watch.ExitWatch._open", refuse)
     async with mlxwire.Worker(script("dies_mid_token"), shutdown=QUICK) as worker:
         model = await worker.load("x")
         with pytest.raises(mlxwire.WorkerCrashed) as caught:

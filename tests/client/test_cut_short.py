@@ -31,7 +31,7 @@ async def worker() -> AsyncIterator[mlxwire.Worker]:
 async def test_a_call_that_another_one_cancelled_says_so(memory, command):
     script = await memory()
     calls = {
-        "load": mlxwire.pending.ask(script.connection, "load", {"path": "p"}),
+        "load": mlxwire.requests.pending.ask(script.connection, "load", {"path": "p"}),
         "cache": script.model.cache.warm("p"),
         "info": script.model.info(),
     }

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import mlxwire
-from mlxwire.pending import ask
-from mlxwire.postmortem import hangs
+from mlxwire.process.postmortem import hangs
+from mlxwire.requests.pending import ask
 
 from .memory_worker import HELLO, MemoryWorker
 
@@ -112,7 +112,7 @@ async def test_a_worker_that_has_exited_is_sent_no_signal(memory):
 
 
 async def test_a_pipe_that_an_exit_closed_is_no_offence(memory, monkeypatch):
-    monkeypatch.setattr("mlxwire.connection.LOST_PIPE_GRACE", 0)
+    monkeypatch.setattr("mlxwire.connection.connection.LOST_PIPE_GRACE", 0)
     worker = await memory()
     asking = asyncio.create_task(worker.model.info())
     await worker.process.request("info")
@@ -125,7 +125,7 @@ async def test_a_pipe_that_an_exit_closed_is_no_offence(memory, monkeypatch):
 
 
 async def test_a_pipe_that_closes_while_the_worker_is_closed_changes_no_reason(monkeypatch):
-    monkeypatch.setattr("mlxwire.connection.LOST_PIPE_GRACE", 0)
+    monkeypatch.setattr("mlxwire.connection.connection.LOST_PIPE_GRACE", 0)
     worker = MemoryWorker()
     stubborn = Stubborn(worker)
     task, _ = await greeting(worker)

@@ -8,7 +8,7 @@ import pytest
 
 import mlxwire
 from mlxwire.errors import ERRORS_BY_CODE, error_from_code, error_from_reply
-from mlxwire.postmortem import describe_exit
+from mlxwire.process.postmortem import describe_exit
 from mlxwire_protocol import CLIENT_CODES, WORKER_CODES
 
 

@@ -8,7 +8,7 @@ import select
 
 import pytest
 
-from mlxwire.exit_watch import POLL_SECONDS, ExitWatch
+from mlxwire.process.exit_watch import POLL_SECONDS, ExitWatch
 from supervision.virtual_time import run
 
 PID = 4711

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 import mlxwire
-from mlxwire.find_worker import find_worker
+from mlxwire.process.find_worker import find_worker
 
 NOTHING = {"PATH": ""}
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import mlxwire
-from mlxwire.loop_thread import LoopThread
+from mlxwire.sync.loop_thread import LoopThread
 
 A_MOMENT = 0.1
 """Seconds that another thread has to get ahead, where nothing holds it back."""

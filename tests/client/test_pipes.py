@@ -11,7 +11,7 @@ from io import FileIO
 
 import pytest
 
-from mlxwire.pipes import LAST_READS, PipeReader, PipeWriter
+from mlxwire.process.pipes import LAST_READS, PipeReader, PipeWriter
 
 MUCH = 1 << 20
 """More than any pipe holds."""

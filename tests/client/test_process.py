@@ -13,9 +13,9 @@ from typing import Any, Literal
 
 import pytest
 
-from mlxwire import process as process_module
-from mlxwire.process import WorkerProcess
-from mlxwire.stderr_ring import StderrRing
+from mlxwire.process import process as process_module
+from mlxwire.process.process import WorkerProcess
+from mlxwire.process.stderr_ring import StderrRing
 
 SILENT = "exec sleep 600"
 FDS = Path("/proc/self/fd")

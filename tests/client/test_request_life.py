@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 import mlxwire
+from mlxwire.connection.route import ModelRoute
 from mlxwire.model import Model
-from mlxwire.pending import PendingRequest, ask
-from mlxwire.route import ModelRoute
+from mlxwire.requests.pending import PendingRequest, ask
 
 from .memory_worker import LOADED, MemoryWorker
 
@@ -36,7 +36,9 @@ class FailingWay:
     def check_loop(self) -> None:
         pass
 
-    async def connect(self, _request: PendingRequest, /) -> mlxwire.connection.Connection:
+    async def connect(
+        self, _request: PendingRequest, /
+    ) -> mlxwire.connection.connection.Connection:
         self.asked.set()
         await self.fails.wait()
         raise mlxwire.WorkerCrashed("no worker to be had")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlxwire.stderr_ring import MAX_LINE_BYTES, StderrRing
+from mlxwire.process.stderr_ring import MAX_LINE_BYTES, StderrRing
 
 
 def test_the_ring_keeps_the_last_bytes():

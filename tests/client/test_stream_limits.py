@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 import mlxwire
-from mlxwire.request_limits import WINDOW_MESSAGE_BYTES
-from mlxwire.stream_request import MESSAGE_OVERHEAD_BYTES, TokenRequest
+from mlxwire.requests.request_limits import WINDOW_MESSAGE_BYTES
+from mlxwire.requests.stream_request import MESSAGE_OVERHEAD_BYTES, TokenRequest
 
 from .memory_worker import MemoryWorker
 

@@ -40,8 +40,8 @@ from mlxwire_protocol.replies import (
     WorkerIdentity,
 )
 from mlxwire_worker.engine import Sampled
-from mlxwire_worker.mock_engine import MockEngine
-from mlxwire_worker.text import TextAssembler
+from mlxwire_worker.mock.engine import MockEngine
+from mlxwire_worker.output.text import TextAssembler
 from mlxwire_worker.worker import CAPABILITIES
 
 

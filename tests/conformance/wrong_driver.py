@@ -14,8 +14,8 @@ from typing import Any
 import driver_python as driver
 from driver_python import Model, Report
 
-from mlxwire.connection import Connection
-from mlxwire.process import WorkerProcess
+from mlxwire.connection.connection import Connection
+from mlxwire.process.process import WorkerProcess
 
 Patch = Callable[[], object]
 

@@ -14,7 +14,7 @@ import orjson
 
 from mlxwire_protocol.framing import Line, LineSplitter
 from mlxwire_worker.__main__ import main
-from mlxwire_worker.writer import Writer
+from mlxwire_worker.process.writer import Writer
 
 Message = dict[str, Any]
 

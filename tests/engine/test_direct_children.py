@@ -12,7 +12,7 @@ from mlx_lm.utils import load_model
 from batching.direct import Direct
 from engine.conftest import Models
 from factories import FAMILIES
-from mlxwire_worker.mlx_engine.direct_children import hold_children_directly
+from mlxwire_worker.mlx_engine.mlx_patches.direct_children import hold_children_directly
 
 IDS = mx.array([[1, 2, 3, 4, 5]])
 

@@ -16,7 +16,7 @@ LIMITS = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 before = resource.getrlimit(resource.RLIMIT_NOFILE)
-from mlxwire_worker.mlx_engine.light_import import import_mlx_lm
+from mlxwire_worker.mlx_engine.mlx_patches.light_import import import_mlx_lm
 import_mlx_lm()
 assert resource.getrlimit(resource.RLIMIT_NOFILE) == before, "the limit of descriptors changed"
 resource.setrlimit(resource.RLIMIT_NOFILE, before)
@@ -26,7 +26,7 @@ import mlx.core as mx
 def never(*_):
     raise SystemExit("the wired limit was set")
 mx.set_wired_limit = never
-from mlxwire_worker.mlx_engine.light_import import import_mlx_lm
+from mlxwire_worker.mlx_engine.mlx_patches.light_import import import_mlx_lm
 import_mlx_lm()
 from mlx_lm.generate import BatchGenerator
 assert "maybe_set_recommended_wired_limit" in BatchGenerator.__init__.__code__.co_names
@@ -35,7 +35,7 @@ mx.device_info = lambda *_: {"max_recommended_working_set_size": 1 << 30}
 BatchGenerator.__init__.__globals__["maybe_set_recommended_wired_limit"]()
 """
 LATER = """
-from mlxwire_worker.mlx_engine.light_import import import_mlx_lm
+from mlxwire_worker.mlx_engine.mlx_patches.light_import import import_mlx_lm
 import_mlx_lm()
 import_mlx_lm()
 import sys

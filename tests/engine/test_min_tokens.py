@@ -12,7 +12,7 @@ import pytest
 from batching.direct import Direct
 from engine.conftest import Models, ModelWorker
 from mlxwire_worker.engine import Detokenizer
-from mlxwire_worker.text import TextAssembler
+from mlxwire_worker.output.text import TextAssembler
 
 TINY = Path(__file__).parents[2] / "testdata" / "tiny"
 

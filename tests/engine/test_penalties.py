@@ -10,8 +10,8 @@ import pytest
 
 from mlxwire_protocol.messages import Generate
 from mlxwire_worker.engine import Prompt
-from mlxwire_worker.mlx_engine.penalties import Penalties
-from mlxwire_worker.mlx_engine.rows import Row
+from mlxwire_worker.mlx_engine.sequences.penalties import Penalties
+from mlxwire_worker.mlx_engine.sequences.rows import Row
 
 VOCABULARY = 50
 

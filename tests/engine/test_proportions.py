@@ -14,9 +14,9 @@ from engine.conftest import Models
 from mlxwire_protocol import WireError
 from mlxwire_protocol.messages import Load
 from mlxwire_worker.mlx_engine import MlxEngine
-from mlxwire_worker.mlx_engine import weight_files as weight_files_module
-from mlxwire_worker.mlx_engine.config_counts import MOST_LAYERS, check_counts
-from mlxwire_worker.mlx_engine.preflight import check_model
+from mlxwire_worker.mlx_engine.models import weight_files as weight_files_module
+from mlxwire_worker.mlx_engine.models.config_counts import MOST_LAYERS, check_counts
+from mlxwire_worker.mlx_engine.models.preflight import check_model
 
 MILLION = 10**6
 COUNTS: list[dict[str, Any]] = [

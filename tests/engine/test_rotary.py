@@ -9,7 +9,7 @@ import pytest
 from mlx import nn
 from mlx_lm.models.rope_utils import Llama3RoPE
 
-from mlxwire_worker.mlx_engine.rotary import share_tables
+from mlxwire_worker.mlx_engine.mlx_patches.rotary import share_tables
 
 SCALED = {"factor": 8.0, "original_max_position_embeddings": 64}
 ROPES = {

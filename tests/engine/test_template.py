@@ -16,10 +16,10 @@ from engine.reference import reference
 from factories import FAMILIES
 from mlxwire_protocol import WireError
 from mlxwire_protocol.messages import Chat, Message
-from mlxwire_worker.mlx_engine import template as template_module
-from mlxwire_worker.mlx_engine.chat_template import find_template, template_variables
-from mlxwire_worker.mlx_engine.template import TemplateProcess
-from mlxwire_worker.mlx_engine.tokenizer import Tokenizer
+from mlxwire_worker.mlx_engine.text import template_process as template_module
+from mlxwire_worker.mlx_engine.text.chat_template import find_template, template_variables
+from mlxwire_worker.mlx_engine.text.template_process import TemplateProcess
+from mlxwire_worker.mlx_engine.text.tokenizer import Tokenizer
 from worker.processes import children_of
 
 SYSTEM = {"role": "system", "content": "Be brief."}

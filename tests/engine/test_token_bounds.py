@@ -19,9 +19,9 @@ from engine.conftest import Models
 from factories import FAMILIES
 from mlxwire_protocol import WireError
 from mlxwire_protocol.messages import Batch, Chat, Classify, Generate, Message
-from mlxwire_worker.mlx_engine import token_bounds
-from mlxwire_worker.mlx_engine.token_bounds import TokenBound
-from mlxwire_worker.mlx_engine.tokenizer import Tokenizer
+from mlxwire_worker.mlx_engine.text import token_bounds
+from mlxwire_worker.mlx_engine.text.token_bounds import TokenBound
+from mlxwire_worker.mlx_engine.text.tokenizer import Tokenizer
 
 TINY = Path(__file__).parents[2] / "testdata" / "tiny"
 WORDS = [" ", "  ", "▁", "\n", "the", "e\u0301", "你好", "🚀", "<|im_end|>", "가\u11a8", "\u1fef", "12", "\t"]  # fmt: skip

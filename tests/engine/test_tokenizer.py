@@ -15,7 +15,7 @@ from transformers import AutoTokenizer
 from engine.conftest import Models, ModelWorker
 from engine.reference import reference
 from factories import FAMILIES
-from mlxwire_worker.mlx_engine.tokenizer import KEPT_CHARACTERS, SafeDetokenizer, Tokenizer
+from mlxwire_worker.mlx_engine.text.tokenizer import KEPT_CHARACTERS, SafeDetokenizer, Tokenizer
 
 TEXTS = [
     "Hello, world!",

@@ -16,7 +16,7 @@ from typing import Any, get_args
 import pytest
 
 from conformance.leftovers import MARK_VARIABLE, find_marked, kill
-from mlxwire_worker.faults.script import FaultScript, HeardFault, ReplyFault, load_script
+from mlxwire_worker.mock.faults.script import FaultScript, HeardFault, ReplyFault, load_script
 
 from .conftest import GENERATE, LONG, OPENING
 

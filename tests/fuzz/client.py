@@ -12,12 +12,12 @@ from typing import Any
 
 from client.memory_worker import LOADED
 from mlxwire import MlxwireError
-from mlxwire.connection import Connection
+from mlxwire.connection.connection import Connection
+from mlxwire.connection.route import ModelRoute
 from mlxwire.model import Model
-from mlxwire.request_limits import RequestLimits
-from mlxwire.route import ModelRoute
-from mlxwire.shutdown import ShutdownLimits
-from mlxwire.stderr_ring import StderrRing
+from mlxwire.process.shutdown import ShutdownLimits
+from mlxwire.process.stderr_ring import StderrRing
+from mlxwire.requests.request_limits import RequestLimits
 
 from .cases import Case, Do, Finding, Step, Target, require
 from .mutation import cut_up, maybe_spoiled

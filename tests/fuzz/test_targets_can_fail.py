@@ -10,17 +10,18 @@ from typing import Any
 
 import pytest
 
-from mlxwire.connection import Connection
+from mlxwire.connection.connection import Connection
 from mlxwire.errors import MlxwireError
-from mlxwire.pending import PendingRequest
-from mlxwire.stream_request import ItemRequest
-from mlxwire_protocol import ClientConnection, LineSplitter, WireError, WorkerConnection
+from mlxwire.requests.pending import PendingRequest
+from mlxwire.requests.stream_request import ItemRequest
+from mlxwire_protocol import LineSplitter, WireError, WorkerConnection
 from mlxwire_protocol import connection as worker_end
+from mlxwire_protocol.client_connection import ClientConnection
 from mlxwire_protocol.request_state import RequestState
-from mlxwire_worker.preparing import Preparing
-from mlxwire_worker.scheduler import Scheduler
-from mlxwire_worker.session import Session
-from mlxwire_worker.streams import Streams
+from mlxwire_worker.requests.session import Session
+from mlxwire_worker.scheduling.preparing import Preparing
+from mlxwire_worker.scheduling.scheduler import Scheduler
+from mlxwire_worker.scheduling.streams import Streams
 
 from .cases import failure_of
 from .targets import TARGETS

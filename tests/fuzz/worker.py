@@ -12,10 +12,10 @@ from collections import Counter
 from collections.abc import Callable
 from typing import cast
 
-from mlxwire_worker.mock_engine import MockEngine
-from mlxwire_worker.scheduler import Scheduler
-from mlxwire_worker.session import Session
-from mlxwire_worker.writer import Writer
+from mlxwire_worker.mock.engine import MockEngine
+from mlxwire_worker.process.writer import Writer
+from mlxwire_worker.requests.session import Session
+from mlxwire_worker.scheduling.scheduler import Scheduler
 
 from .cases import Case, Do, Step, Target, require
 from .messages import MOST, worker_end

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlxwire.affinity import BLOCK_CHARS, MOST_BLOCKS, PrefixMemory, beginnings
+from mlxwire.pool.affinity import BLOCK_CHARS, MOST_BLOCKS, PrefixMemory, beginnings
 
 
 def chat(*contents: str) -> dict[str, object]:

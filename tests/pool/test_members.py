@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import mlxwire
-from mlxwire.pool_group import LEAD, Member
+from mlxwire.pool.group import LEAD, Member
 from supervision.fake_process import FakeProcess, Processes
 from supervision.virtual_time import now, run
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 import mlxwire
-from mlxwire.room import Room
+from mlxwire.pool.room import Room
 from supervision.virtual_time import now, run
 
 LIMIT = 100

@@ -14,9 +14,9 @@ from engine.reference import reference
 from factories import FAMILIES
 from mlxwire_protocol import WireError
 from mlxwire_protocol.messages import Chat, Message
-from mlxwire_worker.mlx_engine.chat_template import encode_chat, find_template
-from mlxwire_worker.mlx_engine.template import TemplateProcess
-from mlxwire_worker.mlx_engine.tokenizer import Tokenizer
+from mlxwire_worker.mlx_engine.text.chat_template import encode_chat, find_template
+from mlxwire_worker.mlx_engine.text.template_process import TemplateProcess
+from mlxwire_worker.mlx_engine.text.tokenizer import Tokenizer
 
 HARMLESS = [
     "What is <b>2 & 3</b>, 'x'? Grüße 🚀\n",

@@ -6,7 +6,7 @@ import pytest
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers
 
 from mlxwire_protocol.messages import Message
-from mlxwire_worker.mlx_engine.control_tokens import ControlTokens, is_control
+from mlxwire_worker.mlx_engine.text.control_tokens import ControlTokens, is_control
 
 LETTERS = [chr(code) for code in range(33, 127)] + ["▁", "ﬁ", " ", "\n"]
 END = "<|end|>"

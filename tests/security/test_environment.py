@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from engine.conftest import Models
-from mlxwire_worker.environment import kept
-from mlxwire_worker.mlx_engine.template import TemplateProcess
+from mlxwire_worker.mlx_engine.text.template_process import TemplateProcess
+from mlxwire_worker.process.environment import kept
 from worker.driver import WORKER, Driver, mock
 from worker.processes import children_of
 

@@ -14,7 +14,7 @@ from mlxwire_protocol import WireError, error_reply
 from mlxwire_protocol.codec import encode
 from mlxwire_protocol.framing import DEFAULT_MAX_LINE_BYTES
 from mlxwire_worker.engine import Classified, ClassifyPrompts, Detokenizer, Prompt
-from mlxwire_worker.mock_engine import MockEngine
+from mlxwire_worker.mock.engine import MockEngine
 from worker.memory_host import MemoryHost
 
 LONG = "q" * (DEFAULT_MAX_LINE_BYTES + 1)

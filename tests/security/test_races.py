@@ -10,7 +10,7 @@ import pytest
 
 from engine.conftest import Models
 from mlxwire_protocol import WireError
-from mlxwire_worker.mlx_engine.paths import PathPolicy
+from mlxwire_worker.mlx_engine.models.paths import PathPolicy
 
 from .hostile import Harm
 

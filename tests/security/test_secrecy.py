@@ -19,7 +19,7 @@ import mlxwire
 import mlxwire.sync
 from mlxwire_protocol.messages import Cache, Chat, Classify, Command, Generate
 from mlxwire_worker.engine import Classified, ClassifyPrompts, Prompt, StepResult
-from mlxwire_worker.mock_engine import MockEngine
+from mlxwire_worker.mock.engine import MockEngine
 from worker.driver import Driver, mock
 from worker.memory_host import MemoryHost
 

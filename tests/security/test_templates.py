@@ -16,9 +16,9 @@ import pytest
 
 from engine.conftest import ModelWorker
 from mlxwire_protocol import WireError
-from mlxwire_worker.mlx_engine import template as template_module
-from mlxwire_worker.mlx_engine import template_process
-from mlxwire_worker.mlx_engine.template import TemplateProcess
+from mlxwire_worker.mlx_engine.text import template_process as template_module
+from mlxwire_worker.mlx_engine.text import template_program as template_process
+from mlxwire_worker.mlx_engine.text.template_process import TemplateProcess
 from worker.processes import children_of, has_ended, resident_bytes
 
 TINY = Path(__file__).parents[2] / "testdata" / "tiny"

@@ -13,8 +13,8 @@ import pytest
 
 import mlxwire
 from client.memory_worker import HELLO, LOADED
-from mlxwire.process import ProcessListener
-from mlxwire.stderr_ring import StderrRing
+from mlxwire.process.process import ProcessListener
+from mlxwire.process.stderr_ring import StderrRing
 from mlxwire_protocol.replies import LoadResult, MemoryResult
 
 Fate = Literal["good", "no spawn", "dies at hello", "dies at load", "no model", "silent"]
@@ -210,5 +210,5 @@ class Processes:
 def processes(monkeypatch: pytest.MonkeyPatch) -> Processes:
     """Every worker of the test is one of these."""
     made = Processes()
-    monkeypatch.setattr("mlxwire.connection.WorkerProcess", made.spawn)
+    monkeypatch.setattr("mlxwire.connection.connection.WorkerProcess", made.spawn)
     return made

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 import mlxwire
-from mlxwire.replay import Replay
-from mlxwire.route import ModelRoute
+from mlxwire.connection.route import ModelRoute
+from mlxwire.restart.replay import Replay
 from supervision.fake_process import FakeProcess, Processes
 from supervision.virtual_time import run
 

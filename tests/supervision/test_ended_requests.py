@@ -13,10 +13,10 @@ import pytest
 
 import mlxwire
 from client.memory_worker import LOADED, MemoryWorker
-from mlxwire.connection import Connection
+from mlxwire.connection.connection import Connection
+from mlxwire.connection.route import ModelRoute
 from mlxwire.model import Model
-from mlxwire.pending import PendingRequest
-from mlxwire.route import ModelRoute
+from mlxwire.requests.pending import PendingRequest
 from supervision.virtual_time import run
 
 TIMEOUT = 100.0

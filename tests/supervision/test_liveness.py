@@ -8,7 +8,7 @@ import signal
 import pytest
 
 import mlxwire
-from mlxwire.liveness import Liveness, LivenessLimits
+from mlxwire.connection.liveness import Liveness, LivenessLimits
 from supervision.fake_process import Processes
 from supervision.virtual_time import now, run
 

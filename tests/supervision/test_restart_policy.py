@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mlxwire.restart import CrashHistory, RestartPolicy
+from mlxwire.restart.policy import CrashHistory, RestartPolicy
 
 MIDDLE = 0.5
 """The chance that changes nothing."""

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import mlxwire
-from mlxwire.connection import Connection
+from mlxwire.connection.connection import Connection
 from supervision.fake_process import FakeProcess, Processes
 from supervision.virtual_time import run
 
@@ -228,5 +228,5 @@ def test_the_workers_own_environment_may_name_its_program(
         async with mlxwire.Worker(env=env, args=["--log"]):
             assert commands == [["its", "own", "program", "--log"]]
 
-    monkeypatch.setattr("mlxwire.connection.WorkerProcess", spawn)
+    monkeypatch.setattr("mlxwire.connection.connection.WorkerProcess", spawn)
     run(main())

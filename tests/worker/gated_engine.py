@@ -8,7 +8,7 @@ from mlxwire_protocol import WireError
 from mlxwire_protocol.messages import Load
 from mlxwire_protocol.replies import ModelInfo
 from mlxwire_worker.engine import ProgressReport, StepResult
-from mlxwire_worker.mock_engine import MockEngine
+from mlxwire_worker.mock.engine import MockEngine
 
 from .conversation import PATIENCE_SECONDS
 

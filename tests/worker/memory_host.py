@@ -9,9 +9,9 @@ from typing import cast
 from mlxwire_protocol import WorkerConnection
 from mlxwire_protocol.replies import Limits, WorkerIdentity
 from mlxwire_worker.engine import Engine
-from mlxwire_worker.scheduler import Scheduler
-from mlxwire_worker.session import Session
-from mlxwire_worker.writer import Writer
+from mlxwire_worker.process.writer import Writer
+from mlxwire_worker.requests.session import Session
+from mlxwire_worker.scheduling.scheduler import Scheduler
 
 from .conversation import PATIENCE_SECONDS, Conversation
 

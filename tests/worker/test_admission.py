@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mlxwire_worker.mock_engine import MockEngine
+from mlxwire_worker.mock.engine import MockEngine
 from worker.memory_host import MemoryHost
 
 

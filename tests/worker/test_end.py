@@ -15,7 +15,7 @@ from worker.driver import Driver, mock
 ENDLESS = {"prompt": "la", "ignore_eos": True, "max_tokens": 10**9}
 SLOW = ("--mock-step-seconds", "0.002")
 BLIND = """
-from mlxwire_worker.reader import Reader
+from mlxwire_worker.process.reader import Reader
 wait = Reader.wait
 def blind(self, **options):
     sign = wait(self, **options)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mlxwire_worker.reader import Reader
+from mlxwire_worker.process.reader import Reader
 
 from .conversation import PATIENCE_SECONDS
 

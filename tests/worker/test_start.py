@@ -27,7 +27,7 @@ main()
 TELLING = """
 import sys
 from mlxwire_worker import worker
-from mlxwire_worker.session import Session
+from mlxwire_worker.requests.session import Session
 handle = Session._handle
 def telling(self, events):
     handle(self, events)
@@ -41,7 +41,7 @@ main()
 """
 UNHEARD = """
 import os
-from mlxwire_worker.mock_engine import MockEngine
+from mlxwire_worker.mock.engine import MockEngine
 def prepare(self, request, index=0):
     raise RuntimeError("told on stderr")
 MockEngine.prepare = prepare

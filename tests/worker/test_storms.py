@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from mlxwire_worker.mock_engine import MockEngine
+from mlxwire_worker.mock.engine import MockEngine
 from worker.memory_host import MemoryHost
 
 REQUESTS = 300

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlxwire_worker.text import TextAssembler
+from mlxwire_worker.output.text import TextAssembler
 
 
 class Pieces:

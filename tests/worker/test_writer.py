@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from mlxwire_worker.writer import Writer
+from mlxwire_worker.process.writer import Writer
 
 from .conversation import PATIENCE_SECONDS
 

@@ -11,7 +11,7 @@ def main() -> NoReturn:
     arguments = sys.argv[1:]
     if {"-h", "--help", "--version", "--print-schema"} & set(arguments):
         _print_and_exit(arguments)
-    from .stdio import claim_wire
+    from .process.stdio import claim_wire
 
     wire_in, wire_out = claim_wire()
     # msgspec asks for typing_extensions, 4 ms, and does as well with typing (its own fallback).
@@ -20,15 +20,15 @@ def main() -> NoReturn:
 
     if absent is None:
         del sys.modules["typing_extensions"]
-    from .options import parse_options
+    from .process.options import parse_options
 
     options = parse_options(arguments)
     if options.scrub_env:
-        from .environment import scrub
+        from .process.environment import scrub
 
         scrub(options.env_allow, hub=options.allow_hub)
     if options.faults is not None:
-        from .faults.worker import serve_with_faults
+        from .mock.faults.worker import serve_with_faults
 
         serve_with_faults(options, options.faults, wire_in, wire_out)
     from .worker import Worker
@@ -38,7 +38,7 @@ def main() -> NoReturn:
 
 def _print_and_exit(arguments: list[str]) -> NoReturn:
     """What is for a person's eyes goes to stdout, before that is the wire."""
-    from .options import parse_options
+    from .process.options import parse_options
 
     parse_options(arguments)
     import orjson

@@ -10,14 +10,14 @@ from typing import NoReturn
 from mlxwire_protocol.connection import WorkerConnection
 from mlxwire_protocol.events import Event
 
-from .abandoned import exit_if_abandoned
 from .engine import Engine
-from .heartbeat import Heartbeat
-from .options import Options
-from .reader import Reader
-from .scheduler import Scheduler
-from .session import Session
-from .writer import Writer
+from .process.abandoned import exit_if_abandoned
+from .process.heartbeat import Heartbeat
+from .process.options import Options
+from .process.reader import Reader
+from .process.writer import Writer
+from .requests.session import Session
+from .scheduling.scheduler import Scheduler
 
 EXIT_OK = 0
 FINALS_SECONDS = 0.8
@@ -99,7 +99,7 @@ class Serving:
 def make_engine(options: Options) -> Engine:
     """The engine that the command line named; its heavy imports come later, in `preload`."""
     if options.engine == "mock":
-        from .mock_engine import MockEngine
+        from .mock.engine import MockEngine
 
         return MockEngine(options.mock_step_seconds)
     from .mlx_engine import MlxEngine

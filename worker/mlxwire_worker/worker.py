@@ -13,10 +13,10 @@ from mlxwire_protocol.events import Accepted, Answer, Event, Greeted
 from mlxwire_protocol.replies import Limits, WorkerIdentity
 
 from . import __version__
-from .abandoned import EXIT_STDOUT_BROKEN, exit_if_abandoned
-from .options import Options
-from .reader import Reader
-from .writer import Writer
+from .process.abandoned import EXIT_STDOUT_BROKEN, exit_if_abandoned
+from .process.options import Options
+from .process.reader import Reader
+from .process.writer import Writer
 
 CAPABILITIES = dict.fromkeys(
     [

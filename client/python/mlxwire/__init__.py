@@ -18,6 +18,7 @@ from . import backend
 from .backend import Backend, BackendModel, load_model
 from .batch import BatchStream
 from .cache import PromptCache
+from .connection.liveness import LivenessLimits
 from .errors import (
     ContextOverflow,
     DeadlineExceeded,
@@ -48,18 +49,17 @@ from .errors import (
     UnsupportedProtocol,
     WorkerCrashed,
 )
-from .liveness import LivenessLimits
 from .model import Model
 from .options import ChatOptions, GenerateOptions, LoadOptions, MemoryOptions
-from .pool import Pool, PoolMemory, PoolMetrics, PoolWorker
-from .restart import RestartPolicy
+from .pool.pool import Pool, PoolMemory, PoolMetrics, PoolWorker
+from .process.shutdown import ShutdownLimits
+from .restart.policy import RestartPolicy
+from .restart.supervisor import Supervisor
+from .restart.worker_states import WorkerChange
 from .results import BatchResult, ClassifyResult, Done, Heartbeat, Token, TopLogprob
-from .shutdown import ShutdownLimits
 from .stream import TokenStream
-from .supervisor import Supervisor
 from .version import __version__
 from .worker import Worker
-from .worker_states import WorkerChange
 
 __all__ = [
     "Backend",

@@ -14,12 +14,12 @@ from mlxwire_protocol.replies import ModelInfo, RequestMetrics
 
 from .batch import BatchStream
 from .cache import PromptCache
+from .connection.route import ModelRoute
 from .errors import SpawnFailed
-from .find_worker import find_worker
 from .model import Model
 from .options import ChatOptions, GenerateOptions, Messages, OnProgress, Path, WorkerOptions
+from .process.find_worker import find_worker
 from .results import ClassifyResult, OnToken
-from .route import ModelRoute
 from .stream import TokenStream
 from .worker import Worker
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from mlxwire_protocol.replies import CacheResult
 
+from .connection.route import Route
 from .options import Messages, Path, chat_messages, set_fields
-from .pending import ask
+from .requests.pending import ask
 from .results import convert_reply
-from .route import Route
 
 
 class PromptCache:

@@ -10,6 +10,7 @@ from mlxwire_protocol.replies import LoadResult, ModelInfo, RequestMetrics
 
 from .batch import BatchStream
 from .cache import PromptCache
+from .connection.route import ModelRoute
 from .errors import ModelNotLoaded
 from .options import (
     ChatOptions,
@@ -19,7 +20,8 @@ from .options import (
     chat_messages,
     set_fields,
 )
-from .pending import ask
+from .requests.pending import ask
+from .requests.stream_request import ItemRequest, TokenRequest
 from .results import (
     BatchResult,
     ClassifyResult,
@@ -28,9 +30,7 @@ from .results import (
     convert_batch_item,
     convert_reply,
 )
-from .route import ModelRoute
 from .stream import Stream, TokenStream
-from .stream_request import ItemRequest, TokenRequest
 
 
 class Model:

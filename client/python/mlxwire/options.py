@@ -13,9 +13,9 @@ from typing import Any, Literal, TypedDict
 from mlxwire_protocol.messages import Message
 from mlxwire_protocol.replies import Event, Progress
 
+from .connection.liveness import LivenessLimits
 from .errors import InvalidParams
-from .liveness import LivenessLimits
-from .shutdown import ShutdownLimits
+from .process.shutdown import ShutdownLimits
 
 Path = str | os.PathLike[str]
 OnProgress = Callable[[Progress], object]

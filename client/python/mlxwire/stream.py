@@ -8,8 +8,8 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from .errors import DrainTimeout
+from .requests.stream_request import StreamRequest
 from .results import Done, Token
-from .stream_request import StreamRequest
 
 T = TypeVar("T")
 

@@ -17,21 +17,21 @@ from mlxwire_protocol.replies import (
     WorkerMetrics,
 )
 
-from .connection import Connection
+from .connection.connection import Connection
+from .connection.liveness import LivenessLimits
+from .connection.route import ModelRoute
+from .connection.watchdog import Watchdog
 from .errors import MlxwireError, NotInitialized
-from .find_worker import find_worker
-from .liveness import LivenessLimits
 from .model import Model
 from .options import LoadOptions, MemoryOptions, OnProgress, Path, set_fields
-from .pending import PendingRequest, ask
-from .pipes import call_guarded
-from .request_limits import DEFAULT_BUFFER_BYTES, RequestLimits
+from .process.find_worker import find_worker
+from .process.pipes import call_guarded
+from .process.shutdown import ShutdownLimits
+from .process.stderr_ring import StderrRing
+from .requests.pending import PendingRequest, ask
+from .requests.request_limits import DEFAULT_BUFFER_BYTES, RequestLimits
 from .results import Heartbeat, convert_reply
-from .route import ModelRoute
-from .shutdown import ShutdownLimits
-from .stderr_ring import StderrRing
 from .version import __version__
-from .watchdog import Watchdog
 
 HEARTBEAT = "heartbeat"
 REPLACED = "this model was replaced by a later load; use that one"

@@ -21,19 +21,12 @@ from mlxwire_protocol.messages import (
 )
 from mlxwire_protocol.replies import ModelInfo
 
-from ..engine import (
-    Classified,
-    ClassifyPrompts,
-    Engine,
-    ProgressReport,
-    Prompt,
-    StepResult,
-)
+from ..engine import Classified, ClassifyPrompts, Engine, ProgressReport, Prompt, StepResult
 
 if TYPE_CHECKING:
     from .loading import LoadedModel
-    from .paths import PathPolicy
-    from .template import TemplateProcess
+    from .models.paths import PathPolicy
+    from .text.template_process import TemplateProcess
 
 
 class MlxEngine(Engine):
@@ -55,13 +48,13 @@ class MlxEngine(Engine):
 
     @cached_property
     def _paths(self) -> PathPolicy:
-        from .paths import PathPolicy
+        from .models.paths import PathPolicy
 
         return PathPolicy(self._model_roots, self._data_roots, allow_hub=self._allow_hub)
 
     @cached_property
     def _templates(self) -> TemplateProcess:
-        from .template import TemplateProcess
+        from .text.template_process import TemplateProcess
 
         return TemplateProcess()
 
@@ -79,10 +72,12 @@ class MlxEngine(Engine):
         """Import MLX and start the template process, so that `load` finds both ready."""
         self._templates.start()
         try:
-            from .light_import import import_mlx_lm
+            from .mlx_patches.light_import import import_mlx_lm
 
             import_mlx_lm()
-            from . import prompts, runner, scoring  # noqa: F401
+            from .one_pass import scoring  # noqa: F401
+            from .sequences import runner  # noqa: F401
+            from .text import prompts  # noqa: F401
         except ImportError:
             return  # `load` says what is missing
 
@@ -95,10 +90,10 @@ class MlxEngine(Engine):
         report("check", 0, 1)
         _import_or_explain()
         from . import loading
-        from .allocator import give_large_blocks_back
-        from .direct_children import hold_children_directly
-        from .rotary import share_tables
-        from .warmup import warm_up
+        from .mlx_patches.allocator import give_large_blocks_back
+        from .mlx_patches.direct_children import hold_children_directly
+        from .mlx_patches.rotary import share_tables
+        from .sequences.warmup import warm_up
 
         give_large_blocks_back()
         with self._paths.unchanged(path, adapter):
@@ -133,13 +128,13 @@ class MlxEngine(Engine):
 
     def prepare(self, request: Generate | Chat | Batch | Cache, index: int = 0) -> Prompt:
         """Template, tokens and limits."""
-        from . import prompts
+        from .text import prompts
 
         return prompts.prepare(request, index, self._ready(), self._templates.render)
 
     def prepare_classify(self, request: Classify) -> ClassifyPrompts:
         """Tokens and limits of every prompt and label."""
-        from . import prompts
+        from .text import prompts
 
         return prompts.prepare_classify(request, self._ready())
 
@@ -169,7 +164,7 @@ class MlxEngine(Engine):
 
     def classify(self, prompts: ClassifyPrompts) -> list[tuple[int, Classified]]:
         """A slice of work on a group of prompts."""
-        from . import scoring
+        from .one_pass import scoring
 
         loaded = self._ready()
         tools = scoring.Tools(
@@ -212,7 +207,7 @@ _NO_MEMORY = ("failed to map segment", "annot allocate memory")
 
 def _import_or_explain() -> None:
     try:
-        from .light_import import import_mlx_lm
+        from .mlx_patches.light_import import import_mlx_lm
 
         import_mlx_lm()
     except ModuleNotFoundError as error:

@@ -18,16 +18,16 @@ from mlxwire_protocol.messages import Load
 from mlxwire_protocol.replies import ModelInfo
 
 from ..engine import ProgressReport
-from .adapters import apply_adapter, check_adapter
-from .chat_template import find_template
-from .chunks import ChunkSize
-from .kv import CachePolicy
-from .memory import MemoryGuard
-from .model_files import failed
-from .preflight import CheckedModel, check_model
-from .prompt_cache import DEFAULT_BUDGET, PromptCache
-from .runner import Runner
-from .tokenizer import Tokenizer
+from .cache.kv import CachePolicy
+from .cache.memory_guard import MemoryGuard
+from .cache.prompt_cache import DEFAULT_BUDGET, PromptCache
+from .models.adapters import apply_adapter, check_adapter
+from .models.model_files import failed
+from .models.preflight import CheckedModel, check_model
+from .sequences.chunks import ChunkSize
+from .sequences.runner import Runner
+from .text.chat_template import find_template
+from .text.tokenizer import Tokenizer
 
 PARALLEL_SLOTS = 128
 """Sequences at once, where the host names no number."""

@@ -9,9 +9,9 @@ from mlxwire_protocol.messages import Cache, Memory
 from mlxwire_protocol.replies import CacheResult, MemoryResult
 
 from ..engine import Prompt
-from . import cache_files
+from .cache import cache_files
 from .loading import LoadedModel
-from .paths import PathPolicy
+from .models.paths import PathPolicy
 
 _limits = {"buffer": 0, "wired": 0}
 """What the host set by `memory`, in bytes; MLX holds both for the whole process."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from ..find_worker import WORKER_MODULE
+from ..process.find_worker import WORKER_MODULE
 
 PACKAGES = ("mlx", "mlx-lm", "tokenizers", "orjson", "msgspec")
 SECONDS = 60.0

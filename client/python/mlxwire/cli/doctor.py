@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..errors import MlxwireError
-from ..find_worker import find_worker
+from ..process.find_worker import find_worker
 from ..version import __version__
 from ..worker import Worker
 from .arguments import Engine

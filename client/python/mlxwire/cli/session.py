@@ -10,13 +10,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 
-from ..errors import (
-    DrainTimeout,
-    MlxwireError,
-    ProtocolViolation,
-    ShuttingDown,
-    WorkerCrashed,
-)
+from ..errors import DrainTimeout, MlxwireError, ProtocolViolation, ShuttingDown, WorkerCrashed
 from ..model import Model
 from ..options import ChatOptions
 from .answer import Impatient, take_answer

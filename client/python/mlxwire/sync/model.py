@@ -11,9 +11,9 @@ from mlxwire_protocol.replies import CacheResult, LoadResult, ModelInfo, Request
 from .. import cache as aio_cache
 from .. import model as aio_model
 from ..errors import ShuttingDown
-from ..loop_thread import LoopThread
 from ..options import ChatOptions, GenerateOptions, Messages, OnProgress, Path
 from ..results import ClassifyResult, OnToken
+from .loop_thread import LoopThread
 from .stream import BatchStream, TokenStream
 
 

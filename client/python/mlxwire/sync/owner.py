@@ -7,8 +7,8 @@ from collections.abc import Coroutine
 from typing import Any, Protocol, Self
 
 from ..errors import ShuttingDown
-from ..loop_thread import LoopThread
 from ..worker import not_started
+from .loop_thread import LoopThread
 
 
 class Closable(Protocol):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Coroutine, Sequence
 from typing import Any, Unpack
 
-from .. import pool as aio_pool
 from ..options import LoadOptions, OnProgress, Path
-from ..supervisor import PoolOptions
+from ..pool import pool as aio_pool
+from ..restart.supervisor import PoolOptions
 from .model import Model
 from .owner import ThreadOwner
 

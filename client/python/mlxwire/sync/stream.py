@@ -9,10 +9,10 @@ from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 from ..errors import ShuttingDown
-from ..loop_thread import LoopThread
 from ..results import BatchResult, Done, Token
 from ..stream import Stream as AsyncStream
 from ..stream import TokenStream as AsyncTokenStream
+from .loop_thread import LoopThread
 
 T = TypeVar("T")
 

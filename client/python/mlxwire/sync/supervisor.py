@@ -7,9 +7,9 @@ from typing import Any, Unpack
 
 from mlxwire_protocol.replies import CancelResult, HelloResult, MemoryResult, WorkerMetrics
 
-from .. import supervisor as aio_supervisor
 from ..options import LoadOptions, MemoryOptions, OnProgress, Path
-from ..worker_states import State
+from ..restart import supervisor as aio_supervisor
+from ..restart.worker_states import State
 from .model import Model
 from .owner import ThreadOwner
 

@@ -1,0 +1,1 @@
+"""One connection to a worker, and how a request finds it."""

@@ -1,0 +1,124 @@
+"""Room in memory for models: a budget in bytes, and who has to leave when another needs it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Protocol
+
+from ..errors import OutOfMemory, Overloaded
+
+
+class Tenant(Protocol):
+    """Something that takes room while it is loaded."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def weight_bytes(self) -> int: ...
+    @property
+    def last_used(self) -> float: ...
+    @property
+    def in_flight(self) -> int: ...
+    @property
+    def holds_room(self) -> bool: ...
+    @property
+    def starting(self) -> bool:
+        """Whether it is on its way to be used: whoever began that would only begin again."""
+        ...
+
+    @property
+    def idle(self) -> asyncio.Event | None:
+        """Set while nothing is in flight; None where that can't be waited for now."""
+        ...
+
+    async def leave(self) -> None:
+        """Give the room back; done when it is free."""
+        ...
+
+
+class Room:
+    """Gives room to one tenant after another. ``patience``: seconds that one may wait for it."""
+
+    def __init__(self, limit: int | None, patience: float) -> None:
+        self.tenants: list[Tenant] = []
+        self._limit = limit
+        self._patience = patience
+        self._lock = asyncio.Lock()
+        self._changed = asyncio.Event()
+
+    @property
+    def used_bytes(self) -> int:
+        """What the tenants take together."""
+        return sum(tenant.weight_bytes for tenant in self._holders())
+
+    def notice(self) -> None:
+        """Something became of a tenant: whoever waits looks again."""
+        self._changed.set()
+
+    async def make_for(self, tenant: Tenant, *, wait: bool) -> bool:
+        """Have those leave that were not used for longest and are idle, until it fits.
+
+        ``wait`` for busy ones to become idle; without it False says that there is no room.
+        What was given is taken by starting at once, before anything is awaited.
+
+        Raises: OutOfMemory where it can never fit, Overloaded where it had to wait too long.
+        """
+        if self._limit is None or tenant.holds_room:
+            return True
+        if not wait and self._lock.locked():
+            return False
+        if tenant.weight_bytes > self._limit:
+            raise OutOfMemory(
+                f"{tenant.name} takes {tenant.weight_bytes:,} bytes, and the pool may use "
+                f"{self._limit:,}: raise its byte_budget, or take a smaller model",
+                retryable=False,
+                data={"weight_bytes": tenant.weight_bytes, "byte_budget": self._limit},
+            )
+        try:
+            async with asyncio.timeout(self._patience), self._lock:
+                return await self._make(tenant, self._limit, wait)
+        except TimeoutError:
+            raise Overloaded(
+                f"no room became free for {tenant.name} within {self._patience:g} s: all of "
+                f"{', '.join(sorted({holder.name for holder in self._holders()}))} are busy. "
+                "Try again later, or raise the pool's byte_budget",
+                data={"weight_bytes": tenant.weight_bytes, "byte_budget": self._limit},
+            ) from None
+
+    async def settle(self) -> None:
+        """Somebody may be larger than was thought: idle others leave, as far as they have to."""
+        async with self._lock:
+            while self._limit is not None and self.used_bytes > self._limit:
+                idle = self._idle()
+                newest = max(self._holders(), key=lambda holder: holder.last_used)
+                if not idle or idle == [newest]:
+                    return
+                await min(idle, key=lambda holder: holder.last_used).leave()
+
+    async def _make(self, tenant: Tenant, limit: int, wait: bool) -> bool:
+        while not tenant.holds_room and self.used_bytes + tenant.weight_bytes > limit:
+            idle = self._idle()
+            if idle:
+                await min(idle, key=lambda holder: holder.last_used).leave()
+            elif wait:
+                await self._until_something_changes()
+            else:
+                return False
+        return True
+
+    async def _until_something_changes(self) -> None:
+        self._changed.clear()
+        events = [self._changed, *(holder.idle for holder in self._holders())]
+        waits = [asyncio.ensure_future(event.wait()) for event in events if event is not None]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    def _holders(self) -> Sequence[Tenant]:
+        return [tenant for tenant in self.tenants if tenant.holds_room]
+
+    def _idle(self) -> list[Tenant]:
+        return [h for h in self._holders() if not h.in_flight and not h.starting]

@@ -1,0 +1,1 @@
+"""The child process: found, spawned, watched and ended."""

@@ -1,0 +1,1 @@
+"""Requests that are pending: their streams, limits and failures."""

@@ -1,0 +1,1 @@
+"""Workers that are started again after a crash."""

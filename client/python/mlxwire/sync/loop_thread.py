@@ -1,0 +1,68 @@
+"""An event loop in a thread of its own, for callers that have none."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from ..process.postmortem import closed_by_host
+
+T = TypeVar("T")
+
+
+class LoopThread:
+    """An event loop in a thread, and blocking calls into it."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = asyncio.new_event_loop()
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name="mlxwire", daemon=True
+        )
+        self._thread.start()
+
+    def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run on the loop and wait. An exception here, such as Ctrl-C, cancels it there."""
+        with self._lock:
+            if self._loop is None:
+                coroutine.close()
+                raise closed_by_host()
+            if threading.current_thread() is self._thread:
+                coroutine.close()
+                raise RuntimeError("a callback may not call the worker that it is called by")
+            future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        try:
+            return future.result()
+        except concurrent.futures.CancelledError:  # by `stop`, in another thread
+            raise closed_by_host() from None
+        except BaseException:
+            future.cancel()
+            raise
+
+    def post(self, callback: Callable[[], None]) -> None:
+        """Run on the loop, some time soon; nowhere once the loop is gone."""
+        with self._lock:
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(callback)
+
+    def stop(self) -> None:
+        """End the loop and its thread. Safe to call again."""
+        with self._lock:
+            loop, self._loop = self._loop, None
+        if loop is None:
+            return
+        asyncio.run_coroutine_threadsafe(_cancel_others(), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        self._thread.join()
+        loop.close()
+
+
+async def _cancel_others() -> None:
+    """End every task that is still there, so that none is destroyed while it is pending."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)

@@ -1,0 +1,1 @@
+"""Key-value caches: of layers, of prompts, in memory and on disk."""

@@ -1,0 +1,1 @@
+"""Replacements for parts of mlx and mlx-lm, each with its reason."""

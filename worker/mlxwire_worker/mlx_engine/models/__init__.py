@@ -1,0 +1,1 @@
+"""Model folders: checked before anything in them is believed."""

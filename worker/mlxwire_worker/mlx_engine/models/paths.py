@@ -1,0 +1,138 @@
+"""Which paths a `load` may name: local folders below the host's roots, or a hub name if allowed."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mlxwire_protocol import WireError, invalid_params
+
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+class PathPolicy:
+    """The host's rules for what is read and written; nothing on the wire can change them."""
+
+    def __init__(
+        self, roots: tuple[str, ...], data_roots: tuple[str, ...], *, allow_hub: bool
+    ) -> None:
+        self._roots = tuple(Path(root).resolve() for root in roots)
+        self._data_roots = tuple(Path(root).resolve() for root in data_roots)
+        self._allow_hub = allow_hub
+
+    def model(self, name: str) -> Path:
+        """The folder to load. Raises: WireError ``model_not_found``."""
+        path = self._local(name, "path")
+        if path.exists() or not _HUB_NAME.fullmatch(name):
+            return path
+        if not self._allow_hub:
+            raise WireError(
+                "model_not_found",
+                f"there is no folder {name!r} here. If it is a hub's name: this worker reads "
+                "local folders alone unless the host starts it with --allow-hub",
+                data={"path": name},
+            )
+        return self._fetch(name)
+
+    def adapter(self, name: str) -> Path:
+        """An adapter's folder, always local."""
+        return self._local(name, "adapter_path")
+
+    def output(self, name: str) -> Path:
+        """A file that a command may write, or read back. Raises: WireError ``invalid_params``."""
+        try:
+            path = Path(name).expanduser().resolve()
+        except (OSError, ValueError, RuntimeError) as error:
+            raise invalid_params("path", f"{name[:200]!r} is no path: {error}") from None
+        roots = self._data_roots
+        if roots and not any(path.is_relative_to(root) for root in roots):
+            raise invalid_params(
+                "path", f"{str(path)!r} is outside the folders opened with --data-root"
+            )
+        return path
+
+    @contextmanager
+    def unchanged(self, *folders: Path | None) -> Iterator[None]:
+        """What is read within is what was checked: no folder, no file of it was exchanged.
+
+        Raises: WireError ``model_not_found``, ``model_load_failed``.
+        """
+        present = [folder for folder in folders if folder is not None and folder.is_dir()]
+        before = [_state(folder) for folder in present]
+        for folder in present:
+            self._check_again(folder)
+        yield
+        for folder, state in zip(present, before, strict=True):
+            if _state(folder) != state:
+                raise WireError(
+                    "model_load_failed",
+                    f"{folder.name} was changed while it was read; load it when it is complete",
+                    data={"reason": "changed"},
+                )
+
+    def _check_again(self, folder: Path) -> None:
+        """Between its check and now a link could have been put in the folder's place."""
+        if any(folder.is_relative_to(root) for root in self._roots):
+            for entry in (folder, *folder.iterdir()):
+                self._check(entry.resolve(), "path")
+
+    def _local(self, name: str, field: str) -> Path:
+        try:
+            path = Path(name).expanduser().resolve()
+            self._check(path, field)
+            path.exists()  # raises for a name that no file can have
+            entries = list(path.iterdir()) if self._roots and path.is_dir() else []
+        except (OSError, ValueError, RuntimeError) as error:
+            detail = error.strerror if isinstance(error, OSError) else error
+            raise WireError(
+                "model_not_found",
+                f"{name[:200]!r} is no path to a folder here ({detail}); give the path of a model folder",
+                data={"field": field},
+            ) from None
+        for entry in entries:
+            self._check(entry.resolve(), field)
+        return path
+
+    def _check(self, path: Path, field: str) -> None:
+        if self._roots and not any(path.is_relative_to(root) for root in self._roots):
+            raise WireError(
+                "model_not_found",
+                f"{str(path)!r} is outside the folders that the host opened with --model-root",
+                data={"field": field},
+            )
+
+    def _fetch(self, name: str) -> Path:
+        from ..mlx_patches.light_import import import_mlx_lm
+
+        import_mlx_lm()
+        from mlx_lm.utils import _download
+
+        try:
+            return Path(_download(name))
+        except Exception as error:  # the hub's client raises dozens of kinds
+            raise WireError(
+                "model_not_found",
+                f"{name!r} could not be fetched from the hub ({type(error).__name__}: {error})",
+                data={"path": name},
+            ) from None
+
+
+def _state(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Which files a folder holds, links followed, and when each was last changed in any way."""
+    found: dict[str, tuple[int, ...]] = {}
+    for entry in (folder, *folder.iterdir()):
+        try:
+            status = os.stat(entry)
+        except OSError:  # a link to nothing
+            continue
+        found[entry.name] = (
+            status.st_dev,
+            status.st_ino,
+            status.st_size,
+            status.st_mtime_ns,
+            status.st_ctime_ns,
+        )
+    return found

@@ -1,0 +1,1 @@
+"""Answers that one forward pass gives, without generating."""

@@ -1,0 +1,237 @@
+"""`classify`: one forward pass for each prompt, many prompts in one, and labels after them.
+
+The portable form of ENGINE.md §6: all tokens but the last fill a cache, whose head is never
+computed; the last goes through the whole model, so the head runs on one place of each prompt.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, cast
+
+import mlx.core as mx
+from mlx_lm.generate import generation_stream
+
+from ...engine import Classified, ClassifyPrompts
+from ..cache import kv
+from ..cache.prefix_tree import common_prefix
+from ..sequences.chunks import ChunkSize
+
+GROUP_PROMPTS = 32
+GROUP_TOKENS = 2048
+CPU_PADDING_TOKENS = 12
+"""A processor computes padding at the price of tokens; another pass costs it about as many. A
+GPU is the other way round."""
+GPU_WIDTHS = 8
+"""Groups are padded to multiples of this: each width is a shape that a GPU compiles kernels for."""
+LOGITS_PROMPTS = 4
+"""Whole rows of logits as Python numbers take longer than the pass that computes them."""
+
+NARROWEST = 2
+"""One token is a decode step to mlx-lm's BatchRotatingKVCache, which it refuses among padding."""
+
+Slices = Iterator[None]
+"""Work in slices of about a chunk's time: between two of them others step and cancels are seen."""
+
+
+class Tools(NamedTuple):
+    """What scoring needs of a loaded model."""
+
+    model: Any
+    policy: kv.CachePolicy
+    decode: Callable[[list[int]], str]
+    chunk: ChunkSize
+
+
+def classify_slice(tools: Tools, prompts: ClassifyPrompts) -> list[tuple[int, Classified]]:
+    """Work one slice on; the places and results of a group that is complete with it.
+
+    Log-probabilities are natural and float32. A label's score is the sum over its tokens given
+    the prompt; ``labels`` are those, normalised to sum to 1.
+    """
+    if prompts.work is None:
+        prompts.work = _score_all(tools, Asked.of(prompts), prompts.left)
+    with mx.stream(generation_stream):
+        results: list[tuple[int, Classified]] | None = next(prompts.work)
+    if results and not prompts.left:
+        prompts.work = None
+    return results or []
+
+
+class Asked(NamedTuple):
+    """What is asked, apart from `ClassifyPrompts`: work that refers to its owner would keep its
+    caches until the collector comes round."""
+
+    ids: list[list[int]]
+    labels: dict[str, list[int]]
+    logits: bool
+
+    @classmethod
+    def of(cls, prompts: ClassifyPrompts) -> Asked:
+        """The same, as far as scoring reads it."""
+        return cls(prompts.prompts, prompts.labels, prompts.request.logits)
+
+
+def _score_all(
+    tools: Tools, asked: Asked, left: list[int]
+) -> Iterator[list[tuple[int, Classified]] | None]:
+    """Each group's results, and None after a slice that completes none. Takes places off ``left``."""
+    shared = _shared_beginning(asked.ids)
+    first = tools.policy.make()
+    if shared:
+        yield from _fill(tools, first, mx.array([asked.ids[0][:shared]]))
+    while left:
+        places = _next_group(asked, left, batchable=tools.policy.batchable)
+        group = _Group(tools, asked, places, first, shared)
+        yield from group.slices()
+        yield group.results
+
+
+class _Group:
+    """Prompts of like length that go through the model together, from their shared beginning on."""
+
+    def __init__(
+        self, tools: Tools, asked: Asked, places: list[int], first: kv.Layers, shared: int
+    ) -> None:
+        self._tools = tools
+        self._asked = asked
+        self._places = places
+        self._ids = [asked.ids[place][shared:] for place in places]
+        own = [kv.snapshot(first) for _ in self._ids]
+        self._layers = own[0] if len(own) == 1 else kv.merge(own)
+        self.results: list[tuple[int, Classified]] = []
+
+    def slices(self) -> Slices:
+        """Do the work; ``results`` stand at its end."""
+        yield from self._prefill()
+        last = mx.array([prompt[-1:] for prompt in self._ids])
+        rows = self._tools.model(last, cache=self._layers)[:, -1, :].astype(mx.float32)
+        logprobs = rows - mx.logsumexp(rows, axis=-1, keepdims=True)
+        best = mx.argmax(rows, axis=-1)
+        chosen = mx.take_along_axis(logprobs, best[:, None], axis=-1)[:, 0]
+        mx.eval(rows, logprobs, best, chosen, kv.states(self._layers))
+        scores: dict[str, list[float]] = {}
+        for label, label_ids in self._asked.labels.items():
+            yield
+            score = logprobs[:, label_ids[0]]
+            if len(label_ids) > 1:
+                tail = mx.zeros_like(score)
+                for part in self._continuation(label_ids):
+                    tail = tail + part
+                    mx.eval(tail)
+                    yield
+                score = score + tail
+            scores[label] = cast(list[float], score.tolist())
+        self.results = self._described(rows, best, chosen, scores)
+
+    def _prefill(self) -> Slices:
+        """Fill the caches with all tokens but the last."""
+        lengths = [len(prompt) - 1 for prompt in self._ids]
+        longest = max(lengths)
+        if not longest:
+            return
+        if len(lengths) > 1 and mx.default_device() != mx.cpu:
+            longest = -(-longest // GPU_WIDTHS) * GPU_WIDTHS
+        elif min(lengths) < longest:
+            longest = max(longest, NARROWEST)
+        padding = [longest - length for length in lengths]
+        padded = mx.array(
+            [prompt[:-1] + [0] * pad for prompt, pad in zip(self._ids, padding, strict=True)],
+            dtype=mx.int32,
+        )
+        for layer in self._layers if any(padding) else []:
+            layer.prepare(lengths=lengths, right_padding=padding)
+        yield from _fill(self._tools, self._layers, padded)
+        for layer in self._layers if any(padding) else []:
+            layer.finalize()
+
+    def _continuation(self, label: list[int]) -> Iterator[mx.array]:
+        """Log-probabilities of a label's tokens after its first, given each cached prompt: sums
+        [B] over slices of them."""
+        layers = kv.snapshot(self._layers)  # copy on write: the prompts' own stay as they are
+        rows = len(self._ids)
+        width = _width(self._tools, rows)
+        for start in range(0, len(label) - 1, width):
+            targets = label[start + 1 : start + 1 + width]
+            shape = (rows, len(targets))
+            fed = mx.broadcast_to(mx.array(label[start : start + len(targets)])[None], shape)
+            logits = self._tools.model(fed, cache=layers).astype(mx.float32)
+            logprobs = logits - mx.logsumexp(logits, axis=-1, keepdims=True)
+            index = mx.broadcast_to(mx.array(targets)[None, :, None], (*shape, 1))
+            yield mx.take_along_axis(logprobs, index, axis=-1).sum(axis=(1, 2))
+
+    def _described(
+        self, rows: mx.array, best: mx.array, chosen: mx.array, scores: dict[str, list[float]]
+    ) -> list[tuple[int, Classified]]:
+        ids, logprobs = cast(list[int], best.tolist()), cast(list[float], chosen.tolist())
+        wanted: list[Any] = [None] * len(ids)
+        if self._asked.logits:
+            wanted = cast(list[Any], rows.tolist())
+        return [
+            (
+                place,
+                Classified(
+                    text=self._tools.decode([ids[row]]),
+                    token_id=ids[row],
+                    logprob=logprobs[row],
+                    logits=wanted[row],
+                    labels=_normalised({k: v[row] for k, v in scores.items()})
+                    if scores
+                    else None,
+                ),
+            )
+            for row, place in enumerate(self._places)
+        ]
+
+
+def _fill(tools: Tools, layers: kv.Layers, ids: mx.array) -> Slices:
+    """``ids`` [B, T] into the caches."""
+    rows, length = ids.shape
+    start = 0
+    while start < length:
+        began = time.perf_counter()
+        width = _width(tools, rows)
+        if length - start - width < NARROWEST:
+            width = length - start
+        tools.model(ids[:, start : start + width], cache=layers)
+        mx.eval(kv.states(layers))
+        tools.chunk.learn(rows * width, time.perf_counter() - began)
+        start += width
+        yield
+
+
+def _width(tools: Tools, rows: int) -> int:
+    return max(NARROWEST, tools.chunk.tokens // rows)
+
+
+def _next_group(asked: Asked, left: list[int], *, batchable: bool) -> list[int]:
+    """The longest that are left, as many as fit one pass without much padding."""
+    places = [left.pop()]
+    longest = len(asked.ids[places[0]])
+    most = LOGITS_PROMPTS if asked.logits else GROUP_PROMPTS
+    size = max(1, min(most, GROUP_TOKENS // longest)) if batchable else 1
+    padding = CPU_PADDING_TOKENS if mx.default_device() == mx.cpu else GROUP_TOKENS
+    while left and len(places) < size:
+        padding -= longest - len(asked.ids[left[-1]])
+        if padding < 0:
+            break
+        places.append(left.pop())
+    return places
+
+
+def _shared_beginning(ids: list[list[int]]) -> int:
+    """Tokens that all prompts begin with, an instruction usually: computed once for all."""
+    if len(ids) == 1:
+        return 0
+    shared = min(common_prefix(ids[0], other) for other in ids[1:])
+    return min(shared, min(map(len, ids)) - 1)
+
+
+def _normalised(scores: dict[str, float]) -> dict[str, float]:
+    """Softmax over log-probabilities."""
+    highest = max(scores.values())
+    weights = {label: math.exp(score - highest) for label, score in scores.items()}
+    total = sum(weights.values())
+    return {label: weight / total for label, weight in weights.items()}

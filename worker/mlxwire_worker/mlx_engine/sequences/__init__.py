@@ -1,0 +1,1 @@
+"""Sequences that generate together: prefill, decode, sampling."""

@@ -1,0 +1,1 @@
+"""Text and tokens: tokenizers, control tokens and chat templates."""

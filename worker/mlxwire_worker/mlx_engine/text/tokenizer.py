@@ -1,0 +1,252 @@
+"""Text to token ids and back, on the `tokenizers` library and mlx-lm's streaming detokenizers.
+
+transformers is not imported for a folder with a tokenizer.json (0.67 s, ENGINE.md §16); for
+one without, it converts the older files once.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+from tokenizers import AddedToken
+from tokenizers import Tokenizer as FastTokenizer
+
+from mlxwire_protocol import WireError
+
+from ...engine import Detokenizer
+from ..models.model_files import quoted
+from .control_tokens import ControlTokens
+from .fast_tokenizer import encode_ids, panics_as_errors
+from .token_bounds import TokenBound
+
+_SPECIAL_NAMES = (
+    "bos_token",
+    "eos_token",
+    "unk_token",
+    "sep_token",
+    "pad_token",
+    "cls_token",
+    "mask_token",
+)
+
+
+MOST_IDS = 1 << 22
+"""A detokenizer has a list of all ids, also of those without a token; Gemma 3 has 262,144."""
+
+
+class Tokenizer:
+    """One model's tokenizer, read-only after construction, so every thread may use it.
+
+    It has the few methods of transformers' tokenizers that mlx-lm's detokenizers call.
+    """
+
+    def __init__(self, fast: FastTokenizer, config: dict[str, Any]) -> None:
+        fast.no_padding()
+        fast.no_truncation()
+        self._fast = fast
+        self.special_tokens = _special_tokens(config)
+        self.size = 1 + max(fast.get_vocab(with_added_tokens=True).values(), default=-1)
+        if self.size > MOST_IDS:
+            raise ValueError(
+                f"it has a token with id {self.size - 1}, and {MOST_IDS} are taken"
+            )
+        self._detokenizer_prototype = _detokenizer_class(fast)(self)
+
+    @classmethod
+    def from_folder(cls, path: Path) -> Tokenizer:
+        """Read a model folder's tokenizer. Raises: WireError ``model_load_failed``."""
+        config = _read_json(path / "tokenizer_config.json")
+        for name, value in _read_json(path / "special_tokens_map.json").items():
+            config.setdefault(name, value)
+        file = path / "tokenizer.json"
+        try:
+            with panics_as_errors():
+                fast = FastTokenizer.from_file(str(file)) if file.exists() else _convert(path)
+                _add_missing_tokens(fast, config)
+                return cls(fast, config)
+        except WireError:
+            raise
+        except Exception as error:
+            raise WireError(
+                "model_load_failed",
+                f"the tokenizer can't be read: {quoted(error)}. Copy tokenizer.json anew from the "
+                "model's source",
+                data={"reason": "tokenizer", "file": file.name},
+            ) from None
+
+    def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
+        """Token ids of a text; control tokens written in it become themselves."""
+        return encode_ids(self._fast, text, add_special_tokens=add_special_tokens)
+
+    def encode_prompt(self, prompt: str) -> list[int]:
+        """A raw prompt as mlx_lm.stream_generate encodes it: BOS unless it begins with it."""
+        bos = self.special_tokens.get("bos_token")
+        return self.encode(prompt, add_special_tokens=bos is None or not prompt.startswith(bos))
+
+    def at_least(self, text: str, enough: int) -> int:
+        """How many tokens a text has for sure, soon; 0 where that can't be told."""
+        return self._bound.at_least(text, enough) if self._bound is not None else 0
+
+    @cached_property
+    def _bound(self) -> TokenBound | None:
+        return TokenBound.of(self._fast)
+
+    @cached_property
+    def control_tokens(self) -> ControlTokens:
+        """What a chat message must not write."""
+        return ControlTokens(self._fast)
+
+    def decode(self, ids: list[int]) -> str:
+        """Text of token ids, control tokens included."""
+        with panics_as_errors():
+            text: str = self._fast.decode(ids, skip_special_tokens=False)
+        return text
+
+    def token_id(self, token: str) -> int | None:
+        """A token's id by its content."""
+        found: int | None = self._fast.token_to_id(token)
+        return found
+
+    def detokenizer(self) -> SafeDetokenizer:
+        """A fresh detokenizer for one sequence."""
+        return SafeDetokenizer(self, self._detokenizer_prototype)
+
+    def __len__(self) -> int:
+        return self.size
+
+    def convert_ids_to_tokens(self, ids: list[int]) -> list[str]:
+        """Tokens of ids; a hole in the vocabulary is an empty token."""
+        return [self._fast.id_to_token(token_id) or "" for token_id in ids]
+
+
+KEPT_CHARACTERS = 256
+"""Of the text that a detokenizer has handed out; more is forgotten."""
+
+
+class SafeDetokenizer(Detokenizer):
+    """mlx-lm's streaming detokenizer where it is right, and quiet where it would raise.
+
+    It raises on ids past the vocabulary (IndexError) and, at the end, on characters outside
+    its byte table (KeyError), ENGINE.md §8; one odd token must not end a request.
+    """
+
+    __slots__ = ("_inner", "_tokenizer")
+
+    def __init__(self, tokenizer: Tokenizer, prototype: Any) -> None:
+        self._tokenizer = tokenizer
+        self._inner = copy.copy(prototype)
+        self._inner.reset()
+
+    def add_token(self, token: int) -> str:
+        """The text that this token completes."""
+        inner = self._inner
+        try:
+            inner.add_token(token)
+        except (IndexError, KeyError, TypeError, OverflowError):
+            return ""
+        segment: str = inner.last_segment
+        if inner.offset > KEPT_CHARACTERS:
+            _forget_sent(inner)
+        return segment
+
+    def text_of(self, token: int) -> str:
+        """One token by itself; half a character is U+FFFD."""
+        return self._tokenizer.decode([token])
+
+    def finalize(self) -> str:
+        """What was held back; a character that was never finished is U+FFFD."""
+        inner = self._inner
+        try:
+            inner.finalize()
+        except KeyError:
+            inner.text += inner._decode_bytes(inner._unflushed)
+        segment: str = inner.last_segment
+        return segment
+
+
+def _forget_sent(inner: Any) -> None:
+    """Drop the text that was taken: mlx-lm copies all of it for each token, and a block past 1 KB
+    makes the allocator merge what MLX freed, 70 µs a token on a CPU with a tiny model."""
+    if hasattr(inner, "_text"):  # NaiveStreamingDetokenizer: `text` is computed from it
+        inner.offset -= len(inner._text)
+        inner._text = ""
+    else:
+        inner.text = inner.text[-1:]  # not empty: a first space would be trimmed again
+        inner.offset = len(inner.text)
+
+
+def _detokenizer_class(fast: FastTokenizer) -> Any:
+    """mlx-lm's choice (tokenizer_utils.load): by the decoder that tokenizer.json declares."""
+    from mlx_lm import tokenizer_utils as theirs
+
+    decoder = json.loads(fast.to_str()).get("decoder")
+    if theirs._is_spm_decoder(decoder):
+        return theirs.SPMStreamingDetokenizer
+    if theirs._is_spm_decoder_no_space(decoder):
+        return partial(theirs.SPMStreamingDetokenizer, trim_space=False)
+    if theirs._is_bpe_decoder(decoder):
+        return theirs.BPEStreamingDetokenizer
+    return theirs.NaiveStreamingDetokenizer
+
+
+def _convert(path: Path) -> FastTokenizer:
+    """Older tokenizer files through transformers, without network and without model code."""
+    from transformers import AutoTokenizer
+
+    slow = AutoTokenizer.from_pretrained(
+        str(path), local_files_only=True, trust_remote_code=False
+    )
+    backend = getattr(slow, "backend_tokenizer", None)
+    if not isinstance(backend, FastTokenizer):
+        raise WireError(
+            "unsupported_model",
+            "the tokenizer has no fast form; save the model with a tokenizer.json",
+            data={"reason": "tokenizer"},
+        )
+    return backend
+
+
+def _special_tokens(config: dict[str, Any]) -> dict[str, str]:
+    """The named special tokens as strings, for templates."""
+    found: dict[str, str] = {}
+    for name in _SPECIAL_NAMES:
+        value = config.get(name)
+        if isinstance(value, dict):
+            value = value.get("content")
+        if isinstance(value, str):
+            value.encode()  # raises for half a character, which no tokenizer takes
+            found[name] = value
+    return found
+
+
+def _add_missing_tokens(fast: FastTokenizer, config: dict[str, Any]) -> None:
+    """Tokens that tokenizer_config.json declares and tokenizer.json lacks, as transformers does."""
+    declared = config.get("added_tokens_decoder")
+    if not isinstance(declared, dict):
+        return
+    for entry in declared.values():
+        content = entry.get("content") if isinstance(entry, dict) else None
+        if isinstance(content, str) and fast.token_to_id(content) is None:
+            flags = {
+                name: bool(entry.get(name))
+                for name in ("single_word", "lstrip", "rstrip", "normalized", "special")
+            }
+            fast.add_tokens([AddedToken(content, **flags)])
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise WireError(
+            "model_load_failed",
+            f"{path.name} can't be read: {error}; copy it anew from the model's source",
+            data={"reason": "tokenizer", "file": path.name},
+        ) from None
+    return value if isinstance(value, dict) else {}

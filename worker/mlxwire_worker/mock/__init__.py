@@ -1,0 +1,1 @@
+"""The mock engine, and the fault scripts that break its worker on purpose."""

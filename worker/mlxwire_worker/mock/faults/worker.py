@@ -1,0 +1,90 @@
+"""A worker process with faults at both ends of its wire, and the loop that ships between them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import NoReturn
+
+from ...process.abandoned import EXIT_STDOUT_BROKEN
+from ...process.options import Options
+from ...process.stdio import log
+from ...worker import Worker
+from .cancels import Cancels
+from .dialogue import Dialogue
+from .process import close_pipe, spawn_grandchild, write_stderr
+from .reader import FaultyReader
+from .script import (
+    Close,
+    Deaf,
+    FaultScript,
+    Grandchild,
+    IgnoreEof,
+    IgnoreSigterm,
+    ProcessFault,
+    Stderr,
+    load_script,
+)
+from .triggers import Triggers
+from .writer import FaultyWriter
+
+EXIT_USAGE = 2
+
+
+def serve_with_faults(options: Options, path: str, wire_in: int, wire_out: int) -> NoReturn:
+    """Run the script of that path; exits 2 where it is none."""
+    try:
+        script = load_script(path)
+    except ValueError as error:
+        log(f"--faults {error}")
+        sys.exit(EXIT_USAGE)
+    FaultyWorker(options, script, wire_in, wire_out).run()
+
+
+class FaultyWorker(Worker):
+    """Serves as `Worker` does, but for what the script spoils."""
+
+    def __init__(
+        self, options: Options, script: FaultScript, wire_in: int, wire_out: int
+    ) -> None:
+        super().__init__(options, wire_in, wire_out)
+        dialogue, triggers = Dialogue(), Triggers(script)
+        cancels = Cancels(dialogue)
+        self._wire = wire_in, wire_out
+        self._writer: FaultyWriter = FaultyWriter(
+            wire_out,
+            on_broken=lambda: os._exit(EXIT_STDOUT_BROKEN),
+            dialogue=dialogue,
+            triggers=triggers,
+            cancels=cancels,
+            befall=self._befall,
+            max_line_bytes=options.max_line_bytes,
+            seed=script.seed,
+        )
+        self._reader: FaultyReader = FaultyReader(
+            wire_in,
+            wire_out,
+            stalled=lambda: self._writer.stalled,
+            dialogue=dialogue,
+            triggers=triggers,
+            on_fault=cancels.take,
+        )
+        self._writer.begin()
+
+    def _befall(self, fault: ProcessFault) -> None:
+        match fault:
+            case Stderr():
+                write_stderr(fault)
+            case Grandchild():
+                spawn_grandchild(fault, *self._wire)
+            case Close():
+                if fault.pipe == "stdin":
+                    self._reader.turn_deaf()
+                close_pipe(fault, *self._wire)
+            case Deaf():
+                self._reader.turn_deaf()
+            case IgnoreEof():
+                self._reader.ignores_end = True
+            case IgnoreSigterm():
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -1,0 +1,1 @@
+"""Generated text on its way to the host. Knows no engine."""

@@ -1,0 +1,136 @@
+"""The worker's command line."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from mlxwire_protocol.framing import DEFAULT_MAX_LINE_BYTES
+
+from .. import __version__
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
+
+
+class Options(NamedTuple):
+    """What the host decided when it started the worker; nothing on the wire can change it."""
+
+    engine: str = "mlx"
+    drain_on_eof: bool = False
+    model_roots: tuple[str, ...] = ()
+    data_roots: tuple[str, ...] = ()
+    allow_hub: bool = False
+    max_line_bytes: int = DEFAULT_MAX_LINE_BYTES
+    max_inflight: int = 4096
+    heartbeat_seconds: float = 1.0
+    mock_step_seconds: float = 0.0
+    faults: str | None = None
+    print_schema: bool = False
+    scrub_env: bool = False
+    env_allow: tuple[str, ...] = ()
+
+
+def parse_options(arguments: list[str]) -> Options:
+    """Parse, or exit 2 with a usage line on stderr."""
+    if not arguments:
+        return Options()  # the usual start, without argparse's 3 ms
+    parser = _make_parser()
+    parsed = vars(parser.parse_args(arguments))
+    if parsed["faults"] is not None and parsed["engine"] != "mock":
+        parser.error("--faults needs --engine mock: no model is spoiled on purpose")
+    parsed["env_allow"] = tuple(parsed["env_allow"])
+    if parsed["env_allow"] and not parsed["scrub_env"]:
+        parser.error("--env-allow needs --scrub-env: nothing is taken away without it")
+    roots = {name: tuple(parsed.pop(name)) for name in ("model_root", "data_root")}
+    return Options(model_roots=roots["model_root"], data_roots=roots["data_root"], **parsed)
+
+
+def _make_parser() -> ArgumentParser:
+    import argparse
+
+    defaults = Options()
+    parser = argparse.ArgumentParser(
+        prog="mlxwire-worker",
+        description="A language model behind stdin and stdout, one JSON object a line.",
+    )
+    parser.add_argument("--version", action="version", version=f"mlxwire-worker {__version__}")
+    parser.add_argument("--engine", choices=["mlx", "mock"], default=defaults.engine)
+    parser.add_argument(
+        "--drain-on-eof",
+        action="store_true",
+        help="at stdin's end finish what is in flight instead of cancelling it",
+    )
+    parser.add_argument(
+        "--model-root",
+        type=_folder,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="read models and adapters from below DIR alone, symlinks resolved (repeatable)",
+    )
+    parser.add_argument(
+        "--data-root",
+        type=_folder,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="let commands write files below DIR alone, symlinks resolved (repeatable)",
+    )
+    parser.add_argument(
+        "--allow-hub",
+        action="store_true",
+        help="let `load` fetch a model from the hub by name; otherwise only local folders",
+    )
+    parser.add_argument(
+        "--scrub-env",
+        action="store_true",
+        help="forget the host's environment at the start, but for what Python and MLX need",
+    )
+    parser.add_argument(
+        "--env-allow",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="with --scrub-env: keep this variable too; `*` stands for anything (repeatable)",
+    )
+    parser.add_argument("--max-line-bytes", type=_positive, default=defaults.max_line_bytes)
+    parser.add_argument("--max-inflight", type=_positive, default=defaults.max_inflight)
+    parser.add_argument(
+        "--heartbeat-seconds",
+        type=float,
+        default=defaults.heartbeat_seconds,
+        help="how often the `heartbeat` event is sent to a host that asked for it",
+    )
+    parser.add_argument(
+        "--mock-step-seconds",
+        type=float,
+        default=defaults.mock_step_seconds,
+        help="with --engine mock: how long a step takes",
+    )
+    parser.add_argument(
+        "--faults",
+        metavar="FILE",
+        help="with --engine mock: what goes wrong, and when, for tests of a client",
+    )
+    parser.add_argument(
+        "--print-schema", action="store_true", help="print the wire's JSON Schema and exit"
+    )
+    return parser
+
+
+def _positive(text: str) -> int:
+    import argparse
+
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is less than 1")
+    return value
+
+
+def _folder(text: str) -> str:
+    import argparse
+
+    if not os.path.isdir(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no folder")
+    return text

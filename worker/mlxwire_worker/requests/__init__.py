@@ -1,0 +1,1 @@
+"""Requests: what the worker owes its host, and what has become of each."""

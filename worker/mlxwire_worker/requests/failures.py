@@ -1,0 +1,49 @@
+"""Exceptions of the engine as the typed errors that requests end with."""
+
+from __future__ import annotations
+
+from mlxwire_protocol import WireError
+
+from ..process.stdio import log
+from .delivery import MAX_HELD_BYTES
+
+
+def failure_of(error: Exception) -> WireError:
+    """An exception as the typed error that its request ends with."""
+    if isinstance(error, WireError):
+        return error
+    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+        return WireError(
+            "out_of_memory",
+            "the device's memory is full; send shorter prompts or fewer requests at once, "
+            "or load a smaller model",
+        )
+    return internal_error(error)
+
+
+def internal_error(error: Exception) -> WireError:
+    """A fault of ours: logged by type and place, told without text that may quote a prompt."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "?"
+    log(f"{type(error).__name__} at {place}")
+    return WireError(
+        "internal",
+        f"{type(error).__name__} in the worker; its stderr names the place. Please report it",
+    )
+
+
+def no_credit() -> WireError:
+    """A host that grants none may not make the worker keep messages without a bound."""
+    return WireError(
+        "overloaded",
+        f"{MAX_HELD_BYTES} bytes of this request wait for credit; grant it as they are read, "
+        "ask for less, or leave `window` out",
+        data={"max_held_bytes": MAX_HELD_BYTES},
+    )
+
+
+def no_model() -> WireError:
+    """The answer to whatever needs a model when none is loaded."""
+    return WireError("model_not_loaded", 'load a model first: {"cmd": "load", "path": …}')

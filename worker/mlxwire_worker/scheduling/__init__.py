@@ -1,0 +1,1 @@
+"""Scheduling: which request the engine works for, and when."""
