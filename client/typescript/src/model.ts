@@ -120,7 +120,7 @@ export class Model implements AsyncDisposable {
     return this.close();
   }
 
-  #tokens(command: string, fields: JsonObject, options: StreamOptions): TokenStream {
+  #tokens(command: "generate" | "chat", fields: JsonObject, options: StreamOptions): TokenStream {
     return new TokenStream(new TokenRequest(this.#route, command, fields, options, this.#note));
   }
 

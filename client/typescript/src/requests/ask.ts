@@ -1,6 +1,7 @@
 /** Requests that are answered by one result. */
 
 import type { CallOptions } from "../options.js";
+import type { CommandName } from "../wire/commands.js";
 import type { JsonObject } from "../wire/json.js";
 import { CALL, type SentOptions, wireFields } from "../wire/wireFields.js";
 import { Deferred } from "./callbacks.js";
@@ -16,7 +17,7 @@ export class ResultRequest<T> extends PendingRequest {
 
   constructor(
     route: Route,
-    command: string,
+    command: CommandName,
     fields: JsonObject,
     read: (message: JsonObject) => T,
     options?: PendingRequest["options"],
@@ -50,7 +51,7 @@ export class ResultRequest<T> extends PendingRequest {
 /** Ask and wait. Rejects with what it failed with; `sent` is what else the options may have. */
 export async function ask<T>(
   route: Route,
-  command: string,
+  command: CommandName,
   fields: JsonObject,
   read: (message: JsonObject) => T,
   options: CallOptions = {},

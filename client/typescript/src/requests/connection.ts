@@ -31,6 +31,7 @@ import { endProcess, type ShutdownLimits } from "../process/shutdown.js";
 import type { StderrRing } from "../process/stderrRing.js";
 import type { Hello, Token } from "../results.js";
 import { ClientConnection, type HelloFields, type WireListener } from "../wire/clientConnection.js";
+import { CONTROLS, type CommandName } from "../wire/commands.js";
 import type { JsonObject } from "../wire/json.js";
 import { readHandshake } from "../wire/readReplies.js";
 import { Offence } from "../wire/requestState.js";
@@ -43,8 +44,6 @@ import type { RequestLimits, Route, Sender } from "./route.js";
 const LOST_PIPE_GRACE_MS = 300;
 /** Bytes of stderr that go into an error. */
 const TAIL_BYTES = 4096;
-/** Commands that ask nothing of the model. */
-const TOLD: readonly string[] = ["cancel", "credit", "quit"];
 
 /** The parts that a connection works with. */
 export interface ConnectionOptions {
@@ -111,7 +110,7 @@ export class Connection implements ProcessListener, WireListener<PendingRequest>
 
   /** List the pending requests that the process may have died of. */
   asked(): PendingRequest[] {
-    return this.#wire.owners().filter(({ command }) => !TOLD.includes(command));
+    return this.#wire.owners().filter(({ command }) => !CONTROLS.has(command));
   }
 
   /** The state that errors of an end tell of. */
@@ -258,7 +257,7 @@ export class Connection implements ProcessListener, WireListener<PendingRequest>
   }
 
   /** Send a request whose answer nobody waits for. */
-  #tell(command: string, fields: JsonObject): void {
+  #tell(command: CommandName, fields: JsonObject): void {
     if (this.failure === null) {
       new UnheardRequest(this, command, fields).start(this);
     }

@@ -5,6 +5,7 @@
 
 import { MlxwireError } from "../errors.js";
 import type { Progress, Token } from "../results.js";
+import type { CommandName } from "../wire/commands.js";
 import type { JsonObject } from "../wire/json.js";
 import { errorFromBody, readProgress } from "../wire/readReplies.js";
 import { callGuarded, onAbort } from "./callbacks.js";
@@ -60,7 +61,7 @@ export abstract class PendingRequest {
 
   constructor(
     protected readonly route: Route,
-    readonly command: string,
+    readonly command: CommandName,
     /** What it asks, as on the wire. */
     public fields: JsonObject,
     protected readonly options: PendingOptions = {},

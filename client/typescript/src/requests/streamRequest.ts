@@ -7,6 +7,7 @@
 import { ProtocolViolation } from "../errors.js";
 import type { StreamOptions } from "../options.js";
 import type { Done } from "../results.js";
+import { COMMANDS, type CommandName } from "../wire/commands.js";
 import type { JsonObject } from "../wire/json.js";
 import { readDone } from "../wire/readReplies.js";
 import { Deferred } from "./callbacks.js";
@@ -44,7 +45,7 @@ export abstract class StreamRequest<T> extends PendingRequest {
 
   constructor(
     route: Route,
-    command: string,
+    command: CommandName,
     fields: JsonObject,
     options: StreamOptions,
     onDone?: (done: Done) => void,
@@ -144,9 +145,10 @@ export abstract class StreamRequest<T> extends PendingRequest {
   protected abstract cost(message: T): number;
 
   protected override onFinal(message: JsonObject): void {
-    if (message.type !== "done") {
+    const { final } = COMMANDS[this.command];
+    if (message.type !== final) {
       throw new ProtocolViolation(
-        `\`${this.command}\` ended with \`${String(message.type)}\` where \`done\` was due`,
+        `\`${this.command}\` ended with \`${String(message.type)}\` where \`${final}\` was due`,
       );
     }
     this.#final = readDone(message);
