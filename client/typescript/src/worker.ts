@@ -1,4 +1,7 @@
-/** `Worker`: a child process with one model in it, started again after a crash where its host asks for that. */
+/**
+ * `Worker`: a child process with one model in it, started again after a crash where its host asks
+ * for that.
+ */
 
 import type { Exit } from "./errors.js";
 import { Model } from "./model.js";
@@ -16,9 +19,9 @@ import { settle, type WorkerOptions } from "./workerOptions.js";
 /**
  * A child process that serves one model at a time: `await using worker = await Worker.start()`.
  *
- * With the option `restart` a process that dies is replaced by another, which loads the same model. A
- * crash still fails the requests in flight: no request is ever sent twice, since only the caller knows
- * whether it may be repeated. Requests that come between two processes wait for the next one.
+ * With the option `restart` a process that dies is replaced by another, which loads the same model.
+ * A crash still fails the requests in flight: no request is ever sent twice, since only the caller
+ * knows whether it may be repeated. Requests that come between two processes wait for the next one.
  *
  * The host's event loop may end while no request is in flight; the process then ends with its host.
  */
@@ -57,7 +60,9 @@ export class Worker implements AsyncDisposable {
     return this.#processes.current.hello.limits;
   }
 
-  /** The process id; after a crash that of the process that died, until the next one has started. */
+  /**
+   * The process id; after a crash that of the process that died, until the next one has started.
+   */
   get pid(): number {
     return this.#processes.current.pid;
   }
@@ -71,8 +76,8 @@ export class Worker implements AsyncDisposable {
   }
 
   /**
-   * Settled when the process has ended, with its exit; both fields are null if nothing could end it.
-   * With `restart` it is settled by `close` or `kill` alone, with the exit of the last process.
+   * Settled when the process has ended, with its exit; both fields are null if nothing could end
+   * it. With `restart` it is settled by `close` or `kill` alone, with the exit of the last process.
    */
   get closed(): Promise<Exit> {
     return this.#processes.closed;
@@ -89,12 +94,12 @@ export class Worker implements AsyncDisposable {
   }
 
   /**
-   * Load a model folder. It replaces the model loaded before, whose `Model` is void from then on; if
-   * the new one fails its checks, the one before stays.
+   * Load a model folder. It replaces the model loaded before, whose `Model` is void from then on;
+   * if the new one fails its checks, the one before stays.
    *
    * With `restart` the model is loaded again, with these options, into each process to come. A load
-   * that fails then leaves the model before usable in any case: if the process has lost it, the next
-   * request has it loaded again first.
+   * that fails then leaves the model before usable in any case: if the process has lost it, the
+   * next request has it loaded again first.
    *
    * Rejects with `ModelNotFound`, `ModelLoadFailed`, `UnsupportedModel`, `InvalidParams` or
    * `OutOfMemory`.
@@ -115,40 +120,45 @@ export class Worker implements AsyncDisposable {
   }
 
   /**
-   * Ask for the memory in use, in bytes, after setting the limits given. With `restart` the limits are
-   * set again in each process to come; `memoryLimit` and `promptCacheLimit` belong to the loaded model
-   * and end with it.
+   * Ask for the memory in use, in bytes, after setting the limits given. With `restart` the limits
+   * are set again in each process to come; `memoryLimit` and `promptCacheLimit` belong to the
+   * loaded model and end with it.
    */
   memory(options: MemoryOptions = {}): Promise<MemoryFigures> {
     return this.#processes.memory(options);
   }
 
-  /** Cancel one request by its stream's `id`, or all requests in flight; each still ends by itself. */
+  /**
+   * Cancel one request by its stream's `id`, or all requests in flight; each still ends by itself.
+   */
   cancel(requestId?: string, options: CallOptions = {}): Promise<CancelOutcome> {
     const fields = requestId === undefined ? {} : { target: requestId };
     return ask(this.#processes.route, "cancel", fields, readCancel, options);
   }
 
   /**
-   * Replace the process by another, also after the policy gave the worker up. Requests in flight have
-   * `drainMs` to end and are cancelled then; requests that come meanwhile wait for the next process.
+   * Replace the process by another, also after the policy gave the worker up. Requests in flight
+   * have `drainMs` to end and are cancelled then; requests that come meanwhile wait for the next
+   * process.
    *
-   * Rejects with `InvalidParams` if the worker was started without `restart`, with `ShuttingDown` if it
-   * was closed, and as `start` and `load` do if the next process fails.
+   * Rejects with `InvalidParams` if the worker was started without `restart`, with `ShuttingDown`
+   * if it was closed, and as `start` and `load` do if the next process fails.
    */
   restart(drainMs = 30_000): Promise<void> {
     return this.#processes.restart(drainMs);
   }
 
   /**
-   * End the worker for good: send `quit`, close its stdin, SIGTERM, SIGKILL, each step with its limit.
-   * May be called at any time, any number of times and by several callers at once.
+   * End the worker for good: send `quit`, close its stdin, SIGTERM, SIGKILL, each step with its
+   * limit. May be called at any time, any number of times and by several callers at once.
    */
   close(): Promise<void> {
     return this.#processes.close();
   }
 
-  /** End the worker for good with a SIGKILL to its process group. `closed` tells when it is gone. */
+  /**
+   * End the worker for good with a SIGKILL to its process group. `closed` tells when it is gone.
+   */
   kill(): void {
     this.#processes.kill();
   }
@@ -158,7 +168,7 @@ export class Worker implements AsyncDisposable {
   }
 }
 
-/** What tests replace: the start of a process, and chance. */
+/** The parts that tests replace: the start of a process, and chance. */
 export interface Seams {
   /** Starts a process in place of `WorkerProcess.spawn`. */
   readonly spawn?: Spawn;

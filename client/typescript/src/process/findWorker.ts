@@ -1,4 +1,7 @@
-/** Which program is the worker: what the caller says, what the environment says, what is here. */
+/**
+ * Finds the worker's program: as the caller names it, as the environment names it, or on this
+ * machine.
+ */
 
 import { execFile } from "node:child_process";
 import { constants } from "node:fs";
@@ -14,20 +17,20 @@ const WINDOWS = process.platform === "win32";
 const WORKER_PROGRAM = "mlxwire-worker";
 const WORKER_MODULE = "mlxwire_worker";
 const PYTHON = WINDOWS ? "python" : "python3";
-/** Generous: a first start of Python may read much from a cold disk. */
+/** Milliseconds; generous, since a first start of Python may read much from a cold disk. */
 const MODULE_CHECK_MS = 10_000;
 const MODULE_CHECK =
   "import importlib.util, sys; sys.exit(importlib.util.find_spec(sys.argv[1]) is None)";
 
-/** An environment. */
+/** Environment variables by name. */
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
- * The worker's command line; the first of these that there is: `command` (a string is split as a
- * shell would), `MLXWIRE_WORKER` (likewise), `mlxwire-worker` on the `PATH`, `python3 -m
- * mlxwire_worker` where python3 has that module.
+ * Find the worker's command line. Gives the first of these that exists: `command` (a string is
+ * split as a shell would), `MLXWIRE_WORKER` (likewise), `mlxwire-worker` on the `PATH`, and
+ * `python3 -m mlxwire_worker` if python3 has that module.
  *
- * @throws SpawnFailed where there is none, or a string can't be split.
+ * @throws SpawnFailed if none exists, or a string can't be split.
  */
 export async function findWorker(
   command?: string | readonly string[],
@@ -50,14 +53,14 @@ export async function findWorker(
   }
   throw new SpawnFailed(
     "no worker was found: install one with `uv tool install 'mlxwire[mlx]'` or `pip install " +
-      `'mlxwire[mlx]'\`, or name its command in ${WORKER_VARIABLE} or in Worker.start({ command })`,
+      `'mlxwire[mlx]'\`, or give its command in ${WORKER_VARIABLE} or in Worker.start({ command })`,
   );
 }
 
 function split(command: string | readonly string[], source: string): readonly string[] {
   const [program, ...args] = typeof command === "string" ? wordsOf(command, source) : command;
   if (!program) {
-    throw new SpawnFailed(`\`${source}\` is empty: give the worker's program and its arguments`);
+    throw new SpawnFailed(`\`${source}\` is empty; give the worker's program and its arguments`);
   }
   // A path is relative to the host's folder, not to the one that the worker is to run in.
   return [/[\\/]/.test(program) ? resolve(program) : program, ...args];
@@ -68,7 +71,11 @@ function wordsOf(command: string, source: string): string[] {
     return shellWords(command);
   } catch (error) {
     const why = (error as Error).message;
-    throw new SpawnFailed(`\`${source}\` can't be split into words: ${why}`, { cause: error });
+    throw new SpawnFailed(
+      `\`${source}\` is ${JSON.stringify(command)}, which can't be split into words: ${why}. Close it, or ` +
+        "give the command as an array",
+      { cause: error },
+    );
   }
 }
 
@@ -92,7 +99,7 @@ async function isExecutable(file: string): Promise<boolean> {
   }
 }
 
-/** Ask an interpreter without importing anything heavy. */
+/** Ask a Python interpreter if it has the worker's module, without importing it. */
 function hasWorker(python: string, env: Environment): Promise<boolean> {
   const options = { env: { ...env }, timeout: MODULE_CHECK_MS, windowsHide: true };
   return new Promise((told) => {

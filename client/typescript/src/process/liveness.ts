@@ -1,21 +1,24 @@
 /**
- * Whether a worker still makes progress, judged by its heartbeats alone; knows no clock. A long
- * prefill takes steps, a wedge does not, and a process that was stopped says nothing at all.
+ * Judges by heartbeats if a worker still makes progress; reads no clock itself. A long prefill
+ * takes steps, a hanging worker takes none, and a process that was stopped says nothing at all.
  */
 
 import type { Heartbeat } from "../results.js";
 
-/** Milliseconds until a worker counts as dead, though its process is there. */
+/** Milliseconds after which a worker counts as dead although its process runs. */
 export interface LivenessLimits {
-  /** Nothing came, not even a heartbeat: 30,000. */
+  /** Without any message, heartbeats included: 30,000. */
   readonly silenceMs: number;
-  /** It computes and took no step: 120,000. */
+  /** Without a step while it computes: 120,000. */
   readonly stepMs: number;
-  /** Other limits for steps of some phases of `Heartbeat`, null for none: `idle` and `load` have none. */
+  /**
+   * Limits in place of `stepMs` for some phases of `Heartbeat`; null is no limit, as for `idle` and
+   * `load`.
+   */
   readonly phases: Readonly<Record<string, number | null>>;
 }
 
-/** The limits where nothing else is said. */
+/** The default limits. */
 export const DEFAULT_LIVENESS_LIMITS: LivenessLimits = {
   silenceMs: 30_000,
   stepMs: 120_000,
@@ -23,7 +26,7 @@ export const DEFAULT_LIVENESS_LIMITS: LivenessLimits = {
 };
 
 /**
- * Judges from what was heard by when. A look that comes late counts as little more than one interval: a
+ * Judges one worker at regular looks. A look that comes late counts as two intervals at most: a
  * host that stood still itself, or slept with the whole machine, may not blame its worker.
  */
 export class Liveness {
@@ -35,14 +38,14 @@ export class Liveness {
   #stuckMs = 0;
   #beat: Heartbeat | null = null;
 
-  /** @param intervalMs how often `verdict` is asked. */
+  /** @param intervalMs the time between two calls of `verdict`. */
   constructor(limits: LivenessLimits, intervalMs: number, now: number) {
     this.#limits = limits;
     this.#intervalMs = intervalMs;
     this.#looked = now;
   }
 
-  /** A heartbeat has come. */
+  /** Take a heartbeat. */
   takeBeat(beat: Heartbeat): void {
     const before = this.#beat;
     this.#beat = beat;
@@ -51,7 +54,10 @@ export class Liveness {
     }
   }
 
-  /** What is wrong with it, or null. `heard` changes whenever anything comes. */
+  /**
+   * Tell what is wrong with the worker; null if nothing is. `heard` changes whenever anything
+   * comes.
+   */
   verdict(heard: number, now: number): string | null {
     const passed = Math.min(now - this.#looked, 2 * this.#intervalMs);
     this.#looked = now;
@@ -74,8 +80,8 @@ export class Liveness {
     const { phase, lastStepSeconds } = this.#beat;
     const own = this.#limits.phases[phase];
     const limit = own === undefined ? this.#limits.stepMs : own;
-    // The worker's clock runs on where ours did not; both must agree. And the age that it tells is
-    // of the step before, where it has only just begun.
+    // Both clocks must agree: the worker's runs on while this host stands still, and at the start of
+    // a step the worker still tells the age of the step before.
     const stuck = Math.min(this.#stuckMs, lastStepSeconds * 1000);
     return limit === null || stuck < limit
       ? null

@@ -1,6 +1,7 @@
 /**
- * The errors of a worker that ended: by itself, by its host, or for an offence. A `Death` holds how it
- * ended; its error is composed once, when it is known whether another process follows (`Outlook`).
+ * The errors of a worker that ended: by itself, by its host, or for an offence. A `Death` holds how
+ * it ended; its error is composed once, when it is known whether another process follows
+ * (`Outlook`).
  */
 
 import {
@@ -22,7 +23,7 @@ export interface Circumstances {
   readonly stderrTail: string;
 }
 
-/** What follows a worker's end. */
+/** The prospect after a worker's end. */
 export interface Outlook {
   /** True if the restart policy starts another process, as long as it does not give up. */
   readonly restarts: boolean;
@@ -33,7 +34,7 @@ export interface Outlook {
 /** The outlook of a worker that nobody restarts. */
 export const NO_RESTART: Outlook = { restarts: false, poisonous: false };
 
-/** How a worker ended. */
+/** The end of a worker, before its error is composed. */
 export interface Death {
   /** The end as a clause, without advice: "the worker exited with code 1". */
   readonly how: string;
@@ -76,7 +77,9 @@ export function silentAtStart(ms: number, at: Circumstances): HandshakeFailed {
   );
 }
 
-/** Describe a worker that runs but closed one of its pipes, so that nothing can be said or heard. */
+/**
+ * Describe a worker that runs but closed one of its pipes, so that nothing can be said or heard.
+ */
 export function closedItsPipe(which: "stdin" | "stdout", at: Circumstances): Death {
   const how = `the worker closed its ${which} while it was still running`;
   return at.greeting

@@ -1,6 +1,24 @@
 /**
- * The worker's process: spawned into its own group, its pipes always read, its death noticed. Death
- * is the process's end, not the end of its pipes, which a grandchild may hold.
+ * The worker's process: spawned into a group of its own, its pipes always read, its end noticed.
+ *
+ * Theory of operation
+ *
+ * Callers. The connection writes, signals, holds and releases; the ladder of `shutdown.ts` waits.
+ * The listener (the connection) is told of bytes, of a lost pipe and, once, of the exit.
+ *
+ * Invariants. Both output pipes are read as long as the process lives, so a worker never blocks on
+ * a full pipe. No signal is sent once Node has reaped the process: its number may belong to another
+ * then. `processExited` comes after the last byte that the process wrote.
+ *
+ * Order of an end. Node reports `exit` and has reaped the process: the rest of its group gets
+ * SIGKILL in the same turn, while the group's number can't have been given to another; the pipes
+ * are read until they end, or until they are quiet for a few turns; the pipes are released; the
+ * listener is told; then those who `wait`.
+ *
+ * Hazards. A grandchild may hold the pipes open for ever, or write into them for ever, so their end
+ * is no sign of the process's end, and reading the rest is bounded. Writing to a process that just
+ * died fails with EPIPE, whose cause the exit tells. A `kill` that fails is reported as an `error`
+ * event.
  */
 
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
@@ -10,42 +28,44 @@ import type { Endable } from "./shutdown.js";
 import type { StderrRing } from "./stderrRing.js";
 
 const HAS_GROUPS = process.platform !== "win32";
-/** Turns of the event loop without a byte after which a dead worker's pipes count as empty. */
+/**
+ * Turns of the event loop without a byte after which the pipes of a dead process count as empty.
+ */
 const QUIET_TURNS = 2;
-/** Turns at most: a grandchild may go on writing. */
+/** The most turns to read on: a grandchild may never stop writing. */
 const MAX_TURNS = 64;
 
-/** Who hears what a process does. */
+/** Hears what a process does. */
 export interface ProcessListener {
-  /** Bytes came on its stdout. */
+  /** Take bytes of the process's stdout. */
   stdoutReceived(chunk: Buffer): void;
-  /** A pipe ended although it lives. */
+  /** Note that a pipe ended although the process runs. */
   pipeLost(which: "stdin" | "stdout"): void;
-  /** It ended, and all that it wrote has been read. */
+  /** Note that the process ended; everything that it wrote has been read. */
   processExited(status: Exit): void;
 }
 
-/** Where and with which environment a worker runs. */
+/** The command, environment and folder of a process. */
 export interface SpawnOptions {
   /** The program and its arguments. */
   readonly command: readonly string[];
-  /** Variables beside the host's own. */
+  /** Environment variables, in addition to the host's own. */
   readonly env: Readonly<Record<string, string>>;
-  /** Its folder; the host's own where it is undefined. */
+  /** The working folder; undefined is the host's own. */
   readonly cwd: string | undefined;
 }
 
-/** A process as a connection needs it. */
+/** A process, as a connection uses it. */
 export interface Child extends Endable {
-  /** Its process id. */
+  /** The process id. */
   readonly pid: number | undefined;
-  /** How it ended; null while it has not. */
+  /** The exit of the process; null while it runs. */
   readonly status: Exit | null;
-  /** Queue bytes for its stdin. */
+  /** Queue bytes for stdin. */
   write(line: Buffer): void;
-  /** Whether the host's event loop goes on for its sake. */
+  /** Keep the host's event loop running for the process (true), or let it end (false). */
   hold(held: boolean): void;
-  /** Give back every descriptor. */
+  /** Close every pipe. */
   release(): void;
 }
 
@@ -56,7 +76,7 @@ export type Spawn = (
   listener: ProcessListener,
 ) => Promise<Child>;
 
-/** One child. */
+/** One child process. */
 export class WorkerProcess implements Child {
   readonly #child: ChildProcessWithoutNullStreams;
   readonly #stderr: StderrRing;
@@ -89,7 +109,7 @@ export class WorkerProcess implements Child {
     child.on("exit", (exitCode, signal) => this.#exited({ exitCode, signal }));
   }
 
-  /** Start a process. @throws SpawnFailed where the system refuses. */
+  /** Start a process. @throws SpawnFailed if the system refuses. */
   static async spawn(
     options: SpawnOptions,
     stderr: StderrRing,
@@ -113,43 +133,43 @@ export class WorkerProcess implements Child {
       return spawned;
     } catch (error) {
       throw new SpawnFailed(
-        `can't start the worker \`${options.command.join(" ")}\`: ${(error as Error).message}. Check ` +
+        `the worker \`${options.command.join(" ")}\` can't be started: ${(error as Error).message}. Check ` +
           "the command and the folder, or install a worker with `pip install 'mlxwire[mlx]'`",
         { cause: error },
       );
     }
   }
 
-  /** Its process id. */
+  /** The process id. */
   get pid(): number | undefined {
     return this.#child.pid;
   }
 
-  /** How it ended; null while it has not. */
+  /** The exit of the process; null while it runs. */
   get status(): Exit | null {
     return this.#status;
   }
 
-  /** Queue bytes for its stdin. Never waits; after the end they are dropped. */
+  /** Queue bytes for stdin. Never waits; after the end the bytes are dropped. */
   write(line: Buffer): void {
     if (this.#child.stdin.writable) {
       this.#child.stdin.write(line);
     }
   }
 
-  /** Give it the end of its input; what was still queued is dropped. */
+  /** Close stdin; bytes still queued are dropped. */
   closeStdin(): void {
     this.#child.stdin.destroy();
   }
 
-  /** Signal it and all its group; nothing once it is reaped. */
+  /** Signal the process and its group; does nothing once the process is reaped. */
   signalGroup(signal: NodeJS.Signals): void {
     if (!this.#reaped) {
       this.#signal(signal);
     }
   }
 
-  /** Wait for its end; whether it came in time. */
+  /** Wait for the process to end. Gives false if it did not within `ms`. */
   wait(ms: number): Promise<boolean> {
     if (this.#status !== null) {
       return Promise.resolve(true);
@@ -166,14 +186,14 @@ export class WorkerProcess implements Child {
     });
   }
 
-  /** Whether the host's event loop goes on for its sake alone. */
+  /** Keep the host's event loop running for the process (true), or let it end (false). */
   hold(held: boolean): void {
     for (const handle of [this.#child, ...this.#pipes()]) {
       held ? handle.ref() : handle.unref();
     }
   }
 
-  /** Give back every descriptor, also of a child that nothing could end. */
+  /** Close every pipe, also of a child that nothing could end. */
   release(): void {
     for (const pipe of this.#pipes()) {
       pipe.destroy();
@@ -200,8 +220,8 @@ export class WorkerProcess implements Child {
   }
 
   /**
-   * Node has reaped it just now. What is left of its group is killed at once: its number can't have
-   * been given to another in this moment, and is never used again.
+   * Note the exit; Node has reaped the process just now. The rest of its group is killed in this
+   * turn, in which the group's number can't have been given to another, and never signalled again.
    */
   #exited(status: Exit): void {
     if (HAS_GROUPS) {
@@ -211,7 +231,7 @@ export class WorkerProcess implements Child {
     this.#readRest(status, this.#chunksRead, 0, 0);
   }
 
-  /** Read on until its pipes are at their end, or empty. */
+  /** Read on until the pipes have ended, or count as empty. */
   #readRest(status: Exit, chunksBefore: number, quiet: number, turns: number): void {
     const { stdout, stderr } = this.#child;
     const ended = stdout.destroyed && stderr.destroyed;

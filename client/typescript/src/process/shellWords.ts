@@ -1,13 +1,13 @@
-/** A command line as words, split as a POSIX shell would. */
+/** Splits a command line into words, as a POSIX shell would. */
 
 const WHITE_SPACE = " \t\r\n";
 const ESCAPABLE_IN_QUOTES = '"\\$`\n';
 
 /**
- * White space between words, single and double quotes, backslashes. On Windows a backslash is part of
- * a path.
+ * Split a command line at white space, with single and double quotes and backslashes. On Windows a
+ * backslash is part of a path.
  *
- * @throws SyntaxError where a quotation or an escape is not closed.
+ * @throws SyntaxError if a quotation or an escape is not closed.
  */
 export function shellWords(line: string, windows = process.platform === "win32"): string[] {
   const words: string[] = [];

@@ -1,21 +1,21 @@
 /**
- * The ladder by which a worker is ended: ask, close its stdin, SIGTERM, SIGKILL. Each step has a
- * limit, both pipes are read throughout, and the signals go to the whole process group.
+ * The ladder that ends a worker: `quit`, close its stdin, SIGTERM, SIGKILL. Each step has a limit,
+ * both output pipes are read throughout, and the signals go to the whole process group.
  */
 
-/** Milliseconds that each step may take before the next; closing costs their sum at most. */
+/** Milliseconds from each step to the next; a close takes their sum at most. */
 export interface ShutdownLimits {
-  /** After `quit` was sent: 3000. */
+  /** From `quit` on: 3000. */
   readonly quitMs: number;
-  /** After its stdin was closed: 2000. */
+  /** From the end of stdin on: 2000. */
   readonly stdinMs: number;
-  /** After SIGTERM: 2000. */
+  /** From SIGTERM on: 2000. */
   readonly termMs: number;
-  /** After SIGKILL: 2000. */
+  /** From SIGKILL on: 2000. */
   readonly killMs: number;
 }
 
-/** The limits where nothing else is said. */
+/** The default limits. */
 export const DEFAULT_SHUTDOWN_LIMITS: ShutdownLimits = {
   quitMs: 3000,
   stdinMs: 2000,
@@ -23,19 +23,19 @@ export const DEFAULT_SHUTDOWN_LIMITS: ShutdownLimits = {
   killMs: 2000,
 };
 
-/** What the ladder needs of a process. */
+/** A process, as the ladder uses it. */
 export interface Endable {
-  /** Give it the end of its input. */
+  /** Close stdin. */
   closeStdin(): void;
-  /** Signal it and all its group. */
+  /** Signal the process and its group. */
   signalGroup(signal: NodeJS.Signals): void;
-  /** Wait for its end; whether it came in time. */
+  /** Wait for the process to end. Gives false if it did not within `ms`. */
   wait(ms: number): Promise<boolean>;
 }
 
 /**
- * Go down the ladder as far as it takes; whether the process has ended. Without `sayQuit` it begins
- * at SIGTERM, for a worker that can't be talked to.
+ * End a process by as many steps of the ladder as needed. Gives false if it did not end. Without
+ * `sayQuit` the ladder begins at SIGTERM, for a worker that can't be talked to.
  */
 export async function endProcess(
   worker: Endable,

@@ -1,17 +1,17 @@
 /**
- * The tail of a worker's stderr in bounded memory, and its lines for whoever listens. A ring of
- * bytes, not of lines: output without a newline may not grow it.
+ * Keeps the tail of a worker's stderr in bounded memory, and hands its lines to a listener. The
+ * ring holds bytes, not lines, so output without a newline can't make it grow.
  */
 
-/** How much is kept. */
+/** Bytes that are kept. */
 export const DEFAULT_RING_BYTES = 64 * 1024;
-/** A longer line is handed to the listener in pieces of this size. */
+/** Bytes of a line; a longer line is handed to the listener in pieces of this size. */
 export const MAX_LINE_BYTES = 16 * 1024;
 
 const LINE_FEED = 0x0a;
 const CARRIAGE_RETURN = 0x0d;
 
-/** Keeps the last bytes; calls `onLine` for each line, without its end. */
+/** Keeps the last bytes and calls `onLine` with each line, without its line end. */
 export class StderrRing {
   readonly #ring: Buffer;
   readonly #onLine: ((line: string) => void) | null;
@@ -29,7 +29,7 @@ export class StderrRing {
     this.#split(Buffer.concat([this.#partial, chunk]));
   }
 
-  /** No more will come: an unfinished line is a line now. */
+  /** End the input; an unfinished line is handed on as a line. */
   end(): void {
     if (this.#partial.length > 0) {
       this.#emit(this.#partial);
@@ -37,7 +37,7 @@ export class StderrRing {
     }
   }
 
-  /** The tail as text; bytes that are no UTF-8, such as a cut character, are replaced. */
+  /** Decode the tail; bytes that are no UTF-8, such as a cut character, are replaced. */
   text(maxBytes = this.#ring.length): string {
     const limit = this.#ring.length;
     const count = Math.min(maxBytes, this.#written, limit);

@@ -1,4 +1,4 @@
-/** Requests that are answered by one result. */
+/** Requests that one result answers, and requests whose answer nobody waits for. */
 
 import type { CallOptions } from "../options.js";
 import type { CommandName } from "../wire/commands.js";
@@ -9,7 +9,7 @@ import { cancelledElsewhere } from "./failures.js";
 import { PendingRequest } from "./pending.js";
 import type { Route } from "./route.js";
 
-/** A request and the promise of its result, read by `read`. */
+/** A request with the promise of its result, which `read` makes of the reply. */
 export class ResultRequest<T> extends PendingRequest {
   readonly #result = new Deferred<T>();
   #value: { readonly read: T } | null = null;
@@ -26,7 +26,7 @@ export class ResultRequest<T> extends PendingRequest {
     this.#read = read;
   }
 
-  /** What it gives. */
+  /** Settled with the result, or rejected with the error that ended the request. */
   get result(): Promise<T> {
     return this.#result.promise;
   }
@@ -48,7 +48,11 @@ export class ResultRequest<T> extends PendingRequest {
   }
 }
 
-/** Ask and wait. Rejects with what it failed with; `sent` is what else the options may have. */
+/**
+ * Send a request and wait for its result. Rejects with the error that ended the request.
+ *
+ * @param sent the options of the command, beside those of every call.
+ */
 export async function ask<T>(
   route: Route,
   command: CommandName,
@@ -64,7 +68,7 @@ export async function ask<T>(
   return request.result;
 }
 
-/** Send a request whose answer nobody waits for. */
+/** A request whose answer nobody waits for. */
 export class UnheardRequest extends PendingRequest {
   protected override onFinal(): void {}
   protected override onOver(): void {}

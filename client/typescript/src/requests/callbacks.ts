@@ -1,6 +1,11 @@
-/** Callbacks of the user: their exceptions are theirs, and may not unsettle ours. */
+/**
+ * Telling others: the host's callbacks, abort signals, and promises that are settled from outside.
+ */
 
-/** Call it; what it throws becomes an uncaught exception, as in any event handler of Node's. */
+/**
+ * Call a callback of the host; an exception becomes an uncaught one, as in an event handler of
+ * Node.
+ */
 export function callGuarded<T>(callback: ((argument: T) => void) | undefined, argument: T): void {
   try {
     callback?.(argument);
@@ -14,8 +19,8 @@ export function callGuarded<T>(callback: ((argument: T) => void) | undefined, ar
 const listening = new WeakMap<AbortSignal, Set<() => void>>();
 
 /**
- * Call it once when the signal aborts; the function returned forgets it. A thousand requests on one
- * signal are one listener, so Node does not warn of a leak that there is not.
+ * Call `callback` once when the signal aborts; the function returned cancels that. A thousand
+ * requests on one signal share one listener, so that Node does not warn of a leak.
  */
 export function onAbort(signal: AbortSignal, callback: () => void): () => void {
   const known = listening.get(signal);

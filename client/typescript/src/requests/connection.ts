@@ -6,22 +6,22 @@
  *
  * Callers. `StartedWorker` opens, closes and kills. Requests call `send`, `sendCancel` and
  * `sendCredit`. The child calls `stdoutReceived`, `pipeLost` and `processExited`; the core calls
- * `tokenReceived`, `replyReceived` and `eventReceived` from within `#wire.receive`. The watchdog calls
- * `condemn`.
+ * `tokenReceived`, `replyReceived` and `eventReceived` from within `#wire.receive`. The watchdog
+ * calls `condemn`.
  *
- * Invariants. `failure` is set once and never changes: nothing is sent from then on, and every pending
- * request has failed or is about to, with a copy of it. `send` writes in the turn in which it is called,
- * so lines never interleave and a cancel or the quit passes no request. All callers of `close` and
- * `abort` share one ending (`#ending`).
+ * Invariants. `failure` is set once and never changes: nothing is sent from then on, and every
+ * pending request has failed or is about to, with a copy of it. `send` writes in the turn in which
+ * it is called, so lines never interleave and a cancel or the quit passes no request. All callers
+ * of `close` and `abort` share one ending (`#ending`).
  *
- * Order of an end. The cause is composed into an error (`#die`), which asks `outlook` for what follows;
- * `failure` is set; `onFailure` is called, so that a caller who asks again finds the next process
- * coming; the pending requests fail; `onIdle` is called.
+ * Order of an end. The cause is composed into an error (`#die`), which asks `outlook` for what
+ * follows; `failure` is set; `onFailure` is called, so that a caller who asks again finds the next
+ * process coming; the pending requests fail; `onIdle` is called.
  *
- * Hazards. A pipe that ends is most often an exit whose notice comes later: it has `LOST_PIPE_GRACE_MS`
- * to come. The process may exit before its spawn is awaited, and a close may overtake the spawn. A
- * process held (`Child.hold`) keeps the host's event loop: it is held exactly while a final is due or an
- * end is under way.
+ * Hazards. A pipe that ends is most often an exit whose notice comes later: it has
+ * `LOST_PIPE_GRACE_MS` to come. The process may exit before its spawn is awaited, and a close may
+ * overtake the spawn. A process held (`Child.hold`) keeps the host's event loop: it is held exactly
+ * while a final is due or an end is under way.
  */
 
 import { type Exit, type MlxwireError, ProtocolViolation, WorkerCrashed } from "../errors.js";
@@ -64,7 +64,7 @@ export class Connection implements ProcessListener, WireListener<PendingRequest>
   readonly limits: RequestLimits;
   /** The reason why nothing can be sent any more; null while requests can be sent. */
   failure: MlxwireError | null = null;
-  /** How the process ended, unless its host closed it; null until then. */
+  /** The end of the process, unless its host closed it; null until then. */
   death: postmortem.Death | null = null;
   /** Called with `failure` before any pending request fails; not called for a `close`. */
   onFailure: ((failure: MlxwireError) => void) | null = null;
@@ -287,7 +287,10 @@ export class Connection implements ProcessListener, WireListener<PendingRequest>
     this.failure = postmortem.closedByHost();
   };
 
-  /** Keep the host's event loop while a final is due; otherwise the host may end, and the process with it. */
+  /**
+   * Keep the host's event loop while a final is due; otherwise the host may end, and the process
+   * with it.
+   */
   #holdAsNeeded(): void {
     if (this.#ending === null && !this.#closedByHost) {
       this.#hold(this.inFlight > 0);

@@ -1,11 +1,11 @@
-/** Notices that nothing comes of a request while its consumer waits. */
+/** Notices when nothing comes of a request while its consumer waits. */
 
-/** How often within the limit it is looked: silence may last a quarter more. */
+/** Looks within the limit: a silence may last up to a quarter longer than the limit. */
 const LOOKS = 4;
 
 /**
- * Calls `onSilent` when nothing has come for `limitMs`, and is closed then by whoever is told. `mark`
- * gives something that changes with each message, or null while the consumer has some to take.
+ * Calls `onSilent` when nothing has come for `limitMs`; the callee has to close the watch. `mark`
+ * gives a number that changes with each message, or null while messages wait for the consumer.
  */
 export class IdleWatch {
   readonly #limitMs: number;

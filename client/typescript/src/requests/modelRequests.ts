@@ -1,4 +1,4 @@
-/** The streaming requests to a model: what each takes of its replies, and what that weighs. */
+/** The streaming requests to a model: `generate` and `chat`, `classify`, `batch`. */
 
 import type { BatchItem, BatchToken, ClassifyItem, Token } from "../results.js";
 import type { JsonObject } from "../wire/json.js";
@@ -6,7 +6,7 @@ import { readBatchItem, readClassifyItem } from "../wire/readReplies.js";
 import { StreamRequest } from "./streamRequest.js";
 import { itemBytes, tokenBytes } from "./weight.js";
 
-/** `generate` and `chat`: each token is to be taken. */
+/** A `generate` or `chat`: a stream of tokens. */
 export class TokenRequest extends StreamRequest<Token> {
   #tokensDelivered = 0;
 
@@ -18,7 +18,7 @@ export class TokenRequest extends StreamRequest<Token> {
     this.push(token);
   }
 
-  /** Text that was held back is no token of its own (SPEC §5). */
+  /** Count a token; text that was held back is no token of its own (SPEC §5). */
   protected override onTaken(token: Token): void {
     this.#tokensDelivered += token.flush ? 0 : 1;
   }
@@ -28,13 +28,13 @@ export class TokenRequest extends StreamRequest<Token> {
   }
 }
 
-/** `classify` and `batch`: each item is to be taken. */
+/** A request whose replies are items, one for each prompt. */
 export abstract class ItemRequest<T extends object> extends StreamRequest<T> {
   override takeItem(message: JsonObject): void {
     this.push(this.read(message));
   }
 
-  /** An item of its reply. @throws ProtocolViolation */
+  /** Read an item of a reply. @throws ProtocolViolation */
   protected abstract read(message: JsonObject): T;
 
   protected override cost(item: T): number {
@@ -42,14 +42,14 @@ export abstract class ItemRequest<T extends object> extends StreamRequest<T> {
   }
 }
 
-/** `classify`. */
+/** A `classify`: a stream of items. */
 export class ClassifyRequest extends ItemRequest<ClassifyItem> {
   protected override read(message: JsonObject): ClassifyItem {
     return readClassifyItem(message);
   }
 }
 
-/** `batch`, with its tokens where it streams. */
+/** A `batch`: a stream of items, and of tokens with the option `stream`. */
 export class BatchRequest extends ItemRequest<BatchItem | BatchToken> {
   #tokensDelivered = 0;
 

@@ -1,6 +1,24 @@
 /**
- * One request from its line to its final: its deadline, its cancel, its end. Leaving a request never
- * waits for the worker: it is cancelled there and drained, for which the worker has a limited time.
+ * One request from its line to its final: its deadlines, its cancel, its end.
+ *
+ * Theory of operation
+ *
+ * Callers. The caller's side calls `open`, `abandon`, `fail` and `whenDrained`; the connection
+ * calls `takeToken`, `takeReply` and `fail`; timers and the abort signal call `expire` and
+ * `onAborted`. All of it runs on the host's event loop, so no call interrupts another.
+ *
+ * Invariants. `#state` moves by `TRANSITIONS` alone. `onOver` is called once: the caller has
+ * nothing left to wait for then. The first failure stays. Leaving a request never waits for the
+ * worker: the request is cancelled there and drains, for which the worker has `drainTimeoutMs`.
+ *
+ * Order of events. new, connecting (the route looks for a connection), running (the line is
+ * written), then ended by a final or a failure; or draining (left or timed out, its final still
+ * due) and then ended. A request that is abandoned before it was sent ends at once and is never
+ * sent.
+ *
+ * Hazards. A route may find its connection after the request was abandoned (`#begin` looks at the
+ * state). A final may come after the drain has expired: `onSettled` is told twice then. Replies
+ * that come while the request drains are dropped.
  */
 
 import { MlxwireError } from "../errors.js";
@@ -24,31 +42,31 @@ const TRANSITIONS: Readonly<Record<State, Partial<Record<Move, State>>>> = {
   ended: {},
 };
 
-/** How a request behaves, besides what it asks. */
+/** Limits and callbacks of a request. */
 export interface PendingOptions {
-  /** For all of it. */
+  /** Milliseconds for the whole request. */
   readonly timeoutMs?: number | undefined;
-  /** For the time without a message of it. */
+  /** Milliseconds without a message while the consumer waits. */
   readonly idleTimeoutMs?: number | undefined;
-  /** Cancels it; its reason is what the caller gets. */
+  /** Cancels the request; the caller gets the signal's reason. */
   readonly signal?: AbortSignal | undefined;
-  /** Hears how far it has come. */
+  /** Called with the progress of the request. */
   readonly onProgress?: ((progress: Progress) => void) | undefined;
 }
 
 let requests = 0;
 
-/** Why a request failed: an error of ours, or whatever reason an `AbortSignal` gave. */
+/** Why a request failed: an `MlxwireError`, or the reason of an `AbortSignal`. */
 export interface Failure {
-  /** What its caller is given. */
+  /** The reason that the caller gets. */
   readonly reason: unknown;
 }
 
-/** A request whose final may still be due. Subclasses say what becomes of its replies. */
+/** A request whose final may still be due. Subclasses take its replies. */
 export abstract class PendingRequest {
-  /** Its id, which no other request of this process has. */
+  /** The id, which no other request of this host process has. */
   readonly id: string;
-  protected sender: Sender | null = null; // once it was sent
+  protected sender: Sender | null = null; // null until the request is sent
   #state: State = "new";
   #failure: Failure | null = null;
   #drainExpired = false;
@@ -62,7 +80,7 @@ export abstract class PendingRequest {
   constructor(
     protected readonly route: Route,
     readonly command: CommandName,
-    /** What it asks, as on the wire. */
+    /** The fields of the request, as on the wire. */
     public fields: JsonObject,
     protected readonly options: PendingOptions = {},
   ) {
@@ -70,27 +88,27 @@ export abstract class PendingRequest {
     this.id = `r${requests}`;
   }
 
-  /** Whether its caller has nothing left to wait for. */
+  /** True if the caller has nothing left to wait for. */
   get over(): boolean {
     return this.#state === "ended" || this.#failure !== null;
   }
 
-  /** Whether it has not even been begun. */
+  /** True before `open` and `start`. */
   get untouched(): boolean {
     return this.#state === "new";
   }
 
-  /** Whether it was sent and somebody waits for what the worker makes of it. */
+  /** True if the request was sent and its caller waits for replies. */
   get running(): boolean {
     return this.#state === "running";
   }
 
-  /** How many tokens its caller was given. */
+  /** The number of tokens that the caller was given. */
   get tokensDelivered(): number {
     return 0;
   }
 
-  /** Why it failed, with the tokens that were given before; null where it has not. */
+  /** Why the request failed, with the count of tokens given before; null if it has not failed. */
   get failure(): Failure | null {
     if (this.#failure?.reason instanceof MlxwireError) {
       this.#failure.reason.tokensDelivered = this.tokensDelivered;
@@ -98,7 +116,7 @@ export abstract class PendingRequest {
     return this.#failure;
   }
 
-  /** Find its connection and send it, unless it is abandoned meanwhile. Never throws. */
+  /** Find the connection and send the request, unless it is abandoned meanwhile. Never throws. */
   open(): void {
     this.#move("connect");
     if (this.#watchSignal()) {
@@ -123,7 +141,7 @@ export abstract class PendingRequest {
     }
   }
 
-  /** Send it on a connection. @throws MlxwireError where it can't be sent. */
+  /** Send the request on a connection. @throws MlxwireError if it can't be sent. */
   start(sender: Sender): void {
     sender.send(this);
     this.sender = sender;
@@ -135,13 +153,13 @@ export abstract class PendingRequest {
     }
   }
 
-  /** A token has come. Only streams have a use for it. */
+  /** Take a token. Only streams have a use for it. */
   takeToken(_token: Token): void {}
 
-  /** An item has come. Only `classify` and `batch` have a use for it. */
+  /** Take an item. Only `classify` and `batch` have a use for it. */
   takeItem(_message: JsonObject): void {}
 
-  /** Any other reply has come; with `ended` it is the final. */
+  /** Take any other reply; with `ended` it is the final. */
   takeReply(message: JsonObject, ended: boolean): void {
     this.#heard += 1;
     if (ended) {
@@ -155,14 +173,14 @@ export abstract class PendingRequest {
     }
   }
 
-  /** It ends without a final, as when the worker has died. */
+  /** End the request without a final, as when the worker has died. */
   fail(reason: unknown): void {
     if (this.#state !== "ended") {
       this.#end({ reason });
     }
   }
 
-  /** Nobody wants the rest: cancel it in the worker and drain. Returns at once. */
+  /** Leave the request: cancel it in the worker and let it drain. Returns at once. */
   abandon(failure: Failure | null = null): void {
     if (this.#state === "draining" || this.#state === "ended") {
       return;
@@ -179,7 +197,7 @@ export abstract class PendingRequest {
     this.#tellOver();
   }
 
-  /** Wait until the worker has ended it, or its time to do so has passed. */
+  /** Wait until the worker has ended a request that was left, or `drainTimeoutMs` has passed. */
   whenDrained(): Promise<void> {
     if (this.#state !== "draining" || this.#drainExpired) {
       return Promise.resolve();
@@ -187,26 +205,31 @@ export abstract class PendingRequest {
     return new Promise((resolve) => this.#drainWaiters.push(resolve));
   }
 
-  /** It is over for its caller; called once. */
+  /** Tell the caller that the request is over; called once. */
   protected abstract onOver(): void;
 
-  /** Nothing more will come of it; told twice where the worker ended it after all, too late. */
+  /**
+   * Note that nothing more comes; called twice if the worker ended the request after its drain
+   * expired.
+   */
   protected onSettled(): void {}
 
-  /** What its final says, before it is over. @throws MlxwireError where it is not as it should be. */
+  /**
+   * Take the final, before the request is over. @throws MlxwireError if the request failed by it.
+   */
   protected abstract onFinal(message: JsonObject): void;
 
-  /** Something that changes with each message; null while its consumer has some to take. */
+  /** Give a number that changes with each message; null while messages wait for the consumer. */
   protected progressMark(): number | null {
     return this.#heard;
   }
 
-  /** Its time has passed. */
+  /** End the request because its `timeoutMs` has passed. */
   protected expire(): void {
     this.abandon({ reason: tooLate(this.command, this.options.timeoutMs ?? 0) });
   }
 
-  /** Grant the worker more messages. */
+  /** Grant the worker `count` more messages. */
   protected credit(count: number): void {
     if (this.running && this.sender !== null) {
       this.sender.sendCredit(this.id, count);
@@ -224,7 +247,7 @@ export abstract class PendingRequest {
     }
   }
 
-  /** Whether it was aborted before it began. */
+  /** Listen to the abort signal. Gives true if it aborted before. */
   #watchSignal(): boolean {
     const { signal } = this.options;
     if (signal === undefined) {
@@ -239,7 +262,7 @@ export abstract class PendingRequest {
     return false;
   }
 
-  /** Its caller's signal aborted. */
+  /** End the request because its signal aborted. */
   protected onAborted(failure: Failure): void {
     this.abandon(failure);
   }

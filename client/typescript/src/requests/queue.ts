@@ -1,24 +1,26 @@
-/** What waits to be taken, first in first out. */
+/** A queue of messages, first in first out. */
 
-/** Where the taken front of the array is cut off: seldom, so that taking costs the same however many wait. */
+/**
+ * The least number of taken entries to cut off: few cuts make taking cost the same at every length.
+ */
 const COMPACT_AT = 1024;
 
-/** A queue whose both ends cost the same however long it is. */
+/** A queue whose operations cost the same at every length. */
 export class Queue<T> {
   #entries: (T | undefined)[] = [];
   #head = 0;
 
-  /** How many wait. */
+  /** The number of entries. */
   get length(): number {
     return this.#entries.length - this.#head;
   }
 
-  /** Put one at the end. */
+  /** Add an entry at the end. */
   push(entry: T): void {
     this.#entries.push(entry);
   }
 
-  /** Take the first; there must be one. */
+  /** Take the first entry; there must be one. */
   shift(): T {
     const first = this.#entries[this.#head] as T;
     this.#entries[this.#head] = undefined;
@@ -30,7 +32,7 @@ export class Queue<T> {
     return first;
   }
 
-  /** Take all that wait. */
+  /** Take all entries. */
   takeAll(): T[] {
     const all = this.#entries.slice(this.#head) as T[];
     this.#entries = [];

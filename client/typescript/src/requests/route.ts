@@ -1,28 +1,29 @@
 /**
- * Where a request goes: a route finds the connection that it is sent on, at the last moment. A
- * worker's model always goes the same way; behind a supervisor it may have to be started first.
+ * The way of a request to its connection. A route finds the connection when the request is sent:
+ * without `restart` it is always the same one; with `restart` its process may have to be started
+ * first.
  */
 
 import { type MlxwireError, ModelNotLoaded } from "../errors.js";
 import type { LoadResult } from "../results.js";
 import type { PendingRequest } from "./pending.js";
 
-/** How much a stream may hold where nothing else is said. */
+/** The default of `bufferBytes`. */
 export const DEFAULT_BUFFER_BYTES = 64 * 1024 * 1024;
-/** Messages of one stream on their way where nothing else is said. */
+/** The default of `window`. */
 export const DEFAULT_WINDOW = 256;
 
-/** What a request may take, unless it says otherwise itself. */
+/** Limits of requests that have no limits of their own. */
 export interface RequestLimits {
-  /** For all of a request; undefined: no limit. */
+  /** Milliseconds for a whole request; undefined is no limit. */
   readonly requestTimeoutMs: number | undefined;
-  /** For the time without a message while its consumer waits; undefined: no limit. */
+  /** Milliseconds without a message while the consumer waits; undefined is no limit. */
   readonly idleTimeoutMs: number | undefined;
-  /** How long a worker has to end a request that was cancelled. */
+  /** Milliseconds that a worker has to end a cancelled request. */
   readonly drainTimeoutMs: number;
-  /** How many messages of a stream may be on their way. */
+  /** The most messages of a stream on their way to its consumer. */
   readonly window: number;
-  /** What a stream may hold for a slow consumer where the worker knows no windows. */
+  /** Bytes that a stream may buffer if the worker knows no windows. */
   readonly bufferBytes: number;
 }
 
@@ -31,31 +32,31 @@ export const REPLACED = "this model was replaced by a later load; use the model 
 /** Why a model is void that was closed. */
 export const CLOSED = "this model was closed; load it again";
 
-/** What a request needs of its connection once it has one. */
+/** A connection, as its requests use it. */
 export interface Sender {
-  /** How many messages of a stream may be on their way; null where the worker can't be told. */
+  /** The most messages of a stream on their way; null if the worker knows no windows. */
   readonly window: number | null;
-  /** Why nothing can be sent any more; null while it can. */
+  /** The reason why nothing can be sent any more; null while requests can be sent. */
   readonly failure: MlxwireError | null;
   /** Write a request and expect its replies. @throws MlxwireError */
   send(request: PendingRequest): void;
-  /** Cancel a request in the worker; its final follows. Waits for nothing. */
+  /** Cancel a request in the worker, whose final follows. Waits for nothing. */
   sendCancel(requestId: string): void;
-  /** Let that many more messages of a request come. Waits for nothing. */
+  /** Grant a request `count` more messages. Waits for nothing. */
   sendCredit(requestId: string, count: number): void;
 }
 
 /** Finds the connection for a request. */
 export interface Route {
-  /** What each request may take. */
+  /** Limits of the requests on this route. */
   readonly limits: RequestLimits;
-  /** A connection that can be sent on at once. @throws MlxwireError: why there is none. */
+  /** Find a connection that can send at once. @throws MlxwireError if there is none. */
   connect(request: PendingRequest): Sender | Promise<Sender>;
 }
 
-/** The way to one loaded model, until that is closed or replaced. */
+/** The route to one loaded model, until the model is closed or replaced. */
 export class ModelRoute implements Route {
-  /** What the last `load` said of it. */
+  /** The answer to the last `load` of the model. */
   loaded: LoadResult;
   readonly #way: Route;
   #gone: string | null = null;
@@ -69,12 +70,12 @@ export class ModelRoute implements Route {
     return this.#way.limits;
   }
 
-  /** Whether it still leads to the model. */
+  /** True until the model is closed or replaced. */
   get open(): boolean {
     return this.#gone === null;
   }
 
-  /** From now on every request on it fails with an error that says why. */
+  /** Make every further request fail with `ModelNotLoaded` and this message. */
   close(why: string): void {
     this.#gone ??= why;
   }

@@ -1,7 +1,8 @@
 /**
- * The connection's side of a stream: a buffer, and credit for more as its consumer takes. A worker
- * that knows `window` sends no further; from another all comes at once, and a consumer that lets the
- * buffer overflow loses its stream, and no other does.
+ * A request whose replies are taken one by one: a buffer, and credit for more as the consumer
+ * takes. A worker that knows windows sends no further than the credit. From another worker
+ * everything comes at once: a consumer that lets the buffer overflow loses this stream, and no
+ * other stream does.
  */
 
 import { ProtocolViolation } from "../errors.js";
@@ -17,7 +18,7 @@ import { Queue } from "./queue.js";
 import type { Route, Sender } from "./route.js";
 import { Window } from "./window.js";
 
-/** How a stream ended that was left before its request was sent. */
+/** The end of a stream that was left before its request was sent. */
 const NEVER_SENT: Done = readDone({
   finish_reason: "cancelled",
   stage: "queued",
@@ -58,10 +59,10 @@ export abstract class StreamRequest<T> extends PendingRequest {
       idleTimeoutMs: options.idleTimeoutMs ?? idleTimeoutMs,
     });
     this.#onDone = onDone;
-    this.#done.promise.catch(ignore); // whoever iterates is told likewise
+    this.#done.promise.catch(ignore); // the consumer's `take` rejects with it too
   }
 
-  /** How it ended. */
+  /** Settled with the end of the stream, or rejected with the error that ended it. */
   get done(): Promise<Done> {
     return this.#done.promise;
   }
@@ -75,7 +76,7 @@ export abstract class StreamRequest<T> extends PendingRequest {
     super.start(sender);
   }
 
-  /** The next message; sends the request where that has not been done. */
+  /** Take the next message; the first call sends the request. */
   take(): Promise<Taken<T>> {
     if (this.untouched) {
       this.open();
@@ -93,7 +94,7 @@ export abstract class StreamRequest<T> extends PendingRequest {
     return new Promise((resolve, reject) => this.#waiters.push({ resolve, reject }));
   }
 
-  /** All that is here, at least one. */
+  /** Take all messages at hand, at least one. */
   async takeSome(): Promise<IteratorResult<T[], undefined>> {
     const first = await this.take();
     if (first.done) {
@@ -105,14 +106,17 @@ export abstract class StreamRequest<T> extends PendingRequest {
     return { done: false, value: [first.value, ...others] };
   }
 
-  /** Leave it: what is here is dropped, what is to come is cancelled. */
+  /** Leave the stream: drop the buffered messages and cancel the rest in the worker. */
   leave(): void {
     this.#left = true;
     this.#buffer.takeAll();
     this.abandon();
   }
 
-  /** For whoever has taken all. @throws MlxwireError where another call cut it off. */
+  /**
+   * Check, once all is taken, that nothing is missing. @throws MlxwireError if another call
+   * cancelled it.
+   */
   checkWhole(): void {
     if (this.#final?.finishReason === "cancelled" && !this.#left) {
       const failure = cancelledElsewhere(this.command, this.sender?.failure ?? null);
@@ -121,7 +125,7 @@ export abstract class StreamRequest<T> extends PendingRequest {
     }
   }
 
-  /** Something to be taken has come. */
+  /** Hand a message to the consumer that waits, or buffer it. */
   protected push(message: T): void {
     if (!this.running) {
       return;
@@ -138,10 +142,10 @@ export abstract class StreamRequest<T> extends PendingRequest {
     }
   }
 
-  /** Its consumer has taken a message. */
+  /** Note that the consumer has taken a message. */
   protected onTaken(_message: T): void {}
 
-  /** The bytes, roughly, that a message takes in the buffer. */
+  /** Estimate the bytes that a message takes in the buffer. */
   protected abstract cost(message: T): number;
 
   protected override onFinal(message: JsonObject): void {
@@ -183,7 +187,7 @@ export abstract class StreamRequest<T> extends PendingRequest {
     super.onAborted(failure);
   }
 
-  /** A deadline is kept, also with messages still to be taken. */
+  /** Fail at the deadline, also with messages still in the buffer. */
   protected override expire(): void {
     this.#buffer.takeAll();
     super.expire();
@@ -206,8 +210,8 @@ export abstract class StreamRequest<T> extends PendingRequest {
   }
 
   /**
-   * Hold the buffer to its limit: now, and again halfway to where it may be full, so that nothing
-   * has to be counted for each message.
+   * Hold the buffer to its limit. The next check is due halfway to the length at which the buffer
+   * may be full, so that no message has to be weighed as it comes.
    */
   #weigh(): void {
     const limit = this.route.limits.bufferBytes;

@@ -1,26 +1,26 @@
 /**
- * What a message that waits to be taken costs in Node's heap, in bytes. Rather too much than too
- * little: a host bounds memory by it. A test compares it with the heap.
+ * Estimates the bytes that a buffered message takes in Node's heap. The estimate is rather too high
+ * than too low, since a host bounds its memory by it; a test compares it with the heap.
  */
 
 import type { Token } from "../results.js";
 
-/** A message's own object, its place in the queue, and its numbers. */
+/** Bytes of a message's object, its place in the queue, and its numbers. */
 const MESSAGE_BYTES = 160;
-/** One of the likeliest tokens, likewise. */
+/** Bytes of the object of one of the likeliest tokens. */
 const LIKELY_BYTES = 160;
-/** Any character; those of Latin-1 take half. */
+/** Bytes of a character; those of Latin-1 take half. */
 const CHARACTER_BYTES = 2;
-/** From this length on V8 cuts no copy out of a line, but keeps the line. */
+/** Characters from which on V8 makes a slice of a line, which keeps the whole line, and no copy. */
 const SHORTEST_SLICE = 13;
-/** What a plain token's line has besides its text. */
+/** Bytes of a plain token's line besides its text. */
 const LINE_BYTES = 192;
-/** A number of an array that has others than numbers in it too. */
+/** Bytes of a number in an array of mixed values. */
 const ELEMENT_BYTES = 24;
-/** A name and its value. */
+/** Bytes of a name and its value. */
 const ENTRY_BYTES = 96;
 
-/** A token. */
+/** Estimate the bytes of a token. */
 export function tokenBytes(token: Token): number {
   const line = token.text.length < SHORTEST_SLICE ? 0 : LINE_BYTES;
   let bytes = MESSAGE_BYTES + CHARACTER_BYTES * token.text.length + line;
@@ -30,7 +30,7 @@ export function tokenBytes(token: Token): number {
   return bytes;
 }
 
-/** An item, by what its fields hold. */
+/** Estimate the bytes of an item by the values of its fields. */
 export function itemBytes(item: object): number {
   let bytes = MESSAGE_BYTES;
   for (const part of Object.values(item)) {

@@ -1,28 +1,28 @@
-/** How often and how soon a worker that died is started again; knows no clock and no dice. */
+/** Decides how often and how soon a worker is started again; reads no clock and draws no chance. */
 
 import { isDeepStrictEqual } from "node:util";
 import type { JsonObject } from "../wire/json.js";
 
 /**
- * A worker that dies more than `maxRestarts` times within `windowMs` is given up. Before each restart
- * passes a pause: `backoffMinMs`, twice as long for each further crash within the window,
- * `backoffMaxMs` at most; and up to the part `jitter` of it more or less, by chance, so that many
- * hosts do not start all at once.
+ * When a worker that died is started again. A worker that dies more than `maxRestarts` times within
+ * `windowMs` is given up. The pause before a restart is `backoffMinMs`, doubled for each further
+ * crash within the window, and `backoffMaxMs` at most; `jitter` makes it longer or shorter by
+ * chance, so that many hosts do not start their workers all at once.
  */
 export interface RestartPolicy {
-  /** 3. */
+  /** The most restarts within the window: 3. */
   readonly maxRestarts: number;
-  /** 300,000. */
+  /** Milliseconds of the sliding window: 300,000. */
   readonly windowMs: number;
-  /** 500. */
+  /** Milliseconds of the first pause: 500. */
   readonly backoffMinMs: number;
-  /** 30,000. */
+  /** Milliseconds of the longest pause: 30,000. */
   readonly backoffMaxMs: number;
-  /** 0 to 1: 0.2. */
+  /** The part of a pause by which it is made longer or shorter, 0 to 1: 0.2. */
   readonly jitter: number;
 }
 
-/** The policy where nothing else is said. */
+/** The default policy. */
 export const DEFAULT_RESTART_POLICY: RestartPolicy = {
   maxRestarts: 3,
   windowMs: 300_000,
@@ -32,7 +32,7 @@ export const DEFAULT_RESTART_POLICY: RestartPolicy = {
 };
 
 /**
- * The crashes of one worker within a sliding window. A good start in between counts for nothing: a
+ * The crashes of one worker within a sliding window. A good start does not reset the window: a
  * worker that dies each time it is used starts well.
  */
 export class CrashHistory {
@@ -43,17 +43,20 @@ export class CrashHistory {
     this.#policy = policy;
   }
 
-  /** How many crashes there were within the window. */
+  /** The number of crashes within the window. */
   get length(): number {
     return this.#crashes.length;
   }
 
-  /** At how many of them requests were in flight. */
+  /** The number of these crashes with requests in flight. */
   get serving(): number {
     return this.#crashes.filter(({ serving }) => serving).length;
   }
 
-  /** Milliseconds to wait before the restart, or null to give up. `chance` is 0 to 1. */
+  /**
+   * Count a crash. Gives the milliseconds to wait before the restart; null to give up. `chance` is
+   * 0 to 1.
+   */
   crashed(now: number, chance: number, serving = false): number | null {
     const { maxRestarts, windowMs, backoffMinMs, backoffMaxMs, jitter } = this.#policy;
     const recent = this.#crashes.filter(({ at }) => at > now - windowMs);
@@ -65,26 +68,29 @@ export class CrashHistory {
     return pause * (1 + jitter * (2 * chance - 1));
   }
 
-  /** Begin anew. */
+  /** Forget all crashes. */
   forget(): void {
     this.#crashes = [];
   }
 }
 
-/** What was asked. */
+/** A request, as far as two of them can be compared. */
 export interface Asked {
   readonly command: string;
   readonly fields: JsonObject;
 }
 
 /**
- * Finds a request that kills one worker after the other. The same one, alone in flight at two crashes
- * in a row, is no chance; among others nothing tells it from those.
+ * Finds a request that kills one worker after another: the same request, alone in flight at two
+ * crashes in a row. Among other requests in flight it can't be told from those.
  */
 export class Suspect {
   #alone: Asked | null = null;
 
-  /** Note a crash; whether the only request was the only one at the crash before too. */
+  /**
+   * Note a crash. Gives true if the only request in flight was also the only one at the crash
+   * before.
+   */
   crashed(inFlight: readonly Asked[]): boolean {
     const before = this.#alone;
     const [first] = inFlight;

@@ -1,7 +1,7 @@
 /**
- * What a supervisor gives each of its workers again: the model of the last load that succeeded, and
- * limits of memory. A load that fails after its checks, or is cancelled there, leaves the worker
- * without a model (SPEC §4.1); the one before is the supervisor's still, and is loaded again.
+ * Gives each new process what the one before had: the model of the last load that succeeded, and
+ * the limits of memory. A load that fails after its checks, or is cancelled then, leaves the
+ * process without a model (SPEC §4.1); the plan before stays, and its model is loaded again.
  */
 
 import { ModelNotLoaded } from "../errors.js";
@@ -13,30 +13,30 @@ import { readInfo, readMemory } from "../wire/readReplies.js";
 import { CALL, MEMORY, wireFields } from "../wire/wireFields.js";
 import type { StartedWorker } from "./startedWorker.js";
 
-/** A `load` that each worker to come is given. */
+/** A `load` that each new process is given. */
 export interface LoadPlan {
-  /** Where the requests of its model go. */
+  /** The route of the model's requests, from one process to the next. */
   readonly route: ModelRoute;
   readonly path: Path;
   readonly options: LoadOptions;
 }
 
-/** Holds the plan, and sees to it that a worker has what is planned. */
+/** Holds the plan, and gives processes what is planned. */
 export class Replay {
   #plan: LoadPlan | null = null;
-  /** The limits that were set, as on the wire. */
+  /** The limits of memory that were set, as on the wire. */
   #memory: JsonObject = {};
-  /** To the plan's model, as the worker of the moment knows it. */
+  /** The route to the plan's model within the present process. */
   #route: ModelRoute | null = null;
-  /** In which a load failed, so that the plan's model may be gone from it. */
+  /** The process in which a load failed, so that it may have lost the model. */
   #doubtful: StartedWorker | null = null;
 
-  /** Null where no model was loaded, or that was closed. */
+  /** The plan; null if no model was loaded or the model was closed. */
   get plan(): LoadPlan | null {
     return this.#plan;
   }
 
-  /** Load it now; the plan of before stays where that fails. Rejects as `Worker.load`. */
+  /** Load a model and plan it for later processes; the old plan stays if the load fails. */
   async load(
     way: Route,
     worker: StartedWorker,
@@ -53,7 +53,7 @@ export class Replay {
     return this.#plan;
   }
 
-  /** Plan nothing any more; false where another load is planned. */
+  /** Drop a plan. Gives false if another load is planned by now. */
   drop(plan: LoadPlan): boolean {
     if (this.#plan !== plan) {
       return false;
@@ -64,13 +64,13 @@ export class Replay {
     return true;
   }
 
-  /** They were set, and each worker to come gets them too. */
+  /** Keep limits of memory that were set, for later processes. */
   keepLimits(options: MemoryOptions): void {
     const { clear: _, ...limits } = wireFields("memory", options, MEMORY, CALL);
     this.#memory = { ...this.#memory, ...limits };
   }
 
-  /** Give a worker the model, and then the limits. Rejects with what either failed with. */
+  /** Load the model into a process, then set the limits. Rejects with the error of either. */
   async prepare(worker: StartedWorker): Promise<void> {
     if (this.#plan !== null) {
       const { path, options, route } = this.#plan;
@@ -83,12 +83,15 @@ export class Replay {
     this.#doubtful = null;
   }
 
-  /** Whether a load failed in it, and what it has now is not known. */
+  /** Tell if a load failed in this process, so that it is unknown which model it has. */
   doubts(worker: StartedWorker): boolean {
     return this.#doubtful === worker && this.#plan !== null;
   }
 
-  /** Load the planned model again where a load that failed has cost it. Rejects as `prepare`. */
+  /**
+   * Load the planned model again if the process has lost it by a load that failed. Rejects as
+   * `prepare`.
+   */
   async restore(worker: StartedWorker): Promise<void> {
     if (!this.doubts(worker)) {
       return;
@@ -99,11 +102,11 @@ export class Replay {
     this.#doubtful = null;
   }
 
-  /** Had the load that failed been cancelled too late, it would have replaced the model. */
+  /** Ask if the model is gone; a load that was cancelled too late may also have replaced it. */
   async #isGone(): Promise<boolean> {
     const route = this.#route;
     try {
-      // Answered when that load is over.
+      // The worker answers when that load is over.
       await (route && ask(route, "info", {}, readInfo));
     } catch (error) {
       if (error instanceof ModelNotLoaded) {
@@ -114,7 +117,7 @@ export class Replay {
     return !route?.open;
   }
 
-  /** Each `load` sets these anew. */
+  /** Forget the limits that each `load` sets anew. */
   #forgetLimitsOfModel(): void {
     const { memory_limit: _, prompt_cache_limit: _cache, ...ofProcess } = this.#memory;
     this.#memory = ofProcess;

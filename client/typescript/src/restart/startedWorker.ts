@@ -1,7 +1,7 @@
 /**
  * One worker process that has answered `hello`: its connection, its events, its watchdog, and the
- * route to the model that is loaded in it. A `Worker` without `restart` stands on one of these; with
- * `restart` it stands on a `WorkerSeries`, which starts one after another.
+ * route to the model that is loaded in it. A `Worker` without `restart` stands on one of these;
+ * with `restart` it stands on a `WorkerSeries`, which starts one after another.
  */
 
 import { type Exit, InvalidParams, MlxwireError, ShuttingDown } from "../errors.js";
@@ -31,7 +31,7 @@ export interface LoadedModel {
   readonly unload: () => Promise<void>;
 }
 
-/** What a `Worker` stands on: one process, or one process after another. */
+/** The processes of a `Worker`: a single one, or one after another. */
 export interface Processes {
   /** The process that runs, or the last one that ran. */
   readonly current: StartedWorker;
@@ -136,7 +136,7 @@ export class StartedWorker implements Processes {
     return this.#connection;
   }
 
-  /** What the process said in the handshake. */
+  /** The process's answer to hello. */
   get hello(): Hello {
     return this.#hello;
   }

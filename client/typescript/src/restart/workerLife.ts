@@ -1,22 +1,25 @@
 /**
- * One worker process after another: started on demand, started again after a crash, given up at last.
+ * One worker process after another: started on demand, started again after a crash, given up at
+ * last.
  *
  * Theory of operation
  *
- * Callers. Everything runs on the host's event loop. `WorkerSeries` calls `untilReady`, `restart` and
- * `close`; the connection of the running process calls `#judge` and then its `onFailure` at a crash.
+ * Callers. Everything runs on the host's event loop. `WorkerSeries` calls `untilReady`, `restart`
+ * and `close`; the connection of the running process calls `#judge` and then its `onFailure` at a
+ * crash.
  *
- * The loop. `#keep` is the only place that starts processes. Each round (`#liveOnce`) lasts from a start
- * to the end of that process; then `#afterCrash` decides on a pause, on giving up, or, if no process of
- * this loop was ever ready, on telling the callers and stopping. `#halt` ends the loop; a new loop first
- * waits for the one before, so two processes of one life never overlap.
+ * The loop. `#keep` is the only place that starts processes. Each round (`#liveOnce`) lasts from a
+ * start to the end of that process; then `#afterCrash` decides on a pause, on giving up, or, if no
+ * process of this loop was ever ready, on telling the callers and stopping. `#halt` ends the loop;
+ * a new loop first waits for the one before, so two processes of one life never overlap.
  *
- * Invariants. `#state` moves by `TRANSITIONS` alone. `untilReady` resolves only in the state `ready`.
- * `#verdict` is set exactly in the states `failed` and `closed`, and each caller gets a copy of it.
+ * Invariants. `#state` moves by `TRANSITIONS` alone. `untilReady` resolves only in the state
+ * `ready`. `#verdict` is set exactly in the states `failed` and `closed`, and each caller gets a
+ * copy of it.
  *
- * Order of a crash. `#judge` tells the connection what follows, so that the error can say so; the state
- * moves to `restarting`; then the pending requests fail, and a caller that asks again waits for the next
- * process; then `crashed` and `restarting` are told.
+ * Order of a crash. `#judge` tells the connection what follows, so that the error can say so; the
+ * state moves to `restarting`; then the pending requests fail, and a caller that asks again waits
+ * for the next process; then `crashed` and `restarting` are told.
  *
  * Hazards. A process may fail in the same turn as its hello, before `onFailure` is set; while it is
  * prepared; or while it drains for a restart. A close may come during each of these, and during the
@@ -98,7 +101,9 @@ export class WorkerLife {
     return this.#worker;
   }
 
-  /** Wait for a process that is ready; start one if there is none. Rejects if there will be none. */
+  /**
+   * Wait for a process that is ready; start one if there is none. Rejects if there will be none.
+   */
   async untilReady(): Promise<StartedWorker> {
     while (this.#state !== "ready" || this.#worker === null) {
       if (this.#verdict !== null) {
@@ -219,7 +224,9 @@ export class WorkerLife {
     });
   }
 
-  /** Tell what follows a crash. A process that dies at its start dies of no request of the host's. */
+  /**
+   * Tell what follows a crash. A process that dies at its start dies of no request of the host's.
+   */
   #judge(asked: readonly Asked[], halt: AbortSignal): Outlook {
     if (halt.aborted) {
       return NO_RESTART;
@@ -320,7 +327,10 @@ export class WorkerLife {
   }
 }
 
-/** Describe a round's end; if the process died, by its death, else by what its start or load failed with. */
+/**
+ * Describe a round's end; if the process died, by its death, else by what its start or load failed
+ * with.
+ */
 function crashOf(error: MlxwireError, worker: StartedWorker | null): Crash {
   return { error, how: worker?.connection.death?.how ?? error.message };
 }

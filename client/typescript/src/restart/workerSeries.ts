@@ -1,6 +1,7 @@
 /**
- * One worker process after another, each with the model of the last load in it: what a `Worker` with
- * `restart` stands on. `WorkerLife` starts and ends the processes; `Replay` knows what each is given.
+ * One worker process after another, each with the model of the last load in it: what a `Worker`
+ * with `restart` stands on. `WorkerLife` starts and ends the processes; `Replay` knows what each is
+ * given.
  *
  * A load, an unload and a reload after a failed load change what is loaded. They run one after
  * another (`#change`), and requests that come meanwhile wait for the last of them.
@@ -23,7 +24,7 @@ import type { LoadedModel, Processes, StartedWorker } from "./startedWorker.js";
 import { type LifeOptions, WorkerLife } from "./workerLife.js";
 import type { WorkerState } from "./workerStates.js";
 
-/** How a series starts its processes, and what each request may take. */
+/** The options of a series: those of its life, and the limits of requests. */
 export interface SeriesOptions extends Omit<LifeOptions, "prepare"> {
   readonly limits: RequestLimits;
 }
@@ -102,7 +103,9 @@ export class WorkerSeries implements Processes, Route {
     return figures;
   }
 
-  /** Find the connection for a model's request: that of a process which is ready and has the model. */
+  /**
+   * Find the connection for a model's request: that of a process which is ready and has the model.
+   */
   async connect(_request: PendingRequest): Promise<Sender> {
     const { plan } = this.#replay;
     const worker = await this.#workerWithModel();

@@ -1,8 +1,11 @@
-/** What may become of a supervised worker, and what its host is told of it. */
+/** The states of a worker, the steps between them, and the changes that its host is told of. */
 
 import type { MlxwireError } from "../errors.js";
 
-/** What is with a supervised worker now; `failed` is a crash loop's verdict. */
+/**
+ * The state of a worker. `failed`: the process died and none is started any more; `restarting`: the
+ * process died and another one comes.
+ */
 export type WorkerState =
   | "stopped"
   | "starting"
@@ -12,12 +15,12 @@ export type WorkerState =
   | "failed"
   | "closed";
 
-/** What moves it from one state to another. */
+/** A step from one state to another. */
 export type Step = "start" | "ready" | "drain" | "crash" | "giveUp" | "stop" | "close";
 
 const ANYTIME = { stop: "stopped", close: "closed" } as const;
 
-/** What may follow what; all else is a defect. */
+/** The state after each step; a step without an entry is a defect. */
 export const TRANSITIONS: Readonly<Record<WorkerState, Partial<Record<Step, WorkerState>>>> = {
   stopped: { ...ANYTIME, start: "starting" },
   starting: { ...ANYTIME, ready: "ready", crash: "restarting" },
@@ -28,15 +31,15 @@ export const TRANSITIONS: Readonly<Record<WorkerState, Partial<Record<Step, Work
   closed: {},
 };
 
-/** Something that became of a supervised worker. */
+/** A change of the process of a worker with the option `restart`. */
 export type WorkerChange =
-  /** It answered hello. */
+  /** A process answered hello. */
   | { readonly kind: "started"; readonly pid: number }
-  /** Its model is loaded, and requests are served. */
+  /** The process has its model, and serves requests. */
   | { readonly kind: "ready"; readonly pid: number }
-  /** It died, or could not be started. */
+  /** The process died, or could not be started. */
   | { readonly kind: "crashed"; readonly pid: number | null; readonly error: MlxwireError }
-  /** Another starts in so many milliseconds. */
+  /** Another process is started in `delayMs` milliseconds. */
   | { readonly kind: "restarting"; readonly delayMs: number }
-  /** None is started any more, and requests get this error; `Supervisor.restart` begins anew. */
+  /** No other process is started, and requests get this error, until `Worker.restart` is called. */
   | { readonly kind: "gaveUp"; readonly error: MlxwireError };

@@ -1,6 +1,24 @@
 /**
- * The client's end of the wire, without any I/O: requests become lines, bytes become replies. It
- * hands out ids, follows every request's life and names a worker's offence (SPEC §2, §3).
+ * The client's end of the wire, without any I/O: requests become lines, bytes become replies.
+ * Follows every request's life and names a worker's offence (SPEC §2, §3).
+ *
+ * Theory of operation
+ *
+ * Callers. `Connection` calls `hello`, `request`, `receive`, `receiveEnd` and `forget`; the
+ * listener is called from within `receive`, one call for each message, in the order of the bytes.
+ *
+ * Invariants. A request is pending from its line to its final, and each reply belongs to a pending
+ * request or is an event. After an `Offence`, or `forget`, nothing is read any more. The owner of a
+ * request is opaque here.
+ *
+ * Order of events. Before the answer to hello (`greeting`) up to 64 lines that are no messages are
+ * kept as stray lines, such as a banner; after it (`ready`) such a line is an offence. The answer
+ * sets the line limits of both directions.
+ *
+ * Hazards. A listener may end the connection while `receive` still has lines (the state is looked
+ * at for each). Most lines are plain tokens: `readPlainToken` reads them without `JSON.parse`, and
+ * each line that it does not know takes the long way. At the end of the bytes, half a message is no
+ * offence: the process's exit tells why it was cut.
  */
 
 import { MessageTooLarge } from "../errors.js";
@@ -15,31 +33,32 @@ import { readPlainToken } from "./tokenLine.js";
 export const VERSION = "0.1.0";
 /** The major versions of the protocol that this client speaks. */
 export const PROTOCOLS: readonly number[] = [1];
-/** How many lines that are no messages may come before the handshake. */
+/** The most lines before the handshake that are no messages. */
 export const MAX_STRAY_LINES = 64;
+/** The most bytes that are kept of such a line. */
 export const STRAY_LINE_BYTES = 4096;
 
-/** Whoever hears of what came, each with the owner of its request. */
+/** Hears what came; each reply with the owner of its request. */
 export interface WireListener<Owner> {
-  /** A token. */
+  /** Take a token. */
   tokenReceived(owner: Owner, token: Token): void;
-  /** Any other reply; `ended` with the final one. */
+  /** Take any other reply; `ended` is true for the final. */
   replyReceived(owner: Owner, message: JsonObject, ended: boolean): void;
-  /** A message that the worker sent unasked. */
+  /** Take a message that the worker sent without a request. */
   eventReceived(message: JsonObject): void;
 }
 
-/** What `hello` is told. */
+/** The fields of `hello` that a host chooses. */
 export interface HelloFields {
-  /** Capabilities without which the worker is of no use. */
+  /** Capabilities that the worker must have. */
   readonly require: readonly string[];
-  /** Events that are wanted. */
+  /** Names of the events that the worker shall send. */
   readonly events: readonly string[];
 }
 
 type State = "new" | "greeting" | "ready" | "failed";
 
-/** What a client knows of its worker. */
+/** The client's end of one connection. */
 export class ClientConnection<Owner> {
   readonly #listener: WireListener<Owner>;
   readonly #splitter = new LineSplitter();
@@ -53,7 +72,7 @@ export class ClientConnection<Owner> {
     this.#listener = listener;
   }
 
-  /** How far the connection has come. */
+  /** The state of the connection. */
   get state(): State {
     return this.#state;
   }
@@ -63,23 +82,23 @@ export class ClientConnection<Owner> {
     return this.#strayLines;
   }
 
-  /** Whose finals are still due, oldest first. */
+  /** List the owners of the pending requests, oldest first. */
   owners(): Owner[] {
     return Array.from(this.#pending.values(), (request) => request.owner);
   }
 
-  /** How many finals are still due. */
+  /** The number of pending requests. */
   get inFlight(): number {
     return this.#pending.size;
   }
 
-  /** Expect no more replies, whatever comes. */
+  /** Drop all pending requests and read nothing any more. */
   forget(): void {
     this.#pending.clear();
     this.#state = "failed";
   }
 
-  /** The handshake's request: its line. */
+  /** Make the line of the handshake. */
   hello(id: string, fields: HelloFields, owner: Owner): Buffer {
     const { require, events } = fields;
     const client = { name: "mlxwire-typescript", version: VERSION };
@@ -89,10 +108,10 @@ export class ClientConnection<Owner> {
   }
 
   /**
-   * A request under an id that is new: the line to write.
+   * Make the line of a request, which is pending from then on. The id must be new.
    *
-   * @throws InvalidParams where a value can't be sent, MessageTooLarge where the line passes the
-   * worker's limit; nothing is pending then.
+   * @throws InvalidParams if a value can't be sent, MessageTooLarge if the line passes the worker's
+   * limit; the request is not pending then.
    */
   request(id: string, command: string, fields: JsonObject, owner: Owner): Buffer {
     for (const [name, value] of Object.entries(fields)) {
@@ -102,7 +121,8 @@ export class ClientConnection<Owner> {
     const bytes = Buffer.byteLength(text);
     if (bytes > this.#maxLineBytes) {
       throw new MessageTooLarge(
-        `the request has ${bytes} bytes, the worker takes ${this.#maxLineBytes}; send less in one`,
+        `the request has ${bytes} bytes; the largest that the worker accepts has ${this.#maxLineBytes}. ` +
+          "Send a shorter prompt, or fewer prompts in one request",
         { data: { max_line_bytes: this.#maxLineBytes } },
       );
     }
@@ -110,7 +130,9 @@ export class ClientConnection<Owner> {
     return Buffer.from(`${text}\n`);
   }
 
-  /** Take bytes as they arrive. @throws Offence; nothing that follows can be trusted then. */
+  /**
+   * Take bytes as they arrive. @throws Offence if the worker broke the rules; read no more then.
+   */
   receive(chunk: Buffer): void {
     for (const line of this.#splitter.feed(chunk)) {
       if (this.#state === "failed") {
@@ -120,7 +142,7 @@ export class ClientConnection<Owner> {
     }
   }
 
-  /** No more bytes come: a whole message without its line end still counts, half a one does not. */
+  /** End the bytes. A whole message without its line end still counts, half a message does not. */
   receiveEnd(): void {
     const line = this.#splitter.end();
     if (line instanceof Overlong || line === null || this.#state === "failed") {
@@ -129,7 +151,7 @@ export class ClientConnection<Owner> {
     try {
       parseText(decodeUtf8(line));
     } catch {
-      return; // cut off by whatever ended the worker, which is told by its exit
+      return; // cut off by the end of the worker, which its exit tells
     }
     this.#receiveLine(line);
   }
@@ -219,7 +241,7 @@ export class ClientConnection<Owner> {
     }
   }
 
-  /** A line as a message; null for a stray line before the handshake. */
+  /** Read a line as a message; null for a stray line before the handshake. */
   #parse(line: Line, text: string | null): JsonObject | null {
     const value = text === null ? undefined : parseOrUndefined(text);
     if (isObject(value)) {

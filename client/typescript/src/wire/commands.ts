@@ -4,17 +4,17 @@
  */
 
 /**
- * Where a worker serves a command: as it is read (`at_once`), where prompts are tokenized (`prepare`),
- * between two steps of the engine, with nothing beside it (`alone`), in the decode batch
- * (`sequences`), or in slices of a forward pass (`one_pass`).
+ * Where a worker serves a command: as it is read (`at_once`), where prompts are tokenized
+ * (`prepare`), between two steps of the engine, with nothing beside it (`alone`), in the decode
+ * batch (`sequences`), or in slices of a forward pass (`one_pass`).
  */
 export type Lane = "at_once" | "prepare" | "between_steps" | "alone" | "sequences" | "one_pass";
 
-/** The facts about one command. */
+/** One row of the table. */
 export interface Command {
   /** The type of the reply that ends it, unless that is an `error` or it was cancelled. */
   readonly final: "result" | "done";
-  /** Where the worker runs it. */
+  /** The lane in which the worker runs it. */
   readonly lane: Lane;
   /** True if it fails with `model_not_loaded` where no model is loaded. */
   readonly needsModel: boolean;

@@ -1,11 +1,11 @@
 /**
- * Cut a byte stream into lines at byte 0x0A and nothing else (SPEC §1). Bytes go in as they arrive,
- * whole lines come out; a line that grows past its cap is thrown away up to its end and reported once.
+ * Cuts a byte stream into lines at byte 0x0A alone (SPEC §1). Bytes go in as they arrive, whole
+ * lines come out; a line that grows past its cap is dropped up to its end and reported once.
  */
 
-/** The cap in force until `hello` says otherwise. */
+/** Bytes of a line until `hello` sets another cap. */
 export const DEFAULT_MAX_LINE_BYTES = 16 * 1024 * 1024;
-/** How much of a discarded line is kept. */
+/** Bytes that are kept of a dropped line. */
 export const PREFIX_BYTES = 512;
 
 const LINE_FEED = 0x0a;
@@ -16,23 +16,23 @@ const EMPTY = Buffer.alloc(0);
 
 /** A line longer than the cap. */
 export class Overlong {
-  /** @param prefix its first bytes, `PREFIX_BYTES` at most. */
+  /** @param prefix the first bytes of the line, `PREFIX_BYTES` at most. */
   constructor(readonly prefix: Buffer) {}
 }
 
-/** A line without its end, or what is left of one that was too long. */
+/** A line without its line end, or the prefix of a line that was too long. */
 export type Line = Buffer | Overlong;
 
 /**
- * Splits chunks into lines. A trailing 0x0D is stripped and blank lines are dropped; the cap counts a
- * line's bytes without 0x0A and that 0x0D. Lines may share memory with their chunk.
+ * Splits chunks into lines. Strips a trailing 0x0D and drops blank lines; the cap counts the bytes
+ * of a line without 0x0A and that 0x0D. Lines may share memory with their chunk.
  */
 export class LineSplitter {
   #tail: Buffer = EMPTY;
   #held = 0;
   #discarding = false;
 
-  /** @param maxLineBytes the cap; may be changed between chunks. */
+  /** @param maxLineBytes the cap, which may be changed between chunks. */
   constructor(public maxLineBytes: number = DEFAULT_MAX_LINE_BYTES) {}
 
   /** Take the next bytes and return the lines that they complete, in order. */
@@ -57,7 +57,7 @@ export class LineSplitter {
     return lines;
   }
 
-  /** The unterminated last line at the end of the stream; null where there is none. */
+  /** End the stream. Gives the last line if it has no line end, else null. */
   end(): Line | null {
     const lines: Line[] = [];
     this.#finish(lines);
@@ -66,7 +66,7 @@ export class LineSplitter {
 
   /**
    * Keep a piece of an unfinished line; past the cap only its prefix. One byte more than each limit
-   * is kept, since a trailing 0x0D is not counted.
+   * is kept, since a trailing 0x0D does not count.
    */
   #hold(piece: Buffer): void {
     const kept = this.#discarding ? piece.subarray(0, PREFIX_BYTES + 1 - this.#held) : piece;
@@ -78,7 +78,10 @@ export class LineSplitter {
     }
   }
 
-  /** Copied, not kept by reference: a line that comes byte by byte may cost no object for each. */
+  /**
+   * Copy a piece to the tail. References would cost an object for each byte of a line that trickles
+   * in.
+   */
   #append(piece: Buffer): void {
     const needed = this.#held + piece.length;
     if (needed > this.#tail.length) {
@@ -99,7 +102,7 @@ export class LineSplitter {
     this.#judge(line, lines, overlong);
   }
 
-  /** One whole line, or what was kept of one that is too long. */
+  /** Add a whole line, or the prefix of one that is too long. */
   #judge(whole: Buffer, lines: Line[], overlong = false): void {
     const stripped = whole[whole.length - 1] === CARRIAGE_RETURN;
     const line = stripped ? whole.subarray(0, -1) : whole;

@@ -6,30 +6,30 @@ import { InvalidParams } from "../errors.js";
 /** A JSON object of any content. */
 export type JsonObject = Readonly<Record<string, unknown>>;
 
-/** The most levels that objects and arrays may be nested. */
+/** The most levels of nested objects and arrays. */
 export const MAX_DEPTH = 1024;
 
 const SURROGATE_ESCAPE = /\\u[dD][89a-fA-F]/;
 
-/** Whether it is an object in JSON's sense. */
+/** Tell if a value is a JSON object. */
 export function isObject(value: unknown): value is JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /**
- * The value of a line of bytes.
+ * Parse a line of bytes.
  *
- * @throws SyntaxError where it is no JSON, no UTF-8, or holds an unpaired surrogate.
+ * @throws SyntaxError if it is no JSON, no UTF-8, or holds an unpaired surrogate.
  */
 export function parseLine(line: Buffer): unknown {
   return parseText(decodeUtf8(line));
 }
 
 /**
- * A line's text. U+FFFD stands in a decoded text where bytes were wrong, or where it was sent; only
- * then the bytes are looked at again.
+ * Decode a line. A decoded text has U+FFFD in place of wrong bytes, or because U+FFFD was sent;
+ * only such a text has its bytes checked.
  *
- * @throws SyntaxError where it is no UTF-8.
+ * @throws SyntaxError if the line is no UTF-8.
  */
 export function decodeUtf8(line: Buffer): string {
   const text = line.toString();
@@ -39,7 +39,7 @@ export function decodeUtf8(line: Buffer): string {
   return text;
 }
 
-/** The value of a text. @throws SyntaxError as `parseLine`. */
+/** Parse a text. @throws SyntaxError as `parseLine`. */
 export function parseText(text: string): unknown {
   return SURROGATE_ESCAPE.test(text) ? JSON.parse(text, refuseSurrogates) : JSON.parse(text);
 }
@@ -52,9 +52,9 @@ function refuseSurrogates(key: string, value: unknown): unknown {
 }
 
 /**
- * Check that a value of a request can be sent as it is; `JSON.stringify` would change it silently.
+ * Check that a value of a request can be sent unchanged; `JSON.stringify` would change it silently.
  *
- * @param path where it stands, as the wire names it: `messages[0].content`.
+ * @param path the path of the value on the wire: `messages[0].content`.
  * @throws InvalidParams naming the path.
  */
 export function checkSendable(value: unknown, path: string, depth = 2): void {
@@ -63,12 +63,18 @@ export function checkSendable(value: unknown, path: string, depth = 2): void {
       return;
     case "string":
       if (!value.isWellFormed()) {
-        throw unsendable(path, "has an unpaired surrogate: make it well-formed Unicode first");
+        throw unsendable(
+          path,
+          "has an unpaired surrogate; make it well-formed Unicode, as with toWellFormed()",
+        );
       }
       return;
     case "number":
       if (!Number.isFinite(value)) {
-        throw unsendable(path, `is ${value}, and JSON has finite numbers only`);
+        throw unsendable(
+          path,
+          `is ${value}; JSON has finite numbers only, so give one or leave the option out`,
+        );
       }
       return;
     case "object":
@@ -77,13 +83,19 @@ export function checkSendable(value: unknown, path: string, depth = 2): void {
       }
       return;
     default:
-      throw unsendable(path, `is a ${typeof value}, which JSON can't carry`);
+      throw unsendable(
+        path,
+        `is a ${typeof value}, which JSON can't carry; give a string, number, boolean, array or plain object`,
+      );
   }
 }
 
 function checkNested(value: object, path: string, depth: number): void {
   if (depth > MAX_DEPTH) {
-    throw unsendable(path.slice(0, 80), `is nested more than ${MAX_DEPTH} levels deep`);
+    throw unsendable(
+      path.slice(0, 80),
+      `is nested too deeply; at most ${MAX_DEPTH} levels are accepted`,
+    );
   }
   if (Array.isArray(value)) {
     for (let place = 0; place < value.length; place += 1) {
@@ -93,7 +105,7 @@ function checkNested(value: object, path: string, depth: number): void {
   }
   const prototype: unknown = Object.getPrototypeOf(value);
   if (prototype !== Object.prototype && prototype !== null) {
-    throw unsendable(path, "is no plain object");
+    throw unsendable(path, "is an object of a class; give a plain object or an array");
   }
   for (const [key, inner] of Object.entries(value)) {
     checkSendable(key, path);

@@ -1,4 +1,4 @@
-/** From replies as the wire has them to results and errors as callers get them. */
+/** Reads replies of the wire into the results and errors that callers get. */
 
 import * as errors from "../errors.js";
 import {
@@ -13,7 +13,7 @@ import { isObject, type JsonObject } from "./json.js";
 import * as replies from "./replies.js";
 import { type Reader, shape } from "./shape.js";
 
-/** Reads a reply, and says what is wrong with one that can't be. */
+/** Make a reader of replies that throws `ProtocolViolation` for a reply in another shape. */
 function reader<T>(name: string, read: Reader<T>): (message: JsonObject) => T {
   return (message) => {
     try {
@@ -28,7 +28,9 @@ function reader<T>(name: string, read: Reader<T>): (message: JsonObject) => T {
 }
 
 export const readHello = reader("hello result", shape(replies.HELLO));
-/** A handshake's answer. @throws HandshakeFailed where it is none: nothing else is known of the worker yet. */
+/**
+ * Read the answer to hello. @throws HandshakeFailed if it is in another shape: it may be no worker.
+ */
 export function readHandshake(message: JsonObject): Hello {
   try {
     return readHello(message);
@@ -52,27 +54,27 @@ const readTokenFields = reader("token", shape(replies.TOKEN));
 const readEventFields = reader("event", shape(replies.EVENT));
 const readHeartbeat = shape(replies.HEARTBEAT);
 
-/** Any token, also one with log-probabilities or of a batch. @throws ProtocolViolation */
+/** Read a token, also one with log-probabilities or of a batch. @throws ProtocolViolation */
 export function readToken(message: JsonObject): Token {
   const { token, topLogprobs, ...rest } = readTokenFields(message);
   const likeliest = topLogprobs?.map(({ token: text, ...top }) => ({ text, ...top }));
   return { text: token, ...rest, topLogprobs: likeliest ?? null };
 }
 
-/** One prompt of a `classify`. @throws ProtocolViolation */
+/** Read the item of one prompt of a `classify`. @throws ProtocolViolation */
 export function readClassifyItem(message: JsonObject): ClassifyItem {
   const { token, ...rest } = readClassifyItemFields(message);
   return { ...rest, text: token };
 }
 
-/** One prompt of a `batch`. @throws ProtocolViolation */
+/** Read the item of one prompt of a `batch`. @throws ProtocolViolation */
 export function readBatchItem(message: JsonObject): BatchItem {
   const failed = message.error ?? null;
   const error = failed === null ? null : errorFromBody(failed);
   return { type: "item", ...readBatchItemFields(message), error };
 }
 
-/** An event, as its type where that is known. @throws ProtocolViolation */
+/** Read an event; one that is unknown keeps its name and data. @throws ProtocolViolation */
 export function readEvent(message: JsonObject): WorkerEvent {
   const { event: name, data } = readEventFields(message);
   if (name === "heartbeat") {
@@ -87,21 +89,21 @@ export function readEvent(message: JsonObject): WorkerEvent {
 
 type ErrorClass = new (message: string, details?: ErrorDetails) => MlxwireError;
 
-/** The classes by their code. */
+/** The classes of errors by their code. */
 export const ERRORS_BY_CODE: ReadonlyMap<string, ErrorClass> = new Map(
   Object.values(errors)
     .filter((kind) => kind !== MlxwireError && kind !== WorkerError)
     .map((kind) => [kind.code, kind]),
 );
 
-/** The error for a code; a plain `WorkerError` where the code is not known. */
+/** Make the error of a code; a plain `WorkerError` if the code is unknown. */
 export function errorFromCode(code: string, message: string, details: ErrorDetails): MlxwireError {
   // A worker that can still say so has not crashed.
   const known = code === "worker_crashed" ? undefined : ERRORS_BY_CODE.get(code);
   return new (known ?? WorkerError)(message, { ...details, code });
 }
 
-/** The error in the `error` field of a reply or of a batch's item. */
+/** Make the error of the field `error` of a reply or of a batch's item. */
 export function errorFromBody(body: unknown): MlxwireError {
   if (!isObject(body)) {
     return new ProtocolViolation(`an error reply has no error in it: ${String(body)}`);

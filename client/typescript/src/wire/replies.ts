@@ -16,7 +16,7 @@ import {
   string,
 } from "./shape.js";
 
-/** Figures of one request. */
+/** The metrics of one request. */
 export const REQUEST_METRICS = {
   prompt_tokens: defaulting(integer, 0),
   cached_tokens: defaulting(integer, 0),
@@ -34,7 +34,7 @@ export const REQUEST_METRICS = {
   batch_size: defaulting(integer, 0),
 };
 
-/** Sums over the worker's life, and its state now. */
+/** Sums over the life of the worker process, and its present state. */
 export const WORKER_METRICS = {
   requests: integer,
   in_flight: integer,
@@ -55,10 +55,10 @@ export const WORKER_METRICS = {
   batch_size: integer,
 };
 
-/** One of the likeliest tokens at a place. */
+/** One of the likeliest tokens at one place. */
 export const TOP_LOGPROB = { token: string, token_id: integer, logprob: nullable(number) };
 
-/** A token with all that some tokens have. */
+/** A token, with the fields that only some tokens have. */
 export const TOKEN = {
   seq: integer,
   token: string,
@@ -70,7 +70,7 @@ export const TOKEN = {
   top_logprobs: nullable(arrayOf(shape(TOP_LOGPROB))),
 };
 
-/** One prompt of a `classify`. */
+/** The item of one prompt of a `classify`. */
 export const CLASSIFY_ITEM = {
   index: integer,
   token: string,
@@ -80,7 +80,7 @@ export const CLASSIFY_ITEM = {
   labels: nullable(recordOf(nullable(number))),
 };
 
-/** One prompt of a `batch`; its `error` is read apart. */
+/** The item of one prompt of a `batch`; its `error` is read apart. */
 export const BATCH_ITEM = {
   index: integer,
   text: string,
@@ -89,7 +89,7 @@ export const BATCH_ITEM = {
   tokens_generated: integer,
 };
 
-/** How far a stage has come. */
+/** The progress of a stage. */
 export const PROGRESS = { stage: string, done: number, total: number };
 
 /** The end of a stream. */
@@ -100,13 +100,13 @@ export const DONE = {
   stage: nullable(string),
 };
 
-/** Who the worker is. */
+/** The identity of the worker. */
 export const WORKER_IDENTITY = { name: string, version: string, pid: integer, engine: string };
 
 /** Sizes that the worker enforces. */
 export const LIMITS = { max_line_bytes: integer, max_inflight: integer };
 
-/** The worker's side of the handshake. */
+/** The answer to hello. */
 export const HELLO = {
   protocol: integer,
   worker: shape(WORKER_IDENTITY),
@@ -115,7 +115,7 @@ export const HELLO = {
   events: defaulting(arrayOf(string), []),
 };
 
-/** What a model is. */
+/** The description of a model. */
 export const MODEL_INFO = {
   model_type: string,
   vocab_size: integer,
@@ -133,13 +133,13 @@ export const MODEL_INFO = {
   capabilities: object,
 };
 
-/** What a `load` answers. */
+/** The answer to a `load`. */
 export const LOAD = { ...MODEL_INFO, load_seconds: defaulting(number, 0) };
 
-/** What a `cancel` reached. */
+/** The effect of a `cancel`. */
 export const CANCEL = { outcome: string, cancelled: integer };
 
-/** The prompt cache's state. */
+/** The state of the prompt cache. */
 export const CACHE = {
   entries: integer,
   cached_bytes: integer,
@@ -152,7 +152,7 @@ export const CACHE = {
   affected: integer,
 };
 
-/** Memory in use, and its limits. */
+/** The memory in use, and its limits. */
 export const MEMORY = {
   active_bytes: integer,
   peak_bytes: integer,
@@ -166,7 +166,7 @@ export const MEMORY = {
   bytes_per_token: integer,
 };
 
-/** A message that the worker sent unasked. */
+/** A message that the worker sends without a request. */
 export const EVENT = { event: string, data: object };
 
 /** The data of the event `heartbeat`. */

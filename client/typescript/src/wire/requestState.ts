@@ -1,4 +1,4 @@
-/** The life of one request's replies as a table: what may follow what, and all else is an offence. */
+/** The order of one request's replies as a table; a reply out of order is an offence. */
 
 import type { JsonObject } from "./json.js";
 
@@ -23,14 +23,14 @@ const TRANSITIONS: Readonly<Record<State, ReadonlyMap<string, State>>> = {
   ended: new Map(),
 };
 
-/** A reply came that the wire's rules forbid. */
+/** An offence of the worker: it sent what the rules of the wire forbid. */
 export class Offence extends Error {}
 
-/** Follows one request's replies. `owner` is whoever they are for. */
+/** Follows the replies of one request, which are for `owner`. */
 export class RequestState<Owner> {
   #state: State = "open";
   #nextSeq = 0;
-  /** In a batch `seq` counts for each prompt by itself. */
+  /** The next `seq` of each prompt of a batch. */
   #nextSeqOf: Map<unknown, number> | null = null;
 
   constructor(
@@ -38,12 +38,12 @@ export class RequestState<Owner> {
     readonly owner: Owner,
   ) {}
 
-  /** Whether its final has been seen. */
+  /** True once the final has come. */
   get ended(): boolean {
     return this.#state === "ended";
   }
 
-  /** Take one reply. @throws Offence if it may not come here. */
+  /** Take one reply. @throws Offence if it is out of order. */
   advance(message: JsonObject): void {
     const { type, final } = message;
     const following = this.#following(String(type), final === true);
@@ -56,7 +56,7 @@ export class RequestState<Owner> {
     this.#state = following;
   }
 
-  /** `advance` for a plain token. False, and nothing changed, if it may not come here. */
+  /** Take a plain token. Gives false, and changes nothing, if it is out of order. */
   advancePlainToken(seq: number): boolean {
     if (seq !== this.#nextSeq || this.#state === "ended") {
       return false;

@@ -1,14 +1,14 @@
 /**
- * Shapes of wire messages as data: types are derived from them, and replies are checked and given
- * JavaScript's names by them. Fields that a shape does not know are left out.
+ * Shapes of wire messages as data. Types are derived from them; readers check replies against them
+ * and give the fields JavaScript's names. Unknown fields are left out.
  */
 
 import { isObject } from "./json.js";
 
-/** Reads one value of a reply. @throws TypeError where it is of another kind. */
+/** Reads one value of a reply. @throws TypeError if the value is of another kind. */
 export type Reader<T> = (value: unknown) => T;
 
-/** A field's name in JavaScript: `token_id` is `tokenId`. */
+/** The name of a field in JavaScript: `tokenId` for `token_id`. */
 export type CamelCase<Name extends string> = Name extends `${infer Head}_${infer Tail}`
   ? `${Head}${Capitalize<CamelCase<Tail>>}`
   : Name;
@@ -16,58 +16,58 @@ export type CamelCase<Name extends string> = Name extends `${infer Head}_${infer
 /** The fields of a message by their names on the wire, each with its reader. */
 export type Fields = Readonly<Record<string, Reader<unknown>>>;
 
-/** What a message with those fields is read as. */
+/** The result of reading a message with these fields. */
 export type Shaped<F extends Fields> = {
   readonly [Name in keyof F as CamelCase<Name & string>]: ReturnType<F[Name]>;
 };
 
-/** A text. */
+/** Read a string. */
 export function string(value: unknown): string {
   return typeof value === "string" ? value : mistaken("a string", value);
 }
 
-/** A finite number. */
+/** Read a finite number. */
 export function number(value: unknown): number {
   return Number.isFinite(value) ? (value as number) : mistaken("a number", value);
 }
 
-/** A whole number that a double holds exactly. */
+/** Read an integer that a double holds exactly. */
 export function integer(value: unknown): number {
   return Number.isSafeInteger(value) ? (value as number) : mistaken("an integer", value);
 }
 
-/** True or false. */
+/** Read a boolean. */
 export function boolean(value: unknown): boolean {
   return typeof value === "boolean" ? value : mistaken("a boolean", value);
 }
 
-/** An object of any content. */
+/** Read an object of any content. */
 export function object(value: unknown): Readonly<Record<string, unknown>> {
   return isObject(value) ? value : mistaken("an object", value);
 }
 
-/** Null, or what the reader reads; a field that is missing counts as null. */
+/** Make a reader that also reads null; a missing field is null too. */
 export function nullable<T>(read: Reader<T>): Reader<T | null> {
   return (value) => (value === null || value === undefined ? null : read(value));
 }
 
-/** What the reader reads, or `otherwise` where the field is missing. */
+/** Make a reader that gives `otherwise` for a missing field. */
 export function defaulting<T>(read: Reader<T>, otherwise: T): Reader<T> {
   return (value) => (value === undefined ? otherwise : read(value));
 }
 
-/** An array, each of whose values the reader reads. */
+/** Make a reader of arrays. */
 export function arrayOf<T>(read: Reader<T>): Reader<readonly T[]> {
   return (value) => (Array.isArray(value) ? value.map(read) : mistaken("an array", value));
 }
 
-/** An object, each of whose values the reader reads; its keys are not the wire's and stay. */
+/** Make a reader of objects whose keys are no field names, and stay as they are. */
 export function recordOf<T>(read: Reader<T>): Reader<Readonly<Record<string, T>>> {
   return (value) =>
     Object.fromEntries(Object.entries(object(value)).map(([key, inner]) => [key, read(inner)]));
 }
 
-/** An object with those fields. */
+/** Make a reader of objects with these fields. */
 export function shape<F extends Fields>(fields: F): Reader<Shaped<F>> {
   const named = Object.entries(fields).map(
     ([name, read]) => [name, camelCase(name), read] as const,
@@ -86,12 +86,12 @@ export function shape<F extends Fields>(fields: F): Reader<Shaped<F>> {
   };
 }
 
-/** A wire name as JavaScript's. */
+/** Translate a name of the wire to JavaScript's. */
 export function camelCase(name: string): string {
   return name.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
 }
 
-/** A JavaScript name as the wire's. */
+/** Translate a name of JavaScript to the wire's. */
 export function snakeCase(name: string): string {
   return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }

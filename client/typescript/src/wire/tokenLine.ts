@@ -1,17 +1,18 @@
 /**
- * The reply that has to be cheap: a plain token's line, read by hand. What is not exactly in the
- * shape that workers write is left to `JSON.parse`, so nothing is accepted here that is no JSON.
+ * Reads the line of a plain token by hand, which is much cheaper than `JSON.parse`. A line that is
+ * not exactly in the form that workers write is left to `JSON.parse`, so nothing is accepted that
+ * is no JSON.
  */
 
-/** A plain token as it stands on the wire, without the fields that only some tokens have. */
+/** A token without the fields that only some tokens have. */
 export interface PlainToken {
-  /** The request's id. */
+  /** The id of the request. */
   readonly id: string;
-  /** Its place among the tokens of its request. */
+  /** The place among the tokens of the request. */
   readonly seq: number;
-  /** Its text. */
+  /** The text of the token. */
   readonly token: string;
-  /** Its id in the vocabulary. */
+  /** The id of the token in the vocabulary. */
   readonly tokenId: number;
 }
 
@@ -24,12 +25,13 @@ const BACKSLASH = 0x5c;
 const FIRST_PRINTABLE = 0x20;
 const CLOSING_BRACE = 0x7d;
 const ZERO = 0x30;
-/** Numbers of more digits may pass what a double holds. */
+/** The most digits of a number that a double surely holds. */
 const MAX_DIGITS = 15;
 
 /**
- * The token that a line is, or null where it is anything but a plain token. Where a part has no end,
- * -1, nothing of what has to follow stands: `startsWith` looks at the line's head then.
+ * Read a line as a plain token; null if it is anything else. A part without an end has the end -1,
+ * and `startsWith` at -1 looks at the head of the line, where the text that has to follow never
+ * stands.
  */
 export function readPlainToken(line: string): PlainToken | null {
   if (!line.startsWith(HEAD)) {
@@ -62,7 +64,7 @@ export function readPlainToken(line: string): PlainToken | null {
   };
 }
 
-/** Where a string without escapes ends: its quote's place, or -1. */
+/** Find the closing quote of a string without escapes; -1 if there is none. */
 function plainTextEnd(line: string, start: number): number {
   for (let at = start; at < line.length; at += 1) {
     const code = line.charCodeAt(at);
@@ -76,7 +78,7 @@ function plainTextEnd(line: string, start: number): number {
   return -1;
 }
 
-/** Where a number of JSON's form ends that is a short natural one, or -1. */
+/** Find the end of a short natural number in JSON's form; -1 if there is none. */
 function digitsEnd(line: string, start: number): number {
   let at = start;
   while (isDigit(line.charCodeAt(at))) {

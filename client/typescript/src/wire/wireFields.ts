@@ -1,6 +1,6 @@
 /**
- * Options under the wire's names. Only what the caller set is sent, so the worker's defaults hold; an
- * option that is not known is refused by name, never dropped.
+ * Translates options to fields of the wire. Only the options that the caller set are sent, so the
+ * worker's defaults hold; an unknown option is refused by name, never dropped.
  */
 
 import { fileURLToPath } from "node:url";
@@ -22,9 +22,9 @@ import { checkDurations } from "./optionChecks.js";
 import { snakeCase } from "./shape.js";
 
 type ToWire = (value: never) => unknown;
-/** For options by their name how their values are put on the wire. */
+/** Options by name, each with the translation of its value. */
 export type SentOptions = Readonly<Record<string, ToWire>>;
-/** For each option of `Options` how its value is put on the wire. */
+/** The options of `Options` by name, each with the translation of its value. */
 type Sent<Options> = Readonly<Record<keyof Options & string, ToWire>>;
 
 const plain = (value: unknown): unknown => value;
@@ -33,7 +33,7 @@ const biasByToken = (bias: JsonObject | ReadonlyMap<number, number>): unknown =>
 
 const DEADLINE = { deadlineSeconds: plain };
 
-/** What `generate` sends of its options. */
+/** The options that `generate` sends. */
 export const SAMPLING: Sent<SamplingOptions> = {
   ...DEADLINE,
   maxTokens: plain,
@@ -58,24 +58,24 @@ export const SAMPLING: Sent<SamplingOptions> = {
   cache: plain,
 };
 
-/** What `chat` sends. */
+/** The options that `chat` sends. */
 export const CHAT: Sent<Omit<ChatOptions, keyof StreamOptions>> = {
   ...SAMPLING,
   thinking: plain,
   specialTokens: plain,
 };
 
-/** What `batch` sends. */
+/** The options that `batch` sends. */
 export const BATCH: Sent<Omit<BatchOptions, keyof StreamOptions>> = { ...SAMPLING, stream: plain };
 
-/** What `classify` sends. */
+/** The options that `classify` sends. */
 export const CLASSIFY: Sent<Omit<ClassifyOptions, keyof StreamOptions>> = {
   ...DEADLINE,
   logits: plain,
   labels: plain,
 };
 
-/** What `load` sends. */
+/** The options that `load` sends. */
 export const LOAD: Sent<LoadFields> = {
   contextLen: plain,
   adapterPath: pathText,
@@ -89,7 +89,7 @@ export const LOAD: Sent<LoadFields> = {
   prefillSeconds: plain,
 };
 
-/** What `memory` sends. */
+/** The options that `memory` sends. */
 export const MEMORY: Sent<MemoryFields> = {
   memoryLimit: plain,
   promptCacheLimit: plain,
@@ -98,26 +98,27 @@ export const MEMORY: Sent<MemoryFields> = {
   clear: plain,
 };
 
-/** What stays here of each call's options. */
+/** The options of each call that stay in this client. */
 export const CALL: readonly (keyof CallOptions)[] = ["timeoutMs", "signal"];
-/** What stays here of a stream's options. */
+/** The options of each stream that stay in this client. */
 export const STREAM: readonly (keyof StreamOptions)[] = [...CALL, "idleTimeoutMs", "onProgress"];
 
-/** A path as text. */
+/** Give a path as text. */
 export function pathText(path: Path): string {
   return typeof path === "string" ? path : fileURLToPath(path);
 }
 
-/** A conversation for the wire; a bare string is the user's one turn. */
+/** Give a conversation for the wire; a bare string is one turn of the user. */
 export function chatMessages(messages: string | readonly Message[]): readonly Message[] {
   return typeof messages === "string" ? [{ role: "user", content: messages }] : messages;
 }
 
 /**
- * The wire's fields of a command's options; null and undefined are the same as left out.
+ * Translate the options of a command to fields of the wire; null and undefined are the same as left
+ * out.
  *
- * @param local options that this client keeps to itself.
- * @throws InvalidParams for an option that the command does not have, or can't have so.
+ * @param local names of options that stay in this client.
+ * @throws InvalidParams for an unknown option, or milliseconds that no timer can wait.
  */
 export function wireFields<Options extends object>(
   command: string,

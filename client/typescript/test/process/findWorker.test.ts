@@ -113,7 +113,7 @@ suite("the worker is", { skip: process.platform === "win32" }, () => {
   });
 
   test("named by its source where it can't be split or is empty", async () => {
-    await assert.rejects(findWorker("'a"), /`command` can't be split/);
+    await assert.rejects(findWorker("'a"), /`command` is "'a", which can't be split/);
     await assert.rejects(findWorker([]), /`command` is empty/);
     await assert.rejects(findWorker(undefined, { MLXWIRE_WORKER: "'a" }), /`MLXWIRE_WORKER`/);
   });
