@@ -26,12 +26,12 @@ suite("options on the wire", () => {
     assert.deepEqual(load, { adapter_path: process.platform === "win32" ? "\\a b" : "/a b" });
   });
 
-  test("stay here where they are this client's own", () => {
+  test("are not sent if they are this client's own", () => {
     assert.deepEqual(fields({ timeoutMs: 5, signal: AbortSignal.abort(), idleTimeoutMs: 5 }), {});
   });
 
   for (const name of ["maxToken", "max_tokens", "toString", "__proto__x"]) {
-    test(`that nobody knows are refused by name: ${name}`, () => {
+    test(`are refused by name if unknown: ${name}`, () => {
       assert.throws(
         () => fields({ [name]: 1 }),
         (error) => {
@@ -45,16 +45,16 @@ suite("options on the wire", () => {
   }
 });
 
-suite("options of a start that nobody knows are refused by name", () => {
+suite("unknown options of a start are refused by name", () => {
   const refused = (name: string) => ({ code: "invalid_params", message: new RegExp(name) });
-  /** As a caller without types would give them. */
+  /** Give options as a caller without types would. */
   const untyped = (options: object): object => options;
 
   test("of a worker", async () => {
     await assert.rejects(Worker.start(untyped({ comand: "x" })), refused("comand"));
   });
 
-  test("of its ladder and its liveness", async () => {
+  test("of the shutdown limits and of liveness", async () => {
     await assert.rejects(Worker.start(untyped({ limits: { quit: 3 } })), refused("quit"));
     await assert.rejects(Worker.start(untyped({ liveness: { stepms: 3 } })), refused("stepms"));
   });
@@ -64,10 +64,10 @@ suite("options of a start that nobody knows are refused by name", () => {
   });
 });
 
-suite("options of a call that sends none are refused by name", () => {
+suite("unknown options of a call that sends no options are refused by name", () => {
   const untyped = (options: object): object => options;
 
-  test("and nothing is sent then", async () => {
+  test("and nothing is sent", async () => {
     const { worker, script, model } = await startModel();
     const wrong = untyped({ timeout: 5 });
     const calls = [
@@ -105,7 +105,7 @@ suite("milliseconds that no timer can wait", () => {
     });
   }
 
-  test("and windows of none are refused too", async () => {
+  test("counts below 1 are refused too", async () => {
     for (const name of ["window", "bufferBytes"]) {
       for (const count of [0, 1.5]) {
         const start = Worker.start({ [name]: count });
@@ -115,12 +115,12 @@ suite("milliseconds that no timer can wait", () => {
   });
 });
 
-test("the longest and the least that can be had are taken", () => {
+test("the longest time and the smallest window are accepted", () => {
   const { startTimeoutMs, limits } = settle({ startTimeoutMs: 2 ** 31 - 1, window: 1 });
   assert.deepEqual([startTimeoutMs, limits.window], [2 ** 31 - 1, 1]);
 });
 
-test("what is left out of a start has its default", () => {
+test("an option left out of a start has its default", () => {
   assert.deepEqual(settle({}), {
     ...{ args: [], env: {}, startTimeoutMs: 30_000, liveness: null, restart: null },
     limits: {
@@ -131,7 +131,7 @@ test("what is left out of a start has its default", () => {
   });
 });
 
-test("what is given for a start is taken", () => {
+test("an option given for a start is used", () => {
   const env = { A: "b" };
   const given = settle({ engine: "mock", args: ["--x"], env, drainTimeoutMs: 7, bufferBytes: 8 });
   assert.deepEqual([given.args, given.env], [["--engine", "mock", "--x"], env]);

@@ -1,4 +1,4 @@
-/** What `npm publish` would send: the built client and nothing of its making. */
+/** The files that `npm publish` would send: the built client, and no sources or tests. */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";

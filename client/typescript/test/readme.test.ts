@@ -1,4 +1,4 @@
-/** The programs of README.md print what it says that they print. */
+/** The programs of README.md print what README.md shows. */
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
@@ -16,7 +16,7 @@ import {
 
 const run = promisify(execFile);
 const README = readFileSync(repositoryPath("client/typescript/README.md"), "utf8");
-/** A program and, in the next block, what it prints. */
+/** A program and, in the next block, its output. */
 const PROGRAM = /^```js\n(.*?)^```\n\n```text\n(.*?)^```$/gms;
 
 const options = { timeout: 60_000, skip: skipWithoutWorker };
@@ -42,7 +42,7 @@ test("README has two programs to run", () => {
   assert.equal([...README.matchAll(PROGRAM)].length, 2);
 });
 
-test("README's tree has each file, and none that there is not", () => {
+test("README's tree has each file of src, and no other", () => {
   const rows = README.slice(README.indexOf("## The tree")).split("\n");
   const named = rows.flatMap((row) => {
     const folder = /^\| `(\w+\/)`/.exec(row)?.[1] ?? "";

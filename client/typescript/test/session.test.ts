@@ -44,7 +44,7 @@ suite("a session with the mock engine", { skip }, () => {
     await model.unload();
   });
 
-  test("cancels what is left early, and goes on", async () => {
+  test("cancels a stream that is left early, and goes on", async () => {
     await using worker = await Worker.start(MOCK);
     const model = await worker.load("any");
     const stream = model.generate("a b c", ENDLESS);
@@ -67,7 +67,7 @@ suite("a session with the mock engine", { skip }, () => {
     assert.equal((await worker.metrics()).inFlight, 0);
   });
 
-  test("serves many while one sleeps", async () => {
+  test("serves many streams while one is not read", async () => {
     await using worker = await Worker.start(MOCK);
     const model = await worker.load("any");
     const sleeper = model.generate("sleeper", ENDLESS);
@@ -82,7 +82,7 @@ suite("a session with the mock engine", { skip }, () => {
     await sleeper.cancel();
   });
 
-  test("tells a crash by its signal", { skip: process.platform === "win32" }, async () => {
+  test("reports a crash with its signal", { skip: process.platform === "win32" }, async () => {
     const worker = await Worker.start(MOCK);
     const model = await worker.load("any");
     const stream = model.generate("a", ENDLESS);
@@ -115,7 +115,7 @@ suite("a session with the mock engine", { skip }, () => {
     assert.equal((await beat.promise).event, "heartbeat");
   });
 
-  test("keeps its host only while something is asked of it", async () => {
+  test("keeps the host's event loop only while a request is in flight", async () => {
     const client = JSON.stringify(new URL("../src/index.js", import.meta.url).href);
     const script = `
       import { Worker } from ${client};

@@ -23,7 +23,7 @@ suite("a command is split as a shell would", () => {
     });
   }
 
-  test("but what is not closed is refused", () => {
+  test("but an open quotation or escape is refused", () => {
     for (const line of ["'a", '"a', "a\\"]) {
       assert.throws(() => shellWords(line, false), SyntaxError);
     }
@@ -34,11 +34,11 @@ suite("a command is split as a shell would", () => {
   });
 });
 
-suite("the worker is", { skip: process.platform === "win32" }, () => {
+suite("the worker found is", { skip: process.platform === "win32" }, () => {
   const folder = mkdtempSync(join(tmpdir(), "mlxwire-"));
   process.once("exit", () => rmSync(folder, { recursive: true }));
 
-  /** A folder with that program in it, which exits so. */
+  /** Make a folder with a program in it that exits with the code given. */
   function place(name: string, program: string, exitCode = 0): string {
     const bin = join(folder, name);
     mkdirSync(bin);
@@ -52,13 +52,13 @@ suite("the worker is", { skip: process.platform === "win32" }, () => {
   const lacking = place("lacking", "python3", 1);
   const everything = [python, both].join(delimiter);
 
-  test("what the caller names, before all else", async () => {
+  test("the caller's command, before everything else", async () => {
     const env = { MLXWIRE_WORKER: "other", PATH: everything };
     assert.deepEqual(await findWorker("a 'b c'", env), ["a", "b c"]);
     assert.deepEqual(await findWorker(["a b", "c"], env), ["a b", "c"]);
   });
 
-  test("what the environment names, before what is installed", async () => {
+  test("the environment's command, before an installed one", async () => {
     const env = { MLXWIRE_WORKER: " python3 -m 'x y' ", PATH: everything };
     assert.deepEqual(await findWorker(undefined, env), ["python3", "-m", "x y"]);
   });
@@ -68,12 +68,12 @@ suite("the worker is", { skip: process.platform === "win32" }, () => {
     assert.deepEqual(await findWorker(undefined, env), [join(both, "mlxwire-worker")]);
   });
 
-  test("the module, where python3 has it", async () => {
+  test("the module, if python3 has it", async () => {
     const found = await findWorker(undefined, { PATH: python });
     assert.deepEqual(found, [join(python, "python3"), "-m", "mlxwire_worker"]);
   });
 
-  test("no file that can't be run, and no folder of that name", async () => {
+  test("neither a file that can't be run nor a folder of that name", async () => {
     const [file, directory] = [place("file", "mlxwire-worker"), join(folder, "directory")];
     chmodSync(join(file, "mlxwire-worker"), 0o644);
     mkdirSync(join(directory, "mlxwire-worker"), { recursive: true });
@@ -81,7 +81,7 @@ suite("the worker is", { skip: process.platform === "win32" }, () => {
     assert.deepEqual(await findWorker(undefined, { PATH }), [join(both, "mlxwire-worker")]);
   });
 
-  test("none of the host's folder, which an empty entry of the PATH is for a shell", async () => {
+  test("not a program in the host's folder because of an empty entry of the PATH", async () => {
     const host = process.cwd();
     process.chdir(both);
     try {
@@ -91,7 +91,7 @@ suite("the worker is", { skip: process.platform === "win32" }, () => {
     }
   });
 
-  test("asked of python3 in the environment that the worker will have", async () => {
+  test("looked for by python3 in the worker's environment", async () => {
     const bin = place("asking", "python3");
     writeFileSync(join(bin, "python3"), '#!/bin/sh\n[ "$PYTHONPATH" = here ]\n');
     const found = await findWorker(undefined, { PATH: bin, PYTHONPATH: "here" });
@@ -103,7 +103,7 @@ suite("the worker is", { skip: process.platform === "win32" }, () => {
     assert.deepEqual(await findWorker(undefined, { Path: both }), [join(both, "mlxwire-worker")]);
   });
 
-  test("nowhere, which says what to install", async () => {
+  test("missing, and the error says what to install", async () => {
     for (const PATH of [lacking, "", undefined]) {
       await assert.rejects(findWorker(undefined, { PATH }), (error) => {
         assert.ok(error instanceof SpawnFailed);
@@ -112,13 +112,13 @@ suite("the worker is", { skip: process.platform === "win32" }, () => {
     }
   });
 
-  test("named by its source where it can't be split or is empty", async () => {
+  test("refused with the name of its source if it can't be split or is empty", async () => {
     await assert.rejects(findWorker("'a"), /`command` is "'a", which can't be split/);
     await assert.rejects(findWorker([]), /`command` is empty/);
     await assert.rejects(findWorker(undefined, { MLXWIRE_WORKER: "'a" }), /`MLXWIRE_WORKER`/);
   });
 
-  test("found from the host's folder where it is a relative path", async () => {
+  test("resolved against the host's folder if it is a relative path", async () => {
     assert.deepEqual(await findWorker("bin/worker bin/x"), [resolve("bin/worker"), "bin/x"]);
   });
 });

@@ -11,7 +11,7 @@ const OPTIONS = JSON.stringify({ command: workerCommand("mock"), startTimeoutMs:
 const POSIX = process.platform !== "win32";
 const skip = skipWithoutWorker || (POSIX ? false : "needs signals");
 
-/** A host of its own that runs a program with the client in it. */
+/** Start a host process that runs a program with the client in it. */
 function host(program: string): ChildProcess {
   const whole = `import { Worker } from ${CLIENT};\nconst options = ${OPTIONS};\n${program}`;
   return spawn(process.execPath, ["--input-type=module", "-e", whole], {
@@ -19,7 +19,7 @@ function host(program: string): ChildProcess {
   });
 }
 
-/** Its exit code and what it wrote. */
+/** Run a program in a host process. Gives its exit code and its output. */
 async function run(program: string): Promise<[exitCode: number | null, output: string]> {
   const child = host(program);
   let output = "";
@@ -31,7 +31,7 @@ async function run(program: string): Promise<[exitCode: number | null, output: s
 }
 
 suite("a host's event loop", { skip: skipWithoutWorker }, () => {
-  test("ends where a worker that would be restarted has nothing to do", async () => {
+  test("ends when a worker with restart has no request in flight", async () => {
     const program = `
       const worker = await Worker.start({ ...options, restart: {} });
       const model = await worker.load("any");
@@ -39,7 +39,7 @@ suite("a host's event loop", { skip: skipWithoutWorker }, () => {
     assert.deepEqual(await run(program), [0, "one two"]);
   });
 
-  test("goes on until a worker that it killed is gone", async () => {
+  test("goes on until a killed worker is gone", async () => {
     const program = `
       const worker = await Worker.start(options);
       worker.kill();
@@ -60,8 +60,8 @@ suite("a host's event loop", { skip: skipWithoutWorker }, () => {
   });
 });
 
-suite("a request that comes amid the pause before a restart", { skip }, () => {
-  test("keeps its host", async () => {
+suite("a request during the pause before a restart", { skip }, () => {
+  test("keeps the host's event loop running", async () => {
     const program = `
       const ask = async () => process.stdout.write(await model.generate("three").text());
       const onChange = ({ kind }) => kind === "restarting" && setImmediate(ask);
@@ -76,8 +76,8 @@ suite("a request that comes amid the pause before a restart", { skip }, () => {
   });
 });
 
-suite("a host that is killed amid a stream", { skip }, () => {
-  test("takes its worker along", { timeout: 60_000 }, async () => {
+suite("a host that is killed during a stream", { skip }, () => {
+  test("leaves no worker behind", { timeout: 60_000 }, async () => {
     const child = host(`
       const worker = await Worker.start(options);
       const model = await worker.load("any");

@@ -9,7 +9,7 @@ const AT_ONCE = 4;
 const PATIENCE_MS = 20_000;
 const skip = process.platform === "linux" ? skipWithoutWorker : "needs /proc";
 
-/** Start some workers, use them, and end them: by asking, by a signal, and amid a stream. */
+/** Start some workers, use them, and end them: by close, by a signal, and during a stream. */
 async function useAndEnd(): Promise<void> {
   const options = { command: workerCommand("mock"), startTimeoutMs: 120_000, liveness: {} };
   const workers = await Promise.all(Array.from({ length: AT_ONCE }, () => Worker.start(options)));
@@ -29,7 +29,7 @@ function openDescriptors(): number {
   return readdirSync("/proc/self/fd").length;
 }
 
-/** What keeps the event loop, but for files of the runner's that are being closed. */
+/** List the resources that keep the event loop, except files that the test runner is closing. */
 function active(): string {
   const resources = process.getActiveResourcesInfo().filter((name) => name !== "CloseReq");
   return resources.sort().join();
@@ -50,7 +50,7 @@ function handles(resources: string): number {
 suite("workers that were ended", { skip }, () => {
   test("leave no descriptor, timer or handle behind", async () => {
     const atFirst = active();
-    await useAndEnd(); // what is opened once for good, such as the watch of children, is open now
+    await useAndEnd(); // opens what Node opens once, such as its watch of children
     await settled(atFirst);
     const open = openDescriptors();
     for (let round = 0; round < ROUNDS; round += 1) {

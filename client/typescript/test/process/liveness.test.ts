@@ -10,7 +10,7 @@ function beat(phase: string, steps: number, lastStepSeconds: number): Heartbeat 
   return { event: "heartbeat", phase, steps, lastStepSeconds, inFlight: 1, queued: 0 };
 }
 
-/** Looks at a worker each interval; `each` tells what came before a look. */
+/** Looks at a worker at each interval; `each` gives the heartbeat that came before a look. */
 class Watched {
   readonly liveness = new Liveness(LIMITS, INTERVAL, 0);
   heard = 0;
@@ -21,7 +21,7 @@ class Watched {
     this.liveness.takeBeat(message);
   }
 
-  /** The first verdict within so many milliseconds, and when. */
+  /** Find the first verdict within `ms` milliseconds, and its time. */
   watch(ms: number, each: () => void = () => undefined): [at: number, verdict: string] | null {
     for (const end = this.now + ms; this.now < end; ) {
       this.now += INTERVAL;
@@ -34,20 +34,20 @@ class Watched {
 }
 
 suite("a worker", () => {
-  test("that says nothing is dead after the silence", () => {
+  test("that says nothing is dead after silenceMs", () => {
     const [at, verdict] = new Watched().watch(10_000) ?? [];
     assert.equal(at, 1000);
     assert.match(verdict ?? "", /said nothing for 1000 ms/);
   });
 
-  test("that falls silent is dead after the silence, counted from its last word", () => {
+  test("that falls silent is dead silenceMs after its last message", () => {
     const watched = new Watched();
     watched.watch(INTERVAL, () => watched.say(beat("idle", 1, 0)));
     const [at] = watched.watch(10_000) ?? [];
     assert.equal(at, INTERVAL + 1000);
   });
 
-  test("whose heartbeats take no step is dead after the step's limit", () => {
+  test("whose heartbeats tell of no step is dead after stepMs", () => {
     const watched = new Watched();
     let age = 0;
     const [at, verdict] =
@@ -59,7 +59,7 @@ suite("a worker", () => {
     assert.match(verdict ?? "", /in phase decode it took no step for 4000 ms/);
   });
 
-  test("that takes its steps lives, however long it computes", () => {
+  test("that takes steps is alive, however long it computes", () => {
     const watched = new Watched();
     let steps = 0;
     const verdict = watched.watch(60_000, () => {
@@ -69,7 +69,7 @@ suite("a worker", () => {
     assert.equal(verdict, null);
   });
 
-  test("that began a step just now is not blamed for the age of the one before", () => {
+  test("that just began a step is not judged by the age of the step before", () => {
     const watched = new Watched();
     watched.say(beat("decode", 1, 3600));
     assert.equal(
@@ -79,7 +79,7 @@ suite("a worker", () => {
   });
 
   for (const phase of ["idle", "load"]) {
-    test(`may take its time in phase ${phase}`, () => {
+    test(`has no limit in phase ${phase}`, () => {
       const watched = new Watched();
       assert.equal(
         watched.watch(60_000, () => watched.say(beat(phase, 1, watched.now / 1000))),
@@ -88,7 +88,7 @@ suite("a worker", () => {
     });
   }
 
-  test("is not blamed for a host that stood still itself", () => {
+  test("is not blamed if the host itself stood still", () => {
     const { liveness } = new Watched();
     assert.equal(liveness.verdict(0, 3_600_000), null);
   });

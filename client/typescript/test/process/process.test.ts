@@ -9,12 +9,12 @@ import { StderrRing } from "../../src/process/stderrRing.js";
 import { Deferred } from "../../src/requests/callbacks.js";
 import { roleCommand } from "../support/roles.js";
 
-/** A ladder that a deaf worker goes down quickly. */
+/** Limits by which a deaf worker is ended quickly. */
 const SHORT = { quitMs: 100, stdinMs: 100, termMs: 100, killMs: 20_000 };
-/** How long a worker may take that has to end by itself; generous, for a loaded machine. */
+/** Milliseconds for a worker that has to end by itself; generous, for a loaded machine. */
 const PATIENCE = { startTimeoutMs: 60_000 };
 
-/** Whether a process is there that this one has to reap. */
+/** Tell if a child process is there that this one has to reap. */
 function exists(pid: number): boolean {
   try {
     return process.kill(pid, 0);
@@ -23,7 +23,7 @@ function exists(pid: number): boolean {
   }
 }
 
-/** Listens for a grandchild; `port` to connect to, and the connection that it holds. */
+/** Listen for a grandchild: the `port` to connect to, and the connection that it holds. */
 async function listen() {
   const server = createServer();
   server.listen(0, "127.0.0.1");
@@ -35,7 +35,7 @@ async function listen() {
 }
 
 suite("a program that can't be started", () => {
-  test("because it is not there", async () => {
+  test("fails the start if the program does not exist", async () => {
     await assert.rejects(Worker.start({ command: ["/no/such/program"] }), (error) => {
       assert.ok(error instanceof SpawnFailed);
       assert.equal(error.retryable, false);
@@ -43,13 +43,13 @@ suite("a program that can't be started", () => {
     });
   });
 
-  test("because its folder is not there", async () => {
+  test("fails the start if its folder does not exist", async () => {
     const starting = Worker.start({ command: [process.execPath], cwd: "/no/such/folder" });
     await assert.rejects(starting, SpawnFailed);
   });
 });
 
-test("a process whose stdin is closed has the end of its input", async () => {
+test("a process reads the end of its input when its stdin is closed", async () => {
   const ended = new Deferred<Exit>();
   const child = await WorkerProcess.spawn(
     { command: roleCommand("until eof"), env: {}, cwd: undefined },
@@ -65,7 +65,7 @@ test("a process whose stdin is closed has the end of its input", async () => {
 });
 
 suite("a process that is no worker", { skip: process.platform === "win32" }, () => {
-  test("and floods its stderr is drained, and told by its exit", async () => {
+  test("has its flood of stderr read, and its exit told", async () => {
     const starting = Worker.start({ ...PATIENCE, command: roleCommand("flood") });
     await assert.rejects(starting, (error) => {
       assert.ok(error instanceof HandshakeFailed);
@@ -75,12 +75,12 @@ suite("a process that is no worker", { skip: process.platform === "win32" }, () 
     });
   });
 
-  test("and closes its stdout is ended", async () => {
+  test("is ended if it closes its stdout", async () => {
     const starting = Worker.start({ ...PATIENCE, command: roleCommand("hang up"), limits: SHORT });
     await assert.rejects(starting, /closed its stdout while it was still running/);
   });
 
-  test("and is deaf is gone when the start fails", async () => {
+  test("is gone when the start fails, though it ignores signals", async () => {
     const seen: number[] = [];
     const controller = new AbortController();
     const starting = Worker.start({
@@ -99,7 +99,7 @@ suite("a process that is no worker", { skip: process.platform === "win32" }, () 
 });
 
 suite("a grandchild", { skip: process.platform === "win32" }, () => {
-  test("in the worker's group ends with it", async () => {
+  test("in the worker's process group ends with the worker", async () => {
     const { server, port, connected } = await listen();
     const starting = Worker.start({ ...PATIENCE, command: roleCommand("in group", port) });
     const [socket] = await connected;
@@ -112,7 +112,7 @@ suite("a grandchild", { skip: process.platform === "win32" }, () => {
     server.close();
   });
 
-  test("outside of it that holds the pipes delays nothing", async () => {
+  test("outside of the group that holds the pipes delays no end", async () => {
     const { server, port, connected } = await listen();
     const starting = Worker.start({ ...PATIENCE, command: roleCommand("outside", port) });
     const [socket] = await connected;

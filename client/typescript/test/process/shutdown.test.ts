@@ -4,7 +4,7 @@ import { DEFAULT_SHUTDOWN_LIMITS, endProcess } from "../../src/process/shutdown.
 
 const ALL = ["quit", "wait 3000", "close stdin", "wait 2000", "close stdin", "SIGTERM"];
 
-/** Walks the ladder with a process that ends at the `endsAt`th wait; what was done to it. */
+/** End a process that ends at the `endsAt`th wait. Gives the steps that were taken. */
 async function walk(endsAt: number, asks = true): Promise<{ steps: string[]; ended: boolean }> {
   const steps: string[] = [];
   let waits = 0;
@@ -23,7 +23,7 @@ async function walk(endsAt: number, asks = true): Promise<{ steps: string[]; end
 }
 
 suite("the ladder", () => {
-  test("ends with the step that the process ends at", async () => {
+  test("stops at the step at which the process ends", async () => {
     const steps = [...ALL, "wait 2000", "SIGKILL", "wait 2000"];
     for (const [endsAt, length] of [2, 4, 7, 9].entries()) {
       const walked = await walk(endsAt + 1);
@@ -31,7 +31,7 @@ suite("the ladder", () => {
     }
   });
 
-  test("tells that nothing could end it", async () => {
+  test("gives false if nothing could end the process", async () => {
     assert.equal((await walk(0)).ended, false);
   });
 

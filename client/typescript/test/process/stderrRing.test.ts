@@ -8,7 +8,7 @@ function listening(): { ring: StderrRing; lines: string[] } {
 }
 
 suite("the ring", () => {
-  test("keeps the last bytes, however they are cut", () => {
+  test("keeps the last bytes, however the input is cut", () => {
     const all = "0123456789abcdefghijklmnopqrstuvwxyz";
     for (let size = 1; size <= all.length; size += 1) {
       const ring = new StderrRing(null, 16);
@@ -20,7 +20,7 @@ suite("the ring", () => {
     }
   });
 
-  test("replaces a character that was cut", () => {
+  test("replaces a character that was cut in two", () => {
     const ring = new StderrRing(null, 2);
     ring.feed(Buffer.from("é–"));
     assert.match(ring.text(), /\ufffd/);
@@ -28,7 +28,7 @@ suite("the ring", () => {
 });
 
 suite("the listener", () => {
-  test("hears whole lines without their ends", () => {
+  test("hears whole lines without their line ends", () => {
     const { ring, lines } = listening();
     for (const byte of Buffer.from("one\r\n\ntw\u00e9\nrest")) {
       ring.feed(Buffer.of(byte));
@@ -39,7 +39,7 @@ suite("the listener", () => {
     assert.deepEqual(lines, ["one", "", "tw\u00e9", "rest"]);
   });
 
-  test("hears a line that does not end in pieces", () => {
+  test("hears an endless line in pieces", () => {
     const { ring, lines } = listening();
     ring.feed(Buffer.alloc(MAX_LINE_BYTES, "x"));
     assert.equal(lines.length, 0);
@@ -49,7 +49,7 @@ suite("the listener", () => {
     assert.deepEqual(lines.map(lengthOf), [MAX_LINE_BYTES, MAX_LINE_BYTES, 1]);
   });
 
-  test("hears a long line in pieces also where it comes at once", () => {
+  test("hears a long line in pieces also if it comes in one chunk", () => {
     const { ring, lines } = listening();
     ring.feed(Buffer.from(`${"x".repeat(2 * MAX_LINE_BYTES + 1)}\n`));
     assert.deepEqual(lines.map(lengthOf), [MAX_LINE_BYTES, MAX_LINE_BYTES, 1]);

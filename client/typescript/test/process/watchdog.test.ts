@@ -6,7 +6,7 @@ import { ScriptedWorker, startScripted } from "../support/scriptedWorker.js";
 
 const LONG_MS = 1_000_000;
 
-/** A worker that is watched so, under a clock. */
+/** Start a worker with these liveness limits, under a clock that moves by hand. */
 async function watched(
   t: TestContext,
   liveness: WorkerOptions["liveness"],
@@ -39,7 +39,7 @@ suite("a worker that is watched", () => {
     });
   }
 
-  test("lives as long as anything comes of it", async (t) => {
+  test("is not ended as long as any message comes", async (t) => {
     const { script, clock, connection } = await watched(t, { silenceMs: 800, stepMs: LONG_MS });
     for (let look = 0; look < 30; look += 1) {
       script.say({ id: null, type: "event", event: "eclipse", data: {} });
@@ -48,7 +48,7 @@ suite("a worker that is watched", () => {
     assert.equal(connection.failure, null);
   });
 
-  test("is not blamed for its silence while it is being closed", async (t) => {
+  test("is not blamed for silence while it is being closed", async (t) => {
     const { script, clock, worker } = await watched(t, { silenceMs: 800 });
     const asked = assert.rejects(worker.metrics(), ShuttingDown);
     script.deafTo = ["quit"];
@@ -78,7 +78,7 @@ suite("a worker that is watched", () => {
     assert.equal(looks, 0);
   });
 
-  test("keeps no host alive by that", async () => {
+  test("does not keep the host's event loop running by that", async () => {
     const timers = () => process.getActiveResourcesInfo().filter((name) => name === "Timeout");
     const before = timers();
     await startScripted({ liveness: {} });
@@ -86,7 +86,7 @@ suite("a worker that is watched", () => {
   });
 });
 
-test("a worker that has no heartbeats is left alone", async (t) => {
+test("a worker without heartbeats is not watched", async (t) => {
   const script = new ScriptedWorker();
   script.greeting = { capabilities: {}, events: [] };
   const { clock, connection } = await watched(t, { silenceMs: 800 }, script);

@@ -4,7 +4,7 @@ import { suite, test } from "node:test";
 import { callGuarded, onAbort } from "../../src/requests/callbacks.js";
 
 suite("onAbort", () => {
-  test("calls all who listen once, and none who was forgotten", () => {
+  test("calls each callback once, and none that was cancelled", () => {
     const controller = new AbortController();
     const calls: string[] = [];
     onAbort(controller.signal, () => calls.push("first"));
@@ -15,7 +15,7 @@ suite("onAbort", () => {
     assert.deepEqual(calls, ["first", "last"]);
   });
 
-  test("does not call whom another one's call made it forget", () => {
+  test("does not call a callback that another callback cancelled", () => {
     const controller = new AbortController();
     let forget = (): void => undefined;
     onAbort(controller.signal, () => forget());
@@ -23,7 +23,7 @@ suite("onAbort", () => {
     controller.abort();
   });
 
-  test("is one listener however many listen, so that Node sees no leak", async () => {
+  test("adds one listener for any number of callbacks, so that Node warns of no leak", async () => {
     const { signal } = new AbortController();
     const warnings: Error[] = [];
     const warned = (warning: Error) => warnings.push(warning);
@@ -37,7 +37,7 @@ suite("onAbort", () => {
   });
 });
 
-test("what a callback throws is uncaught, and does not reach who called it", async () => {
+test("an exception of a callback is uncaught, and does not reach the caller", async () => {
   const thrown = new Error("of the user's");
   const listeners = process.listeners("uncaughtException");
   process.removeAllListeners("uncaughtException"); // the test runner's own

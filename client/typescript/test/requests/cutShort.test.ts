@@ -3,7 +3,7 @@ import { suite, test } from "node:test";
 import { type Model, ProtocolViolation, RequestCancelled, ShuttingDown } from "../../src/index.js";
 import { startModel, startScripted } from "../support/scriptedWorker.js";
 
-/** Each way to wait for all of a request, and the command that it sends. */
+/** Each way to wait for a whole answer, and the command that it sends. */
 const WAYS: readonly [string, string, (model: Model) => Promise<unknown>][] = [
   ["refreshInfo()", "info", (model) => model.refreshInfo()],
   ["cache.warm()", "cache", (model) => model.cache.warm("a")],
@@ -12,9 +12,9 @@ const WAYS: readonly [string, string, (model: Model) => Promise<unknown>][] = [
   ["classify()", "classify", (model) => model.classify(["a", "b"])],
 ];
 
-suite("whoever waits for all of a request", () => {
+suite("a caller that waits for a whole answer", () => {
   for (const [way, command, ask] of WAYS) {
-    test(`hears that another call cancelled it: ${way}`, async () => {
+    test(`is told that another call cancelled it: ${way}`, async () => {
       const { script, model, worker } = await startModel();
       const waiting = ask(model);
       const request = await script.next(command);
@@ -29,7 +29,7 @@ suite("whoever waits for all of a request", () => {
       await cancelling;
     });
 
-    test(`hears of a close: ${way}`, async () => {
+    test(`is told of a close: ${way}`, async () => {
       const { script, model, worker } = await startModel();
       const heard = assert.rejects(ask(model), ShuttingDown);
       const request = await script.next(command);
@@ -44,7 +44,7 @@ suite("whoever waits for all of a request", () => {
     });
   }
 
-  test("hears what it had been given before a close, each by itself", async () => {
+  test("is told its own count of tokens at a close", async () => {
     const { script, model, worker } = await startModel();
     script.deafTo = ["quit"];
     const waiting = [model.generate("a").text(), model.generate("b").text()];
@@ -65,7 +65,7 @@ suite("whoever waits for all of a request", () => {
     await closing;
   });
 
-  test("hears what it had been given before", async () => {
+  test("is told its count of tokens", async () => {
     const { script, model } = await startModel();
     const waiting = model.generate("a").text();
     const request = await script.next("generate");
@@ -74,21 +74,21 @@ suite("whoever waits for all of a request", () => {
     await assert.rejects(waiting, { code: "cancelled", tokensDelivered: 3 });
   });
 
-  test("hears that a load was cancelled", async () => {
+  test("is told that a load was cancelled", async () => {
     const { script, worker } = await startScripted();
     const loading = worker.load("p");
     script.done(await script.next("load"), "cancelled", { stage: "queued" });
     await assert.rejects(loading, RequestCancelled);
   });
 
-  test("hears of a wrong wire where a result was due and nothing was cancelled", async () => {
+  test("is told of a protocol violation if a result was due and nothing was cancelled", async () => {
     const { script, model } = await startModel();
     const waiting = model.refreshInfo();
     script.done(await script.next("info"), "stop");
     await assert.rejects(waiting, ProtocolViolation);
   });
 
-  test("gets what is there where it left the stream itself", async () => {
+  test("gets the messages so far if it left the stream itself", async () => {
     const { script, model } = await startModel();
     const stream = model.generate("a");
     const waiting = stream.text();

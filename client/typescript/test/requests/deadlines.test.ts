@@ -1,4 +1,4 @@
-/** What a request may take: all of its time, and the time without a message of it. */
+/** The limits of a request: its whole time, and the time without a message. */
 
 import assert from "node:assert/strict";
 import { suite, type TestContext, test } from "node:test";
@@ -6,7 +6,7 @@ import { type Model, RequestTimeout, type WorkerOptions } from "../../src/index.
 import { Clock } from "../support/clock.js";
 import { type Request, type ScriptedWorker, startModel } from "../support/scriptedWorker.js";
 
-/** End what was cancelled, so that no drain is left behind. */
+/** End the cancelled request, so that no drain timer is left behind. */
 async function confirmCancel(script: ScriptedWorker, request: Request): Promise<void> {
   assert.equal((await script.next("cancel")).target, request.id);
   script.done(request, "cancelled");
@@ -28,7 +28,7 @@ suite("a request that takes too long", () => {
     });
   }
 
-  test("is cancelled by the worker's limit also where it has one answer", async () => {
+  test("is cancelled by the worker's limit also if it has one result", async () => {
     const { script, worker } = await startModel({ requestTimeoutMs: 20 });
     const asked = worker.metrics();
     const request = await script.next("metrics");
@@ -36,7 +36,7 @@ suite("a request that takes too long", () => {
     await confirmCancel(script, request);
   });
 
-  test("fails at its limit also where messages are still to be taken", async () => {
+  test("fails at its limit also with messages in its buffer", async () => {
     const { script, model } = await startModel();
     const stream = model.generate("a", { timeoutMs: 20 });
     const step = stream.next();
@@ -48,7 +48,7 @@ suite("a request that takes too long", () => {
     await confirmCancel(script, request);
   });
 
-  test("has failed by its limit, whatever its worker says of it then", async () => {
+  test("has failed by its limit, whatever the worker replies later", async () => {
     const { script, model } = await startModel();
     const stream = model.generate("a", { timeoutMs: 20 });
     const step = stream.next();
@@ -58,7 +58,7 @@ suite("a request that takes too long", () => {
     await assert.rejects(stream.next(), RequestTimeout);
   });
 
-  test("has failed by its limit also where its worker never ends it", async () => {
+  test("has failed by its limit also if the worker never ends it", async () => {
     const { script, model } = await startModel({ drainTimeoutMs: 20 });
     const stream = model.generate("a", { timeoutMs: 20 });
     const step = stream.next();
@@ -69,11 +69,11 @@ suite("a request that takes too long", () => {
   });
 });
 
-suite("a stream of which nothing comes", () => {
+suite("a stream without messages", () => {
   const STEP_MS = 250;
   const IDLE = { idleTimeoutMs: 4 * STEP_MS };
 
-  /** A stream that waits, and its worker, under a clock. */
+  /** Start a stream whose consumer waits, under a clock that moves by hand. */
   async function waiting(t: TestContext) {
     const { script, model } = await startModel();
     const clock = new Clock(t);
@@ -101,7 +101,7 @@ suite("a stream of which nothing comes", () => {
     await confirmCancel(script, request);
   });
 
-  test("lives as long as its worker tells of progress", async (t) => {
+  test("goes on as long as the worker reports progress", async (t) => {
     const { script, clock, step, request } = await waiting(t);
     for (let done = 0; done < 20; done += 1) {
       script.say({ id: request.id, type: "progress", stage: "prefill", done, total: 20 });
@@ -113,7 +113,7 @@ suite("a stream of which nothing comes", () => {
     assert.equal(script.unread.length, 0);
   });
 
-  test("is cancelled also where it falls silent after some progress", async (t) => {
+  test("is cancelled also if it falls silent after some progress", async (t) => {
     const { script, clock, step, request } = await waiting(t);
     script.say({ id: request.id, type: "progress", stage: "prefill", done: 1, total: 20 });
     clock.pass(STEP_MS);
@@ -125,7 +125,7 @@ suite("a stream of which nothing comes", () => {
     await confirmCancel(script, request);
   });
 
-  test("lives as long as its consumer has something to take", async (t) => {
+  test("goes on as long as its consumer has messages to take", async (t) => {
     const { script, clock, stream, step, request } = await waiting(t);
     script.tokens(request, 0, 2);
     await step;
@@ -138,7 +138,7 @@ suite("a stream of which nothing comes", () => {
   });
 });
 
-test("a model that is closed is told by its stream, and never thrown at whoever takes", async () => {
+test("a stream of a closed model rejects, and next() does not throw", async () => {
   const { script, model } = await startModel();
   await unload(script, model);
   const stream = model.generate("a", { timeoutMs: 600_000 });

@@ -1,4 +1,4 @@
-/** Text that was held back to the end comes in a message of its own, and is no token (SPEC §5). */
+/** Text that was held back to the end comes in a message of its own and is no token (SPEC §5). */
 
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
@@ -7,7 +7,7 @@ import { startModel } from "../support/scriptedWorker.js";
 const HELD_BACK = { type: "token", token: "!", token_id: 1, flush: true };
 
 suite("text that was held back", () => {
-  test("is no token that was delivered", async () => {
+  test("does not count as a delivered token", async () => {
     const { script, model } = await startModel();
     const asked = model.generate("a").text();
     const request = await script.next("generate");
@@ -17,7 +17,7 @@ suite("text that was held back", () => {
     await assert.rejects(asked, { tokensDelivered: 2, data: { tokens_generated: 2 } });
   });
 
-  test("is none of a batch's either", async () => {
+  test("does not count as a delivered token of a batch either", async () => {
     const { script, model } = await startModel();
     const asked = model.batch(["a"], { stream: true }).items();
     const request = await script.next("batch");

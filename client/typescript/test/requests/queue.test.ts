@@ -7,7 +7,7 @@ import { Queue } from "../../src/requests/queue.js";
 setFlagsFromString("--expose-gc");
 const collect = runInNewContext("gc") as () => void;
 
-/** How often an array was copied from some place on. */
+/** Count the copies of arrays by `slice`. */
 function countCuts(act: () => void): number {
   const { slice } = Array.prototype;
   let cuts = 0;
@@ -24,7 +24,7 @@ function countCuts(act: () => void): number {
 }
 
 suite("a queue", () => {
-  test("gives back in order what was put in, however both are mixed", () => {
+  test("gives entries back in order, however push and shift are mixed", () => {
     const queue = new Queue<number>();
     let [put, taken] = [0, 0];
     for (let round = 0; round < 3000; round += 1) {
@@ -44,7 +44,7 @@ suite("a queue", () => {
     assert.equal(queue.length, 0);
   });
 
-  test("holds nothing that was taken, however long it is in use", () => {
+  test("holds no entry that was taken, however long it is in use", () => {
     const queue = new Queue<number>();
     const cuts = countCuts(() => {
       for (let put = 0; put < 100_000; put += 1) {
@@ -55,7 +55,7 @@ suite("a queue", () => {
     assert.ok(cuts > 10 && cuts < 1000, `its taken front was cut off ${cuts} times`);
   });
 
-  test("that is long costs no copy of itself for each that is taken", () => {
+  test("that is long is not copied for each entry that is taken", () => {
     const queue = new Queue<number>();
     for (let put = 0; put < 100_000; put += 1) {
       queue.push(put);
@@ -68,7 +68,7 @@ suite("a queue", () => {
     assert.ok(cuts > 0 && cuts < 20, `its taken front was cut off ${cuts} times`);
   });
 
-  test("lets go of what was taken while others wait", async () => {
+  test("lets go of taken entries while others wait", async () => {
     const queue = new Queue<object>();
     queue.push({});
     queue.push({});

@@ -4,8 +4,8 @@ import { ask } from "../../src/requests/ask.js";
 import type { Route } from "../../src/requests/route.js";
 import { startScripted } from "../support/scriptedWorker.js";
 
-suite("a request whose connection is not there yet", () => {
-  test("is told by its failure that it can't be sent", async () => {
+suite("a request whose route has to find its connection first", () => {
+  test("rejects if it can't be sent", async () => {
     const { worker, script } = await startScripted();
     const { connection } = script;
     const later: Route = { limits: connection.limits, connect: async () => connection };

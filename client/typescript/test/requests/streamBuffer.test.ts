@@ -1,4 +1,4 @@
-/** What waits to be taken of a stream: how much of it, and how often it is weighed. */
+/** The buffer of a stream: how much it may hold, and how often it is weighed. */
 
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
@@ -7,7 +7,7 @@ import { Queue } from "../../src/requests/queue.js";
 import { tokenBytes } from "../../src/requests/weight.js";
 import { type ScriptedWorker, startModel, withoutWindows } from "../support/scriptedWorker.js";
 
-/** A stream whose first token was taken, and nothing since. */
+/** Start a stream of which only the first token is taken. */
 async function untaken(bufferBytes: number, script?: ScriptedWorker) {
   const started = await startModel({ window: 4, bufferBytes }, script);
   const stream = started.model.generate("a");
@@ -32,7 +32,7 @@ suite("a stream that nobody takes", () => {
     assert.deepEqual(rest, [1, 2, 3, 4]);
   });
 
-  test("may weigh bufferBytes, and nothing more", async () => {
+  test("may weigh bufferBytes, and not more", async () => {
     const { token, worker } = await untaken(1);
     await worker.close();
     const { script, stream, request } = await untaken(2 * tokenBytes(token), withoutWindows());
@@ -43,7 +43,7 @@ suite("a stream that nobody takes", () => {
     script.done(request, "cancelled");
   });
 
-  test("is weighed seldom, so that a message costs the same however many wait", async (t) => {
+  test("is weighed seldom, so that a message costs the same at every length", async (t) => {
     const { script, stream, request } = await untaken(64 * 1024 * 1024, withoutWindows());
     const weighed = t.mock.method(Queue.prototype, "takeAll");
     script.tokens(request, 1, 5000);
@@ -54,7 +54,7 @@ suite("a stream that nobody takes", () => {
 });
 
 suite("a stream that is taken in chunks", () => {
-  test("grants its worker as many as it took", async () => {
+  test("grants the worker as many messages as it took", async () => {
     const { script, model } = await startModel({ window: 4 });
     const chunks = model.generate("a").chunks();
     const step = chunks.next();
@@ -65,7 +65,7 @@ suite("a stream that is taken in chunks", () => {
     assert.deepEqual([credit.target, credit.n], [request.id, 4]);
   });
 
-  test("counts the tokens of all that it gave", async () => {
+  test("counts the tokens of all chunks", async () => {
     const { script, model } = await startModel();
     const chunks = model.batch(["a"], { stream: true }).chunks();
     const step = chunks.next();

@@ -1,4 +1,4 @@
-/** What may no longer happen to a stream that has ended, and what has to happen before. */
+/** The end of a stream, and events that come after it. */
 
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
@@ -7,7 +7,7 @@ import { UnheardRequest } from "../../src/requests/ask.js";
 import { startModel, startScripted } from "../support/scriptedWorker.js";
 
 suite("a stream that has ended", () => {
-  test("gives what is still to be taken though its signal aborts", async () => {
+  test("gives its buffered messages even if its signal aborts", async () => {
     const { script, model } = await startModel();
     const controller = new AbortController();
     const stream = model.generate("a", { signal: controller.signal });
@@ -29,7 +29,7 @@ suite("a stream that has ended", () => {
     assert.equal(script.unread.length, 0);
   });
 
-  test("is granted nothing more as its rest is taken", async () => {
+  test("grants no more credit while its rest is taken", async () => {
     const { script, model } = await startModel({ window: 2 });
     const stream = model.generate("a");
     const step = stream.next();
@@ -42,7 +42,7 @@ suite("a stream that has ended", () => {
     assert.equal(script.unread.length, 0);
   });
 
-  test("by a result has not ended as a stream does", async () => {
+  test("by a result has broken the wire's rules", async () => {
     const { script, model } = await startModel();
     const stream = model.generate("a");
     const step = stream.next();
@@ -55,7 +55,7 @@ suite("a stream that has ended", () => {
     });
   });
 
-  test("by a crash is in flight no more", async () => {
+  test("by a crash is no longer in flight", async () => {
     const { script, model } = await startModel();
     const lost = model.generate("a").text();
     await script.next("generate");
@@ -67,7 +67,7 @@ suite("a stream that has ended", () => {
 });
 
 suite("a stream that is left", () => {
-  test("fails for its caller at once, and not when its worker has ended it", async () => {
+  test("fails for its caller at once, not when the worker has ended it", async () => {
     const { script, model } = await startModel();
     const controller = new AbortController();
     const stream = model.generate("a", { signal: controller.signal });
@@ -102,7 +102,7 @@ suite("a stream that is left", () => {
     await Promise.all(leaving);
   });
 
-  test("hears of no progress any more", async () => {
+  test("reports no progress any more", async () => {
     const { script, model } = await startModel();
     const heard: unknown[] = [];
     const stream = model.generate("a", { onProgress: (progress) => heard.push(progress) });
@@ -119,7 +119,7 @@ suite("a stream that is left", () => {
   });
 });
 
-test("a stream takes a reply of a later version for none of its own", async () => {
+test("a stream ignores a reply of a later version", async () => {
   const { script, model } = await startModel();
   const reading = model.generate("a", { onProgress: () => assert.fail("it is none") }).text();
   const request = await script.next("generate");
@@ -128,7 +128,7 @@ test("a stream takes a reply of a later version for none of its own", async () =
   assert.equal(await reading, "");
 });
 
-test("a request that runs can't be started again", async () => {
+test("a running request can't be started again", async () => {
   const { script } = await startScripted();
   const request = new UnheardRequest(script.connection, "metrics", {});
   request.start(script.connection);

@@ -1,4 +1,4 @@
-/** A timer that is left behind keeps its host's event loop, or strikes when nobody expects it. */
+/** A timer left behind keeps the host's event loop running, or fires when nobody expects it. */
 
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
@@ -13,7 +13,7 @@ import {
 
 const LONG_MS = 600_000;
 
-/** How many timers run. */
+/** Count the timers that run. */
 function timers(): number {
   return process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
 }
@@ -53,7 +53,7 @@ suite("no timer is left behind", () => {
     }
   });
 
-  test("by a request whose signal aborted before it", async () => {
+  test("by a request whose signal had aborted before", async () => {
     const { worker, script } = await startScripted();
     const before = timers();
     const asked = worker.cancel("r", { timeoutMs: LONG_MS, signal: AbortSignal.abort("why") });
@@ -61,7 +61,7 @@ suite("no timer is left behind", () => {
     assert.deepEqual([timers(), script.unread.length], [before, 0]);
   });
 
-  test("by a restart that waited for what ran, nor by a pause that a close ended", async () => {
+  test("by a restart that waited for requests, nor by a pause that a close ended", async () => {
     const scripts: ScriptedWorker[] = [];
     const spawn: Spawn = (...args) => {
       const script = new ScriptedWorker();

@@ -1,4 +1,4 @@
-/** `bufferBytes` against the heap: what a stream may hold, and what it holds then. */
+/** `bufferBytes` compared with the heap that a full buffer really takes. */
 
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
@@ -8,9 +8,9 @@ import type { Model } from "../../src/index.js";
 import { startModel, withoutWindows } from "../support/scriptedWorker.js";
 
 const BUFFER_BYTES = 4 * 1024 * 1024;
-/** The heap breathes by itself. */
+/** Bytes by which the heap changes by itself. */
 const NOISE_BYTES = 256 * 1024;
-/** How far the limit may be from what is held: it is kept, and not by refusing too early. */
+/** The most by which the estimate may exceed the bytes held: no stream may be refused far too early. */
 const MOST_CAUTIOUS = 3.5;
 
 setFlagsFromString("--expose-gc");
@@ -23,7 +23,7 @@ function heapBytes(): number {
   return heapUsed + external;
 }
 
-/** A message of a request as its line, by its place. */
+/** Make the line of a message, by its place in the stream. */
 type Say = (id: string, place: number) => string;
 
 function token(text: string, more = ""): Say {
@@ -35,7 +35,7 @@ function item(fields: object): Say {
   return (id, index) => JSON.stringify({ id, type: "item", index, ...fields });
 }
 
-/** Let up to so many messages wait; how many did, and what each took of the heap. */
+/** Buffer up to this many messages. Gives their number and the heap bytes of each. */
 async function hold(kind: Kind, most: number): Promise<[count: number, bytes: number]> {
   const { command, start, say } = kind;
   const options = { bufferBytes: BUFFER_BYTES };
@@ -82,7 +82,7 @@ const KINDS: Record<string, Kind> = {
   "long results": { ...batch, say: item({ text: "€".repeat(1000), ...RESULT }) },
 };
 
-suite("a stream that nobody takes holds what bufferBytes says", () => {
+suite("a stream that nobody takes holds at most bufferBytes", () => {
   for (const [name, kind] of Object.entries(KINDS)) {
     test(name, async () => {
       const [refused] = await hold(kind, Number.POSITIVE_INFINITY);

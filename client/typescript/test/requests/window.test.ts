@@ -3,7 +3,7 @@ import { suite, test } from "node:test";
 import { Window } from "../../src/requests/window.js";
 
 suite("a window", () => {
-  test("grants what was taken, half a window at once", () => {
+  test("grants the messages taken, half a window at a time", () => {
     const window = new Window(8);
     assert.deepEqual(
       [1, 2, 3, 4, 5, 6, 7, 8].map(() => window.take(1)),
@@ -11,7 +11,7 @@ suite("a window", () => {
     );
   });
 
-  test("grants all that was taken in one go", () => {
+  test("grants all messages that were taken at once", () => {
     const window = new Window(8);
     assert.equal(window.take(3), 0);
     assert.equal(window.take(9), 12);
@@ -19,7 +19,7 @@ suite("a window", () => {
   });
 
   for (const size of [1, 2, 3, 256]) {
-    test(`of ${size} never lets the worker stand without credit for ever`, () => {
+    test(`of ${size} never leaves the worker without credit for ever`, () => {
       const window = new Window(size);
       let credit = size;
       for (let sent = 0; sent < 10 * size; sent += 1) {
@@ -30,7 +30,7 @@ suite("a window", () => {
     });
   }
 
-  test("of a worker that knows none grants nothing", () => {
+  test("of a worker without windows grants nothing", () => {
     assert.equal(new Window(null).take(1_000_000), 0);
   });
 });

@@ -1,4 +1,4 @@
-/** What crashes and restarts count for, and what waits for the next worker. */
+/** The counting of crashes and restarts, and callers that wait for the next process. */
 
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
@@ -9,8 +9,8 @@ import { ScriptedWorker } from "../support/scriptedWorker.js";
 
 const LONG = { backoffMinMs: 600_000, backoffMaxMs: 600_000 };
 
-suite("a life that is given up", () => {
-  test("counts a crash at a start for itself, though requests were in flight at the one before", async () => {
+suite("a worker that is given up", () => {
+  test("counts no requests in flight at a crash during a start", async () => {
     const refusing = new ScriptedWorker();
     refusing.greeting = { protocol: 9 };
     const planned = [new ScriptedWorker(), refusing];
@@ -24,7 +24,7 @@ suite("a life that is given up", () => {
     await life.close();
   });
 
-  test("tells each who asks by an error of its own", async () => {
+  test("gives each caller an error of its own", async () => {
     const { life, scripts } = lead(undefined, [], { maxRestarts: 0 });
     await life.untilReady();
     last(scripts).exit(1);
@@ -39,7 +39,7 @@ suite("a life that is given up", () => {
     await life.close();
   });
 
-  test("by a close in the breath of a crash starts none, and tells of none", async () => {
+  test("by a close in the turn of a crash starts no process and tells of no change", async () => {
     const { life, scripts, kinds } = lead(undefined, [], LONG);
     await life.untilReady();
     last(scripts).exit(1);
@@ -49,7 +49,7 @@ suite("a life that is given up", () => {
 });
 
 suite("a crash", () => {
-  test("at a load is no request's that kills each worker", async () => {
+  test("during a load makes no request suspicious", async () => {
     const { life, scripts, changes } = lead(async (worker) => {
       if (scripts.length > 1) await worker.load("any", {});
     });
@@ -72,7 +72,7 @@ suite("a crash", () => {
     await life.close();
   });
 
-  test("amid a restart's drain says that another worker comes", async () => {
+  test("during the drain of a restart says that another process comes", async () => {
     const { life, scripts } = lead();
     const worker = await life.untilReady();
     const asked = assert.rejects(new Worker(worker).metrics(), {
@@ -91,7 +91,7 @@ suite("a pause before a restart", () => {
   const timers = (): number =>
     process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
 
-  test("keeps a host only while somebody waits for the worker", async () => {
+  test("keeps the host only while a caller waits for the next process", async () => {
     const { life, scripts } = lead(undefined, [], LONG);
     const before = timers();
     await life.untilReady();
@@ -104,7 +104,7 @@ suite("a pause before a restart", () => {
     await waiting;
   });
 
-  test("keeps it from the first for whoever asked before it", async () => {
+  test("keeps the host from its beginning for a caller that asked before it", async () => {
     const { life, scripts } = lead(undefined, [], LONG);
     const before = timers();
     await life.untilReady();
@@ -130,7 +130,7 @@ suite("a restart", () => {
     await life.close();
   });
 
-  test("starts no worker beside the one that it ends, whoever asks", async () => {
+  test("starts no process beside the one that it ends", async () => {
     const { life, scripts } = lead();
     await life.untilReady();
     const ending = last(scripts);

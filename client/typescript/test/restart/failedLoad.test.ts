@@ -1,4 +1,4 @@
-/** A load that fails or is aborted: the model of before is the supervisor's still. */
+/** A load that fails or is aborted: the model before stays usable. */
 
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
@@ -6,7 +6,7 @@ import type { Model, Worker } from "../../src/index.js";
 import { loadOn, Scripts } from "../support/scriptedRestarts.js";
 import { LOADED, type Request, type ScriptedWorker } from "../support/scriptedWorker.js";
 
-/** A supervisor with a model, and its worker. */
+/** Start a worker with a model, and give its process. */
 async function begin(): Promise<[Scripts, Worker, ScriptedWorker, Model]> {
   const scripts = new Scripts();
   const worker = await scripts.start();
@@ -14,14 +14,14 @@ async function begin(): Promise<[Scripts, Worker, ScriptedWorker, Model]> {
   return [scripts, worker, script, await loadOn(worker, script)];
 }
 
-/** A load that fails after its checks, or before them. */
+/** Let a load fail. */
 async function failLoad(worker: Worker, script: ScriptedWorker): Promise<void> {
   const loading = worker.load("other");
   script.fail(await script.next("load"), "model_load_failed");
   await assert.rejects(loading, { code: "model_load_failed" });
 }
 
-/** Answer one `generate`, and hold the supervisor to having asked nothing else. */
+/** Answer one `generate`, and check that nothing else was asked. */
 async function generateOn(script: ScriptedWorker, asked: Promise<string>): Promise<void> {
   script.done(await script.next("generate"));
   await asked;
@@ -29,7 +29,7 @@ async function generateOn(script: ScriptedWorker, asked: Promise<string>): Promi
 }
 
 suite("after a load that failed", () => {
-  test("the model of before is loaded again, once for all who ask", async () => {
+  test("the model before is loaded again, once for all requests", async () => {
     const [, worker, script, model] = await begin();
     await failLoad(worker, script);
     const asked = Promise.all([model.generate("a").text(), model.generate("b").text()]);
@@ -44,7 +44,7 @@ suite("after a load that failed", () => {
     await worker.close();
   });
 
-  test("a model that is still there is not loaded again", async () => {
+  test("a model that the process still has is not loaded again", async () => {
     const [, worker, script, model] = await begin();
     await failLoad(worker, script);
     const asked = model.generate("a").text();
@@ -53,7 +53,7 @@ suite("after a load that failed", () => {
     await worker.close();
   });
 
-  test("a model that can't be loaded again says why, and is tried again", async () => {
+  test("a reload that fails rejects the request, and the next request tries again", async () => {
     const [, worker, script, model] = await begin();
     await failLoad(worker, script);
     for (const _ of [1, 2]) {
@@ -66,7 +66,7 @@ suite("after a load that failed", () => {
     await worker.close();
   });
 
-  test("a worker that dies of loading again is replaced", async () => {
+  test("a process that dies of the reload is replaced", async () => {
     const [scripts, worker, script, model] = await begin();
     await failLoad(worker, script);
     const asked = model.generate("a").text();
@@ -92,7 +92,7 @@ suite("after a load that failed", () => {
 });
 
 suite("a load", () => {
-  test("that was aborted too late does not answer for the model of before", async () => {
+  test("that was aborted too late does not replace the model before", async () => {
     const [, worker, script, model] = await begin();
     const abort = new AbortController();
     const loading = worker.load("other", { signal: abort.signal });
@@ -111,7 +111,7 @@ suite("a load", () => {
     await worker.close();
   });
 
-  test("is waited for, and its model answers for no other", async () => {
+  test("is waited for by later requests, and voids the model before", async () => {
     const [, worker, script, model] = await begin();
     const before = model.generate("before").text();
     const loading = worker.load("other");
@@ -124,7 +124,7 @@ suite("a load", () => {
     await worker.close();
   });
 
-  test("comes after the requests that waited for a worker before it", async () => {
+  test("comes after the requests that waited for a process before it", async () => {
     const [scripts, worker, script, model] = await begin();
     script.exit(1);
     const asked = model.generate("a").text();
@@ -138,7 +138,7 @@ suite("a load", () => {
     await worker.close();
   });
 
-  test("is not undone by closing the model of before meanwhile", async () => {
+  test("is not undone by closing the model before meanwhile", async () => {
     const [, worker, script, model] = await begin();
     const loading = worker.load("other");
     const load = await script.next("load");
@@ -150,8 +150,8 @@ suite("a load", () => {
   });
 });
 
-suite("a restarted worker's own load", () => {
-  test("serves no request whose model was closed meanwhile, which says so", async () => {
+suite("the load of a restarted process", () => {
+  test("serves no request whose model was closed meanwhile", async () => {
     const [scripts, worker, script, model] = await begin();
     script.exit(1);
     const asked = assert.rejects(model.generate("a").text(), { message: /was closed/ });
@@ -167,7 +167,7 @@ suite("a restarted worker's own load", () => {
     ["fails", (script: ScriptedWorker, load: Request) => script.fail(load, "out_of_memory")],
     ["is cancelled", (script: ScriptedWorker, load: Request) => script.done(load, "cancelled")],
   ] as const) {
-    test(`that ${how} makes way for another, and no rejection is left unhandled`, async () => {
+    test(`that ${how} is followed by another process, and leaves no unhandled rejection`, async () => {
       const [scripts, worker, script, model] = await begin();
       script.exit(1);
       const asked = model.generate("a").text();

@@ -1,4 +1,4 @@
-/** A supervisor's start under a signal, and what a later load makes of the model before. */
+/** The first start of a worker with restart under a signal, and a load after another. */
 
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
@@ -10,7 +10,7 @@ function start(script: ScriptedWorker, options: WorkerOptions = {}): Promise<Wor
   return startWorker({ command: "scripted", restart: {}, ...options }, { spawn: script.spawn });
 }
 
-suite("a supervisor's signal", () => {
+suite("the signal of a start with restart", () => {
   test("ends the start with its own reason, and the worker", async () => {
     const script = new ScriptedWorker();
     script.greeting = null;
@@ -22,7 +22,7 @@ suite("a supervisor's signal", () => {
     assert.notEqual(script.status, null);
   });
 
-  test("is let go once it is started", async () => {
+  test("ends nothing once the worker has started", async () => {
     const script = new ScriptedWorker();
     const controller = new AbortController();
     const { signal } = controller;
@@ -33,7 +33,7 @@ suite("a supervisor's signal", () => {
   });
 });
 
-test("a model that a later load replaced is void, and its close takes nothing from that", async () => {
+test("a model that a later load replaced is void, and its close does not unload the later one", async () => {
   const script = new ScriptedWorker();
   const worker = await start(script);
   const models: Model[] = [];

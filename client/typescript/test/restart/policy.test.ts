@@ -3,7 +3,7 @@ import { suite, test } from "node:test";
 import { CrashHistory, DEFAULT_RESTART_POLICY, Suspect } from "../../src/restart/policy.js";
 
 const POLICY = { maxRestarts: 4, windowMs: 1000, backoffMinMs: 10, backoffMaxMs: 35, jitter: 0.5 };
-/** The chance that leaves a pause as it is. */
+/** The chance at which jitter leaves a pause unchanged. */
 const EVEN = 0.5;
 
 suite("a crash history", () => {
@@ -13,7 +13,7 @@ suite("a crash history", () => {
     assert.deepEqual(pauses, [10, 20, 35, 35, null]);
   });
 
-  test("forgets what has slid out of the window, and nothing else", () => {
+  test("forgets only the crashes outside of the window", () => {
     const history = new CrashHistory(POLICY);
     for (const now of [0, 300, 600, 900]) {
       history.crashed(now, EVEN);
@@ -23,7 +23,7 @@ suite("a crash history", () => {
     assert.equal(history.crashed(1299, EVEN), null);
   });
 
-  test("that is forgotten begins anew", () => {
+  test("begins anew after forget()", () => {
     const history = new CrashHistory(POLICY);
     history.crashed(0, EVEN);
     history.forget();
@@ -57,7 +57,7 @@ suite("a suspect", () => {
     );
   });
 
-  test("is none among others, nor where nothing was asked", () => {
+  test("is not found among other requests, nor without requests", () => {
     const suspect = new Suspect();
     for (const inFlight of [[asked("a"), asked("b")], []]) {
       assert.deepEqual([suspect.crashed(inFlight), suspect.crashed(inFlight)], [false, false]);

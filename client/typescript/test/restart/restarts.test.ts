@@ -11,7 +11,7 @@ import { MEMORY } from "../../src/wire/replies.js";
 import { AT_ONCE, loadOn, Scripts } from "../support/scriptedRestarts.js";
 import { LOADED, ScriptedWorker, startModel } from "../support/scriptedWorker.js";
 
-/** What `memory` answers. */
+/** The answer to a `memory`. */
 const NO_BYTES = Object.fromEntries(Object.keys(MEMORY).map((name) => [name, 0]));
 
 async function setOn(worker: Worker, script: ScriptedWorker, limits: MemoryOptions) {
@@ -20,7 +20,7 @@ async function setOn(worker: Worker, script: ScriptedWorker, limits: MemoryOptio
   await setting;
 }
 
-/** Ask these at once; the worker dies when it has them all. What each failed with. */
+/** Ask all prompts at once and let the worker die of them. Gives their failures and the next process. */
 async function killedBy(scripts: Scripts, model: Model, script: ScriptedWorker, prompts: string[]) {
   const asking = prompts.map((prompt) => model.generate(prompt).text());
   for (const _ of prompts) {
@@ -43,7 +43,7 @@ async function killedBy(scripts: Scripts, model: Model, script: ScriptedWorker, 
 }
 
 suite("a request that kills each worker", () => {
-  test("is told so where it was alone at two crashes in a row", async () => {
+  test("is told so if it was alone at two crashes in a row", async () => {
     const scripts = new Scripts();
     const worker = await scripts.start({ restart: { ...AT_ONCE, maxRestarts: 9 } });
     let script = await scripts.next();
@@ -69,7 +69,7 @@ suite("a request that kills each worker", () => {
     await worker.close();
   });
 
-  test("is known no more after a restart that was asked for", async () => {
+  test("is forgotten by restart()", async () => {
     const scripts = new Scripts();
     const worker = await scripts.start();
     const script = await scripts.next();
@@ -85,7 +85,7 @@ suite("a request that kills each worker", () => {
     await worker.close();
   });
 
-  test("is not counted with the cancels on their way", async () => {
+  test("is counted without the cancels on their way", async () => {
     const { script, model } = await startModel();
     const asked = model.generate("a").text();
     await script.next("generate");
@@ -95,8 +95,8 @@ suite("a request that kills each worker", () => {
   });
 });
 
-suite("a supervisor", () => {
-  test("starts another worker after a crash, with the model in it, and repeats no request", async () => {
+suite("a worker with restart", () => {
+  test("starts another process after a crash, with the model in it, and repeats no request", async () => {
     const scripts = new Scripts();
     const worker = await scripts.start();
     const first = await scripts.next();
@@ -124,7 +124,7 @@ suite("a supervisor", () => {
     assert.equal(worker.state, "closed");
   });
 
-  test("sets limits again after the load, and forgets a model's with it", async () => {
+  test("sets limits of memory again after the load, and forgets a model's limits with the model", async () => {
     const scripts = new Scripts();
     const worker = await scripts.start();
     const first = await scripts.next();
@@ -166,7 +166,7 @@ suite("a supervisor", () => {
     await worker.close();
   });
 
-  test("gives up after a crash loop, until it is told to begin anew", async () => {
+  test("gives up after a crash loop, until restart() is called", async () => {
     const scripts = new Scripts();
     const worker = await scripts.start({ restart: { ...AT_ONCE, maxRestarts: 1 } });
     const first = await scripts.next();
@@ -192,7 +192,7 @@ suite("a supervisor", () => {
     await worker.close();
   });
 
-  test("tells nobody to do what it does itself", async () => {
+  test("advises nobody to start the process that it starts itself", async () => {
     const scripts = new Scripts();
     const worker = await scripts.start({ restart: { ...AT_ONCE, maxRestarts: 3 } });
     let script = await scripts.next();
@@ -228,7 +228,7 @@ suite("a supervisor", () => {
     await assert.rejects(worker.restart(), { message: /^this worker was closed/ });
   });
 
-  test("tells the first start's failure, and tries nothing again by itself", async () => {
+  test("rejects if the first start fails, and tries no other by itself", async () => {
     const scripts = new Scripts();
     const broken = new ScriptedWorker();
     broken.greeting = { protocol: 9 };
@@ -237,7 +237,7 @@ suite("a supervisor", () => {
     assert.deepEqual(scripts.kinds, ["crashed"]);
   });
 
-  test("never sends what was left while it waited for a worker", async () => {
+  test("never sends a request that was left while it waited for a process", async () => {
     const scripts = new Scripts();
     const worker = await scripts.start();
     const first = await scripts.next();
@@ -257,7 +257,7 @@ suite("a supervisor", () => {
     await worker.close();
   });
 
-  test("fails what waits for a worker when it is closed", async () => {
+  test("fails requests that wait for a process when it is closed", async () => {
     const scripts = new Scripts();
     const worker = await scripts.start({
       restart: { backoffMinMs: 600_000, backoffMaxMs: 600_000 },

@@ -6,7 +6,7 @@ import { last, lead, POLICY, startProcess } from "../support/scriptedLife.js";
 import { ScriptedWorker } from "../support/scriptedWorker.js";
 
 suite("a worker's life", () => {
-  test("begins with whoever needs a worker first, once for all who do", async () => {
+  test("begins with the first caller that needs a process, once for all callers", async () => {
     const { life, scripts } = lead();
     assert.equal(life.state, "stopped");
     const [one, other] = await Promise.all([life.untilReady(), life.untilReady()]);
@@ -16,7 +16,7 @@ suite("a worker's life", () => {
     assert.deepEqual(last(scripts).steps, ["quit"]);
   });
 
-  test("is not begun again by itself where its first start fails", async (t) => {
+  test("does not begin again by itself if its first start fails", async (t) => {
     const { life, scripts } = lead(async () => {
       throw new ModelNotFound("there is none");
     });
@@ -31,7 +31,7 @@ suite("a worker's life", () => {
     await life.close();
   });
 
-  test("goes on after a worker that dies while it is prepared", async () => {
+  test("goes on after a process that dies while it is prepared", async () => {
     let first = true;
     const { life, scripts, kinds } = lead(async () => {
       if (first && scripts.length === 2) {
@@ -51,7 +51,7 @@ suite("a worker's life", () => {
     await life.close();
   });
 
-  test("goes on after one that offends in the breath of its hello", async () => {
+  test("goes on after a process that offends in the same turn as its hello", async () => {
     const offending = new ScriptedWorker();
     offending.answer = ({ id }, fields) => {
       offending.say({ id, type: "result", final: true, ...fields }, "this is no message");
@@ -69,7 +69,7 @@ suite("a worker's life", () => {
     await life.close();
   });
 
-  test("ends for good where another start would fail the same way", async () => {
+  test("gives up if another start would fail the same way", async () => {
     let broken = false;
     const { life, scripts, changes } = lead(async () => {
       if (broken) throw new ModelNotFound("somebody removed it");
@@ -88,7 +88,7 @@ suite("a worker's life", () => {
     await life.close();
   });
 
-  test("tells of a start that failed without the pid of the worker before", async () => {
+  test("tells of a failed start without the pid of the process before", async () => {
     let fails = false;
     const changes: WorkerChange[] = [];
     const life = new WorkerLife({
@@ -119,7 +119,7 @@ suite("a worker's life", () => {
 });
 
 suite("a restart", () => {
-  test("lets what is in flight end, and holds up what comes", async () => {
+  test("lets requests in flight end, and lets new ones wait", async () => {
     const { life, scripts } = lead();
     const worker = await life.untilReady();
     const metrics = new Worker(worker).cancel();
@@ -137,7 +137,7 @@ suite("a restart", () => {
     await life.close();
   });
 
-  test("that a close overtakes fails, and whoever waits is told", async () => {
+  test("that a close overtakes rejects, as do those who wait", async () => {
     const { life, scripts } = lead();
     await life.untilReady();
     const ending = last(scripts);

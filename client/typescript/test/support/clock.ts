@@ -1,6 +1,6 @@
 import type { TestContext } from "node:test";
 
-/** A clock that moves by hand, for what is timed by intervals. */
+/** A clock that moves by hand, for code that uses intervals. */
 export class Clock {
   readonly #timers: TestContext["mock"]["timers"];
   #now = 0;

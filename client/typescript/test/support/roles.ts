@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 const THIS_FILE = fileURLToPath(import.meta.url);
 const FLOOD_BYTES = 4 * 1024 * 1024;
 
-/** The command of a worker in that role. */
+/** Give the command of a worker in this role. */
 export function roleCommand(role: string, ...args: string[]): string[] {
   return [process.execPath, THIS_FILE, role, ...args];
 }
@@ -17,13 +17,13 @@ function liveOn(): void {
   setInterval(() => undefined, 60_000);
 }
 
-/** Keeps a connection to that port for as long as it lives. */
+/** Keep a connection to a port for as long as this process runs. */
 function hold(port: number): void {
   connect(port, "127.0.0.1", () => process.send?.("connected"));
   liveOn();
 }
 
-/** Leaves a grandchild behind, in its own group or outside, which holds a connection and its pipes. */
+/** Leave a grandchild behind, inside or outside of the group, that holds a connection and the pipes. */
 function leaveGrandchild(port: string, exitCode: number, detached: boolean): void {
   const [program = "", ...args] = roleCommand("hold", port);
   const child = spawn(program, args, { stdio: ["inherit", "inherit", "inherit", "ipc"], detached });

@@ -1,4 +1,4 @@
-/** A worker's life whose workers are in memory. */
+/** A `WorkerLife` whose processes are in memory. */
 
 import assert from "node:assert/strict";
 import type { WorkerChange } from "../../src/index.js";
@@ -8,10 +8,10 @@ import { type Judge, WorkerLife } from "../../src/restart/workerLife.js";
 import { settle } from "../../src/workerOptions.js";
 import { ScriptedWorker } from "./scriptedWorker.js";
 
-/** No pause before a restart. */
+/** A policy without a pause before a restart. */
 export const POLICY = { ...DEFAULT_RESTART_POLICY, backoffMinMs: 0, backoffMaxMs: 0 };
 
-/** A life whose workers are scripted; `scripts` are all that were started. */
+/** Make a life whose processes are scripted; `scripts` are all processes started so far. */
 export function lead(
   prepare: (worker: StartedWorker) => Promise<void> = async () => undefined,
   planned: ScriptedWorker[] = [],
@@ -43,7 +43,7 @@ export function startProcess(
   return StartedWorker.start({ command: "scripted", signal }, settle({}), script.spawn, judge);
 }
 
-/** The worker that was started last. */
+/** Give the process that was started last. */
 export function last(scripts: ScriptedWorker[]): ScriptedWorker {
   const script = scripts.at(-1);
   assert.ok(script);

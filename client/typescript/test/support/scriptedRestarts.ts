@@ -5,7 +5,7 @@ import type { Spawn } from "../../src/process/process.js";
 import { startWorker } from "../../src/worker.js";
 import { LOADED, ScriptedWorker } from "./scriptedWorker.js";
 
-/** No pause before a restart. */
+/** A policy without a pause before a restart. */
 export const AT_ONCE = { backoffMinMs: 0, backoffMaxMs: 0 };
 
 /** The processes of one worker, one after another. */
@@ -13,7 +13,7 @@ export class Scripts {
   readonly changes: WorkerChange[] = [];
   readonly #started: ScriptedWorker[] = [];
   readonly #waiting: ((script: ScriptedWorker) => void)[] = [];
-  /** The next processes; each is a good one where this is empty. */
+  /** The next processes; once this is empty, each further one behaves well. */
   readonly planned: ScriptedWorker[] = [];
 
   /** Starts the next process. */
@@ -24,7 +24,7 @@ export class Scripts {
     return script.spawn(...args);
   };
 
-  /** The next process that is started. */
+  /** Wait for the next process that is started. */
   next(): Promise<ScriptedWorker> {
     const script = this.#started.shift();
     return script === undefined
@@ -45,7 +45,7 @@ export class Scripts {
   }
 }
 
-/** The model of a load that succeeds on this process. */
+/** Load a model, which succeeds on this process. */
 export async function loadOn(
   worker: Worker,
   script: ScriptedWorker,

@@ -1,4 +1,4 @@
-/** A worker in memory: a test reads what the client writes, and says what the worker writes. */
+/** A worker in memory: a test reads the client's requests and writes the worker's replies. */
 
 import assert from "node:assert/strict";
 import type { Exit } from "../../src/errors.js";
@@ -10,35 +10,35 @@ import { Connection } from "../../src/requests/connection.js";
 import type { JsonObject } from "../../src/wire/json.js";
 import { startWorker } from "../../src/worker.js";
 
-/** One line of the client's. */
+/** One request of the client. */
 export type Request = JsonObject & { readonly id: string; readonly cmd: string };
 
-/** What a worker may be deaf to. */
+/** A step of the ladder that a worker may ignore. */
 export type Step = "quit" | "stdin" | "SIGTERM" | "SIGKILL";
 
-/** What a `load` answers. */
+/** The answer to a `load`. */
 export const LOADED = {
   ...{ ok: true, load_seconds: 0.5, model_type: "mock", vocab_size: 1, layers: 1, hidden_size: 1 },
   ...{ context_len: 1, quant_bits: 0, quant_group: 0, parameters: 1, weight_bytes: 1 },
   ...{ path: "any", adapter_path: null, chat_template: true, parallel_slots: 1, capabilities: {} },
 };
 
-/** What a worker that knows windows can do. */
+/** The capabilities of a worker that knows windows. */
 const CAPABILITIES = { window: true, heartbeat: true };
 
 export class ScriptedWorker implements Child {
   readonly pid = 4711;
   status: Exit | null = null;
-  /** What was done to end it. */
+  /** The steps that were taken to end the worker. */
   readonly steps: string[] = [];
-  /** Whether it keeps the host's event loop. */
+  /** True while the worker keeps the host's event loop running. */
   held = true;
   released = false;
-  /** What it does not react to. */
+  /** The steps that the worker ignores. */
   deafTo: readonly Step[] = [];
-  /** What it says of itself in the handshake; null to say nothing. */
+  /** The fields of the answer to hello; null is no answer. */
   greeting: JsonObject | null = { capabilities: CAPABILITIES };
-  /** The client's hello, once it was said. */
+  /** The client's hello; null until it comes. */
   hello: Request | null = null;
   readonly #greeted = new Deferred<void>();
   #listener!: ProcessListener;
@@ -46,14 +46,14 @@ export class ScriptedWorker implements Child {
   readonly #requests: Request[] = [];
   readonly #readers: ((request: Request) => void)[] = [];
 
-  /** Starts it, in place of a process. */
+  /** Starts this worker in place of a process. */
   readonly spawn: Spawn = async (_, stderr, listener) => {
     this.#listener = listener;
     this.#stderr = stderr;
     return this;
   };
 
-  /** The client's connection to it. */
+  /** The client's connection to this worker. */
   get connection(): Connection {
     assert.ok(this.#listener instanceof Connection);
     return this.#listener;
@@ -64,7 +64,7 @@ export class ScriptedWorker implements Child {
     return this.#greeted.promise;
   }
 
-  /** The client's next request; any other command than this fails the test. */
+  /** Wait for the client's next request; another command than this fails the test. */
   async next(command: string): Promise<Request> {
     const request =
       this.#requests.shift() ??
@@ -73,23 +73,23 @@ export class ScriptedWorker implements Child {
     return request;
   }
 
-  /** Requests that no test has read yet. */
+  /** The requests that the test has not read yet. */
   get unread(): readonly Request[] {
     return this.#requests;
   }
 
-  /** Write messages to its stdout, in one chunk. */
+  /** Write messages to stdout, in one chunk. */
   say(...messages: (JsonObject | string)[]): void {
     const lines = messages.map((line) => (typeof line === "string" ? line : JSON.stringify(line)));
     this.#listener.stdoutReceived(Buffer.from(lines.map((line) => `${line}\n`).join("")));
   }
 
-  /** Answer a request with its one result. */
+  /** Answer a request with a result. */
   answer({ id }: Request, fields: JsonObject = {}): void {
     this.say({ id, type: "result", final: true, ...fields });
   }
 
-  /** Write tokens of a request, from `start` to before `end`. */
+  /** Write the tokens of a request from `start` to before `end`. */
   tokens({ id }: Request, start: number, end: number): void {
     const seqs = Array.from({ length: end - start }, (_, place) => start + place);
     this.say(
@@ -109,17 +109,17 @@ export class ScriptedWorker implements Child {
     this.say({ id, type: "error", final: true, error });
   }
 
-  /** Write to its stderr. */
+  /** Write to stderr. */
   log(text: string): void {
     this.#stderr.feed(Buffer.from(text));
   }
 
-  /** One of its pipes ends though it lives. */
+  /** End one of the pipes while the process runs. */
   losePipe(which: "stdin" | "stdout"): void {
     this.#listener.pipeLost(which);
   }
 
-  /** Its process ends, once. */
+  /** End the process; only the first call counts. */
   exit(exitCode: number | null, signal: NodeJS.Signals | null = null): void {
     if (this.status === null) {
       this.status = { exitCode, signal };
@@ -152,7 +152,7 @@ export class ScriptedWorker implements Child {
     this.#step(signal as Step, () => this.exit(null, signal));
   }
 
-  /** No time passes here: it has ended by now, or will not by this step. */
+  /** Wait one turn of the event loop: the worker has ended by then, or ignores this step. */
   async wait(): Promise<boolean> {
     await new Promise((resolve) => setImmediate(resolve));
     return this.status !== null;
@@ -197,7 +197,7 @@ export async function startScripted(
   return { worker: await startWorker({ command: "scripted", ...options }, { spawn }), script };
 }
 
-/** The same with a model loaded. */
+/** Start a client on a scripted worker, and load a model. */
 export async function startModel(
   options: WorkerOptions = {},
   script?: ScriptedWorker,
@@ -208,7 +208,7 @@ export async function startModel(
   return { ...started, model: await loading };
 }
 
-/** An old worker, which knows no windows. */
+/** Make an old worker, which knows no windows. */
 export function withoutWindows(): ScriptedWorker {
   const script = new ScriptedWorker();
   script.greeting = { capabilities: {} };

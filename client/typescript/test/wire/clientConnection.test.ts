@@ -19,7 +19,7 @@ const GREETING = {
   limits: { max_line_bytes: 1024, max_inflight: 4 },
 };
 
-/** A connection whose owners are names; what is heard is told as text. */
+/** Make a connection whose owners are names, and which notes as text what its listener hears. */
 function connect(greeting: object | null = GREETING) {
   const heard: string[] = [];
   const connection = new ClientConnection<string>({
@@ -69,7 +69,7 @@ suite("a request", () => {
     assert.deepEqual(connection.owners(), ["a", "b"]);
   });
 
-  test("may have as many bytes as the worker takes, and not one more", () => {
+  test("may have as many bytes as the worker accepts, and not one more", () => {
     const { connection, request } = connect();
     const frame = request("a", { prompt: "" }).line.length - 1;
     const room = GREETING.limits.max_line_bytes - frame;
@@ -109,7 +109,7 @@ suite("replies", () => {
     assert.deepEqual(heard, ["a: token t0", "a: token t0", "a: token t1"]);
   });
 
-  test("of a type that is not known are ignored, and end their request where they are final", () => {
+  test("of an unknown type are ignored, and end their request if they are final", () => {
     const { connection, heard, say, request } = connect();
     const { id } = request("a");
     say({ id, type: "hint", final: false }, token(id, 0), { id, type: "verdict", final: true });
@@ -117,19 +117,19 @@ suite("replies", () => {
     assert.equal(connection.inFlight, 0);
   });
 
-  test("may be longer than what the worker takes itself", () => {
+  test("may be longer than the lines that the worker accepts", () => {
     const { heard, say } = connect();
     say({ id: null, type: "event", event: "long", data: { text: "x".repeat(2000) } });
     assert.deepEqual(heard, ["event long"]);
   });
 
-  test("that nobody asked for are events", () => {
+  test("without a request are events", () => {
     const { heard, say } = connect();
     say({ id: null, type: "event", event: "heartbeat", data: {} });
     assert.deepEqual(heard, ["event heartbeat"]);
   });
 
-  test("without a line end count at the end of the stream, and half of one does not", () => {
+  test("without a line end count at the end of the stream, and half a reply does not", () => {
     for (const [cut, wanted] of [
       [0, ["a: done, ended"]],
       [1, []],
@@ -198,21 +198,21 @@ test("bytes that are no UTF-8 are an offence, and a stray line before the handsh
   assert.equal(early.strayLines.length, 1);
 });
 
-test("an item that failed by a duplicate id is no word about its request's own", () => {
+test("an item that failed with duplicate_id is no offence", () => {
   const { heard, say, request } = connect();
   const { error } = failed(null, "duplicate_id");
   say({ id: request("a").id, type: "item", index: 0, error });
   assert.deepEqual(heard, ["a: item"]);
 });
 
-suite("a connection that was given up", () => {
+suite("a connection that was forgotten", () => {
   const giveUp = () => {
     const connected = connect();
     const [a, b] = [connected.request("a").id, connected.request("b").id];
     return { ...connected, a, b };
   };
 
-  test("hears nothing more of the chunk in which that happened", () => {
+  test("tells its listener nothing more of the same chunk", () => {
     const { connection, heard, say, a, b } = giveUp();
     const push = heard.push.bind(heard);
     heard.push = (...more) => {
@@ -224,7 +224,7 @@ suite("a connection that was given up", () => {
     assert.equal(connection.inFlight, 0);
   });
 
-  test("hears no last line without an end either", () => {
+  test("tells its listener no unfinished last line either", () => {
     const { connection, heard, a } = giveUp();
     connection.receive(Buffer.from(JSON.stringify(done(a))));
     connection.forget();
@@ -234,26 +234,26 @@ suite("a connection that was given up", () => {
 });
 
 suite("the handshake", () => {
-  test("takes an object without a type or without an id for a stray line, too", () => {
+  test("takes an object without a type or an id for a stray line", () => {
     const { connection, say } = connect(null);
     say({ type: "log" }, { id: "r1" });
     assert.equal(connection.strayLines.length, 2);
   });
 
-  test("keeps a long stray line by its beginning", () => {
+  test("keeps the beginning of a long stray line", () => {
     const { connection, say } = connect(null);
     say("x".repeat(100_000));
     assert.equal(connection.strayLines[0]?.length, STRAY_LINE_BYTES);
   });
 
   for (const cap of [0, -1, 1.5, "9", null]) {
-    test(`takes no limit of ${cap} from the worker`, () => {
+    test(`ignores a limit of ${cap} from the worker`, () => {
       const { request } = connect({ ...GREETING, limits: { max_line_bytes: cap } });
       assert.ok(request("a", { prompt: "x".repeat(5000) }).line.length > 5000);
     });
   }
 
-  test("takes the worker's limit for its replies, too, where that is a larger one", () => {
+  test("accepts replies up to the worker's limit if that is larger", () => {
     const limits = { max_line_bytes: 2 * DEFAULT_MAX_LINE_BYTES };
     const { heard, say } = connect({ ...GREETING, limits });
     const text = "x".repeat(DEFAULT_MAX_LINE_BYTES);
@@ -261,7 +261,7 @@ suite("the handshake", () => {
     assert.deepEqual(heard, ["event long"]);
   });
 
-  test("takes what comes before its answer for stray lines, a bounded number", () => {
+  test("takes lines before its answer for stray lines, up to a number", () => {
     const { connection, say } = connect(null);
     say(...Array<string>(MAX_STRAY_LINES).fill("banner"));
     assert.equal(connection.strayLines.length, MAX_STRAY_LINES);
@@ -283,12 +283,12 @@ suite("the handshake", () => {
     assert.deepEqual(heard, ["hello: error, ended"]);
   });
 
-  test("offends where the version was not offered", () => {
+  test("is an offence if the protocol was not offered", () => {
     const { say } = connect(null);
     assert.throws(() => say({ ...GREETING, protocol: 2 }), /protocol 2/);
   });
 
-  test("offends where the worker speaks the older wire only", () => {
+  test("is an offence if the worker speaks the older wire only", () => {
     const { say } = connect(null);
     const older = { error: `request: no cmd ${"x".repeat(1000)}` };
     assert.throws(
@@ -300,7 +300,7 @@ suite("the handshake", () => {
     );
   });
 
-  test("that is over makes an error without an id no word of the older wire", () => {
+  test("that is over makes an error without an id no answer of the older wire", () => {
     const { say } = connect();
     assert.throws(() => say({ error: "of no request" }), /id undefined, which is not pending/);
   });

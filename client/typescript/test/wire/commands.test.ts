@@ -3,7 +3,7 @@ import { suite, test } from "node:test";
 import { COMMANDS, CONTROLS, type Command } from "../../src/wire/commands.js";
 import { readJson } from "../support/repository.js";
 
-/** A row of the schema's table, as far as a client has a use for it. */
+/** A row of the schema's table, as far as a client uses it. */
 interface Row {
   readonly request: string;
   readonly final: string;

@@ -19,7 +19,7 @@ interface Vector {
   end: Bytes | { too_long: Bytes } | null;
 }
 
-/** Above this size only the cuts beside line ends are tried. */
+/** Bytes of a stream above which only the cuts beside line ends are tried. */
 const ALL_CUTS_UP_TO = 4096;
 
 function partBytes(part: Part): Buffer {
@@ -33,7 +33,7 @@ function bytes(parts: Bytes): Buffer {
   return Buffer.concat((typeof parts === "string" ? [parts] : parts).map(partBytes));
 }
 
-/** A line in a form that can be compared. */
+/** Give a line in a form that can be compared. */
 function told(line: Line | null): string | null {
   if (line === null) {
     return null;
@@ -51,7 +51,7 @@ function expected(line: Bytes | { too_long: Bytes } | null): string | null {
   return told(overlong ? new Overlong(bytes(line.too_long).subarray(0, 512)) : bytes(line));
 }
 
-/** What a reader makes of a stream in those pieces; each is overwritten once it has been fed. */
+/** Read a stream in these pieces; each piece is overwritten once it has been fed. */
 function read(pieces: Buffer[], maxLineBytes: number | undefined): (string | null)[] {
   const splitter = new LineSplitter(maxLineBytes);
   const lines: (string | null)[] = [];
@@ -93,11 +93,11 @@ for (const file of listFiles("testdata/framing", ".json")) {
   });
 }
 
-test("the limit that holds before hello is the one of SPEC §1", () => {
+test("the limit before hello is that of SPEC §1", () => {
   assert.equal(DEFAULT_MAX_LINE_BYTES, 16_777_216);
 });
 
-test("a long line in small pieces is scanned once, not again with each piece", (t) => {
+test("a long line in small pieces is scanned once", (t) => {
   const { indexOf } = Buffer.prototype;
   let scanned = 0;
   t.mock.method(Buffer.prototype, "indexOf", function (this: Buffer, byte: number, from = 0) {
@@ -112,7 +112,7 @@ test("a long line in small pieces is scanned once, not again with each piece", (
   assert.equal(scanned, 640_000);
 });
 
-test("a line past its cap takes no more memory than the cap, however long it gets", (t) => {
+test("a line past its cap takes no more memory than the cap", (t) => {
   const allocated = t.mock.method(Buffer, "allocUnsafeSlow");
   const [cap, piece] = [10_000, 100];
   const splitter = new LineSplitter(cap);

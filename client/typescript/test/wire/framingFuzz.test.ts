@@ -1,4 +1,4 @@
-/** Random streams in random pieces, against a reader so simple that it can't be wrong. */
+/** Random streams in random pieces, compared with a very simple reader. */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -12,7 +12,7 @@ const PARTS = ["\n", "\n", "\r\n", "\r", " ", "\t", "{}", "é", "😀", "\u2028"
 
 type Random = (below: number) => number;
 
-/** Numbers that are the same for the same seed (mulberry32). */
+/** Make a generator of numbers that are the same for the same seed (mulberry32). */
 function seeded(seed: number): Random {
   let state = seed;
   return (below) => {

@@ -66,7 +66,7 @@ suite("a value that can't be sent is refused by its path", () => {
     });
   }
 
-  test("what is nested too deep", () => {
+  test("a value that is nested too deep", () => {
     checkSendable(nested(MAX_DEPTH - 1), "prompt");
     assert.throws(
       () => checkSendable(nested(MAX_DEPTH), "prompt"),

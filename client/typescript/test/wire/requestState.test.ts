@@ -12,7 +12,7 @@ suite("a request that has ended", () => {
     ["another final", DONE],
   ];
   for (const [what, message] of late) {
-    test(`takes no ${what}`, () => {
+    test(`accepts no ${what}`, () => {
       const state = new RequestState("r1", null);
       state.advance(DONE);
       assert.throws(() => state.advance({ ...message }), Offence);
@@ -20,7 +20,7 @@ suite("a request that has ended", () => {
     });
   }
 
-  test("takes no plain token either", () => {
+  test("accepts no plain token either", () => {
     const state = new RequestState("r1", null);
     state.advance(DONE);
     assert.equal(state.advancePlainToken(0), false);

@@ -14,7 +14,7 @@ const schema = readJson<{ $defs: Record<string, Definition> }>(
   "protocol/schema/mlxwire-protocol-1.schema.json",
 ).$defs;
 
-/** What the envelope is made of; each is read where a reply is told from another. */
+/** The fields of the envelope, which are read where replies are told apart. */
 const ENVELOPE = new Set(["id", "type", "final", "ok"]);
 
 function properties(names: readonly string[]): string[] {
@@ -22,7 +22,7 @@ function properties(names: readonly string[]): string[] {
   return [...new Set(all)].filter((name) => !ENVELOPE.has(name)).sort();
 }
 
-/** Messages by the table that reads them; `apart` are fields that are read elsewhere. */
+/** The messages that each table reads; `apart` are fields that are read elsewhere. */
 const TABLES: [names: string[], table: Fields, apart?: string[]][] = [
   [["Token", "FlushToken", "LogprobToken", "BatchToken"], replies.TOKEN],
   [["TopLogprob"], replies.TOP_LOGPROB],
@@ -53,7 +53,7 @@ suite("the tables of replies have the fields of the schema", () => {
   }
 });
 
-/** What a command is given besides its options. */
+/** The fields of commands that are no options. */
 const GIVEN = new Set(["id", "cmd", "path", "prompt", "prompts", "messages", "window"]);
 
 const OPTIONS: Record<string, object> = {

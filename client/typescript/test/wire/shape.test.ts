@@ -11,7 +11,7 @@ const read = shapes.shape({
 const GOOD = { token_id: 1, labels: null, stop_tokens: [1, 2] };
 
 suite("a shape", () => {
-  test("reads a message with JavaScript's names, and leaves out what it does not know", () => {
+  test("reads a message with JavaScript's names, and leaves out unknown fields", () => {
     assert.deepEqual(read({ ...GOOD, top_k: 3, later: true }), {
       tokenId: 1,
       topK: 3,
@@ -20,12 +20,12 @@ suite("a shape", () => {
     });
   });
 
-  test("fills in what may be missing", () => {
+  test("fills in the default of a missing field", () => {
     assert.equal(read(GOOD).topK, 0);
     assert.equal(shapes.nullable(shapes.string)(undefined), null);
   });
 
-  test("leaves keys that are not the wire's as they are", () => {
+  test("leaves keys that are no field names as they are", () => {
     assert.deepEqual(read({ ...GOOD, labels: { so_so: 0.5, bad: null } }).labels, {
       so_so: 0.5,
       bad: null,
@@ -49,7 +49,7 @@ suite("a shape", () => {
   }
 });
 
-test("a complaint shows a long value by its beginning", () => {
+test("an error shows the beginning of a long value", () => {
   assert.throws(
     () => read({ ...GOOD, token_id: "x".repeat(1000) }),
     (error) => error instanceof TypeError && error.message.length < 200,

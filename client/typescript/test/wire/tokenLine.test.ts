@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { readPlainToken } from "../../src/wire/tokenLine.js";
 
-/** What `JSON.parse` makes of the fields of a plain token. */
+/** Read the fields of a plain token with `JSON.parse`. */
 function parsed(line: string): unknown {
   const { id, seq, token, token_id: tokenId } = JSON.parse(line);
   return { id, seq, token, tokenId };
@@ -55,7 +55,7 @@ suite("any other line is left to JSON.parse", () => {
   }
 });
 
-test("a character changed anywhere never gives what JSON.parse would not", () => {
+test("a line with any character changed is read as JSON.parse reads it, or not at all", () => {
   const line = '{"id":"r1","type":"token","seq":41,"token":"ab","token_id":20}';
   const characters = '{}[]":,\\ \t0129-+.eax\u0000\u00e9';
   for (let at = 0; at < line.length; at += 1) {

@@ -6,7 +6,7 @@ import type { JsonObject } from "../../src/wire/json.js";
 import * as read from "../../src/wire/readReplies.js";
 import { listFiles, repositoryPath } from "../support/repository.js";
 
-/** What stands for a value in a transcript's pattern. */
+/** The placeholders of values in a transcript's pattern. */
 const MATCHERS: Record<string, unknown> = {
   $string: "s",
   $number: 1,
@@ -18,11 +18,11 @@ const MATCHERS: Record<string, unknown> = {
 
 interface Pattern {
   message: JsonObject;
-  /** More fields are allowed than those that are written. */
+  /** True if a message may have further fields. */
   partial: boolean;
 }
 
-/** A pattern as a message that it matches. */
+/** Make a message that a pattern matches. */
 function concrete(line: string): Pattern {
   let partial = false;
   const message = JSON.parse(line, (_, value: unknown) => {
@@ -58,7 +58,7 @@ const READERS_OF_TYPES: Record<string, (message: JsonObject) => unknown> = {
   error: readError,
 };
 
-/** Results of which nothing is read but that they came. */
+/** Commands whose results have no field that is read. */
 const UNREAD = new Set(["result unload", "result quit", "result credit", "result generate"]);
 
 function readError(message: JsonObject): void {
@@ -76,7 +76,7 @@ function readReply(message: JsonObject, command: string | undefined): void {
   }
 }
 
-/** The commands of a transcript's requests by their ids; the first of an id counts. */
+/** Give the commands of a transcript's requests by their ids; the first use of an id counts. */
 function commandsOf(lines: readonly string[]): Map<string, string> {
   const commands = new Map<string, string>();
   const requests = lines.flatMap((line) => {
@@ -92,13 +92,13 @@ function commandsOf(lines: readonly string[]): Map<string, string> {
         commands.set(id, commands.get(id) ?? cmd);
       }
     } catch {
-      // Many a transcript shows what is no request.
+      // Some transcripts show lines that are no requests.
     }
   }
   return commands;
 }
 
-/** Checks every reply of a transcript; how many there are. */
+/** Check every reply of a transcript. Gives their number. */
 function checkTranscript(name: string): number {
   const lines = readFileSync(repositoryPath(`testdata/transcripts/${name}`), "utf8").split("\n");
   const commands = commandsOf(lines);
@@ -129,7 +129,7 @@ suite("every reply of the transcripts is read", () => {
     });
   }
 
-  test("and they are many", () => {
+  test("there are many replies", () => {
     assert.ok(count > 100, `only ${count}`);
   });
 });
