@@ -9,8 +9,7 @@ const LONGEST_MS = 2 ** 31 - 1;
 export function refuseUnknown(what: string, options: object, known: object): void {
   for (const name of Object.keys(options)) {
     if (!Object.hasOwn(known, name)) {
-      const names = Object.keys(known).join(", ");
-      throw invalid(name, `is no option of ${what}; its options are ${names}`);
+      throw unknownOption(name, what, Object.keys(known));
     }
   }
 }
@@ -41,7 +40,17 @@ export function withDefaults<T extends object>(defaults: T, given: Partial<T>): 
   return { ...defaults, ...Object.fromEntries(set) };
 }
 
+/** Make the error of an unknown option of `what`; `field` is the option's name in the error's data. */
+export function unknownOption(
+  name: string,
+  what: string,
+  known: readonly string[],
+  field = name,
+): InvalidParams {
+  return invalid(name, `is no option of ${what}; its options are ${known.join(", ")}`, field);
+}
+
 /** Make the error of a wrong option; `what` follows its name in the message. */
-export function invalid(name: string, what: string): InvalidParams {
-  return new InvalidParams(`\`${name}\` ${what}`, { data: { field: name } });
+export function invalid(name: string, what: string, field = name): InvalidParams {
+  return new InvalidParams(`\`${name}\` ${what}`, { data: { field } });
 }

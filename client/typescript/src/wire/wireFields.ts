@@ -4,7 +4,6 @@
  */
 
 import { fileURLToPath } from "node:url";
-import { InvalidParams } from "../errors.js";
 import type {
   BatchOptions,
   CallOptions,
@@ -18,7 +17,7 @@ import type {
   StreamOptions,
 } from "../options.js";
 import type { JsonObject } from "./json.js";
-import { checkDurations } from "./optionChecks.js";
+import { checkDurations, unknownOption } from "./optionChecks.js";
 import { snakeCase } from "./shape.js";
 
 type ToWire = (value: never) => unknown;
@@ -134,10 +133,8 @@ export function wireFields<Options extends object>(
     }
     const toWire = Object.hasOwn(sent, name) ? sent[name] : undefined;
     if (toWire === undefined) {
-      const known = [...Object.keys(sent), ...local].sort().join(", ");
-      throw new InvalidParams(`\`${name}\` is no option of ${command}; its options are ${known}`, {
-        data: { field: snakeCase(name) },
-      });
+      const known = [...Object.keys(sent), ...local].sort();
+      throw unknownOption(name, command, known, snakeCase(name));
     }
     if (value !== undefined && value !== null) {
       fields[snakeCase(name)] = (toWire as (value: unknown) => unknown)(value);
