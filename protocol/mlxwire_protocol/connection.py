@@ -47,11 +47,11 @@ from .errors import SHOWN_CHARACTERS, WireError
 from .events import Accepted, Answer, Event, Greeted, error_reply
 from .framing import DEFAULT_MAX_LINE_BYTES, Line, LineSplitter, Overlong
 from .messages import Command, Hello
-from .replies import HelloResult, Limits, WorkerIdentity
+from .results import HelloResult, Limits, WorkerIdentity
 from .version import choose_version
 
 if TYPE_CHECKING:
-    from .dialect0_session import Dialect0Session
+    from .dialect0.session import Dialect0Session
 
 REMEMBERED_IDS = 4096
 """The most recent ids that are remembered, besides those in flight."""
@@ -94,7 +94,7 @@ class WorkerConnection:
 
     @cached_property
     def _dialect0(self) -> Dialect0Session:
-        from .dialect0_session import Dialect0Session  # most connections never need it
+        from .dialect0.session import Dialect0Session  # most connections never need it
 
         return Dialect0Session()
 

@@ -47,10 +47,6 @@ OUTPUT_KNOWS = ("mlxwire_worker.output", "mlxwire_worker.prompts")
 MOST_FILES = 15
 """In one folder, its `__init__` aside."""
 MOST_LINES = 300
-ALLOWED_LINES = {
-    "mlxwire_protocol.replies": 340,
-}
-"""Files that have grown past it: to be cut, and then to leave this list. Never raise a number."""
 DOCSTRING_LINES = 5
 FORBIDDEN_TEXT = re.compile(
     r"(?<![\w.~$])/(?:root|home|Users|work)/\w"
@@ -221,15 +217,11 @@ def _order(name: str) -> tuple[int, str]:
 
 
 def too_long(sources: list[Module]) -> Iterator[str]:
-    """A file that passes 300 lines has two concepts in it; the allowance only shrinks."""
-    lines = {module.name: module.source.count("\n") for module in sources}
-    for name, count in lines.items():
-        if count > ALLOWED_LINES.get(name, MOST_LINES):
-            yield f"{name} has {count} lines: split it"
-        elif name in ALLOWED_LINES and count <= MOST_LINES:
-            yield f"{name} has only {count} lines now: take it off ALLOWED_LINES"
-        elif count < ALLOWED_LINES.get(name, 0) - 20:
-            yield f"{name} has only {count} lines now: lower its number in ALLOWED_LINES"
+    """A file that passes 300 lines has two concepts in it."""
+    for module in sources:
+        count = module.source.count("\n")
+        if count > MOST_LINES:
+            yield f"{module.name} has {count} lines: split it"
 
 
 def crowded(sources: list[Module]) -> Iterator[str]:

@@ -25,19 +25,15 @@ from mlxwire_protocol.messages import (
     Quit,
     Unload,
 )
-from mlxwire_protocol.replies import (
+from mlxwire_protocol.replies import Done, FinishReason, FlushToken, Item, RequestMetrics
+from mlxwire_protocol.results import (
     CancelResult,
-    Done,
-    FinishReason,
-    FlushToken,
     InfoResult,
-    Item,
     Limits,
     LoadResult,
     MetricsResult,
     ModelInfo,
     OkResult,
-    RequestMetrics,
     WorkerIdentity,
 )
 from mlxwire_worker.mock.engine import MockEngine

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from mlxwire_protocol import dialect0
 from mlxwire_protocol.codec import convert_command
 from mlxwire_protocol.commands import (
     COMMANDS,
@@ -17,6 +16,7 @@ from mlxwire_protocol.commands import (
     capabilities,
     row_of,
 )
+from mlxwire_protocol.dialect0 import translation
 from mlxwire_protocol.messages import Cache, Command, Streaming
 from mlxwire_protocol.schema import protocol_schema
 from protocol.examples import REQUESTS
@@ -62,7 +62,7 @@ def test_a_full_worker_takes_what_is_answered_at_once() -> None:
 
 
 def test_dialect_0_streams_what_ends_in_done() -> None:
-    assert {"generate", "chat"} == dialect0.STREAMS
+    assert {"generate", "chat"} == translation.STREAMS
 
 
 @pytest.mark.parametrize("engine", ["mlx", "mock"])

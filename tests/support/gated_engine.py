@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from mlxwire_protocol import WireError
-from mlxwire_protocol.replies import ModelInfo
+from mlxwire_protocol.results import ModelInfo
 from mlxwire_worker.engine import LoadOptions, ProgressReport
 from mlxwire_worker.mock.engine import MockEngine
 from mlxwire_worker.prompts import StepResult

@@ -7,7 +7,7 @@ import time
 from typing import cast
 
 from mlxwire_protocol import WorkerConnection
-from mlxwire_protocol.replies import Limits, WorkerIdentity
+from mlxwire_protocol.results import Limits, WorkerIdentity
 from mlxwire_worker.engine import Engine
 from mlxwire_worker.process.writer import Writer
 from mlxwire_worker.requests.conversation import Conversation as Session

@@ -15,7 +15,7 @@ from mlxwire.model import Model
 from mlxwire.process.shutdown import ShutdownLimits
 from mlxwire.process.stderr_ring import StderrRing
 from mlxwire.requests.request_limits import RequestLimits
-from mlxwire_protocol.replies import LoadResult
+from mlxwire_protocol.results import LoadResult
 
 HELLO = {
     "type": "result",

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 from msgspec import Struct
 
 from mlxwire_protocol.commands import EngineName
-from mlxwire_protocol.replies import ModelInfo
+from mlxwire_protocol.results import ModelInfo
 
 from .prompts import (
     ChatInput,

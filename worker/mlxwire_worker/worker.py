@@ -11,7 +11,7 @@ from typing import NoReturn
 from mlxwire_protocol.commands import EngineName, capabilities
 from mlxwire_protocol.connection import WorkerConnection
 from mlxwire_protocol.events import Accepted, Answer, Event, Greeted
-from mlxwire_protocol.replies import Limits, WorkerIdentity
+from mlxwire_protocol.results import Limits, WorkerIdentity
 
 from . import __version__
 from .process.abandoned import EXIT_STDOUT_BROKEN, exit_if_abandoned

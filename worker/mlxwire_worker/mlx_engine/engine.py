@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mlxwire_protocol import WireError
 from mlxwire_protocol.commands import EngineName
-from mlxwire_protocol.replies import ModelInfo
+from mlxwire_protocol.results import ModelInfo
 
 from ..engine import (
     CacheFigures,

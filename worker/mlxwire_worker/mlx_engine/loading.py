@@ -14,7 +14,7 @@ from mlx_lm import utils as mlx_lm_utils
 from mlx_lm.models.cache import make_prompt_cache
 
 from mlxwire_protocol import invalid_params
-from mlxwire_protocol.replies import ModelInfo
+from mlxwire_protocol.results import ModelInfo
 
 from ..engine import LoadOptions, ProgressReport
 from .cache.cache_files import fingerprint

@@ -18,7 +18,7 @@ from msgspec import structs
 
 from mlxwire_protocol import WireError
 from mlxwire_protocol.commands import EngineName
-from mlxwire_protocol.replies import ModelInfo
+from mlxwire_protocol.results import ModelInfo
 
 from ..engine import (
     CacheFigures,

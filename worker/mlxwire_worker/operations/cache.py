@@ -6,7 +6,8 @@ from msgspec import Struct
 
 from mlxwire_protocol import invalid_params
 from mlxwire_protocol.messages import Cache
-from mlxwire_protocol.replies import CacheResult, FinishReason
+from mlxwire_protocol.replies import FinishReason
+from mlxwire_protocol.results import CacheResult
 
 from ..engine import Engine
 from ..prompts import ChatInput, SamplingParams

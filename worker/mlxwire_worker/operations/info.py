@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import structs
 
-from mlxwire_protocol.replies import InfoResult
+from mlxwire_protocol.results import InfoResult
 
 from .operation import Operation
 

@@ -7,7 +7,8 @@ import time
 from msgspec import Struct, structs
 
 from mlxwire_protocol.messages import Load
-from mlxwire_protocol.replies import LoadResult, Progress
+from mlxwire_protocol.replies import Progress
+from mlxwire_protocol.results import LoadResult
 
 from ..engine import Cancelled, LoadOptions
 from .operation import Alone, Beat

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from mlxwire_protocol.messages import Memory
-from mlxwire_protocol.replies import MemoryResult
+from mlxwire_protocol.results import MemoryResult
 
 from ..engine import MemoryLimits
 from .operation import BetweenSteps

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from mlxwire_protocol.replies import OkResult
+from mlxwire_protocol.results import OkResult
 
 from ..requests.failures import no_model
 from .operation import Alone, Beat

@@ -15,8 +15,8 @@ from mlxwire_protocol.codec import encode
 from mlxwire_protocol.commands import row_of
 from mlxwire_protocol.events import Accepted, Answer, Event
 from mlxwire_protocol.messages import Cancel, Command, Credit, Quit
-from mlxwire_protocol.replies import CancelOutcome, CancelResult, CreditResult, OkResult
 from mlxwire_protocol.replies import Event as EventReply
+from mlxwire_protocol.results import CancelOutcome, CancelResult, CreditResult, OkResult
 
 from ..engine import Engine
 from ..operations import make_operation

@@ -7,7 +7,8 @@ from collections.abc import Collection
 
 from msgspec import structs
 
-from mlxwire_protocol.replies import Done, MetricsResult, WorkerMetrics
+from mlxwire_protocol.replies import Done
+from mlxwire_protocol.results import MetricsResult, WorkerMetrics
 
 from .job import Job
 

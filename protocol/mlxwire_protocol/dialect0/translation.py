@@ -10,11 +10,12 @@ from typing import Any
 
 import msgspec
 
-from .codec import convert_command
-from .commands import COMMANDS
-from .errors import WireError
-from .messages import Command
-from .replies import Done, Error, LoadResult, ModelInfo, Token
+from ..codec import convert_command
+from ..commands import COMMANDS
+from ..errors import WireError
+from ..messages import Command
+from ..replies import Done, Error, Token
+from ..results import LoadResult, ModelInfo
 
 _SAMPLING = frozenset(
     {"max_tokens", "temperature", "top_k", "top_p", "min_p", "repeat_penalty"}

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from . import dialect0
-from .codec import encode
-from .errors import SHOWN_CHARACTERS, WireError
-from .events import Accepted, Answer, Event
-from .messages import Cancel, Command, Quit, command_name
+from ..codec import encode
+from ..errors import SHOWN_CHARACTERS, WireError
+from ..events import Accepted, Answer, Event
+from ..messages import Cancel, Command, Quit, command_name
+from . import translation
 
 BACKLOG_BYTES = 64 * 1024 * 1024
 """The largest total size of the waiting requests; each counts its line and ``_ENTRY_BYTES``."""
@@ -32,7 +32,7 @@ class Dialect0Session:
         self.in_flight: dict[str, Command] = {}
         self._count = 0
         self._running: str | None = None
-        self._encoder: dialect0.Encoder | None = None
+        self._encoder: translation.Encoder | None = None
         self._waiting: deque[_Waiting] = deque()
         self._waiting_bytes = 0
         self._starting = False
@@ -51,7 +51,7 @@ class Dialect0Session:
             return
         self._count += 1
         try:
-            command = dialect0.to_command(fields, f"d0-{self._count}")
+            command = translation.to_command(fields, f"d0-{self._count}")
         except WireError as error:
             yield from self._enqueue(name, error)
             return
@@ -89,7 +89,7 @@ class Dialect0Session:
     def _cancel(self, command: Cancel) -> Iterator[Event]:
         """Cancel the running stream; ignore a cancel without one, as dialect 0's hosts expect."""
         running = self._running
-        if running is None or command_name(self.in_flight[running]) not in dialect0.STREAMS:
+        if running is None or command_name(self.in_flight[running]) not in translation.STREAMS:
             return
         self.in_flight[command.id] = command
         yield Accepted(msgspec.structs.replace(command, target=running))
@@ -105,7 +105,7 @@ class Dialect0Session:
                 f"too many requests wait: they have {self._waiting_bytes} bytes, and the largest "
                 f"accepted total is {BACKLOG_BYTES} bytes. Read the answers before sending more",
             )
-            yield Answer(encode(dialect0.error_line(name, full)))
+            yield Answer(encode(translation.error_line(name, full)))
             return
         self._waiting.append(_Waiting(name, entry, size))
         self._waiting_bytes += size
@@ -125,10 +125,10 @@ class Dialect0Session:
                 name, entry, size = self._waiting.popleft()
                 self._waiting_bytes -= size
                 if isinstance(entry, WireError):
-                    yield Answer(encode(dialect0.error_line(name, entry)))
+                    yield Answer(encode(translation.error_line(name, entry)))
                     continue
                 self._running = entry.id
-                self._encoder = dialect0.Encoder(command_name(entry))
+                self._encoder = translation.Encoder(command_name(entry))
                 self.in_flight[entry.id] = entry
                 yield Accepted(entry)
         finally:
