@@ -174,7 +174,7 @@ async def test_a_crash_while_leaving_is_not_the_leavers_trouble(memory):
     await first_token(worker, stream)
     leaving = asyncio.create_task(stream.aclose())
     await worker.process.request("cancel")
-    worker.process.exit(1)
+    worker.process.die(1)
     await leaving
     with pytest.raises(mlxwire.WorkerCrashed):
         await worker.model.info()
