@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from death.phases import PATIENCE_SECONDS, Phase
+from death.phases import Phase
+from support.patience import PATIENCE_SECONDS
 from support.processes import children_of, has_ended
 
 HOST = str(Path(__file__).with_name("host.py"))

@@ -13,8 +13,9 @@ import pytest
 
 import mlxwire
 from death.conftest import Doom
-from death.phases import PATIENCE_SECONDS, Phase, bring
+from death.phases import Phase, bring
 from support.driver import Driver
+from support.patience import PATIENCE_SECONDS
 from support.processes import children_of, has_ended
 
 PROMPT_SECONDS = 2

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -18,8 +17,9 @@ from mlxwire_protocol.replies import REPLY_TYPES, RequestMetrics
 from mlxwire_protocol.schema import protocol_schema, schema_text
 from protocol.examples import REPLIES, REQUESTS
 from protocol.strategies import near_misses, requests
+from support.repository import ROOT
 
-FILE = Path(__file__).parents[2] / "protocol" / "schema" / "mlxwire-protocol-1.schema.json"
+FILE = ROOT / "protocol" / "schema" / "mlxwire-protocol-1.schema.json"
 SCHEMA = protocol_schema()
 
 

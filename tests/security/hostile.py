@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import struct
 import time
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from typing import Any
 
 from support.model_worker import ModelWorker
 from support.processes import resident_bytes
-from worker.mlx_engine.models.test_broken_models import assert_refused
+from support.refusals import assert_refused
 
 SOON_SECONDS = 10.0
 MOST_BYTES = 400 << 20
@@ -26,12 +25,6 @@ def assert_harmless(worker: ModelWorker, path: Path, code: str, reason: str) -> 
 
     assert time.monotonic() - started < SOON_SECONDS
     assert resident_bytes(worker.process.pid) - before < MOST_BYTES
-
-
-def edit_json(path: Path, edit: Callable[[Any], object]) -> None:
-    value = json.loads(path.read_text())
-    edit(value)
-    path.write_text(json.dumps(value))
 
 
 def edit_header(path: Path, edit: Callable[[str], str]) -> None:

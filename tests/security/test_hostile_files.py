@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from factories import build_adapter
+from factories.damage import edit_config, edit_json
 from support.model_worker import Models, ModelWorker
 from support.processes import resident_bytes
-from worker.mlx_engine.models.test_broken_models import edit_config
 
 from .hostile import (
     MOST_BYTES,
@@ -23,7 +23,6 @@ from .hostile import (
     Harm,
     assert_harmless,
     edit_header,
-    edit_json,
     set_pattern,
 )
 

@@ -22,8 +22,8 @@ from mlxwire_worker.engine import Classified, ClassifyPrompts, Prompt, StepResul
 from mlxwire_worker.mock.engine import MockEngine
 from support.driver import Driver, mock
 from support.memory_host import MemoryHost
+from support.tiny_model import TINY
 
-TINY = Path(__file__).parents[2] / "testdata" / "tiny"
 CANARY = "canaryQZ"
 VERBOSE = {
     "PYTHONDEVMODE": "1",

@@ -9,7 +9,6 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,20 +19,12 @@ from mlxwire_worker.mlx_engine.text import template_program as template_process
 from mlxwire_worker.mlx_engine.text.template_process import TemplateProcess
 from support.model_worker import ModelWorker
 from support.processes import children_of, has_ended, resident_bytes
+from support.tiny_model import TINY
 
-TINY = Path(__file__).parents[2] / "testdata" / "tiny"
 USER = [{"role": "user", "content": "hello"}]
 PATIENCE_SECONDS = 30.0
 """Above all limits of the helper together, on a machine that is busy."""
 MOST_BYTES = 600 << 20
-
-
-@pytest.fixture(scope="module")
-def helper() -> Iterator[TemplateProcess]:
-    process = TemplateProcess()
-    process.check("warm")
-    yield process
-    process.close()
 
 
 def refusal(helper: TemplateProcess, source: str, seconds: float = 5.0) -> str:

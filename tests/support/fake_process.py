@@ -208,6 +208,10 @@ class Processes:
     def last(self) -> FakeProcess:
         return self.all[-1]
 
+    def hold_requests(self) -> None:
+        """Let no process to come answer `generate` and `chat`."""
+        self.on_spawn = lambda process: setattr(process, "answers", False)
+
     def spawn(
         self,
         _loop: asyncio.AbstractEventLoop,

@@ -10,7 +10,7 @@ from mlxwire_protocol.replies import ModelInfo
 from mlxwire_worker.engine import ProgressReport, StepResult
 from mlxwire_worker.mock.engine import MockEngine
 
-from .conversation import PATIENCE_SECONDS
+from .patience import PATIENCE_SECONDS
 
 
 class GatedEngine(MockEngine):

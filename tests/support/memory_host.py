@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import time
+from collections.abc import Callable
 from typing import cast
 
 from mlxwire_protocol import WorkerConnection
@@ -13,7 +14,8 @@ from mlxwire_worker.process.writer import Writer
 from mlxwire_worker.requests.session import Session
 from mlxwire_worker.scheduling.scheduler import Scheduler
 
-from .conversation import PATIENCE_SECONDS, Conversation
+from .conversation import Conversation
+from .patience import PATIENCE_SECONDS
 
 
 class MemoryWriter:
@@ -75,3 +77,7 @@ class MemoryHost(Conversation):
     def no_more(self) -> bool:
         """Whether every line has been taken."""
         return self.writer.lines.empty()
+
+
+Connect = Callable[..., MemoryHost]
+"""The fixture `connect` of tests/worker."""

@@ -17,21 +17,16 @@ import pytest
 from typer.testing import CliRunner
 
 from mlxwire.cli.app import app
+from support.repository import ROOT
 
 # A runner in the background of a shell ignores Ctrl-C, and its children would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-ROOT = Path(__file__).parents[3]
-TINY = ROOT / "testdata" / "tiny"
 COMMAND = [sys.executable, "-c", "from mlxwire.cli import main; main()"]
 MOCK = f"{sys.executable} -m mlxwire_worker --engine mock"
 SLOW_MOCK = f"{MOCK} --mock-step-seconds 0.01"
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-
-needs_tiny = pytest.mark.skipif(
-    not (TINY / "model.safetensors").exists(), reason="the tiny model has not been trained"
-)
 
 
 def environment(worker: str = MOCK) -> dict[str, str]:

@@ -8,7 +8,9 @@ import subprocess
 
 import pytest
 
-from .conftest import COMMAND, MOCK, SLOW_MOCK, TINY, environment, needs_tiny
+from support.tiny_model import TINY, needs_tiny
+
+from .conftest import COMMAND, MOCK, SLOW_MOCK, environment
 
 
 def test_the_text_is_on_stdout_and_the_figures_are_on_stderr(invoke):

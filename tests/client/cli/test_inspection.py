@@ -8,8 +8,9 @@ import subprocess
 import sys
 
 import mlxwire
+from support.tiny_model import TINY, needs_tiny
 
-from .conftest import MOCK, TINY, needs_tiny
+from .conftest import MOCK
 
 MLX = MOCK.replace("mock", "mlx")
 

@@ -10,9 +10,9 @@ import time
 
 import pytest
 
+from support.conversation import ENDLESS
 from support.driver import Driver, mock
 
-ENDLESS = {"prompt": "la", "ignore_eos": True, "max_tokens": 10**9}
 SLOW = ("--mock-step-seconds", "0.002")
 BLIND = """
 from mlxwire_worker.process.reader import Reader

@@ -8,17 +8,17 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 from factories import build_model
-from support.conversation import PATIENCE_SECONDS
+from support.conversation import ENDLESS
 from support.driver import Driver
+from support.patience import PATIENCE_SECONDS
 from support.processes import children_of, has_ended
+from support.repository import ROOT
 
-MIDDLE = str(Path(__file__).parents[2] / "support" / "middle_host.py")
-ENDLESS = {"prompt": "Once upon a time", "ignore_eos": True, "max_tokens": 10**9}
+MIDDLE = str(ROOT / "tests" / "support" / "middle_host.py")
 PR_SET_CHILD_SUBREAPER = 36
 
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from support.gated_engine import GatedEngine
-from support.memory_host import MemoryHost
-
-Connect = Callable[..., MemoryHost]
+from support.memory_host import Connect
 
 
 def test_a_deadline_is_kept_while_the_prompt_is_being_prepared(

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from support.conversation import ENDLESS
 from support.gated_engine import GatedEngine
-from support.memory_host import MemoryHost
-
-Connect = Callable[..., MemoryHost]
-ENDLESS = {"prompt": "la la", "ignore_eos": True, "max_tokens": 10**9}
+from support.memory_host import Connect, MemoryHost
 
 
 def is_served(host: MemoryHost) -> bool:

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -32,14 +32,6 @@ CONVERSATIONS = {
     "three turns": [USER, ANSWER, USER],
     "all": [SYSTEM, USER, ANSWER, USER, ANSWER, USER],
 }
-
-
-@pytest.fixture(scope="module")
-def helper() -> Iterator[TemplateProcess]:
-    process = TemplateProcess()
-    process.check("warm")
-    yield process
-    process.close()
 
 
 def chat(messages: list[dict[str, str]], **fields: Any) -> Chat:

@@ -45,7 +45,7 @@ from mlxwire_worker.output.text import TextAssembler
 from mlxwire_worker.worker import CAPABILITIES
 
 
-class MemoryWorker:
+class CorePeer:
     """A worker without a process."""
 
     def __init__(self) -> None:
