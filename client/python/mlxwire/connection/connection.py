@@ -12,8 +12,13 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
-from mlxwire_protocol import ClientConnection, EventReceived, ReplyReceived, WireError
-from mlxwire_protocol.client_connection import TokenReceived
+from mlxwire_protocol import WireError
+from mlxwire_protocol.client_connection import (
+    ClientConnection,
+    EventReceived,
+    ReplyReceived,
+    TokenReceived,
+)
 from mlxwire_protocol.replies import Event, HelloResult
 
 from ..errors import (
