@@ -70,8 +70,12 @@ class MemoryHost(Conversation):
             time.sleep(0.001)
 
     def make_room(self) -> None:
-        """The host reads again."""
+        """Read again."""
         self.writer.has_room = True
+        self.wake()
+
+    def wake(self) -> None:
+        """Let the engine's thread look at its requests and its clock."""
         self._scheduler.wake()
 
     def no_more(self) -> bool:

@@ -6,6 +6,9 @@ import pytest
 
 from support.gated_engine import GatedEngine
 from support.memory_host import Connect, MemoryHost
+from support.skipping_clock import clock
+
+__all__ = ["clock"]
 
 
 @pytest.fixture

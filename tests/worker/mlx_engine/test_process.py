@@ -33,7 +33,7 @@ def test_one_worker_goes_through_all_models_and_ends_in_order(models: Models) ->
                 assert walker.ask("unload")["ok"] is True
                 assert walker.refusal("info")["code"] == "model_not_loaded"
         assert walker.ask("quit")["ok"] is True
-        assert walker.wait(2) == 0
+        assert walker.wait() == 0
         assert walker.stderr() == ""
 
 
@@ -133,5 +133,5 @@ def test_end_of_input_ends_a_worker_in_its_prefill(long_model: Path) -> None:
         fresh.close_stdin()
         fresh.drain()
 
-        assert fresh.wait(2) == 0
+        assert fresh.wait() == 0
         assert len(fresh.finals(request)) == 1

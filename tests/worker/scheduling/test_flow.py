@@ -10,6 +10,7 @@ from support.conversation import Message
 from support.driver import mock
 from support.gated_engine import GatedEngine
 from support.memory_host import Connect, MemoryHost
+from support.skipping_clock import SkippingClock
 
 WORDS = " ".join(f"w{number}" for number in range(20))
 
@@ -152,15 +153,6 @@ def expired(final: Message) -> tuple[str, int]:
     return data["stage"], data["tokens_generated"]
 
 
-def quiet_for(host: MemoryHost, seconds: float) -> None:
-    """Until nothing has come for so long: the time of a deadline passes."""
-    try:
-        while True:
-            host.receive(seconds)
-    except TimeoutError:
-        return
-
-
 def test_a_deadline_ends_what_is_queued(connect: Connect, engine: GatedEngine) -> None:
     host = connect(slots=1)
     first = host.send("generate", prompt=WORDS)
@@ -173,19 +165,21 @@ def test_a_deadline_ends_what_is_queued(connect: Connect, engine: GatedEngine) -
     assert host.final(first)["finish_reason"] == "stop"
 
 
-def test_a_deadline_ends_a_prefill_and_a_decode(connect: Connect, engine: GatedEngine) -> None:
+def test_a_deadline_ends_a_prefill_and_a_decode(
+    connect: Connect, engine: GatedEngine, clock: SkippingClock
+) -> None:
     host = connect()
-    prefilling = host.send("generate", prompt=WORDS, deadline_seconds=0.05)
+    prefilling = host.send("generate", prompt=WORDS, deadline_seconds=1000)
     engine.wait_at_gate()
-    decoding = host.send("generate", prompt=WORDS, deadline_seconds=0.4)
-    quiet_for(host, 0.06)  # the time of the first is over while a step is under way
+    decoding = host.send("generate", prompt=WORDS, deadline_seconds=5000)
+    clock.skip(2000)  # the time of the first is over while a step is under way
     engine.allow()
     assert expired(host.final(prefilling)) == ("prefill", 0)
 
     engine.allow(3)
     host.first_token(decoding)
     engine.wait_at_gate()
-    quiet_for(host, 0.5)
+    clock.skip(4000)
     engine.allow()
     stage, count = expired(host.final(decoding))
 
@@ -194,19 +188,24 @@ def test_a_deadline_ends_a_prefill_and_a_decode(connect: Connect, engine: GatedE
 
 
 def test_a_deadline_ends_a_stream_that_is_held_back(
-    connect: Connect, engine: GatedEngine
+    connect: Connect, engine: GatedEngine, clock: SkippingClock
 ) -> None:
     host = connect()
-    held = complete(host, engine, window=4, deadline_seconds=1.0)
+    held = complete(host, engine, window=4, deadline_seconds=1000)
+    clock.skip(999.5)
+    host.wake()  # it has yet to wait for the rest of the time by itself
 
     assert expired(host.final(held)) == ("decode", 4)
 
 
-def test_a_deadline_ends_a_batch_as_a_whole(connect: Connect, engine: GatedEngine) -> None:
+def test_a_deadline_ends_a_batch_as_a_whole(
+    connect: Connect, engine: GatedEngine, clock: SkippingClock
+) -> None:
     host = connect(slots=2)
-    late = host.send("batch", prompts=["a", WORDS, "b"], deadline_seconds=0.3)
+    late = host.send("batch", prompts=["a", WORDS, "b"], deadline_seconds=1000)
     engine.allow(2)
-    quiet_for(host, 0.4)
+    engine.wait_at_gate()
+    clock.skip(2000)
     engine.open()
 
     assert expired(host.final(late))[0] == "decode"
