@@ -14,7 +14,7 @@ from mlxwire.model import Model
 from mlxwire.process.shutdown import ShutdownLimits
 from mlxwire.process.stderr_ring import StderrRing
 from mlxwire.requests.request_limits import RequestLimits
-from mlxwire_protocol.messages import COMMANDS
+from mlxwire_protocol.commands import COMMANDS
 
 from .fake_process import HELLO, LOADED, FakeProcess
 

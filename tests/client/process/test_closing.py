@@ -7,13 +7,15 @@ import contextlib
 import os
 import signal
 import threading
-import time
 
 import pytest
 
 import mlxwire
+from support.patience import PATIENCE_SECONDS
 
 QUICK = mlxwire.ShutdownLimits(quit=0.2, close_stdin=0.2, terminate=0.2, kill=5)
+ENDLESS = mlxwire.ShutdownLimits(quit=1e6, close_stdin=1e6, terminate=1e6, kill=1e6)
+"""For an end that waits for no step of the ladder."""
 
 
 def descriptors():
@@ -32,10 +34,8 @@ def descriptors():
 )
 async def test_the_ladder_goes_as_far_as_it_must(script, behaviour, returncode):
     worker = await mlxwire.Worker(script(behaviour), shutdown=QUICK).start()
-    began = time.monotonic()
     await worker.close()
     assert worker.returncode == returncode
-    assert time.monotonic() - began < 4
 
 
 async def test_a_stopped_worker_is_killed(script):
@@ -97,12 +97,10 @@ async def test_a_grandchild_that_holds_the_pipes_does_not_delay_the_end(script):
         pids.append(int(line.split()[1]))
         logged.set()
 
-    worker = mlxwire.Worker(script("grandchild"), on_stderr=listen)
+    worker = mlxwire.Worker(script("grandchild"), on_stderr=listen, shutdown=ENDLESS)
     try:
-        async with worker:
+        async with asyncio.timeout(PATIENCE_SECONDS), worker:
             await logged.wait()
-            began = time.monotonic()
-        assert time.monotonic() - began < 2
         assert worker.returncode == 0
     finally:
         for pid in pids:
@@ -126,18 +124,15 @@ async def test_the_bodys_exception_comes_through(script):
 
 
 def test_the_end_of_the_loop_ends_a_worker_that_nobody_closed(script):
-    limits = mlxwire.ShutdownLimits(quit=30, close_stdin=30, terminate=30, kill=5)
     workers = []
 
     async def forget():
-        worker = await mlxwire.Worker(script("deaf"), shutdown=limits).start()
+        worker = await mlxwire.Worker(script("deaf"), shutdown=ENDLESS).start()
         workers.append(worker)
         asyncio.get_running_loop().create_task(worker.close())
         await asyncio.sleep(0)
 
-    began = time.monotonic()
     asyncio.run(forget())
-    assert time.monotonic() - began < 5
     assert workers[0].returncode == -signal.SIGKILL
 
 
