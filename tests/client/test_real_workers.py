@@ -35,7 +35,7 @@ async def test_a_worker_that_was_killed_is_there_again():
 
 
 async def test_a_worker_that_was_stopped_is_found_out_and_replaced():
-    limits = mlxwire.LivenessLimits(silence=1.0)
+    limits = mlxwire.LivenessLimits(silence=5)  # the next worker must not seem silent
     quick = mlxwire.ShutdownLimits(terminate=0.1)
     async with mlxwire.Supervisor(
         engine="mock",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import orjson
@@ -92,3 +92,11 @@ class MemoryWorker:
 
     async def _closed(self, route: ModelRoute) -> None:
         route.close("this model was closed; load it again")
+
+
+async def with_worker(test: Callable[[MemoryWorker], Awaitable[None]], **options: Any) -> None:
+    """Run a test with a worker that has shaken hands; for `virtual_time.run`."""
+    worker = MemoryWorker(**options)
+    await worker.greet()
+    await test(worker)
+    await worker.connection.close()

@@ -8,6 +8,7 @@ import subprocess
 
 import pytest
 
+from support.patience import PATIENCE_SECONDS
 from support.tiny_model import TINY, needs_tiny
 
 from .conftest import COMMAND, MOCK, SLOW_MOCK, environment
@@ -109,7 +110,7 @@ def test_who_reads_one_line_and_leaves_causes_no_complaint():
         assert process.stdout.readline() == "one\n"
         process.stdout.close()
         assert process.stderr.read() == ""
-        assert process.wait(10) == 141
+        assert process.wait(PATIENCE_SECONDS) == 141
 
 
 def test_an_interrupted_answer_exits_130_and_keeps_what_came(run, worker_that):

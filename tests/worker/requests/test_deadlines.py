@@ -9,6 +9,7 @@ import pytest
 
 from support.gated_engine import GatedEngine
 from support.memory_host import Connect
+from support.patience import PATIENCE_SECONDS
 
 
 def test_a_deadline_is_kept_while_the_prompt_is_being_prepared(
@@ -19,7 +20,7 @@ def test_a_deadline_is_kept_while_the_prompt_is_being_prepared(
     prepare, leave = engine.prepare, threading.Event()
 
     def slowly(*arguments: Any) -> Any:
-        leave.wait(60)
+        leave.wait(PATIENCE_SECONDS)
         return prepare(*arguments)
 
     with monkeypatch.context() as patch:
