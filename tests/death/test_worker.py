@@ -14,13 +14,13 @@ import mlxwire
 from death.conftest import Doom
 from death.phases import Phase, bring
 from support.driver import Driver
+from support.ladders import ladder_to
 from support.patience import PATIENCE_SECONDS
 from support.processes import children_of, has_ended
 
-RUNGS = 0.3
-LADDER = mlxwire.ShutdownLimits(quit=RUNGS, close_stdin=RUNGS, terminate=RUNGS, kill=5)
-ENDLESS_LADDER = mlxwire.ShutdownLimits(quit=1e6, close_stdin=1e6, terminate=1e6, kill=1e6)
-"""For a worker whose end waits for no rung."""
+LADDER = ladder_to("kill")
+ENDLESS_LADDER = ladder_to("quit")
+"""For a worker whose end waits for no step of the ladder."""
 MOCK = ("--engine", "mock", "--mock-step-seconds", "0.01")
 MLX = ("--engine", "mlx")
 

@@ -11,15 +11,12 @@ import orjson
 from mlxwire.connection.connection import Connection
 from mlxwire.connection.route import ModelRoute
 from mlxwire.model import Model
-from mlxwire.process.shutdown import ShutdownLimits
 from mlxwire.process.stderr_ring import StderrRing
 from mlxwire.requests.request_limits import RequestLimits
 from mlxwire_protocol.commands import COMMANDS
 
 from .fake_process import HELLO, LOADED, FakeProcess
-
-PATIENT = ShutdownLimits(quit=1e6, close_stdin=1e6, terminate=1e6, kill=1e6)
-"""Limits that no test reaches: a step of the end is over when the process has exited."""
+from .ladders import ladder_to
 
 
 class MemoryWorker:
@@ -39,7 +36,7 @@ class MemoryWorker:
         stderr = StderrRing()
         self.connection = Connection(
             asyncio.get_running_loop(),
-            shutdown=PATIENT,
+            shutdown=ladder_to("quit"),
             limits=RequestLimits(
                 buffer_bytes=buffer_bytes,
                 drain=drain,

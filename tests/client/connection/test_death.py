@@ -8,8 +8,9 @@ import signal
 import pytest
 
 import mlxwire
+from support.ladders import ladder_to
 
-QUICK = mlxwire.ShutdownLimits(quit=0.2, close_stdin=0.2, terminate=0.2, kill=5)
+QUICK = ladder_to("terminate")
 
 
 async def test_an_exit_in_mid_token_fails_all_that_is_pending(script):

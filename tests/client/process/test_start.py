@@ -9,8 +9,9 @@ import sys
 import pytest
 
 import mlxwire
+from support.ladders import ladder_to
 
-QUICK = mlxwire.ShutdownLimits(quit=0.2, close_stdin=0.2, terminate=0.2, kill=5)
+QUICK = ladder_to("kill")
 
 
 def assert_gone(worker):
