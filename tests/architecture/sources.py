@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from support.repository import ROOT
+
 PACKAGES = {
     "mlxwire_protocol": ROOT / "protocol/mlxwire_protocol",
     "mlxwire_worker": ROOT / "worker/mlxwire_worker",

@@ -22,10 +22,10 @@ import pytest
 from packaging.requirements import Requirement
 
 from support.driver import Driver
+from support.repository import ROOT
+from support.tiny_model import TINY
 
 pytestmark = pytest.mark.timeout(300)
-ROOT = Path(__file__).resolve().parents[2]
-TINY = ROOT / "testdata" / "tiny"
 PACKAGES = {"mlxwire", "mlxwire_protocol", "mlxwire_worker"}
 NOT_INHERITED = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "MLXWIRE_WORKER")
 WHERE = """

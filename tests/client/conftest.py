@@ -2,17 +2,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from support.fake_process import processes
 from support.memory_worker import MemoryWorker
+from support.repository import ROOT
 
 __all__ = ["processes"]
 
-SCRIPT = Path(__file__).parents[1] / "support" / "scripted_worker.py"
+SCRIPT = ROOT / "tests" / "support" / "scripted_worker.py"
 
 
 @pytest.fixture

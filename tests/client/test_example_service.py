@@ -10,16 +10,16 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 import mlxwire
 from mlxwire import sync
+from support.patience import PATIENCE_SECONDS
+from support.repository import ROOT
 
-FILE = Path(__file__).parents[2] / "examples" / "python-service" / "service.py"
-PATIENCE_SECONDS = 60
+FILE = ROOT / "examples" / "python-service" / "service.py"
 WORDS = 250
 """An answer that takes seconds, at 10 ms a word."""
 

@@ -8,6 +8,7 @@ import pytest
 
 import mlxwire
 from mlxwire.requests.request_limits import LARGEST_WINDOW
+from support.patience import PATIENCE_SECONDS
 
 LONG = 50_000
 
@@ -151,7 +152,7 @@ async def test_a_sleeping_consumer_holds_back_itself_alone(worker):
     async with model.generate("a b", ignore_eos=True, max_tokens=LONG) as asleep:
         await anext(asleep)
         other = model.generate("c", ignore_eos=True, max_tokens=LONG)
-        assert len(await asyncio.wait_for(other.text(), 30)) == LONG
+        assert len(await asyncio.wait_for(other.text(), PATIENCE_SECONDS)) == LONG
         assert len(await asleep.take_available()) == LARGEST_WINDOW - 1
         assert sum([1 async for _ in asleep]) == LONG - LARGEST_WINDOW
     assert asleep.done.tokens_generated == LONG
@@ -161,7 +162,7 @@ async def test_a_model_may_be_replaced_while_a_consumer_sleeps(worker):
     model = await worker.load("p")
     async with model.generate("a", ignore_eos=True, max_tokens=8000) as asleep:
         await anext(asleep)
-        await asyncio.wait_for(worker.load("q"), 30)
+        await asyncio.wait_for(worker.load("q"), PATIENCE_SECONDS)
         assert sum([1 async for _ in asleep]) == 7999
 
 
@@ -179,6 +180,6 @@ async def test_heartbeats_come_while_nothing_is_asked():
         engine="mock", args=args, events=["heartbeat"], on_event=beats.put_nowait
     ) as worker:
         assert worker.hello.events == ["heartbeat"]
-        beat = await asyncio.wait_for(beats.get(), 10)
+        beat = await asyncio.wait_for(beats.get(), PATIENCE_SECONDS)
     assert isinstance(beat, mlxwire.Heartbeat)
     assert (beat.phase, beat.in_flight) == ("idle", 0)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import mlxwire
 import mlxwire.sync
-
-ROOT = Path(__file__).parents[2]
+from support.repository import ROOT
 
 USE = """
 import mlxwire

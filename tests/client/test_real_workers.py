@@ -10,6 +10,7 @@ import pytest
 
 import mlxwire
 from mlxwire import sync
+from support.ladders import ladder_to
 
 AT_ONCE = mlxwire.RestartPolicy(backoff_min=0.0, max_restarts=100)
 
@@ -35,8 +36,8 @@ async def test_a_worker_that_was_killed_is_there_again():
 
 
 async def test_a_worker_that_was_stopped_is_found_out_and_replaced():
-    limits = mlxwire.LivenessLimits(silence=1.0)
-    quick = mlxwire.ShutdownLimits(terminate=0.1)
+    limits = mlxwire.LivenessLimits(silence=5)  # the next worker must not seem silent
+    quick = ladder_to("kill")
     async with mlxwire.Supervisor(
         engine="mock",
         args=["--heartbeat-seconds", "0.1"],
@@ -56,7 +57,7 @@ async def test_a_worker_that_was_stopped_is_found_out_and_replaced():
 async def test_a_worker_that_takes_no_step_is_found_out_though_its_heart_beats():
     args = ["--heartbeat-seconds", "0.1", "--mock-step-seconds", "3600"]
     limits = mlxwire.LivenessLimits(silence=60, step=1)
-    quick = mlxwire.ShutdownLimits(terminate=5)
+    quick = ladder_to("terminate")
     async with mlxwire.Worker(
         engine="mock", args=args, liveness=limits, shutdown=quick
     ) as worker:

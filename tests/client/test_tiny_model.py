@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 import mlxwire
 from mlxwire import sync
 from mlxwire.requests.request_limits import WINDOW_MESSAGE_BYTES
+from support.tiny_model import TINY, needs_tiny
 
-TINY = Path(__file__).parents[2] / "testdata" / "tiny"
-
-pytestmark = pytest.mark.skipif(
-    not (TINY / "model.safetensors").exists(), reason="the tiny model has not been trained"
-)
+pytestmark = needs_tiny
 
 
 @pytest.fixture(scope="module")

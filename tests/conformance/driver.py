@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from support.repository import ROOT
+
 from .leftovers import GRACE_SECONDS, MARK_VARIABLE, find_marked, kill, left_behind
 
-ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).parent
 LIMIT_SECONDS = 30.0
 WORKER = (sys.executable, "-m", "mlxwire_worker", "--engine", "mock")

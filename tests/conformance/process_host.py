@@ -10,7 +10,9 @@ import threading
 import time
 from types import TracebackType
 
-SECONDS = 10.0
+from support.patience import PATIENCE_SECONDS
+
+SECONDS = PATIENCE_SECONDS
 """A worker that is silent for so long while a line is due has failed."""
 
 

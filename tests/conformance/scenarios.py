@@ -7,9 +7,9 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from .cases import Case, Failure
+from .dialogue import Dialogue, check_dialogue
 from .driver import LIMIT_SECONDS, WORKER, run_driver
 from .judging import check_error, check_run, read_result
-from .wire import Dialogue, check_dialogue
 
 Result = dict[str, Any]
 Check = Callable[[Result, Dialogue], Iterator[Failure]]

@@ -13,11 +13,11 @@ import pytest
 
 from conformance.cases import Case, Failure, judge, read_expected, report, run_cases, unknown
 from conformance.cli import main
+from conformance.dialogue import Dialogue
 from conformance.driver import HERE, ROOT, run_driver
 from conformance.fault_matrix import FOLDER, fault_cases, read_expectation
 from conformance.leftovers import MARK_VARIABLE, find_marked, kill, left_behind
 from conformance.scenarios import SCENARIOS
-from conformance.wire import Dialogue
 
 BAD = Failure("text", "it differs")
 GOOD_DRIVER = [sys.executable, str(HERE / "driver_python.py")]

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from conformance.memory_worker import MemoryWorker
+from conformance.core_peer import CorePeer
 from conformance.process_host import ProcessHost
 from conformance.transcript import Transcript, follow, load_transcripts
 
@@ -25,7 +25,7 @@ NOT_FOLLOWED_YET: dict[str, str] = {}
 
 def output(transcript: Transcript, chunks: list[bytes]) -> list[bytes]:
     """All that the core answers to the host's bytes, given in these chunks."""
-    worker = MemoryWorker()
+    worker = CorePeer()
     for chunk in chunks:
         worker.write(chunk)
     if any(step.kind == "eof" for step in transcript.steps):
@@ -53,7 +53,7 @@ def test_a_worker_process_follows(transcript: Transcript) -> None:
 
 @pytest.mark.parametrize("transcript", IN_MEMORY, ids=lambda each: each.name)
 def test_the_core_follows_step_by_step(transcript: Transcript) -> None:
-    follow(transcript, MemoryWorker())
+    follow(transcript, CorePeer())
 
 
 @pytest.mark.parametrize("transcript", IN_MEMORY, ids=lambda each: each.name)

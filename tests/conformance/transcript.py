@@ -9,7 +9,6 @@ import json
 import re
 from collections import deque
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import orjson
@@ -17,8 +16,9 @@ from jsonschema import Draft202012Validator
 
 from mlxwire_protocol import RequestState
 from mlxwire_protocol.schema import protocol_schema
+from support.repository import TESTDATA
 
-FOLDER = Path(__file__).parents[2] / "testdata" / "transcripts"
+FOLDER = TESTDATA / "transcripts"
 _REPEAT = re.compile(r"\$repeat\((.),(\d+)\)")
 _SCHEMA = Draft202012Validator({**protocol_schema(), "anyOf": [{"$ref": "#/$defs/reply"}]})
 _TYPES: dict[str, type | tuple[type, ...]] = {

@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import mlxwire
+from support.patience import PATIENCE_SECONDS
 
 Phase = Literal["starting", "idle", "loading", "prefill", "decoding", "rendering", "closing"]
 LONG_PROMPT = "Once upon a time there was a cat. " * 20_000
-PATIENCE_SECONDS = 60
-"""For what has to come on however loaded a machine."""
 
 
 @dataclass

@@ -40,3 +40,8 @@ def edit_json(path: Path, edit: Callable[[dict[str, Any]], object]) -> None:
     value = json.loads(path.read_text(encoding="utf-8"))
     edit(value)
     write_json(path, value)
+
+
+def edit_config(path: Path, **changes: object) -> None:
+    """Sets members of the `config.json` in a model's folder."""
+    edit_json(path / "config.json", lambda config: config.update(changes))

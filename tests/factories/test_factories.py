@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -38,17 +37,6 @@ QUESTION: list[dict[str, Any]] = [
 ]
 
 Models = Callable[..., Path]
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
-    """Builds each model once for all the tests here."""
-
-    @functools.cache
-    def built(family: str, quantized: bool = False) -> Path:
-        return build_model(family, tmp_path_factory.mktemp(family), quantized=quantized)
-
-    return built
 
 
 def greedy(path: Path, *, tokens: int = 64, **options: Any) -> list[Any]:

@@ -17,7 +17,7 @@ from mlxwire.model import Model
 from mlxwire.process.shutdown import ShutdownLimits
 from mlxwire.process.stderr_ring import StderrRing
 from mlxwire.requests.request_limits import RequestLimits
-from support.memory_worker import LOADED
+from support.fake_process import LOADED
 
 from .cases import Case, Do, Finding, Step, Target, require
 from .mutation import cut_up, maybe_spoiled

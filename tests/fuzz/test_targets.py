@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from support.repository import TESTDATA
+
 from .cases import failure_of, from_json, to_json
 from .targets import TARGETS
 
-FOUND = Path(__file__).parents[2] / "testdata" / "fuzz"
+FOUND = TESTDATA / "fuzz"
 CASES = {
     "framing": 12_000,
     "messages": 1_500,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from mlxwire_protocol.framing import DEFAULT_MAX_LINE_BYTES, Line, Overlong
+from support.repository import TESTDATA
 
-FOLDER = Path(__file__).parents[2] / "testdata" / "framing"
+FOLDER = TESTDATA / "framing"
 
 
 class FramingVector(NamedTuple):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -19,8 +18,9 @@ from mlxwire_protocol.results import REPLY_TYPES
 from mlxwire_protocol.schema import protocol_schema, schema_text
 from protocol.examples import REPLIES, REQUESTS
 from protocol.strategies import near_misses, requests
+from support.repository import ROOT
 
-FILE = Path(__file__).parents[2] / "protocol" / "schema" / "mlxwire-protocol-1.schema.json"
+FILE = ROOT / "protocol" / "schema" / "mlxwire-protocol-1.schema.json"
 SCHEMA = protocol_schema()
 
 

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from support.model_worker import Models, ModelWorker, models, worker
+from support.model_worker import Models, loaded, worker
+from support.template_helper import helper
 
-__all__ = ["models", "worker"]
+__all__ = ["helper", "loaded", "worker"]
 
 
 @pytest.fixture
@@ -16,9 +17,3 @@ def folder(models: Models, tmp_path: Path) -> Path:
     path = tmp_path / "model"
     shutil.copytree(models("qwen3"), path)
     return path
-
-
-@pytest.fixture
-def loaded(worker: ModelWorker, models: Models) -> ModelWorker:
-    """A worker with a sound model."""
-    return worker.use(models("qwen3"))

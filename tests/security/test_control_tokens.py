@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -27,14 +26,6 @@ HARMLESS = [
     "<",
 ]
 ANSWER = "<think>\nA sum.\n</think>\n\n5 < 6."
-
-
-@pytest.fixture(scope="module")
-def helper() -> Iterator[TemplateProcess]:
-    process = TemplateProcess()
-    process.check("warm")
-    yield process
-    process.close()
 
 
 class Encoding:

@@ -1,4 +1,4 @@
-"""A model folder made to harm: one typed error, soon, in bounded memory, and no code is run.
+"""A model folder made to harm: one typed error, in bounded memory, and no code is run.
 
 What is merely broken is in `worker/mlx_engine/models/test_broken_models.py`.
 """
@@ -7,23 +7,20 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from pathlib import Path
 
 import pytest
 
 from factories import build_adapter
+from factories.damage import edit_config, edit_json
 from support.model_worker import Models, ModelWorker
 from support.processes import resident_bytes
-from worker.mlx_engine.models.test_broken_models import edit_config
 
 from .hostile import (
     MOST_BYTES,
-    SOON_SECONDS,
     Harm,
     assert_harmless,
     edit_header,
-    edit_json,
     set_pattern,
 )
 
@@ -204,11 +201,10 @@ def test_a_harmful_adapter_is_one_typed_error(
 ) -> None:
     adapter = build_adapter(models("qwen3"), tmp_path / "adapter")
     edit_json(adapter / "adapter_config.json", lambda config: config.update(edit))
-    before, started = resident_bytes(loaded.process.pid), time.monotonic()
+    before = resident_bytes(loaded.process.pid)
 
     final = loaded.ask("load", path=str(models("qwen3")), adapter_path=str(adapter))
 
-    assert time.monotonic() - started < SOON_SECONDS
     assert resident_bytes(loaded.process.pid) - before < MOST_BYTES
     assert final["type"] == "error", final
     assert (final["error"]["code"], final["error"]["data"]["reason"]) == (

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from factories.damage import edit_json
 from support.model_worker import ModelWorker
 
-from .hostile import Harm, assert_harmless, edit_json
+from .hostile import Harm, assert_harmless
 
 BROKEN = ("model_load_failed", "tokenizer")
 LONG = "q" * 20_000_000

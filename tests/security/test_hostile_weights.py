@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from factories.damage import edit_json
 from support.model_worker import Models, ModelWorker
 
-from .hostile import Harm, assert_harmless, edit_header, edit_json
+from .hostile import Harm, assert_harmless, edit_header
 
 DAMAGED = ("model_load_failed", "damaged_shard")
 FIT = ("model_load_failed", "weights_do_not_fit")

@@ -10,8 +10,7 @@ import pytest
 
 from support.model_worker import ModelWorker
 from support.processes import children_of
-
-TINY = Path(__file__).parents[2] / "testdata" / "tiny"
+from support.tiny_model import TINY
 
 
 def sockets_of(pid: int) -> list[str]:

@@ -27,8 +27,8 @@ from mlxwire_worker.prompts import (
 )
 from support.driver import Driver, mock
 from support.memory_host import MemoryHost
+from support.tiny_model import TINY
 
-TINY = Path(__file__).parents[2] / "testdata" / "tiny"
 CANARY = "canaryQZ"
 VERBOSE = {
     "PYTHONDEVMODE": "1",

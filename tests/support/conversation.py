@@ -10,9 +10,11 @@ import time
 from collections import defaultdict
 from typing import Any
 
+from .patience import PATIENCE_SECONDS
+
 Message = dict[str, Any]
-PATIENCE_SECONDS = 20.0
-"""How long a test waits for what must come; it is reached by failing tests alone."""
+ENDLESS = {"prompt": "la la", "ignore_eos": True, "max_tokens": 10**9}
+"""Fields of a `generate` that runs until something ends it."""
 
 
 class Conversation:

@@ -14,7 +14,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from .conversation import PATIENCE_SECONDS, Conversation
+from .conversation import Conversation
+from .patience import PATIENCE_SECONDS
 
 WORKER = (sys.executable, "-m", "mlxwire_worker")
 

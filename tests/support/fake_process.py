@@ -16,9 +16,31 @@ from mlxwire.process.process import ProcessListener
 from mlxwire.process.stderr_ring import StderrRing
 from mlxwire_protocol.results import LoadResult, MemoryResult
 
-from .memory_worker import HELLO, LOADED
-
 Fate = Literal["good", "no spawn", "dies at hello", "dies at load", "no model", "silent"]
+HELLO = {
+    "type": "result",
+    "final": True,
+    "protocol": 1,
+    "worker": {"name": "memory", "version": "1", "pid": 1, "engine": "mock"},
+    "limits": {"max_line_bytes": 16777216, "max_inflight": 64},
+}
+LOADED = LoadResult(
+    id="load",
+    model_type="memory",
+    vocab_size=8,
+    layers=1,
+    hidden_size=8,
+    context_len=128,
+    quant_bits=0,
+    quant_group=0,
+    parameters=0,
+    weight_bytes=0,
+    path="memory",
+    adapter_path=None,
+    chat_template=True,
+    parallel_slots=4,
+    capabilities={},
+)
 DONE = {
     "type": "done",
     "final": True,
@@ -38,9 +60,9 @@ class FakeProcess:
         listener: ProcessListener,
         stderr: StderrRing,
         *,
-        fate: Fate,
-        pid: int,
-        weight_bytes: int,
+        fate: Fate = "good",
+        pid: int = 1,
+        weight_bytes: int = 0,
     ) -> None:
         self.pid = pid
         self.fate = fate
@@ -107,8 +129,11 @@ class FakeProcess:
         self.die(-number)
 
     async def wait(self, seconds: float) -> bool:
-        async with asyncio.timeout(seconds):
-            await self._exited.wait()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._exited.wait()
+        except TimeoutError:
+            return False
         return True
 
     def release(self) -> None:
@@ -182,6 +207,10 @@ class Processes:
     @property
     def last(self) -> FakeProcess:
         return self.all[-1]
+
+    def hold_requests(self) -> None:
+        """Let no process to come answer `generate` and `chat`."""
+        self.on_spawn = lambda process: setattr(process, "answers", False)
 
     def spawn(
         self,

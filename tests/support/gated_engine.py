@@ -10,7 +10,7 @@ from mlxwire_worker.engine import LoadOptions, ProgressReport
 from mlxwire_worker.mock.engine import MockEngine
 from mlxwire_worker.prompts import StepResult
 
-from .conversation import PATIENCE_SECONDS
+from .patience import PATIENCE_SECONDS
 
 
 class GatedEngine(MockEngine):

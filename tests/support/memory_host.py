@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import time
+from collections.abc import Callable
 from typing import cast
 
 from mlxwire_protocol import WorkerConnection
@@ -14,7 +15,8 @@ from mlxwire_worker.requests.conversation import Conversation as Session
 from mlxwire_worker.scheduling.inbox import Inbox
 from mlxwire_worker.scheduling.scheduler import Scheduler
 
-from .conversation import PATIENCE_SECONDS, Conversation
+from .conversation import Conversation
+from .patience import PATIENCE_SECONDS
 
 
 class MemoryWriter:
@@ -70,10 +72,18 @@ class MemoryHost(Conversation):
             time.sleep(0.001)
 
     def make_room(self) -> None:
-        """The host reads again."""
+        """Read again."""
         self.writer.has_room = True
+        self.wake()
+
+    def wake(self) -> None:
+        """Let the engine's thread look at its requests and its clock."""
         self.inbox.wake()
 
     def no_more(self) -> bool:
         """Whether every line has been taken."""
         return self.writer.lines.empty()
+
+
+Connect = Callable[..., MemoryHost]
+"""The fixture `connect` of tests/worker."""

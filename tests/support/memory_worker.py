@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import signal
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import orjson
@@ -12,88 +11,12 @@ import orjson
 from mlxwire.connection.connection import Connection
 from mlxwire.connection.route import ModelRoute
 from mlxwire.model import Model
-from mlxwire.process.shutdown import ShutdownLimits
 from mlxwire.process.stderr_ring import StderrRing
 from mlxwire.requests.request_limits import RequestLimits
-from mlxwire_protocol.results import LoadResult
+from mlxwire_protocol.commands import COMMANDS
 
-HELLO = {
-    "type": "result",
-    "final": True,
-    "protocol": 1,
-    "worker": {"name": "memory", "version": "1", "pid": 1, "engine": "mock"},
-    "limits": {"max_line_bytes": 16777216, "max_inflight": 64},
-}
-LOADED = LoadResult(
-    id="load",
-    model_type="memory",
-    vocab_size=8,
-    layers=1,
-    hidden_size=8,
-    context_len=128,
-    quant_bits=0,
-    quant_group=0,
-    parameters=0,
-    weight_bytes=0,
-    path="memory",
-    adapter_path=None,
-    chat_template=True,
-    parallel_slots=4,
-    capabilities={},
-)
-
-
-class MemoryProcess:
-    """Stands where `WorkerProcess` does: keeps what is written, exits at quit."""
-
-    pid = 1
-
-    def __init__(self, connection: Connection) -> None:
-        self.requests: list[dict[str, Any]] = []
-        self.returncode: int | None = None
-        self._connection = connection
-        self._arrived = asyncio.Event()
-        self._exited = asyncio.Event()
-
-    @property
-    def alive(self) -> bool:
-        return self.returncode is None
-
-    def write(self, line: bytes) -> None:
-        assert line.endswith(b"\n")
-        self.requests.append(orjson.loads(line))
-        self._arrived.set()
-        if self.requests[-1]["cmd"] == "quit":
-            self.exit(0)
-
-    def exit(self, returncode: int) -> None:
-        self.returncode = returncode
-        self._exited.set()
-        asyncio.get_running_loop().call_soon(self._connection.process_exited, returncode)
-
-    def close_stdin(self) -> None:
-        pass
-
-    def signal_group(self, number: signal.Signals) -> None:
-        if self.alive:
-            self.exit(-number)
-
-    async def wait(self, _seconds: float) -> bool:
-        await self._exited.wait()
-        return True
-
-    def release(self) -> None:
-        pass
-
-    async def request(self, command: str) -> dict[str, Any]:
-        """The next request with that command; taken out."""
-        while True:
-            for request in self.requests:
-                if request["cmd"] == command:
-                    self.requests.remove(request)
-                    return request
-            self._arrived.clear()
-            await self._arrived.wait()
+from .fake_process import HELLO, LOADED, FakeProcess
+from .ladders import ladder_to
 
 
 class MemoryWorker:
@@ -110,19 +33,21 @@ class MemoryWorker:
         capabilities: Mapping[str, Any] | None = None,
     ) -> None:
         self._capabilities = dict(capabilities or {})
+        stderr = StderrRing()
         self.connection = Connection(
             asyncio.get_running_loop(),
-            shutdown=ShutdownLimits(),
+            shutdown=ladder_to("quit"),
             limits=RequestLimits(
                 buffer_bytes=buffer_bytes,
                 drain=drain,
                 request_timeout=request_timeout,
                 idle_timeout=idle_timeout,
             ),
-            stderr=StderrRing(),
+            stderr=stderr,
             on_event=on_event,
         )
-        self.process = MemoryProcess(self.connection)
+        self.process = FakeProcess(self.connection, stderr)
+        self.process.held = set(COMMANDS) - {"quit"}
         self.connection.process = self.process  # type: ignore[assignment]
         self.route = ModelRoute(self.connection, LOADED)
         self.model = Model(self.route, on_close=self._closed)
@@ -164,3 +89,11 @@ class MemoryWorker:
 
     async def _closed(self, route: ModelRoute) -> None:
         route.close("this model was closed; load it again")
+
+
+async def with_worker(test: Callable[[MemoryWorker], Awaitable[None]], **options: Any) -> None:
+    """Run a test with a worker that has shaken hands; for `virtual_time.run`."""
+    worker = MemoryWorker(**options)
+    await worker.greet()
+    await test(worker)
+    await worker.connection.close()

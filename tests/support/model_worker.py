@@ -1,18 +1,16 @@
+"""A worker process with the real engine, for all the tests that do not end it."""
+
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from factories import build_model
-
 from .conversation import Message
 from .driver import Driver
 
-TINY = Path(__file__).parents[2] / "testdata" / "tiny"
 Models = Callable[..., Path]
 
 
@@ -64,20 +62,13 @@ class ModelWorker(Driver):
 
 
 @pytest.fixture(scope="session")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
-    """Builds each model once; ``tiny`` is the trained one."""
-
-    @functools.cache
-    def built(family: str, quantized: bool = False) -> Path:
-        if family == "tiny":
-            return TINY
-        return build_model(family, tmp_path_factory.mktemp(family), quantized=quantized)
-
-    return built
-
-
-@pytest.fixture(scope="session")
 def worker() -> Iterator[ModelWorker]:
     """One worker for all the tests that do not end it."""
     with ModelWorker() as shared:
         yield shared
+
+
+@pytest.fixture
+def loaded(worker: ModelWorker, models: Models) -> ModelWorker:
+    """Have a sound model loaded in the shared worker."""
+    return worker.use(models("qwen3"))

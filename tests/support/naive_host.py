@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from .driver import Driver
+from .patience import PATIENCE_SECONDS
 
 
 class NaiveHost:
@@ -19,7 +20,7 @@ class NaiveHost:
         self.worker.write(json.dumps(request).encode() + b"\n")
 
     def read(self) -> dict[str, Any]:
-        reply: dict[str, Any] = json.loads(self.worker.read_line(20))
+        reply: dict[str, Any] = json.loads(self.worker.read_line(PATIENCE_SECONDS))
         return reply
 
     def ask(self, **request: Any) -> dict[str, Any]:

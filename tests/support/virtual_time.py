@@ -7,8 +7,7 @@ import selectors
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-PATIENCE_SECONDS = 10
-"""Real seconds for something that no timer will bring; then the test hangs, and is told so."""
+from .patience import PATIENCE_SECONDS
 
 T = TypeVar("T")
 

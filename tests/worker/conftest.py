@@ -1,11 +1,14 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
 from support.gated_engine import GatedEngine
-from support.memory_host import MemoryHost
+from support.memory_host import Connect, MemoryHost
+from support.skipping_clock import clock
+
+__all__ = ["clock"]
 
 
 @pytest.fixture
@@ -17,7 +20,7 @@ def engine() -> Iterator[GatedEngine]:
 
 
 @pytest.fixture
-def connect(engine: GatedEngine) -> Callable[..., MemoryHost]:
+def connect(engine: GatedEngine) -> Connect:
     """Makes a host in memory that has shaken hands and loaded a model."""
 
     def make(*, slots: int = 8, max_inflight: int = 4096) -> MemoryHost:

@@ -17,21 +17,17 @@ import pytest
 from typer.testing import CliRunner
 
 from mlxwire.cli.app import app
+from support.patience import PATIENCE_SECONDS
+from support.repository import ROOT
 
 # A runner in the background of a shell ignores Ctrl-C, and its children would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-ROOT = Path(__file__).parents[3]
-TINY = ROOT / "testdata" / "tiny"
 COMMAND = [sys.executable, "-c", "from mlxwire.cli import main; main()"]
 MOCK = f"{sys.executable} -m mlxwire_worker --engine mock"
 SLOW_MOCK = f"{MOCK} --mock-step-seconds 0.01"
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-
-needs_tiny = pytest.mark.skipif(
-    not (TINY / "model.safetensors").exists(), reason="the tiny model has not been trained"
-)
 
 
 def environment(worker: str = MOCK) -> dict[str, str]:
@@ -58,7 +54,7 @@ def run() -> Run:
             text=True,
             env=environment(worker),
             cwd=ROOT,
-            timeout=30,
+            timeout=PATIENCE_SECONDS,
         )
 
     return run
@@ -132,7 +128,9 @@ class Terminal:
 
     def expect(self, text: str) -> str:
         """Wait until the text is shown; all that was, up to and with it."""
-        assert self._shows(text, 15), f"{text!r} did not come, but {self._unread!r}"
+        assert self._shows(text, PATIENCE_SECONDS), (
+            f"{text!r} did not come, but {self._unread!r}"
+        )
         before, found, self._unread = self._unread.partition(text)
         return before + found
 
@@ -150,8 +148,8 @@ class Terminal:
 
     def end(self) -> tuple[str, int]:
         """Wait for the command's end; the rest that it showed, and its exit code."""
-        assert not self._shows(NEVER, 15)
-        return self._unread, self.process.wait(15)
+        assert not self._shows(NEVER, PATIENCE_SECONDS)
+        return self._unread, self.process.wait(PATIENCE_SECONDS)
 
     def close(self) -> None:
         self.process.kill()

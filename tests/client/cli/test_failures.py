@@ -10,8 +10,9 @@ import pytest
 import typer
 
 from mlxwire.cli.exits import exit_codes
+from support.tiny_model import TINY
 
-from .conftest import MOCK, TINY, environment
+from .conftest import MOCK, environment
 
 MLX = MOCK.replace("mock", "mlx")
 WITHOUT_MLX = (

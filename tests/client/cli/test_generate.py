@@ -8,7 +8,10 @@ import subprocess
 
 import pytest
 
-from .conftest import COMMAND, MOCK, SLOW_MOCK, TINY, environment, needs_tiny
+from support.patience import PATIENCE_SECONDS
+from support.tiny_model import TINY, needs_tiny
+
+from .conftest import COMMAND, MOCK, SLOW_MOCK, environment
 
 
 def test_the_text_is_on_stdout_and_the_figures_are_on_stderr(invoke):
@@ -107,7 +110,7 @@ def test_who_reads_one_line_and_leaves_causes_no_complaint():
         assert process.stdout.readline() == "one\n"
         process.stdout.close()
         assert process.stderr.read() == ""
-        assert process.wait(10) == 141
+        assert process.wait(PATIENCE_SECONDS) == 141
 
 
 def test_an_interrupted_answer_exits_130_and_keeps_what_came(run, worker_that):

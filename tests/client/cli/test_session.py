@@ -6,7 +6,9 @@ import json
 import os
 import select
 
-from .conftest import MOCK, SLOW_MOCK, TINY, needs_tiny
+from support.tiny_model import TINY, needs_tiny
+
+from .conftest import MOCK, SLOW_MOCK
 
 ENDLESS = ("--ignore-eos", "--max-tokens", "8000")
 

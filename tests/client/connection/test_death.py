@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import time
 
 import pytest
 
 import mlxwire
+from support.ladders import ladder_to
 
-QUICK = mlxwire.ShutdownLimits(quit=0.2, close_stdin=0.2, terminate=0.2, kill=5)
+QUICK = ladder_to("terminate")
 
 
 async def test_an_exit_in_mid_token_fails_all_that_is_pending(script):
@@ -18,11 +18,9 @@ async def test_an_exit_in_mid_token_fails_all_that_is_pending(script):
         model = await worker.load("x")
         stream = model.generate("p")
         assert (await anext(stream)).text == "t"
-        began = time.monotonic()
         results = await asyncio.gather(
             anext(stream), worker.metrics(), model.info(), return_exceptions=True
         )
-        assert time.monotonic() - began < 5
         for error in results:
             assert isinstance(error, mlxwire.WorkerCrashed)
             assert (error.exit_code, error.signal) == (9, None)
@@ -54,10 +52,8 @@ async def test_a_final_that_was_written_before_the_exit_still_counts(script):
 async def test_a_closed_stdout_is_death_and_the_process_is_ended(script):
     async with mlxwire.Worker(script("closes_stdout"), shutdown=QUICK) as worker:
         model = await worker.load("x")
-        began = time.monotonic()
         with pytest.raises(mlxwire.WorkerCrashed, match="closed its stdout") as caught:
             await model.generate("p").text()
-        assert time.monotonic() - began < 5
         assert caught.value.stderr_tail == "going silent\n"
     assert worker.returncode == -signal.SIGTERM
 
@@ -105,10 +101,8 @@ async def test_a_great_request_does_not_block_the_loop_and_arrives_whole(script)
 
 async def test_a_worker_that_does_not_read_blocks_only_its_own_requests(script):
     async with mlxwire.Worker(script("never_reads"), shutdown=QUICK) as worker:
-        began = time.monotonic()
         with pytest.raises(mlxwire.RequestTimeout):
             await worker.load("x" * (4 << 20), timeout=0.1)
-        assert time.monotonic() - began < 5
     assert worker.returncode == -signal.SIGTERM
 
 

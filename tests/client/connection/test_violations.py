@@ -49,7 +49,7 @@ async def test_each_failed_request_has_an_exception_of_its_own(memory):
     tasks = [asyncio.create_task(worker.model.generate("p").text()) for _ in range(2)]
     await worker.process.request("generate")
     await worker.process.request("generate")
-    worker.process.exit(-signal.SIGSEGV)
+    worker.process.die(-signal.SIGSEGV)
     first, second = await asyncio.gather(*tasks, return_exceptions=True)
     assert first is not second
     assert first.signal == second.signal == signal.SIGSEGV

@@ -3,26 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 import pytest
 
 import mlxwire
 from mlxwire import sync
+from support.fake_pool import pooled
 from support.fake_process import Processes
-from support.virtual_time import run
-
-Test = Callable[[mlxwire.Pool], Awaitable[None]]
-
-
-def pooled(test: Test) -> None:
-    """Run a test in virtual time with a pool."""
-
-    async def main() -> None:
-        async with mlxwire.Pool(["fake"], liveness=None) as pool:
-            await test(pool)
-
-    run(main())
 
 
 def test_metrics_are_summed_and_told_of_each_worker(processes: Processes):

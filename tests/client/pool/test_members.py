@@ -4,32 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Awaitable, Callable
-from typing import Any
+from functools import partial
 
 import pytest
 
 import mlxwire
 from mlxwire.pool.group import LEAD, Member
+from support import fake_pool
 from support.fake_process import FakeProcess, Processes
 from support.virtual_time import now, run
 
-Test = Callable[[mlxwire.Pool], Awaitable[None]]
-POLICY = mlxwire.RestartPolicy(max_restarts=3, window=100, backoff_min=10, jitter=0)
-
-
-def pooled(test: Test, **given: Any) -> None:
-    async def main() -> None:
-        options = {"liveness": None, "restart": POLICY} | given
-        async with mlxwire.Pool(["fake"], **options) as pool:
-            await test(pool)
-
-    run(main())
-
-
-def hold_requests(processes: Processes) -> None:
-    """Let no worker answer by itself."""
-    processes.on_spawn = lambda process: setattr(process, "answers", False)
+SLOW_RESTARTS = mlxwire.RestartPolicy(max_restarts=3, window=100, backoff_min=10, jitter=0)
+pooled = partial(fake_pool.pooled, restart=SLOW_RESTARTS)
 
 
 def chats(process: FakeProcess) -> int:
@@ -52,7 +38,7 @@ def give_up(*groups: list[asyncio.Task[str]]) -> None:
 
 
 def test_a_warm_cache_is_worth_a_lead_and_no_more(processes: Processes):
-    hold_requests(processes)
+    processes.hold_requests()
 
     async def test(pool: mlxwire.Pool) -> None:
         model = await pool.load("m", workers=2)
@@ -66,7 +52,7 @@ def test_a_warm_cache_is_worth_a_lead_and_no_more(processes: Processes):
 
 
 def test_a_full_worker_is_rather_asked_than_one_that_is_starting_again(processes: Processes):
-    hold_requests(processes)
+    processes.hold_requests()
 
     async def test(pool: mlxwire.Pool) -> None:
         model = await pool.load("m", workers=2)
@@ -151,7 +137,7 @@ def test_a_worker_that_is_on_its_way_out_is_seen_out(processes: Processes):
 
 @pytest.mark.parametrize("how", ["is closed", "fails for good"])
 def test_room_that_a_busy_model_leaves_is_taken_at_once(processes: Processes, how: str):
-    hold_requests(processes)
+    processes.hold_requests()
 
     async def test(pool: mlxwire.Pool) -> None:
         busy = await pool.load("busy", weight_bytes=60)

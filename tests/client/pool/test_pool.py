@@ -3,31 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
 import mlxwire
+from support.fake_pool import pooled
 from support.fake_process import FakeProcess, Processes
-from support.virtual_time import now, run
-
-Test = Callable[[mlxwire.Pool], Awaitable[None]]
-POLICY = mlxwire.RestartPolicy(max_restarts=3, window=100, backoff_min=1, jitter=0)
-
-
-def pooled(test: Test, **given: Any) -> None:
-    async def main() -> None:
-        options = {"liveness": None, "restart": POLICY} | given
-        async with mlxwire.Pool(["fake"], **options) as pool:
-            await test(pool)
-
-    run(main())
-
-
-def hold_requests(processes: Processes) -> None:
-    """Let no worker answer by itself."""
-    processes.on_spawn = lambda process: setattr(process, "answers", False)
+from support.virtual_time import now
 
 
 def turns(*contents: str) -> list[dict[str, str]]:
@@ -42,7 +25,7 @@ def loads_of(processes: Processes, path: str) -> list[FakeProcess]:
 
 
 def test_requests_go_to_whichever_worker_has_the_least_to_do(processes: Processes):
-    hold_requests(processes)
+    processes.hold_requests()
 
     async def test(pool: mlxwire.Pool) -> None:
         model = await pool.load("m", workers=3)
@@ -80,7 +63,7 @@ def test_a_chat_goes_back_to_where_its_beginning_is_cached(processes: Processes)
 
 
 def test_a_system_text_that_all_share_leaves_no_worker_idle(processes: Processes):
-    hold_requests(processes)
+    processes.hold_requests()
 
     async def test(pool: mlxwire.Pool) -> None:
         model = await pool.load("m", workers=3, parallel_slots=64)
@@ -97,7 +80,7 @@ def test_a_system_text_that_all_share_leaves_no_worker_idle(processes: Processes
 
 
 def test_a_worker_whose_slots_are_full_is_not_waited_for(processes: Processes):
-    hold_requests(processes)
+    processes.hold_requests()
 
     async def test(pool: mlxwire.Pool) -> None:
         model = await pool.load("m", workers=2)
@@ -137,7 +120,7 @@ def test_what_a_dead_worker_had_cached_attracts_nobody(processes: Processes):
 
 
 def test_one_crash_costs_one_workers_requests(processes: Processes):
-    hold_requests(processes)
+    processes.hold_requests()
 
     async def test(pool: mlxwire.Pool) -> None:
         model = await pool.load("m", workers=2)
@@ -169,7 +152,7 @@ def test_a_worker_in_a_crash_loop_leaves_its_share_to_the_others(processes: Proc
 
 
 def test_a_rolling_restart_keeps_answering(processes: Processes):
-    hold_requests(processes)
+    processes.hold_requests()
 
     async def test(pool: mlxwire.Pool) -> None:
         model = await pool.load("m", workers=2)
@@ -195,7 +178,7 @@ def test_a_rolling_restart_keeps_answering(processes: Processes):
 
 
 def test_a_second_worker_is_started_only_when_the_first_is_full(processes: Processes):
-    hold_requests(processes)
+    processes.hold_requests()
 
     async def test(pool: mlxwire.Pool) -> None:
         model = await pool.load("m", workers=2, on_demand=True)
@@ -250,7 +233,7 @@ def test_the_model_that_was_not_used_for_longest_leaves(processes: Processes):
 
 
 def test_a_busy_model_is_waited_for(processes: Processes):
-    hold_requests(processes)
+    processes.hold_requests()
 
     async def test(pool: mlxwire.Pool) -> None:
         first = await pool.load("a", weight_bytes=80)
@@ -272,7 +255,7 @@ def test_a_busy_model_is_waited_for(processes: Processes):
 
 
 def test_a_wait_for_room_has_its_limit_and_says_who_is_busy(processes: Processes):
-    hold_requests(processes)
+    processes.hold_requests()
 
     async def test(pool: mlxwire.Pool) -> None:
         first = await pool.load("a", weight_bytes=80)
@@ -344,7 +327,7 @@ def test_a_model_that_turns_out_too_large_serves_until_it_has_to_be_loaded_again
 
 
 def test_a_further_worker_that_finds_no_room_is_done_without(processes: Processes):
-    hold_requests(processes)
+    processes.hold_requests()
 
     async def test(pool: mlxwire.Pool) -> None:
         model = await pool.load("m", workers=2, on_demand=True, weight_bytes=60)
@@ -362,7 +345,7 @@ def test_a_further_worker_that_finds_no_room_is_done_without(processes: Processe
 def test_a_further_worker_does_not_queue_behind_a_model_that_waits_for_room(
     processes: Processes,
 ):
-    hold_requests(processes)
+    processes.hold_requests()
 
     async def test(pool: mlxwire.Pool) -> None:
         busy = await pool.load("m", workers=2, on_demand=True, weight_bytes=60)

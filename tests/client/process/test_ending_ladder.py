@@ -11,7 +11,8 @@ import pytest
 import mlxwire
 from mlxwire.process.postmortem import hangs
 from mlxwire.requests.pending import ask
-from support.memory_worker import HELLO, MemoryWorker
+from support.fake_process import HELLO
+from support.memory_worker import MemoryWorker
 
 
 class Stubborn:
@@ -27,7 +28,7 @@ class Stubborn:
         self.signals.append(number)
         self.came.set()
         if number == signal.SIGKILL:
-            self._worker.process.exit(-number)
+            self._worker.process.die(-number)
 
 
 async def greeting(worker: MemoryWorker) -> tuple[asyncio.Task[Any], str]:
@@ -51,7 +52,7 @@ async def test_an_abort_goes_on_where_whoever_waits_for_it_is_cancelled():
     with pytest.raises(asyncio.CancelledError):
         await aborting
     assert stubborn.signals == [signal.SIGTERM]
-    worker.process.exit(0)
+    worker.process.die(0)
     await worker.connection.close()
     assert stubborn.signals == [signal.SIGTERM]
 
@@ -65,7 +66,7 @@ async def test_a_worker_that_is_not_asked_to_quit_has_its_stdin_closed_before_an
     monkeypatch.setattr(
         worker.process,
         "signal_group",
-        lambda number: (steps.append(number), worker.process.exit(0)),
+        lambda number: (steps.append(number), worker.process.die(0)),
     )
     await worker.connection.abort()
     assert steps == ["end of stdin", signal.SIGTERM]
@@ -95,7 +96,7 @@ async def test_an_exit_under_a_close_is_no_crash(memory):
     worker.connection.on_failure = crashes.append
     closing = asyncio.create_task(worker.connection.close())
     await asyncio.sleep(0)
-    worker.process.exit(1)  # before it could be asked to quit
+    worker.process.die(1)  # before it could be asked to quit
     await closing
     await asyncio.sleep(0)
     assert isinstance(worker.connection.failure, mlxwire.ShuttingDown)
@@ -105,7 +106,7 @@ async def test_an_exit_under_a_close_is_no_crash(memory):
 async def test_a_worker_that_has_exited_is_sent_no_signal(memory):
     worker = await memory()
     stubborn = Stubborn(worker)
-    worker.process.exit(3)
+    worker.process.die(3)
     await worker.connection.close()
     assert stubborn.signals == []
 
@@ -117,7 +118,7 @@ async def test_a_pipe_that_an_exit_closed_is_no_offence(memory, monkeypatch):
     await worker.process.request("info")
     worker.connection.pipe_lost("stdout")
     worker.connection.pipe_lost("stdin")
-    worker.process.exit(3)
+    worker.process.die(3)
     with pytest.raises(mlxwire.WorkerCrashed) as caught:
         await asking
     assert caught.value.exit_code == 3
@@ -134,7 +135,7 @@ async def test_a_pipe_that_closes_while_the_worker_is_closed_changes_no_reason(m
     for _ in range(5):
         await asyncio.sleep(0)
     assert not task.done()
-    worker.process.exit(0)
+    worker.process.die(0)
     with pytest.raises(mlxwire.ShuttingDown):
         await task
     await closing
@@ -190,7 +191,7 @@ async def test_a_request_that_is_asked_as_its_worker_dies_is_not_sent(memory):
     worker = await memory()
     failed: list[mlxwire.MlxwireError] = []
     worker.connection.on_failure = failed.append
-    worker.process.exit(3)
+    worker.process.die(3)
     await asyncio.sleep(0)
     assert len(failed) == 1
     with pytest.raises(mlxwire.WorkerCrashed):
@@ -211,7 +212,7 @@ async def test_what_a_closed_worker_owed_is_told_of_the_closing_and_not_of_an_ex
     await quits.wait()
     worker.connection.process_exited(0)
     (told,) = await asyncio.gather(asking, return_exceptions=True)
-    worker.process.exit(0)
+    worker.process.die(0)
     await closing
     assert isinstance(told, mlxwire.ShuttingDown)
 
@@ -233,7 +234,7 @@ async def test_each_stream_that_a_close_cut_off_has_an_exception_of_its_own(
     def end_them_and_exit(_: bytes) -> None:
         for request in requests:
             worker.done(request["id"], "cancelled", stage="decode")
-        worker.process.exit(0)
+        asyncio.get_running_loop().call_soon(worker.process.die, 0)
 
     monkeypatch.setattr(worker.process, "write", end_them_and_exit)
     await worker.connection.close()

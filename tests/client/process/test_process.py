@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -160,8 +159,6 @@ async def test_a_loop_that_watches_no_descriptors_leaves_no_child(monkeypatch):
 
 async def test_waiting_for_an_end_that_does_not_come_has_a_limit():
     process = spawn(SILENT, Listener())
-    began = time.monotonic()
     assert not await process.wait(0.01)
-    assert time.monotonic() - began < 60
     process.signal_group(signal.SIGKILL)
     assert await process.wait(60)

@@ -37,7 +37,7 @@ async def test_a_batch_does_not_count_it_either(memory):
     request_id = (await worker.process.request("batch"))["id"]
     worker.reply(request_id, type="token", seq=0, index=0, token="t", token_id=1)
     flush(worker, request_id, 1, index=0)
-    worker.process.exit(1)
+    worker.process.die(1)
     with pytest.raises(mlxwire.WorkerCrashed) as caught:
         await asking
     assert (caught.value.tokens_delivered, len(told)) == (1, 2)

@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 import pytest
 
 import mlxwire
-from support.memory_worker import MemoryWorker
+from support.memory_worker import MemoryWorker, with_worker
 from support.virtual_time import now, run
 
 WINDOW = {"window": True}
-
-
-async def with_worker(
-    test: Callable[[MemoryWorker], Awaitable[None]], **options: object
-) -> None:
-    worker = MemoryWorker(**options)
-    await worker.greet()
-    await test(worker)
-    await worker.connection.close()
 
 
 def test_a_stream_of_which_nothing_comes_is_cancelled_within_a_quarter_more():

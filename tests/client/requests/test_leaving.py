@@ -7,6 +7,8 @@ import asyncio
 import pytest
 
 import mlxwire
+from support.memory_worker import with_worker
+from support.virtual_time import now, run
 
 
 async def first_token(worker, stream):
@@ -129,25 +131,31 @@ async def test_a_worker_that_does_not_confirm_costs_the_drain_limit(memory):
     assert worker.connection.failure is None
 
 
-async def test_a_deadline_raises_cancels_and_drains(memory):
-    worker = await memory()
-    stream = worker.model.generate("p", timeout=0.05)
-    await first_token(worker, stream)
-    with pytest.raises(mlxwire.RequestTimeout) as caught:
-        async for _ in stream:
-            pass
-    assert isinstance(caught.value, TimeoutError)
-    cancel = await worker.process.request("cancel")
-    worker.done(cancel["target"], "cancelled", stage="decode")
-    assert worker.connection.failure is None
+def test_a_deadline_raises_cancels_and_drains():
+    async def test(worker):
+        stream = worker.model.generate("p", timeout=5)
+        await first_token(worker, stream)
+        with pytest.raises(mlxwire.RequestTimeout) as caught:
+            async for _ in stream:
+                pass
+        assert now() == pytest.approx(5)
+        assert isinstance(caught.value, TimeoutError)
+        cancel = await worker.process.request("cancel")
+        worker.done(cancel["target"], "cancelled", stage="decode")
+        assert worker.connection.failure is None
+
+    run(with_worker(test))
 
 
-async def test_the_workers_time_out_holds_for_requests_without_their_own(memory):
-    worker = await memory(request_timeout=0.05)
-    with pytest.raises(mlxwire.RequestTimeout):
-        await worker.model.info()
-    with pytest.raises(mlxwire.RequestTimeout):
-        await worker.model.classify(["p"])
+def test_the_workers_time_out_holds_for_requests_without_their_own():
+    async def test(worker):
+        with pytest.raises(mlxwire.RequestTimeout):
+            await worker.model.info()
+        with pytest.raises(mlxwire.RequestTimeout):
+            await worker.model.classify(["p"])
+        assert now() == pytest.approx(10)
+
+    run(with_worker(test, request_timeout=5))
 
 
 async def test_a_deadline_that_is_met_is_forgotten(memory):
@@ -174,7 +182,7 @@ async def test_a_crash_while_leaving_is_not_the_leavers_trouble(memory):
     await first_token(worker, stream)
     leaving = asyncio.create_task(stream.aclose())
     await worker.process.request("cancel")
-    worker.process.exit(1)
+    worker.process.die(1)
     await leaving
     with pytest.raises(mlxwire.WorkerCrashed):
         await worker.model.info()

@@ -12,7 +12,8 @@ import mlxwire
 from mlxwire.connection.route import ModelRoute
 from mlxwire.model import Model
 from mlxwire.requests.pending import PendingRequest, ask
-from support.memory_worker import LOADED, MemoryWorker
+from support.fake_process import LOADED
+from support.memory_worker import MemoryWorker
 
 
 @pytest.fixture

@@ -309,7 +309,7 @@ async def test_a_failure_says_how_many_tokens_came_before_it(memory):
     taking = asyncio.create_task(take(stream))
     request_id = (await worker.process.request("generate"))["id"]
     worker.tokens(request_id, "a", "b", "c")
-    worker.process.exit(1)
+    worker.process.die(1)
     with pytest.raises(mlxwire.WorkerCrashed) as caught:
         await taking
     assert caught.value.tokens_delivered == 3
@@ -332,7 +332,7 @@ async def test_a_batchs_failure_counts_the_tokens_of_all_its_prompts(memory, tol
     else:
         item = {"text": "tt", "token_ids": [1, 1], "finish_reason": "stop"}
         worker.reply(request_id, type="item", index=0, tokens_generated=2, **item)
-    worker.process.exit(1)
+    worker.process.die(1)
     with pytest.raises(mlxwire.WorkerCrashed) as caught:
         await asking
     assert caught.value.tokens_delivered == 2

@@ -16,7 +16,8 @@ from mlxwire.connection.connection import Connection
 from mlxwire.connection.route import ModelRoute
 from mlxwire.model import Model
 from mlxwire.requests.pending import PendingRequest
-from support.memory_worker import LOADED, MemoryWorker
+from support.fake_process import LOADED
+from support.memory_worker import MemoryWorker
 from support.virtual_time import run
 
 TIMEOUT = 100.0
@@ -100,7 +101,7 @@ def test_tokens_of_a_stream_that_has_ended_stay_to_be_taken_after_its_deadline()
 def test_tokens_that_came_before_a_crash_stay_to_be_taken_after_the_deadline():
     async def test(worker: MemoryWorker) -> None:
         stream, _ = await two_tokens(worker, timeout=TIMEOUT)
-        worker.process.exit(3)
+        worker.process.die(3)
         await asyncio.sleep(AGES)
         assert [(await anext(stream)).text for _ in range(2)] == ["a", "b"]
         with pytest.raises(mlxwire.WorkerCrashed):
@@ -116,7 +117,7 @@ def test_a_stream_that_its_deadline_has_ended_ends_for_no_other_reason(end: str)
         if end == "final":
             worker.error(request_id, "internal_error")
         elif end == "crash":
-            worker.process.exit(3)
+            worker.process.die(3)
         await asyncio.sleep(AGES)
         with pytest.raises(mlxwire.RequestTimeout):
             assert stream.done
@@ -146,7 +147,7 @@ def test_no_timer_keeps_a_request_that_has_ended(end: str, limit: str):
         kept = weakref.ref(listener)
         stream, request_id = await two_tokens(worker, on_progress=listener, **{limit: AGES})
         if end == "crash":
-            worker.process.exit(3)
+            worker.process.die(3)
             await asyncio.sleep(1)
         else:
             if end == "left":

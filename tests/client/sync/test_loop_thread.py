@@ -11,6 +11,7 @@ import pytest
 
 import mlxwire
 from mlxwire.sync.loop_thread import LoopThread
+from support.patience import PATIENCE_SECONDS
 
 A_MOMENT = 0.1
 """Seconds that another thread has to get ahead, where nothing holds it back."""
@@ -52,7 +53,7 @@ def test_an_interrupted_call_is_cancelled_on_the_loop(thread, monkeypatch):
         future = hand_over(coroutine, loop)
 
         def control_c():
-            assert begun.wait(10)
+            assert begun.wait(PATIENCE_SECONDS)
             raise KeyboardInterrupt
 
         future.result = control_c
@@ -62,12 +63,12 @@ def test_an_interrupted_call_is_cancelled_on_the_loop(thread, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         thread.call(forever(begun, cancelled))
     monkeypatch.undo()
-    assert cancelled.wait(10)
+    assert cancelled.wait(PATIENCE_SECONDS)
 
 
 def test_a_call_that_a_stop_ended_says_that_it_was_closed(thread):
     begun, cancelled = threading.Event(), threading.Event()
-    stopping = threading.Thread(target=lambda: begun.wait(10) and thread.stop())
+    stopping = threading.Thread(target=lambda: begun.wait(PATIENCE_SECONDS) and thread.stop())
     stopping.start()
     with pytest.raises(mlxwire.ShuttingDown):
         thread.call(forever(begun, cancelled))
@@ -91,10 +92,10 @@ def test_a_stop_waits_until_every_task_has_cleaned_up(thread):
 
     tasks: list[asyncio.Future[None]] = []
     thread.post(lambda: tasks.append(asyncio.ensure_future(slow_to_leave())))
-    assert begun.wait(10)
+    assert begun.wait(PATIENCE_SECONDS)
     stopping = threading.Thread(target=thread.stop)
     stopping.start()
-    assert leaving.wait(10)
+    assert leaving.wait(PATIENCE_SECONDS)
     stopping.join(A_MOMENT)
     assert stopping.is_alive()
     loop.call_soon_threadsafe(may_leave.set)
@@ -114,7 +115,7 @@ def test_a_task_that_fails_as_it_is_ended_does_not_fail_the_stop(thread):
             raise RuntimeError("no way out")
 
     thread.post(lambda: tasks.append(asyncio.ensure_future(fails_to_leave())))
-    assert begun.wait(10)
+    assert begun.wait(PATIENCE_SECONDS)
     thread.stop()
     assert isinstance(tasks[0].exception(), RuntimeError)
 
@@ -139,7 +140,7 @@ def test_a_stop_may_not_overtake_a_post_on_its_way_to_the_loop(thread, monkeypat
         loop, "call_soon_threadsafe", overtaken(thread, loop.call_soon_threadsafe)
     )
     thread.post(posted.set)
-    assert posted.wait(10)
+    assert posted.wait(PATIENCE_SECONDS)
 
 
 def test_a_stopped_thread_takes_no_calls_and_may_be_stopped_again(thread):

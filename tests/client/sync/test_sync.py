@@ -10,6 +10,7 @@ import pytest
 
 import mlxwire
 from mlxwire import sync
+from support.patience import PATIENCE_SECONDS
 
 
 @pytest.fixture
@@ -145,7 +146,7 @@ def test_ctrl_c_in_a_stream_cancels_it(script):
             model = worker.load("p")
             with pytest.raises(KeyboardInterrupt):
                 consume(model.generate("p"))
-            assert cancelled.wait(5)
+            assert cancelled.wait(PATIENCE_SECONDS)
     finally:
         interrupter.join()
         signal.signal(signal.SIGINT, before)
@@ -174,7 +175,7 @@ def test_leaving_a_loop_cancels_though_the_stream_is_held(script):
         for token in stream:
             assert token.text == "t"
             break
-        assert cancelled.wait(10)
+        assert cancelled.wait(PATIENCE_SECONDS)
         assert list(stream) == []
 
 

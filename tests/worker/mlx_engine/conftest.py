@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from support.direct import Direct
-from support.model_worker import models, worker
+from support.model_worker import loaded, worker
+from support.template_helper import helper
 
-__all__ = ["models", "worker"]
+__all__ = ["helper", "loaded", "worker"]
 
 Open = Callable[..., Direct]
 

@@ -1,15 +1,17 @@
-"""Whole lives of workers with models: through every family, and cancels that are heard in time."""
+"""Whole lives of workers with models: through every family, and cancels amid prefill and decode."""
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
 
 from factories import FAMILIES, build_model
+from support.conversation import Message
 from support.model_worker import Models, ModelWorker
 
+STEPS_UNDER_WAY = 2
+"""Those that a cancel may come too late for: the one computed now, and the one begun behind it."""
 MESSAGES = [{"role": "user", "content": "What is 2 + 3?"}]
 
 
@@ -33,7 +35,7 @@ def test_one_worker_goes_through_all_models_and_ends_in_order(models: Models) ->
                 assert walker.ask("unload")["ok"] is True
                 assert walker.refusal("info")["code"] == "model_not_loaded"
         assert walker.ask("quit")["ok"] is True
-        assert walker.wait(2) == 0
+        assert walker.wait() == 0
         assert walker.stderr() == ""
 
 
@@ -51,30 +53,30 @@ def test_memory_does_not_grow_from_load_to_load(worker: ModelWorker, models: Mod
     assert max(later) <= first * 1.1
 
 
-def test_a_cancel_in_a_long_prefill_ends_it_within_a_quarter_second(
+def test_a_cancel_in_a_long_prefill_ends_it_after_the_chunk_that_is_under_way(
     worker: ModelWorker, long_model: Path
 ) -> None:
     worker.use(long_model)
-    worker.generate("1 2 3 " * 400, max_tokens=1)  # the chunk's size is learned from others
-    took = [cancel_in_prefill(worker, f"{turn} 2 3 4 5 " * 1500) for turn in range(3)]
+    for turn in range(3):
+        request = worker.send("generate", prompt=f"{turn} 2 3 4 5 " * 1500, max_tokens=10)
+        worker.until(
+            lambda message: message.get("stage") == "prefill" and message["done"] > 1000,
+            request,
+        )
+        late = cancelled(worker, request)
+        (final,) = worker.finals(request)
 
-    assert min(took) < 0.25, took  # the best of them: others may want this machine too
+        assert (final["finish_reason"], final["stage"]) == ("cancelled", "prefill")
+        assert final["tokens_generated"] == 0
+        assert len(late) <= STEPS_UNDER_WAY
 
 
-def cancel_in_prefill(worker: ModelWorker, prompt: str) -> float:
-    """How long the final of a cancel in the midst of a prompt takes, in seconds."""
-    request = worker.send("generate", prompt=prompt, max_tokens=10)
-    worker.until(
-        lambda message: message.get("stage") == "prefill" and message["done"] > 3000, request
-    )
-    began = time.monotonic()
-    worker.send("cancel", target=request)
-    final = worker.final(request)
-    took = time.monotonic() - began
-
-    assert (final["finish_reason"], final["stage"]) == ("cancelled", "prefill")
-    assert final["tokens_generated"] == 0
-    return took
+def cancelled(worker: ModelWorker, request: str) -> list[Message]:
+    """Cancel a request; return what came of it after the cancel's result and before its final."""
+    cancel = worker.send("cancel", target=request)
+    worker.final(request)
+    heard = worker.order.index(worker.final(cancel))
+    return [message for message in worker.order[heard:-1] if message["id"] == request]
 
 
 def test_prefill_progress_tells_tokens_up_to_the_prompts_length(
@@ -92,24 +94,19 @@ def test_prefill_progress_tells_tokens_up_to_the_prompts_length(
     assert done[-1] <= final["metrics"]["prompt_tokens"]
 
 
-def test_a_cancel_in_decode_is_heard_within_a_step(
+def test_a_cancel_in_decode_ends_it_with_the_step_that_is_under_way(
     worker: ModelWorker, long_model: Path
 ) -> None:
     worker.use(long_model)
-    took = []
     for _ in range(10):
         request = worker.send("generate", prompt="Hello", max_tokens=10**6, ignore_eos=True)
         worker.first_token(request)
-        began = time.monotonic()
-        worker.send("cancel", target=request)
-        final = worker.final(request)
-        took.append(time.monotonic() - began)
+        late = cancelled(worker, request)
+        (final,) = worker.finals(request)
         assert (final["finish_reason"], final["stage"]) == ("cancelled", "decode")
         tokens = [m for m in worker.messages[request] if m["type"] == "token"]
         assert final["tokens_generated"] == len([t for t in tokens if not t.get("flush")])
-
-    # A step of this model takes 2 ms; the bound leaves a busy machine room.
-    assert sorted(took)[len(took) // 2] < 0.05
+        assert len(late) <= STEPS_UNDER_WAY
 
 
 def test_after_a_cancel_the_same_request_gives_the_same_answer(
@@ -133,5 +130,5 @@ def test_end_of_input_ends_a_worker_in_its_prefill(long_model: Path) -> None:
         fresh.close_stdin()
         fresh.drain()
 
-        assert fresh.wait(2) == 0
+        assert fresh.wait() == 0
         assert len(fresh.finals(request)) == 1

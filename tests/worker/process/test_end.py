@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import json
-import resource
 import signal
 import sys
-import time
 
 import pytest
 
+from support.conversation import ENDLESS
 from support.driver import Driver, mock
+from support.patience import PATIENCE_SECONDS
 
-ENDLESS = {"prompt": "la", "ignore_eos": True, "max_tokens": 10**9}
 SLOW = ("--mock-step-seconds", "0.002")
+COUNTING = """
+import os
+from mlxwire_worker.process.reader import Reader
+wait, waits = Reader.wait, []
+def counted(self, **options):
+    waits.append(None)
+    if len(waits) == 20_000:  # a hundred a second are due
+        os.write(2, b"it spins")
+    return wait(self, **options)
+Reader.wait = counted
+from mlxwire_worker.__main__ import main
+main()
+"""
 BLIND = """
 from mlxwire_worker.process.reader import Reader
 wait = Reader.wait
@@ -48,19 +60,17 @@ def test_quit_of_an_idle_worker_is_answered_and_exits_0() -> None:
         worker.hello()
 
         assert worker.ask("quit")["ok"] is True
-        assert worker.wait(2) == 0
-        assert worker.read_line(1) == b""
+        assert worker.wait() == 0
+        assert worker.read_line(PATIENCE_SECONDS) == b""
 
 
 def test_quit_ends_everything_in_flight_with_one_final_and_is_answered_last() -> None:
     with mock(*SLOW) as worker:
         ids = busy(worker)
-        began = time.monotonic()
         last = worker.send("quit")
         worker.drain()
 
-        assert worker.wait(2) == 0
-        assert time.monotonic() - began < 2
+        assert worker.wait() == 0
         assert_one_final_each(worker, [*ids, last])
         assert worker.order[-1]["id"] == last
         reasons = [worker.finals(request_id)[0] for request_id in ids]
@@ -76,7 +86,7 @@ def test_what_comes_after_quit_is_refused_with_one_final_too() -> None:
         )
         worker.drain()
 
-        assert worker.wait(2) == 0
+        assert worker.wait() == 0
         assert_one_final_each(worker, [*ids, "q", "late", "l2"])
         assert worker.finals("late")[0]["error"]["code"] == "shutting_down"
         assert worker.finals("l2")[0]["error"]["code"] == "shutting_down"
@@ -87,7 +97,7 @@ def test_the_end_of_input_ends_an_idle_worker_with_0() -> None:
         worker.hello()
         worker.close_stdin()
 
-        assert worker.wait(2) == 0
+        assert worker.wait() == 0
 
 
 @pytest.mark.parametrize("sockets", [False, True], ids=["pipes", "sockets"])
@@ -95,7 +105,7 @@ def test_the_end_of_input_ends_a_worker_that_nobody_spoke_to(sockets: bool) -> N
     with mock(sockets=sockets) as worker:
         worker.close_stdin()
 
-        assert worker.wait(2) == 0
+        assert worker.wait() == 0
         assert worker.drain() == []
 
 
@@ -105,7 +115,7 @@ def test_the_end_of_input_ends_a_busy_worker_with_every_final() -> None:
         worker.close_stdin()
         worker.drain()
 
-        assert worker.wait(2) == 0
+        assert worker.wait() == 0
         assert_one_final_each(worker, ids)
 
 
@@ -115,7 +125,7 @@ def test_the_last_line_needs_no_line_feed() -> None:
         worker.close_stdin()
 
         assert [message["id"] for message in worker.drain()] == ["h"]
-        assert worker.wait(2) == 0
+        assert worker.wait() == 0
 
 
 def test_with_drain_on_eof_what_is_in_flight_is_finished_first() -> None:
@@ -130,24 +140,23 @@ def test_with_drain_on_eof_what_is_in_flight_is_finished_first() -> None:
         worker.close_stdin()
         worker.drain()
 
-        assert worker.wait(2) == 0
+        assert worker.wait() == 0
         assert (worker.text("a"), worker.text("b")) == ("one two three", "four five")
         assert_one_final_each(worker, ["h", "l", "a", "b"])
 
 
 def test_a_worker_that_drains_does_not_spin_at_the_end_of_its_input() -> None:
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    with mock("--drain-on-eof", "--mock-step-seconds", "0.5") as worker:
+    options = ("--engine", "mock", "--drain-on-eof", "--mock-step-seconds", "0.5")
+    with Driver(*options, command=(sys.executable, "-c", COUNTING)) as worker:
         worker.hello()
         worker.load()
         last = worker.send("generate", prompt="one two three four five")
         worker.close_stdin()
         worker.drain()
         assert worker.wait() == 0
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert "it spins" not in worker.stderr()
 
     assert worker.finals(last)[0]["tokens_generated"] == 5
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.0
 
 
 def test_quit_ends_a_worker_that_drains_at_the_end_of_input() -> None:
@@ -157,7 +166,7 @@ def test_quit_ends_a_worker_that_drains_at_the_end_of_input() -> None:
         worker.close_stdin()
         worker.drain()
 
-        assert worker.wait(2) == 0
+        assert worker.wait() == 0
 
 
 @pytest.mark.parametrize("phase", ["silent", "idle", "busy"])
@@ -169,7 +178,7 @@ def test_a_closed_stdout_ends_the_worker_with_3(phase: str) -> None:
             busy(worker)
         worker.close_stdout()
 
-        assert worker.wait(2) == 3
+        assert worker.wait() == 3
 
 
 @pytest.mark.parametrize("unread", [False, True], ids=["little", "a full pipe"])
@@ -182,7 +191,7 @@ def test_a_write_to_a_closed_stdout_ends_the_worker_with_3_too(unread: bool) -> 
             assert worker.write_some(line * 100_000, patience=0.5)
         worker.close_stdout()
 
-        assert worker.wait(2) == 3
+        assert worker.wait() == 3
 
 
 def test_a_worker_that_drains_still_ends_when_stdout_closes() -> None:
@@ -191,7 +200,7 @@ def test_a_worker_that_drains_still_ends_when_stdout_closes() -> None:
         worker.close_stdin()
         worker.close_stdout()
 
-        assert worker.wait(2) == 3
+        assert worker.wait() == 3
 
 
 @pytest.mark.parametrize("phase", ["idle", "busy"])
@@ -216,4 +225,4 @@ def test_sigterm_ends_the_worker(phase: str) -> None:
             worker.hello()
         worker.signal(signal.SIGTERM)
 
-        assert worker.wait(2) == -signal.SIGTERM
+        assert worker.wait() == -signal.SIGTERM

@@ -14,6 +14,7 @@ from factories import build_model
 from mlxwire_protocol.errors import WORKER_CODES
 from support.conversation import Message
 from support.driver import Driver, mock
+from support.patience import PATIENCE_SECONDS
 
 from .garbage import GARBAGE
 
@@ -83,7 +84,7 @@ def throw(worker: Driver, lines: list[bytes]) -> None:
 
 def receive_raw(worker: Driver) -> Message:
     """One message, without the check that no id ends twice: here ids are used twice."""
-    message: Message = json.loads(worker.read_line(20))
+    message: Message = json.loads(worker.read_line(PATIENCE_SECONDS))
     worker.messages[message.get("id")].append(message)
     worker.order.append(message)
     return message

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from mlxwire_worker.process.reader import Reader
-from support.conversation import PATIENCE_SECONDS
+from support.patience import PATIENCE_SECONDS
 
 
 @pytest.fixture

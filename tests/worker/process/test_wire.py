@@ -74,7 +74,7 @@ def test_over_socketpairs_a_worker_serves_and_ends_at_a_half_closed_stdin() -> N
         worker.close_stdin()
         worker.drain()
 
-        assert worker.wait(2) == 0
+        assert worker.wait() == 0
         assert worker.finals(running)[0]["finish_reason"] == "cancelled"
 
 
@@ -83,7 +83,7 @@ def test_over_socketpairs_a_closed_stdout_ends_an_idle_worker_with_3() -> None:
         worker.hello()
         worker.close_stdout()
 
-        assert worker.wait(2) == 3
+        assert worker.wait() == 3
 
 
 @pytest.mark.parametrize("sockets", [False, True], ids=["pipes", "sockets"])
@@ -101,7 +101,7 @@ def test_a_host_that_never_reads_costs_bounded_memory_and_its_end_is_heard(
         assert left, "the worker read 100 MB of requests whose answers nobody takes"
         assert resident_bytes(worker.process.pid) - before < 24 << 20
         worker.close_stdin()
-        assert worker.wait(2) == 0
+        assert worker.wait() == 0
 
 
 def test_a_host_that_reads_again_gets_everything() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from mlxwire_worker.process.writer import Writer
-from support.conversation import PATIENCE_SECONDS
+from support.patience import PATIENCE_SECONDS
 
 PAGE = 4096
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
+from support.conversation import ENDLESS
 from support.gated_engine import GatedEngine
-from support.memory_host import MemoryHost
-
-Connect = Callable[..., MemoryHost]
-ENDLESS = {"prompt": "la la", "ignore_eos": True, "max_tokens": 10**9}
+from support.memory_host import Connect
 
 
 def test_a_request_that_waits_for_a_slot_is_cancelled_while_queued(

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from support.gated_engine import GatedEngine
-from support.memory_host import MemoryHost
-
-Connect = Callable[..., MemoryHost]
+from support.memory_host import Connect
+from support.patience import PATIENCE_SECONDS
 
 
 def test_a_deadline_is_kept_while_the_prompt_is_being_prepared(
@@ -22,7 +20,7 @@ def test_a_deadline_is_kept_while_the_prompt_is_being_prepared(
     prepare, leave = engine.text_prompt, threading.Event()
 
     def slowly(*arguments: Any, **options: Any) -> Any:
-        leave.wait(60)
+        leave.wait(PATIENCE_SECONDS)
         return prepare(*arguments, **options)
 
     with monkeypatch.context() as patch:

@@ -8,6 +8,7 @@ import pytest
 
 from support.driver import mock
 from support.naive_host import NaiveHost
+from support.patience import PATIENCE_SECONDS
 
 ENDLESS = {"cmd": "generate", "prompt": "la " * 5000, "max_tokens": 10**9}
 
@@ -35,8 +36,8 @@ def test_a_host_loads_asks_and_quits(host: NaiveHost) -> None:
     assert host.text() == ("three four five", 3)
 
     host.send(cmd="quit")
-    assert host.worker.wait(2) == 0
-    assert host.worker.read_line(1) == b""
+    assert host.worker.wait() == 0
+    assert host.worker.read_line(PATIENCE_SECONDS) == b""
 
 
 def test_fields_that_it_does_not_know_and_zero_values_are_no_errors(host: NaiveHost) -> None:
@@ -145,7 +146,7 @@ def test_quit_does_not_wait_for_the_stream_that_runs(host: NaiveHost) -> None:
 
     *tokens, done = host.stream()
     assert done == {"done": True, "tokens_generated": len(tokens) + 1}
-    assert host.worker.wait(2) == 0
+    assert host.worker.wait() == 0
 
 
 def test_a_shell_pipe_gets_all_its_answers() -> None:
@@ -159,4 +160,4 @@ def test_a_shell_pipe_gets_all_its_answers() -> None:
         assert host.read()["ok"] is True
         assert host.text() == ("a b c", 3)
         assert host.read()["layers"] == 1
-        assert worker.wait(2) == 0
+        assert worker.wait() == 0

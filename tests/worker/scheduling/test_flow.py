@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -10,28 +9,10 @@ import pytest
 from support.conversation import Message
 from support.driver import mock
 from support.gated_engine import GatedEngine
-from support.memory_host import MemoryHost
+from support.memory_host import Connect, MemoryHost
+from support.skipping_clock import SkippingClock
 
 WORDS = " ".join(f"w{number}" for number in range(20))
-
-
-@pytest.fixture
-def engine() -> Iterator[GatedEngine]:
-    gated = GatedEngine()
-    yield gated
-    gated.open()
-
-
-@pytest.fixture
-def connect(engine: GatedEngine) -> Callable[..., MemoryHost]:
-    def make(slots: int = 8) -> MemoryHost:
-        host = MemoryHost(engine)
-        host.hello()
-        engine.allow()
-        host.load(parallel_slots=slots, context_len=10**6)
-        return host
-
-    return make
 
 
 def tokens(host: MemoryHost, request: str) -> list[Message]:
@@ -55,7 +36,7 @@ def complete(host: MemoryHost, engine: GatedEngine, **fields: Any) -> str:
 
 @pytest.mark.parametrize("window", [1, 2, 7, 19])
 def test_no_more_come_than_the_window_lets_and_the_rest_with_credit(
-    connect: Callable[..., MemoryHost], engine: GatedEngine, window: int
+    connect: Connect, engine: GatedEngine, window: int
 ) -> None:
     host = connect()
     held = complete(host, engine, window=window)
@@ -75,7 +56,7 @@ def test_no_more_come_than_the_window_lets_and_the_rest_with_credit(
 
 
 def test_a_window_as_long_as_the_answer_holds_nothing(
-    connect: Callable[..., MemoryHost], engine: GatedEngine
+    connect: Connect, engine: GatedEngine
 ) -> None:
     host = connect()
     engine.open()
@@ -84,7 +65,7 @@ def test_a_window_as_long_as_the_answer_holds_nothing(
 
 
 def test_a_stream_that_is_never_granted_stops_nobody_else(
-    connect: Callable[..., MemoryHost], engine: GatedEngine
+    connect: Connect, engine: GatedEngine
 ) -> None:
     host = connect(slots=2)
     held = host.send("generate", prompt=WORDS, window=1)
@@ -102,7 +83,7 @@ def test_a_stream_that_is_never_granted_stops_nobody_else(
 
 
 def test_a_cancel_in_the_middle_counts_what_was_told_alone(
-    connect: Callable[..., MemoryHost], engine: GatedEngine
+    connect: Connect, engine: GatedEngine
 ) -> None:
     host = connect()
     held = host.send("generate", prompt=WORDS, window=3, logprobs=True)
@@ -118,9 +99,7 @@ def test_a_cancel_in_the_middle_counts_what_was_told_alone(
     assert final["tokens_generated"] == len(tokens(host, held)) == 3
 
 
-def test_items_count_against_a_batch_s_window(
-    connect: Callable[..., MemoryHost], engine: GatedEngine
-) -> None:
+def test_items_count_against_a_batch_s_window(connect: Connect, engine: GatedEngine) -> None:
     host = connect()
     held = host.send("batch", prompts=["a b c", "d e", "f", "g h"], window=2)
     engine.open()
@@ -134,9 +113,7 @@ def test_items_count_against_a_batch_s_window(
     assert host.final(held)["tokens_generated"] == told
 
 
-def test_classify_keeps_to_its_window_too(
-    connect: Callable[..., MemoryHost], engine: GatedEngine
-) -> None:
+def test_classify_keeps_to_its_window_too(connect: Connect, engine: GatedEngine) -> None:
     host = connect()
     engine.open()
     held = host.send("classify", prompts=["a", "b", "c"], window=1)
@@ -151,7 +128,7 @@ def test_classify_keeps_to_its_window_too(
 
 
 def test_credit_for_who_needs_none_is_refused_and_sums_stay_in_range(
-    connect: Callable[..., MemoryHost],
+    connect: Connect,
 ) -> None:
     host = connect()
     plain = host.send("generate", prompt=WORDS)
@@ -176,18 +153,7 @@ def expired(final: Message) -> tuple[str, int]:
     return data["stage"], data["tokens_generated"]
 
 
-def quiet_for(host: MemoryHost, seconds: float) -> None:
-    """Until nothing has come for so long: the time of a deadline passes."""
-    try:
-        while True:
-            host.receive(seconds)
-    except TimeoutError:
-        return
-
-
-def test_a_deadline_ends_what_is_queued(
-    connect: Callable[..., MemoryHost], engine: GatedEngine
-) -> None:
+def test_a_deadline_ends_what_is_queued(connect: Connect, engine: GatedEngine) -> None:
     host = connect(slots=1)
     first = host.send("generate", prompt=WORDS)
     engine.wait_at_gate()
@@ -200,20 +166,20 @@ def test_a_deadline_ends_what_is_queued(
 
 
 def test_a_deadline_ends_a_prefill_and_a_decode(
-    connect: Callable[..., MemoryHost], engine: GatedEngine
+    connect: Connect, engine: GatedEngine, clock: SkippingClock
 ) -> None:
     host = connect()
-    prefilling = host.send("generate", prompt=WORDS, deadline_seconds=0.05)
+    prefilling = host.send("generate", prompt=WORDS, deadline_seconds=1000)
     engine.wait_at_gate()
-    decoding = host.send("generate", prompt=WORDS, deadline_seconds=0.4)
-    quiet_for(host, 0.06)  # the time of the first is over while a step is under way
+    decoding = host.send("generate", prompt=WORDS, deadline_seconds=5000)
+    clock.skip(2000)  # the time of the first is over while a step is under way
     engine.allow()
     assert expired(host.final(prefilling)) == ("prefill", 0)
 
     engine.allow(3)
     host.first_token(decoding)
     engine.wait_at_gate()
-    quiet_for(host, 0.5)
+    clock.skip(4000)
     engine.allow()
     stage, count = expired(host.final(decoding))
 
@@ -222,30 +188,31 @@ def test_a_deadline_ends_a_prefill_and_a_decode(
 
 
 def test_a_deadline_ends_a_stream_that_is_held_back(
-    connect: Callable[..., MemoryHost], engine: GatedEngine
+    connect: Connect, engine: GatedEngine, clock: SkippingClock
 ) -> None:
     host = connect()
-    held = complete(host, engine, window=4, deadline_seconds=1.0)
+    held = complete(host, engine, window=4, deadline_seconds=1000)
+    clock.skip(999.5)
+    host.wake()  # it has yet to wait for the rest of the time by itself
 
     assert expired(host.final(held)) == ("decode", 4)
 
 
 def test_a_deadline_ends_a_batch_as_a_whole(
-    connect: Callable[..., MemoryHost], engine: GatedEngine
+    connect: Connect, engine: GatedEngine, clock: SkippingClock
 ) -> None:
     host = connect(slots=2)
-    late = host.send("batch", prompts=["a", WORDS, "b"], deadline_seconds=0.3)
+    late = host.send("batch", prompts=["a", WORDS, "b"], deadline_seconds=1000)
     engine.allow(2)
-    quiet_for(host, 0.4)
+    engine.wait_at_gate()
+    clock.skip(2000)
     engine.open()
 
     assert expired(host.final(late))[0] == "decode"
     assert host.ask("generate", prompt="a b")["tokens_generated"] == 2
 
 
-def test_a_deadline_that_is_kept_leaves_no_trace(
-    connect: Callable[..., MemoryHost], engine: GatedEngine
-) -> None:
+def test_a_deadline_that_is_kept_leaves_no_trace(connect: Connect, engine: GatedEngine) -> None:
     host = connect()
     engine.open()
     for _ in range(50):
@@ -311,7 +278,7 @@ def test_a_worker_that_drains_waits_for_no_credit_that_can_not_come() -> None:
 
 @pytest.mark.parametrize("cmd", ["generate", "batch", "classify"])
 def test_what_waits_for_credit_is_bounded_and_the_others_go_on(
-    connect: Callable[..., MemoryHost],
+    connect: Connect,
     engine: GatedEngine,
     cmd: str,
     monkeypatch: pytest.MonkeyPatch,

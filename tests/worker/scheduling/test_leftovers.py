@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from support.conversation import ENDLESS
 from support.gated_engine import GatedEngine
-from support.memory_host import MemoryHost
-
-Connect = Callable[..., MemoryHost]
-ENDLESS = {"prompt": "la la", "ignore_eos": True, "max_tokens": 10**9}
+from support.memory_host import Connect, MemoryHost
+from support.skipping_clock import SkippingClock
 
 
 def is_served(host: MemoryHost) -> bool:
@@ -112,12 +110,12 @@ def test_a_cancelled_classify_is_computed_no_further(
 
 @pytest.mark.parametrize("end", ["granted", "cancelled"])
 def test_a_deadline_that_passes_after_the_end_says_nothing(
-    connect: Connect, engine: GatedEngine, end: str
+    connect: Connect, engine: GatedEngine, clock: SkippingClock, end: str
 ) -> None:
     host = connect()
     engine.open()
-    held = host.send("generate", prompt="a b c", window=1, deadline_seconds=2.0)
-    later = host.send("generate", **ENDLESS, deadline_seconds=2.2)
+    held = host.send("generate", prompt="a b c", window=1, deadline_seconds=1000)
+    later = host.send("generate", **ENDLESS, deadline_seconds=1001)
     host.first_token(held)
     assert host.ask("generate", prompt="a b c d e")["tokens_generated"] == 5
     if end == "granted":
@@ -126,6 +124,7 @@ def test_a_deadline_that_passes_after_the_end_says_nothing(
         host.ask("cancel", target=held)
     assert host.final(held)["type"] == "done"
 
+    clock.skip(2000)
     assert host.final(later)["error"]["code"] == "deadline_exceeded"
     assert is_served(host)
     assert len(host.finals(held)) == 1

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
+from support.conversation import ENDLESS
 from support.gated_engine import GatedEngine
-from support.memory_host import MemoryHost
+from support.memory_host import Connect, MemoryHost
 
-Connect = Callable[..., MemoryHost]
-ENDLESS = {"prompt": "la la", "ignore_eos": True, "max_tokens": 10**9}
 NEED_A_MODEL = {
     "info": {},
     "generate": {"prompt": "x"},

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from support.gated_engine import GatedEngine
-from support.memory_host import MemoryHost
-
-Connect = Callable[..., MemoryHost]
+from support.memory_host import Connect, MemoryHost
 
 
 @pytest.mark.parametrize("barrier", [{"cmd": "load", "path": "other"}, {"cmd": "unload"}])

@@ -15,7 +15,7 @@ from mlxwire_protocol import WireError
 from mlxwire_worker.mlx_engine.cache import sealed_file
 from mlxwire_worker.mlx_engine.cache.sealed_file import SealedReader
 from support.direct import Direct
-from support.model_worker import TINY
+from support.tiny_model import TINY
 
 PROMPTS = ["Tell me a story about a cat. " * 3, "What is 2 + 3?"]
 

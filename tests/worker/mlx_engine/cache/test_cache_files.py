@@ -14,7 +14,7 @@ import pytest
 
 from support.conversation import Message
 from support.driver import Driver
-from support.model_worker import TINY
+from support.tiny_model import TINY
 
 QUESTIONS = [
     "My name is Ana.",

@@ -9,8 +9,7 @@ import pytest
 from mlxwire_protocol import WireError
 from mlxwire_protocol.messages import Load
 from mlxwire_worker.mlx_engine import MlxEngine
-
-TINY = Path(__file__).parents[4] / "testdata" / "tiny"
+from support.tiny_model import TINY
 
 
 def test_a_save_replaces_a_saved_cache_and_no_other_file(tmp_path: Path) -> None:

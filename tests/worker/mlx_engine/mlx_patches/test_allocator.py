@@ -5,12 +5,12 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
-from pathlib import Path
 
 import mlx.core as mx
 import pytest
 
-TINY = Path(__file__).parents[4] / "testdata/tiny"
+from support.tiny_model import TINY
+
 CHILD = """
 import ctypes, sys
 from mlxwire_protocol.messages import Load

@@ -12,7 +12,9 @@ import pytest
 from safetensors import safe_open
 
 from factories import BROKEN, build_broken, build_model
+from factories.damage import edit_config
 from support.model_worker import Models, ModelWorker
+from support.refusals import PROMPT, assert_refused
 
 # What each kind is told as: the code and `data.reason`.
 REFUSALS = {
@@ -41,41 +43,6 @@ REFUSALS = {
     "negative_offsets": ("model_load_failed", "damaged_shard"),
     "overlapping_offsets": ("model_load_failed", "damaged_shard"),
 }
-REMEDIES = (
-    "copy",
-    "download",
-    "remove",
-    "convert",
-    "mend",
-    "give",
-    "use",
-    "load",
-    "ask",
-    "save",
-    "--allow-hub",
-)
-PROMPT = "The weather in Paris is"
-
-
-@pytest.fixture
-def loaded(worker: ModelWorker, models: Models) -> ModelWorker:
-    return worker.use(models("qwen3"))
-
-
-def assert_refused(worker: ModelWorker, path: Path | str, code: str, reason: str | None) -> str:
-    """One typed error; afterwards the model from before answers as before."""
-    before = worker.generate(PROMPT, max_tokens=4)
-    info = worker.ask("info")
-    error = worker.refusal("load", path=str(path))
-
-    assert (error["code"], error["data"].get("reason")) == (code, reason), error
-    message: str = error["message"]
-    assert any(word in message.lower() for word in REMEDIES), message
-    assert "Traceback" not in message
-    assert len(message) < 1000
-    assert {**worker.ask("info"), "id": None} == {**info, "id": None}
-    assert worker.generate(PROMPT, max_tokens=4) == before
-    return message
 
 
 def test_every_kind_of_damage_is_covered() -> None:
@@ -92,11 +59,6 @@ def test_a_broken_folder_is_one_typed_error_with_a_remedy(
 def damage(path: Path, file: str, text: str | bytes) -> None:
     content = text if isinstance(text, bytes) else text.encode()
     (path / file).write_bytes(content)
-
-
-def edit_config(path: Path, **changes: object) -> None:
-    config = json.loads((path / "config.json").read_text())
-    damage(path, "config.json", json.dumps(config | changes))
 
 
 def misspell_rope(path: Path) -> None:

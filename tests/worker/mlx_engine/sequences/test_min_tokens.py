@@ -13,8 +13,7 @@ from mlxwire_worker.output.text import TextAssembler
 from mlxwire_worker.prompts import Detokenizer
 from support.direct import Direct
 from support.model_worker import Models, ModelWorker
-
-TINY = Path(__file__).parents[4] / "testdata" / "tiny"
+from support.tiny_model import TINY
 
 
 class Letters(Detokenizer):

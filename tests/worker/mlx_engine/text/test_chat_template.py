@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -32,14 +31,6 @@ CONVERSATIONS = {
     "three turns": [USER, ANSWER, USER],
     "all": [SYSTEM, USER, ANSWER, USER, ANSWER, USER],
 }
-
-
-@pytest.fixture(scope="module")
-def helper() -> Iterator[TemplateProcess]:
-    process = TemplateProcess()
-    process.check("warm")
-    yield process
-    process.close()
 
 
 def chat(messages: list[dict[str, str]], **fields: Any) -> ChatInput:
@@ -153,11 +144,9 @@ def test_an_endless_loop_is_killed_and_the_next_render_works(
     helper: TemplateProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(template_module, "RENDER_SECONDS", 0.5)
-    began = time.monotonic()
     with pytest.raises(WireError, match=r"took more than 0.5 s"):
         helper.render(ENDLESS, {})
 
-    assert time.monotonic() - began < 10
     assert helper.render("{{ 1 + 1 }}", {}) == "2"
 
 

@@ -6,7 +6,6 @@ import itertools
 import json
 import unicodedata
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,8 +22,8 @@ from mlxwire_worker.mlx_engine.text.tokenizer import Tokenizer
 from support.direct import Direct
 from support.engine_prompts import classify_prompts_of, prompt_of
 from support.model_worker import Models
+from support.tiny_model import TINY
 
-TINY = Path(__file__).parents[4] / "testdata" / "tiny"
 WORDS = [" ", "  ", "▁", "\n", "the", "e\u0301", "你好", "🚀", "<|im_end|>", "가\u11a8", "\u1fef", "12", "\t"]  # fmt: skip
 
 

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-SECONDS = 60.0
+from support.patience import PATIENCE_SECONDS
+
 OPENING = (
     {"id": "h", "cmd": "hello", "protocols": [1]},
     {"id": "l", "cmd": "load", "path": "m"},
@@ -74,7 +75,7 @@ def play(start: Start) -> Play:
         said = [*OPENING, *([GENERATE] if requests is None else requests)]
         process = start(*faults, seed=seed)
         lines = b"".join(json.dumps(each).encode() + b"\n" for each in said)
-        stdout, stderr = process.communicate(lines, timeout=SECONDS)
+        stdout, stderr = process.communicate(lines, timeout=PATIENCE_SECONDS)
         return Played(stdout, stderr, process.returncode)
 
     return to_the_end

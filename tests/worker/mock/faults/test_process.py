@@ -10,10 +10,11 @@ import time
 
 import pytest
 
+from support.patience import PATIENCE_SECONDS
+
 from .conftest import GENERATE, LONG, OPENING, Play, Start
 
 TOKEN = {"phase": "request", "type": "token", "nth": 2}
-SECONDS = 60.0
 QUIT = {"id": "q", "cmd": "quit"}
 
 
@@ -123,7 +124,7 @@ def test_a_deaf_worker_reads_nothing_and_misses_the_end(start: Start) -> None:
     assert lives_on(process)
     assert select.select([process.stdout], [], [], 0) == ([], [], [])
     process.terminate()
-    assert process.wait(SECONDS) == -signal.SIGTERM
+    assert process.wait(PATIENCE_SECONDS) == -signal.SIGTERM
 
 
 def test_an_end_that_is_ignored_in_all_ways(start: Start) -> None:
@@ -147,13 +148,13 @@ def test_an_ignored_quit_leaves_the_end_of_stdin(start: Start) -> None:
     say(process, QUIT)
     assert lives_on(process)
     process.stdin.close()
-    assert process.wait(SECONDS) == 0
+    assert process.wait(PATIENCE_SECONDS) == 0
 
 
 def test_an_ignored_end_of_stdin_leaves_quit(start: Start) -> None:
     process = opened(start({"kind": "ignore_eof", "phase": "end"}))
     say(process, QUIT)
-    assert process.wait(SECONDS) == 0
+    assert process.wait(PATIENCE_SECONDS) == 0
 
 
 def test_a_megabyte_comes_before_the_answer_to_quit(play: Play) -> None:
@@ -169,7 +170,7 @@ def test_a_grandchild_holds_the_pipes(start: Start, own_session: bool) -> None:
     fault = {"kind": "grandchild", "phase": "load", "seconds": 1, "own_session": own_session}
     process = opened(start(fault))
     say(process, QUIT)
-    assert process.wait(SECONDS) == 0
+    assert process.wait(PATIENCE_SECONDS) == 0
     hear(process, "result", "q")
     assert select.select([process.stdout], [], [], 0) == ([], [], [])
     assert process.stdout.read() == b""  # it comes when the grandchild is gone
@@ -209,4 +210,4 @@ def test_a_cancel_that_its_target_outruns(play: Play) -> None:
 def test_a_worker_with_faults_ends_with_its_host(start: Start) -> None:
     process = opened(start({"kind": "deaf", "phase": "load", "type": "result"}))
     process.stdout.close()
-    assert process.wait(SECONDS) == 3
+    assert process.wait(PATIENCE_SECONDS) == 3

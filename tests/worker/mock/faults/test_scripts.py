@@ -17,10 +17,11 @@ import pytest
 
 from conformance.leftovers import MARK_VARIABLE, find_marked, kill
 from mlxwire_worker.mock.faults.script import FaultScript, HeardFault, ReplyFault, load_script
+from support.repository import TESTDATA
 
 from .conftest import GENERATE, LONG, OPENING
 
-FOLDER = Path(__file__).parents[4] / "testdata" / "faults"
+FOLDER = TESTDATA / "faults"
 SCRIPTS = pytest.mark.parametrize(
     "path", sorted(FOLDER.glob("*.json")), ids=lambda path: path.stem
 )

@@ -43,7 +43,7 @@ from mlxwire_worker.prompts import Sampled
 from support.engine_prompts import classify_prompts_of, prompt_of
 
 
-class MemoryWorker:
+class CorePeer:
     """A worker without a process."""
 
     def __init__(self) -> None:

@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from support.tiny_model import TINY
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Return a function from a family's name to a model's folder, built once; ``tiny`` is ours."""
+    from factories import build_model  # imports MLX, which most tests do without
+
+    @functools.cache
+    def built(family: str, quantized: bool = False) -> Path:
+        if family == "tiny":
+            return TINY
+        return build_model(family, tmp_path_factory.mktemp(family), quantized=quantized)
+
+    return built
