@@ -13,9 +13,10 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import msgspec
 import orjson
 
+from .commands import COMMANDS
 from .errors import SHOWN_CHARACTERS, WireError, invalid_params
 from .framing import PREFIX_BYTES
-from .messages import COMMANDS, MAX_ID_BYTES, MAX_SAFE_INTEGER, Command, command_name
+from .messages import MAX_ID_BYTES, MAX_SAFE_INTEGER, Command, command_name
 
 _LINE = orjson.OPT_APPEND_NEWLINE | orjson.OPT_STRICT_INTEGER
 _FIELD_PATH = re.compile(r" - at (?:`key` in )?`\$\.?([^`]*)`$")
@@ -92,16 +93,16 @@ def convert_command(fields: dict[str, Any]) -> Command:
     Raises: WireError ``unknown_command``, or ``invalid_params`` with ``data.field``.
     """
     name = fields["cmd"]
-    kind = COMMANDS.get(name)
-    if kind is None:
+    row = COMMANDS.get(name)
+    if row is None:
         raise WireError(
             "unknown_command",
             f"there is no command {name[:SHOWN_CHARACTERS]!r}; known are {', '.join(COMMANDS)}",
         )
     try:
-        return msgspec.convert(fields, kind)
+        return msgspec.convert(fields, row.request)
     except msgspec.ValidationError as error:
-        raise _params_error(kind, str(error)) from None
+        raise _params_error(row.request, str(error)) from None
 
 
 def encode(message: msgspec.Struct | dict[str, Any]) -> bytes:

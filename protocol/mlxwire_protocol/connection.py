@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from .codec import convert_command, encode, encode_token, parse_object, recover_id, valid_id
+from .commands import row_of
 from .errors import SHOWN_CHARACTERS, WireError
 from .events import Accepted, Answer, Event, Greeted, error_reply
 from .framing import DEFAULT_MAX_LINE_BYTES, Line, LineSplitter, Overlong
-from .messages import Cancel, Command, Credit, Hello, Info, Metrics, Quit
+from .messages import Command, Hello
 from .replies import HelloResult, Limits, WorkerIdentity
 from .version import choose_version
 
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 REMEMBERED_IDS = 4096
 INFLIGHT_LINES = 16
 """Requests in flight may have this many times ``max_line_bytes`` together."""
-ANSWERED_AT_ONCE = (Cancel, Credit, Info, Metrics, Quit)
-"""These wait for nothing, so they get through a full house."""
 
 State = Literal["silent", "dialect0", "await_hello", "ready"]
 FirstSeen = Literal["object_with_id", "object_without_id", "hello"]
@@ -194,7 +193,7 @@ class WorkerConnection:
         if isinstance(command, Hello):
             yield self._greet(command)
             return
-        if not isinstance(command, ANSWERED_AT_ONCE):
+        if row_of(command).lane != "at_once":
             self._check_load(size)
         self._in_flight[request_id] = command
         self._sizes[request_id] = size

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from .codec import convert_command
+from .commands import COMMANDS
 from .errors import WireError
 from .messages import Command
 from .replies import Done, Error, LoadResult, ModelInfo, Token
@@ -29,7 +30,7 @@ FIELDS: dict[str, frozenset[str]] = {
 """What each command takes. Anything else is ignored, as its hosts expect."""
 
 _ZERO_MEANS_UNSET = frozenset({"context_len", "adapter_path"})
-STREAMS = frozenset({"generate", "chat"})
+STREAMS = frozenset(name for name in FIELDS if COMMANDS[name].final == "done")
 
 
 def to_command(fields: dict[str, Any], request_id: str) -> Command:

@@ -207,27 +207,7 @@ class Quit(Command, kw_only=True, frozen=True, tag="quit"):
     """Cancel what is in flight, send every final, answer, exit 0."""
 
 
-COMMANDS: dict[str, type[Command]] = {
-    "hello": Hello,
-    "load": Load,
-    "unload": Unload,
-    "info": Info,
-    "generate": Generate,
-    "chat": Chat,
-    "batch": Batch,
-    "classify": Classify,
-    "cancel": Cancel,
-    "credit": Credit,
-    "cache": Cache,
-    "memory": Memory,
-    "metrics": Metrics,
-    "quit": Quit,
-}
-STREAMING_COMMANDS = frozenset({"generate", "chat", "batch", "classify"})
-"""Commands whose success ends in `done`; the others end in `result`."""
-
-
 def command_name(command: Command | type[Command]) -> str:
-    """The ``cmd`` of a request, or of a kind of them."""
+    """Return the ``cmd`` of a request or of a request type."""
     tag: Any = command.__struct_config__.tag
     return str(tag)

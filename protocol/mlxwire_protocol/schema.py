@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import inspect
 import sys
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import orjson
 
+from .commands import COMMANDS, FEATURES, EngineName, Row, actions_of
 from .errors import WORKER_CODES
-from .messages import COMMANDS
+from .messages import Command
 from .replies import REPLY_TYPES, CancelledDone, Done, ErrorBody, Item
 
 SCHEMA_ID = "urn:mlxwire:protocol:1"
@@ -22,13 +23,13 @@ SCHEMA_ID = "urn:mlxwire:protocol:1"
 def protocol_schema() -> dict[str, Any]:
     """One document: ``$defs`` of all types, ``request`` and ``reply`` as unions of them."""
     _, definitions = msgspec.json.schema_components(
-        [*COMMANDS.values(), *REPLY_TYPES], ref_template="#/$defs/{name}"
+        [*_request_types(), *REPLY_TYPES], ref_template="#/$defs/{name}"
     )
     for definition in definitions.values():
         definition["description"] = inspect.cleandoc(definition["description"])
     _, sent = msgspec.json.schema_components(REPLY_TYPES)
     _tell_what_is_sent({name: definitions[name] for name in sent})
-    requests = [{"$ref": f"#/$defs/{kind.__name__}"} for kind in COMMANDS.values()]
+    requests = [{"$ref": f"#/$defs/{kind.__name__}"} for kind in _request_types()]
     replies = [{"$ref": f"#/$defs/{kind.__name__}"} for kind in REPLY_TYPES]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -40,7 +41,31 @@ def protocol_schema() -> dict[str, Any]:
             "reply": {"anyOf": replies},
         },
         "anyOf": [{"$ref": "#/$defs/request"}, {"$ref": "#/$defs/reply"}],
+        "x-commands": {name: _described(row) for name, row in COMMANDS.items()},
+        "x-features": {name: _by_engine(engines) for name, engines in FEATURES.items()},
     }
+
+
+def _request_types() -> list[type[Command]]:
+    return [row.request for row in COMMANDS.values()]
+
+
+def _described(row: Row) -> dict[str, Any]:
+    """Return a row of the table of commands as clients of other languages check it."""
+    described: dict[str, Any] = {
+        "request": row.request.__name__,
+        "final": row.final,
+        "lane": row.lane,
+        "needs_model": row.needs_model,
+        "capability": _by_engine(row.engines),
+    }
+    if actions := {each.action: {"lane": each.lane} for each in actions_of(row.name)}:
+        described["actions"] = actions
+    return described
+
+
+def _by_engine(engines: frozenset[EngineName]) -> dict[str, bool]:
+    return {engine: engine in engines for engine in get_args(EngineName)}
 
 
 def schema_text() -> str:

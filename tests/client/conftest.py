@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
-from .memory_worker import MemoryWorker
+from support.fake_process import processes
+from support.memory_worker import MemoryWorker
 
-SCRIPT = Path(__file__).with_name("scripted_worker.py")
+__all__ = ["processes"]
+
+SCRIPT = Path(__file__).parents[1] / "support" / "scripted_worker.py"
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
 from mlxwire_protocol import RequestState, WireError
+from mlxwire_protocol.commands import COMMANDS
 from mlxwire_protocol.framing import DEFAULT_MAX_LINE_BYTES
-from mlxwire_protocol.messages import COMMANDS
 from mlxwire_protocol.schema import protocol_schema
 
 from .cases import Failure
@@ -135,9 +135,9 @@ def _refuse(constant: str) -> None:
 
 def _schema_of(source: str, message: dict[str, Any]) -> Draft202012Validator:
     """For a request its command's own type, so that a complaint names the field."""
-    kind = COMMANDS.get(str(message.get("cmd")))
+    row = COMMANDS.get(str(message.get("cmd")))
     if source == "host":
-        return _validator(kind.__name__ if kind is not None else "request")
+        return _validator(row.request.__name__ if row is not None else "request")
     return _validator("reply")
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from death.phases import PATIENCE_SECONDS, Phase
-from worker.processes import children_of, has_ended
+from support.processes import children_of, has_ended
 
 HOST = str(Path(__file__).with_name("host.py"))
 GONE_SECONDS = 2

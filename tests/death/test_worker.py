@@ -14,8 +14,8 @@ import pytest
 import mlxwire
 from death.conftest import Doom
 from death.phases import PATIENCE_SECONDS, Phase, bring
-from worker.driver import Driver
-from worker.processes import children_of, has_ended
+from support.driver import Driver
+from support.processes import children_of, has_ended
 
 PROMPT_SECONDS = 2
 """Within which a death is known to all who wait. By measurement a few milliseconds."""

@@ -10,7 +10,6 @@ import random
 import signal
 from typing import Any
 
-from client.memory_worker import LOADED
 from mlxwire import MlxwireError
 from mlxwire.connection.connection import Connection
 from mlxwire.connection.route import ModelRoute
@@ -18,6 +17,7 @@ from mlxwire.model import Model
 from mlxwire.process.shutdown import ShutdownLimits
 from mlxwire.process.stderr_ring import StderrRing
 from mlxwire.requests.request_limits import RequestLimits
+from support.memory_worker import LOADED
 
 from .cases import Case, Do, Finding, Step, Target, require
 from .mutation import cut_up, maybe_spoiled

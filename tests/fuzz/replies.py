@@ -6,13 +6,15 @@ import random
 from collections import Counter
 
 from mlxwire_protocol import (
+    WireError,
+)
+from mlxwire_protocol.client_connection import (
     ClientConnection,
     EventReceived,
     ReplyReceived,
     StrayLine,
-    WireError,
+    TokenReceived,
 )
-from mlxwire_protocol.client_connection import TokenReceived
 
 from .cases import Case, Target, require
 from .mutation import cut_up, maybe_spoiled

@@ -14,8 +14,9 @@ from mlxwire.connection.connection import Connection
 from mlxwire.errors import MlxwireError
 from mlxwire.requests.pending import PendingRequest
 from mlxwire.requests.stream_request import ItemRequest
-from mlxwire_protocol import ClientConnection, LineSplitter, WireError, WorkerConnection
+from mlxwire_protocol import LineSplitter, WireError, WorkerConnection
 from mlxwire_protocol import connection as worker_end
+from mlxwire_protocol.client_connection import ClientConnection
 from mlxwire_protocol.request_state import RequestState
 from mlxwire_worker.requests.session import Session
 from mlxwire_worker.scheduling.preparing import Preparing

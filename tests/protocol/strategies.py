@@ -11,7 +11,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from mlxwire_protocol.messages import COMMANDS
+from mlxwire_protocol.commands import COMMANDS
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=24)
 WORDS = TEXT.filter(bool)
@@ -132,7 +132,7 @@ def near_misses(draw: st.DrawFn) -> dict[str, Any]:
     """A request with something changed: a value, a name, an id; perhaps still right."""
     request = {"id": draw(IDS), **draw(requests())}
     for _ in range(draw(st.integers(1, 2))):
-        known = [name for kind in COMMANDS.values() for name in kind.__struct_fields__]
+        known = [name for row in COMMANDS.values() for name in row.request.__struct_fields__]
         name = draw(st.sampled_from([*request, *known, "unknown", "ID", ""]))
         if draw(st.booleans()):
             request[name] = draw(JSON_VALUES)

@@ -10,14 +10,13 @@ from hypothesis import strategies as st
 
 from mlxwire_protocol import (
     Accepted,
-    ClientConnection,
-    ReplyReceived,
     WireError,
     WorkerConnection,
     error_reply,
 )
-from mlxwire_protocol.client_connection import TokenReceived
-from mlxwire_protocol.messages import STREAMING_COMMANDS, Command, command_name
+from mlxwire_protocol.client_connection import ClientConnection, ReplyReceived, TokenReceived
+from mlxwire_protocol.commands import row_of
+from mlxwire_protocol.messages import Command
 from mlxwire_protocol.replies import Done, OkResult, RequestMetrics
 from protocol.strategies import TEXT, requests
 from protocol.wire import connection
@@ -38,7 +37,7 @@ def greeted() -> tuple[ClientConnection, WorkerConnection]:
 
 def answer(worker: WorkerConnection, command: Command, texts: list[str], fails: bool) -> bytes:
     """What a worker sends for one request, from its first token to its final."""
-    streams = command_name(command) in STREAMING_COMMANDS
+    streams = row_of(command).final == "done"
     lines = [
         worker.encode_token(command.id, seq, text, seq)
         for seq, text in enumerate(texts if streams else [])
@@ -83,7 +82,7 @@ def test_every_request_is_understood_and_ends_once(
     back = b""
     for command in data.draw(st.permutations(accepted)):
         texts = data.draw(st.lists(TEXT, max_size=4))
-        streams = command_name(command) in STREAMING_COMMANDS
+        streams = row_of(command).final == "done"
         expected[command.id] = "".join(texts) if streams else ""
         back += answer(worker, command, texts, data.draw(st.booleans()))
     received = dict.fromkeys(ids, "")

@@ -7,7 +7,8 @@ from typing import Any
 import orjson
 import pytest
 
-from mlxwire_protocol import ClientConnection, StrayLine, WireError
+from mlxwire_protocol import WireError
+from mlxwire_protocol.client_connection import ClientConnection, StrayLine
 
 
 def line(message: dict[str, Any]) -> bytes:

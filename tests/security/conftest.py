@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.conftest import Models, ModelWorker, models, worker
+from support.model_worker import Models, ModelWorker, models, worker
 
 __all__ = ["models", "worker"]
 

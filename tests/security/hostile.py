@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from engine.conftest import ModelWorker
-from engine.test_broken_models import assert_refused
-from worker.processes import resident_bytes
+from support.model_worker import ModelWorker
+from support.processes import resident_bytes
+from worker.mlx_engine.models.test_broken_models import assert_refused
 
 SOON_SECONDS = 10.0
 MOST_BYTES = 400 << 20

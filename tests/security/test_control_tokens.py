@@ -9,14 +9,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine.conftest import Models, ModelWorker
-from engine.reference import reference
 from factories import FAMILIES
 from mlxwire_protocol import WireError
 from mlxwire_protocol.messages import Chat, Message
 from mlxwire_worker.mlx_engine.text.chat_template import encode_chat, find_template
 from mlxwire_worker.mlx_engine.text.template_process import TemplateProcess
 from mlxwire_worker.mlx_engine.text.tokenizer import Tokenizer
+from support.model_worker import Models, ModelWorker
+from support.reference import reference
 
 HARMLESS = [
     "What is <b>2 & 3</b>, 'x'? Grüße 🚀\n",

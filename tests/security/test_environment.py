@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from engine.conftest import Models
 from mlxwire_worker.mlx_engine.text.template_process import TemplateProcess
 from mlxwire_worker.process.environment import kept
-from worker.driver import WORKER, Driver, mock
-from worker.processes import children_of
+from support.driver import WORKER, Driver, mock
+from support.model_worker import Models
+from support.processes import children_of
 
 SECRETS = {"AWS_SECRET_ACCESS_KEY": "s3cret", "PASSWORD": "s3cret", "HF_TOKEN": "s3cret"}
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

@@ -1,6 +1,6 @@
 """A model folder made to harm: one typed error, soon, in bounded memory, and no code is run.
 
-What is merely broken is in `engine/test_broken_models.py`.
+What is merely broken is in `worker/mlx_engine/models/test_broken_models.py`.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from engine.conftest import Models, ModelWorker
-from engine.test_broken_models import edit_config
 from factories import build_adapter
-from worker.processes import resident_bytes
+from support.model_worker import Models, ModelWorker
+from support.processes import resident_bytes
+from worker.mlx_engine.models.test_broken_models import edit_config
 
 from .hostile import (
     MOST_BYTES,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from engine.conftest import ModelWorker
+from support.model_worker import ModelWorker
 
 from .hostile import Harm, assert_harmless, edit_json
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from engine.conftest import Models, ModelWorker
+from support.model_worker import Models, ModelWorker
 
 from .hostile import Harm, assert_harmless, edit_header, edit_json
 

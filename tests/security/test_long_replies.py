@@ -15,7 +15,7 @@ from mlxwire_protocol.codec import encode
 from mlxwire_protocol.framing import DEFAULT_MAX_LINE_BYTES
 from mlxwire_worker.engine import Classified, ClassifyPrompts, Detokenizer, Prompt
 from mlxwire_worker.mock.engine import MockEngine
-from worker.memory_host import MemoryHost
+from support.memory_host import MemoryHost
 
 LONG = "q" * (DEFAULT_MAX_LINE_BYTES + 1)
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from engine.conftest import Models
 from mlxwire_protocol import WireError
 from mlxwire_worker.mlx_engine.models.paths import PathPolicy
+from support.model_worker import Models
 
 from .hostile import Harm
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.conftest import ModelWorker
-from worker.processes import children_of
+from support.model_worker import ModelWorker
+from support.processes import children_of
 
 TINY = Path(__file__).parents[2] / "testdata" / "tiny"
 

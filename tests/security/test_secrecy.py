@@ -20,8 +20,8 @@ import mlxwire.sync
 from mlxwire_protocol.messages import Cache, Chat, Classify, Command, Generate
 from mlxwire_worker.engine import Classified, ClassifyPrompts, Prompt, StepResult
 from mlxwire_worker.mock.engine import MockEngine
-from worker.driver import Driver, mock
-from worker.memory_host import MemoryHost
+from support.driver import Driver, mock
+from support.memory_host import MemoryHost
 
 TINY = Path(__file__).parents[2] / "testdata" / "tiny"
 CANARY = "canaryQZ"

@@ -1,6 +1,6 @@
 """A chat template made to harm: ended within its limits in the helper, and the worker lives on.
 
-What templates may do, and what the sandbox lets through, is in `engine/test_template.py`.
+What templates may do, and what the sandbox lets through, is in `worker/mlx_engine/text/test_chat_template.py`.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from engine.conftest import ModelWorker
 from mlxwire_protocol import WireError
 from mlxwire_worker.mlx_engine.text import template_process as template_module
 from mlxwire_worker.mlx_engine.text import template_program as template_process
 from mlxwire_worker.mlx_engine.text.template_process import TemplateProcess
-from worker.processes import children_of, has_ended, resident_bytes
+from support.model_worker import ModelWorker
+from support.processes import children_of, has_ended, resident_bytes
 
 TINY = Path(__file__).parents[2] / "testdata" / "tiny"
 USER = [{"role": "user", "content": "hello"}]

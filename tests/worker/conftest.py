@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from worker.gated_engine import GatedEngine
-from worker.memory_host import MemoryHost
+from support.gated_engine import GatedEngine
+from support.memory_host import MemoryHost
 
 
 @pytest.fixture

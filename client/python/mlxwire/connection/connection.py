@@ -1,13 +1,9 @@
 """Bind the sans-IO protocol core to a worker's process: bytes on one side, requests on the other.
 
-Theory of operation. Everything runs on one event loop. Three kinds of callers enter:
-
-- tasks of the host: `send`, `close`, `abort`;
-- the process, called by the loop: `stdout_received`, `pipe_lost`, `process_exited`;
-- timers: the watchdog and the requests' own time limits, through `condemn` and `send_cancel`.
-
-Nothing here takes a lock or waits in the middle of a line, so lines never interleave, and a
-request, a cancel or the quit is written at once.
+Theory of operation. Everything runs on one event loop. Three kinds of callers enter: tasks of the
+host (`send`, `close`, `abort`), the process through the loop (`stdout_received`, `pipe_lost`,
+`process_exited`), and timers of the watchdog and of requests (`condemn`, `send_cancel`). Nothing
+here waits in the middle of a line, so lines never interleave and are written at once.
 
 Invariants. A request is in ``_pending`` from its sending to its final reply. ``idle`` is set
 exactly while ``_pending`` is empty. ``failure`` is set once, by the first cause, and then nothing
@@ -31,8 +27,13 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
-from mlxwire_protocol import ClientConnection, EventReceived, ReplyReceived, WireError
-from mlxwire_protocol.client_connection import TokenReceived
+from mlxwire_protocol import WireError
+from mlxwire_protocol.client_connection import (
+    ClientConnection,
+    EventReceived,
+    ReplyReceived,
+    TokenReceived,
+)
 from mlxwire_protocol.replies import Event
 
 from ..errors import MlxwireError, ProtocolViolation, error_from_wire

@@ -1,0 +1,117 @@
+"""The table of commands: one row for each, from which everything else about it follows.
+
+Who is refused by a full worker, who waits for whom, what ends a request and what `hello` tells
+of an engine is derived from here, and nowhere written a second time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+from . import messages
+from .messages import Command, command_name
+
+EngineName = Literal["mlx", "mock"]
+Final = Literal["result", "done"]
+Lane = Literal["at_once", "prepare", "between_steps", "alone", "sequences", "one_pass"]
+"""Where the worker serves a command.
+
+at_once: as it is read; nothing delays it, and a full worker takes it all the same.
+prepare: in order of arrival, where prompts are tokenized; no step of the model is needed.
+between_steps: as soon as it is prepared, between two steps of the engine.
+alone: after everything before it has ended, and before anything after it begins.
+sequences: as one sequence or several of the decode batch.
+one_pass: in slices of a forward pass, between the steps of the sequences.
+"""
+
+BOTH: frozenset[EngineName] = frozenset({"mlx", "mock"})
+MLX: frozenset[EngineName] = frozenset({"mlx"})
+
+
+class Row(NamedTuple):
+    """One command, or one of its actions where that is served differently.
+
+    ``final`` is the type of the reply that ends a request that succeeds. ``engines`` are those
+    that can do it.
+    """
+
+    request: type[Command]
+    final: Final
+    lane: Lane
+    needs_model: bool
+    engines: frozenset[EngineName] = BOTH
+    action: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The value of ``cmd``."""
+        return command_name(self.request)
+
+
+TABLE = (
+    Row(messages.Hello, "result", "at_once", needs_model=False),
+    Row(messages.Load, "result", "alone", needs_model=False),
+    Row(messages.Unload, "result", "alone", needs_model=True),
+    Row(messages.Info, "result", "at_once", needs_model=True),
+    Row(messages.Generate, "done", "sequences", needs_model=True),
+    Row(messages.Chat, "done", "sequences", needs_model=True),
+    Row(messages.Batch, "done", "sequences", needs_model=True),
+    Row(messages.Classify, "done", "one_pass", needs_model=True),
+    Row(messages.Cancel, "result", "at_once", needs_model=False),
+    Row(messages.Credit, "result", "at_once", needs_model=False),
+    Row(messages.Cache, "result", "between_steps", needs_model=True),
+    Row(messages.Cache, "result", "sequences", needs_model=True, action="warm"),
+    Row(messages.Memory, "result", "between_steps", needs_model=False),
+    Row(messages.Metrics, "result", "at_once", needs_model=False),
+    Row(messages.Quit, "result", "at_once", needs_model=False),
+)
+
+FEATURES: dict[str, frozenset[EngineName]] = {
+    "seed": BOTH,
+    "stop": BOTH,
+    "stop_tokens": BOTH,
+    "repeat_penalty": BOTH,
+    "presence_penalty": BOTH,
+    "frequency_penalty": BOTH,
+    "penalty_window": BOTH,
+    "logit_bias": BOTH,
+    "min_tokens": BOTH,
+    "xtc": BOTH,
+    "logprobs": BOTH,
+    "thinking": BOTH,
+    "special_tokens": BOTH,
+    "labels": BOTH,
+    "window": BOTH,
+    "deadline_seconds": BOTH,
+    "prompt_cache": MLX,
+    "context_policy": MLX,
+    "kv_bits": MLX,
+    "memory_limit": BOTH,
+    "adapter_path": MLX,
+    "heartbeat": BOTH,
+    "dialect0": BOTH,
+}
+"""Capabilities that are no commands: options, events and dialects (SPEC §3)."""
+
+COMMANDS: dict[str, Row] = {row.name: row for row in TABLE if row.action is None}
+"""The rows by command; a row of an action is found by `row_of`."""
+_ACTIONS = {(row.name, row.action): row for row in TABLE if row.action is not None}
+
+
+def row_of(command: Command) -> Row:
+    """Return the row of a request: that of its ``action`` where it has one of its own."""
+    name = command_name(command)
+    row = _ACTIONS.get((name, getattr(command, "action", None)))
+    return row or COMMANDS[name]
+
+
+def actions_of(name: str) -> Iterator[Row]:
+    """Yield the rows of a command's actions that are served in their own way."""
+    return (row for (command, _), row in _ACTIONS.items() if command == name)
+
+
+def capabilities(engine: EngineName) -> dict[str, bool]:
+    """Return what a worker over ``engine`` can do, by capability, as `hello` tells it."""
+    told = {name: engine in row.engines for name, row in COMMANDS.items() if name != "hello"}
+    return {**told, **{name: engine in engines for name, engines in FEATURES.items()}}

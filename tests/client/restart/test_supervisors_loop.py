@@ -1,0 +1,100 @@
+"""A supervisor's own edges: its loop, its defaults, and a model that is closed as things go on."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+import mlxwire
+from support.fake_process import Processes
+from support.virtual_time import run
+
+POLICY = mlxwire.RestartPolicy(backoff_min=1, jitter=0)
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_a_supervisor_belongs_to_the_loop_that_it_was_started_on(
+    processes: Processes, running: bool
+):
+    async def begin() -> mlxwire.Supervisor:
+        supervisor = await mlxwire.Supervisor(["fake"], liveness=None).start()
+        if not running:
+            await supervisor.stop()
+        return supervisor
+
+    async def use(supervisor: mlxwire.Supervisor) -> None:
+        calls = (
+            supervisor.load("m"),
+            supervisor.memory(),
+            supervisor.metrics(),
+            supervisor.cancel(),
+            supervisor.restart(),
+            supervisor.start(),
+        )
+        for call in calls:
+            with pytest.raises(RuntimeError, match="another event loop"):
+                await call
+
+    supervisor = run(begin())
+    sent = len(processes.last.requests)
+    run(use(supervisor))
+    assert (len(processes.all), len(processes.last.requests)) == (1, sent)
+
+
+def test_a_supervisor_watches_over_its_worker_unless_it_is_told_not_to(processes: Processes):
+    async def main() -> None:
+        async with mlxwire.Supervisor(["fake"]), mlxwire.Supervisor(["fake"], liveness=None):
+            pass
+
+    run(main())
+    assert [each.requests[0]["events"] for each in processes.all] == [["heartbeat"], []]
+
+
+def test_a_restart_may_be_the_first_start(processes: Processes):
+    async def main() -> None:
+        supervisor = mlxwire.Supervisor(["fake"], liveness=None)
+        await supervisor.restart()
+        await supervisor.metrics()
+        await supervisor.close()
+
+    run(main())
+    assert len(processes.all) == 1
+
+
+def test_leaving_a_supervisor_ends_its_worker(processes: Processes):
+    async def main() -> None:
+        async with mlxwire.Supervisor(["fake"], liveness=None):
+            pass
+        assert not processes.last.alive
+
+    run(main())
+
+
+def test_closing_a_model_unloads_it(processes: Processes):
+    async def main() -> None:
+        async with mlxwire.Supervisor(["fake"], liveness=None) as supervisor:
+            await (await supervisor.load("m")).close()
+            assert [each["cmd"] for each in processes.last.requests][-1] == "unload"
+
+    run(main())
+
+
+def test_a_model_may_be_closed_while_its_worker_dies_of_another_load(processes: Processes):
+    async def main() -> None:
+        async with mlxwire.Supervisor(["fake"], liveness=None, restart=POLICY) as supervisor:
+            model = await supervisor.load("a")
+            first = processes.last
+            first.held = {"load"}
+            loading = asyncio.create_task(supervisor.load("b"))
+            await asyncio.sleep(1)
+            closing = asyncio.create_task(model.close())
+            await asyncio.sleep(1)
+            first.die()
+            await closing
+            with pytest.raises(mlxwire.WorkerCrashed):
+                await loading
+            await supervisor.metrics()
+            assert processes.last.loads == []
+
+    run(main())

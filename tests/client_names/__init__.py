@@ -1,1 +1,0 @@
-"""The names of each client, for the page that compares them."""

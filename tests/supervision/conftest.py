@@ -1,3 +1,0 @@
-from .fake_process import processes
-
-__all__ = ["processes"]

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from factories import build_model
+
+from .conversation import Message
+from .driver import Driver
+
+TINY = Path(__file__).parents[2] / "testdata" / "tiny"
+Models = Callable[..., Path]
+
+
+class ModelWorker(Driver):
+    """A worker with the real engine that remembers what it has loaded."""
+
+    def __init__(self, *arguments: str) -> None:
+        super().__init__(*arguments)
+        self.hello()
+        self._loaded: tuple[Any, ...] = ()
+
+    def use(self, path: Path, **options: Any) -> ModelWorker:
+        """Have a model loaded."""
+        wanted = (path, sorted(options.items()))
+        if self._loaded != wanted:
+            self.load(str(path), **options)
+            self._loaded = wanted
+        return self
+
+    def ask(self, cmd: str, **fields: Any) -> Message:
+        """As any conversation's; what changes the model is remembered."""
+        final = super().ask(cmd, **fields)
+        if cmd in ("load", "unload") and final["type"] != "error":
+            self._loaded = ()
+        return final
+
+    def generate(self, prompt: str, **options: Any) -> tuple[str, list[int]]:
+        """Text and ids of a raw prompt's continuation."""
+        return self._answer(self.send("generate", prompt=prompt, **options))
+
+    def chat(self, messages: list[dict[str, str]], **options: Any) -> tuple[str, list[int]]:
+        """Text and ids of a conversation's next turn."""
+        return self._answer(self.send("chat", messages=messages, **options))
+
+    def refusal(self, cmd: str, **fields: Any) -> Message:
+        """The error that a request ends with."""
+        final = self.ask(cmd, **fields)
+        assert final["type"] == "error", final
+        error: Message = final["error"]
+        return error
+
+    def _answer(self, request_id: str) -> tuple[str, list[int]]:
+        final = self.final(request_id)
+        assert final["type"] == "done", final
+        tokens = [m for m in self.messages[request_id] if m["type"] == "token"]
+        ids = [token["token_id"] for token in tokens if not token.get("flush")]
+        assert len(ids) == final["tokens_generated"]
+        return self.text(request_id), ids
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
+    """Builds each model once; ``tiny`` is the trained one."""
+
+    @functools.cache
+    def built(family: str, quantized: bool = False) -> Path:
+        if family == "tiny":
+            return TINY
+        return build_model(family, tmp_path_factory.mktemp(family), quantized=quantized)
+
+    return built
+
+
+@pytest.fixture(scope="session")
+def worker() -> Iterator[ModelWorker]:
+    """One worker for all the tests that do not end it."""
+    with ModelWorker() as shared:
+        yield shared

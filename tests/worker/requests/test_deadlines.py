@@ -1,0 +1,36 @@
+"""A deadline is kept wherever the request is, also where nothing else wakes the worker."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from support.gated_engine import GatedEngine
+from support.memory_host import MemoryHost
+
+Connect = Callable[..., MemoryHost]
+
+
+def test_a_deadline_is_kept_while_the_prompt_is_being_prepared(
+    connect: Connect, engine: GatedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = connect()
+    engine.open()
+    prepare, leave = engine.prepare, threading.Event()
+
+    def slowly(*arguments: Any) -> Any:
+        leave.wait(60)
+        return prepare(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "prepare", slowly)
+        late = host.send("generate", prompt="x", deadline_seconds=0.3)
+        error = host.final(late)["error"]
+        leave.set()
+
+    assert (error["code"], error["data"]["stage"]) == ("deadline_exceeded", "queued")
+    assert host.ask("generate", prompt="a b", deadline_seconds=60)["tokens_generated"] == 2
+    assert len(host.finals(late)) == 1

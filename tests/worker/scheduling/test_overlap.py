@@ -1,0 +1,254 @@
+"""Requests beside each other: order, barriers, limits, and what is answered meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from support.gated_engine import GatedEngine
+from support.memory_host import MemoryHost
+
+Connect = Callable[..., MemoryHost]
+ENDLESS = {"prompt": "la la", "ignore_eos": True, "max_tokens": 10**9}
+NEED_A_MODEL = {
+    "info": {},
+    "generate": {"prompt": "x"},
+    "chat": {"messages": [{"role": "user", "content": "x"}]},
+    "classify": {"prompts": ["x"]},
+    "unload": {},
+}
+
+
+@pytest.mark.parametrize("cmd", NEED_A_MODEL)
+def test_what_needs_a_model_says_so_before_one_is_loaded(cmd: str, engine: GatedEngine) -> None:
+    host = MemoryHost(engine)
+    host.hello()
+
+    error = host.ask(cmd, **NEED_A_MODEL[cmd])["error"]
+
+    assert error["code"] == "model_not_loaded"
+    assert "load" in error["message"]
+
+
+def test_requests_start_in_order_of_arrival(connect: Connect, engine: GatedEngine) -> None:
+    host = connect(slots=1)
+    engine.open()
+    ids = [host.send("generate", prompt=f"request {number}") for number in range(20)]
+    for request_id in ids:
+        host.final(request_id)
+
+    finals = [m["id"] for m in host.order if m["type"] == "done"]
+    assert finals == ids
+
+
+def test_as_many_run_at_once_as_there_are_slots(connect: Connect, engine: GatedEngine) -> None:
+    host = connect(slots=3)
+    for _ in range(5):
+        host.send("generate", **ENDLESS)
+    engine.wait_at_gate()
+    engine.allow()
+    engine.wait_at_gate()
+
+    figures = host.ask("metrics")
+
+    assert (figures["in_flight"], figures["queued"], figures["batch_size"]) == (5, 2, 3)
+
+
+def test_metrics_info_and_cancel_are_answered_while_the_engine_computes(
+    connect: Connect, engine: GatedEngine
+) -> None:
+    host = connect()
+    target = host.send("generate", **ENDLESS)
+    engine.wait_at_gate()
+
+    assert host.ask("metrics", request_id="m")["in_flight"] == 1
+    assert host.ask("info")["path"] == "model"
+    assert host.ask("cancel", target=target)["outcome"] == "accepted"
+
+
+def test_info_after_a_load_waits_for_it_and_tells_of_the_new_model(
+    connect: Connect, engine: GatedEngine
+) -> None:
+    host = connect()
+    load = host.send("load", path="other")
+    engine.wait_at_gate()
+    info = host.send("info")
+    assert host.ask("metrics")["in_flight"] == 2
+    engine.allow()
+
+    assert host.final(info)["path"] == "other"
+    assert len(host.finals(load)) == 1
+
+
+def test_a_load_waits_for_what_runs_and_what_comes_after_it_gets_the_new_model(
+    connect: Connect, engine: GatedEngine
+) -> None:
+    host = connect(slots=8)
+    before = host.send("generate", prompt="a b c d")
+    load = host.send("load", path="other", context_len=3)
+    after = host.send("generate", prompt="too long for three")
+    engine.open()
+
+    assert host.final(before)["finish_reason"] == "stop"
+    assert host.final(load)["path"] == "other"
+    assert host.final(after)["error"]["code"] == "context_overflow"
+    finals = [m["id"] for m in host.order if m.get("final")]
+    assert finals[-3:] == [before, load, after]
+
+
+def test_a_load_that_fails_keeps_the_old_model(connect: Connect, engine: GatedEngine) -> None:
+    host = connect()
+    engine.open()
+
+    assert host.ask("load", path="broken")["error"]["code"] == "model_load_failed"
+
+    assert host.ask("info")["path"] == "model"
+    answer = host.send("generate", prompt="still the old one")
+    host.final(answer)
+    assert host.text(answer) == "still the old one"
+
+
+def test_unload_waits_for_what_runs_and_leaves_no_model(
+    connect: Connect, engine: GatedEngine
+) -> None:
+    host = connect()
+    before = host.send("generate", prompt="a b c")
+    unload = host.send("unload")
+    after = host.send("generate", prompt="a b c")
+    info = host.send("info")
+    engine.open()
+
+    assert host.final(before)["finish_reason"] == "stop"
+    assert host.final(unload)["ok"] is True
+    assert host.final(after)["error"]["code"] == "model_not_loaded"
+    assert host.final(info)["error"]["code"] == "model_not_loaded"
+    engine.allow()
+    assert host.load("again")["path"] == "again"
+
+
+def test_beyond_max_inflight_work_is_refused_and_questions_are_not(
+    connect: Connect, engine: GatedEngine
+) -> None:
+    host = connect(max_inflight=2)
+    held = [host.send("generate", **ENDLESS) for _ in range(2)]
+    engine.wait_at_gate()
+
+    error = host.ask("generate", prompt="one more")["error"]
+
+    assert (error["code"], error["retryable"]) == ("overloaded", True)
+    assert error["data"] == {"max_inflight": 2}
+    assert host.ask("metrics")["in_flight"] == 2
+    assert host.ask("info")["path"] == "model"
+    assert host.ask("cancel")["cancelled"] == 2
+    engine.open()
+    for request_id in held:
+        host.final(request_id)
+    assert host.final(host.send("generate", prompt="now"))["finish_reason"] == "stop"
+
+
+def test_a_duplicate_id_is_refused_and_the_first_request_unharmed(
+    connect: Connect, engine: GatedEngine
+) -> None:
+    host = connect()
+    first = host.send("generate", prompt="one two three")
+    engine.wait_at_gate()
+    host.write(b'{"id":"%s","cmd":"metrics"}\n' % first.encode())
+    engine.open()
+
+    errors = host.until(lambda message: message["type"] == "error", first)
+    assert errors["error"]["code"] == "duplicate_id"
+    # The error ends the second line alone, so what follows it is read past the driver's check.
+    host.messages[first].clear()
+    assert host.final(first)["finish_reason"] == "stop"
+
+
+def test_without_room_in_the_pipe_generation_waits_and_control_does_not(
+    connect: Connect, engine: GatedEngine
+) -> None:
+    host = connect()
+    engine.open()
+    host.writer.has_room = False
+    waiting = host.send("generate", prompt="one two three")
+
+    taken = engine.passed
+    for _ in range(5):  # each wakes the engine's thread, and its end tells that it went round
+        other = host.send("generate", prompt="another")
+        host.ask("cancel", target=other)
+        host.final(other)
+    assert engine.passed == taken
+    assert host.ask("metrics")["generated_tokens"] == 0
+    assert host.ask("info")["path"] == "model"
+    host.make_room()
+
+    assert host.final(waiting)["finish_reason"] == "stop"
+    assert host.text(waiting) == "one two three"
+
+
+def test_a_cancel_without_room_in_the_pipe_still_ends_its_request(
+    connect: Connect, engine: GatedEngine
+) -> None:
+    host = connect()
+    engine.open()
+    host.writer.has_room = False
+    target = host.send("generate", **ENDLESS)
+    host.ask("cancel", target=target)
+
+    assert host.final(target)["finish_reason"] == "cancelled"
+
+
+def test_an_engine_that_raises_fails_its_requests_and_serves_the_next(
+    connect: Connect, engine: GatedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = connect()
+
+    def raising() -> list[object]:
+        raise RuntimeError("[metal] out of memory while allocating: secret prompt")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "step", raising)
+        errors = [host.ask("generate", prompt="x")["error"] for _ in range(2)]
+    engine.open()
+
+    assert [error["code"] for error in errors] == ["out_of_memory"] * 2
+    assert "secret" not in str(errors)
+    assert host.ask("generate", prompt="fine")["finish_reason"] == "stop"
+
+
+def test_a_request_that_can_not_be_prepared_is_an_internal_error_without_its_text(
+    connect: Connect, engine: GatedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = connect()
+
+    def raising(_: object) -> object:
+        raise KeyError("secret prompt")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "prepare", raising)
+        error = host.ask("generate", prompt="x")["error"]
+
+    assert error["code"] == "internal"
+    assert "secret" not in str(error)
+    engine.open()
+    assert host.ask("generate", prompt="fine")["finish_reason"] == "stop"
+
+
+def test_metrics_add_up_what_the_requests_told(connect: Connect, engine: GatedEngine) -> None:
+    host = connect()
+    engine.open()
+    done = [host.ask("generate", prompt="one two " * number) for number in range(1, 6)]
+    host.ask("generate")
+
+    total = host.ask("metrics")
+
+    for name in ("prompt_tokens", "generated_tokens"):
+        assert total[name] == sum(one["metrics"][name] for one in done)
+    assert total["queue_seconds"] == pytest.approx(
+        sum(one["metrics"]["queue_seconds"] for one in done)
+    )
+    assert (total["errors"], total["in_flight"], total["cancelled"]) == (1, 0, 0)
+    for one in done:
+        metrics = one["metrics"]
+        parts = ("queue_seconds", "prefill_seconds", "decode_seconds")
+        assert sum(metrics[part] for part in parts) <= metrics["total_seconds"] + 1e-6
+        assert metrics["first_token_seconds"] <= metrics["total_seconds"]
