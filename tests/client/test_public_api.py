@@ -35,7 +35,7 @@ async def main() -> None:
         model.batch("p", on_token=3)  # expect
         await worker.load("p", context_policy="forget")  # expect
     policy = mlxwire.RestartPolicy(max_restarts=3, window=60, backoff_min=0.1, backoff_max=5)
-    async with mlxwire.Supervisor(engine="mock", restart=policy, unload_after=60) as supervisor:
+    async with mlxwire.Worker(engine="mock", restart=policy, unload_after=60) as supervisor:
         model = await supervisor.load("p", kv_bits=8)
         print(supervisor.state == "ready", supervisor.state == "wedged")  # expect
     limits = mlxwire.LivenessLimits(silence=5, step=60, phases={"load": None})
@@ -50,7 +50,7 @@ with mlxwire.sync.Worker(engine="mock", env={}) as blocking:
     print(blocking.load("p").cache.stats().entries, blocking.memory().active_bytes)
     mlxwire.sync.Worker(engin="mock")  # expect
 
-with mlxwire.sync.Supervisor(engine="mock", dice=None) as lasting:
+with mlxwire.sync.Worker(engine="mock", restart=mlxwire.RestartPolicy()) as lasting:
     print(lasting.load("p").chat("x").text(), lasting.state)
 with mlxwire.sync.Pool(engine="mock", patience=3) as several:
     print(several.load("p", workers=2).chat("x").text(), several.workers[0].pid)
@@ -75,7 +75,7 @@ def test_the_exports_are_these_and_no_others():
             "RestartPolicy",
             "ShutdownLimits",
         ),
-        *("Supervisor", "Token", "TokenStream", "TopLogprob", "WireError", "Worker"),
+        *("Token", "TokenStream", "TopLogprob", "WireError", "Worker"),
         *("WorkerChange", "WorkerMetrics", "__version__"),
         *("backend", "load_model"),
     }
@@ -86,7 +86,6 @@ def test_the_exports_are_these_and_no_others():
         "Model",
         "Pool",
         "PromptCache",
-        "Supervisor",
         "TokenStream",
         "Worker",
     ]

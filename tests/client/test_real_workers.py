@@ -1,4 +1,4 @@
-"""Supervisor and pool over the worker that ships, asyncio and blocking: real processes die."""
+"""Restarts and a pool over the worker that ships, asyncio and blocking: real processes die."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ SLOW = ["--mock-step-seconds", "0.01"]
 
 
 async def test_a_worker_that_was_killed_is_there_again():
-    async with mlxwire.Supervisor(engine="mock", args=SLOW, restart=AT_ONCE) as supervisor:
+    async with mlxwire.Worker(engine="mock", args=SLOW, restart=AT_ONCE) as supervisor:
         model = await supervisor.load("m", context_len=77)
         for _ in range(3):
-            pid = supervisor.worker.pid
+            pid = supervisor.pid
             assert pid is not None
             stream = model.generate("a b", ignore_eos=True)
             await anext(stream)
@@ -30,14 +30,14 @@ async def test_a_worker_that_was_killed_is_there_again():
                     pass
             assert caught.value.tokens_delivered >= 1
             assert await model.generate("a b").text() == "a b"
-            assert supervisor.worker.pid != pid
+            assert supervisor.pid != pid
             assert (await model.info()).context_len == 77
 
 
 async def test_a_worker_that_was_stopped_is_found_out_and_replaced():
     limits = mlxwire.LivenessLimits(silence=1.0)
     quick = mlxwire.ShutdownLimits(terminate=0.1)
-    async with mlxwire.Supervisor(
+    async with mlxwire.Worker(
         engine="mock",
         args=["--heartbeat-seconds", "0.1"],
         liveness=limits,
@@ -45,7 +45,7 @@ async def test_a_worker_that_was_stopped_is_found_out_and_replaced():
         shutdown=quick,
     ) as supervisor:
         model = await supervisor.load("m")
-        pid = supervisor.worker.pid
+        pid = supervisor.pid
         assert pid is not None
         os.kill(pid, signal.SIGSTOP)
         with pytest.raises(mlxwire.WorkerCrashed, match="said nothing"):
@@ -92,7 +92,7 @@ async def test_a_pools_workers_share_the_work_and_outlive_each_other():
 
 def test_the_blocking_supervisor():
     changes: list[str] = []
-    with sync.Supervisor(
+    with sync.Worker(
         engine="mock",
         args=SLOW,
         restart=AT_ONCE,
@@ -128,7 +128,7 @@ def test_the_blocking_pool():
 
 
 def test_a_blocking_supervisor_tells_of_its_worker_and_cancels_in_it():
-    with sync.Supervisor(engine="mock", args=SLOW) as supervisor:
+    with sync.Worker(engine="mock", args=SLOW, restart=mlxwire.RestartPolicy()) as supervisor:
         assert supervisor.hello.worker.pid == supervisor.pid
         with supervisor.load("m").generate("a b", ignore_eos=True) as stream:
             next(stream)
@@ -138,7 +138,7 @@ def test_a_blocking_supervisor_tells_of_its_worker_and_cancels_in_it():
 
 
 async def test_a_supervisor_that_was_not_started_has_no_worker_to_tell_of():
-    supervisor = mlxwire.Supervisor(engine="mock")
+    supervisor = mlxwire.Worker(engine="mock", restart=mlxwire.RestartPolicy())
     assert supervisor.pid is None
     with pytest.raises(mlxwire.NotInitialized):
         _ = supervisor.hello

@@ -8,7 +8,7 @@ import pytest
 
 import mlxwire
 from mlxwire import sync
-from mlxwire.requests.request_limits import WINDOW_MESSAGE_BYTES
+from mlxwire.requests.route import WINDOW_MESSAGE_BYTES
 
 TINY = Path(__file__).parents[2] / "testdata" / "tiny"
 

@@ -130,7 +130,7 @@ def test_heartbeats_that_only_its_own_liveness_wanted_are_not_the_hosts(processe
 def test_nobody_looks_after_a_worker_that_has_ended(processes: Processes):
     async def main() -> None:
         worker = await mlxwire.Worker(["fake"], liveness=LIMITS).start()
-        ended: weakref.ref[Connection] = weakref.ref(worker.connection)
+        ended: weakref.ref[Connection] = weakref.ref(worker._child.connection)
         await worker.close()
         processes.all.clear()
         del worker

@@ -162,7 +162,7 @@ def _turn(place: int, turn: object) -> dict[str, Any]:
 
 def _no_conversation(field: str, given: object) -> InvalidParams:
     return InvalidParams(
-        f"`{field}` has the type {type(given).__name__}: give `messages` as a string, or as a list "
+        f"`{field}` is of type {type(given).__name__}: give `messages` as a string, or as a list "
         'of turns such as {"role": "user", "content": "Hello"}',
         data={"field": field},
     )

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import mlxwire
-from mlxwire.connection.route import ModelRoute
+from mlxwire.requests.route import ModelRoute
 from mlxwire.restart.replay import Replay
 from support.fake_process import FakeProcess, Processes
 from support.virtual_time import run
@@ -18,7 +18,7 @@ from support.virtual_time import run
 BROKEN = {"code": "out_of_memory", "message": "too large", "retryable": True}
 NONE_LOADED = {"code": "model_not_loaded", "message": "load one", "retryable": False}
 POLICY = mlxwire.RestartPolicy(backoff_min=1, jitter=0)
-Test = Callable[[mlxwire.Supervisor, mlxwire.Model], Awaitable[None]]
+Test = Callable[[mlxwire.Worker, mlxwire.Model], Awaitable[None]]
 
 
 def supervise(test: Test) -> list[dict[str, Any]]:
@@ -29,7 +29,7 @@ def supervise(test: Test) -> list[dict[str, Any]]:
         asyncio.get_running_loop().set_exception_handler(
             lambda _, what: complaints.append(what)
         )
-        async with mlxwire.Supervisor(["fake"], restart=POLICY, liveness=None) as supervisor:
+        async with mlxwire.Worker(["fake"], restart=POLICY, liveness=None) as supervisor:
             await test(supervisor, await supervisor.load("a"))
 
     run(main())
@@ -37,7 +37,7 @@ def supervise(test: Test) -> list[dict[str, Any]]:
     return complaints
 
 
-async def fail_to_load(supervisor: mlxwire.Supervisor, worker: FakeProcess) -> None:
+async def fail_to_load(supervisor: mlxwire.Worker, worker: FakeProcess) -> None:
     worker.refuses["load"] = BROKEN
     with pytest.raises(mlxwire.OutOfMemory):
         await supervisor.load("b")
@@ -49,7 +49,7 @@ def looks(worker: FakeProcess) -> int:
 
 
 def test_a_load_that_succeeded_leaves_no_doubt(processes: Processes):
-    async def test(_: mlxwire.Supervisor, model: mlxwire.Model) -> None:
+    async def test(_: mlxwire.Worker, model: mlxwire.Model) -> None:
         await model.generate("p").text()
         assert looks(processes.last) == 0
 
@@ -57,7 +57,7 @@ def test_a_load_that_succeeded_leaves_no_doubt(processes: Processes):
 
 
 def test_a_doubt_is_settled_by_one_look_for_all_requests_to_come(processes: Processes):
-    async def test(supervisor: mlxwire.Supervisor, model: mlxwire.Model) -> None:
+    async def test(supervisor: mlxwire.Worker, model: mlxwire.Model) -> None:
         await fail_to_load(supervisor, processes.last)
         for _ in range(3):
             await model.generate("p").text()
@@ -68,7 +68,7 @@ def test_a_doubt_is_settled_by_one_look_for_all_requests_to_come(processes: Proc
 
 
 def test_a_model_that_was_loaded_again_is_looked_for_no_more(processes: Processes):
-    async def test(supervisor: mlxwire.Supervisor, model: mlxwire.Model) -> None:
+    async def test(supervisor: mlxwire.Worker, model: mlxwire.Model) -> None:
         worker = processes.last
         await fail_to_load(supervisor, worker)
         worker.refuses["info"] = NONE_LOADED
@@ -80,7 +80,7 @@ def test_a_model_that_was_loaded_again_is_looked_for_no_more(processes: Processe
 
 
 def test_a_later_load_that_succeeds_settles_it_too(processes: Processes):
-    async def test(supervisor: mlxwire.Supervisor, _: mlxwire.Model) -> None:
+    async def test(supervisor: mlxwire.Worker, _: mlxwire.Model) -> None:
         await fail_to_load(supervisor, processes.last)
         other = await supervisor.load("c")
         await other.generate("p").text()
@@ -93,7 +93,7 @@ def test_a_later_load_that_succeeds_settles_it_too(processes: Processes):
 def test_loading_again_that_nobody_waits_for_ends_without_a_word(
     processes: Processes, end: str
 ):
-    async def test(supervisor: mlxwire.Supervisor, model: mlxwire.Model) -> None:
+    async def test(supervisor: mlxwire.Worker, model: mlxwire.Model) -> None:
         worker = processes.last
         await fail_to_load(supervisor, worker)
         worker.refuses["info"] = NONE_LOADED
@@ -112,7 +112,7 @@ def test_loading_again_that_nobody_waits_for_ends_without_a_word(
 
 
 def test_a_model_that_is_not_planned_is_not_dropped(processes: Processes):
-    async def test(supervisor: mlxwire.Supervisor, _: mlxwire.Model) -> None:
+    async def test(supervisor: mlxwire.Worker, _: mlxwire.Model) -> None:
         assert not Replay().drop(ModelRoute(supervisor))
         assert processes.last.alive
 

@@ -15,20 +15,20 @@ from support.virtual_time import run
 BROKEN = {"code": "model_load_failed", "message": "bad weights", "retryable": False}
 NONE_LOADED = {"code": "model_not_loaded", "message": "load one", "retryable": False}
 POLICY = mlxwire.RestartPolicy(backoff_min=1, jitter=0)
-Test = Callable[[mlxwire.Supervisor, mlxwire.Model], Awaitable[None]]
+Test = Callable[[mlxwire.Worker, mlxwire.Model], Awaitable[None]]
 
 
 def supervise(test: Test) -> None:
     """Run a test in virtual time with a supervisor that has loaded ``a``."""
 
     async def main() -> None:
-        async with mlxwire.Supervisor(["fake"], restart=POLICY, liveness=None) as supervisor:
+        async with mlxwire.Worker(["fake"], restart=POLICY, liveness=None) as supervisor:
             await test(supervisor, await supervisor.load("a", context_len=9))
 
     run(main())
 
 
-async def lose_model(supervisor: mlxwire.Supervisor, worker: FakeProcess) -> None:
+async def lose_model(supervisor: mlxwire.Worker, worker: FakeProcess) -> None:
     """A load that fails after its checks; from then on the worker is whole again."""
     worker.refuses = {"load": BROKEN, "info": NONE_LOADED}
     with pytest.raises(mlxwire.ModelLoadFailed):
@@ -43,7 +43,7 @@ def commands(worker: FakeProcess, *names: str) -> list[tuple[str, Any]]:
 
 
 def test_the_model_of_before_is_loaded_again_by_the_next_request(processes: Processes):
-    async def test(supervisor: mlxwire.Supervisor, model: mlxwire.Model) -> None:
+    async def test(supervisor: mlxwire.Worker, model: mlxwire.Model) -> None:
         await supervisor.memory(wired_limit=1)
         await lose_model(supervisor, processes.last)
         assert await model.generate("p").text() == "t"
@@ -58,7 +58,7 @@ def test_the_model_of_before_is_loaded_again_by_the_next_request(processes: Proc
 
 
 def test_a_model_that_is_still_there_is_not_loaded_again(processes: Processes):
-    async def test(supervisor: mlxwire.Supervisor, model: mlxwire.Model) -> None:
+    async def test(supervisor: mlxwire.Worker, model: mlxwire.Model) -> None:
         processes.last.refuses["load"] = {**BROKEN, "code": "model_not_found"}
         with pytest.raises(mlxwire.ModelNotFound):
             await supervisor.load("b")
@@ -71,7 +71,7 @@ def test_a_model_that_is_still_there_is_not_loaded_again(processes: Processes):
 def test_a_load_that_was_cancelled_too_late_does_not_answer_for_the_model_of_before(
     processes: Processes,
 ):
-    async def test(supervisor: mlxwire.Supervisor, model: mlxwire.Model) -> None:
+    async def test(supervisor: mlxwire.Worker, model: mlxwire.Model) -> None:
         worker = processes.last
         worker.requests.clear()
         worker.held = {"load", "info"}
@@ -93,7 +93,7 @@ def test_a_load_that_was_cancelled_too_late_does_not_answer_for_the_model_of_bef
 
 
 def test_a_request_waits_for_a_load_and_is_not_answered_by_its_model(processes: Processes):
-    async def test(supervisor: mlxwire.Supervisor, model: mlxwire.Model) -> None:
+    async def test(supervisor: mlxwire.Worker, model: mlxwire.Model) -> None:
         worker = processes.last
         worker.requests.clear()
         worker.held = {"load"}
@@ -112,7 +112,7 @@ def test_a_request_waits_for_a_load_and_is_not_answered_by_its_model(processes: 
 def test_a_model_that_can_not_be_loaded_again_says_why_and_is_tried_again(
     processes: Processes,
 ):
-    async def test(supervisor: mlxwire.Supervisor, model: mlxwire.Model) -> None:
+    async def test(supervisor: mlxwire.Worker, model: mlxwire.Model) -> None:
         await lose_model(supervisor, processes.last)
         processes.last.refuses["load"] = {**BROKEN, "code": "model_not_found"}
         for _ in range(2):
@@ -125,7 +125,7 @@ def test_a_model_that_can_not_be_loaded_again_says_why_and_is_tried_again(
 
 
 def test_loading_again_goes_on_when_its_request_has_no_more_time(processes: Processes):
-    async def test(supervisor: mlxwire.Supervisor, model: mlxwire.Model) -> None:
+    async def test(supervisor: mlxwire.Worker, model: mlxwire.Model) -> None:
         worker = processes.last
         await lose_model(supervisor, worker)
         worker.held = {"load"}
@@ -142,7 +142,7 @@ def test_loading_again_goes_on_when_its_request_has_no_more_time(processes: Proc
 
 
 def test_another_load_does_not_wait_for_the_model_of_before(processes: Processes):
-    async def test(supervisor: mlxwire.Supervisor, model: mlxwire.Model) -> None:
+    async def test(supervisor: mlxwire.Worker, model: mlxwire.Model) -> None:
         worker = processes.last
         await lose_model(supervisor, worker)
         worker.held = {"load"}
@@ -159,7 +159,7 @@ def test_another_load_does_not_wait_for_the_model_of_before(processes: Processes
 
 
 def test_a_worker_that_dies_of_loading_again_is_replaced(processes: Processes):
-    async def test(supervisor: mlxwire.Supervisor, model: mlxwire.Model) -> None:
+    async def test(supervisor: mlxwire.Worker, model: mlxwire.Model) -> None:
         first = processes.last
         await lose_model(supervisor, first)
         first.held = {"load"}
@@ -174,7 +174,7 @@ def test_a_worker_that_dies_of_loading_again_is_replaced(processes: Processes):
 
 
 def test_a_model_that_is_closed_is_not_loaded_again(processes: Processes):
-    async def test(supervisor: mlxwire.Supervisor, model: mlxwire.Model) -> None:
+    async def test(supervisor: mlxwire.Worker, model: mlxwire.Model) -> None:
         await lose_model(supervisor, processes.last)
         await model.close()
         await supervisor.memory()
@@ -186,7 +186,7 @@ def test_a_model_that_is_closed_is_not_loaded_again(processes: Processes):
 
 
 def test_closing_a_model_while_another_is_loaded_leaves_that_other(processes: Processes):
-    async def test(supervisor: mlxwire.Supervisor, model: mlxwire.Model) -> None:
+    async def test(supervisor: mlxwire.Worker, model: mlxwire.Model) -> None:
         worker = processes.last
         worker.requests.clear()
         worker.held = {"load"}
@@ -205,7 +205,7 @@ def test_closing_a_model_while_another_is_loaded_leaves_that_other(processes: Pr
 def test_a_request_that_waited_for_a_worker_is_told_that_its_model_was_closed(
     processes: Processes,
 ):
-    async def test(_: mlxwire.Supervisor, model: mlxwire.Model) -> None:
+    async def test(_: mlxwire.Worker, model: mlxwire.Model) -> None:
         processes.last.die()
         generating = asyncio.create_task(model.generate("p").text())
         await asyncio.sleep(0.1)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import mlxwire
+from mlxwire.connection.child import Child
 from support.fake_process import FakeProcess, Processes
 from support.virtual_time import now, run
 
@@ -17,7 +18,7 @@ POLICY = mlxwire.RestartPolicy(
     max_restarts=3, window=100, backoff_min=1, backoff_max=8, jitter=0
 )
 REFUSED = {"code": "out_of_memory", "message": "not now", "retryable": True}
-Test = Callable[[mlxwire.Supervisor], Awaitable[None]]
+Test = Callable[[mlxwire.Worker], Awaitable[None]]
 
 
 def supervise(
@@ -30,10 +31,10 @@ def supervise(
         asyncio.get_running_loop().set_exception_handler(
             lambda _, what: complaints.append(what)
         )
-        supervisor = mlxwire.Supervisor(
+        supervisor = mlxwire.Worker(
             ["fake"], **({"restart": POLICY, "liveness": None} | options)
         )
-        supervisor.bind()
+        supervisor._series("bind").bind()
         if starts:
             await supervisor.start()
         await test(supervisor)
@@ -52,7 +53,7 @@ async def failure(asking: Awaitable[object]) -> mlxwire.MlxwireError:
 
 
 def test_each_request_is_told_of_the_verdict_by_an_exception_of_its_own(processes: Processes):
-    async def test(supervisor: mlxwire.Supervisor) -> None:
+    async def test(supervisor: mlxwire.Worker) -> None:
         model = await supervisor.load("m")
         processes.fates.append("no model")
         processes.last.die()
@@ -69,7 +70,7 @@ def test_each_request_is_told_of_the_verdict_by_an_exception_of_its_own(processe
 def test_stopping_what_does_not_run_changes_nothing():
     changes: list[mlxwire.WorkerChange] = []
 
-    async def test(supervisor: mlxwire.Supervisor) -> None:
+    async def test(supervisor: mlxwire.Worker) -> None:
         await supervisor.stop()
         await supervisor.stop()
         assert [change.kind for change in changes] == ["started", "ready", "stopped"]
@@ -81,7 +82,7 @@ def test_stopping_what_does_not_run_changes_nothing():
 
 
 def test_stopping_does_not_lift_a_verdict(processes: Processes):
-    async def test(supervisor: mlxwire.Supervisor) -> None:
+    async def test(supervisor: mlxwire.Worker) -> None:
         await supervisor.load("m")
         processes.fates.append("no model")
         processes.last.die()
@@ -95,7 +96,7 @@ def test_stopping_does_not_lift_a_verdict(processes: Processes):
 def test_a_request_that_waits_for_a_start_that_is_stopped_has_another_started(
     processes: Processes,
 ):
-    async def test(supervisor: mlxwire.Supervisor) -> None:
+    async def test(supervisor: mlxwire.Worker) -> None:
         processes.fates.append("silent")
         asking = asyncio.create_task(supervisor.metrics())
         await asyncio.sleep(1)
@@ -108,7 +109,7 @@ def test_a_request_that_waits_for_a_start_that_is_stopped_has_another_started(
 
 
 def test_a_first_start_after_a_stop_that_fails_is_told_at_once(processes: Processes):
-    async def test(supervisor: mlxwire.Supervisor) -> None:
+    async def test(supervisor: mlxwire.Worker) -> None:
         await supervisor.stop()
         processes.fates.append("dies at hello")
         assert isinstance(await failure(supervisor.start()), mlxwire.HandshakeFailed)
@@ -120,7 +121,7 @@ def test_a_first_start_after_a_stop_that_fails_is_told_at_once(processes: Proces
 def test_a_worker_that_could_not_be_made_ready_is_gone_before_the_next_is_spawned(
     processes: Processes,
 ):
-    async def test(supervisor: mlxwire.Supervisor) -> None:
+    async def test(supervisor: mlxwire.Worker) -> None:
         await supervisor.load("m")
         processes.on_spawn = refuse_once
         processes.last.die()
@@ -138,7 +139,7 @@ def test_a_worker_that_could_not_be_made_ready_is_gone_before_the_next_is_spawne
 
 
 def test_giving_up_is_no_mishap_of_the_supervisors_own(processes: Processes):
-    async def test(supervisor: mlxwire.Supervisor) -> None:
+    async def test(supervisor: mlxwire.Worker) -> None:
         await supervisor.load("m")
         processes.fates.append("no model")
         processes.last.die()
@@ -151,26 +152,30 @@ def test_giving_up_is_no_mishap_of_the_supervisors_own(processes: Processes):
 
 def test_a_supervisor_that_nobody_closed_ends_its_worker_with_the_loop(processes: Processes):
     async def main() -> None:
-        kept.append(await mlxwire.Supervisor(["fake"], liveness=None).start())
+        kept.append(
+            await mlxwire.Worker(
+                ["fake"], liveness=None, restart=mlxwire.RestartPolicy()
+            ).start()
+        )
 
-    kept: list[mlxwire.Supervisor] = []
+    kept: list[mlxwire.Worker] = []
     run(main())
     assert not processes.last.alive
 
 
 def test_a_worker_that_can_not_be_made_is_an_internal_error_and_is_tried_again(
-    processes: Processes,
+    processes: Processes, monkeypatch: pytest.MonkeyPatch
 ):
-    made: list[mlxwire.Worker] = []
+    made: list[Child] = []
 
-    def make(*args: Any, **options: Any) -> mlxwire.Worker:
+    def make(*args: Any) -> Child:
         if len(made) == 2:
             made.append(made[-1])
             raise ValueError("the factory is closed")
-        made.append(mlxwire.Worker(*args, **options))
+        made.append(Child(*args))
         return made[-1]
 
-    async def test(supervisor: mlxwire.Supervisor) -> None:
+    async def test(supervisor: mlxwire.Worker) -> None:
         processes.last.die()
         await asyncio.sleep(50)
         assert supervisor.state == "ready"
@@ -179,11 +184,12 @@ def test_a_worker_that_can_not_be_made_is_an_internal_error_and_is_tried_again(
         assert "ValueError: the factory is closed" in told.message
 
     changes: list[mlxwire.WorkerChange] = []
-    assert supervise(test, make=make, on_change=changes.append) == []
+    monkeypatch.setattr("mlxwire.restart.worker_life.Child", make)
+    assert supervise(test, on_change=changes.append) == []
 
 
 def test_the_next_worker_has_an_unused_time_of_its_own(processes: Processes):
-    async def test(supervisor: mlxwire.Supervisor) -> None:
+    async def test(supervisor: mlxwire.Worker) -> None:
         model = await supervisor.load("m")
         await asyncio.sleep(10)
         processes.last.die()
@@ -207,7 +213,7 @@ def test_a_worker_that_dies_as_it_is_greeted_never_counts_as_ready(processes: Pr
 
         process._answer = answer_and_die  # type: ignore[method-assign]
 
-    async def test(supervisor: mlxwire.Supervisor) -> None:
+    async def test(supervisor: mlxwire.Worker) -> None:
         processes.on_spawn = dies_after_hello
         assert isinstance(await failure(supervisor.start()), mlxwire.WorkerCrashed)
         assert supervisor.state == "stopped"
@@ -216,7 +222,7 @@ def test_a_worker_that_dies_as_it_is_greeted_never_counts_as_ready(processes: Pr
 
 
 def test_first_starts_that_fail_again_and_again_are_given_up_too(processes: Processes):
-    async def test(supervisor: mlxwire.Supervisor) -> None:
+    async def test(supervisor: mlxwire.Worker) -> None:
         processes.fates.extend(["dies at hello"] * 9)
         for _ in range(POLICY.max_restarts):
             assert isinstance(await failure(supervisor.start()), mlxwire.HandshakeFailed)
@@ -229,7 +235,7 @@ def test_first_starts_that_fail_again_and_again_are_given_up_too(processes: Proc
 
 
 def test_a_crash_with_requests_to_come_ends_a_drain_at_once(processes: Processes):
-    async def test(supervisor: mlxwire.Supervisor) -> None:
+    async def test(supervisor: mlxwire.Worker) -> None:
         model = await supervisor.load("m")
         first = processes.last
         first.answers = False
@@ -247,7 +253,7 @@ def test_a_crash_with_requests_to_come_ends_a_drain_at_once(processes: Processes
 
 @pytest.mark.usefixtures("processes")
 def test_a_cancel_does_not_keep_a_worker_from_being_unused():
-    async def test(supervisor: mlxwire.Supervisor) -> None:
+    async def test(supervisor: mlxwire.Worker) -> None:
         await supervisor.load("m")
         await asyncio.sleep(45)
         await supervisor.cancel()
@@ -258,7 +264,7 @@ def test_a_cancel_does_not_keep_a_worker_from_being_unused():
 
 
 def test_idle_crashes_are_no_requests_fault(processes: Processes):
-    async def test(_: mlxwire.Supervisor) -> None:
+    async def test(_: mlxwire.Worker) -> None:
         for _ in range(2):
             processes.last.die()
             await asyncio.sleep(20)

@@ -31,7 +31,7 @@ async def killed_by(
 
 def test_a_crash_tells_each_request_how_many_were_in_flight(processes: Processes):
     async def main() -> None:
-        async with mlxwire.Supervisor(["fake"], restart=AT_ONCE) as supervisor:
+        async with mlxwire.Worker(["fake"], restart=AT_ONCE) as supervisor:
             model = await supervisor.load("m")
             (alone,) = await killed_by(processes, model, "a")
             assert (alone.in_flight, alone.retryable) == (1, True)
@@ -43,13 +43,13 @@ def test_a_crash_tells_each_request_how_many_were_in_flight(processes: Processes
 
 def test_cancels_on_their_way_are_no_requests(processes: Processes):
     async def main() -> None:
-        async with mlxwire.Supervisor(["fake"], restart=AT_ONCE) as supervisor:
+        async with mlxwire.Worker(["fake"], restart=AT_ONCE) as supervisor:
             model = await supervisor.load("m")
             process = processes.last
             process.answers = False
             asking = asyncio.create_task(model.generate("a").text())
             await process.request("generate")
-            supervisor.worker.connection.send_cancel("r999")
+            supervisor._child.connection.send_cancel("r999")
             process.die()
             with pytest.raises(mlxwire.WorkerCrashed) as caught:
                 await asking
@@ -62,7 +62,7 @@ def test_the_same_request_alone_at_two_crashes_in_a_row_is_not_to_be_sent_again(
     processes: Processes,
 ):
     async def main() -> None:
-        async with mlxwire.Supervisor(["fake"], restart=AT_ONCE) as supervisor:
+        async with mlxwire.Worker(["fake"], restart=AT_ONCE) as supervisor:
             model = await supervisor.load("m")
             await killed_by(processes, model, "poison")
             (again,) = await killed_by(processes, model, "poison")
@@ -81,7 +81,7 @@ def test_a_request_that_was_not_alone_twice_may_be_sent_again(
     processes: Processes, before: list[str]
 ):
     async def main() -> None:
-        async with mlxwire.Supervisor(["fake"], restart=AT_ONCE) as supervisor:
+        async with mlxwire.Worker(["fake"], restart=AT_ONCE) as supervisor:
             model = await supervisor.load("m")
             await killed_by(processes, model, *before)
             (error,) = await killed_by(processes, model, "poison")
@@ -95,7 +95,7 @@ def test_a_request_that_was_not_alone_twice_may_be_sent_again(
 
 def test_the_verdict_says_how_often_requests_were_in_flight(processes: Processes):
     async def main() -> None:
-        async with mlxwire.Supervisor(["fake"], restart=AT_ONCE) as supervisor:
+        async with mlxwire.Worker(["fake"], restart=AT_ONCE) as supervisor:
             model = await supervisor.load("m")
             await killed_by(processes, model, "a")
             await model.info()

@@ -23,7 +23,7 @@ def sent(processes: Processes) -> list[dict[str, Any]]:
 
 def test_limits_are_set_again_after_the_load_the_last_of_each(processes: Processes):
     async def main() -> None:
-        async with mlxwire.Supervisor(["fake"], restart=AT_ONCE) as supervisor:
+        async with mlxwire.Worker(["fake"], restart=AT_ONCE) as supervisor:
             model = await supervisor.load("m", adapter_path="lora", memory_limit=9)
             await supervisor.memory(memory_limit=1, buffer_limit=2)
             await supervisor.memory(buffer_limit=3, clear=True)
@@ -46,7 +46,7 @@ def test_limits_are_set_again_after_the_load_the_last_of_each(processes: Process
 
 def test_a_models_limits_go_with_it_and_the_processs_stay(processes: Processes):
     async def main() -> None:
-        async with mlxwire.Supervisor(["fake"], restart=AT_ONCE) as supervisor:
+        async with mlxwire.Worker(["fake"], restart=AT_ONCE) as supervisor:
             await supervisor.load("m")
             await supervisor.memory(prompt_cache_limit=1, wired_limit=2)
             model = await supervisor.load("n")
@@ -68,7 +68,7 @@ def test_limits_that_were_refused_are_not_set_again(processes: Processes):
     refusal = {"code": "invalid_params", "message": "too much", "retryable": False}
 
     async def main() -> None:
-        async with mlxwire.Supervisor(["fake"], restart=AT_ONCE) as supervisor:
+        async with mlxwire.Worker(["fake"], restart=AT_ONCE) as supervisor:
             model = await supervisor.load("m")
             processes.last.refuses["memory"] = refusal
             with pytest.raises(mlxwire.InvalidParams):

@@ -17,7 +17,7 @@ from support.virtual_time import now, run
 POLICY = mlxwire.RestartPolicy(
     max_restarts=3, window=100, backoff_min=1, backoff_max=8, jitter=0
 )
-Test = Callable[[mlxwire.Supervisor], Awaitable[None]]
+Test = Callable[[mlxwire.Worker], Awaitable[None]]
 
 
 class Changes(list[mlxwire.WorkerChange]):
@@ -33,7 +33,7 @@ def supervise(test: Test, changes: Changes | None = None, **given: Any) -> None:
     async def main() -> None:
         options = {"restart": POLICY, "liveness": None} | given
         on_change = None if changes is None else changes.append
-        async with mlxwire.Supervisor(["fake"], on_change=on_change, **options) as supervisor:
+        async with mlxwire.Worker(["fake"], on_change=on_change, **options) as supervisor:
             await test(supervisor)
 
     run(main())
@@ -42,7 +42,7 @@ def supervise(test: Test, changes: Changes | None = None, **given: Any) -> None:
 def test_after_a_crash_the_model_is_loaded_again_with_all_its_options(processes: Processes):
     changes = Changes()
 
-    async def test(supervisor: mlxwire.Supervisor) -> None:
+    async def test(supervisor: mlxwire.Worker) -> None:
         options: dict[str, Any] = {"adapter_path": "lora", "kv_bits": 4, "context_len": 99}
         model = await supervisor.load("m", **options)
         processes.last.die()
@@ -63,7 +63,7 @@ def test_after_a_crash_the_model_is_loaded_again_with_all_its_options(processes:
 
 
 def test_a_request_is_never_sent_twice_and_says_how_far_it_came(processes: Processes):
-    async def test(supervisor: mlxwire.Supervisor) -> None:
+    async def test(supervisor: mlxwire.Worker) -> None:
         model = await supervisor.load("m")
         first = processes.last
         first.answers = False
@@ -86,7 +86,7 @@ def test_a_request_is_never_sent_twice_and_says_how_far_it_came(processes: Proce
 def test_a_crash_loop_ends_in_a_verdict_with_the_last_stderr(processes: Processes):
     changes = Changes()
 
-    async def test(supervisor: mlxwire.Supervisor) -> None:
+    async def test(supervisor: mlxwire.Worker) -> None:
         model = await supervisor.load("m")
         for number in range(4):
             if number:
@@ -113,7 +113,7 @@ def test_a_crash_loop_ends_in_a_verdict_with_the_last_stderr(processes: Processe
 def test_nobody_is_told_to_do_what_the_supervisor_does(processes: Processes):
     changes = Changes()
 
-    async def test(supervisor: mlxwire.Supervisor) -> None:
+    async def test(supervisor: mlxwire.Worker) -> None:
         model = await supervisor.load("m")
         processes.fates.append("dies at load")
         told: list[str] = []
@@ -138,14 +138,14 @@ def test_nobody_is_told_to_do_what_the_supervisor_does(processes: Processes):
             await model.generate("p").text()
         assert "nother" not in verdict.value.message
         await supervisor.close()
-        with pytest.raises(mlxwire.ShuttingDown, match="this supervisor was closed"):
+        with pytest.raises(mlxwire.ShuttingDown, match="this worker was closed"):
             await supervisor.restart()
 
     supervise(test, changes)
 
 
 def test_crashes_far_apart_are_no_loop(processes: Processes):
-    async def test(supervisor: mlxwire.Supervisor) -> None:
+    async def test(supervisor: mlxwire.Worker) -> None:
         model = await supervisor.load("m")
         for _ in range(10):
             processes.last.die()
@@ -156,7 +156,7 @@ def test_crashes_far_apart_are_no_loop(processes: Processes):
 
 
 def test_a_worker_that_dies_while_it_loads_again_counts_too(processes: Processes):
-    async def test(supervisor: mlxwire.Supervisor) -> None:
+    async def test(supervisor: mlxwire.Worker) -> None:
         model = await supervisor.load("m")
         processes.fates.extend(["dies at load", "dies at hello"])
         processes.last.die()
@@ -167,7 +167,7 @@ def test_a_worker_that_dies_while_it_loads_again_counts_too(processes: Processes
 
 
 def test_requests_that_wait_for_a_restart_all_hear_the_verdict(processes: Processes):
-    async def test(supervisor: mlxwire.Supervisor) -> None:
+    async def test(supervisor: mlxwire.Worker) -> None:
         model = await supervisor.load("m")
         processes.fates.extend(["dies at load"] * 3)
         processes.last.die()
@@ -181,7 +181,7 @@ def test_requests_that_wait_for_a_restart_all_hear_the_verdict(processes: Proces
 
 
 def test_a_model_folder_that_is_gone_is_given_up_at_once(processes: Processes):
-    async def test(supervisor: mlxwire.Supervisor) -> None:
+    async def test(supervisor: mlxwire.Worker) -> None:
         model = await supervisor.load("m")
         processes.fates.append("no model")
         processes.last.die()
@@ -203,7 +203,7 @@ def test_a_first_start_that_fails_is_told_at_once_and_not_repeated(
     processes.fates.append(fate)
 
     async def main() -> None:
-        supervisor = mlxwire.Supervisor(["fake"], restart=POLICY)
+        supervisor = mlxwire.Worker(["fake"], restart=POLICY)
         with pytest.raises(error):
             await supervisor.start()
         assert (supervisor.state, now()) == ("stopped", 0)
@@ -214,7 +214,7 @@ def test_a_first_start_that_fails_is_told_at_once_and_not_repeated(
 
 
 def test_a_requests_time_out_holds_while_it_waits_for_a_restart(processes: Processes):
-    async def test(supervisor: mlxwire.Supervisor) -> None:
+    async def test(supervisor: mlxwire.Worker) -> None:
         model = await supervisor.load("m")
         processes.last.die()
         with pytest.raises(mlxwire.RequestTimeout):
@@ -227,7 +227,7 @@ def test_a_requests_time_out_holds_while_it_waits_for_a_restart(processes: Proce
 
 
 def test_a_task_cancelled_while_it_waits_leaves_the_others_waiting(processes: Processes):
-    async def test(supervisor: mlxwire.Supervisor) -> None:
+    async def test(supervisor: mlxwire.Worker) -> None:
         model = await supervisor.load("m")
         processes.last.die()
         first, second = (asyncio.create_task(model.generate("p").text()) for _ in range(2))
@@ -243,7 +243,7 @@ def test_a_task_cancelled_while_it_waits_leaves_the_others_waiting(processes: Pr
 def test_an_unused_worker_is_ended_and_the_next_request_starts_another(processes: Processes):
     changes = Changes()
 
-    async def test(supervisor: mlxwire.Supervisor) -> None:
+    async def test(supervisor: mlxwire.Worker) -> None:
         model = await supervisor.load("m")
         first = processes.last
         first.answers = False
@@ -265,7 +265,7 @@ def test_an_unused_worker_is_ended_and_the_next_request_starts_another(processes
 
 
 def test_a_request_that_comes_as_the_one_before_ends_keeps_the_worker(processes: Processes):
-    async def test(supervisor: mlxwire.Supervisor) -> None:
+    async def test(supervisor: mlxwire.Worker) -> None:
         model = await supervisor.load("m")
         process = processes.last
         process.answers = False
@@ -291,7 +291,7 @@ def test_a_worker_is_started_only_when_the_one_before_is_gone(processes: Process
         process.quit_seconds = 2
         alive_at_spawn.extend(other.alive for other in processes.all[:-1])
 
-    async def test(supervisor: mlxwire.Supervisor) -> None:
+    async def test(supervisor: mlxwire.Worker) -> None:
         model = await supervisor.load("m")
         await asyncio.sleep(61)
         assert supervisor.state == "stopped"
@@ -304,7 +304,7 @@ def test_a_worker_is_started_only_when_the_one_before_is_gone(processes: Process
 
 
 def test_a_stream_given_up_while_it_waits_is_never_sent(processes: Processes):
-    async def test(supervisor: mlxwire.Supervisor) -> None:
+    async def test(supervisor: mlxwire.Worker) -> None:
         model = await supervisor.load("m")
         processes.last.die()
         stream = model.generate("p")
@@ -318,7 +318,7 @@ def test_a_stream_given_up_while_it_waits_is_never_sent(processes: Processes):
 
 
 def test_a_restart_lets_what_runs_end_and_holds_what_comes(processes: Processes):
-    async def test(supervisor: mlxwire.Supervisor) -> None:
+    async def test(supervisor: mlxwire.Worker) -> None:
         model = await supervisor.load("m")
         first = processes.last
         first.answers = False
@@ -342,7 +342,7 @@ def test_a_restart_lets_what_runs_end_and_holds_what_comes(processes: Processes)
 
 
 def test_a_restart_waits_for_its_drain_limit_and_no_longer(processes: Processes):
-    async def test(supervisor: mlxwire.Supervisor) -> None:
+    async def test(supervisor: mlxwire.Worker) -> None:
         model = await supervisor.load("m")
         processes.last.answers = False
         running = asyncio.create_task(model.generate("runs").text())
@@ -356,7 +356,7 @@ def test_a_restart_waits_for_its_drain_limit_and_no_longer(processes: Processes)
 
 
 def test_a_crash_while_it_drains_is_no_trouble_for_the_restart(processes: Processes):
-    async def test(supervisor: mlxwire.Supervisor) -> None:
+    async def test(supervisor: mlxwire.Worker) -> None:
         model = await supervisor.load("m")
         processes.last.answers = False
         running = asyncio.create_task(model.generate("runs").text())
@@ -376,18 +376,19 @@ def test_jitter_comes_from_the_dice_that_were_given(processes: Processes):
     changes = Changes()
     policy = mlxwire.RestartPolicy(backoff_min=10, jitter=0.5)
 
-    async def test(supervisor: mlxwire.Supervisor) -> None:
+    async def test(supervisor: mlxwire.Worker) -> None:
         await supervisor.load("m")
+        random.seed(3)
         processes.last.die()
         await asyncio.sleep(100)
 
-    supervise(test, changes, restart=policy, dice=random.Random(3))
+    supervise(test, changes, restart=policy)
     expected = 10 * (1 + 0.5 * (2 * random.Random(3).random() - 1))
     assert changes[3].delay == pytest.approx(expected)
 
 
 def test_a_later_load_is_the_one_that_is_done_again(processes: Processes):
-    async def test(supervisor: mlxwire.Supervisor) -> None:
+    async def test(supervisor: mlxwire.Worker) -> None:
         first = await supervisor.load("m")
         second = await supervisor.load("n")
         processes.last.die()
@@ -400,7 +401,7 @@ def test_a_later_load_is_the_one_that_is_done_again(processes: Processes):
 
 
 def test_a_model_that_was_closed_is_not_loaded_again(processes: Processes):
-    async def test(supervisor: mlxwire.Supervisor) -> None:
+    async def test(supervisor: mlxwire.Worker) -> None:
         model = await supervisor.load("m")
         await model.close()
         processes.last.die()
@@ -415,7 +416,7 @@ def test_a_model_that_was_closed_is_not_loaded_again(processes: Processes):
 
 @pytest.mark.parametrize("when", ["ready", "restarting", "starting", "failed", "stopped"])
 def test_close_ends_it_whatever_it_does(processes: Processes, when: str):
-    async def test(supervisor: mlxwire.Supervisor) -> None:
+    async def test(supervisor: mlxwire.Worker) -> None:
         model = await supervisor.load("m")
         if when == "stopped":
             await supervisor.stop()
@@ -441,7 +442,7 @@ def test_close_ends_it_whatever_it_does(processes: Processes, when: str):
 
 
 def test_nothing_is_restarted_behind_a_closed_supervisor(processes: Processes):
-    async def test(supervisor: mlxwire.Supervisor) -> None:
+    async def test(supervisor: mlxwire.Worker) -> None:
         await supervisor.load("m")
         await supervisor.close()
         with pytest.raises(mlxwire.ShuttingDown):
@@ -456,4 +457,4 @@ def test_nothing_is_restarted_behind_a_closed_supervisor(processes: Processes):
 
 async def test_a_supervisor_that_was_not_started_says_what_to_do():
     with pytest.raises(mlxwire.NotInitialized, match="start"):
-        await mlxwire.Supervisor(["fake"]).load("m")
+        await mlxwire.Worker(["fake"], restart=mlxwire.RestartPolicy()).load("m")

@@ -17,13 +17,15 @@ POLICY = mlxwire.RestartPolicy(backoff_min=1, jitter=0)
 def test_a_supervisor_belongs_to_the_loop_that_it_was_started_on(
     processes: Processes, running: bool
 ):
-    async def begin() -> mlxwire.Supervisor:
-        supervisor = await mlxwire.Supervisor(["fake"], liveness=None).start()
+    async def begin() -> mlxwire.Worker:
+        supervisor = await mlxwire.Worker(
+            ["fake"], liveness=None, restart=mlxwire.RestartPolicy()
+        ).start()
         if not running:
             await supervisor.stop()
         return supervisor
 
-    async def use(supervisor: mlxwire.Supervisor) -> None:
+    async def use(supervisor: mlxwire.Worker) -> None:
         calls = (
             supervisor.load("m"),
             supervisor.memory(),
@@ -44,7 +46,10 @@ def test_a_supervisor_belongs_to_the_loop_that_it_was_started_on(
 
 def test_a_supervisor_watches_over_its_worker_unless_it_is_told_not_to(processes: Processes):
     async def main() -> None:
-        async with mlxwire.Supervisor(["fake"]), mlxwire.Supervisor(["fake"], liveness=None):
+        async with (
+            mlxwire.Worker(["fake"], restart=mlxwire.RestartPolicy()),
+            mlxwire.Worker(["fake"], liveness=None, restart=mlxwire.RestartPolicy()),
+        ):
             pass
 
     run(main())
@@ -53,7 +58,7 @@ def test_a_supervisor_watches_over_its_worker_unless_it_is_told_not_to(processes
 
 def test_a_restart_may_be_the_first_start(processes: Processes):
     async def main() -> None:
-        supervisor = mlxwire.Supervisor(["fake"], liveness=None)
+        supervisor = mlxwire.Worker(["fake"], liveness=None, restart=mlxwire.RestartPolicy())
         await supervisor.restart()
         await supervisor.metrics()
         await supervisor.close()
@@ -64,7 +69,7 @@ def test_a_restart_may_be_the_first_start(processes: Processes):
 
 def test_leaving_a_supervisor_ends_its_worker(processes: Processes):
     async def main() -> None:
-        async with mlxwire.Supervisor(["fake"], liveness=None):
+        async with mlxwire.Worker(["fake"], liveness=None, restart=mlxwire.RestartPolicy()):
             pass
         assert not processes.last.alive
 
@@ -73,7 +78,9 @@ def test_leaving_a_supervisor_ends_its_worker(processes: Processes):
 
 def test_closing_a_model_unloads_it(processes: Processes):
     async def main() -> None:
-        async with mlxwire.Supervisor(["fake"], liveness=None) as supervisor:
+        async with mlxwire.Worker(
+            ["fake"], liveness=None, restart=mlxwire.RestartPolicy()
+        ) as supervisor:
             await (await supervisor.load("m")).close()
             assert [each["cmd"] for each in processes.last.requests][-1] == "unload"
 
@@ -82,7 +89,7 @@ def test_closing_a_model_unloads_it(processes: Processes):
 
 def test_a_model_may_be_closed_while_its_worker_dies_of_another_load(processes: Processes):
     async def main() -> None:
-        async with mlxwire.Supervisor(["fake"], liveness=None, restart=POLICY) as supervisor:
+        async with mlxwire.Worker(["fake"], liveness=None, restart=POLICY) as supervisor:
             model = await supervisor.load("a")
             first = processes.last
             first.held = {"load"}

@@ -13,10 +13,9 @@ The order of a death: the facts (`Death`) come first; ``judge`` tells the afterm
 composed and becomes ``failure``; ``on_failure`` is called; only then do the pending requests
 fail. So a caller that sees its request fail and asks again finds a restart under way.
 
-Hazards:
-- A pipe that ends is most likely the first sign of an exit. `pipe_lost` waits for the exit, whose
-  error says more, before it condemns a process that is still there (codex#26533).
-- A close by the host is no crash, however the exit looks: ``on_failure`` is not called.
+Hazards. The end of a pipe is most likely the first sign of an exit, whose error says more, so
+`pipe_lost` waits a moment before it condemns the process (codex#26533). A close by the host is
+no crash, however the exit looks: ``on_failure`` is not called for it.
 """
 
 from __future__ import annotations

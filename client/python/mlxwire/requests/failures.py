@@ -10,7 +10,7 @@ from ..errors import DrainTimeout, MlxwireError, RequestCancelled, RequestTimeou
 def too_late(command: str, seconds: float | None) -> RequestTimeout:
     """Return the error of a request that took longer than its ``timeout``."""
     return RequestTimeout(
-        f"`{command}` took longer than its timeout of {seconds:g} s and was cancelled; give it "
+        f"`{command}` took longer than the {seconds:g} s it was given and was cancelled; give it "
         "more time or ask for less"
     )
 
@@ -18,7 +18,7 @@ def too_late(command: str, seconds: float | None) -> RequestTimeout:
 def silent(command: str, seconds: float) -> RequestTimeout:
     """Return the error of a request of which no message came for its ``idle_timeout``."""
     return RequestTimeout(
-        f"no message of `{command}` came for {seconds:g} s, so it was cancelled; it may have "
+        f"nothing came of `{command}` for {seconds:g} s, so it was cancelled; it may have "
         "waited behind other requests: give it a longer idle_timeout",
         data={"idle_timeout": seconds},
     )
