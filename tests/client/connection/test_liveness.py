@@ -146,12 +146,12 @@ def test_a_worker_without_heartbeats_is_left_alone(processes: Processes):
     run(main())
 
 
-def test_a_supervisor_starts_another_for_one_that_hangs(processes: Processes):
+def test_a_restart_policy_replaces_a_process_that_hangs(processes: Processes):
     async def main() -> None:
         async with mlxwire.Worker(
             ["fake"], liveness=LIMITS, restart=mlxwire.RestartPolicy()
-        ) as supervisor:
-            model = await supervisor.load("m")
+        ) as worker:
+            model = await worker.load("m")
             first = processes.last
             while first.alive:
                 first.beat("decode", steps=7, age=now())
