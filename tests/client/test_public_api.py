@@ -5,9 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_type_hints
 
 import mlxwire
 import mlxwire.sync
+from mlxwire.options import WorkerOptions
 
 ROOT = Path(__file__).parents[2]
 
@@ -150,6 +152,15 @@ def test_the_exports_are_these_and_no_others():
         "TokenStream",
         "Worker",
     ]
+
+
+def test_the_options_of_a_worker_are_the_keywords_that_it_takes():
+    keywords = get_type_hints(mlxwire.Worker.__init__)
+    del keywords["command"], keywords["return"]
+    options = get_type_hints(WorkerOptions)
+
+    assert options.keys() == keywords.keys()
+    assert {name: kind for name, kind in options.items() if keywords[name] != kind} == {}
 
 
 def test_a_strict_type_checker_follows_the_options(tmp_path):

@@ -47,7 +47,6 @@ class Model:
         self._route = route
         self._on_close = on_close
         self._metrics = RequestMetrics()
-        self._cache = PromptCache(route)
 
     @property
     def loaded(self) -> LoadResult:
@@ -64,7 +63,7 @@ class Model:
     @property
     def cache(self) -> PromptCache:
         """The prompt cache: read its figures, clear, fill, save and load it."""
-        return self._cache
+        return PromptCache(self._route)
 
     @property
     def metrics(self) -> RequestMetrics:

@@ -145,7 +145,7 @@ class Worker:
 
     @property
     def in_flight(self) -> int:
-        """How many requests wait for their final reply, or for a process to be restarted."""
+        """The number of requests that wait for their final reply, or for a process to be restarted."""
         return self._life.in_flight
 
     async def start(self) -> Self:

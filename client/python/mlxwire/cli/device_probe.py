@@ -40,7 +40,7 @@ print(json.dumps({{"device": str(device), "device_name": describe().get("device_
 
 @dataclass(slots=True, kw_only=True)
 class Probe:
-    """What the worker's interpreter has installed, and its device; a missing package is None."""
+    """The packages of the worker's interpreter, and its device; a missing package is None."""
 
     interpreter: str
     python: str | None = None

@@ -24,7 +24,7 @@ ROUND_TRIPS = 20
 
 @dataclass(slots=True, kw_only=True)
 class WorkerHealth:
-    """How a worker starts and answers, in seconds; None for what could not be measured."""
+    """The start and the answers of a worker, in seconds; None for what was not measured."""
 
     command: list[str] = field(default_factory=list)
     name: str | None = None

@@ -130,7 +130,7 @@ class Child:
 
     @property
     def in_flight(self) -> int:
-        """How many requests wait for their final reply."""
+        """The number of requests that wait for their final reply."""
         return self._connection.in_flight if self._connection else 0
 
     def ready(self) -> Connection:

@@ -111,7 +111,7 @@ class Connection:
 
     @property
     def in_flight(self) -> int:
-        """How many requests wait for their final reply."""
+        """The number of requests that wait for their final reply."""
         return len(self._pending)
 
     @property

@@ -27,7 +27,7 @@ class LivenessLimits:
         default_factory=lambda: {"idle": None, "load": None}
     )
 
-    def of(self, phase: str) -> float | None:
+    def _limit_of(self, phase: str) -> float | None:
         """Return the seconds that a step of ``phase`` may take; None for no limit."""
         return self.phases.get(phase, self.step)
 
@@ -75,7 +75,7 @@ class Liveness:
         beat = self._beat
         if beat is None:
             return None
-        limit = self._limits.of(beat.phase)
+        limit = self._limits._limit_of(beat.phase)
         if limit is None:
             return None
         # The worker's clock runs on while the host stands still, so both clocks must agree. And

@@ -60,7 +60,7 @@ class Member:
 
     @property
     def in_flight(self) -> int:
-        """How many requests wait for their final reply, or for this worker."""
+        """The number of requests that wait for their final reply, or for this worker."""
         return self.worker.in_flight
 
     @property

@@ -30,7 +30,7 @@ ANOTHER_FOLLOWS = (
 
 
 class Aftermath(Enum):
-    """What follows a worker's death; the value is the advice in the error."""
+    """The consequence of a worker's death; the value is the advice in the error."""
 
     NOTHING = "Start another one"
     RESTART = ANOTHER_FOLLOWS

@@ -110,7 +110,7 @@ class PendingRequest:
 
     @property
     def tokens_delivered(self) -> int:
-        """How many tokens the caller took."""
+        """The number of tokens that the caller took."""
         return 0
 
     async def open(self) -> None:

@@ -1,4 +1,4 @@
-"""What a request needs in order to be sent: a connector, a sender, and its limits.
+"""The needs of a request before it can be sent: a connector, a sender, and its limits.
 
 A connector finds the connection at the last moment. A worker without `restart` always has the
 same one; with `restart` and in a pool it changes, and may have to be made first.
@@ -41,7 +41,7 @@ class RequestLimits:
 
     @property
     def window(self) -> int:
-        """How many messages of a stream may be on their way."""
+        """The number of messages of a stream that may be on their way."""
         return min(LARGEST_WINDOW, max(1, self.buffer_bytes // WINDOW_MESSAGE_BYTES))
 
 

@@ -153,7 +153,7 @@ class TokenRequest(StreamRequest[Token]):
 
     @property
     def tokens_delivered(self) -> int:
-        """How many tokens the caller took, without the last piece of held-back text (SPEC §5)."""
+        """The number of tokens that the caller took; held-back text at the end is none (SPEC §5)."""
         return self.taken - (self.taken > self._flush_seq)
 
     def take_token(self, token: Token) -> None:

@@ -43,7 +43,7 @@ class CrashHistory:
 
     @property
     def serving(self) -> int:
-        """How many of the crashes happened with requests in flight."""
+        """The number of crashes that happened with requests in flight."""
         return sum(serving for _, serving in self._crashes)
 
     def crashed(self, now: float, chance: float, *, serving: bool = False) -> float | None:

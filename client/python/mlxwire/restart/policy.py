@@ -1,4 +1,4 @@
-"""What a host says about restarts (`RestartPolicy`), and what it hears of them (`WorkerChange`)."""
+"""The host's side of restarts: their policy, and the changes that the host is told of."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ChangeKind = Literal["started", "ready", "crashed", "restarting", "gave_up", "st
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestartPolicy:
-    """How often and how soon a worker that died is started again.
+    """The rules by which a worker that died is started again.
 
     A worker that dies more than ``max_restarts`` times within ``window`` seconds is given up.
     Before each restart there is a pause: ``backoff_min`` seconds, doubled for each further crash

@@ -60,7 +60,7 @@ class ChildSeries:
 
     @property
     def in_flight(self) -> int:
-        """How many requests wait for their final reply or for a process."""
+        """The number of requests that wait for their final reply or for a process."""
         return self._waiting + self._life.in_flight
 
     @property

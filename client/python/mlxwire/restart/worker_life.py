@@ -88,7 +88,7 @@ class WorkerLife:
 
     @property
     def in_flight(self) -> int:
-        """How many requests of the current process wait for their final reply."""
+        """The number of requests of the current process that wait for their final reply."""
         return self.child.in_flight if self.state in ("ready", "draining") else 0
 
     async def until_ready(self) -> Child:

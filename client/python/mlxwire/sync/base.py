@@ -1,4 +1,4 @@
-"""What the written classes of `mlxwire.sync` share: the asyncio object, and its thread."""
+"""The base classes of the written `mlxwire.sync`: they hold the asyncio object and its thread."""
 
 from __future__ import annotations
 

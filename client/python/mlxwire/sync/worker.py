@@ -138,7 +138,7 @@ class Worker(ThreadOwner[AsyncWorker]):
 
     @property
     def in_flight(self) -> int:
-        """How many requests wait for their final reply, or for a process to be restarted."""
+        """The number of requests that wait for their final reply, or for a process to be restarted."""
         return self._aio.in_flight
 
     def load(
