@@ -60,7 +60,9 @@ class Handler(BaseHTTPRequestHandler):
             with self.server.model.chat(text, max_tokens=MAX_TOKENS) as stream:
                 self.stream(stream)
         except ConnectionError:
-            self.close_connection = True  # the client hung up; leaving the stream cancelled the request
+            self.close_connection = (
+                True  # the client hung up; leaving the stream cancelled the request
+            )
         except mlxwire.MlxwireError as error:
             self.refuse(error)
         return None

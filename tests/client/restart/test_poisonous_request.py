@@ -111,3 +111,23 @@ def test_the_verdict_says_how_often_requests_were_in_flight(processes: Processes
             assert (caught.value.in_flight, caught.value.retryable) == (2, False)
 
     run(main())
+
+
+def test_a_worker_that_broke_the_protocol_twice_was_not_killed_by_a_request(
+    processes: Processes,
+):
+    async def main() -> None:
+        async with mlxwire.Worker(["fake"], restart=AT_ONCE) as worker:
+            model = await worker.load("m")
+            for _ in range(2):
+                await model.info()  # there is a worker
+                process = processes.last
+                process.answers = False
+                asking = asyncio.create_task(model.generate("the same").text())
+                await process.request("generate")
+                process.reply("unknown", final=True)
+                with pytest.raises(mlxwire.ProtocolViolation) as caught:
+                    await asking
+                assert caught.value.message.endswith("no request is sent again by itself")
+
+    run(main())

@@ -62,7 +62,7 @@ Judge = Callable[[Sequence[PendingRequest]], Aftermath]
 
 
 def not_followed(_in_flight: Sequence[PendingRequest], /) -> Aftermath:
-    """Judge the death of a worker that nobody starts again."""
+    """Judge the death of a worker without restarts."""
     return Aftermath.NOTHING
 
 

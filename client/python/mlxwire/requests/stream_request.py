@@ -12,9 +12,9 @@ share. The consumer (`ReplyStream`) pops them, counts them in ``taken``, and cal
 - The hot path counts nothing for each message. Credit is granted for half a window at a time,
   and the buffer is weighed when it has grown halfway to where it could be full (`_weigh`).
 
-Hazards: the worker ends a stream without waiting for credit, so credit may go to a request that
-has ended there; it answers and that is all. And a deadline counts for buffered messages too:
-`_expire` drops them, or a consumer would get tokens after its time-out.
+Hazards. The worker ends a stream without waiting for credit, so credit may reach it after the
+end; the worker ignores it. A deadline holds for buffered messages too: `_expire` drops them, or
+a consumer would get tokens after its time-out.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class StreamRequest(PendingRequest, Generic[T]):
         window = sender.window
         if window is not None:
             self.fields = {**self.fields, "window": window}
-            # Credit at every half window: the worker never runs dry, and few messages are ours.
+            # Credit at every half window: the worker never runs dry, and credits are few.
             self.due = self._step = window // 2
             self._weigh_past = window
         super().start(sender)
