@@ -138,10 +138,10 @@ def another_exception_ends_a_request(patch: pytest.MonkeyPatch) -> None:
 
 
 def an_offence_is_raised(patch: pytest.MonkeyPatch) -> None:
-    def raised(_self: Connection, error: WireError) -> None:
+    def raised(error: WireError, **_: object) -> None:
         raise error
 
-    patch.setattr(Connection, "_violated", raised)
+    patch.setattr("mlxwire.connection.connection.offended", raised)
 
 
 BREAKS: list[tuple[str, Break]] = [
