@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from mlxwire.connection.connection import Connection
 from mlxwire.errors import MlxwireError
 from mlxwire.requests.pending import PendingRequest
 from mlxwire.requests.stream_request import ItemRequest
