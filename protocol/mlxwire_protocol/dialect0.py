@@ -1,7 +1,7 @@
-"""Dialect 0, the older wire without ids, for hosts that can't change (SPEC §7).
+"""Converts dialect 0, the older protocol without ids, to typed messages and back (SPEC §7).
 
-Its requests become typed commands under ids of our own, and the typed replies to those become
-its bare objects again; so nothing behind this file knows that it exists.
+Its requests become typed commands under generated ids, and the typed replies to those become its
+bare objects, so the rest of the worker does not know of dialect 0.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ FIELDS: dict[str, frozenset[str]] = {
     "cancel": frozenset(),
     "quit": frozenset(),
 }
-"""What each command takes. Anything else is ignored, as its hosts expect."""
+"""The fields of each command. All others are ignored, as the hosts of dialect 0 expect."""
 
 _ZERO_MEANS_UNSET = frozenset({"context_len", "adapter_path"})
 STREAMS = frozenset(name for name in FIELDS if COMMANDS[name].final == "done")
 
 
 def to_command(fields: dict[str, Any], request_id: str) -> Command:
-    """A dialect-0 object as a typed command under ``request_id``.
+    """Convert a dialect-0 object to a typed command under ``request_id``.
 
-    Raises: WireError as `convert_command` does; null is the same as left out, as are a zero
-    ``context_len`` and an empty ``adapter_path``, since those hosts send their zero values.
+    Null counts as left out; so do a zero ``context_len`` and an empty ``adapter_path``, because
+    those hosts send the zero values of their types. Raises: WireError as `convert_command` does.
     """
     name = fields.get("cmd")
     if not isinstance(name, str):
@@ -57,17 +57,17 @@ def to_command(fields: dict[str, Any], request_id: str) -> Command:
 
 
 def error_line(command: str | None, error: WireError) -> dict[str, Any]:
-    """A failure in dialect 0's shape: one plain string."""
+    """Return an error in dialect 0's shape, an object with one string."""
     if error.code == "parse_error":
         return {"error": f"parse error: {error.message}"}
     return {"error": f"{command or 'request'}: {error.message}"}
 
 
 class Encoder:
-    """Turns the replies to one dialect-0 request into its lines.
+    """Converts the replies to one dialect-0 request into its lines.
 
-    The newest token waits for what follows it: text that comes at the end without a token of
-    its own is joined to it, so that the number of token lines is ``tokens_generated``.
+    The newest token is held until the next reply. Text that comes at the end without a token of
+    its own is appended to it, so that the number of token lines equals ``tokens_generated``.
     """
 
     def __init__(self, command: str) -> None:
@@ -75,7 +75,7 @@ class Encoder:
         self._newest: dict[str, Any] | None = None
 
     def lines(self, reply: msgspec.Struct) -> list[dict[str, Any]]:
-        """The lines to send now for one typed reply; often none."""
+        """Return the lines to send now for one typed reply; often none."""
         match reply:
             case Token():
                 flush = bool(getattr(reply, "flush", False))
@@ -109,7 +109,7 @@ class Encoder:
                 return []
 
     def token(self, text: str, token_id: int, *, flush: bool) -> list[dict[str, Any]]:
-        """The lines for one token, or for text held back until the end."""
+        """Return the lines to send now for one token, or for text held back until the end."""
         if flush and self._newest is not None:
             self._newest["token"] += text
             return []
@@ -123,7 +123,7 @@ class Encoder:
 
 
 def _message(message: object) -> object:
-    """A conversation turn without the fields that older workers ignored."""
+    """Return a message with only the fields that older workers knew, ``role`` and ``content``."""
     if not isinstance(message, dict):
         return message
     return {key: message[key] for key in ("role", "content") if key in message}

@@ -1,4 +1,4 @@
-"""Dialect 0's order of things: one request at a time, the rest waits (SPEC §7)."""
+"""Serves the requests of dialect 0 one at a time; the others wait (SPEC §7)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .events import Accepted, Answer, Event
 from .messages import Cancel, Command, Quit, command_name
 
 BACKLOG_BYTES = 64 * 1024 * 1024
-"""What may wait for the request that runs; a line counts its bytes and those of its entry."""
+"""The largest total size of the waiting requests; each counts its line and ``_ENTRY_BYTES``."""
 _ENTRY_BYTES = 1024
 
 
@@ -26,7 +26,7 @@ class _Waiting(NamedTuple):
 
 
 class Dialect0Session:
-    """Serialises requests without ids and gives their replies the older shapes."""
+    """Queues requests without ids, and encodes their replies in dialect 0's shapes."""
 
     def __init__(self) -> None:
         self.in_flight: dict[str, Command] = {}
@@ -38,13 +38,14 @@ class Dialect0Session:
         self._starting = False
 
     def receive_object(self, fields: dict[str, Any], line_bytes: int) -> Iterator[Event]:
-        """Take one parsed request, from a line of that length."""
+        """Take one parsed request from a line of ``line_bytes`` bytes; yield what can start."""
         name = fields.get("cmd")
         name = name[:SHOWN_CHARACTERS] if isinstance(name, str) else None
         if "id" in fields:
             error = WireError(
                 "invalid_request",
-                "this connection began without ids; start a new worker to use them",
+                "the request has an `id`, but the first request on this connection had none; leave "
+                "`id` out, or start a new worker",
             )
             yield from self._enqueue(name, error)
             return
@@ -63,30 +64,30 @@ class Dialect0Session:
             yield from self._enqueue(name, command, line_bytes)
 
     def receive_unreadable(self, error: WireError) -> Iterator[Event]:
-        """Take a line that was no JSON object."""
+        """Queue the error for a line that is no JSON object."""
         yield from self._enqueue(None, error)
 
     def finished(self, request_id: str) -> Iterator[Event]:
-        """A request's final reply is on its way, so the next may run."""
+        """Note that a request's final reply is on its way; yield the requests that start now."""
         self.in_flight.pop(request_id, None)
         if request_id == self._running:
             self._running = None
             yield from self._start_waiting()
 
     def encode_reply(self, reply: msgspec.Struct) -> bytes:
-        """A typed reply as its lines; none for those to `cancel` and `quit`."""
+        """Encode a typed reply; `cancel` and `quit` have no reply in dialect 0."""
         if self._encoder is None or getattr(reply, "id", None) != self._running:
             return b""
         return b"".join(map(encode, self._encoder.lines(reply)))
 
     def encode_token(self, text: str, token_id: int) -> bytes:
-        """One plain token as its line, or nothing while its text is held back."""
+        """Encode one plain token; return the line of the token before it, if there is one."""
         if self._encoder is None:
             return b""
         return b"".join(map(encode, self._encoder.token(text, token_id, flush=False)))
 
     def _cancel(self, command: Cancel) -> Iterator[Event]:
-        """Stops the stream that runs; with none running it is silent, as its hosts expect."""
+        """Cancel the running stream; ignore a cancel without one, as dialect 0's hosts expect."""
         running = self._running
         if running is None or command_name(self.in_flight[running]) not in dialect0.STREAMS:
             return
@@ -96,10 +97,14 @@ class Dialect0Session:
     def _enqueue(
         self, name: str | None, entry: Command | WireError, line_bytes: int = 0
     ) -> Iterator[Event]:
-        """Strictly serial: an answer, an error's too, waits for the request before it."""
+        """Queue a request or an error: answers come strictly in the order of the requests."""
         size = line_bytes + _ENTRY_BYTES
         if self._running is not None and self._waiting_bytes + size > BACKLOG_BYTES:
-            full = WireError("overloaded", "too many requests wait; read the answers first")
+            full = WireError(
+                "overloaded",
+                f"too many requests wait: they have {self._waiting_bytes} bytes, and the largest "
+                f"accepted total is {BACKLOG_BYTES} bytes. Read the answers before sending more",
+            )
             yield Answer(encode(dialect0.error_line(name, full)))
             return
         self._waiting.append(_Waiting(name, entry, size))
@@ -107,10 +112,10 @@ class Dialect0Session:
         yield from self._start_waiting()
 
     def _start_waiting(self) -> Iterator[Event]:
-        """Start what waits while nothing runs.
+        """Start waiting requests while none runs.
 
-        A request may finish while its event is being handled; the loop that is already on its
-        way then goes on to the next, so that a long backlog costs no depth of calls.
+        A request may finish while the caller handles its event. The loop that is already running
+        then continues with the next request, so a long queue does not nest calls.
         """
         if self._starting:
             return

@@ -14,7 +14,8 @@ from mlxwire_protocol import (
     WorkerConnection,
     error_reply,
 )
-from mlxwire_protocol.client_connection import ClientConnection, ReplyReceived, TokenReceived
+from mlxwire_protocol.client_connection import ClientConnection
+from mlxwire_protocol.client_events import ReplyReceived, TokenReceived
 from mlxwire_protocol.commands import row_of
 from mlxwire_protocol.messages import Command
 from mlxwire_protocol.replies import Done, OkResult, RequestMetrics

@@ -220,4 +220,4 @@ def test_the_helpers_limits_are_in_force(helper: TemplateProcess) -> None:
 
 
 def _is_helper(pid: int) -> bool:
-    return b"template_process" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b"template_program" in Path(f"/proc/{pid}/cmdline").read_bytes()

@@ -10,7 +10,8 @@ from mlxwire_protocol import WorkerConnection
 from mlxwire_protocol.replies import Limits, WorkerIdentity
 from mlxwire_worker.engine import Engine
 from mlxwire_worker.process.writer import Writer
-from mlxwire_worker.requests.session import Session
+from mlxwire_worker.requests.conversation import Conversation as Session
+from mlxwire_worker.scheduling.inbox import Inbox
 from mlxwire_worker.scheduling.scheduler import Scheduler
 
 from .conversation import PATIENCE_SECONDS, Conversation
@@ -45,10 +46,11 @@ class MemoryHost(Conversation):
             capabilities={},
         )
         self.writer = MemoryWriter()
-        self.session = Session(connection, cast(Writer, self.writer))
-        self._scheduler = Scheduler(engine, self.session, lambda: self.writer.has_room)
-        self.session.queue = self._scheduler
-        self.session.memory = engine.memory
+        self.inbox = Inbox()
+        self.session = Session(connection, cast(Writer, self.writer), engine, self.inbox)
+        self._scheduler = Scheduler(
+            engine, self.session.ledger, self.inbox, lambda: self.writer.has_room
+        )
         self._scheduler.start()
 
     def write(self, line: bytes) -> None:
@@ -63,14 +65,14 @@ class MemoryHost(Conversation):
     def wait_until_prepared(self) -> None:
         """Until all that was sent waits for nothing but its turn."""
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while self._scheduler._preparing.waiting():
+        while self.inbox.waiting():
             assert time.monotonic() < deadline, "the prepare thread does not come to an end"
             time.sleep(0.001)
 
     def make_room(self) -> None:
         """The host reads again."""
         self.writer.has_room = True
-        self._scheduler.wake()
+        self.inbox.wake()
 
     def no_more(self) -> bool:
         """Whether every line has been taken."""
