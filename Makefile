@@ -42,6 +42,7 @@ test-typescript: $(READY) $(TYPESCRIPT)
 	  && cd ../../examples/node-chat && npm test --silent)
 
 check: $(READY) check-go check-typescript docs
+	@$(BIN)/python client/python/generate_sync.py --check
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy

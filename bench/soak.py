@@ -243,18 +243,18 @@ async def worker_kills(budget: Budget, dice: random.Random) -> Tally:
     return tally
 
 
-async def restarts(budget: Budget, dice: random.Random) -> Tally:
-    """A supervised worker is killed again and again: the next request finds another."""
+async def restarts(budget: Budget, _: random.Random) -> Tally:
+    """Kill a worker with a restart policy again and again; the next request finds another."""
     tally = Tally()
-    supervisor = mlxwire.Supervisor(engine="mock", restart=AT_ONCE, dice=dice)
-    async with supervisor:
-        model = await supervisor.load("m")
+    worker = mlxwire.Worker(engine="mock", restart=AT_ONCE)
+    async with worker:
+        model = await worker.load("m")
         while budget.take():
-            pid = supervisor.worker.pid
+            pid = worker.pid
             assert pid is not None
             os.kill(pid, signal.SIGKILL)
             began = time.monotonic()
-            while supervisor.worker.pid == pid or supervisor.state != "ready":
+            while worker.pid == pid or worker.state != "ready":
                 try:
                     await model.generate("a b").text()
                 except mlxwire.WorkerCrashed:

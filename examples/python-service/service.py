@@ -4,8 +4,8 @@
     curl -N localhost:8080/chat -d "Tell me a story about a cat."
     curl localhost:8080/workers
 
-Answers are streamed as they are decoded. A client that hangs up cancels its request in the
-worker; a worker that crashes costs the requests that it had, and is started again.
+Answers are streamed as they are decoded. If a client hangs up, its request is cancelled in the
+worker. If a worker crashes, its requests fail and it is started again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ THE_CALLERS_FAULT = (mlxwire.InvalidParams, mlxwire.ContextOverflow, mlxwire.Mes
 
 
 class Service(ThreadingHTTPServer):
-    """Holds what its handlers need; each request has a thread of its own."""
+    """The HTTP server, with the pool and the model; each request has a thread of its own."""
 
     daemon_threads = True
 
@@ -38,7 +38,7 @@ class Service(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    """`POST /chat` with a text as its body, and `GET /workers`."""
+    """Answers `POST /chat`, whose body is the text, and `GET /workers`."""
 
     protocol_version = "HTTP/1.1"
     server: Service
@@ -60,13 +60,15 @@ class Handler(BaseHTTPRequestHandler):
             with self.server.model.chat(text, max_tokens=MAX_TOKENS) as stream:
                 self.stream(stream)
         except ConnectionError:
-            self.close_connection = True  # the client hung up, and the request is cancelled
+            self.close_connection = (
+                True  # the client hung up; leaving the stream cancelled the request
+            )
         except mlxwire.MlxwireError as error:
             self.refuse(error)
         return None
 
     def stream(self, stream: mlxwire.sync.TokenStream) -> None:
-        """Each token as a chunk; the headers wait for the first, for it may be an error."""
+        """Send each token as a chunk; send the headers with the first, which may be an error."""
         begun = False
         for token in stream:
             if not begun:
@@ -83,12 +85,12 @@ class Handler(BaseHTTPRequestHandler):
             self.reply(HTTPStatus.OK, "")
 
     def chunk(self, content: bytes) -> None:
-        """One chunk; an empty one is the end."""
+        """Send one chunk; an empty one ends the answer."""
         self.wfile.write(b"%x\r\n%s\r\n" % (len(content), content))
         self.wfile.flush()
 
     def refuse(self, error: mlxwire.MlxwireError) -> None:
-        """Say what went wrong, and whether asking again makes sense."""
+        """Report an error, with a status that tells whether to ask again."""
         if error.tokens_delivered:
             self.close_connection = (
                 True  # amid the answer: without its last chunk it is cut off
@@ -101,7 +103,7 @@ class Handler(BaseHTTPRequestHandler):
             self.reply(HTTPStatus.INTERNAL_SERVER_ERROR, f"{error.message}\n")
 
     def reply(self, status: HTTPStatus, text: str, *, retry_after: int | None = None) -> None:
-        """A whole answer at once."""
+        """Send a whole answer at once."""
         body = text.encode()
         self.send_response(status)
         self.send_header("Content-Type", "text/plain; charset=utf-8")

@@ -35,6 +35,8 @@ LIGHT_AT_IMPORT = {
     "mlxwire.cli": HEAVY | COMMAND_LINE,
 }
 """Module: what its import may not bring along, not even through others."""
+CLIENT_FOLDERS = ["process", "requests", "connection", "restart", "pool", "sync", "cli"]
+"""Folders of the Python client, from the lowest up."""
 EXPORTING = ["mlxwire_protocol", "mlxwire_worker.mlx_engine", "mlxwire", "mlxwire.sync"]
 DISTRIBUTIONS = {
     "mlx_lm": "mlx-lm",
@@ -116,6 +118,22 @@ def command_line_outside_cli(sources: list[Module]) -> Iterator[str]:
         for found in imports(module):
             if found.top in COMMAND_LINE or within(found.target, "mlxwire.cli"):
                 yield f"{module.name}: {found.target}"
+
+
+def climbing_imports(sources: list[Module]) -> Iterator[str]:
+    """A folder of the Python client imports only itself and the folders below it."""
+    height = {folder: number for number, folder in enumerate(CLIENT_FOLDERS)}
+    for module in sources:
+        own = height.get(_client_folder(module.name), len(height))
+        for found in imports(module):
+            if height.get(_client_folder(found.target), 0) > own:
+                yield f"{module.name}: {found.target}"
+
+
+def _client_folder(name: str) -> str:
+    """Return the folder of the Python client that a module is in; empty for any other."""
+    parts = name.split(".")
+    return parts[1] if parts[0] == "mlxwire" and len(parts) > 1 else ""
 
 
 def heavy_at_import(sources: list[Module]) -> Iterator[str]:

@@ -15,8 +15,6 @@ from mlxwire_protocol.errors import CLIENT_CODES, WORKER_CODES
 from .declared_names import GO, NAMES, TYPESCRIPT, keywords
 
 PAGE = (ROOT / "client" / "README.md").read_text("utf-8")
-NOT_ITS_OWN = {"command", "dice", "make"}
-"""Keywords of `Supervisor`: `Worker` has the first, and by the others tests replace chance and processes."""
 
 
 class Row(NamedTuple):
@@ -85,11 +83,10 @@ def test_no_option_of_the_python_client_is_left_out() -> None:
         for name in kind.__annotations__
     }
     for kind in (
-        *(mlxwire.Worker, mlxwire.Supervisor),
+        mlxwire.Worker,
         *(mlxwire.RestartPolicy, mlxwire.ShutdownLimits, mlxwire.LivenessLimits),
     ):
         options |= {f"{kind.__name__}.{key}" for key in keywords(kind.__init__)}
-    options -= {f"Supervisor.{key}" for key in NOT_ITS_OWN}
     of_methods = {
         key
         for method in (mlxwire.Model.generate, mlxwire.Model.batch, mlxwire.Model.classify)

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 import mlxwire
-from mlxwire.requests.request_limits import LARGEST_WINDOW
+from mlxwire.requests.route import LARGEST_WINDOW
 from support.patience import PATIENCE_SECONDS
 
 LONG = 50_000

@@ -4,16 +4,79 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import get_type_hints
 
 import mlxwire
 import mlxwire.sync
+from mlxwire.options import WorkerOptions
 from support.repository import ROOT
 
 USE = """
+from collections.abc import AsyncIterator, Sequence
+from types import TracebackType
+from typing import Any, Self
+
 import mlxwire
 import mlxwire.sync
 
+class EngineStream:
+    done = mlxwire.Done(
+        finish_reason="stop", tokens_generated=0, metrics=mlxwire.RequestMetrics()
+    )
+    async def text(self) -> str: return ""
+    async def aclose(self) -> None: ...
+    async def __aenter__(self) -> Self: return self
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+    async def __aiter__(self) -> AsyncIterator[mlxwire.Token]:
+        tokens: list[mlxwire.Token] = []
+        for token in tokens:
+            yield token
+
+class EngineBatch(EngineStream):
+    async def results(self) -> list[mlxwire.BatchResult]: return []
+    async def __aiter__(self) -> AsyncIterator[mlxwire.BatchResult]:  # type: ignore[override]
+        for result in await self.results():
+            yield result
+
+class EngineCache:
+    async def stats(self) -> mlxwire.CacheResult: raise mlxwire.UnsupportedCapability("no cache")
+    async def clear(self) -> mlxwire.CacheResult: return await self.stats()
+    async def warm(
+        self, prompt: str | None = None, *, messages: object = None
+    ) -> mlxwire.CacheResult: return await self.stats()
+    async def save(self, path: object) -> mlxwire.CacheResult: return await self.stats()
+    async def load(self, path: object) -> mlxwire.CacheResult: return await self.stats()
+
+class EngineModel:
+    metrics = mlxwire.RequestMetrics()
+    cache = EngineCache()
+    def generate(self, prompt: str, **options: Any) -> EngineStream: return EngineStream()
+    def chat(self, messages: object, **options: Any) -> EngineStream: return EngineStream()
+    def batch(self, prompts: Sequence[str], **options: Any) -> EngineBatch: return EngineBatch()
+    async def classify(
+        self, prompts: Sequence[str], **options: Any
+    ) -> list[mlxwire.ClassifyResult]: return []
+    async def info(self) -> mlxwire.ModelInfo: raise mlxwire.ModelNotLoaded("gone")
+    async def close(self) -> None: ...
+
+class Engine:
+    name = "outside"
+    def available(self) -> bool: return True
+    async def load_model(self, path: object, **options: Any) -> EngineModel: return EngineModel()
+
+mlxwire.backend.register(Engine())
+mlxwire.backend.register(EngineModel())  # expect
+
 async def main() -> None:
+    model_of_any = await mlxwire.load_model("p", backend="outside")
+    async with model_of_any.chat("x") as answer:
+        async for token in answer:
+            print(token.text)
     async with mlxwire.Worker(engine="mock", shutdown=mlxwire.ShutdownLimits(quit=1)) as worker:
         model = await worker.load("p", context_len=3, timeout=1.0)
         async with model.chat([{"role": "user", "content": "x"}], max_tokens=3) as stream:
@@ -33,9 +96,9 @@ async def main() -> None:
         model.batch("p", on_token=3)  # expect
         await worker.load("p", context_policy="forget")  # expect
     policy = mlxwire.RestartPolicy(max_restarts=3, window=60, backoff_min=0.1, backoff_max=5)
-    async with mlxwire.Supervisor(engine="mock", restart=policy, unload_after=60) as supervisor:
-        model = await supervisor.load("p", kv_bits=8)
-        print(supervisor.state == "ready", supervisor.state == "wedged")  # expect
+    async with mlxwire.Worker(engine="mock", restart=policy, unload_after=60) as worker:
+        model = await worker.load("p", kv_bits=8)
+        print(worker.state == "ready", worker.state == "wedged")  # expect
     limits = mlxwire.LivenessLimits(silence=5, step=60, phases={"load": None})
     async with mlxwire.Pool(byte_budget=1 << 30, liveness=limits, on_change=print) as pool:
         model = await pool.load("p", workers=2, on_demand=True, context_len=4096)
@@ -48,7 +111,7 @@ with mlxwire.sync.Worker(engine="mock", env={}) as blocking:
     print(blocking.load("p").cache.stats().entries, blocking.memory().active_bytes)
     mlxwire.sync.Worker(engin="mock")  # expect
 
-with mlxwire.sync.Supervisor(engine="mock", dice=None) as lasting:
+with mlxwire.sync.Worker(engine="mock", restart=mlxwire.RestartPolicy()) as lasting:
     print(lasting.load("p").chat("x").text(), lasting.state)
 with mlxwire.sync.Pool(engine="mock", patience=3) as several:
     print(several.load("p", workers=2).chat("x").text(), several.workers[0].pid)
@@ -73,7 +136,7 @@ def test_the_exports_are_these_and_no_others():
             "RestartPolicy",
             "ShutdownLimits",
         ),
-        *("Supervisor", "Token", "TokenStream", "TopLogprob", "WireError", "Worker"),
+        *("Token", "TokenStream", "TopLogprob", "WireError", "Worker"),
         *("WorkerChange", "WorkerMetrics", "__version__"),
         *("backend", "load_model"),
     }
@@ -84,10 +147,18 @@ def test_the_exports_are_these_and_no_others():
         "Model",
         "Pool",
         "PromptCache",
-        "Supervisor",
         "TokenStream",
         "Worker",
     ]
+
+
+def test_the_options_of_a_worker_are_the_keywords_that_it_takes():
+    keywords = get_type_hints(mlxwire.Worker.__init__)
+    del keywords["command"], keywords["return"]
+    options = get_type_hints(WorkerOptions)
+
+    assert options.keys() == keywords.keys()
+    assert {name: kind for name, kind in options.items() if keywords[name] != kind} == {}
 
 
 def test_a_strict_type_checker_follows_the_options(tmp_path):

@@ -1,4 +1,4 @@
-"""Supervisor and pool over the worker that ships, asyncio and blocking: real processes die."""
+"""Restarts and a pool over the worker that ships, asyncio and blocking: real processes die."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ SLOW = ["--mock-step-seconds", "0.01"]
 
 
 async def test_a_worker_that_was_killed_is_there_again():
-    async with mlxwire.Supervisor(engine="mock", args=SLOW, restart=AT_ONCE) as supervisor:
-        model = await supervisor.load("m", context_len=77)
+    async with mlxwire.Worker(engine="mock", args=SLOW, restart=AT_ONCE) as worker:
+        model = await worker.load("m", context_len=77)
         for _ in range(3):
-            pid = supervisor.worker.pid
+            pid = worker.pid
             assert pid is not None
             stream = model.generate("a b", ignore_eos=True)
             await anext(stream)
@@ -31,22 +31,22 @@ async def test_a_worker_that_was_killed_is_there_again():
                     pass
             assert caught.value.tokens_delivered >= 1
             assert await model.generate("a b").text() == "a b"
-            assert supervisor.worker.pid != pid
+            assert worker.pid != pid
             assert (await model.info()).context_len == 77
 
 
 async def test_a_worker_that_was_stopped_is_found_out_and_replaced():
     limits = mlxwire.LivenessLimits(silence=5)  # the next worker must not seem silent
     quick = ladder_to("kill")
-    async with mlxwire.Supervisor(
+    async with mlxwire.Worker(
         engine="mock",
         args=["--heartbeat-seconds", "0.1"],
         liveness=limits,
         restart=AT_ONCE,
         shutdown=quick,
-    ) as supervisor:
-        model = await supervisor.load("m")
-        pid = supervisor.worker.pid
+    ) as worker:
+        model = await worker.load("m")
+        pid = worker.pid
         assert pid is not None
         os.kill(pid, signal.SIGSTOP)
         with pytest.raises(mlxwire.WorkerCrashed, match="said nothing"):
@@ -91,16 +91,16 @@ async def test_a_pools_workers_share_the_work_and_outlive_each_other():
         assert not pids & {worker.pid for worker in pool.workers}
 
 
-def test_the_blocking_supervisor():
+def test_a_blocking_worker_is_started_again():
     changes: list[str] = []
-    with sync.Supervisor(
+    with sync.Worker(
         engine="mock",
         args=SLOW,
         restart=AT_ONCE,
         on_change=lambda change: changes.append(change.kind),
-    ) as supervisor:
-        model = supervisor.load("m")
-        pid = supervisor.pid
+    ) as worker:
+        model = worker.load("m")
+        pid = worker.pid
         assert pid is not None
         stream = model.generate("a b", ignore_eos=True)
         next(stream)
@@ -108,12 +108,12 @@ def test_the_blocking_supervisor():
         with pytest.raises(mlxwire.WorkerCrashed):
             list(stream)
         assert model.generate("a b").text() == "a b"
-        supervisor.stop()
-        assert supervisor.state == "stopped"
-        supervisor.restart()
-        assert supervisor.state == "ready"
+        worker.stop()
+        assert worker.state == "stopped"
+        worker.restart()
+        assert worker.state == "ready"
     assert changes[:6] == ["started", "ready", "crashed", "restarting", "started", "ready"]
-    assert supervisor.state == "closed"
+    assert worker.state == "closed"
 
 
 def test_the_blocking_pool():
@@ -128,20 +128,20 @@ def test_the_blocking_pool():
         pool.load("m")
 
 
-def test_a_blocking_supervisor_tells_of_its_worker_and_cancels_in_it():
-    with sync.Supervisor(engine="mock", args=SLOW) as supervisor:
-        assert supervisor.hello.worker.pid == supervisor.pid
-        with supervisor.load("m").generate("a b", ignore_eos=True) as stream:
+def test_a_blocking_worker_with_restarts_tells_of_its_process_and_cancels_in_it():
+    with sync.Worker(engine="mock", args=SLOW, restart=mlxwire.RestartPolicy()) as worker:
+        assert worker.hello.worker.pid == worker.pid
+        with worker.load("m").generate("a b", ignore_eos=True) as stream:
             next(stream)
-            assert supervisor.in_flight >= 1
-            assert supervisor.cancel(stream.id).outcome == "accepted"
-        assert supervisor.metrics().requests >= 2
+            assert worker.in_flight >= 1
+            assert worker.cancel(stream.id).outcome == "accepted"
+        assert worker.metrics().requests >= 2
 
 
-async def test_a_supervisor_that_was_not_started_has_no_worker_to_tell_of():
-    supervisor = mlxwire.Supervisor(engine="mock")
-    assert supervisor.pid is None
+async def test_a_worker_with_restarts_that_was_not_started_has_no_process_to_tell_of():
+    worker = mlxwire.Worker(engine="mock", restart=mlxwire.RestartPolicy())
+    assert worker.pid is None
     with pytest.raises(mlxwire.NotInitialized):
-        _ = supervisor.hello
+        _ = worker.hello
     with pytest.raises(mlxwire.NotInitialized):
-        await supervisor.cancel()
+        await worker.cancel()

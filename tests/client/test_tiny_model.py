@@ -6,7 +6,7 @@ import pytest
 
 import mlxwire
 from mlxwire import sync
-from mlxwire.requests.request_limits import WINDOW_MESSAGE_BYTES
+from mlxwire.requests.route import WINDOW_MESSAGE_BYTES
 from support.tiny_model import TINY, needs_tiny
 
 pytestmark = needs_tiny

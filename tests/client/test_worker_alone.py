@@ -1,4 +1,4 @@
-"""A worker without a supervisor, over fake processes: what it asks, hears and refuses."""
+"""A worker without restarts, over fake processes: what it asks, hears and refuses."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_heartbeats_that_only_its_own_liveness_wanted_are_not_the_hosts(processe
 def test_nobody_looks_after_a_worker_that_has_ended(processes: Processes):
     async def main() -> None:
         worker = await mlxwire.Worker(["fake"], liveness=LIMITS).start()
-        ended: weakref.ref[Connection] = weakref.ref(worker.connection)
+        ended: weakref.ref[Connection] = weakref.ref(worker._child.connection)
         await worker.close()
         processes.all.clear()
         del worker
@@ -229,4 +229,56 @@ def test_the_workers_own_environment_may_name_its_program(
             assert commands == [["its", "own", "program", "--log"]]
 
     monkeypatch.setattr("mlxwire.connection.connection.WorkerProcess", spawn)
+    run(main())
+
+
+@pytest.mark.parametrize("option", [{"unload_after": 60.0}, {"on_change": print}])
+def test_an_option_of_restarts_is_refused_without_restarts(option: dict[str, Any]):
+    (name,) = option
+    with pytest.raises(mlxwire.InvalidParams, match=f"`{name}` needs .*restart=") as caught:
+        mlxwire.Worker(["fake"], **option)
+    assert caught.value.field == name
+
+
+@pytest.mark.usefixtures("processes")
+def test_a_worker_without_restarts_is_neither_stopped_nor_restarted():
+    async def test(worker: mlxwire.Worker) -> None:
+        for name, call in (("stop", worker.stop()), ("restart", worker.restart())):
+            with pytest.raises(mlxwire.InvalidParams, match=f"`{name}` needs") as caught:
+                await call
+            assert caught.value.field == name
+        assert worker.state == "ready"
+
+    with_worker(test)
+
+
+def test_a_worker_without_restarts_tells_its_state(processes: Processes):
+    async def main() -> None:
+        worker = mlxwire.Worker(["fake"])
+        states = [worker.state]
+        processes.fates.append("silent")
+        starting = asyncio.create_task(worker.start())
+        await asyncio.sleep(1)
+        states.append(worker.state)
+        starting.cancel()
+        await asyncio.wait([starting])
+        states.append(worker.state)
+        assert states == ["stopped", "starting", "failed"]
+
+        async with mlxwire.Worker(["fake"]) as worker:
+            states = [worker.state]
+            processes.last.die()
+            states.append(worker.state)
+        assert states == ["ready", "failed"]
+
+        worker = await mlxwire.Worker(["fake"]).start()
+        model = await worker.load("m")
+        processes.last.answers = False
+        asking = asyncio.create_task(model.generate("p").text())
+        await processes.last.request("generate")
+        assert worker.in_flight == 1
+        await worker.close()
+        await asyncio.wait([asking])
+        assert (worker.state, worker.in_flight) == ("closed", 0)
+
     run(main())

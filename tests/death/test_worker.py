@@ -101,7 +101,7 @@ async def test_a_worker_that_gives_up_a_pipe_is_ended(
     worker = mlxwire.Worker([*doomed.command, *MOCK], shutdown=LADDER)
     pending = (await bring(worker, phase, "m")).pending
     doomed.strike(action)
-    while worker.connection.failure is None:
+    while worker.state == "ready":
         pending.append(asyncio.create_task(worker.metrics()))
         await asyncio.wait(pending[-1:], timeout=PATIENCE_SECONDS)
     for outcome in await outcomes(pending):

@@ -12,11 +12,11 @@ from typing import Any
 
 from mlxwire import MlxwireError
 from mlxwire.connection.connection import Connection
-from mlxwire.connection.route import ModelRoute
+from mlxwire.connection.handshake import greet
 from mlxwire.model import Model
 from mlxwire.process.shutdown import ShutdownLimits
 from mlxwire.process.stderr_ring import StderrRing
-from mlxwire.requests.request_limits import RequestLimits
+from mlxwire.requests.route import ModelRoute, RequestLimits
 from support.fake_process import LOADED
 
 from .cases import Case, Do, Finding, Step, Target, require
@@ -91,7 +91,7 @@ class Host:
 
     async def start(self) -> None:
         """Say hello; once it is answered, ask."""
-        greeting = self.connection.greet(version="0", require=[], events=[], seconds=60)
+        greeting = greet(self.connection, version="0", require=[], events=[], seconds=60)
         self._add(self._greeted(greeting))
         await asyncio.sleep(0)
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from mlxwire.connection.connection import Connection
 from mlxwire.errors import MlxwireError
 from mlxwire.requests.pending import PendingRequest
 from mlxwire.requests.stream_request import ItemRequest
@@ -134,10 +133,10 @@ def another_exception_ends_a_request(patch: pytest.MonkeyPatch) -> None:
 
 
 def an_offence_is_raised(patch: pytest.MonkeyPatch) -> None:
-    def raised(_self: Connection, error: WireError) -> None:
+    def raised(error: WireError, **_: object) -> None:
         raise error
 
-    patch.setattr(Connection, "_violated", raised)
+    patch.setattr("mlxwire.connection.connection.offended", raised)
 
 
 BREAKS: list[tuple[str, Break]] = [

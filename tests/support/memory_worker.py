@@ -9,10 +9,10 @@ from typing import Any
 import orjson
 
 from mlxwire.connection.connection import Connection
-from mlxwire.connection.route import ModelRoute
+from mlxwire.connection.handshake import greet
 from mlxwire.model import Model
 from mlxwire.process.stderr_ring import StderrRing
-from mlxwire.requests.request_limits import RequestLimits
+from mlxwire.requests.route import ModelRoute, RequestLimits
 from mlxwire_protocol.commands import COMMANDS
 
 from .fake_process import HELLO, LOADED, FakeProcess
@@ -54,7 +54,7 @@ class MemoryWorker:
 
     async def greet(self) -> None:
         greeting = asyncio.create_task(
-            self.connection.greet(version="1", require=[], events=[], seconds=5)
+            greet(self.connection, version="1", require=[], events=[], seconds=5)
         )
         hello = await self.process.request("hello")
         self.reply(hello["id"], **HELLO, capabilities=self._capabilities)

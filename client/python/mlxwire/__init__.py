@@ -14,7 +14,6 @@ from mlxwire_protocol.results import (
 
 from . import backend
 from .backend import Backend, BackendModel, load_model
-from .batch import BatchStream
 from .cache import PromptCache
 from .connection.liveness import LivenessLimits
 from .errors import (
@@ -51,11 +50,9 @@ from .model import Model
 from .options import ChatOptions, GenerateOptions, LoadOptions, MemoryOptions
 from .pool.pool import Pool, PoolMemory, PoolMetrics, PoolWorker
 from .process.shutdown import ShutdownLimits
-from .restart.policy import RestartPolicy
-from .restart.supervisor import Supervisor
-from .restart.worker_states import WorkerChange
+from .restart.policy import RestartPolicy, WorkerChange
 from .results import BatchResult, ClassifyResult, Done, Heartbeat, Token, TopLogprob
-from .stream import TokenStream
+from .stream import BatchStream, TokenStream
 from .version import __version__
 from .worker import Worker
 
@@ -112,7 +109,6 @@ __all__ = [
     "ShuttingDown",
     "SlowConsumer",
     "SpawnFailed",
-    "Supervisor",
     "Token",
     "TokenStream",
     "TopLogprob",

@@ -1,40 +1,87 @@
-"""Engines by name: a host asks for a model and says which backend shall run it.
+"""Engines by name: a host asks for a model, and names the backend that shall run it.
 
-This worker is the backend ``"mlx_lm"``. Others come by `register`, or from any installed
-package with an entry point in the group ``mlxwire.backends``.
+The backend ``"mlx_lm"`` runs each model in a worker of this package. An outside engine implements
+`Backend`, and is found after `register`, or by an entry point of its package in the group
+``mlxwire.backends``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from importlib.metadata import entry_points
-from typing import Any, Protocol, Unpack
+from types import TracebackType
+from typing import Any, Protocol, Self, TypeVar, Unpack
 
 from mlxwire_protocol.replies import RequestMetrics
-from mlxwire_protocol.results import ModelInfo
+from mlxwire_protocol.results import CacheResult, ModelInfo
 
-from .batch import BatchStream
-from .cache import PromptCache
-from .connection.route import ModelRoute
 from .errors import SpawnFailed
 from .model import Model
 from .options import ChatOptions, GenerateOptions, Messages, OnProgress, Path, WorkerOptions
 from .process.find_worker import find_worker
-from .results import ClassifyResult, OnToken
-from .stream import TokenStream
+from .requests.route import ModelRoute
+from .results import BatchResult, ClassifyResult, Done, OnToken, Token
 from .worker import Worker
 
 ENTRY_POINT_GROUP = "mlxwire.backends"
 DEFAULT_BACKEND = "mlx_lm"
 
+T_co = TypeVar("T_co", covariant=True)
+
+
+class BackendStream(Protocol[T_co]):
+    """The stream of one request of a backend's model; `ReplyStream` is one."""
+
+    @property
+    def done(self) -> Done: ...
+    def __aiter__(self) -> AsyncIterator[T_co]: ...
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+    async def aclose(self) -> None: ...
+
+
+class BackendTokenStream(BackendStream[Token], Protocol):
+    """The stream of `BackendModel.generate` and `BackendModel.chat`; `TokenStream` is one."""
+
+    async def text(self) -> str: ...
+
+
+class BackendBatchStream(BackendStream[BatchResult], Protocol):
+    """The stream of `BackendModel.batch`; `BatchStream` is one."""
+
+    async def results(self) -> list[BatchResult]: ...
+
+
+class BackendCache(Protocol):
+    """The prompt cache of a backend's model; `PromptCache` is one.
+
+    A backend without such a cache raises UnsupportedCapability in each method.
+    """
+
+    async def stats(self) -> CacheResult: ...
+    async def clear(self) -> CacheResult: ...
+    async def warm(
+        self, prompt: str | None = None, *, messages: Messages | None = None
+    ) -> CacheResult: ...
+    async def save(self, path: Path) -> CacheResult: ...
+    async def load(self, path: Path) -> CacheResult: ...
+
 
 class BackendModel(Protocol):
-    """What a backend's model can do, whatever runs it; `Model` is one."""
+    """A loaded model, whichever engine runs it; `Model` is one.
+
+    An engine may ignore ``on_progress``, and raises InvalidParams for an option that it lacks.
+    """
 
     @property
     def metrics(self) -> RequestMetrics: ...
     @property
-    def cache(self) -> PromptCache: ...
+    def cache(self) -> BackendCache: ...
     def generate(
         self,
         prompt: str,
@@ -43,7 +90,7 @@ class BackendModel(Protocol):
         idle_timeout: float | None = None,
         on_progress: OnProgress | None = None,
         **options: Unpack[GenerateOptions],
-    ) -> TokenStream: ...
+    ) -> BackendTokenStream: ...
     def chat(
         self,
         messages: Messages,
@@ -52,7 +99,7 @@ class BackendModel(Protocol):
         idle_timeout: float | None = None,
         on_progress: OnProgress | None = None,
         **options: Unpack[ChatOptions],
-    ) -> TokenStream: ...
+    ) -> BackendTokenStream: ...
     def batch(
         self,
         prompts: Sequence[str],
@@ -62,7 +109,7 @@ class BackendModel(Protocol):
         idle_timeout: float | None = None,
         on_progress: OnProgress | None = None,
         **options: Unpack[GenerateOptions],
-    ) -> BatchStream: ...
+    ) -> BackendBatchStream: ...
     async def classify(
         self,
         prompts: Sequence[str],
@@ -76,7 +123,7 @@ class BackendModel(Protocol):
 
 
 class Backend(Protocol):
-    """Something that loads models. Its model's ``close`` gives back all that it took."""
+    """Loads models into one engine. Closing a model frees everything that it took."""
 
     @property
     def name(self) -> str: ...
@@ -85,15 +132,15 @@ class Backend(Protocol):
 
 
 class WorkerBackend:
-    """One worker process for each model; the model's `close` ends it.
+    """The backend ``"mlx_lm"``: one worker process for each model, ended by the model's `close`.
 
-    ``load_model`` takes the options of `Worker.load`, and in ``worker`` those of `Worker`.
+    ``load_model`` takes the options of `Worker.load`, and as ``worker`` those of `Worker`.
     """
 
     name = DEFAULT_BACKEND
 
     def available(self) -> bool:
-        """Whether there is a worker to start."""
+        """Return True if a worker's program is found."""
         try:
             find_worker()
         except SpawnFailed:
@@ -103,7 +150,7 @@ class WorkerBackend:
     async def load_model(
         self, path: Path, *, worker: WorkerOptions | None = None, **options: Any
     ) -> Model:
-        """Start a worker and load. Raises: as `Worker.start` and `Worker.load`."""
+        """Start a worker and load a model. Raises: as `Worker.start` and `Worker.load`."""
         started = await _OneModelWorker(**(worker or {})).start()
         try:
             return await started.load(path, **options)
@@ -113,9 +160,9 @@ class WorkerBackend:
 
 
 class _OneModelWorker(Worker):
-    """A worker that is its model's alone, and ends with it."""
+    """A worker that ends when its model is closed."""
 
-    async def _unload(self, _model: ModelRoute, /) -> None:
+    async def _unload(self, _route: ModelRoute, /) -> None:
         await self.close()
 
 
@@ -124,14 +171,14 @@ _registered: dict[str, Backend] = {}
 
 
 def register(backend: Backend) -> None:
-    """Make a backend known by its name; a later one of the same name replaces it."""
+    """Make a backend known by its name, in place of an earlier one of that name."""
     _registered[backend.name] = backend
 
 
 def get(name: str) -> Backend:
-    """The backend of that name.
+    """Return the backend of that name.
 
-    Raises: LookupError naming those that there are.
+    Raises: LookupError, which lists the known names.
     """
     if name in _registered:
         return _registered[name]
@@ -142,29 +189,31 @@ def get(name: str) -> Backend:
 
 
 def list_backends() -> list[str]:
-    """The names of all backends, registered or installed."""
+    """Return the names of all backends, registered or installed."""
     installed = (entry.name for entry in entry_points(group=ENTRY_POINT_GROUP))
     return sorted({*_registered, *installed})
 
 
 def default() -> Backend:
-    """``mlx_lm`` where it is available, otherwise any that is.
+    """Return ``mlx_lm`` if it is available, otherwise another backend that is.
 
-    Raises: LookupError where none is.
+    Raises: LookupError if no backend is available.
     """
     for name in sorted(list_backends(), key=lambda name: name != DEFAULT_BACKEND):
         backend = get(name)
         if backend.available():
             return backend
-    raise LookupError("no backend can run here; install one: pip install 'mlxwire[mlx]'")
+    raise LookupError(
+        "no backend can run on this machine; install one: pip install 'mlxwire[mlx]'"
+    )
 
 
 async def load_model(
     path: Path, backend: str = DEFAULT_BACKEND, **load_options: Any
 ) -> BackendModel:
-    """Load a model with a backend, by name; close the model when done.
+    """Load a model with the backend of that name; close the model when done.
 
-    Raises: LookupError where the name is not known, and what the backend raises.
+    Raises: LookupError for an unknown name, and the errors of the backend.
     """
     return await get(backend).load_model(path, **load_options)
 

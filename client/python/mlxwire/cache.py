@@ -1,4 +1,4 @@
-"""The prompt cache of a loaded model: what earlier prompts computed, and may be used again."""
+"""The prompt cache of a loaded model: keys and values of earlier prompts, kept for reuse."""
 
 from __future__ import annotations
 
@@ -6,24 +6,27 @@ from typing import Any
 
 from mlxwire_protocol.results import CacheResult
 
-from .connection.route import Route
 from .options import Messages, Path, chat_messages, set_fields
 from .requests.pending import ask
+from .requests.route import Connector
 from .results import convert_reply
 
 
 class PromptCache:
-    """`Model.cache`. Every method tells the cache's state after it; ``affected`` is what it did."""
+    """The attribute `Model.cache`.
 
-    def __init__(self, route: Route) -> None:
-        self._route = route
+    Each method returns the cache's state after it; ``affected`` counts what the method did.
+    """
+
+    def __init__(self, connector: Connector) -> None:
+        self._connector = connector
 
     async def stats(self, *, timeout: float | None = None) -> CacheResult:
-        """What it holds, and how often it helped."""
+        """Return how much the cache holds and how often it was used."""
         return await self._do("stats", timeout)
 
     async def clear(self, *, timeout: float | None = None) -> CacheResult:
-        """Drop all of it."""
+        """Drop everything in the cache."""
         return await self._do("clear", timeout)
 
     async def warm(
@@ -33,21 +36,21 @@ class PromptCache:
         messages: Messages | None = None,
         timeout: float | None = None,
     ) -> CacheResult:
-        """Compute a prompt, as for `generate`, or a conversation, as for `chat`, for later.
+        """Compute a prompt of `generate`, or a conversation of `chat`, for later requests.
 
-        ``affected`` is how many tokens it has.
+        ``affected`` is its number of tokens.
         """
         turns = None if messages is None else chat_messages(messages)
         return await self._do("warm", timeout, prompt=prompt, messages=turns)
 
     async def save(self, path: Path, *, timeout: float | None = None) -> CacheResult:
-        """Write it to a file; below ``--data-root`` alone, where the worker was given that."""
+        """Write the cache to a file of the worker; with ``--data-root``, below that folder."""
         return await self._do("save", timeout, path=path)
 
     async def load(self, path: Path, *, timeout: float | None = None) -> CacheResult:
-        """Read what `save` wrote, for this very model, adapter and KV configuration."""
+        """Read a file of `save`, made with the same model, adapter and KV configuration."""
         return await self._do("load", timeout, path=path)
 
     async def _do(self, action: str, timeout: float | None, **fields: Any) -> CacheResult:
         asked = set_fields(action=action, **fields)
-        return convert_reply(await ask(self._route, "cache", asked, timeout), CacheResult)
+        return convert_reply(await ask(self._connector, "cache", asked, timeout), CacheResult)

@@ -1,7 +1,7 @@
-"""Every failure as an exception: one tree under `MlxwireError`, one class for each code.
+"""Exceptions of the client: one tree under `MlxwireError`, one class for each error code.
 
-The codes are the wire's (SPEC §6), those that a client makes itself included. A code that this
-version does not know becomes the base class, with the code kept.
+SPEC §6 lists the codes, including those that only a client raises. An error with a code that
+this version does not know becomes a plain `MlxwireError` that keeps the code.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from mlxwire_protocol.errors import quoted
 
 
 class MlxwireError(WireError):
-    """Anything that went wrong with a worker; ``code``, ``message``, ``retryable``, ``data``.
+    """Base class of every error of this package.
 
-    ``stderr_tail`` is the last that the worker wrote to stderr, where that explains something.
-    ``tokens_delivered`` is how many tokens the failed request had given before: a caller that
-    sends it again, where it is ``retryable``, gets these again.
+    ``code``: the error code of SPEC §6. ``message``: a sentence for people. ``retryable``: True
+    if the same request may succeed later. ``data``: further facts, by code. ``stderr_tail``: the
+    end of the worker's stderr, empty where it explains nothing. ``tokens_delivered``: the number
+    of tokens that the caller took before the failure; a repeated request delivers them again.
     """
 
     default_code: ClassVar[str] = "internal"
@@ -37,6 +38,8 @@ class MlxwireError(WireError):
         )
         self.stderr_tail = stderr_tail
         self.tokens_delivered = 0
+        self._fact = message
+        """The message without its advice, for an error that quotes this one."""
 
     def __str__(self) -> str:
         tail = self.stderr_tail.strip()
@@ -47,31 +50,31 @@ class MlxwireError(WireError):
 
 
 class ParseError(MlxwireError):
-    """The worker could not read a line as JSON."""
+    """The worker could not parse a line as JSON."""
 
     default_code = "parse_error"
 
 
 class InvalidRequest(MlxwireError):
-    """A request was no request: bad id, missing command, hello said twice."""
+    """The worker refused a malformed request: bad id, missing command, or a second hello."""
 
     default_code = "invalid_request"
 
 
 class InvalidParams(MlxwireError):
-    """A field of a request was wrong or unknown; ``field`` names it."""
+    """An argument or a field of a request is wrong or unknown; ``field`` names it."""
 
     default_code = "invalid_params"
 
 
 class UnknownCommand(MlxwireError):
-    """The worker has no such command; a newer one may."""
+    """The worker does not know the command; a newer worker may know it."""
 
     default_code = "unknown_command"
 
 
 class NotInitialized(MlxwireError):
-    """A request came before the handshake, or before the worker was started."""
+    """A request was made before the worker was started, or before its handshake ended."""
 
     default_code = "not_initialized"
 
@@ -83,73 +86,73 @@ class UnsupportedProtocol(MlxwireError):
 
 
 class UnsupportedCapability(MlxwireError):
-    """The worker lacks something that was required; ``data["missing"]`` names it."""
+    """The worker lacks a required capability; ``data["missing"]`` lists what is missing."""
 
     default_code = "unsupported_capability"
 
 
 class DuplicateId(MlxwireError):
-    """A request's id was used before."""
+    """The id of a request was used before."""
 
     default_code = "duplicate_id"
 
 
 class MessageTooLarge(MlxwireError):
-    """A request's line passes the worker's limit; nothing was sent."""
+    """The line of a request is longer than the worker accepts; nothing was sent."""
 
     default_code = "message_too_large"
 
 
 class Overloaded(MlxwireError):
-    """The worker has as many requests as it takes; send this one again later."""
+    """The worker already has as many requests as it accepts; send this one again later."""
 
     default_code = "overloaded"
 
 
 class ShuttingDown(MlxwireError):
-    """The worker is closing, or was closed; start another."""
+    """The worker is closing or was closed; start another one."""
 
     default_code = "shutting_down"
 
 
 class ModelNotLoaded(MlxwireError):
-    """No model is loaded, or this one was closed or replaced."""
+    """No model is loaded, or this model was closed or replaced."""
 
     default_code = "model_not_loaded"
 
 
 class ModelNotFound(MlxwireError):
-    """There is no model at that path."""
+    """No model exists at the given path."""
 
     default_code = "model_not_found"
 
 
 class ModelLoadFailed(MlxwireError):
-    """The model's files are there and can't be used."""
+    """The model's files exist but can't be used."""
 
     default_code = "model_load_failed"
 
 
 class UnsupportedModel(MlxwireError):
-    """The worker has no code for this kind of model."""
+    """The worker has no code for this type of model."""
 
     default_code = "unsupported_model"
 
 
 class ContextOverflow(MlxwireError):
-    """The prompt leaves no room in the context."""
+    """The prompt is too long for the model's context."""
 
     default_code = "context_overflow"
 
 
 class OutOfMemory(MlxwireError):
-    """The request needs more memory than there is."""
+    """The request needs more memory than is available."""
 
     default_code = "out_of_memory"
 
 
 class DeadlineExceeded(MlxwireError):
-    """The worker's own deadline for the request passed."""
+    """The request's ``deadline_seconds`` passed in the worker."""
 
     default_code = "deadline_exceeded"
 
@@ -161,24 +164,29 @@ class InternalError(MlxwireError):
 
 
 class SpawnFailed(MlxwireError):
-    """The worker's program could not be started at all."""
+    """The worker's program could not be started."""
 
     default_code = "spawn_failed"
 
 
 class HandshakeFailed(MlxwireError):
-    """The program started, and did not answer hello as a worker does, or exited instead:
-    ``data`` has its ``exit_code`` or ``signal`` then. Not retryable: another start does the same."""
+    """The program started, but exited or did not answer hello as a worker does.
+
+    ``data`` holds ``exit_code`` or ``signal`` if it exited. Not retryable: another start of the
+    same program would fail in the same way.
+    """
 
     default_code = "handshake_failed"
 
 
 class WorkerCrashed(MlxwireError):
-    """The worker died. ``exit_code`` or ``signal`` says how; both None if it had to be ended.
+    """The worker's process died.
 
-    ``in_flight`` is how many requests it owed their final then: with 1 it was that request, or
-    chance. Not ``retryable`` where it died so often that it is not started again, and, behind a
-    supervisor, where the same request was the only one in flight at the crash before too.
+    ``exit_code`` or ``signal`` tells how it ended; both are None if this client had to end it.
+    ``in_flight`` counts the requests that had no final reply at the crash: if it is 1, either
+    that request killed the worker or the crash was chance. ``retryable`` is False once the
+    worker is not started again, and where the same request was the only one in flight at two
+    crashes in a row of a worker with ``restart``.
     """
 
     default_code = "worker_crashed"
@@ -189,6 +197,7 @@ class WorkerCrashed(MlxwireError):
         *,
         exit_code: int | None = None,
         signal: int | None = None,
+        in_flight: int = 0,
         retryable: bool | None = None,
         stderr_tail: str = "",
     ) -> None:
@@ -200,37 +209,42 @@ class WorkerCrashed(MlxwireError):
         )
         self.exit_code = exit_code
         self.signal = signal
-        self.in_flight = 0
+        self.in_flight = in_flight
 
 
 class RequestTimeout(MlxwireError, TimeoutError):
-    """The caller's ``timeout`` passed; the request was cancelled in the worker."""
+    """The caller's ``timeout`` or ``idle_timeout`` passed; the request was cancelled."""
 
     default_code = "timeout"
 
 
 class DrainTimeout(MlxwireError):
-    """A cancelled request did not end in time; the worker may hang. Close it."""
+    """The worker did not end a cancelled request in time; it may hang, so close it."""
 
     default_code = "drain_timeout"
 
 
 class SlowConsumer(MlxwireError):
-    """A stream was not taken and passed its buffer; it was cancelled. A worker that knows
-    `window` waits instead."""
+    """A stream outgrew its buffer because its consumer was too slow; it was cancelled.
+
+    A worker that has the capability ``window`` waits for the consumer instead.
+    """
 
     default_code = "slow_consumer"
 
 
 class RequestCancelled(MlxwireError):
-    """Another call cancelled the request, such as `Worker.cancel`; whoever waited for all of it
-    gets this. A stream that is iterated ends instead, and its ``done`` tells."""
+    """Another call, such as `Worker.cancel`, cancelled the request.
+
+    Calls that wait for a complete answer raise it. Iteration over a stream ends without an
+    error instead, and the stream's ``done`` has the ``finish_reason`` ``cancelled``.
+    """
 
     default_code = "cancelled"
 
 
 class ProtocolViolation(MlxwireError):
-    """The worker broke the wire's rules; it was stopped."""
+    """The worker sent something that the protocol forbids, and was ended for it."""
 
     default_code = "protocol_violation"
 
@@ -247,18 +261,20 @@ def error_from_code(
     retryable: bool | None = None,
     data: Mapping[str, Any] | None = None,
 ) -> MlxwireError:
-    """The exception for a code; the base class where the code is not known."""
+    """Return the exception for an error code; a plain `MlxwireError` for an unknown code."""
     kind = ERRORS_BY_CODE.get(code, MlxwireError)
     if kind is WorkerCrashed:
-        kind = MlxwireError  # a worker that can still say so has not crashed
+        kind = MlxwireError  # a worker that can still report an error has not crashed
     return kind(message, code=code, retryable=retryable, data=data)
 
 
 def error_from_reply(message: Mapping[str, Any]) -> MlxwireError:
-    """The exception for an ``error`` reply."""
+    """Return the exception for an ``error`` reply."""
     body = message.get("error")
     if not isinstance(body, dict):
-        return ProtocolViolation(f"an error reply has no error in it: {quoted(body)}")
+        return ProtocolViolation(
+            f"the worker sent an error reply whose `error` is no object: {quoted(body)}"
+        )
     code, text, data = body.get("code"), body.get("message"), body.get("data")
     return error_from_code(
         code if isinstance(code, str) else quoted(code),
@@ -269,7 +285,7 @@ def error_from_reply(message: Mapping[str, Any]) -> MlxwireError:
 
 
 def error_from_wire(error: WireError) -> MlxwireError:
-    """The exception for what the protocol core raised."""
+    """Return the exception for an error that the protocol core raised."""
     return error_from_code(
         error.code, error.message, retryable=error.retryable, data=error.data
     )

@@ -1,4 +1,4 @@
-"""A loaded model: generate, chat, batch, classify, and its prompt cache."""
+"""A loaded model: generate, chat, batch, classify, and the prompt cache."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from typing import Any, Self, Unpack
 from mlxwire_protocol.replies import RequestMetrics
 from mlxwire_protocol.results import LoadResult, ModelInfo
 
-from .batch import BatchStream
 from .cache import PromptCache
-from .connection.route import ModelRoute
 from .errors import ModelNotLoaded
 from .options import (
     ChatOptions,
@@ -22,6 +20,7 @@ from .options import (
     set_fields,
 )
 from .requests.pending import ask
+from .requests.route import ModelRoute
 from .requests.stream_request import ItemRequest, TokenRequest
 from .results import (
     BatchResult,
@@ -31,16 +30,16 @@ from .results import (
     convert_batch_item,
     convert_reply,
 )
-from .stream import Stream, TokenStream
+from .stream import BatchStream, ReplyStream, TokenStream
 
 
 class Model:
-    """What `Worker.load` gives. It stands for one load: a later one replaces it.
+    """One loaded model, as `Worker.load` returns it; a later load replaces it.
 
     Any number of requests may run at the same time; the worker decodes them together.
-    ``timeout`` is how many seconds a request may take, ``idle_timeout`` how many without a
-    message of it while somebody waits for one; left out they are the worker's
-    ``request_timeout`` and ``idle_timeout``.
+    ``timeout``: seconds for the whole request. ``idle_timeout``: seconds without a message while
+    the caller waits for one. Left out, the worker's ``request_timeout`` and ``idle_timeout``
+    hold. ``on_progress``: called with each `Progress`, for example of a long prompt.
     """
 
     def __init__(
@@ -49,28 +48,27 @@ class Model:
         self._route = route
         self._on_close = on_close
         self._metrics = RequestMetrics()
-        self._cache = PromptCache(route)
 
     @property
     def loaded(self) -> LoadResult:
-        """What the last `load` said of it; `info` asks again.
+        """The result of the last load; `info` asks the worker again.
 
-        Raises: ModelNotLoaded where it is only loaded on demand, and has not been yet.
+        Raises: ModelNotLoaded if a pool loads the model on demand and has not done so yet.
         """
         if self._route.loaded is None:
             raise ModelNotLoaded(
-                "the model is loaded by its first request; `await model.info()` is one"
+                "the model has not been loaded: its first request loads it, such as `info()`"
             )
         return self._route.loaded
 
     @property
     def cache(self) -> PromptCache:
-        """What earlier prompts computed: look at it, clear, fill, save and load it."""
-        return self._cache
+        """The prompt cache: read its figures, clear, fill, save and load it."""
+        return PromptCache(self._route)
 
     @property
     def metrics(self) -> RequestMetrics:
-        """Figures of the last operation that ended; zeros before the first."""
+        """The figures of the last stream or batch that ended; zeros before the first."""
         return self._metrics
 
     def generate(
@@ -82,7 +80,7 @@ class Model:
         on_progress: OnProgress | None = None,
         **options: Unpack[GenerateOptions],
     ) -> TokenStream:
-        """Continue a raw prompt. Nothing is sent before the stream is entered or iterated."""
+        """Continue a raw prompt; the request is sent when the stream is entered or iterated."""
         fields = {"prompt": prompt, **set_fields(**options)}
         return self._stream("generate", fields, timeout, idle_timeout, on_progress)
 
@@ -95,7 +93,10 @@ class Model:
         on_progress: OnProgress | None = None,
         **options: Unpack[ChatOptions],
     ) -> TokenStream:
-        """Answer a conversation, or one user turn given as a string. Streams as `generate`."""
+        """Answer a conversation, or one turn of the user as a string; sent as `generate` is.
+
+        Raises: InvalidParams if ``messages`` is neither.
+        """
         fields = {"messages": chat_messages(messages), **set_fields(**options)}
         return self._stream("chat", fields, timeout, idle_timeout, on_progress)
 
@@ -109,10 +110,10 @@ class Model:
         on_progress: OnProgress | None = None,
         **options: Unpack[GenerateOptions],
     ) -> BatchStream:
-        """Continue many raw prompts in one request; a `BatchResult` for each as it ends.
+        """Continue many raw prompts in one request; each yields a `BatchResult` when it ends.
 
-        With ``on_token`` each token is told as it comes, with the ``index`` of its prompt; a
-        callback can't wait, so only results hold back a batch that nobody takes.
+        ``on_token`` is called with each token at once, which has the ``index`` of its prompt.
+        A callback can't hold back the worker; results that nobody takes do.
         """
         fields = set_fields(prompts=prompts, stream=True if on_token else None, **options)
         request: ItemRequest[BatchResult] = ItemRequest(
@@ -139,9 +140,10 @@ class Model:
         idle_timeout: float | None = None,
         on_progress: OnProgress | None = None,
     ) -> list[ClassifyResult]:
-        """One forward pass for each prompt: the likeliest next token, in the prompts' order.
+        """Return the likeliest next token of each prompt, from one forward pass, in order.
 
-        Raises: MlxwireError; one bad prompt fails all.
+        ``logits``: return the raw values over the vocabulary too. ``labels``: continuations
+        whose probabilities to return. Raises: MlxwireError; one bad prompt fails them all.
         """
         fields = set_fields(
             prompts=prompts,
@@ -159,14 +161,14 @@ class Model:
             on_progress=on_progress,
             on_done=self._note,
         )
-        return sorted(await Stream(request).take_all(), key=lambda result: result.index)
+        return sorted(await ReplyStream(request).take_all(), key=lambda result: result.index)
 
     async def info(self, *, timeout: float | None = None) -> ModelInfo:
-        """Describe the model as it is now."""
+        """Ask the worker to describe the model as it is now."""
         return convert_reply(await ask(self._route, "info", {}, timeout), ModelInfo)
 
     async def close(self) -> None:
-        """Unload it and give its memory back. Harmless when it is gone already."""
+        """Unload the model and free its memory; do nothing if it is gone already."""
         if self._route.open:
             await self._on_close(self._route)
 

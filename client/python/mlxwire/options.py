@@ -1,7 +1,7 @@
-"""The options of requests, as keywords that type checkers know.
+"""The keyword options of requests and workers, as types, and their conversion for the wire.
 
-Only what the caller set is sent, so the worker's defaults hold (SPEC §4); an option that this
-client does not know is sent too, and the worker refuses it by name if it does not either.
+Only options that the caller set are sent, so the worker's defaults hold (SPEC §4). An option
+that this client does not know is sent too; a worker that does not know it refuses it by name.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from mlxwire_protocol.replies import Event, Progress
 from .connection.liveness import LivenessLimits
 from .errors import InvalidParams
 from .process.shutdown import ShutdownLimits
+from .restart.policy import RestartPolicy, WorkerChange
 
 Path = str | os.PathLike[str]
 OnProgress = Callable[[Progress], object]
@@ -23,16 +24,16 @@ Messages = str | Sequence[Message | Mapping[str, Any]]
 
 
 class GenerateOptions(TypedDict, total=False):
-    """How tokens are chosen and when to stop.
+    """Options of `Model.generate` and `Model.batch`: how tokens are chosen, and when to stop.
 
-    ``temperature`` 0 is greedy. Zero ``top_k``, ``top_p`` or ``repeat_penalty`` is off.
+    ``temperature`` 0 is greedy. ``top_k``, ``top_p`` and ``repeat_penalty`` are off at 0.
     ``stop`` strings are cut off; ``stop_tokens`` are neither sent nor counted.
     ``presence_penalty`` and ``frequency_penalty`` are OpenAI's, over the generated tokens; they
-    and ``repeat_penalty`` count over the last ``penalty_window`` tokens (0: all).
-    ``logit_bias`` maps token ids to what is added to their logits. ``logprobs`` gives each token
-    its ``logprob``, and ``top_logprobs`` so many of the likeliest. ``cache`` off computes the
-    prompt anew. ``deadline_seconds`` is the worker's to keep, from the request's arrival, and
-    ends in `DeadlineExceeded`; ``timeout`` is this client's, and goes by its own clock.
+    and ``repeat_penalty`` look at the last ``penalty_window`` tokens (0: all).
+    ``logit_bias`` maps token ids to values that are added to their logits. ``logprobs`` adds its
+    ``logprob`` to each token, ``top_logprobs`` that many likeliest tokens. ``cache`` False
+    computes the prompt anew. ``deadline_seconds`` counts in the worker, from the arrival of the
+    request, and ends it with `DeadlineExceeded`; ``timeout`` counts in this client.
     """
 
     max_tokens: int
@@ -59,20 +60,25 @@ class GenerateOptions(TypedDict, total=False):
 
 
 class ChatOptions(GenerateOptions, total=False):
-    """`GenerateOptions`, the chat template's ``thinking`` switch (left out: its default), and
-    ``special_tokens``: honour control tokens written in messages (otherwise they are plain text)."""
+    """Options of `Model.chat`: those of `GenerateOptions` and two more.
+
+    ``thinking``: the switch of the chat template; left out, the template's own default.
+    ``special_tokens``: True makes control tokens in messages work; otherwise they are plain text.
+    """
 
     thinking: bool
     special_tokens: bool
 
 
 class LoadOptions(TypedDict, total=False):
-    """What a model is loaded with; ``context_len`` in tokens.
+    """Options of `Worker.load`.
 
-    ``warmup`` (on by default) compiles the kernels, so that the first request is not slow.
-    ``context_policy`` says what becomes of a text that passes the context. ``kv_bits`` and
-    ``kv_group_size`` quantize the KV cache. ``memory_limit`` and ``prompt_cache_limit`` are in
-    bytes; ``prefill_seconds`` is how long a prompt may hold up the streams beside it at a time.
+    ``context_len``: tokens of prompt and answer. ``context_policy``: refuse a text that is longer
+    than the context, or rotate it. ``parallel_slots``: sequences that are decoded together.
+    ``warmup`` (default True): compile the kernels now, so that the first request is not slow.
+    ``kv_bits``, ``kv_group_size``: quantize the KV cache. ``memory_limit``,
+    ``prompt_cache_limit``: bytes. ``prefill_seconds``: how long one slice of a prompt may hold up
+    other streams.
     """
 
     context_len: int | None
@@ -88,8 +94,11 @@ class LoadOptions(TypedDict, total=False):
 
 
 class MemoryOptions(TypedDict, total=False):
-    """Limits to set, in bytes. A ``memory_limit`` of 0 is none at all, a ``prompt_cache_limit`` of
-    0 keeps nothing. ``clear`` gives back the buffers that MLX keeps."""
+    """Options of `Worker.memory`: limits in bytes, and ``clear``.
+
+    ``memory_limit`` 0 removes the limit; ``prompt_cache_limit`` 0 keeps nothing. ``clear`` True
+    frees the buffers that MLX keeps for reuse.
+    """
 
     memory_limit: int | None
     prompt_cache_limit: int | None
@@ -98,8 +107,8 @@ class MemoryOptions(TypedDict, total=False):
     clear: bool
 
 
-class WorkerOptions(TypedDict, total=False):
-    """The keyword options of `Worker`, which explains them."""
+class ProcessOptions(TypedDict, total=False):
+    """Options of `Worker` and `Pool` that hold for each process; `Worker` explains them."""
 
     engine: Literal["mlx", "mock"] | None
     args: Sequence[str]
@@ -111,20 +120,31 @@ class WorkerOptions(TypedDict, total=False):
     on_stderr: Callable[[str], object] | None
     shutdown: ShutdownLimits | None
     require: Sequence[str]
-    liveness: LivenessLimits | None
+    liveness: LivenessLimits | Literal["auto"] | None
     events: Sequence[str]
     on_event: Callable[[Event], object] | None
     drain_timeout: float
     buffer_bytes: int
 
 
+class WorkerOptions(ProcessOptions, total=False):
+    """The keyword options of `Worker`, which explains them."""
+
+    restart: RestartPolicy | None
+    unload_after: float | None
+    on_change: Callable[[WorkerChange], object] | None
+
+
 def set_fields(**options: object) -> dict[str, Any]:
-    """The options that were set, ready for the wire: no None; paths, keys and sequences plain."""
+    """Return the options that are not None, with paths, keys and sequences as plain values."""
     return {name: _plain(value) for name, value in options.items() if value is not None}
 
 
 def chat_messages(messages: Messages) -> list[dict[str, Any]]:
-    """A conversation for the wire; a bare string is the user's one turn. Raises: InvalidParams."""
+    """Return a conversation as plain turns; a string is one turn of the user.
+
+    Raises: InvalidParams if it is neither a string nor a sequence of turns.
+    """
     if isinstance(messages, str):
         return [{"role": "user", "content": messages}]
     if isinstance(messages, Mapping) or not isinstance(messages, Iterable):

@@ -1,4 +1,7 @@
-"""What requests give back, as types. Unknown fields and unknown values are let through."""
+"""The types of what requests return, and the conversion of replies to them.
+
+Unknown fields and unknown values of a reply are accepted.
+"""
 
 from __future__ import annotations
 
@@ -32,10 +35,10 @@ T = TypeVar("T")
 
 
 class Done(msgspec.Struct, kw_only=True, frozen=True):
-    """How a stream ended.
+    """The end of a stream.
 
-    ``finish_reason`` is ``stop``, ``length``, ``cancelled`` or ``tool_calls``; ``stage``, on
-    ``cancelled`` alone, is how far it had come: ``queued``, ``prefill`` or ``decode``.
+    ``finish_reason``: ``stop``, ``length``, ``cancelled`` or ``tool_calls``. ``stage``: where a
+    cancelled request was, ``queued``, ``prefill`` or ``decode``; None for any other end.
     """
 
     finish_reason: str
@@ -45,10 +48,11 @@ class Done(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class ClassifyResult(msgspec.Struct, kw_only=True, frozen=True):
-    """The likeliest next token of one prompt, with its natural ``logprob``.
+    """The likeliest next token after one prompt.
 
-    ``logits`` is the raw row over the vocabulary and ``labels`` the probability of each label
-    (together 1), where they were asked for. None stands where a number is infinite.
+    ``logprob``: its natural logarithm of probability. ``logits``: the raw values, one for each
+    token of the vocabulary. ``labels``: the probability of each label, with sum 1. Both are None
+    unless asked for; a single None stands for an infinite number. ``index``: place of the prompt.
     """
 
     index: int
@@ -60,9 +64,9 @@ class ClassifyResult(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class BatchResult(msgspec.Struct, kw_only=True, frozen=True):
-    """What one prompt of a batch became; ``index`` is its place among the prompts.
+    """The result of one prompt of a batch; ``index`` is the prompt's place.
 
-    ``finish_reason`` is as `Done`'s, and None with an ``error`` of this prompt's own.
+    ``finish_reason``: as in `Done`, or None if the prompt failed with ``error``.
     """
 
     index: int
@@ -74,10 +78,10 @@ class BatchResult(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class Heartbeat(Event, kw_only=True, tag="event"):
-    """The event ``heartbeat``, which comes also while the worker computes, or hangs.
+    """The event ``heartbeat``, which the worker also sends while its engine computes or hangs.
 
-    ``phase`` is ``idle``, ``load``, ``prefill``, ``decode`` or ``classify``; ``steps`` counts the
-    engine's steps and ``last_step_seconds`` is the age of the last: a wedge takes none.
+    ``phase``: ``idle``, ``load``, ``prefill``, ``decode`` or ``classify``. ``steps``: steps of the
+    engine so far. ``last_step_seconds``: age of the last one; it grows while the engine hangs.
     """
 
     phase: str
@@ -88,9 +92,9 @@ class Heartbeat(Event, kw_only=True, tag="event"):
 
 
 def convert_event(message: Mapping[str, Any]) -> Event:
-    """An event as its type, or plain where it is of no type known here.
+    """Convert an event to its type, or to a plain `Event` if its type is unknown.
 
-    Raises: ProtocolViolation where it is no event at all.
+    Raises: ProtocolViolation if the message is no event.
     """
     event = convert_reply(message, Event)
     if event.event == "heartbeat":
@@ -102,7 +106,7 @@ def convert_event(message: Mapping[str, Any]) -> Event:
 
 
 def convert_batch_item(message: Mapping[str, Any]) -> BatchResult:
-    """One prompt's `item` of a batch. Raises: ProtocolViolation."""
+    """Convert an `item` of a batch. Raises: ProtocolViolation."""
     result = convert_reply({**message, "error": None}, BatchResult)
     if message.get("error") is None:
         return result
@@ -110,9 +114,9 @@ def convert_batch_item(message: Mapping[str, Any]) -> BatchResult:
 
 
 def convert_reply(message: Mapping[str, Any], kind: type[T]) -> T:
-    """A reply as its type.
+    """Convert a reply to a type.
 
-    Raises: ProtocolViolation where a field is missing or of another type.
+    Raises: ProtocolViolation if a field is missing or has another type.
     """
     try:
         return msgspec.convert(message, kind)

@@ -1,4 +1,4 @@
-"""A stream of replies: an async iterator and a context manager over one request."""
+"""Streams of replies: async iterator and context manager over one request."""
 
 from __future__ import annotations
 
@@ -9,24 +9,26 @@ from typing import Any, Generic, Self, TypeVar
 
 from .errors import DrainTimeout
 from .requests.stream_request import StreamRequest
-from .results import Done, Token
+from .results import BatchResult, Done, Token
 
 T = TypeVar("T")
 
 
-class Stream(Generic[T]):
-    """Iterate it for what comes; the request is sent when it is entered, or at the first step.
+class ReplyStream(Generic[T]):
+    """Async iterator over the replies of one request, for one consumer and one pass.
 
-    Leave it by ``async with``, or `contextlib.aclosing`: both cancel the request in the worker, in
-    whatever way they are left, and wait for its word (the first not with an exception on its way).
-    Without one, nobody waits, and the cancel is left to the collector: it comes when the iterator of an ``async for`` that was left is collected,
-    and otherwise when the stream itself is. CPython does that at once, unless something still
-    refers to it, such as a stream that was stepped by `anext` and kept; other Pythons do it some
-    time, and until then the worker computes on. `aclose` cancels too, and so does a task that is
-    cancelled while it waits.
+    The request is sent on ``__aenter__``, or else on the first ``__anext__``. A consumer that is
+    slow holds back this stream in the worker, and no other.
 
-    A stream is for one consumer and one pass; one that takes its time holds back this stream in
-    the worker, and no other.
+    Leave a stream with ``async with`` or `contextlib.aclosing`: whichever way the block is left,
+    both cancel the request in the worker, and wait until the worker confirms (``async with``
+    does not wait if an exception is on its way). `aclose` does the same, and a task that is
+    cancelled while it waits for the stream cancels the request too.
+
+    An ``async for`` without such a block can't see that it was left. Then the request is
+    cancelled when the loop's iterator is garbage-collected: in CPython at once, elsewhere some
+    time later. A stream that was stepped with `anext` and is still referred to is not cancelled,
+    and the worker computes on.
     """
 
     def __init__(self, request: StreamRequest[T]) -> None:
@@ -37,14 +39,14 @@ class Stream(Generic[T]):
 
     @property
     def id(self) -> str | None:
-        """The request's id, for `Worker.cancel`; None before it is sent."""
+        """The id of the request, for `Worker.cancel`; None before it is sent."""
         return self._request.id
 
     @property
     def done(self) -> Done:
-        """How it ended.
+        """The end of the stream.
 
-        Raises: the error that ended it, or RuntimeError while it has not ended.
+        Raises: the error that ended it, or RuntimeError if it has not ended yet.
         """
         if self._request.done is not None:
             return self._request.done
@@ -52,9 +54,9 @@ class Stream(Generic[T]):
         raise RuntimeError("the stream has not ended yet: take what it gives, or leave it")
 
     async def aclose(self) -> None:
-        """Cancel what is left, and wait for the worker to confirm, `drain_limit` at most.
+        """Cancel what is left, and wait until the worker confirms.
 
-        Raises: DrainTimeout where it did not.
+        Raises: DrainTimeout if the worker does not confirm within ``drain_timeout``.
         """
         request = self._request
         request.check_loop()
@@ -65,13 +67,13 @@ class Stream(Generic[T]):
             request.raise_failure()
 
     def abandon(self) -> None:
-        """Cancel what is left and return at once; the rest is drained in the background."""
+        """Cancel what is left and return at once."""
         self._left = True
         self._request.buffer.clear()
         self._request.abandon()
 
     async def take_available(self) -> list[T]:
-        """All that is here, at least one; empty at the stream's end."""
+        """Wait for at least one reply, and return all that are here; empty at the end."""
         request = self._request
         if not await self._more():
             return []
@@ -83,9 +85,10 @@ class Stream(Generic[T]):
         return messages
 
     async def take_all(self) -> list[T]:
-        """All that is left, up to the end.
+        """Wait for the end, and return all replies that are left.
 
-        Raises: what ended it; RequestCancelled, or ShuttingDown, where another call cut it off.
+        Raises: the error that ended the stream; RequestCancelled or ShuttingDown if another call
+        cut it off.
         """
         everything = [message async for message in self]
         if not self._left:
@@ -122,12 +125,7 @@ class Stream(Generic[T]):
         if error is None:
             await self.aclose()
         else:
-            self.abandon()  # the caller's own exception may not wait for the worker
-
-    def leave(self) -> None:
-        """`abandon` from wherever a garbage collector runs; nothing where it has ended."""
-        if self._request.running:
-            self._request.post(self.abandon)
+            self.abandon()  # the caller's own exception must not wait for the worker
 
     def __del__(self) -> None:
         request = self._request
@@ -135,7 +133,7 @@ class Stream(Generic[T]):
             request.post(request.abandon)
 
     async def _more(self) -> bool:
-        """Wait until something is here; False at the end. Raises what ended the stream."""
+        """Wait for a reply; return False at the end. Raises: the error that ended the stream."""
         request = self._request
         await self._start()
         try:
@@ -152,7 +150,6 @@ class Stream(Generic[T]):
         return True
 
     async def _start(self) -> None:
-        """Send it, once. A model that is replaced later still owes a stream its rest."""
         request = self._request
         request.check_loop()
         if request.state == "new":
@@ -160,13 +157,13 @@ class Stream(Generic[T]):
 
 
 class _Pass(Generic[T]):
-    """One ``async for`` over a stream outside of any ``async with``.
+    """The iterator of one ``async for`` outside of any ``async with``.
 
-    Only the loop holds it, so it is gone when the loop is left: at once where references are
-    counted, as in CPython; elsewhere with the next collection.
+    Only the loop refers to it, so it is collected when the loop is left: in CPython at once,
+    elsewhere some time later.
     """
 
-    def __init__(self, stream: Stream[T]) -> None:
+    def __init__(self, stream: ReplyStream[T]) -> None:
         self._stream = stream
 
     def __aiter__(self) -> Self:
@@ -176,27 +173,44 @@ class _Pass(Generic[T]):
         return self._stream.__anext__()
 
     def __del__(self) -> None:
-        self._stream.leave()
+        stream = self._stream
+        if stream._request.running:
+            stream._request.post(stream.abandon)
 
 
-class TokenStream(Stream[Token]):
-    """A `Stream` of `Token`s: ``async with model.chat(…) as stream``."""
+class TokenStream(ReplyStream[Token]):
+    """The stream of `Model.generate` and `Model.chat`: an async iterator over `Token`."""
 
     _text: str | None = None
 
     async def text(self) -> str:
-        """All of its plain text at once; other channels, such as thinking, are left out.
+        """Wait for the end, and return the plain text, without other channels such as thinking.
 
-        Asked again, it is the same text. Raises: RuntimeError where tokens were taken before,
-        and as `take_all`.
+        A second call returns the same text. Raises: as `take_all`, and RuntimeError if tokens
+        were taken before.
         """
         if self._text is None:
             if self._request.taken:
                 self._request.raise_failure()
                 raise RuntimeError(
-                    "tokens of this stream were taken before, and text() gives all of it: join "
-                    "the tokens' text yourself, or call text() first"
+                    "tokens of this stream were taken before, and text() returns the whole text: "
+                    "join the tokens' text yourself, or call text() first"
                 )
             tokens = await self.take_all()
             self._text = "".join([token.text for token in tokens if token.channel is None])
         return self._text
+
+
+class BatchStream(ReplyStream[BatchResult]):
+    """The stream of `Model.batch`: an async iterator over `BatchResult`, in order of their ends.
+
+    A prompt that fails has its own ``error`` and does not disturb the others. Leaving the stream
+    early cancels all prompts that are left.
+    """
+
+    async def results(self) -> list[BatchResult]:
+        """Wait for the end, and return the results in the order of the prompts.
+
+        Raises: as `take_all`.
+        """
+        return sorted(await self.take_all(), key=lambda result: result.index)

@@ -1,4 +1,4 @@
-"""This package's version, as it is installed."""
+"""The version of this package as it is installed."""
 
 from __future__ import annotations
 

@@ -1,70 +1,60 @@
-"""A worker: a child process with one model in it."""
+"""The public `Worker`: a child process with one model in it, or a series of such processes."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Literal, Self, Unpack
+from typing import Literal, Self, Unpack
 
 from mlxwire_protocol.replies import Event
 from mlxwire_protocol.results import (
     CancelResult,
     HelloResult,
-    LoadResult,
     MemoryResult,
     WorkerMetrics,
 )
 
-from .connection.connection import Connection
+from .connection.child import Child, ChildOptions, LoadCall, WorkerState
 from .connection.liveness import LivenessLimits
-from .connection.route import ModelRoute
-from .connection.watchdog import Watchdog
-from .errors import MlxwireError, NotInitialized
+from .errors import InvalidParams
 from .model import Model
 from .options import LoadOptions, MemoryOptions, OnProgress, Path, set_fields
-from .process.find_worker import find_worker
-from .process.pipes import call_guarded
 from .process.shutdown import ShutdownLimits
-from .process.stderr_ring import StderrRing
-from .requests.pending import PendingRequest, ask
-from .requests.request_limits import DEFAULT_BUFFER_BYTES, RequestLimits
-from .results import Heartbeat, convert_reply
-from .version import __version__
-
-HEARTBEAT = "heartbeat"
-REPLACED = "this model was replaced by a later load; use that one"
-CLOSED = "this model was closed; load it again"
-
-
-def not_started() -> NotInitialized:
-    """What a worker says that nobody has started."""
-    return NotInitialized(
-        "the worker has not been started: use it in `async with Worker() as worker`, or call "
-        "`start()` first"
-    )
+from .requests.pending import ask
+from .requests.route import DEFAULT_BUFFER_BYTES, ModelRoute, RequestLimits
+from .restart.policy import RestartPolicy, WorkerChange
+from .restart.series import ChildSeries
+from .results import convert_reply
 
 
 class Worker:
-    """Starts a worker as a child process, and ends it: ``async with mlxwire.Worker() as w``.
+    """A language-model worker in a child process: ``async with mlxwire.Worker() as worker``.
 
-    command: the worker's program; by default as `find_worker` says. ``args`` come after it.
-    engine: ``"mock"`` or ``"mlx"``, given to it as ``--engine``.
-    env: variables beside the host's own. cwd: its folder, where relative paths begin.
-    start_timeout: seconds until it must have answered hello.
-    request_timeout: seconds for each request that names no time-out of its own; `load`
-        excepted, which takes only its own. idle_timeout: seconds that a stream may be waited for
-        without a message of it, likewise.
-    on_stderr: called with each line that it logs. on_event: with each event of ``events``.
-    require: capabilities without which it is of no use.
-    liveness: how long it may hang before it is ended; without it a worker that hangs is left
-        alone. It needs the heartbeats of the event ``heartbeat``, and does nothing without.
-    shutdown: limits of the steps that end it. drain_timeout: seconds that it has to end a
-        cancelled request. buffer_bytes: what a stream may hold for a slow consumer; a
-        worker that knows `window` sends no more than fits.
+    command: the worker's program; default as `find_worker` finds it. ``args`` follow it.
+    engine: ``"mlx"`` or ``"mock"``, passed on as ``--engine``.
+    env: variables beside the host's own. cwd: the folder where relative paths begin.
+    start_timeout: seconds for the answer to hello.
+    request_timeout: seconds for each request without a ``timeout`` of its own, except `load`.
+    idle_timeout: seconds that a stream's consumer waits without a message, likewise.
+    on_stderr: called with each line that the worker logs.
+    require: capabilities that the worker must have.
+    events: names of events that the worker shall send. on_event: called with each of these.
+    liveness: how long the worker may hang before it is ended. None: for ever. ``"auto"``:
+        `LivenessLimits()` with ``restart``, else None. Needs a worker with heartbeats.
+    shutdown: limits of the steps that end the process.
+    drain_timeout: seconds that the worker has to end a cancelled request.
+    buffer_bytes: memory that a stream may hold for a slow consumer.
+    restart: start another process when this one dies, and load its model again. None: never.
+    unload_after: seconds without use after which the process is ended; the next request starts
+        another. on_change: called with each `WorkerChange`. Both need ``restart``.
 
-    It belongs to the event loop that it is started on, and can be started once.
+    Without ``restart`` a worker is started once, and its end is final. With it, a crash fails
+    only the requests in flight; later requests wait for the next process, models stay valid, and
+    no request is sent twice. ``error.retryable`` tells whether asking again makes sense: not once
+    the worker was given up, until `restart`.
+
+    A worker belongs to the event loop that it was started on.
     """
 
     def __init__(
@@ -81,113 +71,93 @@ class Worker:
         on_stderr: Callable[[str], object] | None = None,
         shutdown: ShutdownLimits | None = None,
         require: Sequence[str] = (),
-        liveness: LivenessLimits | None = None,
+        liveness: LivenessLimits | Literal["auto"] | None = "auto",
         events: Sequence[str] = (),
         on_event: Callable[[Event], object] | None = None,
         drain_timeout: float = 5.0,
         buffer_bytes: int = DEFAULT_BUFFER_BYTES,
+        restart: RestartPolicy | None = None,
+        unload_after: float | None = None,
+        on_change: Callable[[WorkerChange], object] | None = None,
     ) -> None:
-        self._command = command
-        self._args = [*(("--engine", engine) if engine else ()), *args]
-        self._env = env
-        self._cwd = cwd
-        self._start_timeout = start_timeout
-        self._limits = RequestLimits(
-            request_timeout=request_timeout,
-            idle_timeout=idle_timeout,
-            drain=drain_timeout,
-            buffer_bytes=buffer_bytes,
+        if liveness == "auto":
+            liveness = None if restart is None else LivenessLimits()
+        options = ChildOptions(
+            command=command,
+            args=[*(("--engine", engine) if engine else ()), *args],
+            env=env,
+            cwd=cwd,
+            start_timeout=start_timeout,
+            limits=RequestLimits(
+                request_timeout=request_timeout,
+                idle_timeout=idle_timeout,
+                drain=drain_timeout,
+                buffer_bytes=buffer_bytes,
+            ),
+            on_stderr=on_stderr,
+            shutdown=shutdown or ShutdownLimits(),
+            require=require,
+            liveness=liveness,
+            events=events,
+            on_event=on_event,
         )
-        self._on_stderr = on_stderr
-        self._shutdown = shutdown or ShutdownLimits()
-        self._require = require
-        self._liveness = liveness
-        self._watchdog: Watchdog | None = None
-        self._events = events
-        self._on_event = on_event
-        self._stderr = StderrRing(on_line=self._stderr_line if on_stderr else None)
-        self._connection: Connection | None = None
-        self._hello: HelloResult | None = None
-        self._route: ModelRoute | None = None
-        self._loaded: dict[str, Any] | None = None
+        self._life: Child | ChildSeries
+        if restart is None:
+            _refuse_without_restart(unload_after=unload_after, on_change=on_change)
+            self._life = Child(options)
+        else:
+            self._life = ChildSeries(
+                options, policy=restart, unload_after=unload_after, on_change=on_change
+            )
+
+    @property
+    def state(self) -> WorkerState:
+        """The state of the worker; ``failed`` is final without ``restart``, else a verdict."""
+        return self._life.state
 
     @property
     def hello(self) -> HelloResult:
-        """What it said in the handshake: its identity, capabilities and limits."""
-        if self._hello is None:
-            raise not_started()
-        return self._hello
+        """The answer of the current process, or the last, in the handshake.
 
-    @property
-    def limits(self) -> RequestLimits:
-        """What each of its requests may take."""
-        return self._limits
-
-    @property
-    def connection(self) -> Connection:
-        """What its requests go through. Raises: NotInitialized before the start."""
-        if self._hello is None:
-            raise not_started()
-        assert self._connection is not None
-        return self._connection
+        It has the worker's identity, capabilities and limits. Raises: NotInitialized before it.
+        """
+        return self._child.hello
 
     @property
     def pid(self) -> int | None:
-        """Its process id, also after its end; None before it is spawned."""
-        process = self._connection and self._connection.process
-        return process.pid if process else None
+        """The id of the current process, or the last; None before the first is spawned."""
+        return self._child.pid
 
     @property
     def returncode(self) -> int | None:
-        """How it ended, negative for a signal; None while it has not."""
-        process = self._connection and self._connection.process
-        return process.returncode if process else None
+        """The return code of the last process, negative for a signal; None while it runs."""
+        return self._child.returncode
 
     @property
     def stderr(self) -> str:
-        """The last 64 KiB that it wrote to stderr."""
-        return self._stderr.text()
+        """The end of what the current process, or the last, wrote to stderr: at most 64 KiB."""
+        return self._child.stderr
 
     @property
     def stray_lines(self) -> list[bytes]:
-        """Lines on its stdout before the handshake that are no messages, such as a banner."""
-        return list(self._connection.stray_lines) if self._connection else []
+        """Lines on the process's stdout before the handshake that are no messages."""
+        return self._child.stray_lines
+
+    @property
+    def in_flight(self) -> int:
+        """The number of requests that wait for their final reply, or for a process to be restarted."""
+        return self._life.in_flight
 
     async def start(self) -> Self:
-        """Spawn it and shake hands; `async with` does.
+        """Spawn the process and shake hands, as ``async with`` does.
 
-        Raises: SpawnFailed, HandshakeFailed (also where it exits instead), UnsupportedProtocol,
-        UnsupportedCapability. The child is gone in each case, and likewise if the task is
-        cancelled.
+        A failed start leaves no process behind, and is not tried again. With ``restart``, this
+        may be called again; otherwise a second call is a RuntimeError.
+
+        Raises: SpawnFailed, HandshakeFailed (also if the program exits instead of answering),
+        UnsupportedProtocol, UnsupportedCapability.
         """
-        if self._connection is not None:
-            raise RuntimeError("this worker was started before; make a new Worker for another")
-        command = [
-            *find_worker(self._command, {**os.environ, **(self._env or {})}),
-            *self._args,
-        ]
-        self._connection = connection = Connection(
-            asyncio.get_running_loop(),
-            shutdown=self._shutdown,
-            limits=self._limits,
-            stderr=self._stderr,
-            on_event=self._take_event,
-        )
-        connection.spawn(command, self._env, self._cwd)
-        try:
-            self._hello = await connection.greet(
-                version=__version__,
-                require=self._require,
-                events=self._wanted_events(),
-                seconds=self._start_timeout,
-            )
-        except BaseException as error:
-            await connection.abort()
-            if isinstance(error, MlxwireError):
-                error.stderr_tail = connection.tail()
-            raise
-        if self._liveness is not None and HEARTBEAT in self._hello.events:
-            self._watchdog = Watchdog(connection, self._liveness)
+        await self._life.start()
         return self
 
     async def load(
@@ -198,57 +168,66 @@ class Worker:
         on_progress: OnProgress | None = None,
         **options: Unpack[LoadOptions],
     ) -> Model:
-        """Load a model folder; it replaces the one loaded before, whose `Model` is void then.
+        """Load a model's folder. The model loaded before is replaced, and its `Model` is void.
 
-        Raises: ModelNotFound, ModelLoadFailed, UnsupportedModel, OutOfMemory, …; the model
-        loaded before stays where the new one fails its checks.
+        If the load fails its checks, the model before stays. With ``restart`` it stays whatever
+        the load failed with; and each later process loads the last model with the same options.
+
+        Raises: ModelNotFound, ModelLoadFailed, UnsupportedModel, OutOfMemory, …
         """
-        connection = self._ready()
-        request = PendingRequest(
-            connection,
-            "load",
-            set_fields(path=path, **options),
-            timeout=timeout,
-            on_progress=on_progress,
-            on_final=self._load_ended,
-        )
-        final = await request.result()
-        route = ModelRoute(connection, convert_reply(final, LoadResult))
-        if final is self._loaded:
-            self._route = route
-        else:  # another load has ended since
-            route.close(REPLACED)
-        return Model(route, on_close=self._unload)
+        call = LoadCall(path=path, timeout=timeout, on_progress=on_progress, options=options)
+        return Model(await self._life.load(call), on_close=self._unload)
 
     async def metrics(self, *, timeout: float | None = None) -> WorkerMetrics:
-        """Sums over the worker's life, and its state now."""
-        return convert_reply(await ask(self._ready(), "metrics", {}, timeout), WorkerMetrics)
+        """Return sums over the life of the current process, and its state now."""
+        connection = await self._life.until_ready()
+        return convert_reply(await ask(connection, "metrics", {}, timeout), WorkerMetrics)
 
     async def memory(
         self, *, timeout: float | None = None, **limits: Unpack[MemoryOptions]
     ) -> MemoryResult:
-        """The memory in use, in bytes; first sets the limits given, and clears what MLX keeps."""
-        fields = set_fields(**limits)
-        return convert_reply(await ask(self._ready(), "memory", fields, timeout), MemoryResult)
+        """Set the given memory limits, and return the memory in use; all in bytes.
+
+        With ``restart`` the limits are set again in each later process. ``memory_limit`` and
+        ``prompt_cache_limit`` belong to the loaded model, and end with it.
+        """
+        final = await self._life.set_memory(set_fields(**limits), timeout)
+        return convert_reply(final, MemoryResult)
 
     async def cancel(
         self, request_id: str | None = None, *, timeout: float | None = None
     ) -> CancelResult:
-        """Cancel one request by its stream's ``id``, or all in flight.
+        """Cancel the request with a stream's ``id``, or all requests in flight.
 
-        Each still ends by itself, with ``finish_reason`` ``cancelled``.
+        Each cancelled request still ends by itself, with the ``finish_reason`` ``cancelled``.
+        This call starts no process. Raises: NotInitialized before the first start.
         """
         fields = set_fields(target=request_id)
-        return convert_reply(await ask(self._ready(), "cancel", fields, timeout), CancelResult)
+        return convert_reply(
+            await ask(self._child.ready(), "cancel", fields, timeout), CancelResult
+        )
+
+    async def stop(self) -> None:
+        """End the process; the next request starts another. Requests in flight are cancelled.
+
+        Raises: InvalidParams without ``restart``.
+        """
+        await self._series("stop").stop()
+
+    async def restart(self, *, drain: float = 30.0) -> None:
+        """Start another process in place of the current one, or after the worker was given up.
+
+        Requests in flight have ``drain`` seconds to end, and are cancelled then; requests that
+        come meanwhile wait. Raises: as `start`, and InvalidParams without ``restart``.
+        """
+        await self._series("restart").restart(drain)
 
     async def close(self) -> None:
-        """End the worker: ask, close its stdin, SIGTERM, SIGKILL, each with its limit.
+        """End the worker: ask it to quit, close its stdin, SIGTERM, SIGKILL, each with its limit.
 
-        May be called at any time, any number of times and by several tasks at once.
+        May be called at any time, any number of times, and by several tasks at once.
         """
-        if self._connection is not None:
-            self._connection.check_loop()
-            await self._connection.close()
+        await self._life.close()
 
     async def __aenter__(self) -> Self:
         return await self.start()
@@ -261,34 +240,31 @@ class Worker:
     ) -> None:
         await self.close()
 
-    def _ready(self) -> Connection:
-        connection = self.connection
-        connection.check_loop()
-        return connection
+    @property
+    def _child(self) -> Child:
+        """The current process, or the last."""
+        life = self._life
+        return life if isinstance(life, Child) else life.child
 
-    def _wanted_events(self) -> list[str]:
-        wanted = [HEARTBEAT] if self._liveness is not None else []
-        return [*dict.fromkeys([*self._events, *wanted])]
+    def _series(self, needed_by: str) -> ChildSeries:
+        """Return the series of processes. Raises: InvalidParams without ``restart``."""
+        if isinstance(self._life, ChildSeries):
+            return self._life
+        raise _needs_restart(needed_by)
 
-    def _take_event(self, event: Event) -> None:
-        if self._watchdog is not None and isinstance(event, Heartbeat):
-            self._watchdog.take_beat(event)
-        if self._on_event is not None and event.event in self._events:
-            self._on_event(event)
+    async def _unload(self, route: ModelRoute, /) -> None:
+        await self._life.unload(route)
 
-    def _load_ended(self, final: dict[str, Any]) -> None:
-        """The model of before is replaced, also where the task that asked was cancelled."""
-        if final.get("type") == "result":
-            self._loaded = final
-            if self._route is not None:
-                self._route.close(REPLACED)
 
-    async def _unload(self, model: ModelRoute, /) -> None:
-        model.close(CLOSED)
-        connection = self._ready()
-        if connection.failure is None:
-            await ask(connection, "unload", {})
+def _refuse_without_restart(**keywords: object) -> None:
+    for name, value in keywords.items():
+        if value is not None:
+            raise _needs_restart(name)
 
-    def _stderr_line(self, line: str) -> None:
-        assert self._connection is not None
-        call_guarded(self._connection.loop, self._on_stderr, line)
+
+def _needs_restart(name: str) -> InvalidParams:
+    return InvalidParams(
+        f"`{name}` needs a worker that is started again when it ends: give "
+        "Worker(restart=RestartPolicy()), or leave it out",
+        data={"field": name},
+    )

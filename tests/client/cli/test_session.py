@@ -58,7 +58,7 @@ def test_commands_are_listed_and_a_wrong_one_is_not_sent(terminal):
     for typed, answered in [
         ("/help", "/reset "),
         ("/foo bar", "/foo is no command"),
-        ("/reset", "starts anew"),
+        ("/reset", "was reset"),
     ]:
         session.expect("> ")
         session.type(f"{typed}\n")

@@ -30,7 +30,7 @@ class Looks:
     def look(self, *, seconds: int = 1, hears: bool = True) -> str | None:
         self.now += seconds
         self.heard += hears
-        return self.liveness.verdict(self.heard, self.now)
+        return self.liveness.symptom(self.heard, self.now)
 
 
 def test_a_worker_that_says_nothing_at_all_was_stopped():
@@ -146,10 +146,12 @@ def test_a_worker_without_heartbeats_is_left_alone(processes: Processes):
     run(main())
 
 
-def test_a_supervisor_starts_another_for_one_that_hangs(processes: Processes):
+def test_a_restart_policy_replaces_a_process_that_hangs(processes: Processes):
     async def main() -> None:
-        async with mlxwire.Supervisor(["fake"], liveness=LIMITS) as supervisor:
-            model = await supervisor.load("m")
+        async with mlxwire.Worker(
+            ["fake"], liveness=LIMITS, restart=mlxwire.RestartPolicy()
+        ) as worker:
+            model = await worker.load("m")
             first = processes.last
             while first.alive:
                 first.beat("decode", steps=7, age=now())

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import mlxwire
+from mlxwire.connection.handshake import greet
 from mlxwire.process.postmortem import hangs
 from mlxwire.requests.pending import ask
 from support.fake_process import HELLO
@@ -34,7 +35,7 @@ class Stubborn:
 async def greeting(worker: MemoryWorker) -> tuple[asyncio.Task[Any], str]:
     """A handshake that waits for its answer, and its request's id."""
     task = asyncio.create_task(
-        worker.connection.greet(version="1", require=[], events=[], seconds=60)
+        greet(worker.connection, version="1", require=[], events=[], seconds=60)
     )
     return task, (await worker.process.request("hello"))["id"]
 

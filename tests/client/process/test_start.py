@@ -59,7 +59,10 @@ async def test_an_early_exit_tells_the_code_and_the_tail_of_stderr(script):
 
 async def test_a_program_that_exits_before_it_is_told_anything_is_no_worker():
     program = [sys.executable, "-I", "-S", "-c", "raise SystemExit(1)"]
-    for start in (mlxwire.Worker(program), mlxwire.Supervisor(program)):
+    for start in (
+        mlxwire.Worker(program),
+        mlxwire.Worker(program, restart=mlxwire.RestartPolicy()),
+    ):
         with pytest.raises(mlxwire.HandshakeFailed) as caught:
             await start.start()
         assert caught.value.data == {"exit_code": 1, "signal": None}

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 import mlxwire
-from mlxwire.connection.route import ModelRoute
 from mlxwire.model import Model
 from mlxwire.requests.pending import PendingRequest, ask
+from mlxwire.requests.route import ModelRoute
 from support.fake_process import LOADED
 from support.memory_worker import MemoryWorker
 

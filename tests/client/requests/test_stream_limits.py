@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 import mlxwire
-from mlxwire.requests.request_limits import WINDOW_MESSAGE_BYTES
+from mlxwire.requests.route import WINDOW_MESSAGE_BYTES
 from mlxwire.requests.stream_request import MESSAGE_OVERHEAD_BYTES, TokenRequest
 from support.memory_worker import MemoryWorker
 

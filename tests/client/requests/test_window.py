@@ -8,7 +8,7 @@ import gc
 import pytest
 
 import mlxwire
-from mlxwire.requests.request_limits import LARGEST_WINDOW, WINDOW_MESSAGE_BYTES
+from mlxwire.requests.route import LARGEST_WINDOW, WINDOW_MESSAGE_BYTES
 
 WINDOW = 8
 BUFFER = {"buffer_bytes": WINDOW * WINDOW_MESSAGE_BYTES, "capabilities": {"window": True}}

@@ -13,9 +13,9 @@ import pytest
 
 import mlxwire
 from mlxwire.connection.connection import Connection
-from mlxwire.connection.route import ModelRoute
 from mlxwire.model import Model
 from mlxwire.requests.pending import PendingRequest
+from mlxwire.requests.route import ModelRoute
 from support.fake_process import LOADED
 from support.memory_worker import MemoryWorker
 from support.virtual_time import run

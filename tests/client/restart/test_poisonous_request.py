@@ -31,8 +31,8 @@ async def killed_by(
 
 def test_a_crash_tells_each_request_how_many_were_in_flight(processes: Processes):
     async def main() -> None:
-        async with mlxwire.Supervisor(["fake"], restart=AT_ONCE) as supervisor:
-            model = await supervisor.load("m")
+        async with mlxwire.Worker(["fake"], restart=AT_ONCE) as worker:
+            model = await worker.load("m")
             (alone,) = await killed_by(processes, model, "a")
             assert (alone.in_flight, alone.retryable) == (1, True)
             several = await killed_by(processes, model, "a", "b")
@@ -43,13 +43,13 @@ def test_a_crash_tells_each_request_how_many_were_in_flight(processes: Processes
 
 def test_cancels_on_their_way_are_no_requests(processes: Processes):
     async def main() -> None:
-        async with mlxwire.Supervisor(["fake"], restart=AT_ONCE) as supervisor:
-            model = await supervisor.load("m")
+        async with mlxwire.Worker(["fake"], restart=AT_ONCE) as worker:
+            model = await worker.load("m")
             process = processes.last
             process.answers = False
             asking = asyncio.create_task(model.generate("a").text())
             await process.request("generate")
-            supervisor.worker.connection.send_cancel("r999")
+            worker._child.connection.send_cancel("r999")
             process.die()
             with pytest.raises(mlxwire.WorkerCrashed) as caught:
                 await asking
@@ -62,14 +62,14 @@ def test_the_same_request_alone_at_two_crashes_in_a_row_is_not_to_be_sent_again(
     processes: Processes,
 ):
     async def main() -> None:
-        async with mlxwire.Supervisor(["fake"], restart=AT_ONCE) as supervisor:
-            model = await supervisor.load("m")
+        async with mlxwire.Worker(["fake"], restart=AT_ONCE) as worker:
+            model = await worker.load("m")
             await killed_by(processes, model, "poison")
             (again,) = await killed_by(processes, model, "poison")
             assert not again.retryable
             assert "don't send it again" in again.message
             assert await model.generate("harmless").text() == "t"
-            assert supervisor.state == "ready"
+            assert worker.state == "ready"
 
     run(main())
 
@@ -81,12 +81,12 @@ def test_a_request_that_was_not_alone_twice_may_be_sent_again(
     processes: Processes, before: list[str]
 ):
     async def main() -> None:
-        async with mlxwire.Supervisor(["fake"], restart=AT_ONCE) as supervisor:
-            model = await supervisor.load("m")
+        async with mlxwire.Worker(["fake"], restart=AT_ONCE) as worker:
+            model = await worker.load("m")
             await killed_by(processes, model, *before)
             (error,) = await killed_by(processes, model, "poison")
             assert error.retryable
-            await supervisor.restart()
+            await worker.restart()
             (error,) = await killed_by(processes, model, "poison")
             assert error.retryable, "the restart began anew"
 
@@ -95,8 +95,8 @@ def test_a_request_that_was_not_alone_twice_may_be_sent_again(
 
 def test_the_verdict_says_how_often_requests_were_in_flight(processes: Processes):
     async def main() -> None:
-        async with mlxwire.Supervisor(["fake"], restart=AT_ONCE) as supervisor:
-            model = await supervisor.load("m")
+        async with mlxwire.Worker(["fake"], restart=AT_ONCE) as worker:
+            model = await worker.load("m")
             await killed_by(processes, model, "a")
             await model.info()
             processes.fates.append("dies at load")
@@ -104,10 +104,30 @@ def test_the_verdict_says_how_often_requests_were_in_flight(processes: Processes
             await killed_by(processes, model, "b", "c")
             with pytest.raises(mlxwire.WorkerCrashed) as caught:
                 await model.info()
-            assert supervisor.state == "failed"
+            assert worker.state == "failed"
             assert "4 times within 300 s, 2 of them with requests in flight" in str(
                 caught.value
             )
             assert (caught.value.in_flight, caught.value.retryable) == (2, False)
+
+    run(main())
+
+
+def test_a_worker_that_broke_the_protocol_twice_was_not_killed_by_a_request(
+    processes: Processes,
+):
+    async def main() -> None:
+        async with mlxwire.Worker(["fake"], restart=AT_ONCE) as worker:
+            model = await worker.load("m")
+            for _ in range(2):
+                await model.info()  # there is a worker
+                process = processes.last
+                process.answers = False
+                asking = asyncio.create_task(model.generate("the same").text())
+                await process.request("generate")
+                process.reply("unknown", final=True)
+                with pytest.raises(mlxwire.ProtocolViolation) as caught:
+                    await asking
+                assert caught.value.message.endswith("no request is sent again by itself")
 
     run(main())

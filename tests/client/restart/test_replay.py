@@ -23,11 +23,11 @@ def sent(processes: Processes) -> list[dict[str, Any]]:
 
 def test_limits_are_set_again_after_the_load_the_last_of_each(processes: Processes):
     async def main() -> None:
-        async with mlxwire.Supervisor(["fake"], restart=AT_ONCE) as supervisor:
-            model = await supervisor.load("m", adapter_path="lora", memory_limit=9)
-            await supervisor.memory(memory_limit=1, buffer_limit=2)
-            await supervisor.memory(buffer_limit=3, clear=True)
-            await supervisor.memory()
+        async with mlxwire.Worker(["fake"], restart=AT_ONCE) as worker:
+            model = await worker.load("m", adapter_path="lora", memory_limit=9)
+            await worker.memory(memory_limit=1, buffer_limit=2)
+            await worker.memory(buffer_limit=3, clear=True)
+            await worker.memory()
             for _ in range(2):
                 processes.last.die()
                 assert await model.generate("p").text() == "t"
@@ -46,19 +46,19 @@ def test_limits_are_set_again_after_the_load_the_last_of_each(processes: Process
 
 def test_a_models_limits_go_with_it_and_the_processs_stay(processes: Processes):
     async def main() -> None:
-        async with mlxwire.Supervisor(["fake"], restart=AT_ONCE) as supervisor:
-            await supervisor.load("m")
-            await supervisor.memory(prompt_cache_limit=1, wired_limit=2)
-            model = await supervisor.load("n")
+        async with mlxwire.Worker(["fake"], restart=AT_ONCE) as worker:
+            await worker.load("m")
+            await worker.memory(prompt_cache_limit=1, wired_limit=2)
+            model = await worker.load("n")
             processes.last.die()
-            await supervisor.memory(memory_limit=3)
+            await worker.memory(memory_limit=3)
             assert sent(processes)[:2] == [
                 {"cmd": "load", "path": "n"},
                 {"cmd": "memory", "wired_limit": 2},
             ]
             await model.close()
             processes.last.die()
-            await supervisor.memory()
+            await worker.memory()
             assert sent(processes)[:1] == [{"cmd": "memory", "wired_limit": 2}]
 
     run(main())
@@ -68,11 +68,11 @@ def test_limits_that_were_refused_are_not_set_again(processes: Processes):
     refusal = {"code": "invalid_params", "message": "too much", "retryable": False}
 
     async def main() -> None:
-        async with mlxwire.Supervisor(["fake"], restart=AT_ONCE) as supervisor:
-            model = await supervisor.load("m")
+        async with mlxwire.Worker(["fake"], restart=AT_ONCE) as worker:
+            model = await worker.load("m")
             processes.last.refuses["memory"] = refusal
             with pytest.raises(mlxwire.InvalidParams):
-                await supervisor.memory(wired_limit=1)
+                await worker.memory(wired_limit=1)
             processes.last.die()
             assert await model.generate("p").text() == "t"
             assert [request["cmd"] for request in sent(processes)] == ["load", "generate"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mlxwire.restart.policy import CrashHistory, RestartPolicy
+from mlxwire.restart.crashes import CrashHistory
+from mlxwire.restart.policy import RestartPolicy
 
 MIDDLE = 0.5
 """The chance that changes nothing."""

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import inspect
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 import mlxwire
 from mlxwire import sync
 
-ASYNC_ONLY = {
-    "Worker": {"connection", "limits"},
-    "Supervisor": {"worker", "loop", "limits", "check_loop", "bind", "connect", "plan"},
-}
-"""What the client's own parts need of each other, and a worker that belongs to an event loop."""
+SCRIPT = Path(__file__).parents[3] / "client" / "python" / "generate_sync.py"
+
 SYNC_ONLY = {"Pool": {"start"}}
 """A pool's thread has to be started, and a pool on a loop has nothing to do for that."""
 
 PAIRS = [
-    *((mlxwire.Worker, sync.Worker), (mlxwire.Supervisor, sync.Supervisor)),
+    (mlxwire.Worker, sync.Worker),
     *((mlxwire.Pool, sync.Pool), (mlxwire.Model, sync.Model)),
     (mlxwire.PromptCache, sync.PromptCache),
 ]
+
+
+def run_script(*options: str, script: Path = SCRIPT) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(script), *options]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def public(face: type) -> set[str]:
@@ -39,17 +45,28 @@ def arguments(method: object) -> list[tuple[str, object, object]]:
 def test_both_faces_have_the_same_names_and_arguments(faces: tuple[type, type]) -> None:
     asynchronous, blocking = faces
     name = asynchronous.__name__
-    async_only, sync_only = ASYNC_ONLY.get(name, set()), SYNC_ONLY.get(name, set())
+    sync_only = SYNC_ONLY.get(name, set())
 
-    assert async_only <= public(asynchronous)
     assert sync_only <= public(blocking)
-    assert public(asynchronous) - async_only == public(blocking) - sync_only
+    assert public(asynchronous) == public(blocking) - sync_only
     for shared in public(asynchronous) & public(blocking):
         both = [arguments(getattr(face, shared)) for face in faces]
         assert both[0] == both[1], shared
 
 
-def test_a_supervisor_has_what_a_worker_has() -> None:
-    of_one_process = {"returncode", "stray_lines", "connection"}
+def test_the_blocking_face_is_what_the_script_writes() -> None:
+    done = run_script("--check")
 
-    assert public(mlxwire.Worker) - of_one_process <= public(mlxwire.Supervisor)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_a_face_that_is_out_of_date_fails_the_check(tmp_path: Path) -> None:
+    client = tmp_path / "python"
+    shutil.copytree(SCRIPT.parent, client, ignore=shutil.ignore_patterns("__pycache__"))
+    source = client / "mlxwire" / "cache.py"
+    source.write_text(source.read_text().replace("Drop everything", "Drop all"))
+
+    done = run_script("--check", script=client / SCRIPT.name)
+
+    assert done.returncode == 1
+    assert "Drop all" in done.stdout

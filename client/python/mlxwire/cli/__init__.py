@@ -1,6 +1,6 @@
 """The `mlxwire` command. Results go to stdout and everything else to stderr, so pipes work.
 
-Imports of typer wait until a command is due, those of rich until a terminal is written to.
+For a quick start, typer is imported when a command runs, and rich when a terminal is written to.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TextIO, cast
 
 
 def main() -> None:
-    """The entry point; exits as `exits` says."""
+    """Run the command line; exit with the codes of `exits`."""
     _prepare_streams()
     if sys.argv[1:] == ["--version"]:
         from ..version import __version__
@@ -25,8 +25,8 @@ def main() -> None:
 
 
 def _prepare_streams() -> None:
-    """What can't be encoded is replaced, and a stream that was closed is a null device."""
-    # None where the shell closed it (`>&-`), and its number would go to the next pipe.
+    """Replace what can't be encoded, and put a null device in place of a closed stream."""
+    # A stream that the shell closed (`>&-`) is None, and its descriptor would become a pipe's.
     sys.stdin = sys.stdin or _null("r")
     sys.stdout = sys.stdout or _null("w")
     sys.stderr = sys.stderr or _null("w")

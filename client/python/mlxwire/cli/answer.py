@@ -1,4 +1,4 @@
-"""One answer: stream it to stdout, let Ctrl-C cancel it, and say what it took."""
+"""Stream one answer to stdout, let Ctrl-C cancel it, and report its figures."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from .terminal import ProgressBar, print_json, say, write_text
 
 Ask = Callable[[Model, OnProgress], TokenStream]
 PATIENT_PRESSES = 2
-"""Presses of Ctrl-C that still wait for the worker, and for whoever reads stdout."""
+"""Presses of Ctrl-C after which this still waits for the worker and for the reader of stdout."""
 
 
 class Impatient(KeyboardInterrupt):
-    """Ctrl-C once more: the event loop was left where it stood, so only its end is left."""
+    """One Ctrl-C too many: it left the event loop in the middle, which can only be ended now."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came. ``text`` is plain text; ``channels`` has other text, such as thinking."""
+    """One answer. ``text``: the plain text. ``channels``: other text, such as thinking."""
 
     text: str
     channels: dict[str, str]
@@ -42,7 +42,7 @@ class Answer:
     interrupted: bool
 
     def as_object(self) -> dict[str, Any]:
-        """What ``--json`` prints; with the tokens, where they have log-probabilities."""
+        """Return what ``--json`` prints; include tokens only if they have log-probabilities."""
         channels = {"channels": self.channels} if self.channels else {}
         scored = any(token.logprob is not None for token in self.tokens)
         tokens = {"tokens": [_scored(token) for token in self.tokens]} if scored else {}
@@ -50,7 +50,7 @@ class Answer:
 
 
 async def answer_once(launch: Launch, ask: Ask, *, json: bool) -> None:
-    """A worker for one answer.
+    """Start a worker for one answer, and close it.
 
     Raises: KeyboardInterrupt after an answer that was cancelled; otherwise as `take_answer`.
     """
@@ -65,9 +65,9 @@ async def answer_once(launch: Launch, ask: Ask, *, json: bool) -> None:
 
 
 async def take_answer(model: Model, ask: Ask, launch: Launch, *, json: bool) -> Answer:
-    """Send a request and show its answer as it comes; Ctrl-C cancels it and nothing else.
+    """Send a request and show its answer as it comes; Ctrl-C cancels only the request.
 
-    Raises: MlxwireError, BrokenPipeError where nobody reads stdout.
+    Raises: MlxwireError, BrokenPipeError if nobody reads stdout.
     """
     came = AnswerText(shown=not json)
     with ProgressBar(quiet=launch.quiet) as bar:
@@ -92,7 +92,7 @@ async def take_answer(model: Model, ask: Ask, launch: Launch, *, json: bool) -> 
 
 
 class AnswerText:
-    """The text so far: plain text goes to stdout if ``shown``, other channels to stderr, dim."""
+    """The answer so far. If ``shown``, plain text goes to stdout, other channels dim to stderr."""
 
     def __init__(self, *, shown: bool) -> None:
         self.text = ""
@@ -102,7 +102,7 @@ class AnswerText:
         self._channel: str | None = None
 
     def add(self, tokens: Sequence[Token]) -> None:
-        """Take what has come, and write each run of one channel at once."""
+        """Add tokens, and write each run of one channel at once."""
         self.tokens += tokens
         for channel, run in groupby(tokens, key=lambda token: token.channel):
             text = "".join(token.text for token in run)
@@ -119,7 +119,7 @@ class AnswerText:
                     say(text, "dim italic", end="")
 
     def end_line(self) -> None:
-        """Whatever comes next begins a line."""
+        """End the line on stdout, unless it is ended already."""
         if self._shown and not self.text.endswith("\n"):
             write_text("\n")
 
@@ -129,7 +129,7 @@ def _scored(token: Token) -> dict[str, Any]:
 
 
 def figures(done: Done) -> str:
-    """A line about an answer: ``12 tokens · 96.5 tokens/s · first after 23 ms · stop``."""
+    """Return a line about an answer: ``12 tokens · 96.5 tokens/s · first after 23 ms · stop``."""
     metrics, count = done.metrics, done.tokens_generated
     parts = [f"{count} token{'' if count == 1 else 's'}"]
     if metrics.decode_tokens_per_second:
@@ -143,7 +143,7 @@ def figures(done: Done) -> str:
 
 @contextmanager
 def interrupts(callback: Callable[[], None]) -> Iterator[list[int]]:
-    """Inside, Ctrl-C calls ``callback`` on the running loop; yields the presses so far."""
+    """Make Ctrl-C call ``callback`` on the running loop; yield the list of presses so far."""
     loop = asyncio.get_running_loop()
     presses: list[int] = []
     previous = signal.getsignal(signal.SIGINT)
@@ -154,7 +154,7 @@ def interrupts(callback: Callable[[], None]) -> Iterator[list[int]]:
             raise Impatient
         loop.call_soon_threadsafe(callback)
 
-    if previous == signal.SIG_IGN:  # as in the background of a script
+    if previous == signal.SIG_IGN:  # for example, in the background of a script
         yield presses
         return
     signal.signal(signal.SIGINT, pressed)

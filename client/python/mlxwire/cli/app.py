@@ -1,4 +1,4 @@
-"""The commands: their arguments, and what each runs."""
+"""The commands of `mlxwire`: their arguments, and the functions that they run."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ app = typer.Typer(
     epilog=EPILOG,
     no_args_is_help=True,
     add_completion=False,
-    # Help and usage errors are plain text, which costs no import of rich.
+    # Plain help and usage errors need no import of rich.
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -60,7 +60,7 @@ def _common(
         ),
     ] = False,
 ) -> None:
-    """Nothing before the command; typer takes the options from here."""
+    """Take the options before the command; typer reads them from this signature."""
 
 
 @app.command()
@@ -72,7 +72,7 @@ def generate(
     chat: UseTemplate = False,
     json: Json = False,
 ) -> None:
-    """Continue a prompt, streaming. What is printed ends with a newline."""
+    """Continue a prompt, streaming. The output ends with a newline."""
     text = read_text(prompt, "PROMPT")
     options = sampling.options()
 
@@ -97,8 +97,8 @@ def chat(
 ) -> None:
     """Answer a message, or hold a session.
 
-    In a session Ctrl-C cancels the answer; twice at the prompt it ends the session. With stdin
-    no terminal each of its lines is a turn.
+    In a session Ctrl-C cancels the answer; pressed twice at the prompt, it ends the session. If
+    stdin is no terminal, each of its lines is a turn.
     """
     options = cast(ChatOptions, {"max_tokens": CHAT_MAX_TOKENS, **sampling.options()})
     if thinking is not None:
@@ -139,7 +139,7 @@ def info(launch: Launch, json: JsonResult = False) -> None:
 def doctor(engine: EngineOption = None, json: JsonResult = False) -> None:
     """Check what is installed and whether it works.
 
-    Packages, the device that MLX sees, a worker's time to hello, and the median round trip.
+    Shows packages, the device that MLX sees, a worker's time to hello, and its median round trip.
     """
     with exit_codes(json=json):
         health = asyncio.run(examine(engine))

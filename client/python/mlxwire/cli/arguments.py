@@ -12,11 +12,11 @@ from typer import Argument, BadParameter, Option
 from ..options import GenerateOptions
 
 CHAT_MAX_TOKENS = 1024
-"""More than the worker's own 256, which cuts many an answer short."""
+"""More than the worker's own 256, at which many chat answers would be cut off."""
 
 
 class Engine(StrEnum):
-    """What computes."""
+    """The engines of the worker."""
 
     MLX = "mlx"
     MOCK = "mock"
@@ -60,7 +60,7 @@ JsonResult = Annotated[bool, Option("--json", help="One JSON object on one line.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
-    """Which worker, which model in it, and what is told of both on stderr."""
+    """Options of the worker and its model, and of the output on stderr."""
 
     path: Annotated[str, Argument(metavar="MODEL", help="A model folder.")]
     context_len: Annotated[
@@ -83,7 +83,7 @@ class Launch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
-    """How tokens are chosen and when to stop."""
+    """Options of how tokens are chosen and when to stop."""
 
     max_tokens: Annotated[
         int | None, Option(min=0, help=f"Tokens at most: 256, in a chat {CHAT_MAX_TOKENS}.")
@@ -119,20 +119,20 @@ class Sampling:
     ] = None
 
     def options(self) -> GenerateOptions:
-        """Those that were given, so that the worker's defaults hold for the rest."""
+        """Return the options that were given; the worker's defaults hold for the others."""
         given = {name: value for name, value in asdict(self).items() if value not in (None, [])}
         return cast(GenerateOptions, given)
 
 
 def read_text(argument: str, name: str) -> str:
-    """The argument, or stdin for `-`.
+    """Return the argument, or for `-` the text of stdin.
 
-    Raises: BadParameter where it is empty.
+    Raises: BadParameter if the text is empty.
     """
     text = argument
     if argument == "-":
         text = sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
         text = text.removesuffix("\n").removesuffix("\r")
     if not text:
-        raise BadParameter("it is empty", param_hint=name)
+        raise BadParameter("the text is empty", param_hint=name)
     return text

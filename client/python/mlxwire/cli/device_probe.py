@@ -1,5 +1,7 @@
-"""Ask MLX which device it sees, in a process of its own: the command imports no MLX, and an
-MLX that crashes as it starts is a finding."""
+"""Ask MLX which device it sees, in a process of its own.
+
+The command itself imports no MLX, and an MLX that crashes at its start is a finding.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,7 @@ print(json.dumps({{"device": str(device), "device_name": describe().get("device_
 
 @dataclass(slots=True, kw_only=True)
 class Probe:
-    """What the worker's interpreter has; a package that is not installed is None."""
+    """The packages of the worker's interpreter, and its device; a missing package is None."""
 
     interpreter: str
     python: str | None = None
@@ -49,14 +51,14 @@ class Probe:
 
 
 def worker_python(command: Sequence[str]) -> str:
-    """The interpreter that a worker's command names; this one where it names none."""
+    """Return the interpreter that a worker's command names, or else this interpreter."""
     if list(command[1:3]) == ["-m", WORKER_MODULE]:
         return command[0]
     return sys.executable
 
 
 async def probe_device(interpreter: str) -> Probe:
-    """Run the script there; ``error`` says what kept MLX from computing."""
+    """Run the script with an interpreter; ``error`` tells why MLX can't compute."""
     probe = Probe(interpreter=interpreter)
     try:
         process = await asyncio.create_subprocess_exec(
@@ -68,13 +70,13 @@ async def probe_device(interpreter: str) -> Probe:
             stderr=subprocess.PIPE,
         )
     except OSError as error:
-        probe.error = f"python: {interpreter} does not start: {error.strerror}"
+        probe.error = f"python: {interpreter} does not start: {error.strerror}. Check the worker's command"
         return probe
     try:
         async with asyncio.timeout(SECONDS):
             stdout, stderr = await process.communicate()
     except TimeoutError:
-        probe.error = f"mlx: MLX did not start within {SECONDS:g} s"
+        probe.error = f"mlx: MLX did not start within {SECONDS:g} s. Try `import mlx.core` in {interpreter}"
         return probe
     finally:
         if process.returncode is None:

@@ -1,4 +1,4 @@
-"""What `mlxwire doctor` finds out: packages, device, a worker's start and its round trip."""
+"""The checks of `mlxwire doctor`: packages, device, a worker's start and its round trip."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ROUND_TRIPS = 20
 
 @dataclass(slots=True, kw_only=True)
 class WorkerHealth:
-    """How a worker starts and answers; seconds, None where it did not come to that."""
+    """The start and the answers of a worker, in seconds; None for what was not measured."""
 
     command: list[str] = field(default_factory=list)
     name: str | None = None
@@ -37,14 +37,14 @@ class WorkerHealth:
 
 @dataclass(slots=True, kw_only=True)
 class Health:
-    """All that was found out. ``problems`` has a line for each reason why nothing would run."""
+    """All findings. ``problems``: a line for each reason why no model would run."""
 
     probe: Probe
     worker: WorkerHealth
     problems: list[str]
 
     def as_object(self) -> dict[str, Any]:
-        """What ``--json`` prints."""
+        """Return what ``--json`` prints."""
         return {
             "ok": not self.problems,
             "problems": self.problems,
@@ -55,7 +55,7 @@ class Health:
         }
 
     def as_rows(self) -> dict[str, object]:
-        """Rows of a table."""
+        """Return rows of a table."""
         probe, worker = self.probe, self.worker
         packages = {name: found or "not installed" for name, found in probe.packages.items()}
         answers = worker.start_seconds is not None
@@ -76,7 +76,7 @@ class Health:
 
 
 async def examine(engine: Engine | None) -> Health:
-    """Start a worker, ask which device MLX sees, and time requests. It raises nothing."""
+    """Start a worker, ask which device MLX sees, and time requests; raise nothing."""
     problems: list[str] = []
     health = WorkerHealth()
     worker: Worker | None = None
@@ -86,7 +86,7 @@ async def examine(engine: Engine | None) -> Health:
         worker = await start_worker(engine)
         health.start_seconds = time.perf_counter() - began
     try:
-        # While the worker imports MLX behind its hello, which round trips would wait for.
+        # The worker imports MLX after its hello; round trips timed now would wait for that.
         probe = await probe_device(worker_python(health.command))
         with _noting(problems):
             if worker is not None:

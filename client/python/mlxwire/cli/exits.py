@@ -1,6 +1,6 @@
-"""How a command ends: each failure is one red line and an exit code, and never a traceback.
+"""End a command: each failure is one red line and an exit code, never a traceback.
 
-With ``--json`` the failure is on stdout too, as ``{"error": {…}}``.
+With ``--json`` the failure goes to stdout too, as ``{"error": {…}}``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ USAGE = 2
 NOT_STARTED = 3
 INTERRUPTED = 130
 PIPE_CLOSED = 141
-"""What a shell shows for a program that SIGPIPE ended."""
+"""The code that a shell shows for a program that SIGPIPE ended."""
 
 EPILOG = (
     f"Exit codes: 0 done, {FAILED} the request failed, {USAGE} wrong usage, {NOT_STARTED} the "
@@ -31,7 +31,7 @@ EPILOG = (
 
 
 class StartFailed(Exception):
-    """No worker came to be; ``error`` says why."""
+    """The worker could not be started, because of ``error``."""
 
     def __init__(self, error: MlxwireError) -> None:
         super().__init__(str(error))
@@ -40,9 +40,9 @@ class StartFailed(Exception):
 
 @contextmanager
 def exit_codes(*, json: bool = False, verbose: bool = False) -> Iterator[None]:
-    """Turn what a command raises into its exit.
+    """Turn what a command raises into its exit code.
 
-    Raises: typer.Exit, for everything but success.
+    Raises: typer.Exit for everything but success.
     """
     try:
         try:
@@ -58,7 +58,7 @@ def exit_codes(*, json: bool = False, verbose: bool = False) -> Iterator[None]:
     except BrokenPipeError:
         _give_up_stdout()
         raise typer.Exit(PIPE_CLOSED) from None
-    except OSError as error:  # such as a full disk below stdout
+    except OSError as error:  # for example, stdout goes to a full disk
         _give_up_stdout()
         say_error(f"os_error: {error.strerror or error}")
         raise typer.Exit(FAILED) from None
@@ -69,14 +69,14 @@ def exit_codes(*, json: bool = False, verbose: bool = False) -> Iterator[None]:
 
 
 def report(error: MlxwireError, *, json: bool = False) -> None:
-    """A typed failure: a line on stderr, and with ``json`` an object on stdout."""
+    """Write an error as a line to stderr, and with ``json`` as an object to stdout."""
     say_error(in_words(error))
     if json:
         print_json({"error": _as_object(error)})
 
 
 def in_words(error: MlxwireError) -> str:
-    """``code: message``, and of a worker that ended the last that the worker logged."""
+    """Return ``code: message``, and the last line of stderr if the worker has ended."""
     last_words = error.stderr_tail.strip().rpartition("\n")[2]
     told_by_stderr = WorkerCrashed | HandshakeFailed
     why = f" ({last_words})" if last_words and isinstance(error, told_by_stderr) else ""
@@ -84,7 +84,7 @@ def in_words(error: MlxwireError) -> str:
 
 
 def say_error(words: str) -> None:
-    """One red line, whatever the words hold."""
+    """Write an error as one red line."""
     say(f"error: {' '.join(words.split())}", "red")
 
 
@@ -105,7 +105,7 @@ def _report_defect(error: Exception, *, verbose: bool) -> None:
 
 
 def _give_up_stdout() -> None:
-    """Let what is still buffered go nowhere, or the interpreter complains as it ends."""
+    """Send what is still buffered to a null device; the interpreter would complain at its end."""
     with suppress(OSError, ValueError):
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""Groups of options as dataclasses: declared once, and spread over each command that has them."""
+"""Declare groups of options once, as dataclasses, and spread them over many commands."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, get_type_hints
 
 
 def flattened(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with the fields of its dataclass parameters in their place, as typer reads it."""
+    """Return the command with each dataclass parameter replaced by its fields, for typer."""
     hints = get_type_hints(command, include_extras=True)
     groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
     parameters: list[Parameter] = []

@@ -1,4 +1,4 @@
-"""From the command line to a loaded model: spawn the worker, load with a progress bar."""
+"""Start the worker that the command line asks for, and load its model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .terminal import ProgressBar, say
 async def start_worker(
     engine: Engine | None, *, allow_hub: bool = False, verbose: bool = False
 ) -> Worker:
-    """Spawn and shake hands. Raises: StartFailed."""
+    """Start a worker. Raises: StartFailed."""
     worker = Worker(
         engine=engine.value if engine else None,
         args=["--allow-hub"] if allow_hub else [],
@@ -26,12 +26,12 @@ async def start_worker(
 
 
 async def launch_worker(launch: Launch) -> Worker:
-    """The worker that the command line asks for. Raises: StartFailed."""
+    """Start the worker that the command line asks for. Raises: StartFailed."""
     return await start_worker(launch.engine, allow_hub=launch.allow_hub, verbose=launch.verbose)
 
 
 async def load_model(worker: Worker, launch: Launch) -> Model:
-    """Load with a progress bar. Raises: as `Worker.load`."""
+    """Load the model with a progress bar. Raises: as `Worker.load`."""
     with ProgressBar(quiet=launch.quiet) as bar:
         return await worker.load(
             launch.path,

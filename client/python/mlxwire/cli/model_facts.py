@@ -1,4 +1,4 @@
-"""What `mlxwire info` says of a model, for people and for scripts."""
+"""The facts that `mlxwire info` prints about a model, for people and for scripts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FACTS = (*ModelInfo.__struct_fields__, "load_seconds")
 
 
 async def load_facts(launch: Launch) -> dict[str, Any]:
-    """Load the model; the wire's own names and units."""
+    """Load the model and return its facts, with the names and units of the protocol."""
     worker = await launch_worker(launch)
     try:
         model = await load_model(worker, launch)
@@ -27,7 +27,7 @@ async def load_facts(launch: Launch) -> dict[str, Any]:
 
 
 def readable(facts: Mapping[str, Any]) -> dict[str, object]:
-    """Rows of a table, in words and rounded numbers."""
+    """Return rows of a table, in words and rounded numbers."""
     bits, group = facts["quant_bits"], facts["quant_group"]
     able = (name for name, value in facts["capabilities"].items() if value)
     return {

@@ -1,6 +1,6 @@
-"""An interactive chat: a prompt, a streaming answer, and the turns so far.
+"""An interactive session: a prompt, a streaming answer, and the turns so far.
 
-The event loop runs only while an answer is due; at the prompt Ctrl-C is the terminal's own.
+The event loop runs only during an answer. At the prompt, Ctrl-C raises KeyboardInterrupt.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from .terminal import say
 Turns = list[dict[str, str]]
 PROMPT = "> "
 HELP = """\
-/reset   forget the conversation, but for the system message
+/reset   forget the conversation, except for the system message
 /exit    end the session, as Ctrl-D does
 /help    this list
-Ctrl-C cancels an answer; what has come of it stays in the conversation."""
+Ctrl-C cancels an answer; the text so far stays in the conversation."""
 
 WORKER_IS_LOST = (WorkerCrashed, ProtocolViolation, DrainTimeout, ShuttingDown)
-"""After any other failure the session goes on."""
+"""Errors that end the session; after any other error it goes on."""
 
 
 def run_session(launch: Launch, opening: Turns, options: ChatOptions, *, json: bool) -> None:
-    """Chat until the input ends; a line is a turn. Raises: as `answer_once`."""
+    """Chat until the input ends, one turn for each line. Raises: as `answer_once`."""
     with asyncio.Runner() as runner:
         worker = runner.run(launch_worker(launch))
         try:
@@ -43,7 +43,7 @@ def run_session(launch: Launch, opening: Turns, options: ChatOptions, *, json: b
 
 
 class Session:
-    """The turns of one conversation, and who takes them."""
+    """One conversation: reads the user's turns and shows the answers."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Session:
         }
 
     def run(self) -> None:
-        """Take turns. Raises: KeyboardInterrupt at the second Ctrl-C in a row."""
+        """Run until the input ends. Raises: KeyboardInterrupt at the second Ctrl-C in a row."""
         if self._at_terminal and not self._launch.quiet:
             say(f"{self._model.loaded.path} · /help lists commands, Ctrl-D ends", "dim")
         pressed = False
@@ -90,7 +90,7 @@ class Session:
                 say("\nCtrl-C again, Ctrl-D or /exit to end", "dim")
 
     def _read_line(self) -> str | None:
-        """The next line without its end; None at the end of the input."""
+        """Return the next line without its newline; None at the end of the input."""
         if self._at_terminal and sys.stdout.isatty():
             with suppress(ImportError):
                 import readline  # noqa: F401  gives `input` editing and a history
@@ -99,7 +99,7 @@ class Session:
             except EOFError:
                 say("")
                 return None
-        if self._at_terminal:  # `input` would write its prompt among the results
+        if self._at_terminal:  # `input` would write its prompt to stdout, among the results
             say(PROMPT, end="")
         line = sys.stdin.readline()
         return line.rstrip("\r\n") if line else None
@@ -112,7 +112,7 @@ class Session:
             if command in self._commands:
                 self._commands[command]()
             else:
-                say(f"{command.split()[0]} is no command; /help lists them")
+                say(f"{command.split()[0]} is no command; /help lists the commands")
             return
         try:
             self._turn(line)
@@ -138,7 +138,7 @@ class Session:
 
     def _reset(self) -> None:
         self._turns = self._opening
-        say("the conversation starts anew", "dim")
+        say("the conversation was reset", "dim")
 
     def _exit(self) -> None:
         self._ended = True

@@ -1,4 +1,4 @@
-"""Writing for people and for pipes: plain text everywhere, colour and bars on a terminal alone."""
+"""Write for people and for pipes: plain text everywhere, colour and bars only on a terminal."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ if TYPE_CHECKING:
     from mlxwire_protocol.replies import Progress
 
 CONTROLS = dict.fromkeys([*range(32), *range(0x7F, 0xA0)], "�")
-"""What could move a terminal's cursor, or worse; a model may write it, or a file's name hold it."""
+"""Characters that could steer a terminal; a model or a file name may contain them."""
 for kept in "\n\t":
     del CONTROLS[ord(kept)]
 
 
 def visible(text: str) -> str:
-    """The text without control characters."""
+    """Return the text with control characters replaced."""
     return text.translate(CONTROLS)
 
 
 def write_text(text: str) -> None:
-    """A piece of a result, at once. A pipe gets it unchanged."""
+    """Write a piece of a result at once; unchanged to a pipe."""
     sys.stdout.write(visible(text) if sys.stdout.isatty() else text)
     sys.stdout.flush()
 
 
 def print_json(result: Mapping[str, Any]) -> None:
-    """One object on one line."""
+    """Write one JSON object on one line."""
     import orjson
 
     try:
         line = orjson.dumps(result).decode()
-    except TypeError:  # an argument that is no Unicode, quoted in an error
+    except TypeError:  # an error may quote an argument that is not valid Unicode
         import json
 
         line = json.dumps(result)
@@ -46,7 +46,7 @@ def print_json(result: Mapping[str, Any]) -> None:
 
 
 def print_table(rows: Mapping[str, object]) -> None:
-    """Names and values: a table on a terminal, aligned lines in a pipe."""
+    """Write names and values: a table on a terminal, aligned lines to a pipe."""
     width = max(map(len, rows))
     if not sys.stdout.isatty():
         for name, value in rows.items():
@@ -65,7 +65,7 @@ def print_table(rows: Mapping[str, object]) -> None:
 
 
 def say(text: str, style: str = "", *, end: str = "\n") -> None:
-    """Something that is no result: to stderr, in ``style`` on a terminal."""
+    """Write something that is no result to stderr; in ``style`` on a terminal."""
     with suppress(OSError):
         if not sys.stderr.isatty():
             sys.stderr.write(text + end)
@@ -77,7 +77,7 @@ def say(text: str, style: str = "", *, end: str = "\n") -> None:
 
 
 class ProgressBar:
-    """A line on stderr from the first report on, gone when closed; nothing off a terminal."""
+    """A progress bar on stderr from the first report until it is closed; only on a terminal."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._shown = not quiet and sys.stderr.isatty()
@@ -85,7 +85,7 @@ class ProgressBar:
         self._stage: tuple[str, TaskID] | None = None
 
     def __call__(self, report: Progress) -> None:
-        """Show how far a stage has come."""
+        """Show a report of progress."""
         if not self._shown:
             return
         bars = self._bars = self._bars or _open_bars()
@@ -97,7 +97,7 @@ class ProgressBar:
         bars.update(self._stage[1], completed=report.done, total=total)
 
     def close(self) -> None:
-        """Take it away, for good."""
+        """Remove the bar for good."""
         self._shown = False
         if self._bars is not None:
             self._bars.stop()

@@ -1,1 +1,1 @@
-"""One connection to a worker, and how a request finds it."""
+"""One worker process as a conversation: handshake, requests, heartbeats, end."""

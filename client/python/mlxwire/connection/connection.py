@@ -1,7 +1,21 @@
-"""Bytes on one side, requests on the other: the sans-IO core bound to a worker's process.
+"""Bind the sans-IO protocol core to a worker's process: bytes on one side, requests on the other.
 
-Everything runs on one event loop and nothing here waits with a lock, so lines never interleave
-and a request, a cancel or the quit is always written at once.
+Theory of operation. Everything runs on one event loop. Three kinds of callers enter: tasks of the
+host (`send`, `close`, `abort`), the process through the loop (`stdout_received`, `pipe_lost`,
+`process_exited`), and timers of the watchdog and of requests (`condemn`, `send_cancel`). Nothing
+here waits in the middle of a line, so lines never interleave and are written at once.
+
+Invariants. A request is in ``_pending`` from its sending to its final reply. ``idle`` is set
+exactly while ``_pending`` is empty. ``failure`` is set once, by the first cause, and then nothing
+can be sent. At most one task ends the process, however many callers ask for it.
+
+The order of a death: the facts (`Death`) come first; ``judge`` tells the aftermath; the error is
+composed and becomes ``failure``; ``on_failure`` is called; only then do the pending requests
+fail. So a caller that sees its request fail and asks again finds a restart under way.
+
+Hazards. The end of a pipe is most likely the first sign of an exit, whose error says more, so
+`pipe_lost` waits a moment before it condemns the process (codex#26533). A close by the host is
+no crash, however the exit looks: ``on_failure`` is not called for it.
 """
 
 from __future__ import annotations
@@ -16,20 +30,14 @@ from mlxwire_protocol import WireError
 from mlxwire_protocol.client_connection import ClientConnection
 from mlxwire_protocol.client_events import EventReceived, ReplyReceived, TokenReceived
 from mlxwire_protocol.replies import Event
-from mlxwire_protocol.results import HelloResult
 
-from ..errors import (
-    HandshakeFailed,
-    MlxwireError,
-    ProtocolViolation,
-    WorkerCrashed,
-    error_from_wire,
-)
-from ..process.pipes import call_guarded
+from ..errors import MlxwireError, ProtocolViolation, error_from_wire
+from ..process.callbacks import call_guarded
 from ..process.postmortem import (
+    Aftermath,
+    Death,
     closed_by_host,
     closed_its_pipe,
-    describe_strays,
     exited,
     offended,
 )
@@ -37,17 +45,28 @@ from ..process.process import WorkerProcess
 from ..process.shutdown import ShutdownLimits, end_process
 from ..process.stderr_ring import StderrRing
 from ..requests.pending import PendingRequest
-from ..requests.request_limits import RequestLimits
-from ..results import convert_event, convert_reply
+from ..requests.route import RequestLimits
+from ..results import convert_event
 
 LOST_PIPE_GRACE = 0.3
-"""Seconds between a pipe's end and the exit that most likely caused it."""
+"""Seconds between the end of a pipe and the exit that most likely caused it."""
 TAIL_BYTES = 4096
-"""How much of stderr goes into an error."""
+"""Bytes of stderr that an error quotes."""
+
+Judge = Callable[[Sequence[PendingRequest]], Aftermath]
+"""Tells what follows a death, from the requests that the worker may have died of."""
+
+
+def not_followed(_in_flight: Sequence[PendingRequest], /) -> Aftermath:
+    """Judge the death of a worker without restarts."""
+    return Aftermath.NOTHING
 
 
 class Connection:
-    """One worker, from its spawn to its end; implements `ProcessListener`, `Sender` and `Route`."""
+    """One worker process from its spawn to its end.
+
+    Implements `ProcessListener` for its process, `Sender` and `Connector` for requests.
+    """
 
     def __init__(
         self,
@@ -57,56 +76,52 @@ class Connection:
         limits: RequestLimits,
         stderr: StderrRing,
         on_event: Callable[[Event], object] | None,
+        judge: Judge = not_followed,
     ) -> None:
         self.loop = loop
         self.limits = limits
         self.process: WorkerProcess | None = None
         self.failure: MlxwireError | None = None
-        """Why nothing can be asked any more."""
+        """The reason why nothing can be sent any more; None while sending works."""
         self.on_failure: Callable[[MlxwireError], None] | None = None
-        """Called with ``failure`` before anything that is pending fails; not for a `close`."""
+        """Called with ``failure`` before pending requests fail; not for a close by the host."""
         self.idle = asyncio.Event()
-        """Set while no request's final is due."""
+        """Set while no request waits for its final reply."""
         self.idle.set()
         self.used_last = loop.time()
-        """When the last request that was more than a look ended, or the connection began."""
+        """When the last request that counts as use ended, or else when this began."""
         self.chunks_read = 0
+        """Grows with everything that the process writes to stdout."""
+        self.has_windows = False
+        """True if the worker has the capability ``window``; known after the handshake."""
+        self.closed_by_host = False
+        """True once the host has called `close`, unless the process had failed before."""
         self._shutdown = shutdown
         self._stderr = stderr
         self._on_event = on_event
+        self._judge = judge
         self._wire = ClientConnection()
         self._pending: dict[str, PendingRequest] = {}
         self._ending: asyncio.Task[None] | None = None
-        self._closed_by_host = False
-        self._deaf = False
-        self._has_windows = False
+        self._deaf = False  # True after a failure: later bytes of the process are ignored
 
     @property
     def in_flight(self) -> int:
-        """How many requests' finals are due."""
+        """The number of requests that wait for their final reply."""
         return len(self._pending)
-
-    def asked(self) -> list[PendingRequest]:
-        """The requests that a worker may have died of."""
-        return [each for each in self._pending.values() if each.asks]
 
     @property
     def window(self) -> int | None:
-        """How many messages of a stream may be on their way; None where the worker can't."""
-        return self.limits.window if self._has_windows else None
-
-    @property
-    def _greeting(self) -> bool:
-        """Whether its answer to hello is still due."""
-        return self._wire.state == "greeting"
+        """The window of a stream, in messages; None if the worker has no windows."""
+        return self.limits.window if self.has_windows else None
 
     @property
     def stray_lines(self) -> list[bytes]:
-        """What the worker wrote to stdout before the handshake that is no message."""
+        """Lines on stdout before the handshake that are no messages."""
         return self._wire.stray_lines
 
     def check_loop(self) -> None:
-        """Raises: RuntimeError on any other loop than the one that the worker began on."""
+        """Check the running loop. Raises: RuntimeError on any loop but this connection's."""
         try:
             running = asyncio.get_running_loop()
         except RuntimeError:
@@ -118,7 +133,7 @@ class Connection:
             )
 
     async def connect(self, _request: PendingRequest, /) -> Connection:
-        """A worker's own requests all go here."""
+        """Return this connection: a worker without restarts has no other."""
         return self
 
     def spawn(
@@ -132,13 +147,10 @@ class Connection:
             self.loop, command, env=env, cwd=cwd, stderr=self._stderr, listener=self
         )
 
-    async def greet(
-        self, *, version: str, require: Sequence[str], events: Sequence[str], seconds: float
-    ) -> HelloResult:
-        """The handshake.
-
-        Raises: HandshakeFailed, or what the worker refused it with.
-        """
+    def send_hello(
+        self, *, version: str, require: Sequence[str], events: Sequence[str]
+    ) -> PendingRequest:
+        """Write the request `hello`, which has to be the first; return it to be waited for."""
         assert self.process is not None
         hello = PendingRequest(self, "hello", {})
         hello.id, line = self._wire.hello(
@@ -146,27 +158,10 @@ class Connection:
         )
         self._pending[hello.id] = hello
         self.process.write(line)
-        try:
-            async with asyncio.timeout(seconds):
-                while not hello.over:
-                    await hello.wait()
-        except TimeoutError:
-            raise HandshakeFailed(
-                f"the worker did not answer hello within {seconds:g} s{describe_strays(self.stray_lines)}. "
-                "Check that the command is a worker, or give it a longer start_timeout"
-            ) from None
-        if hello.error is not None:
-            raise hello.error
-        assert hello.final is not None
-        try:
-            result = convert_reply(hello.final, HelloResult)
-        except ProtocolViolation as error:
-            raise HandshakeFailed(error.message) from None
-        self._has_windows = bool(result.capabilities.get("window"))
-        return result
+        return hello
 
     def send(self, request: PendingRequest) -> str:
-        """Write a request and expect its replies; its id. Raises: why it can't be sent."""
+        """Write a request and expect its replies; return its id. Raises: MlxwireError."""
         if self.failure is not None:
             raise copy.copy(self.failure)
         assert self.process is not None
@@ -180,25 +175,25 @@ class Connection:
         return request_id
 
     def send_cancel(self, request_id: str) -> None:
-        """Cancel a request in the worker; its final follows. Waits for nothing."""
-        self._tell("cancel", {"target": request_id})
+        """Cancel a request in the worker, without waiting; its final reply follows."""
+        self._send_unwatched("cancel", {"target": request_id})
 
     def send_credit(self, request_id: str, count: int) -> None:
-        """Let that many more messages of a request come. Waits for nothing."""
-        self._tell("credit", {"target": request_id, "n": count})
+        """Allow the worker ``count`` more messages of a request, without waiting."""
+        self._send_unwatched("credit", {"target": request_id, "n": count})
 
     async def close(self) -> None:
-        """Ask the worker to quit and see it out. Any number of callers share one ending."""
+        """Ask the worker to quit and wait for its exit. All callers share one ending."""
         if self.failure is None:
-            self._closed_by_host = True
+            self.closed_by_host = True
         await asyncio.shield(self._start_ending(say_quit=True))
 
     async def abort(self) -> None:
-        """End a worker that can't be talked to."""
+        """End a process that can't be talked to, and wait for its exit."""
         await asyncio.shield(self._start_ending(say_quit=False))
 
     def stdout_received(self, chunk: bytes) -> None:
-        """The hot path: hand each reply to its request."""
+        """Hand each reply in the bytes to its request. This is the hot path."""
         if self._deaf:
             return
         self.chunks_read += 1
@@ -219,26 +214,33 @@ class Connection:
                 elif isinstance(received, EventReceived):
                     self._take_event(received.message)
         except WireError as error:
-            self._violated(error)
+            greeting = any(request.command == "hello" for request in self._pending.values())
+            self.condemn(offended(error, greeting=greeting, stderr_tail=self.tail()))
 
     def tail(self) -> str:
-        """The last that it wrote to stderr, as much as goes into an error."""
+        """Return the end of stderr, as much as an error quotes."""
         return self._stderr.text(TAIL_BYTES)
 
-    def condemn(self, error: MlxwireError) -> None:
-        """It lives and is of no use: fail all that is pending, and end it."""
-        self._fail(error)
+    def condemn(self, death: Death) -> None:
+        """Fail all pending requests and end the process, which lives but is of no use."""
+        self._fail(death)
         self._start_ending(say_quit=False)
 
     def pipe_lost(self, which: Literal["stdin", "stdout"]) -> None:
-        """A pipe ended: its process has died, or has to (codex#26533)."""
+        """Wait a moment for the exit after a pipe has ended; then end the process."""
         self.loop.call_later(LOST_PIPE_GRACE, self._pipe_stays_closed, which)
 
     def process_exited(self, returncode: int) -> None:
-        """The end of everything that is pending, with the cause."""
+        """Fail all pending requests with the cause of the exit."""
+        if self.closed_by_host:
+            self._fail(closed_by_host())
+            return
         greeting, strays, tail = self._greeting, self.stray_lines, self.tail()
-        death = exited(returncode, greeting=greeting, strays=strays, stderr_tail=tail)
-        self._fail(closed_by_host() if self._closed_by_host else death)
+        self._fail(exited(returncode, greeting=greeting, strays=strays, stderr_tail=tail))
+
+    @property
+    def _greeting(self) -> bool:
+        return self._wire.state == "greeting"
 
     async def _run_ending(self, say_quit: bool) -> None:
         process = self.process
@@ -251,8 +253,7 @@ class Connection:
             process.release()
             self._fail(closed_by_host())
 
-    def _tell(self, command: str, fields: Mapping[str, Any]) -> None:
-        """A request whose answer nobody waits for."""
+    def _send_unwatched(self, command: str, fields: Mapping[str, Any]) -> None:
         if self.failure is None:
             PendingRequest(self, command, fields).start(self)
 
@@ -261,33 +262,31 @@ class Connection:
         self.failure = closed_by_host()
 
     def _pipe_stays_closed(self, which: str) -> None:
-        """One that has exited meanwhile has failed with that, and nothing more befalls it."""
         if self._ending is None:
-            error = closed_its_pipe(which, greeting=self._greeting, stderr_tail=self.tail())
-            self.condemn(error)
-
-    def _violated(self, error: WireError) -> None:
-        greeting = any(request.command == "hello" for request in self._pending.values())
-        self.condemn(offended(error, greeting=greeting, stderr_tail=self.tail()))
+            greeting, tail = self._greeting, self.tail()
+            self.condemn(closed_its_pipe(which, greeting=greeting, stderr_tail=tail))
 
     def _start_ending(self, *, say_quit: bool) -> asyncio.Task[None]:
         if self._ending is None:
             self._ending = self.loop.create_task(self._run_ending(say_quit))
         return self._ending
 
-    def _fail(self, error: MlxwireError) -> None:
-        """End all that is pending; the first cause stays the connection's."""
-        if self.failure is None:
-            self.failure = error
-            if isinstance(error, WorkerCrashed):
-                error.in_flight = len(self.asked())
-            if self.on_failure is not None and not self._closed_by_host:
-                self.on_failure(error)
+    def _fail(self, cause: Death | MlxwireError) -> None:
+        """End all pending requests; the first cause stays the connection's ``failure``."""
+        first = self.failure is None
+        asked = [request for request in self._pending.values() if request.asks]
+        if isinstance(cause, Death):
+            aftermath = self._judge(asked) if first else Aftermath.NOTHING
+            cause = cause.as_error(aftermath, len(asked))
+        if first:
+            self.failure = cause
+            if self.on_failure is not None and not self.closed_by_host:
+                self.on_failure(cause)
         self._deaf = True
         pending, self._pending = self._pending, {}
         self.idle.set()
         for request in pending.values():
-            request.fail(copy.copy(error))
+            request.fail(copy.copy(cause))
 
     def _take_event(self, message: dict[str, Any]) -> None:
         try:

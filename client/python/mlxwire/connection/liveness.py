@@ -1,7 +1,7 @@
-"""Whether a worker still makes progress, judged by its heartbeats alone; knows no clock.
+"""Judge by a worker's heartbeats whether it makes progress; without a clock of its own.
 
-A long prefill takes steps, a wedge does not, and a process that was stopped says nothing at
-all (lesson 37). `watchdog` feeds it.
+A long prefill takes steps and a wedged engine takes none; a process that was stopped sends
+nothing at all. `watchdog` calls this module on a timer.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from ..results import Heartbeat
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LivenessLimits:
-    """Seconds until a worker counts as dead, though its process is there.
+    """Seconds after which a worker counts as hanging, so that it is ended.
 
-    ``silence``: nothing came, not even a heartbeat. ``step``: it computes and took no step.
-    ``phases`` has other limits for some phases of `Heartbeat`, None for none; a ``load`` has
-    none, since it may read from a slow disk.
+    ``silence``: without any message, not even a heartbeat. ``step``: computing without a step
+    of the engine. ``phases`` overrides ``step`` for some phases of `Heartbeat`, None for no
+    limit; a ``load`` has none, since it may read from a slow disk.
     """
 
     silence: float = 30.0
@@ -27,16 +27,16 @@ class LivenessLimits:
         default_factory=lambda: {"idle": None, "load": None}
     )
 
-    def of(self, phase: str) -> float | None:
-        """How long a step of that phase may take."""
+    def _limit_of(self, phase: str) -> float | None:
+        """Return the seconds that a step of ``phase`` may take; None for no limit."""
         return self.phases.get(phase, self.step)
 
 
 class Liveness:
-    """Judges from what was heard by when. ``interval`` is how often `verdict` is asked.
+    """Judges a worker each time `symptom` is called, which is every ``interval`` seconds.
 
-    A look that comes late counts as little more than one interval: a host that stood still
-    itself, or slept with the whole machine, may not blame its worker.
+    A late call counts as at most two intervals: if the host itself stood still, or slept with
+    the whole machine, that is not the worker's fault.
     """
 
     def __init__(self, limits: LivenessLimits, interval: float, now: float) -> None:
@@ -49,34 +49,37 @@ class Liveness:
         self._stuck = 0.0
 
     def take_beat(self, beat: Heartbeat) -> None:
-        """A heartbeat has come."""
+        """Note a heartbeat."""
         before, self._beat = self._beat, beat
         if before is None or (before.phase, before.steps) != (beat.phase, beat.steps):
             self._stuck = 0.0
 
-    def verdict(self, heard: int, now: float) -> str | None:
-        """What is wrong with it, or None. ``heard`` changes whenever anything comes."""
+    def symptom(self, heard: int, now: float) -> str | None:
+        """Return what shows that the worker hangs, or None.
+
+        ``heard`` is a number that changes with every message. ``now`` is in seconds.
+        """
         passed = min(now - self._looked, 2 * self._interval)
         self._looked = now
         self._silent = self._silent + passed if heard == self._heard else 0.0
         self._heard = heard
         self._stuck += passed
-        return self._is_silent() or self._is_wedged()
+        return self._silence() or self._wedge()
 
-    def _is_silent(self) -> str | None:
+    def _silence(self) -> str | None:
         if self._silent < self._limits.silence:
             return None
         return f"has said nothing for {self._silent:.0f} s: it was stopped, or hangs"
 
-    def _is_wedged(self) -> str | None:
+    def _wedge(self) -> str | None:
         beat = self._beat
         if beat is None:
             return None
-        limit = self._limits.of(beat.phase)
+        limit = self._limits._limit_of(beat.phase)
         if limit is None:
             return None
-        # The worker's clock runs on where ours did not; both must agree. And the age that it
-        # tells is of the step before, where it has only just begun.
+        # The worker's clock runs on while the host stands still, so both clocks must agree. And
+        # just after a step has begun, the age in the heartbeat is that of the step before.
         stuck = min(self._stuck, beat.last_step_seconds)
         if stuck < limit:
             return None

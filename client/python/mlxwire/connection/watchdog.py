@@ -1,4 +1,4 @@
-"""Ends a worker that lives and makes no progress: `liveness` judges, the loop keeps the time."""
+"""End a worker that hangs: `liveness` judges it, the event loop keeps the time."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from .connection import Connection
 from .liveness import Liveness, LivenessLimits
 
 LOOKS_WITHIN_LIMIT = 8
-"""How often it is looked within the shortest limit."""
+"""How many looks fall within the shortest limit."""
 
 
 class Watchdog:
-    """Looks after one connection until that ends."""
+    """Watches one connection until that ends."""
 
     def __init__(self, connection: Connection, limits: LivenessLimits) -> None:
         shortest = min([limits.silence, limits.step, *filter(None, limits.phases.values())])
@@ -23,7 +23,7 @@ class Watchdog:
         self._wait()
 
     def take_beat(self, beat: Heartbeat) -> None:
-        """A heartbeat has come."""
+        """Note a heartbeat."""
         self._liveness.take_beat(beat)
 
     def _wait(self) -> None:
@@ -33,8 +33,8 @@ class Watchdog:
         connection = self._connection
         if connection.failure is not None:
             return
-        verdict = self._liveness.verdict(connection.chunks_read, self._loop.time())
-        if verdict is None:
+        symptom = self._liveness.symptom(connection.chunks_read, self._loop.time())
+        if symptom is None:
             self._wait()
         else:
-            connection.condemn(hangs(verdict, stderr_tail=connection.tail()))
+            connection.condemn(hangs(symptom, stderr_tail=connection.tail()))

@@ -1,7 +1,7 @@
-"""Which worker has seen the beginning of a prompt: there its keys and values are cached.
+"""Remember which worker computed the beginning of a prompt: its keys and values are cached there.
 
-A prompt is known by the hashes of its beginnings, so a chat is recognised by the turns before
-and a document by its first pages; no text is kept.
+A prompt is known by the hashes of its beginnings. So a chat is recognized by the turns before,
+and a document by its first pages. No text is kept.
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ from typing import Any
 
 BLOCK_CHARS = 256
 MOST_BLOCKS = 512
-"""Of a prompt so many blocks are looked at; who shares 128 Ki characters shares enough."""
+"""Blocks of a prompt that are looked at; prompts that share 128 Ki characters share enough."""
 REMEMBERED_BEGINNINGS = 8192
 
 
 def beginnings(fields: Mapping[str, Any]) -> list[int]:
-    """The hashes of a request's beginnings, shortest first: after each block and each message."""
+    """Return the hashes of a request's beginnings, shortest first.
+
+    A beginning ends after each block of a text and after each message of a conversation.
+    """
     hashes: list[int] = []
     for block in islice(_blocks(fields), MOST_BLOCKS):
         hashes.append(hash((hashes[-1] if hashes else 0, block)))
@@ -36,7 +39,7 @@ def _blocks(fields: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _cut(text: str, *, whole: bool) -> Iterator[str]:
-    """Blocks of a text; ``whole``: the last one too, though it is short."""
+    """Cut a text into blocks; yield a last block that is shorter only if ``whole``."""
     for start in range(0, len(text), BLOCK_CHARS):
         block = text[start : start + BLOCK_CHARS]
         if whole or len(block) == BLOCK_CHARS:
@@ -44,21 +47,21 @@ def _cut(text: str, *, whole: bool) -> Iterator[str]:
 
 
 class PrefixMemory:
-    """The beginnings that one worker has computed lately."""
+    """The beginnings that one worker computed lately."""
 
     def __init__(self, limit: int = REMEMBERED_BEGINNINGS) -> None:
         self._limit = limit
         self._known: OrderedDict[int, None] = OrderedDict()
 
     def depth(self, hashes: Sequence[int]) -> int:
-        """How many of a prompt's beginnings it has computed."""
+        """Return how many of a prompt's beginnings the worker has computed."""
         for depth in range(len(hashes), 0, -1):
             if hashes[depth - 1] in self._known:
                 return depth
         return 0
 
     def remember(self, hashes: Iterable[int]) -> None:
-        """It computes these now; the oldest are forgotten."""
+        """Note beginnings that the worker computes now; forget the oldest ones."""
         for key in hashes:
             self._known[key] = None
             self._known.move_to_end(key)
@@ -66,5 +69,5 @@ class PrefixMemory:
             self._known.popitem(last=False)
 
     def forget(self) -> None:
-        """Its cache is gone."""
+        """Forget all beginnings, because the worker's cache is gone."""
         self._known.clear()

@@ -1,13 +1,13 @@
 """Several workers behind one object: replicas of a model, and many models in bounded memory.
 
-Each worker has one model and is a process of its own, so a crash costs its requests alone, and
-a model that is not needed gives all of its memory back by ending.
+Each worker is a process of its own with one model. So a crash fails the requests of one worker
+only, and the end of a worker frees all the memory of its model.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from types import TracebackType
@@ -15,27 +15,31 @@ from typing import Any, Self, TypeVar, Unpack
 
 from mlxwire_protocol.results import MemoryResult, WorkerMetrics
 
-from ..connection.route import ModelRoute
+from ..connection.child import CLOSED, LoadCall, WorkerState
+from ..connection.connection import Connection
 from ..errors import InvalidParams, MlxwireError, ShuttingDown
 from ..model import Model
-from ..options import LoadOptions, OnProgress, Path
-from ..restart.supervisor import MemberOptions, Supervisor
-from ..restart.worker_states import State, WorkerChange
-from ..worker import CLOSED, Worker
+from ..options import LoadOptions, OnProgress, Path, ProcessOptions
+from ..requests.pending import ask
+from ..requests.route import ModelRoute
+from ..restart.policy import RestartPolicy, WorkerChange
+from ..results import convert_reply
+from ..worker import Worker
 from .group import Member, ModelGroup
 from .room import Room
 
 POOL_CLOSED = "this pool was closed; start another one"
+USUAL_POLICY = RestartPolicy()
 
 Figures = TypeVar("Figures", WorkerMetrics, MemoryResult)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolWorker:
-    """One worker of a pool, as it is now. ``pid`` is None where it does not run."""
+    """One worker of a pool at this moment. ``pid`` is None while it does not run."""
 
     path: str
-    state: State
+    state: WorkerState
     pid: int | None
     in_flight: int
     weight_bytes: int
@@ -43,9 +47,9 @@ class PoolWorker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolMetrics:
-    """Sums over the workers that run, each since its own start, and the figures of each.
+    """Sums over the running workers, each since its own start, and the figures of each worker.
 
-    The names are those of `WorkerMetrics`; what can't be summed stands with each worker alone.
+    The fields are those of `WorkerMetrics` that can be summed.
     """
 
     workers: list[tuple[PoolWorker, WorkerMetrics]]
@@ -65,8 +69,10 @@ class PoolMetrics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolMemory:
-    """Bytes that the workers that run take together, and the figures of each, as in
-    `MemoryResult`. They need not have had their peaks at the same time."""
+    """Bytes that the running workers take together, and the `MemoryResult` of each worker.
+
+    ``peak_bytes`` adds up peaks that may have been at different times.
+    """
 
     workers: list[tuple[PoolWorker, MemoryResult]]
     active_bytes: int
@@ -79,10 +85,12 @@ class PoolMemory:
 class Pool:
     """Workers for any number of models: ``async with mlxwire.Pool() as pool``.
 
-    byte_budget: bytes that the weights of all loaded models may take together; the one that
-    was not used for longest leaves first. patience: seconds that a request waits for busy
-    models to make room. on_change and the other options hold for each worker, as for
-    `Supervisor`.
+    byte_budget: bytes that the weights of all loaded models may take together. When a model
+        needs room, the model that was unused for longest is ended first. None: no limit.
+    patience: seconds that a request waits for busy models to make room.
+
+    ``command`` and the other options hold for each worker, as `Worker` explains them. A worker
+    of a pool is always started again after a crash, as ``restart`` says.
     """
 
     def __init__(
@@ -91,10 +99,14 @@ class Pool:
         *,
         byte_budget: int | None = None,
         patience: float = 30.0,
+        restart: RestartPolicy = USUAL_POLICY,
+        unload_after: float | None = None,
         on_change: Callable[[WorkerChange], object] | None = None,
-        **options: Unpack[MemberOptions],
+        **options: Unpack[ProcessOptions],
     ) -> None:
-        self._supervise = partial(Supervisor, command, **options)
+        self._make_worker = partial(
+            Worker, command, restart=restart, unload_after=unload_after, **options
+        )
         self._room = Room(byte_budget, patience)
         self._on_change = on_change
         self._groups: list[ModelGroup] = []
@@ -102,7 +114,7 @@ class Pool:
 
     @property
     def workers(self) -> list[PoolWorker]:
-        """All workers, running or not."""
+        """All workers, whether they run or not."""
         return [_describe(member) for group in self._groups for member in group.members]
 
     async def load(
@@ -116,26 +128,27 @@ class Pool:
         on_progress: OnProgress | None = None,
         **options: Unpack[LoadOptions],
     ) -> Model:
-        """A model for so many workers of its own; each is started now, as far as there is room.
+        """Load a model into ``workers`` workers of its own, as many as there is room for now.
 
-        on_demand: by the first request that needs it instead. weight_bytes: what it takes,
-        until a load says it; left out, the size of the weights in its folder. The rest is as
-        for `Worker.load`. Closing the model ends its workers.
+        on_demand: start each worker only when a request needs it. weight_bytes: the size of the
+        model until a load reports it; default: the size of the weights in its folder. The other
+        arguments are those of `Worker.load`. Closing the model ends its workers.
 
-        Raises: OutOfMemory, Overloaded, and what a worker failed to start or to load with.
+        Raises: OutOfMemory, Overloaded, and the errors of `Worker.start` and `Worker.load`.
         """
         if self._closed:
             raise ShuttingDown(POOL_CLOSED)
         if workers < 1:
-            raise InvalidParams("a model needs at least one worker", data={"field": "workers"})
+            raise InvalidParams(
+                f"`workers` is {workers}: a model needs at least one worker",
+                data={"field": "workers"},
+            )
+        call = LoadCall(path=path, timeout=timeout, on_progress=on_progress, options=options)
         group = ModelGroup(
-            path,
+            call,
             self._room,
             workers=workers,
-            supervise=self._supervise,
-            load=lambda supervisor: supervisor.plan(
-                path, timeout=timeout, on_progress=on_progress, **options
-            ),
+            make_worker=self._make_worker,
             weight_bytes=weight_bytes,
             on_change=self._on_change,
         )
@@ -149,27 +162,32 @@ class Pool:
         return Model(group.route, on_close=self._drop)
 
     async def metrics(self, *, timeout: float | None = None) -> PoolMetrics:
-        """What the workers have done. Asks those that run, starts none, and is no use of them
-        in the sense of ``unload_after``."""
-        found = await self._ask_running(lambda worker: worker.metrics(timeout=timeout))
+        """Ask each running worker for its metrics, and return the sums too.
+
+        This starts no worker, and does not count as use for ``unload_after``.
+        """
+        found = await self._ask_running("metrics", WorkerMetrics, timeout)
         return PoolMetrics(workers=found, **_sums(PoolMetrics, found))
 
     async def memory(self, *, timeout: float | None = None) -> PoolMemory:
-        """The memory in use, as `metrics` asks. Limits to it are options of `load`."""
-        found = await self._ask_running(lambda worker: worker.memory(timeout=timeout))
+        """Ask each running worker for the memory in use, as `metrics` does.
+
+        Limits to memory are options of `load`.
+        """
+        found = await self._ask_running("memory", MemoryResult, timeout)
         return PoolMemory(workers=found, **_sums(PoolMemory, found))
 
     async def restart(self, *, drain: float = 30.0) -> None:
-        """Start every running worker anew, one after the other; the others serve meanwhile.
+        """Restart every running worker, one after the other; the others serve meanwhile.
 
-        Each lets what it runs end, for ``drain`` seconds at most. Raises: what a worker failed
-        to start with; those after it keep running as they are.
+        Requests of a worker have ``drain`` seconds to end. Raises: the error of a start that
+        failed; the workers after that one are not restarted.
         """
         for group in list(self._groups):
             await group.restart(drain)
 
     async def close(self) -> None:
-        """End all workers. Safe to call again."""
+        """End all workers for good. Safe to call again."""
         self._closed = True
         groups, self._groups = self._groups, []
         await asyncio.gather(*(group.close(POOL_CLOSED) for group in groups))
@@ -191,31 +209,41 @@ class Pool:
             await group.close(CLOSED)
 
     async def _ask_running(
-        self, ask: Callable[[Worker], Coroutine[Any, Any, Figures]]
+        self, command: str, kind: type[Figures], timeout: float | None
     ) -> list[tuple[PoolWorker, Figures]]:
-        """What each says; one that dies meanwhile is left out. Raises: what another failed with."""
+        """Send a command to each running worker; leave out those that die meanwhile.
+
+        Raises: the error of a worker that lives.
+        """
         running = [
             member
             for group in self._groups
             for member in group.members
-            if member.supervisor.state in ("ready", "draining")
+            if member.state in ("ready", "draining")
         ]
-        workers = [member.supervisor.worker for member in running]
-        answers = await asyncio.gather(*map(ask, workers), return_exceptions=True)
+        connections = [member.series.child.ready() for member in running]
+        asked = (_figures(connection, command, kind, timeout) for connection in connections)
+        answers = await asyncio.gather(*asked, return_exceptions=True)
         found = []
-        for member, worker, answer in zip(running, workers, answers, strict=True):
+        for member, connection, answer in zip(running, connections, answers, strict=True):
             if not isinstance(answer, BaseException):
                 found.append((_describe(member), answer))
-            elif not isinstance(answer, MlxwireError) or worker.connection.failure is None:
+            elif not isinstance(answer, MlxwireError) or connection.failure is None:
                 raise answer
         return found
+
+
+async def _figures(
+    connection: Connection, command: str, kind: type[Figures], timeout: float | None
+) -> Figures:
+    return convert_reply(await ask(connection, command, {}, timeout), kind)
 
 
 def _describe(member: Member) -> PoolWorker:
     return PoolWorker(
         path=member.name,
-        state=member.supervisor.state,
-        pid=member.supervisor.pid if member.holds_room else None,
+        state=member.state,
+        pid=member.worker.pid if member.holds_room else None,
         in_flight=member.in_flight,
         weight_bytes=member.weight_bytes,
     )

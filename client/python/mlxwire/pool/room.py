@@ -1,4 +1,4 @@
-"""Room in memory for models: a budget in bytes, and who has to leave when another needs it."""
+"""Share a budget of memory between models: which ones end when another model needs the room."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..errors import OutOfMemory, Overloaded
 
 
 class Tenant(Protocol):
-    """Something that takes room while it is loaded."""
+    """A worker that takes room while its model is loaded."""
 
     @property
     def name(self) -> str: ...
@@ -24,21 +24,28 @@ class Tenant(Protocol):
     def holds_room(self) -> bool: ...
     @property
     def starting(self) -> bool:
-        """Whether it is on its way to be used: whoever began that would only begin again."""
+        """True while a request has this worker started.
+
+        Such a worker is never ended for room: the request would only start it again.
+        """
         ...
 
     @property
     def idle(self) -> asyncio.Event | None:
-        """Set while nothing is in flight; None where that can't be waited for now."""
+        """Set while nothing is in flight; None while that can't be waited for."""
         ...
 
     async def leave(self) -> None:
-        """Give the room back; done when it is free."""
+        """End the worker; return when its room is free."""
         ...
 
 
 class Room:
-    """Gives room to one tenant after another. ``patience``: seconds that one may wait for it."""
+    """Gives room to one tenant after the other.
+
+    ``limit``: bytes that all tenants may take together, None for no limit. ``patience``: seconds
+    that one of them may wait for room.
+    """
 
     def __init__(self, limit: int | None, patience: float) -> None:
         self.tenants: list[Tenant] = []
@@ -49,20 +56,20 @@ class Room:
 
     @property
     def used_bytes(self) -> int:
-        """What the tenants take together."""
+        """The bytes that the loaded tenants take together."""
         return sum(tenant.weight_bytes for tenant in self._holders())
 
     def notice(self) -> None:
-        """Something became of a tenant: whoever waits looks again."""
+        """Wake the tenant that waits for room, because another one has changed."""
         self._changed.set()
 
     async def make_for(self, tenant: Tenant, *, wait: bool) -> bool:
-        """Have those leave that were not used for longest and are idle, until it fits.
+        """End idle tenants, least recently used first, until ``tenant`` fits.
 
-        ``wait`` for busy ones to become idle; without it False says that there is no room.
-        What was given is taken by starting at once, before anything is awaited.
+        With ``wait``, wait for busy tenants to become idle; without it, return False if there is
+        no room. The caller has to start the tenant at once, before it awaits anything.
 
-        Raises: OutOfMemory where it can never fit, Overloaded where it had to wait too long.
+        Raises: OutOfMemory if the tenant can never fit, Overloaded if it waited too long.
         """
         if self._limit is None or tenant.holds_room:
             return True
@@ -87,7 +94,7 @@ class Room:
             ) from None
 
     async def settle(self) -> None:
-        """Somebody may be larger than was thought: idle others leave, as far as they have to."""
+        """End idle tenants if a load showed that a model is larger than it was taken for."""
         async with self._lock:
             while self._limit is not None and self.used_bytes > self._limit:
                 idle = self._idle()

@@ -1,1 +1,1 @@
-"""The child process: found, spawned, watched and ended."""
+"""The worker's child process: find its program, spawn it, watch it, end it."""

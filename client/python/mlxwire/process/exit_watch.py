@@ -1,7 +1,7 @@
-"""Learn of a child's death without a thread, a signal handler or the end of its pipes.
+"""Notice the exit of a child process without a thread or a signal handler.
 
-A pidfd on Linux, a kqueue on macOS; both tell before the child is reaped, while its pid still
-is its own. Where neither works, a timer looks.
+Linux has a pidfd for that and macOS a kqueue. Both report the exit before the child is reaped,
+while its pid can't belong to another process. Where neither works, a timer polls the child.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ POLL_SECONDS = 0.05
 
 
 class ExitWatch:
-    """Calls ``on_exit`` once when the process has ended. It does not reap."""
+    """Calls ``on_exit`` once when the process has exited; does not reap the process."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class ExitWatch:
         loop.add_reader(self._fd, self._ended)
 
     def close(self) -> None:
-        """Stop watching."""
+        """Stop watching and close the descriptor."""
         if self._timer is not None:
             self._timer.cancel()
         if self._fd is not None:
@@ -50,7 +50,7 @@ class ExitWatch:
         self._close_kqueue()
 
     def _open(self, pid: int) -> int:
-        """A descriptor that is readable once the process has ended. Raises OSError."""
+        """Return a descriptor that becomes readable at the exit. Raises: OSError."""
         if sys.platform == "linux":
             return os.pidfd_open(pid)
         if sys.platform == "darwin":
@@ -61,9 +61,11 @@ class ExitWatch:
                 flags=select.KQ_EV_ADD | select.KQ_EV_ONESHOT,
                 fflags=select.KQ_NOTE_EXIT,
             )
-            queue.control([event], 0)  # fails where it has ended already: the timer will see
+            queue.control(
+                [event], 0
+            )  # fails if the child has exited already; then the timer sees it
             return queue.fileno()
-        raise OSError("this system has no descriptor for a process")
+        raise OSError("this system has no descriptor for a process's exit")
 
     def _close_kqueue(self) -> None:
         if sys.platform == "darwin" and isinstance(self._kqueue, select.kqueue):

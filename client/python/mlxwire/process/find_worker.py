@@ -1,4 +1,4 @@
-"""Which program is the worker: what the caller says, what the environment says, what is here."""
+"""Find the worker's program: from the caller, the environment, or what is installed."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ WORKER_PROGRAM = "mlxwire-worker"
 def find_worker(
     command: str | Sequence[str] | None = None, env: Mapping[str, str] | None = None
 ) -> list[str]:
-    """The worker's command line; the first of these that there is:
+    """Return the worker's command line: the first of these that exists.
 
-    ``command`` (a string is split as a shell would), ``MLXWIRE_WORKER`` (split likewise),
-    this interpreter with ``-m mlxwire_worker``, ``mlxwire-worker`` on the ``PATH``.
+    ``command`` (a string is split as a shell does), the variable ``MLXWIRE_WORKER`` (split
+    likewise), this interpreter with ``-m mlxwire_worker``, ``mlxwire-worker`` on the ``PATH``.
 
-    Raises: SpawnFailed where there is none, or a string can't be split.
+    Raises: SpawnFailed if none exists, or if a string can't be split.
     """
     env = os.environ if env is None else env
     if command is not None:
@@ -32,7 +32,7 @@ def find_worker(
     named = env.get(WORKER_VARIABLE, "").strip()
     if named:
         return _split(named, WORKER_VARIABLE)
-    # In a frozen application the interpreter is the application itself: never start that.
+    # sys.executable of a frozen application is the application itself: it must not be started.
     frozen = getattr(sys, "frozen", False)
     if sys.executable and not frozen and importlib.util.find_spec(WORKER_MODULE):
         return [sys.executable, "-m", WORKER_MODULE]
@@ -41,7 +41,7 @@ def find_worker(
         return [program]
     raise SpawnFailed(
         f"no worker was found: install one with `pip install 'mlxwire[mlx]'`, or name its "
-        f"command in {WORKER_VARIABLE} or in Worker(command=…)"
+        f"command in the variable {WORKER_VARIABLE} or in Worker(command=…)"
     )
 
 
@@ -49,7 +49,9 @@ def _split(command: str | Sequence[str], source: str) -> list[str]:
     try:
         words = shlex.split(command) if isinstance(command, str) else list(command)
     except ValueError as error:
-        raise SpawnFailed(f"`{source}` can't be split into words: {error}") from None
+        raise SpawnFailed(
+            f"`{source}` can't be split into words: {error}. Write it as for a shell, or give a list"
+        ) from None
     if not words:
         raise SpawnFailed(f"`{source}` is empty: give the worker's program and arguments")
     return words

@@ -1,7 +1,7 @@
-"""Non-blocking ends of a child's pipes on an event loop: no thread, no line limit.
+"""Read and write a child's pipes on an event loop, without threads and without line limits.
 
-asyncio's streams stop reading when a buffer is full and cap a line at 64 KiB (lesson 4); these
-always read, and a write never waits.
+asyncio's own streams stop reading when a buffer is full, and limit a line to 64 KiB. The reader
+here always reads, and a write here never waits.
 """
 
 from __future__ import annotations
@@ -10,17 +10,14 @@ import asyncio
 import os
 from collections import deque
 from collections.abc import Callable
-from typing import Any, TypeVar
 
 READ_BYTES = 256 * 1024
 LAST_READS = 64
-"""How often a dead child's pipe is read at most: a grandchild may still be writing to it."""
-
-T = TypeVar("T")
+"""Most reads of a dead child's pipe: a grandchild may hold the other end and keep writing."""
 
 
 class PipeReader:
-    """Hands on what arrives at a descriptor; ``on_end`` is called once, at its end."""
+    """Calls ``on_bytes`` with what arrives at a descriptor, and ``on_end`` once at its end."""
 
     def __init__(
         self,
@@ -37,19 +34,19 @@ class PipeReader:
         loop.add_reader(fd, self._readable)
 
     def read_rest(self) -> None:
-        """Take what the pipe holds now, without waiting for its end."""
+        """Read what the pipe holds now; do not wait for its end."""
         for _ in range(LAST_READS):
             if not self._readable():
                 return
 
     def close(self) -> None:
-        """Stop listening. The descriptor is its owner's to close."""
+        """Stop reading. The descriptor's owner closes the descriptor."""
         if self._fd is not None:
             self._loop.remove_reader(self._fd)
             self._fd = None
 
     def _readable(self) -> bool:
-        """One read; whether there may be more."""
+        """Read once; return True if more may be there."""
         if self._fd is None:
             return False
         try:
@@ -67,9 +64,9 @@ class PipeReader:
 
 
 class PipeWriter:
-    """Writes whole lines in the order given; what the pipe does not take waits here.
+    """Writes lines in the order given, and keeps what the pipe does not accept yet.
 
-    ``on_broken`` is called once when the other end is closed. Only the loop's thread may write,
+    ``on_broken`` is called once if the other end is closed. Only the loop's thread may write,
     so lines never interleave.
     """
 
@@ -85,14 +82,14 @@ class PipeWriter:
         self._waiting = False
 
     def write(self, line: bytes) -> None:
-        """Write, or keep for later. After the end it is dropped: the exit tells why."""
+        """Write a line now or as soon as the pipe accepts it; drop it if the pipe is closed."""
         if self._fd is None:
             return
         self._queue.append(line)
         self._flush()
 
     def close(self) -> None:
-        """Stop, and drop what waits. The descriptor is its owner's to close."""
+        """Stop writing and drop what waits. The descriptor's owner closes the descriptor."""
         self._stop_waiting()
         self._fd = None
         self._queue.clear()
@@ -122,17 +119,3 @@ class PipeWriter:
             assert self._fd is not None
             self._loop.remove_writer(self._fd)
             self._waiting = False
-
-
-def call_guarded(
-    loop: asyncio.AbstractEventLoop, callback: Callable[[T], Any] | None, argument: T
-) -> None:
-    """Call what the user gave us; its exception goes to the loop's handler, not into ours."""
-    if callback is None:
-        return
-    try:
-        callback(argument)
-    except Exception as error:
-        loop.call_exception_handler(
-            {"message": f"mlxwire: the callback {callback!r} failed", "exception": error}
-        )

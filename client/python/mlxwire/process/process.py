@@ -1,8 +1,19 @@
-"""The worker's process: spawned into its own group, its pipes always read, its death noticed.
+"""Run a worker's process: spawn it, read its pipes, notice its exit, clean up after it.
 
-Death is the process's end, not the end of its pipes, which a grandchild may hold
-(cpython#119710). Whatever is left of the group is killed before the child is reaped, so no
-signal ever goes to a pid that is not ours (go-plugin#320).
+Theory of operation. Everything runs on the loop's thread, called by the loop when a descriptor
+is ready: `PipeReader` for stdout and stderr, `PipeWriter` for stdin, `ExitWatch` for the exit.
+
+The exit of the process is what counts as its death, not the end of its pipes: a grandchild may
+hold the pipes open for hours (cpython#119710). `_ended` handles an exit in this order:
+
+1. Read what stdout and stderr still hold. Replies that the worker wrote before it died count.
+2. Kill the rest of the process group. The child is not reaped yet, so its pid can't belong to
+   another process, and no signal ever goes to a stranger (go-plugin#320).
+3. Reap the child, then close every descriptor.
+4. Tell the listener, last, so that it finds nothing left to clean up.
+
+`release` may run twice, at the exit and at the end of a close. A pipe that ends before the exit
+is reported with `pipe_lost`: a process that can't be heard or told anything has to be ended.
 """
 
 from __future__ import annotations
@@ -23,7 +34,7 @@ from .stderr_ring import StderrRing
 
 
 class ProcessListener(Protocol):
-    """Who hears what a process does."""
+    """Receives what a process does; `Connection` is the one implementation."""
 
     def stdout_received(self, chunk: bytes) -> None: ...
     def pipe_lost(self, which: Literal["stdin", "stdout"]) -> None: ...
@@ -31,7 +42,7 @@ class ProcessListener(Protocol):
 
 
 class WorkerProcess:
-    """One child. ``returncode`` is negative for a signal, None while it lives."""
+    """One child process. ``returncode`` is negative for a signal, and None until the exit."""
 
     def __init__(
         self,
@@ -43,9 +54,9 @@ class WorkerProcess:
         stderr: StderrRing,
         listener: ProcessListener,
     ) -> None:
-        """Spawn.
+        """Spawn the process.
 
-        Raises: SpawnFailed where the system refuses.
+        Raises: SpawnFailed if the system can't start the program.
         """
         self._popen = popen = _spawn(command, env, cwd)
         self.pid = popen.pid
@@ -69,35 +80,35 @@ class WorkerProcess:
                 PipeReader(loop, stderr_pipe.fileno(), stderr.feed, stderr.end),
             )
             self._watch = ExitWatch(loop, popen.pid, self._ended, self._has_ended)
-        except BaseException:  # such as a loop that can't watch descriptors
+        except BaseException:  # for example, a loop that can't watch descriptors
             with popen:
                 popen.kill()
             raise
 
     @property
     def alive(self) -> bool:
-        """Whether its end has not been seen yet."""
+        """True until the exit has been noticed."""
         return self.returncode is None
 
     def write(self, line: bytes) -> None:
-        """Queue bytes for its stdin. Never waits."""
+        """Queue bytes for the process's stdin; never waits."""
         self._stdin.write(line)
 
     def close_stdin(self) -> None:
-        """Give it the end of its input; what was still queued is dropped."""
+        """Close the process's stdin; drop what was still queued."""
         self._stdin.close()
         assert self._popen.stdin
         self._popen.stdin.close()
 
     def signal_group(self, number: signal.Signals) -> None:
-        """Signal the child and all its group; nothing once the child is reaped."""
+        """Signal the child's process group; do nothing once the child is reaped."""
         if self._popen.returncode is None:
             # macOS answers EPERM for a group of zombies.
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, number)
 
     async def wait(self, seconds: float) -> bool:
-        """Wait for its end; whether it came in time."""
+        """Wait for the exit; return False if ``seconds`` passed first."""
         try:
             async with asyncio.timeout(seconds):
                 await self._exited.wait()
@@ -106,7 +117,7 @@ class WorkerProcess:
         return True
 
     def release(self) -> None:
-        """Give back every descriptor, also of a child that nothing could end."""
+        """Close every descriptor, also of a child that did not exit."""
         self._watch.close()
         self.close_stdin()
         for reader in self._readers:
@@ -153,6 +164,6 @@ def _spawn(
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         blamed = getattr(error, "filename", None) or command[0]
         raise SpawnFailed(
-            f"can't start the worker `{' '.join(command)}`: {blamed}: {reason}. Check the "
+            f"the worker `{' '.join(command)}` can't be started: {blamed}: {reason}. Check the "
             "command, or install a worker with `pip install 'mlxwire[mlx]'`"
         ) from error

@@ -1,7 +1,16 @@
-"""The ladder by which a worker is ended: ask, close its stdin, SIGTERM, SIGKILL.
+"""End a worker's process in steps: ask it to quit, close its stdin, SIGTERM, SIGKILL.
 
-Each step has a limit, stdout and stderr are read throughout by the loop, and the signals go to
-the whole process group.
+Theory of operation. `end_process` runs as one task on the event loop; `Connection` starts that
+task at most once for a process. Each step waits for the exit, up to its own limit, and the next
+step follows only if the process is still there.
+
+- While the steps run, the loop keeps reading stdout and stderr. A worker that is blocked in a
+  write to a full pipe could not exit otherwise.
+- Signals go to the process group, so that helpers of the worker end with it.
+- A worker that can't be talked to (it broke the protocol, or hangs) is not asked: the steps
+  begin with SIGTERM.
+- If the task itself is cancelled, as when the loop shuts down, it goes straight to SIGKILL and
+  waits for the exit; otherwise the child would outlive its host.
 """
 
 from __future__ import annotations
@@ -15,7 +24,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShutdownLimits:
-    """Seconds that each step may take before the next; a closed worker costs their sum at most."""
+    """Seconds that each step may take. A close takes at most the sum of all four."""
 
     quit: float = 3.0
     close_stdin: float = 2.0
@@ -24,7 +33,7 @@ class ShutdownLimits:
 
 
 class Endable(Protocol):
-    """What the ladder needs of a process."""
+    """The part of a process that `end_process` needs."""
 
     def close_stdin(self) -> None: ...
     def signal_group(self, number: signal.Signals) -> None: ...
@@ -34,10 +43,9 @@ class Endable(Protocol):
 async def end_process(
     process: Endable, limits: ShutdownLimits, *, say_quit: Callable[[], None] | None
 ) -> bool:
-    """Go down the ladder as far as it takes; whether the process has ended.
+    """Take as many steps as the process needs to exit; return True if it has exited.
 
-    ``say_quit`` asks; without it the ladder begins at SIGTERM, for a worker that can't be
-    talked to. A cancellation, as when the loop itself ends, jumps to SIGKILL.
+    ``say_quit`` writes the request ``quit``; if it is None, the steps begin with SIGTERM.
     """
     try:
         if say_quit is not None:

@@ -1,6 +1,6 @@
-"""The tail of a worker's stderr in bounded memory, and its lines for whoever listens.
+"""Keep the end of a worker's stderr in bounded memory, and hand its lines to a listener.
 
-A byte ring, not a line ring: output without a newline may not grow it (lesson 10).
+The ring holds bytes, not lines, so that output without newlines can't make it grow.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from collections.abc import Callable
 
 DEFAULT_RING_BYTES = 64 * 1024
 MAX_LINE_BYTES = 16 * 1024
-"""A longer line is handed to the listener in pieces of this size."""
+"""Longest piece that the listener gets; a longer line is cut into such pieces."""
 
 
 class StderrRing:
-    """Keeps the last ``limit`` bytes; calls ``on_line`` for each line, without its end."""
+    """Keeps the last ``limit`` bytes, and calls ``on_line`` with each line less its newline."""
 
     def __init__(
         self, limit: int = DEFAULT_RING_BYTES, on_line: Callable[[str], None] | None = None
@@ -24,7 +24,7 @@ class StderrRing:
         self._partial = b""
 
     def feed(self, chunk: bytes) -> None:
-        """Take bytes as they arrive."""
+        """Add bytes that have just been read."""
         self._kept += chunk
         del self._kept[: -self._limit]
         if self._on_line is not None:
@@ -37,13 +37,13 @@ class StderrRing:
             self._partial = rest
 
     def end(self) -> None:
-        """No more will come: an unfinished line is a line now."""
+        """Hand on an unfinished last line; to be called at the end of stderr."""
         partial, self._partial = self._partial, b""
         if partial:
             self._emit(partial)
 
     def text(self, max_bytes: int | None = None) -> str:
-        """The tail as text; bytes that are no UTF-8, such as a cut character, are replaced."""
+        """Return the kept bytes as text, at most the last ``max_bytes``; replace invalid UTF-8."""
         tail = self._kept if max_bytes is None else self._kept[-max_bytes:]
         return tail.decode("utf-8", "replace")
 

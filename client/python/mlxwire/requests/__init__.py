@@ -1,1 +1,1 @@
-"""Requests that are pending: their streams, limits and failures."""
+"""One request from its line to its final reply, and the limits that it is held to."""

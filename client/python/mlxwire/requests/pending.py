@@ -1,7 +1,16 @@
-"""One request from its line to its final: who waits for it, its deadline, its cancel.
+"""Follow one request from its sending to its final reply: waiters, time limits, cancellation.
 
-Leaving a request never waits for the worker. It is cancelled there and drained: its further
-replies are dropped until the final one comes, for which the worker has ``drain_limit`` seconds.
+Theory of operation. Everything runs on the worker's loop: the caller's task waits in `wait`, and
+the connection, which never waits, calls `take_token`, `take_reply` or `fail`.
+
+The states and their moves are the table `TRANSITIONS`; any other move is a defect. For the
+caller a request is over when it has ended or has an ``error``; for the connection, only with its
+final reply. Between the two it is ``draining``: the caller has left, the cancel is on its way,
+and replies are dropped until the final one, for at most ``limits.drain`` seconds.
+
+Hazards, each a bug once: while `connect` waits for a restart, the caller may leave (then nothing
+is sent) or its ``timeout`` may pass. A timer refers to its request, so every end stops both
+timers. A garbage collector may run in any thread, and may only use `post`.
 """
 
 from __future__ import annotations
@@ -14,19 +23,19 @@ from typing import Any, Literal
 from mlxwire_protocol.client_events import TokenReceived
 from mlxwire_protocol.replies import Progress
 
-from ..connection.route import Route, Sender
 from ..errors import MlxwireError, error_from_reply
-from ..process.pipes import call_guarded
+from ..process.callbacks import call_guarded
 from ..results import convert_reply
-from .request_failures import cancelled_elsewhere, not_drained, silent, too_late
+from .failures import cancelled_elsewhere, not_drained, silent, too_late
+from .route import Connector, Sender
 
 IDLE_LOOKS = 4
-"""How often within `idle_timeout` it is looked whether anything came: it may last a quarter more."""
+"""Looks for new messages within one `idle_timeout`, which may so last a quarter longer."""
 
 TOLD = ("cancel", "credit", "quit")
-"""Commands that ask nothing of the model."""
+"""Commands that steer the worker or other requests, and ask nothing of the model."""
 LOOKS = ("info", "memory", "metrics")
-"""Commands that only look how it does."""
+"""Commands that only read figures, and do not count as use of the worker."""
 
 State = Literal["new", "connecting", "running", "draining", "ended"]
 Move = Literal["connect", "start", "abandon", "end"]
@@ -46,14 +55,11 @@ TRANSITIONS: dict[tuple[State, Move], State] = {
 
 
 class PendingRequest:
-    """A request whose final may still be due. ``final`` or ``error`` is set when it is over.
-
-    ``error`` may be set while the request is still drained: it is over for its caller then.
-    """
+    """A request with replies to come. Once it is over, it has a ``final`` reply or an ``error``."""
 
     def __init__(
         self,
-        route: Route,
+        connector: Connector,
         command: str,
         fields: Mapping[str, Any],
         *,
@@ -62,7 +68,7 @@ class PendingRequest:
         on_progress: Callable[[Progress], object] | None = None,
         on_final: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
-        """``on_final`` hears of the final also when nobody waits for it any more."""
+        """Make a request, unsent. ``on_final`` gets the final reply even if the caller has left."""
         self.command = command
         self.fields = fields
         self.id: str | None = None
@@ -70,9 +76,9 @@ class PendingRequest:
         self.final: dict[str, Any] | None = None
         self.error: MlxwireError | None = None
         self.drain_expired = False
-        self._route = route
+        self._connector = connector
         self._sender: Sender | None = None
-        self._loop = route.loop
+        self._loop = connector.loop
         self._timeout = timeout
         self._idle_timeout = idle_timeout
         self._heard = 0
@@ -84,39 +90,39 @@ class PendingRequest:
 
     @property
     def over(self) -> bool:
-        """Whether its caller has nothing left to wait for."""
+        """True if the caller has nothing left to wait for."""
         return self.state == "ended" or self.error is not None
 
     @property
     def running(self) -> bool:
-        """Whether somebody may still wait for what the worker makes of it."""
+        """True while a caller may still take replies."""
         return self.state in ("connecting", "running")
 
     @property
     def asks(self) -> bool:
-        """Whether a worker may die of it."""
+        """True for a command that a worker may die of."""
         return self.command not in TOLD
 
     @property
     def uses(self) -> bool:
-        """Whether the worker is in use for it."""
+        """True for a command that counts as use of the worker."""
         return self.asks and self.command not in LOOKS
 
     @property
     def tokens_delivered(self) -> int:
-        """How many tokens its caller was given."""
+        """The number of tokens that the caller took."""
         return 0
 
     async def open(self) -> None:
-        """Find its connection and send it, unless it is abandoned meanwhile.
+        """Find a connection and send the request, unless it is abandoned meanwhile.
 
-        Raises: MlxwireError where there is no connection or it can't be sent; it is over then.
+        Raises: MlxwireError if there is no connection or the request can't be sent.
         """
         self._move("connect")
         deadline = None if self._timeout is None else self._loop.time() + self._timeout
         try:
             async with asyncio.timeout_at(deadline):
-                sender = await self._route.connect(self)
+                sender = await self._connector.connect(self)
             if self.state == "connecting":
                 self.start(sender)
         except (MlxwireError, TimeoutError) as error:
@@ -131,7 +137,7 @@ class PendingRequest:
             self._timer = self._loop.call_at(deadline, self._expire)
 
     def start(self, sender: Sender) -> None:
-        """Send it on a connection. Raises: MlxwireError where it can't be sent."""
+        """Send the request on a connection. Raises: MlxwireError if it can't be sent."""
         self.id = sender.send(self)
         self._sender = sender
         self._move("start")
@@ -139,13 +145,13 @@ class PendingRequest:
             self._look_for_messages(self._progress(), self._loop.time())
 
     def take_token(self, token: TokenReceived) -> None:
-        """A token has come. Only streams have a use for it."""
+        """Take a token; streams override this, for other requests it means nothing."""
 
     def take_item(self, message: dict[str, Any]) -> None:
-        """An item has come. Only `classify` and `batch` have a use for it."""
+        """Take an item; `classify` and `batch` override this."""
 
     def take_reply(self, message: dict[str, Any], ended: bool) -> None:
-        """Any other reply has come; with ``ended`` it is the final."""
+        """Take any reply but a token; ``ended`` marks the final one."""
         self._heard += 1
         if ended:
             self._take_final(message)
@@ -157,7 +163,7 @@ class PendingRequest:
             call_guarded(self._loop, self._hand_progress, message)
 
     def fail(self, error: MlxwireError) -> None:
-        """It ends without a final, as when the worker has died."""
+        """End the request without a final reply, because its worker has died or was closed."""
         if self.state == "ended":
             return
         self._move("end")
@@ -167,7 +173,7 @@ class PendingRequest:
         self.wake()
 
     def abandon(self, error: MlxwireError | None = None) -> None:
-        """Nobody wants the rest: cancel it in the worker and drain. Returns at once."""
+        """Cancel the request in the worker and drain its replies; return at once."""
         if self.state not in ("new", "connecting", "running"):
             return
         self._stop_timers()
@@ -176,20 +182,21 @@ class PendingRequest:
         if self._sender is not None:
             assert self.id is not None
             self._sender.send_cancel(self.id)
-            self._timer = self._loop.call_later(self._route.limits.drain, self._drain_expired)
+            drain = self._connector.limits.drain
+            self._timer = self._loop.call_later(drain, self._drain_expired)
         self.wake()
 
     def post(self, callback: Callable[[], None]) -> None:
-        """Call on the loop, from wherever a garbage collector runs."""
-        with contextlib.suppress(RuntimeError):  # the loop is closed, and its worker gone
+        """Call ``callback`` on the loop; safe in any thread, and so for a garbage collector."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed, so the worker is gone
             self._loop.call_soon_threadsafe(callback)
 
     def check_loop(self) -> None:
-        """Raises: RuntimeError on any other loop than the worker's."""
-        self._route.check_loop()
+        """Check the running loop. Raises: RuntimeError on any loop but the worker's."""
+        self._connector.check_loop()
 
     async def wait(self) -> None:
-        """Wait for the next change: something came, or it is over."""
+        """Wait until something arrives or the request is over."""
         waiter = self._loop.create_future()
         self._waiters.append(waiter)
         try:
@@ -198,9 +205,9 @@ class PendingRequest:
             self._waiters.remove(waiter)
 
     async def result(self) -> dict[str, Any]:
-        """Send it and wait for its final; cancelled with the task that waits.
+        """Send the request and return its final reply; a cancelled task cancels the request.
 
-        Raises: the error that ended it.
+        Raises: MlxwireError, the error that ended the request.
         """
         try:
             await self.open()
@@ -214,13 +221,13 @@ class PendingRequest:
         return self.final
 
     def raise_failure(self) -> None:
-        """Raises: the error that ended it, if one did."""
+        """Raise the error that ended the request, if one did."""
         if self.error is not None:
             self.error.tokens_delivered = self.tokens_delivered
             raise self.error
 
     def raise_unless_whole(self) -> None:
-        """Raises: as `raise_failure`, and where another call cancelled it (SPEC §4.6)."""
+        """Raise as `raise_failure`, and also if another call cancelled it (SPEC §4.6)."""
         final = self.final or {}
         if (final.get("type"), final.get("finish_reason")) == ("done", "cancelled"):
             closing = self._sender.failure if self._sender is not None else None
@@ -228,7 +235,7 @@ class PendingRequest:
         self.raise_failure()
 
     def wake(self) -> None:
-        """Let whoever waits look again."""
+        """Wake every task that is in `wait`."""
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
@@ -251,11 +258,11 @@ class PendingRequest:
         self.abandon(too_late(self.command, self._timeout))
 
     def _progress(self) -> int | None:
-        """Something that changes with each message; None while its consumer has some to take."""
+        """Return a number that grows with each message; None while some wait to be taken."""
         return self._heard
 
     def _look_for_messages(self, before: int | None, since: float) -> None:
-        """Look again and again whether something came; ``since`` is when something last had."""
+        """Look for new messages at intervals. ``since``: when the last one was seen."""
         assert self._idle_timeout is not None
         now, progress = self._loop.time(), self._progress()
         if progress is None or progress != before:
@@ -271,7 +278,7 @@ class PendingRequest:
         self._timer = None
         self.drain_expired = True
         if self.error is None:
-            self.error = not_drained(self.command, self._route.limits.drain)
+            self.error = not_drained(self.command, self._connector.limits.drain)
         self.wake()
 
     def _stop_timers(self) -> None:
@@ -285,9 +292,9 @@ class PendingRequest:
 
 
 async def ask(
-    route: Route, command: str, fields: Mapping[str, Any], timeout: float | None = None
+    connector: Connector, command: str, fields: Mapping[str, Any], timeout: float | None = None
 ) -> dict[str, Any]:
-    """One request that is answered by one result. Raises: what it failed with."""
-    route.check_loop()
-    limit = route.limits.request_timeout if timeout is None else timeout
-    return await PendingRequest(route, command, fields, timeout=limit).result()
+    """Send a request that one result answers, and return that. Raises: MlxwireError."""
+    connector.check_loop()
+    limit = connector.limits.request_timeout if timeout is None else timeout
+    return await PendingRequest(connector, command, fields, timeout=limit).result()

@@ -1,9 +1,20 @@
-"""The connection's side of a stream: a buffer, and credit for more as its consumer takes.
+"""Buffer the replies of a stream until its consumer takes them, and grant credit for more.
 
-The connection fills the buffer and never waits. A worker that knows `window` sends no further
-than it was given credit, so a consumer that sleeps holds back its own stream and nothing else.
-From an older worker all comes at once; a consumer that lets the buffer overflow then loses its
-stream (lessons 24, 25).
+Theory of operation. Two sides meet at the buffer, both on the worker's loop. The connection
+pushes replies and never waits: one slow consumer may not hold up the pipe that all requests
+share. The consumer (`ReplyStream`) pops them, counts them in ``taken``, and calls `grant` once
+``taken`` reaches ``due``.
+
+- A worker with the capability ``window`` sends at most a window of messages ahead of the credit
+  it was granted. A consumer that sleeps holds back its own stream in the worker, and no other.
+- An older worker sends everything at once. Then the buffer may pass ``buffer_bytes``, and the
+  stream is cancelled with SlowConsumer.
+- The hot path counts nothing for each message. Credit is granted for half a window at a time,
+  and the buffer is weighed when it has grown halfway to where it could be full (`_weigh`).
+
+Hazards. The worker ends a stream without waiting for credit, so credit may reach it after the
+end; the worker ignores it. A deadline holds for buffered messages too: `_expire` drops them, or
+a consumer would get tokens after its time-out.
 """
 
 from __future__ import annotations
@@ -16,25 +27,27 @@ from typing import Any, Generic, TypeVar
 from mlxwire_protocol.errors import quoted
 from mlxwire_protocol.replies import Progress
 
-from ..connection.route import Route, Sender
 from ..errors import ProtocolViolation, SlowConsumer
-from ..process.pipes import call_guarded
+from ..process.callbacks import call_guarded
 from ..results import Done, OnToken, Token, convert_reply
 from .pending import PendingRequest
+from .route import Connector, Sender
 
 MESSAGE_OVERHEAD_BYTES = 160
-"""What a buffered message costs besides its text."""
+"""Memory that a buffered message takes besides its text."""
 
 T = TypeVar("T")
 
 
 class StreamRequest(PendingRequest, Generic[T]):
-    """A request whose replies are taken one by one. ``taken`` is counted by whoever takes them;
-    with ``due`` of them `grant` has to be called."""
+    """A request whose replies are taken one by one.
+
+    The consumer counts ``taken``, and calls `grant` when it reaches ``due``.
+    """
 
     def __init__(
         self,
-        route: Route,
+        connector: Connector,
         command: str,
         fields: Mapping[str, Any],
         *,
@@ -43,12 +56,13 @@ class StreamRequest(PendingRequest, Generic[T]):
         on_progress: Callable[[Progress], object] | None = None,
         on_done: Callable[[Done], None],
     ) -> None:
+        limits = connector.limits
         super().__init__(
-            route,
+            connector,
             command,
             fields,
-            timeout=route.limits.request_timeout if timeout is None else timeout,
-            idle_timeout=route.limits.idle_timeout if idle_timeout is None else idle_timeout,
+            timeout=limits.request_timeout if timeout is None else timeout,
+            idle_timeout=limits.idle_timeout if idle_timeout is None else idle_timeout,
             on_progress=on_progress,
         )
         self.buffer: deque[T] = deque()
@@ -57,21 +71,21 @@ class StreamRequest(PendingRequest, Generic[T]):
         self.due = self._step = sys.maxsize
         self._granted = 0
         self._weigh_past = 0
-        self._buffer_bytes = route.limits.buffer_bytes
+        self._buffer_bytes = limits.buffer_bytes
         self._on_done = on_done
 
     def start(self, sender: Sender) -> None:
-        """Send it, with a window of as many messages as may be on their way."""
+        """Send the request, with its window if the worker has that capability."""
         window = sender.window
         if window is not None:
             self.fields = {**self.fields, "window": window}
-            # A credit for each half window: the worker never runs dry, 1 message in 512 is ours.
+            # Credit at every half window: the worker never runs dry, and credits are few.
             self.due = self._step = window // 2
             self._weigh_past = window
         super().start(sender)
 
     def push(self, message: T) -> None:
-        """Something to be taken has come."""
+        """Put a message into the buffer and wake the consumer."""
         if self.state != "running":
             return
         self.buffer.append(message)
@@ -81,7 +95,7 @@ class StreamRequest(PendingRequest, Generic[T]):
             self.wake()
 
     def grant(self) -> None:
-        """Let as many messages come as were taken since the last time."""
+        """Grant credit for as many messages as were taken since the last grant."""
         count, self._granted = self.taken - self._granted, self.taken
         self.due = self.taken + self._step
         if self.state == "running":
@@ -90,22 +104,22 @@ class StreamRequest(PendingRequest, Generic[T]):
             self._sender.send_credit(self.id, count)
 
     def cost(self, message: T) -> int:
-        """The bytes, roughly, that a message takes in the buffer."""
+        """Return roughly how many bytes a message takes in the buffer."""
         raise NotImplementedError
 
     def _weigh(self) -> None:
-        """Hold the buffer to its limit: now, and again halfway to where it may be full.
+        """Cancel the stream if its buffer is full; otherwise set the size for the next look.
 
-        So nothing has to be counted for each message that comes or is taken.
+        The next look is halfway to where the buffer could be full.
         """
         count, weight = len(self.buffer), sum(map(self.cost, self.buffer))
         self._weigh_past = count + (self._buffer_bytes - weight) * count // (2 * weight)
         if weight > self._buffer_bytes:
             self.abandon(
                 SlowConsumer(
-                    f"{len(self.buffer)} messages waited to be taken, more than the "
-                    f"{self._buffer_bytes} bytes that a stream may hold; the request was "
-                    "cancelled. Take them faster, or give the worker more buffer_bytes"
+                    f"{len(self.buffer)} messages waited for the consumer and took more than "
+                    f"the {self._buffer_bytes} bytes that a stream may hold, so the request was "
+                    "cancelled. Take messages faster, or give the worker more buffer_bytes"
                 )
             )
 
@@ -117,7 +131,8 @@ class StreamRequest(PendingRequest, Generic[T]):
                 self.error = self.error or error
         elif message.get("type") != "error":
             self.error = self.error or ProtocolViolation(
-                f"`{self.command}` ended with {quoted(message.get('type'))} where `done` was due"
+                f"the worker ended `{self.command}` with {quoted(message.get('type'))} in place "
+                "of `done`. Client and worker may be of different versions"
             )
         super()._take_final(message)
         if self.done is not None:
@@ -127,18 +142,18 @@ class StreamRequest(PendingRequest, Generic[T]):
         return None if self.buffer else self._heard + self.taken
 
     def _expire(self) -> None:
-        self.buffer.clear()  # a deadline is kept, also with messages still to be taken
+        self.buffer.clear()  # no token may be taken after the deadline
         super()._expire()
 
 
 class TokenRequest(StreamRequest[Token]):
-    """`generate` and `chat`: each token is to be taken."""
+    """A request `generate` or `chat`: the consumer takes its tokens."""
 
     _flush_seq = sys.maxsize
 
     @property
     def tokens_delivered(self) -> int:
-        """Of the messages taken; text that was held back is no token of its own (SPEC §5)."""
+        """The number of tokens that the caller took; held-back text at the end is none (SPEC §5)."""
         return self.taken - (self.taken > self._flush_seq)
 
     def take_token(self, token: Token) -> None:
@@ -152,11 +167,11 @@ class TokenRequest(StreamRequest[Token]):
 
 
 class ItemRequest(StreamRequest[T]):
-    """`classify` and `batch`: each item is to be taken; tokens go to a callback at once."""
+    """A request `classify` or `batch`: the consumer takes its items; a callback its tokens."""
 
     def __init__(
         self,
-        route: Route,
+        connector: Connector,
         command: str,
         fields: Mapping[str, Any],
         *,
@@ -167,9 +182,9 @@ class ItemRequest(StreamRequest[T]):
         on_done: Callable[[Done], None],
         on_token: OnToken | None = None,
     ) -> None:
-        """``convert`` makes an item of its reply. Raises in it: ProtocolViolation."""
+        """Make a request. ``convert`` makes an item of its reply, or raises ProtocolViolation."""
         super().__init__(
-            route,
+            connector,
             command,
             fields,
             timeout=timeout,

@@ -1,1 +1,1 @@
-"""Workers that are started again after a crash."""
+"""A worker whose process is started again after a crash."""

@@ -1,20 +1,24 @@
-"""How often and how soon a worker that died is started again; knows no clock and no dice."""
+"""The host's side of restarts: their policy, and the changes that the host is told of."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Mapping, Sequence
+import os
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Literal
+
+from ..errors import MlxwireError
+
+ChangeKind = Literal["started", "ready", "crashed", "restarting", "gave_up", "stopped"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestartPolicy:
-    """A worker that dies more than ``max_restarts`` times within ``window`` seconds is given up.
+    """The rules by which a worker that died is started again.
 
-    Before each restart passes a pause: ``backoff_min`` seconds, twice as long for each further
-    crash within the window, ``backoff_max`` at most; and up to ``jitter`` of it more or less,
-    by chance, so that many hosts do not start all at once.
+    A worker that dies more than ``max_restarts`` times within ``window`` seconds is given up.
+    Before each restart there is a pause: ``backoff_min`` seconds, doubled for each further crash
+    within the window, at most ``backoff_max``. ``jitter`` varies the pause by up to that part
+    of it, up and down, so that many hosts do not start workers at the same time.
     """
 
     max_restarts: int = 3
@@ -24,58 +28,18 @@ class RestartPolicy:
     jitter: float = 0.2
 
 
-class CrashHistory:
-    """The crashes of one worker within a sliding window. A good start in between counts for
-    nothing: a worker that dies each time it is used starts well (lesson 34)."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerChange:
+    """A change of a worker with ``restart``.
 
-    def __init__(self, policy: RestartPolicy) -> None:
-        self._policy = policy
-        self._crashes: deque[tuple[float, bool]] = deque()
+    ``kind``: ``started`` (the process answered hello), ``ready`` (its model is loaded),
+    ``crashed`` (it died, or could not be started: ``error``), ``restarting`` (the next process
+    starts in ``delay`` seconds), ``gave_up`` (no process will follow; requests get ``error``),
+    ``stopped`` (it was ended; the next request starts another). ``path``: its model's folder.
+    """
 
-    def __len__(self) -> int:
-        return len(self._crashes)
-
-    @property
-    def serving(self) -> int:
-        """At how many of them requests were in flight."""
-        return sum(serving for _, serving in self._crashes)
-
-    def crashed(self, now: float, chance: float, *, serving: bool = False) -> float | None:
-        """Seconds to wait before the restart, or None to give up. ``chance`` is 0 to 1."""
-        policy = self._policy
-        self._crashes.append((now, serving))
-        while self._crashes[0][0] <= now - policy.window:
-            self._crashes.popleft()
-        if len(self._crashes) > policy.max_restarts:
-            return None
-        doublings = min(len(self._crashes) - 1, 64)
-        pause = min(policy.backoff_max, policy.backoff_min * 2.0**doublings)
-        return pause * (1 + policy.jitter * (2 * chance - 1))
-
-    def forget(self) -> None:
-        """Begin anew."""
-        self._crashes.clear()
-
-
-class Request(Protocol):
-    """What was asked."""
-
-    @property
-    def command(self) -> str: ...
-    @property
-    def fields(self) -> Mapping[str, Any]: ...
-
-
-class Suspect:
-    """Finds a request that kills one worker after the other. The same one, alone in flight at two
-    crashes in a row, is no chance; among others nothing tells it from those."""
-
-    def __init__(self) -> None:
-        self._alone: tuple[str, Mapping[str, Any]] | None = None
-
-    def crashed(self, in_flight: Sequence[Request]) -> bool:
-        """Note a crash; whether the only request was the only one at the crash before too."""
-        before, self._alone = self._alone, None
-        if len(in_flight) == 1:
-            self._alone = (in_flight[0].command, in_flight[0].fields)
-        return self._alone is not None and self._alone == before
+    kind: ChangeKind
+    pid: int | None
+    path: str | os.PathLike[str] | None = None
+    error: MlxwireError | None = None
+    delay: float | None = None

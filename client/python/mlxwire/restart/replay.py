@@ -1,8 +1,8 @@
-"""What a supervisor gives each of its workers again: the model of the last load that succeeded,
-and limits of memory.
+"""Give each process of a worker with `restart` its model again, and the memory limits.
 
-A load that fails after its checks, or is cancelled there, leaves the worker without a model
-(SPEC §4.1). The one before is the supervisor's still, and is loaded again by the next need.
+The model is that of the last load that succeeded. A load that fails after its checks, or is
+cancelled then, may leave a process without a model (SPEC §4.1); the worker's model is still the
+one before, and the next request that needs it loads it again.
 """
 
 from __future__ import annotations
@@ -10,53 +10,46 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Unpack
+from typing import Any
 
-from ..connection.route import ModelRoute
+from ..connection.child import REPLACED, Child, LoadCall
 from ..errors import ModelNotLoaded
-from ..model import Model
-from ..options import MemoryOptions, OnProgress, Path, set_fields
 from ..requests.pending import ask
-from ..worker import REPLACED, Worker
+from ..requests.route import ModelRoute
 
 LIMITS_OF_A_MODEL = ("memory_limit", "prompt_cache_limit")
-"""Those of `memory` that each `load` sets anew."""
+"""Limits of `memory` that each `load` resets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadPlan:
-    """A `load` that each worker to come is given."""
+    """A load for each process to come; ``route`` is the model's, and outlives the processes."""
 
     route: ModelRoute
-    path: Path
-    timeout: float | None
-    on_progress: OnProgress | None
-    options: Mapping[str, Any]
+    call: LoadCall
 
-    async def load_in(self, worker: Worker) -> Model:
-        """Raises: as `Worker.load`."""
-        model = await worker.load(
-            self.path, timeout=self.timeout, on_progress=self.on_progress, **self.options
-        )
-        self.route.loaded = model.loaded
-        return model
+    async def load_in(self, child: Child) -> ModelRoute:
+        """Load the model into one process; return its route there. Raises: as `Worker.load`."""
+        route = await child.load(self.call)
+        self.route.loaded = route.loaded
+        return route
 
 
 class Replay:
-    """Holds the plan, and sees to it that a worker has what is planned."""
+    """Holds the plan, and brings a process to what is planned."""
 
     def __init__(self) -> None:
         self.plan: LoadPlan | None = None
-        """None where no model was loaded, or that was closed."""
+        """None before the first load, and after the model was closed."""
         self._memory: dict[str, Any] = {}
-        self._model: Model | None = None
-        """The plan's, as the worker of the moment knows it."""
-        self._doubtful: Worker | None = None
-        """In which a load failed, so that the plan's model may be gone from it."""
+        self._in_child: ModelRoute | None = None
+        """The route to the planned model in the current process."""
+        self._doubtful: Child | None = None
+        """A process in which a load failed, so that it may have lost the planned model."""
         self._restoring: asyncio.Task[None] | None = None
 
     def adopt(self, plan: LoadPlan) -> ModelRoute:
-        """From now on this is the one; requests of the one before are errors."""
+        """Make this the plan; requests to the model of the plan before fail from now on."""
         if self.plan is not None:
             self.plan.route.close(REPLACED)
         self._forget_limits_of_model()
@@ -64,58 +57,64 @@ class Replay:
         return plan.route
 
     def drop(self, route: ModelRoute) -> bool:
-        """Plan nothing any more; False where another load is planned."""
+        """Drop the plan for a route; return False if another load is planned, or none."""
         if self.plan is None or self.plan.route is not route:
             return False
-        self.plan = self._model = None
+        self.plan = self._in_child = None
         self._forget_limits_of_model()
         return True
 
-    def keep_limits(self, **limits: Unpack[MemoryOptions]) -> None:
-        """They were set, and each worker to come gets them too."""
-        self._memory |= set_fields(**limits)
+    def keep_limits(self, limits: Mapping[str, Any]) -> None:
+        """Remember memory limits that were set, for each process to come."""
+        self._memory |= limits
         self._memory.pop("clear", None)
 
-    async def load(self, worker: Worker, plan: LoadPlan) -> None:
-        """Load it now; the plan of before stays where that fails. Raises: as `Worker.load`."""
+    async def load(self, child: Child, plan: LoadPlan) -> None:
+        """Load a model now and adopt its plan; if it fails, the plan before stays.
+
+        Raises: as `Worker.load`.
+        """
         if self._restoring is not None:
-            self._restoring.cancel()  # this one would only be replaced
-        self._doubtful = worker
-        self._model = await plan.load_in(worker)
+            self._restoring.cancel()  # this load would only replace the restored model
+        self._doubtful = child
+        self._in_child = await plan.load_in(child)
         self._doubtful = None
         self.adopt(plan)
 
-    async def prepare(self, worker: Worker) -> None:
-        """Give it the model, and then the limits. Raises: what either failed with."""
+    async def prepare(self, child: Child) -> None:
+        """Load the planned model into a new process, then set the limits. Raises: MlxwireError."""
         if self.plan is not None:
-            self._model = await self.plan.load_in(worker)
+            self._in_child = await self.plan.load_in(child)
         if self._memory:
-            await ask(worker.connection, "memory", self._memory)
+            await ask(child.connection, "memory", self._memory)
 
-    async def restore(self, worker: Worker) -> None:
-        """Load the planned model again where a load that failed has cost it. Raises: as `prepare`.
+    async def restore(self, child: Child) -> None:
+        """Load the planned model again if a failed load has cost it. Raises: as `prepare`.
 
-        The loading goes on where whoever waits for it gives up: the next one finds it done.
+        The loading goes on if the caller gives up; the next caller then finds it done.
         """
-        if self._doubtful is not worker or self.plan is None:
+        if self._doubtful is not child or self.plan is None:
             return
         if self._restoring is None:
-            self._restoring = asyncio.create_task(self._restore(worker))
+            self._restoring = asyncio.create_task(self._restore(child))
             self._restoring.add_done_callback(self._restored)
         await asyncio.shield(self._restoring)
 
-    async def _restore(self, worker: Worker) -> None:
+    async def _restore(self, child: Child) -> None:
         if await self._is_gone():
-            await self.prepare(worker)
+            await self.prepare(child)
         self._doubtful = None
 
     async def _is_gone(self) -> bool:
-        """The first answer comes when the load that failed is over, and the second tells: had it
-        been cancelled too late, it would have replaced the model between the two."""
-        assert self._model is not None
+        """Ask the process whether it still has the planned model.
+
+        It takes two questions: the first is answered once the failed load is over. If that load
+        was cancelled too late and succeeded, its result closes the route between the two.
+        """
+        assert self._in_child is not None
         try:
-            await self._model.info()
-            await self._model.info()
+            await ask(self._in_child, "info", {})
+            await ask(self._in_child, "info", {})
         except ModelNotLoaded:
             return True
         return False
@@ -123,7 +122,7 @@ class Replay:
     def _restored(self, task: asyncio.Task[None]) -> None:
         self._restoring = None
         if not task.cancelled():
-            task.exception()  # whoever waits is told; nobody may
+            task.exception()  # marks it as seen: there may be no caller left to see it
 
     def _forget_limits_of_model(self) -> None:
         for name in LIMITS_OF_A_MODEL:

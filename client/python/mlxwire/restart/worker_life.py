@@ -1,7 +1,26 @@
-"""One worker after another: started on demand, started again after a crash, given up at last.
+"""Run one process after another: on demand, again after a crash, until it is given up.
 
-A single task goes round from start to end; whoever needs a worker waits for that round's
-outcome. Time is the event loop's and chance the caller's, so tests need neither.
+Theory of operation. One task, the keeper, lives through a round: it starts a process, waits for
+its end, pauses, and starts the next. Everybody else only asks for a state: `until_ready` waits
+for the outcome of the round, `stop`, `restart` and `close` cancel the keeper and see the process
+out. All run on one event loop; the legal moves between states are the table `TRANSITIONS`.
+
+- ``_outcome`` is the future that requests wait for. It is renewed when a wait begins (start,
+  crash, drain) and set when it ends: None means "look again", an error is for all who wait.
+- ``_end`` is the future that the keeper waits for while a process serves: the error of a crash,
+  or None if the process was unused for ``unload_after``.
+- ``_verdict`` is the error of a worker that was given up or closed; only `restart` lifts the
+  former, and nothing the latter.
+
+The order at a crash: the connection calls `_judge` for the aftermath, then `_crashed`, and then
+fails its requests. So the state is ``restarting`` before any caller learns of the crash.
+
+Hazards:
+- The next process is spawned only when the one before has exited, since two would not fit into
+  memory together. So a new keeper first waits for the one before it.
+- The error of a first start goes to those who asked for it, and nothing is tried again by
+  itself: a worker that never ran most likely has a wrong command.
+- A task that waits may be cancelled; `asyncio.shield` keeps the outcome for the others.
 """
 
 from __future__ import annotations
@@ -9,71 +28,73 @@ from __future__ import annotations
 import asyncio
 import copy
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Literal
 
-from ..errors import (
-    InternalError,
-    InvalidParams,
-    MlxwireError,
-    ModelLoadFailed,
-    ModelNotFound,
-    UnsupportedCapability,
-    UnsupportedModel,
-    UnsupportedProtocol,
-    WorkerCrashed,
-)
-from ..process.pipes import call_guarded
-from ..process.postmortem import another_comes, closed_by_host, crash_loop, killed_again
-from ..worker import Worker
-from .policy import CrashHistory, RestartPolicy, Suspect
-from .worker_states import TRANSITIONS, ChangeKind, State, Step, WorkerChange
+from ..connection.child import Child, ChildOptions, WorkerState
+from ..errors import InternalError, MlxwireError, WorkerCrashed
+from ..process.callbacks import call_guarded
+from ..process.postmortem import Aftermath, closed_by_host
+from ..requests.pending import PendingRequest
+from .crashes import HOPELESS, CrashHistory, Suspect
+from .policy import ChangeKind, RestartPolicy, WorkerChange
 
-HOPELESS = (
-    *(UnsupportedProtocol, UnsupportedCapability, UnsupportedModel),
-    *(ModelNotFound, ModelLoadFailed, InvalidParams),
+Step = Literal["start", "ready", "drain", "crash", "give_up", "stop", "close"]
+_OPEN: tuple[WorkerState, ...] = (
+    *("stopped", "starting", "ready"),
+    *("draining", "restarting", "failed"),
 )
-"""What a start or a load fails with every time: another would change nothing."""
+TRANSITIONS: dict[tuple[WorkerState, Step], WorkerState] = {
+    ("stopped", "start"): "starting",
+    ("starting", "ready"): "ready",
+    ("starting", "crash"): "restarting",
+    ("ready", "drain"): "draining",
+    ("ready", "crash"): "restarting",
+    ("draining", "crash"): "restarting",
+    ("restarting", "start"): "starting",
+    ("restarting", "give_up"): "failed",
+    **{(state, "stop"): "stopped" for state in _OPEN},
+    **{(state, "close"): "closed" for state in _OPEN},
+}
 
 
 class WorkerLife:
-    """Keeps a worker running. ``prepare`` is awaited with each new one before it is ready."""
+    """Keeps a worker running. ``prepare`` is awaited with each new process before it is ready."""
 
     def __init__(
         self,
-        make: Callable[[], Worker],
-        prepare: Callable[[Worker], Awaitable[None]],
+        options: ChildOptions,
+        prepare: Callable[[Child], Awaitable[None]],
         *,
         policy: RestartPolicy,
         unload_after: float | None,
         on_change: Callable[[WorkerChange], object],
-        dice: random.Random,
     ) -> None:
-        self.state: State = "stopped"
-        self.worker = make()
-        """The one of the moment; not started before the first ``starting``."""
-        self._make = make
+        self.state: WorkerState = "stopped"
+        self._options = options
+        self.child = Child(options, self._judge)
+        """The current process, or the last; not started before the first ``starting``."""
         self._prepare = prepare
-        self._policy = policy
         self._history = CrashHistory(policy)
         self._suspect = Suspect()
         self._unload_after = unload_after
         self._on_change = on_change
-        self._dice = dice
         self._keeper: asyncio.Task[None] | None = None
         self._outcome: asyncio.Future[MlxwireError | None] | None = None
         self._end: asyncio.Future[MlxwireError | None] | None = None
         self._verdict: MlxwireError | None = None
         self._started_once = False
+        """True once a process of this round was ready."""
 
     @property
     def in_flight(self) -> int:
-        """Requests of the worker whose final is due."""
-        return self.worker.connection.in_flight if self.state in ("ready", "draining") else 0
+        """The number of requests of the current process that wait for their final reply."""
+        return self.child.in_flight if self.state in ("ready", "draining") else 0
 
-    async def until_ready(self) -> Worker:
-        """A worker that can be used, started if there is none.
+    async def until_ready(self) -> Child:
+        """Return a process that is ready; start one if there is none.
 
-        Raises: what a first start failed with, or the verdict after the last.
+        Raises: the error of a first start, or the verdict on a worker that was given up.
         """
         while self.state != "ready":
             if self._verdict is not None:
@@ -84,10 +105,10 @@ class WorkerLife:
             error = await asyncio.shield(self._outcome)
             if error is not None:
                 raise copy.copy(error)
-        return self.worker
+        return self.child
 
     async def stop(self) -> None:
-        """End the worker; the next that needs one starts it."""
+        """End the process; `until_ready` starts the next. Do nothing if none runs."""
         if self.state in ("stopped", "failed", "closed"):
             return
         self._move("stop")
@@ -96,11 +117,11 @@ class WorkerLife:
         self._tell("stopped")
 
     async def restart(self, drain: float) -> None:
-        """End the worker once it is idle, after ``drain`` seconds at the latest; start another."""
+        """End the process once it is idle, or after ``drain`` seconds, and start the next."""
         if self.state == "ready":
             await self._drain(drain)
         if self.state == "closed":
-            raise closed_by_host("supervisor")
+            raise closed_by_host()
         self._verdict = None
         self._history.forget()
         self._suspect = Suspect()
@@ -109,15 +130,14 @@ class WorkerLife:
         await self.until_ready()
 
     async def close(self) -> None:
-        """End the worker for good. Safe to call again."""
+        """End the process for good. Safe to call again."""
         if self.state != "closed":
-            self._verdict = closed_by_host("supervisor")
+            self._verdict = closed_by_host()
             self._move("close")
             self._settle(self._verdict)
         await self._halt()
 
     def _begin(self) -> None:
-        """Send the keeper round, once the one before has seen its worker out."""
         self._move("start")
         self._renew_outcome()
         loop = asyncio.get_running_loop()
@@ -130,7 +150,7 @@ class WorkerLife:
         try:
             while True:
                 crash = await self._live_once()
-                await self.worker.close()
+                await self.child.close()
                 if crash is None:
                     self._tell("stopped")
                     return
@@ -140,22 +160,19 @@ class WorkerLife:
                 await asyncio.sleep(pause)
                 self._move("start")
         finally:
-            await self.worker.close()
+            await self.child.close()
 
     async def _live_once(self) -> MlxwireError | None:
-        """From a worker's start to its end: what ended it, or None if nobody used it."""
+        """Run one process to its end; return the error that ended it, or None if unused."""
         loop = asyncio.get_running_loop()
         end: asyncio.Future[MlxwireError | None] = loop.create_future()
         self._end = end
         try:
             await self._start()
-        except MlxwireError as error:
-            self._move("crash")
-            if self._started_once:
-                another_comes(error)
-            return error
         except Exception as error:
             self._move("crash")
+            if isinstance(error, MlxwireError):
+                return error
             return InternalError(
                 f"the worker can't be started: {type(error).__name__}: {error}"
             )
@@ -166,67 +183,59 @@ class WorkerLife:
             watching.cancel()
 
     async def _start(self) -> None:
-        self.worker = worker = self._make()
-        await worker.start()
+        self.child = child = Child(self._options, self._judge)
+        await child.start()
         self._tell("started")
-        await self._prepare(worker)
-        if worker.connection.failure is not None:
-            raise worker.connection.failure
-        worker.connection.on_failure = self._crashed
+        await self._prepare(child)
+        if child.connection.failure is not None:
+            raise child.connection.failure
+        child.connection.on_failure = self._crashed
         self._started_once = True
         self._move("ready")
         self._tell("ready")
         self._settle(None)
 
+    def _judge(self, in_flight: Sequence[PendingRequest]) -> Aftermath:
+        """Tell what follows the death of the current process."""
+        if self.state in ("ready", "draining"):
+            return self._suspect.crashed(in_flight)
+        comes = self.state == "starting" and self._started_once
+        return Aftermath.RESTART if comes else Aftermath.NOTHING
+
     def _crashed(self, error: MlxwireError) -> None:
-        """It died in use: called before its requests fail, so that they find another coming."""
+        """Note that the process died in use; called before its requests fail."""
         assert self._end is not None
         if self.state in ("ready", "draining"):
-            another_comes(error)
-            repeated = self._suspect.crashed(self.worker.connection.asked())
-            if repeated and isinstance(error, WorkerCrashed):
-                killed_again(error)
             if self.state == "ready":
                 self._renew_outcome()
             self._move("crash")
             self._end.set_result(error)
 
     def _pause_after(self, crash: MlxwireError) -> float | None:
-        """Seconds until the next start; None where there is none by itself."""
+        """Return the seconds until the next start; None if nothing starts by itself."""
         self._tell("crashed", error=crash)
         now = asyncio.get_running_loop().time()
         assert self._end is not None
         serving = self._end.done() and isinstance(crash, WorkerCrashed) and crash.in_flight > 0
-        pause = self._history.crashed(now, self._dice.random(), serving=serving)
+        pause = self._history.crashed(now, random.random(), serving=serving)
         if not self._started_once and pause is not None:
-            self._move("stop")  # the first start: whoever asked hears of it, and may ask again
+            self._move("stop")
             self._settle(crash)
             return None
         if pause is None or isinstance(crash, HOPELESS):
-            self._give_up(crash)
+            self._verdict = self._history.verdict(crash)
+            self._move("give_up")
+            self._tell("gave_up", error=self._verdict)
+            self._settle(self._verdict)
             return None
         self._tell("restarting", delay=pause)
         return pause
 
-    def _give_up(self, crash: MlxwireError) -> None:
-        if isinstance(crash, HOPELESS):
-            self._verdict = crash
-        else:
-            self._verdict = crash_loop(
-                crash,
-                crashes=len(self._history),
-                serving=self._history.serving,
-                seconds=self._policy.window,
-            )
-        self._move("give_up")
-        self._tell("gave_up", error=self._verdict)
-        self._settle(self._verdict)
-
     async def _stop_unused(self) -> None:
-        """End the worker once nothing was asked of it for so long."""
+        """End the process once it was not used for ``unload_after`` seconds."""
         if self._unload_after is None:
             return
-        connection, end = self.worker.connection, self._end
+        connection, end = self.child.connection, self._end
         assert end is not None
         left = self._unload_after
         while left > 0:
@@ -242,7 +251,7 @@ class WorkerLife:
         self._move("drain")
         try:
             async with asyncio.timeout(seconds):
-                await self.worker.connection.idle.wait()
+                await self.child.connection.idle.wait()
         except TimeoutError:
             return
 
@@ -251,14 +260,14 @@ class WorkerLife:
         if keeper is not None:
             keeper.cancel()
             await asyncio.wait([keeper])
-        await self.worker.close()
+        await self.child.close()
 
     def _renew_outcome(self) -> None:
         if self._outcome is None or self._outcome.done():
             self._outcome = asyncio.get_running_loop().create_future()
 
     def _settle(self, error: MlxwireError | None) -> None:
-        """Tell all who wait: look again, or give it up."""
+        """End the wait for an outcome: None to look again, or the error for all who wait."""
         if self._outcome is not None and not self._outcome.done():
             self._outcome.set_result(error)
 
@@ -268,5 +277,5 @@ class WorkerLife:
     def _tell(
         self, kind: ChangeKind, error: MlxwireError | None = None, delay: float | None = None
     ) -> None:
-        change = WorkerChange(kind=kind, pid=self.worker.pid, error=error, delay=delay)
+        change = WorkerChange(kind=kind, pid=self.child.pid, error=error, delay=delay)
         call_guarded(asyncio.get_running_loop(), self._on_change, change)

@@ -1,13 +1,13 @@
-"""The same client for programs without an event loop: all of it, blocking.
+"""The same client for programs without an event loop: every call blocks until it is answered.
 
-Each worker has one background thread with a loop of its own, on which the asyncio client runs;
-`close` ends both. Ctrl-C while a call blocks cancels that call in the worker.
+Each worker or pool has one background thread, on which the asyncio client runs; `close` ends the
+thread too. Ctrl-C during a call cancels that call in the worker.
 """
 
-from .model import Model, PromptCache
+from .cache import PromptCache
+from .model import Model
 from .pool import Pool
 from .stream import BatchStream, TokenStream
-from .supervisor import Supervisor
 from .worker import Worker
 
 __all__ = [
@@ -15,7 +15,6 @@ __all__ = [
     "Model",
     "Pool",
     "PromptCache",
-    "Supervisor",
     "TokenStream",
     "Worker",
 ]

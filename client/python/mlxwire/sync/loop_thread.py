@@ -1,4 +1,4 @@
-"""An event loop in a thread of its own, for callers that have none."""
+"""Run an event loop in a thread of its own, for programs that have none."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class LoopThread:
-    """An event loop in a thread, and blocking calls into it."""
+    """An event loop in a thread, and blocking calls into it from any other thread."""
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = asyncio.new_event_loop()
@@ -25,14 +25,21 @@ class LoopThread:
         self._thread.start()
 
     def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run on the loop and wait. An exception here, such as Ctrl-C, cancels it there."""
+        """Run a coroutine on the loop and wait for its result.
+
+        An exception in the calling thread, such as Ctrl-C, cancels the coroutine.
+        Raises: ShuttingDown if the loop was stopped, RuntimeError in a callback of the loop.
+        """
         with self._lock:
             if self._loop is None:
                 coroutine.close()
                 raise closed_by_host()
             if threading.current_thread() is self._thread:
                 coroutine.close()
-                raise RuntimeError("a callback may not call the worker that it is called by")
+                raise RuntimeError(
+                    "a callback may not call the worker that it is called by: it would wait for "
+                    "itself. Make the call from another thread"
+                )
             future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         try:
             return future.result()
@@ -43,13 +50,13 @@ class LoopThread:
             raise
 
     def post(self, callback: Callable[[], None]) -> None:
-        """Run on the loop, some time soon; nowhere once the loop is gone."""
+        """Run a callback on the loop without waiting; do nothing if the loop was stopped."""
         with self._lock:
             if self._loop is not None:
                 self._loop.call_soon_threadsafe(callback)
 
     def stop(self) -> None:
-        """End the loop and its thread. Safe to call again."""
+        """Cancel every task, and end the loop and its thread. Safe to call again."""
         with self._lock:
             loop, self._loop = self._loop, None
         if loop is None:
@@ -61,7 +68,7 @@ class LoopThread:
 
 
 async def _cancel_others() -> None:
-    """End every task that is still there, so that none is destroyed while it is pending."""
+    """Cancel all other tasks and see them out, so that none is destroyed while pending."""
     others = asyncio.all_tasks() - {asyncio.current_task()}
     for task in others:
         task.cancel()

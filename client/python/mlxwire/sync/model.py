@@ -1,4 +1,6 @@
-"""A loaded model and its prompt cache, blocking."""
+"""A loaded model, blocking."""
+
+# Written by generate_sync.py from mlxwire/model.py: change that file, then run the script.
 
 from __future__ import annotations
 
@@ -7,73 +9,43 @@ from collections.abc import Sequence
 from typing import Self, Unpack
 
 from mlxwire_protocol.replies import RequestMetrics
-from mlxwire_protocol.results import CacheResult, LoadResult, ModelInfo
+from mlxwire_protocol.results import LoadResult, ModelInfo
 
-from .. import cache as aio_cache
-from .. import model as aio_model
 from ..errors import ShuttingDown
-from ..options import ChatOptions, GenerateOptions, Messages, OnProgress, Path
+from ..model import Model as AsyncModel
+from ..options import ChatOptions, GenerateOptions, Messages, OnProgress
 from ..results import ClassifyResult, OnToken
-from .loop_thread import LoopThread
+from .base import ThreadUser
+from .cache import PromptCache
 from .stream import BatchStream, TokenStream
 
 
-class PromptCache:
-    """As `mlxwire.PromptCache`, blocking."""
+class Model(ThreadUser[AsyncModel]):
+    """One loaded model, as `Worker.load` returns it; a later load replaces it.
 
-    def __init__(self, thread: LoopThread, cache: aio_cache.PromptCache) -> None:
-        self._thread = thread
-        self._cache = cache
-
-    def stats(self, *, timeout: float | None = None) -> CacheResult:
-        """What it holds, and how often it helped."""
-        return self._thread.call(self._cache.stats(timeout=timeout))
-
-    def clear(self, *, timeout: float | None = None) -> CacheResult:
-        """Drop all of it."""
-        return self._thread.call(self._cache.clear(timeout=timeout))
-
-    def warm(
-        self,
-        prompt: str | None = None,
-        *,
-        messages: Messages | None = None,
-        timeout: float | None = None,
-    ) -> CacheResult:
-        """Compute a prompt or a conversation for later."""
-        return self._thread.call(self._cache.warm(prompt, messages=messages, timeout=timeout))
-
-    def save(self, path: Path, *, timeout: float | None = None) -> CacheResult:
-        """Write it to a file."""
-        return self._thread.call(self._cache.save(path, timeout=timeout))
-
-    def load(self, path: Path, *, timeout: float | None = None) -> CacheResult:
-        """Read what `save` wrote."""
-        return self._thread.call(self._cache.load(path, timeout=timeout))
-
-
-class Model:
-    """As `mlxwire.Model`, blocking."""
-
-    def __init__(self, thread: LoopThread, model: aio_model.Model) -> None:
-        self._thread = thread
-        self._model = model
-        self._cache = PromptCache(thread, model.cache)
-
-    @property
-    def cache(self) -> PromptCache:
-        """What earlier prompts computed: look at it, clear, fill, save and load it."""
-        return self._cache
+    Any number of requests may run at the same time; the worker decodes them together.
+    ``timeout``: seconds for the whole request. ``idle_timeout``: seconds without a message while
+    the caller waits for one. Left out, the worker's ``request_timeout`` and ``idle_timeout``
+    hold. ``on_progress``: called with each `Progress`, for example of a long prompt.
+    """
 
     @property
     def loaded(self) -> LoadResult:
-        """What `load` said of it."""
-        return self._model.loaded
+        """The result of the last load; `info` asks the worker again.
+
+        Raises: ModelNotLoaded if a pool loads the model on demand and has not done so yet.
+        """
+        return self._aio.loaded
+
+    @property
+    def cache(self) -> PromptCache:
+        """The prompt cache: read its figures, clear, fill, save and load it."""
+        return PromptCache(self._thread, self._aio.cache)
 
     @property
     def metrics(self) -> RequestMetrics:
-        """Figures of the last operation that ended."""
-        return self._model.metrics
+        """The figures of the last stream or batch that ended; zeros before the first."""
+        return self._aio.metrics
 
     def generate(
         self,
@@ -84,15 +56,17 @@ class Model:
         on_progress: OnProgress | None = None,
         **options: Unpack[GenerateOptions],
     ) -> TokenStream:
-        """Continue a raw prompt. ``on_progress`` is called on the background thread."""
-        stream = self._model.generate(
-            prompt,
-            timeout=timeout,
-            idle_timeout=idle_timeout,
-            on_progress=on_progress,
-            **options,
+        """Continue a raw prompt; the request is sent when the stream is entered or iterated."""
+        return TokenStream(
+            self._thread,
+            self._aio.generate(
+                prompt,
+                timeout=timeout,
+                idle_timeout=idle_timeout,
+                on_progress=on_progress,
+                **options,
+            ),
         )
-        return TokenStream(self._thread, stream)
 
     def chat(
         self,
@@ -103,15 +77,20 @@ class Model:
         on_progress: OnProgress | None = None,
         **options: Unpack[ChatOptions],
     ) -> TokenStream:
-        """Answer a conversation, or one user turn given as a string."""
-        stream = self._model.chat(
-            messages,
-            timeout=timeout,
-            idle_timeout=idle_timeout,
-            on_progress=on_progress,
-            **options,
+        """Answer a conversation, or one turn of the user as a string; sent as `generate` is.
+
+        Raises: InvalidParams if ``messages`` is neither.
+        """
+        return TokenStream(
+            self._thread,
+            self._aio.chat(
+                messages,
+                timeout=timeout,
+                idle_timeout=idle_timeout,
+                on_progress=on_progress,
+                **options,
+            ),
         )
-        return TokenStream(self._thread, stream)
 
     def batch(
         self,
@@ -123,16 +102,22 @@ class Model:
         on_progress: OnProgress | None = None,
         **options: Unpack[GenerateOptions],
     ) -> BatchStream:
-        """Continue many raw prompts in one request. Callbacks run on the background thread."""
-        stream = self._model.batch(
-            prompts,
-            on_token=on_token,
-            timeout=timeout,
-            idle_timeout=idle_timeout,
-            on_progress=on_progress,
-            **options,
+        """Continue many raw prompts in one request; each yields a `BatchResult` when it ends.
+
+        ``on_token`` is called with each token at once, which has the ``index`` of its prompt.
+        A callback can't hold back the worker; results that nobody takes do.
+        """
+        return BatchStream(
+            self._thread,
+            self._aio.batch(
+                prompts,
+                on_token=on_token,
+                timeout=timeout,
+                idle_timeout=idle_timeout,
+                on_progress=on_progress,
+                **options,
+            ),
         )
-        return BatchStream(self._thread, stream)
 
     def classify(
         self,
@@ -145,9 +130,13 @@ class Model:
         idle_timeout: float | None = None,
         on_progress: OnProgress | None = None,
     ) -> list[ClassifyResult]:
-        """One forward pass for each prompt."""
+        """Return the likeliest next token of each prompt, from one forward pass, in order.
+
+        ``logits``: return the raw values over the vocabulary too. ``labels``: continuations
+        whose probabilities to return. Raises: MlxwireError; one bad prompt fails them all.
+        """
         return self._thread.call(
-            self._model.classify(
+            self._aio.classify(
                 prompts,
                 logits=logits,
                 labels=labels,
@@ -159,13 +148,13 @@ class Model:
         )
 
     def info(self, *, timeout: float | None = None) -> ModelInfo:
-        """Describe the model as it is now."""
-        return self._thread.call(self._model.info(timeout=timeout))
+        """Ask the worker to describe the model as it is now."""
+        return self._thread.call(self._aio.info(timeout=timeout))
 
     def close(self) -> None:
-        """Unload it. Harmless when it is gone already."""
+        """Unload the model and free its memory; do nothing if it is gone already."""
         with contextlib.suppress(ShuttingDown):
-            self._thread.call(self._model.close())
+            self._thread.call(self._aio.close())
 
     def __enter__(self) -> Self:
         return self

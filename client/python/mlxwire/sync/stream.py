@@ -10,20 +10,22 @@ from typing import Generic, Self, TypeVar
 
 from ..errors import ShuttingDown
 from ..results import BatchResult, Done, Token
-from ..stream import Stream as AsyncStream
+from ..stream import ReplyStream as AsyncReplyStream
 from ..stream import TokenStream as AsyncTokenStream
 from .loop_thread import LoopThread
 
 T = TypeVar("T")
 
 
-class Stream(Generic[T]):
-    """Iterate it; use it in a ``with``, so that leaving early cancels it and sees that through.
+class ReplyStream(Generic[T]):
+    """Iterator over the replies of one request.
 
-    Without one, leaving the ``for`` cancels it too, at once where references are counted.
+    Use it in a ``with``: however the block is left, the request is cancelled in the worker, and
+    a block that ends without an exception waits until the worker confirms. Without a ``with``,
+    leaving the ``for`` cancels the request when its iterator is collected, in CPython at once.
     """
 
-    def __init__(self, thread: LoopThread, stream: AsyncStream[T]) -> None:
+    def __init__(self, thread: LoopThread, stream: AsyncReplyStream[T]) -> None:
         self._thread = thread
         self._stream = stream
         self._taken: deque[T] = deque()
@@ -31,16 +33,19 @@ class Stream(Generic[T]):
 
     @property
     def id(self) -> str | None:
-        """As `mlxwire.TokenStream.id`."""
+        """The id of the request, for `Worker.cancel`; None before it is sent."""
         return self._stream.id
 
     @property
     def done(self) -> Done:
-        """As `mlxwire.TokenStream.done`."""
+        """The end of the stream.
+
+        Raises: the error that ended it, or RuntimeError if it has not ended yet.
+        """
         return self._stream.done
 
     def close(self) -> None:
-        """Cancel what is left. Raises: DrainTimeout where the worker does not confirm."""
+        """Cancel what is left. Raises: DrainTimeout if the worker does not confirm in time."""
         self._taken.clear()
         with contextlib.suppress(ShuttingDown):
             self._thread.call(self._stream.aclose())
@@ -49,7 +54,7 @@ class Stream(Generic[T]):
         return self if self._entered else self._one_pass()
 
     def _one_pass(self) -> Iterator[T]:
-        """One ``for`` outside of any ``with``; the generator ends when that is left."""
+        """Yield the replies of one ``for`` outside of any ``with``; cancel when that is left."""
         try:
             while True:
                 try:
@@ -63,11 +68,11 @@ class Stream(Generic[T]):
 
     def __next__(self) -> T:
         if not self._taken:
-            # All that is there at once: a call into the other thread for each one is dear.
+            # Take all that is there: a call into the other thread for each reply costs too much.
             try:
                 self._taken.extend(self._thread.call(self._stream.take_available()))
             except BaseException:
-                # Ctrl-C may come when the call is done already, and what it gave is lost.
+                # Ctrl-C may come after the call is done, and then its result is lost.
                 self._thread.post(self._stream.abandon)
                 raise
             if not self._taken:
@@ -92,23 +97,23 @@ class Stream(Generic[T]):
             self._thread.post(self._stream.abandon)
 
 
-class TokenStream(Stream[Token]):
-    """A `Stream` of `Token`s."""
+class TokenStream(ReplyStream[Token]):
+    """The stream of `Model.generate` and `Model.chat`: an iterator over `Token`."""
 
     def __init__(self, thread: LoopThread, stream: AsyncTokenStream) -> None:
         super().__init__(thread, stream)
         self._tokens = stream
 
     def text(self) -> str:
-        """As `mlxwire.TokenStream.text`."""
+        """Wait for the end, and return the plain text, as `mlxwire.TokenStream.text` does."""
         return self._thread.call(self._tokens.text())
 
 
-class BatchStream(Stream[BatchResult]):
-    """A `Stream` of `BatchResult`s, in the order in which the prompts end."""
+class BatchStream(ReplyStream[BatchResult]):
+    """The stream of `Model.batch`: an iterator over `BatchResult`, in order of their ends."""
 
     def results(self) -> list[BatchResult]:
-        """As `mlxwire.BatchStream.results`."""
+        """Wait for the end, and return the results in the order of the prompts."""
         results = [*self._taken, *self._thread.call(self._stream.take_all())]
         self._taken.clear()
         return sorted(results, key=lambda result: result.index)

@@ -1,4 +1,4 @@
-"""A supervisor's own edges: its loop, its defaults, and a model that is closed as things go on."""
+"""Edges of a worker with restarts: its loop, its defaults, and a model closed as things go on."""
 
 from __future__ import annotations
 
@@ -14,37 +14,44 @@ POLICY = mlxwire.RestartPolicy(backoff_min=1, jitter=0)
 
 
 @pytest.mark.parametrize("running", [True, False])
-def test_a_supervisor_belongs_to_the_loop_that_it_was_started_on(
+def test_a_worker_with_restarts_belongs_to_the_loop_that_it_was_started_on(
     processes: Processes, running: bool
 ):
-    async def begin() -> mlxwire.Supervisor:
-        supervisor = await mlxwire.Supervisor(["fake"], liveness=None).start()
+    async def begin() -> mlxwire.Worker:
+        worker = await mlxwire.Worker(
+            ["fake"], liveness=None, restart=mlxwire.RestartPolicy()
+        ).start()
         if not running:
-            await supervisor.stop()
-        return supervisor
+            await worker.stop()
+        return worker
 
-    async def use(supervisor: mlxwire.Supervisor) -> None:
+    async def use(worker: mlxwire.Worker) -> None:
         calls = (
-            supervisor.load("m"),
-            supervisor.memory(),
-            supervisor.metrics(),
-            supervisor.cancel(),
-            supervisor.restart(),
-            supervisor.start(),
+            worker.load("m"),
+            worker.memory(),
+            worker.metrics(),
+            worker.cancel(),
+            worker.restart(),
+            worker.start(),
         )
         for call in calls:
             with pytest.raises(RuntimeError, match="another event loop"):
                 await call
 
-    supervisor = run(begin())
+    worker = run(begin())
     sent = len(processes.last.requests)
-    run(use(supervisor))
+    run(use(worker))
     assert (len(processes.all), len(processes.last.requests)) == (1, sent)
 
 
-def test_a_supervisor_watches_over_its_worker_unless_it_is_told_not_to(processes: Processes):
+def test_a_worker_with_restarts_watches_over_its_process_unless_it_is_told_not_to(
+    processes: Processes,
+):
     async def main() -> None:
-        async with mlxwire.Supervisor(["fake"]), mlxwire.Supervisor(["fake"], liveness=None):
+        async with (
+            mlxwire.Worker(["fake"], restart=mlxwire.RestartPolicy()),
+            mlxwire.Worker(["fake"], liveness=None, restart=mlxwire.RestartPolicy()),
+        ):
             pass
 
     run(main())
@@ -53,18 +60,18 @@ def test_a_supervisor_watches_over_its_worker_unless_it_is_told_not_to(processes
 
 def test_a_restart_may_be_the_first_start(processes: Processes):
     async def main() -> None:
-        supervisor = mlxwire.Supervisor(["fake"], liveness=None)
-        await supervisor.restart()
-        await supervisor.metrics()
-        await supervisor.close()
+        worker = mlxwire.Worker(["fake"], liveness=None, restart=mlxwire.RestartPolicy())
+        await worker.restart()
+        await worker.metrics()
+        await worker.close()
 
     run(main())
     assert len(processes.all) == 1
 
 
-def test_leaving_a_supervisor_ends_its_worker(processes: Processes):
+def test_leaving_a_worker_with_restarts_ends_its_process(processes: Processes):
     async def main() -> None:
-        async with mlxwire.Supervisor(["fake"], liveness=None):
+        async with mlxwire.Worker(["fake"], liveness=None, restart=mlxwire.RestartPolicy()):
             pass
         assert not processes.last.alive
 
@@ -73,8 +80,10 @@ def test_leaving_a_supervisor_ends_its_worker(processes: Processes):
 
 def test_closing_a_model_unloads_it(processes: Processes):
     async def main() -> None:
-        async with mlxwire.Supervisor(["fake"], liveness=None) as supervisor:
-            await (await supervisor.load("m")).close()
+        async with mlxwire.Worker(
+            ["fake"], liveness=None, restart=mlxwire.RestartPolicy()
+        ) as worker:
+            await (await worker.load("m")).close()
             assert [each["cmd"] for each in processes.last.requests][-1] == "unload"
 
     run(main())
@@ -82,11 +91,11 @@ def test_closing_a_model_unloads_it(processes: Processes):
 
 def test_a_model_may_be_closed_while_its_worker_dies_of_another_load(processes: Processes):
     async def main() -> None:
-        async with mlxwire.Supervisor(["fake"], liveness=None, restart=POLICY) as supervisor:
-            model = await supervisor.load("a")
+        async with mlxwire.Worker(["fake"], liveness=None, restart=POLICY) as worker:
+            model = await worker.load("a")
             first = processes.last
             first.held = {"load"}
-            loading = asyncio.create_task(supervisor.load("b"))
+            loading = asyncio.create_task(worker.load("b"))
             await asyncio.sleep(1)
             closing = asyncio.create_task(model.close())
             await asyncio.sleep(1)
@@ -94,7 +103,7 @@ def test_a_model_may_be_closed_while_its_worker_dies_of_another_load(processes: 
             await closing
             with pytest.raises(mlxwire.WorkerCrashed):
                 await loading
-            await supervisor.metrics()
+            await worker.metrics()
             assert processes.last.loads == []
 
     run(main())

@@ -1,0 +1,44 @@
+"""Compose the errors of requests that were cancelled in the worker, by this client or another."""
+
+from __future__ import annotations
+
+import copy
+
+from ..errors import DrainTimeout, MlxwireError, RequestCancelled, RequestTimeout
+
+
+def too_late(command: str, seconds: float | None) -> RequestTimeout:
+    """Return the error of a request that took longer than its ``timeout``."""
+    return RequestTimeout(
+        f"`{command}` took longer than the {seconds:g} s it was given and was cancelled; give it "
+        "more time or ask for less"
+    )
+
+
+def silent(command: str, seconds: float) -> RequestTimeout:
+    """Return the error of a request of which no message came for its ``idle_timeout``."""
+    return RequestTimeout(
+        f"nothing came of `{command}` for {seconds:g} s, so it was cancelled; it may have "
+        "waited behind other requests: give it a longer idle_timeout",
+        data={"idle_timeout": seconds},
+    )
+
+
+def not_drained(command: str, seconds: float) -> DrainTimeout:
+    """Return the error of a cancelled request that the worker did not end in time."""
+    return DrainTimeout(
+        f"the worker did not end the cancelled `{command}` within {seconds:g} s; it may hang: "
+        "close it and start another one, or call restart() if it has a restart policy"
+    )
+
+
+def cancelled_elsewhere(command: str, closing: MlxwireError | None) -> MlxwireError:
+    """Return the error of a request that another call cancelled.
+
+    ``closing`` is the failure of its connection, if a close of the worker cancelled it.
+    """
+    if closing is not None:
+        return copy.copy(closing)
+    return RequestCancelled(
+        f"`{command}` was cancelled by another call; ask again if you still need the answer"
+    )
