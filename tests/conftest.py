@@ -5,8 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from support.tiny_model import TINY
+
+settings.register_profile("any machine", deadline=None)  # no verdict depends on its speed
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")

@@ -165,6 +165,26 @@ class Classify(Streaming, kw_only=True, frozen=True, tag="classify"):
     ) = None
 
 
+class Tokenize(Command, kw_only=True, frozen=True, tag="tokenize"):
+    """Return the tokens of a ``text``, as `generate` takes it, or of ``messages``, as `chat` does.
+
+    ``special_tokens`` left out is true for a text and false for messages, as in those commands.
+    ``thinking`` needs messages. With ``count_only`` the count alone is told.
+    """
+
+    text: str | None = None
+    messages: Conversation | None = None
+    thinking: bool | UnsetType = UNSET
+    special_tokens: bool | UnsetType = UNSET
+    count_only: bool = False
+
+
+class Detokenize(Command, kw_only=True, frozen=True, tag="detokenize"):
+    """Return the text of token ids, control tokens included."""
+
+    ids: Annotated[list[TokenId], Meta(max_length=1 << 24)]
+
+
 class Cancel(Command, kw_only=True, frozen=True, tag="cancel"):
     """Stop one request, or all in flight where ``target`` is left out."""
 

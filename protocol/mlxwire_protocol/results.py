@@ -140,6 +140,23 @@ class MemoryResult(Result, kw_only=True, tag="result"):
     bytes_per_token: Count
 
 
+class TokenizeResult(Result, kw_only=True, tag="result"):
+    """The answer to `tokenize`. With `count_only`, ``ids`` and ``pieces`` are null.
+
+    ``pieces`` are the tokens' texts, each by itself: half a character is U+FFFD.
+    """
+
+    ids: list[Count] | None
+    count: Count
+    pieces: list[str] | None
+
+
+class DetokenizeResult(Result, kw_only=True, tag="result"):
+    """The answer to `detokenize`."""
+
+    text: str
+
+
 class CancelResult(Result, kw_only=True, tag="result"):
     """The answer to `cancel`. The target's own final reply follows under the target's id."""
 
@@ -191,6 +208,8 @@ REPLY_TYPES: tuple[type[Struct], ...] = (
     HelloResult,
     InfoResult,
     LoadResult,
+    TokenizeResult,
+    DetokenizeResult,
     CancelResult,
     CreditResult,
     CacheResult,

@@ -6,11 +6,13 @@ It has no thread and no clock, so its answers depend on the bytes alone, however
 from __future__ import annotations
 
 from collections.abc import Iterable
+from types import SimpleNamespace
+from typing import cast
 
 import msgspec
 
 from mlxwire_protocol import Accepted, WireError, WorkerConnection, error_reply
-from mlxwire_protocol.commands import capabilities
+from mlxwire_protocol.commands import capabilities, row_of
 from mlxwire_protocol.events import Event
 from mlxwire_protocol.framing import DEFAULT_MAX_LINE_BYTES
 from mlxwire_protocol.messages import (
@@ -37,9 +39,13 @@ from mlxwire_protocol.results import (
     WorkerIdentity,
 )
 from mlxwire_worker.mock.engine import MockEngine
+from mlxwire_worker.operations import make_operation
 from mlxwire_worker.operations.load import load_options
 from mlxwire_worker.output.text import TextAssembler
 from mlxwire_worker.prompts import Sampled
+from mlxwire_worker.requests.delivery import Delivery
+from mlxwire_worker.requests.job import Job
+from mlxwire_worker.requests.ledger import Ledger
 from support.engine_prompts import classify_prompts_of, prompt_of
 
 
@@ -127,7 +133,16 @@ class CorePeer:
                 return self._classify(command)
             case Generate() | Chat():
                 return self._stream(command)
-        raise AssertionError(command)
+        assert row_of(command).lane == "prepare"
+        return self._prepare(command)
+
+    def _prepare(self, command: Command) -> msgspec.Struct:
+        """Let the worker's own operation answer, into a ledger that keeps the reply."""
+        finals: list[msgspec.Struct] = []
+        ledger = SimpleNamespace(end=lambda _job, final: finals.append(final))
+        job = Job(command, Delivery(lambda _: None, None))
+        make_operation(job, self._engine, cast(Ledger, ledger)).prepare()
+        return finals[0]
 
     def _classify(self, command: Classify) -> Done:
         prepared = classify_prompts_of(self._engine, command)

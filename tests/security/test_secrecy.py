@@ -207,7 +207,7 @@ class LeakingEngine(MockEngine):
         return super().save_cache(path)
 
     def _text_of(self, ids: list[int]) -> str:
-        return "".join(self._words[token_id] for token_id in ids)
+        return "".join(map(self._words.text_of, ids))
 
     def _leak(self, text: str, place: str) -> None:
         if text.endswith(place):

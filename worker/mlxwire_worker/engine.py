@@ -133,6 +133,26 @@ class Engine(ABC):
     ) -> ClassifyPrompts:
         """Make the prompts and labels of a `classify` ready. Raises: as `text_prompt`."""
 
+    @abstractmethod
+    def text_ids(self, text: str, *, special_tokens: bool) -> list[int]:
+        """Return the token ids of a text.
+
+        With ``special_tokens`` as a raw prompt has them: the model's opening token first, and
+        special tokens that are written in the text honoured. Without, the text alone.
+        """
+
+    @abstractmethod
+    def chat_ids(self, chat: ChatInput) -> list[int]:
+        """Return the token ids of a conversation. Raises: WireError, as `chat_prompt`."""
+
+    @abstractmethod
+    def pieces(self, ids: list[int]) -> list[str]:
+        """Return each token's text by itself."""
+
+    @abstractmethod
+    def text_of(self, ids: list[int]) -> str:
+        """Return the text of token ids. Raises: WireError ``invalid_params``."""
+
     # -- the engine's thread: sequences ---------------------------------------------------
 
     @property

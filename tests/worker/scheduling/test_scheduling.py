@@ -122,7 +122,7 @@ class Fussy(MockEngine):
         return [self._spoilt(r) if isinstance(r, Sampled) else r for r in results]
 
     def _spoilt(self, result: Sampled) -> StepResult:
-        if "sad" in "".join(self._words.get(i, "") for i in result.prompt.ids):
+        if "sad" in "".join(map(self._words.text_of, result.prompt.ids)):
             return result._replace(token_id=[])  # type: ignore[arg-type]
         return result
 

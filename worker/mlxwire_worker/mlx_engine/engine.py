@@ -19,6 +19,7 @@ from ..engine import (
     ProgressReport,
 )
 from ..prompts import ChatInput, Classified, ClassifyPrompts, Prompt, SamplingParams, StepResult
+from ..requests.admission import check_known
 
 if TYPE_CHECKING:
     from .loading import LoadedModel
@@ -148,6 +149,28 @@ class MlxEngine(Engine):
         from .text.prompts import classify_prompts
 
         return classify_prompts(prompts, labels, logits, self._ready())
+
+    def text_ids(self, text: str, *, special_tokens: bool) -> list[int]:
+        """Return the token ids of a text."""
+        tokenizer = self._ready().tokenizer
+        return tokenizer.encode_prompt(text) if special_tokens else tokenizer.encode_plain(text)
+
+    def chat_ids(self, chat: ChatInput) -> list[int]:
+        """Return the token ids of a conversation."""
+        from .text import prompts
+
+        return prompts.encode_conversation(chat, self._ready(), self._templates.render)
+
+    def pieces(self, ids: list[int]) -> list[str]:
+        """Return each token's text by itself."""
+        text_of = self._ready().tokenizer.detokenizer().text_of
+        return [text_of(token_id) for token_id in ids]
+
+    def text_of(self, ids: list[int]) -> str:
+        """Return the text of token ids, control tokens included."""
+        loaded = self._ready()
+        check_known(ids, "ids", loaded.info.vocab_size)
+        return loaded.tokenizer.decode(ids)
 
     # -- the engine's thread -------------------------------------------------------------
 

@@ -9,7 +9,6 @@ its probability 1, so the sampling options change nothing.
 
 from __future__ import annotations
 
-import re
 import time
 import zlib
 from collections.abc import Sequence
@@ -32,19 +31,21 @@ from ..prompts import (
     ChatInput,
     Classified,
     ClassifyPrompts,
-    Detokenizer,
     Prefilled,
     Prompt,
     Sampled,
     SamplingParams,
     StepResult,
 )
-from ..requests.admission import check_labels, check_sampling, context_overflow
+from ..requests.admission import (
+    check_known,
+    check_labels,
+    check_sampling,
+    context_overflow,
+)
+from .words import EOS, VOCABULARY, WordDetokenizer, Words
 
-VOCABULARY = 65536
-EOS = 0
 CONTEXT = 131072
-_WORD = re.compile(r"\s*\S+|\s+$")
 
 
 class MockEngine(Engine):
@@ -55,7 +56,7 @@ class MockEngine(Engine):
     def __init__(self, step_seconds: float = 0.0) -> None:
         self._model: ModelInfo | None = None
         self._step_seconds = step_seconds
-        self._words: dict[int, str] = {}
+        self._words = Words()
         self._running: dict[Prompt, int] = {}
         self._limits = MemoryLimits()
 
@@ -118,7 +119,7 @@ class MockEngine(Engine):
 
     def text_prompt(self, text: str, params: SamplingParams, *, field: str) -> Prompt:
         """Take words as tokens."""
-        ids = self._ids(text) or [EOS + 1]
+        ids = self._words.ids(text) or [EOS + 1]
         context = self._model.context_len if self._model else CONTEXT
         if len(ids) >= context:
             raise context_overflow(field, len(ids), context)
@@ -127,7 +128,7 @@ class MockEngine(Engine):
             ids=ids,
             max_tokens=min(params.max_tokens, context - len(ids)),
             stop_ids=frozenset(stop_ids),
-            detokenizer=_WordDetokenizer(self._words),
+            detokenizer=WordDetokenizer(self._words),
             params=params,
         )
 
@@ -141,10 +142,27 @@ class MockEngine(Engine):
         """Take words as tokens, of prompts and labels."""
         check_labels(labels)
         return ClassifyPrompts(
-            prompts=[self._ids(prompt) for prompt in prompts],
-            labels={label: [self._token_id(label)] for label in labels},
+            prompts=[self._words.ids(prompt) for prompt in prompts],
+            labels={label: [self._words.token_id(label)] for label in labels},
             logits=logits,
         )
+
+    def text_ids(self, text: str, *, special_tokens: bool) -> list[int]:
+        """Take words as tokens; the mock has no special tokens."""
+        return self._words.ids(text)
+
+    def chat_ids(self, chat: ChatInput) -> list[int]:
+        """Take the words of the last message."""
+        return self._words.ids(chat.messages[-1]["content"])
+
+    def pieces(self, ids: list[int]) -> list[str]:
+        """Return the words."""
+        return [self._words.text_of(token_id) for token_id in ids]
+
+    def text_of(self, ids: list[int]) -> str:
+        """Return the words, joined."""
+        check_known(ids, "ids", VOCABULARY)
+        return "".join(self.pieces(ids))
 
     def add(self, prompt: Prompt) -> None:
         """Begin; the next step prefills."""
@@ -178,7 +196,7 @@ class MockEngine(Engine):
         }
         total = sum(weights.values())
         item = Classified(
-            text=self._words[token_id],
+            text=self._words.text_of(token_id),
             token_id=token_id,
             logprob=-0.5,
             logits=[float(place == token_id % 16) for place in range(16)]
@@ -234,29 +252,6 @@ class MockEngine(Engine):
 
     def close(self) -> None:
         """Nothing to end."""
-
-    def _ids(self, text: str) -> list[int]:
-        return [self._token_id(word) for word in _WORD.findall(text)]
-
-    def _token_id(self, word: str) -> int:
-        token_id = 1 + zlib.crc32(word.encode("utf-8", "replace")) % (VOCABULARY - 1)
-        while self._words.setdefault(token_id, word) != word:
-            token_id = 1 + token_id % (VOCABULARY - 1)
-        return token_id
-
-
-class _WordDetokenizer(Detokenizer):
-    def __init__(self, words: dict[int, str]) -> None:
-        self._words = words
-
-    def add_token(self, token: int) -> str:
-        return self._words.get(token, "")
-
-    def text_of(self, token: int) -> str:
-        return self.add_token(token)
-
-    def finalize(self) -> str:
-        return ""
 
 
 def _echo(prompt: Prompt, position: int) -> int:

@@ -11,12 +11,14 @@ from .batch import BatchOperation
 from .cache import CacheOperation, WarmOperation
 from .chat import ChatOperation
 from .classify import ClassifyOperation
+from .detokenize import DetokenizeOperation
 from .generate import GenerateOperation
 from .info import InfoOperation
 from .load import LoadOperation
 from .memory import MemoryOperation
 from .metrics import MetricsOperation
 from .operation import Operation
+from .tokenize import TokenizeOperation
 from .unload import UnloadOperation
 
 OPERATIONS: dict[tuple[str, str | None], type[Operation]] = {
@@ -27,6 +29,8 @@ OPERATIONS: dict[tuple[str, str | None], type[Operation]] = {
     ("chat", None): ChatOperation,
     ("batch", None): BatchOperation,
     ("classify", None): ClassifyOperation,
+    ("tokenize", None): TokenizeOperation,
+    ("detokenize", None): DetokenizeOperation,
     ("cache", None): CacheOperation,
     ("cache", "warm"): WarmOperation,
     ("memory", None): MemoryOperation,

@@ -5,6 +5,8 @@ No value may reach a step that could raise in it: one row's exception costs the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mlxwire_protocol import WireError, invalid_params
 
 from ..prompts import SamplingParams
@@ -16,12 +18,7 @@ def check_sampling(params: SamplingParams, vocabulary: int) -> None:
         raise invalid_params(
             "top_k", f"`top_k` may be at most {vocabulary}, the vocabulary's size"
         )
-    for index, token_id in enumerate(params.stop_tokens):
-        if token_id >= vocabulary:
-            raise invalid_params(
-                f"stop_tokens[{index}]",
-                f"token id {token_id} is not in the vocabulary of {vocabulary}",
-            )
+    check_known(params.stop_tokens, "stop_tokens", vocabulary)
     if params.top_logprobs and not params.logprobs:
         raise invalid_params("top_logprobs", "`top_logprobs` needs `logprobs`: true")
     if params.top_logprobs > vocabulary:
@@ -67,6 +64,16 @@ def check_ids(
             f"`{field}` holds token id {max(ids)}, which the model's vocabulary of {vocabulary} "
             "lacks; the tokenizer is not this model's",
         )
+
+
+def check_known(ids: Sequence[int], field: str, vocabulary: int) -> None:
+    """Refuse token ids past the vocabulary. Raises: WireError ``invalid_params``."""
+    for index, token_id in enumerate(ids):
+        if token_id >= vocabulary:
+            raise invalid_params(
+                f"{field}[{index}]",
+                f"token id {token_id} is not in the vocabulary of {vocabulary}",
+            )
 
 
 def context_overflow(field: str, prompt_tokens: int, context_len: int) -> WireError:

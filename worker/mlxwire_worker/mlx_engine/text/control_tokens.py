@@ -88,7 +88,9 @@ class ControlTokens:
         self._openings = re.compile(openings or "(?!)")
         self._openings_of_answers = re.compile(f"{_ANSWER_MARKS}|{openings or '(?!)'}")
 
-    def mark(self, messages: list[dict[str, Any]]) -> tuple[str, list[dict[str, str]]]:
+    def mark(
+        self, messages: list[dict[str, Any]], field: str = "messages"
+    ) -> tuple[str, list[dict[str, str]]]:
         """Return a character that no message contains, and the messages marked with it.
 
         Raises: WireError ``invalid_params`` for a role that holds a control token's text, and for
@@ -101,8 +103,8 @@ class ControlTokens:
         mark = next((c for c in map(chr, range(0xE000, 0xF900)) if c not in used), None)
         if mark is None:
             raise invalid_params(
-                "messages",
-                "the messages contain all 6,400 private-use characters, U+E000 to U+F8FF; leave "
+                field,
+                f"`{field}` contains all 6,400 private-use characters, U+E000 to U+F8FF; leave "
                 "one of them out",
             )
         return mark, [

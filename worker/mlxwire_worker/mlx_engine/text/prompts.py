@@ -38,16 +38,24 @@ def chat_prompt(
     chat: ChatInput, params: SamplingParams, loaded: LoadedModel, render: Render
 ) -> Prompt:
     """Make a conversation ready. Raises: WireError."""
-    return _prompt(encode_conversation(chat, loaded, render), params, "messages", loaded)
+    check = _length_check("messages", loaded)
+    ids = encode_conversation(chat, loaded, render, check)
+    return _prompt(ids, params, "messages", loaded)
 
 
-def encode_conversation(chat: ChatInput, loaded: LoadedModel, render: Render) -> list[int]:
-    """Return the token ids of a conversation. Raises: WireError."""
+def encode_conversation(
+    chat: ChatInput,
+    loaded: LoadedModel,
+    render: Render,
+    check: Callable[[str], None] = lambda _: None,
+) -> list[int]:
+    """Return the token ids of a conversation; ``check`` sees its rendered text first, and may raise.
+
+    Raises: WireError where the model has no template, or the template refuses the messages.
+    """
     if loaded.template is None:
         raise _no_template()
-    return encode_chat(
-        chat, loaded.template, loaded.tokenizer, render, _length_check("messages", loaded)
-    )
+    return encode_chat(chat, loaded.template, loaded.tokenizer, render, check)
 
 
 def classify_prompts(

@@ -90,6 +90,11 @@ class Tokenizer:
         bos = self.special_tokens.get("bos_token")
         return self.encode(prompt, add_special_tokens=bos is None or not prompt.startswith(bos))
 
+    def encode_plain(self, text: str) -> list[int]:
+        """Return the token ids of a text in which control tokens stay text, without BOS."""
+        mark, (message,) = self.control_tokens.mark([{"role": "user", "content": text}], "text")
+        return self.control_tokens.encode(message["content"], mark)
+
     def at_least(self, text: str, enough: int) -> int:
         """Return a lower bound of a text's tokens without encoding it; 0 if none is known.
 

@@ -1,0 +1,21 @@
+"""`detokenize`: the text of token ids."""
+
+from __future__ import annotations
+
+from mlxwire_protocol.messages import Detokenize
+from mlxwire_protocol.results import DetokenizeResult
+
+from .operation import Operation
+
+
+class DetokenizeOperation(Operation):
+    """One `detokenize`, answered on the prepare thread."""
+
+    __slots__ = ()
+
+    def prepare(self) -> None:
+        """Answer. Raises: WireError ``invalid_params`` for an id past the vocabulary."""
+        request = self.job.command
+        assert isinstance(request, Detokenize)
+        text = self.engine.text_of(request.ids)
+        self.ledger.end(self.job, DetokenizeResult(id=self.job.id, text=text))

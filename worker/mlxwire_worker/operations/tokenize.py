@@ -1,0 +1,47 @@
+"""`tokenize`: the token ids of a text or a conversation, as `generate` and `chat` take them."""
+
+from __future__ import annotations
+
+from msgspec import UNSET
+
+from mlxwire_protocol import invalid_params
+from mlxwire_protocol.messages import Tokenize
+from mlxwire_protocol.results import TokenizeResult
+
+from ..prompts import ChatInput
+from .chat import turns
+from .operation import Operation
+
+
+class TokenizeOperation(Operation):
+    """One `tokenize`, answered on the prepare thread."""
+
+    __slots__ = ()
+
+    def prepare(self) -> None:
+        """Answer. Raises: WireError ``invalid_params``, and what the chat template raises."""
+        request = self.job.command
+        assert isinstance(request, Tokenize)
+        ids = self._ids(request)
+        told = None if request.count_only else ids
+        pieces = None if request.count_only else self.engine.pieces(ids)
+        self.ledger.end(
+            self.job, TokenizeResult(id=self.job.id, ids=told, count=len(ids), pieces=pieces)
+        )
+
+    def _ids(self, request: Tokenize) -> list[int]:
+        if (request.text is None) == (request.messages is None):
+            raise invalid_params("text", "give either `text` or `messages`")
+        if request.messages is not None:
+            chat = ChatInput(
+                messages=turns(request.messages),
+                thinking=None if request.thinking is UNSET else bool(request.thinking),
+                special_tokens=request.special_tokens is True,
+            )
+            return self.engine.chat_ids(chat)
+        if request.thinking is not UNSET:
+            raise invalid_params("thinking", "`thinking` needs `messages`; leave it out")
+        assert request.text is not None
+        return self.engine.text_ids(
+            request.text, special_tokens=request.special_tokens is not False
+        )
