@@ -192,7 +192,7 @@ _OFTEN = ["prepare"] * 6 + ["schedule"] * 10 + ["stop reading", "read on", "read
 
 
 def _check_finals(stream: bytes, written: bytes) -> None:
-    """Every line has its one answer, and nothing follows it."""
+    """Check that every line has one answer and nothing follows the answer."""
     lines, rest = lines_of(stream, MOST)
     if rest is not None and (len(rest) > MOST or rest.strip(b" \t\r")):
         lines.append(rest)
@@ -229,7 +229,7 @@ def _check_finals(stream: bytes, written: bytes) -> None:
 def _check_older(
     objects: list[dict[str, object] | None], answers: list[bytes], *, sure: bool
 ) -> None:
-    """In dialect 0 `cancel` and `quit` have no answer of their own."""
+    """Check the answers of dialect 0, where `cancel` and `quit` have none of their own."""
     messages = [read_line(answer) for answer in answers]
     ends = sum("token" not in message for message in messages)
     silent = sum(
@@ -242,7 +242,7 @@ def _check_older(
 
 
 def _object(line: bytes | None) -> dict[str, object] | None:
-    """A line's object; None for one that is none, or too long."""
+    """Return a line's object, or None if the line is too long or has none."""
     if line is None or len(line) > MOST:
         return None
     try:

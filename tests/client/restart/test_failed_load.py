@@ -29,7 +29,7 @@ def supervise(test: Test) -> None:
 
 
 async def lose_model(supervisor: mlxwire.Supervisor, worker: FakeProcess) -> None:
-    """A load that fails after its checks; from then on the worker is whole again."""
+    """Let a load fail after its checks; from then on the worker is whole again."""
     worker.refuses = {"load": BROKEN, "info": NONE_LOADED}
     with pytest.raises(mlxwire.ModelLoadFailed):
         await supervisor.load("b")
@@ -38,7 +38,7 @@ async def lose_model(supervisor: mlxwire.Supervisor, worker: FakeProcess) -> Non
 
 
 def commands(worker: FakeProcess, *names: str) -> list[tuple[str, Any]]:
-    """What it was sent of these, with the paths."""
+    """Return the requests of these commands that a process was sent, with their paths."""
     return [(r["cmd"], r.get("path")) for r in worker.requests if r["cmd"] in names]
 
 
