@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 DEMO_READY := .venv/.demo-ready
+DOCS_READY := .venv/.docs-ready
 BENCHES := startup throughput classify cancel client_python storm
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input \
   --constraint constraints.txt --editable
@@ -14,7 +15,7 @@ RACE := $(shell command -v gcc >/dev/null && echo -race)
 TYPESCRIPT := client/typescript/node_modules/.ready
 QUESTION ?= What is 2 + 3?
 
-.PHONY: demo setup test test-python test-go test-typescript check check-go check-typescript fmt bench soak fuzz clean
+.PHONY: demo setup test test-python test-go test-typescript check check-go check-typescript docs fmt bench soak fuzz clean
 .DELETE_ON_ERROR:
 
 # All that the tests, the checks and the conformance kit need.
@@ -40,7 +41,7 @@ test-typescript: $(READY) $(TYPESCRIPT)
 	@$(call with,npm,cd client/typescript && npm test --silent \
 	  && cd ../../examples/node-chat && npm test --silent)
 
-check: $(READY) check-go check-typescript
+check: $(READY) check-go check-typescript docs
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
@@ -53,6 +54,10 @@ check-go:
 
 check-typescript: $(TYPESCRIPT)
 	@$(call with,npm,cd client/typescript && npm run --silent check)
+
+# The pages and the reference as a site, in build/site. A link that leads nowhere is an error.
+docs: $(DOCS_READY)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --clean </dev/null
 
 fmt: $(READY)
 	@$(BIN)/ruff check --fix --quiet . || true
@@ -85,6 +90,11 @@ $(DEMO_READY): pyproject.toml constraints.txt
 $(READY): $(DEMO_READY)
 	@echo "Adding the tools that test and check (once) …"
 	@$(INSTALL) '.[mlx,dev]' </dev/null
+	@touch $@
+
+$(DOCS_READY): $(READY)
+	@echo "Adding the tools that build the pages (once) …"
+	@$(INSTALL) '.[mlx,dev,docs]' </dev/null
 	@touch $@
 
 $(TYPESCRIPT): client/typescript/package-lock.json

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// What a failure tells its host to do depends on who starts the next worker.
+// These tests compare what an error tells the host to do with and without a supervisor.
 
-// failure is how a request ended under a script of its worker's end.
+// failure returns the text of the error of a request whose worker follows the script.
 func failure(t *testing.T, script func(*scriptedWorker), options ...StartOption) string {
 	t.Helper()
 	_, model := startModel(t, windows, func(w *scriptedWorker) {
@@ -18,12 +18,12 @@ func failure(t *testing.T, script func(*scriptedWorker), options ...StartOption)
 	}, options...)
 	_, err := collect(model.Generate(deadlined(t), "p"))
 	if err == nil {
-		t.Fatal("it did not fail")
+		t.Fatal("the request did not fail")
 	}
 	return err.Error()
 }
 
-func TestWhoIsSupervisedIsNotToldToStartAnother(t *testing.T) {
+func TestAdviceDependsOnWhetherTheClientRestartsTheWorker(t *testing.T) {
 	dies := func(w *scriptedWorker) { w.exit(crash) }
 	offends := func(w *scriptedWorker) { w.say("this is no message") }
 	silent := func(w *scriptedWorker) { w.next("cancel") }
@@ -38,15 +38,15 @@ func TestWhoIsSupervisedIsNotToldToStartAnother(t *testing.T) {
 		"silence":    {silent, WithIdleTimeout(10 * time.Millisecond), "close it and start another one", "WithLiveness"},
 	} {
 		if text := failure(t, c.script, c.option); !strings.Contains(text, c.alone) || strings.Contains(text, c.kept) {
-			t.Errorf("%s: %s", name, text)
+			t.Errorf("%s, without a supervisor: %s", name, text)
 		}
 		if text := failure(t, c.script, c.option, WithRestart(slow)); !strings.Contains(text, c.kept) || strings.Contains(text, c.alone) {
-			t.Errorf("%s, supervised: %s", name, text)
+			t.Errorf("%s, with a supervisor: %s", name, text)
 		}
 	}
 }
 
-func TestALivenessThatIsOffEndsNoWorkerThatHangs(t *testing.T) {
+func TestWithoutLivenessTheAdviceIsToCloseAWorkerThatHangs(t *testing.T) {
 	text := failure(t, func(w *scriptedWorker) { w.next("cancel") },
 		WithIdleTimeout(10*time.Millisecond), WithRestart(slow), WithLiveness(LivenessLimits{}))
 	if !strings.Contains(text, "close it and start another one") {
@@ -54,7 +54,7 @@ func TestALivenessThatIsOffEndsNoWorkerThatHangs(t *testing.T) {
 	}
 }
 
-func TestAWorkerThatIsGivenUpPromisesNoOther(t *testing.T) {
+func TestTheErrorOfAWorkerThatIsGivenUpPromisesNoRestart(t *testing.T) {
 	worker, err := Start(deadlined(t), WithRestart(promptPolicy(0)), scripted(t, func(w *scriptedWorker) {
 		w.greet(windows)
 		w.exit(crash)
@@ -70,9 +70,9 @@ func TestAWorkerThatIsGivenUpPromisesNoOther(t *testing.T) {
 	_, one := worker.Metrics(deadlined(t))
 	_, other := worker.Metrics(deadlined(t))
 	if !errors.Is(one, ErrWorkerCrashed) || one == other {
-		t.Errorf("requests fail with %v, and share it", one)
+		t.Errorf("two requests failed with the same error value: %v", one)
 	}
 	if err := worker.Close(); err != nil || !errors.Is(worker.Err(), ErrWorkerCrashed) {
-		t.Errorf("a close changed the verdict to %v, %v", worker.Err(), err)
+		t.Errorf("closing changed the worker's error to %v, %v", worker.Err(), err)
 	}
 }

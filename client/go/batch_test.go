@@ -7,18 +7,9 @@ import (
 	"testing"
 )
 
-// What comes of many prompts in one request.
+// These tests send many prompts in one request.
 
-func (w *scriptedWorker) classified(id string, index int) {
-	w.say(`{"id":%q,"type":"item","index":%d,"token":"a","token_id":%d,"logprob":-1}`, id, index, index)
-}
-
-func (w *scriptedWorker) batched(id string, index int) {
-	w.say(`{"id":%q,"type":"item","index":%d,"text":"t%d","token_ids":[1],"finish_reason":"stop","tokens_generated":1,"error":null}`,
-		id, index, index)
-}
-
-func TestResultsAreInThePromptsOrderHoweverTheyCome(t *testing.T) {
+func TestResultsHaveTheOrderOfThePrompts(t *testing.T) {
 	order := []int{2, 0, 1}
 	_, model := startModel(t, windows, func(w *scriptedWorker) {
 		id := w.next("classify").ID
@@ -35,20 +26,20 @@ func TestResultsAreInThePromptsOrderHoweverTheyCome(t *testing.T) {
 	prompts := []string{"a", "b", "c"}
 	classes, err := model.Classify(deadlined(t), prompts)
 	if err != nil || len(classes) != 3 {
-		t.Fatalf("%+v, %v", classes, err)
+		t.Fatalf("classify returned %+v, %v", classes, err)
 	}
 	batch, err := model.BatchGenerate(deadlined(t), prompts)
 	if err != nil || len(batch) != 3 {
-		t.Fatalf("%+v, %v", batch, err)
+		t.Fatalf("batch returned %+v, %v", batch, err)
 	}
 	for i := range prompts {
 		if classes[i].TokenID != i || batch[i].Text != fmt.Sprintf("t%d", i) {
-			t.Errorf("%d: %+v, %+v", i, classes[i], batch[i])
+			t.Errorf("prompt %d has the results %+v, %+v", i, classes[i], batch[i])
 		}
 	}
 }
 
-func TestTokensOfABatchThatNobodyAskedForAreLetGo(t *testing.T) {
+func TestTokensOfABatchAreDroppedWithoutAListener(t *testing.T) {
 	_, model := startModel(t, windows, func(w *scriptedWorker) {
 		id := w.next("batch").ID
 		w.say(`{"type":"token","id":%q,"seq":0,"index":0,"token":"t0","token_id":1}`, id)
@@ -56,11 +47,11 @@ func TestTokensOfABatchThatNobodyAskedForAreLetGo(t *testing.T) {
 		w.done(id, "stop")
 	})
 	if batch, err := model.BatchGenerate(deadlined(t), []string{"a"}); err != nil || len(batch) != 1 {
-		t.Errorf("%+v, %v", batch, err)
+		t.Errorf("batch returned %+v, %v", batch, err)
 	}
 }
 
-func TestAResultThatIsNoneEndsItsRequest(t *testing.T) {
+func TestAMalformedResultEndsItsRequest(t *testing.T) {
 	for command, ask := range map[string]func(*Model) error{
 		"classify": func(m *Model) error { _, err := m.Classify(deadlined(t), []string{"a"}); return err },
 		"batch":    func(m *Model) error { _, err := m.BatchGenerate(deadlined(t), []string{"a"}); return err },
@@ -74,7 +65,7 @@ func TestAResultThatIsNoneEndsItsRequest(t *testing.T) {
 			w.done(id, "cancelled")
 		})
 		if err := ask(model); !errors.Is(err, ErrProtocolViolation) {
-			t.Errorf("%s: %v", command, err)
+			t.Errorf("%s ended with %v, want protocol_violation", command, err)
 		}
 		await(t, "the cancel of "+command, cancelled)
 	}
@@ -99,11 +90,11 @@ func TestABatchThatIsLeftIsCancelled(t *testing.T) {
 	await(t, "the cancel", cancelled)
 }
 
-func TestLabelsThatAreNoneAreSentForTheWorkerToRefuse(t *testing.T) {
+func TestAnEmptyListOfLabelsIsSent(t *testing.T) {
 	_, model := startModel(t, windows, func(w *scriptedWorker) {
 		request := w.next("classify")
 		if !bytes.Contains(request.Raw, []byte(`"labels":[]`)) {
-			t.Errorf("%s", request.Raw)
+			t.Errorf("the client sent %s, want an empty list of labels", request.Raw)
 		}
 		w.fails(request.ID, "invalid_params")
 	})

@@ -16,8 +16,8 @@ import (
 
 const benchTokens = 1_000_000
 
-// BenchmarkStreams measures tokens a second into the client, from another process that writes
-// encoded lines as far as it is given credit.
+// BenchmarkStreams measures how many tokens a second the client reads from another process, which
+// writes encoded lines as far as it has credit.
 func BenchmarkStreams(b *testing.B) {
 	for _, streams := range []int{1, 64} {
 		b.Run(strconv.Itoa(streams), func(b *testing.B) {
@@ -26,8 +26,8 @@ func BenchmarkStreams(b *testing.B) {
 	}
 }
 
-// BenchmarkBarePipe is the floor: the same lines with a window that has no end, a bufio.Scanner
-// and encoding/json.
+// BenchmarkBarePipe measures the upper bound: the same lines with an endless window, read with a
+// bufio.Scanner and encoding/json.
 func BenchmarkBarePipe(b *testing.B) {
 	reportRate(b, func() time.Duration { return readBare(b) })
 }
@@ -56,7 +56,7 @@ func startBurst(b *testing.B) *Model {
 	return model
 }
 
-// readStreams reads streams side by side; the time from the first token to the last.
+// readStreams reads streams side by side. It returns the time from the first token to the last.
 func readStreams(b *testing.B, streams, each int) time.Duration {
 	model := startBurst(b)
 	var first sync.Once
@@ -127,7 +127,7 @@ func readBare(b *testing.B) time.Duration {
 	return took
 }
 
-// BenchmarkSleepers measures what a stream costs that nobody takes.
+// BenchmarkSleepers measures the memory of a stream that nobody reads.
 func BenchmarkSleepers(b *testing.B) {
 	const sleepers = 64
 	for b.Loop() {
@@ -141,7 +141,7 @@ func BenchmarkSleepers(b *testing.B) {
 			}
 			streams[i] = stream
 		}
-		for _, err := range model.Generate(b.Context(), "1000") { // answered after all of them
+		for _, err := range model.Generate(b.Context(), "1000") { // answered after all the others
 			if err != nil {
 				b.Fatal(err)
 			}

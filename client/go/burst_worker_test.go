@@ -8,11 +8,11 @@ import (
 	"strconv"
 )
 
-// burst is a worker that has all its lines encoded before it writes the first, and sends a
-// stream as far as its window and the credit that comes. The prompt says how many tokens.
+// burst is a worker that encodes all lines of a stream before it writes the first, and sends as many
+// as the window and the credit allow. The prompt is the number of tokens.
 func burst() {
 	input := bufio.NewScanner(os.Stdin)
-	input.Buffer(nil, longestTestLine)
+	input.Buffer(nil, longestLine)
 	out := make(chan []byte, 64)
 	go func() {
 		for block := range out {
@@ -21,21 +21,13 @@ func burst() {
 	}()
 	streams := make(map[string]*burstStream)
 	for input.Scan() {
-		var request struct {
-			ID     string `json:"id"`
-			Cmd    string `json:"cmd"`
-			Prompt string `json:"prompt"`
-			Target string `json:"target"`
-			Window int    `json:"window"`
-			N      int    `json:"n"`
-		}
+		var request scriptedRequest
 		if json.Unmarshal(input.Bytes(), &request) != nil {
 			os.Exit(1)
 		}
 		switch request.Cmd {
 		case "hello":
-			out <- reply(request.ID, `"protocol":1,"worker":{"name":"burst","version":"1","pid":1,"engine":"mock"},`+
-				`"capabilities":{"window":true},"limits":{"max_line_bytes":16777216,"max_inflight":64},"events":[]`)
+			out <- reply(request.ID, helloFieldsOf("mock", windows, longestLine))
 		case "load":
 			out <- reply(request.ID, loadedFields)
 		case "generate":
@@ -58,18 +50,14 @@ func burst() {
 	}
 }
 
-// longestTestLine is longer than any line of these tests.
-const longestTestLine = 1 << 20
-
-const loadedFields = `"ok":true,"load_seconds":0.1,"model_type":"burst","vocab_size":1,"layers":1,"hidden_size":1,"context_len":1,` +
-	`"quant_bits":0,"quant_group":0,"parameters":1,"weight_bytes":1,"path":"m","adapter_path":null,` +
-	`"chat_template":true,"parallel_slots":1,"capabilities":{}`
+// longestLine is longer than any line of these tests.
+const longestLine = 1 << 20
 
 func reply(id, fields string) []byte {
-	return fmt.Appendf(nil, `{"id":%q,"type":"result","final":true,%s}`+"\n", id, fields)
+	return fmt.Appendf(nil, resultLine+"\n", id, fields)
 }
 
-// burstStream is all lines of a stream, and how far they were sent.
+// A burstStream holds all lines of a stream, and how many of them were sent.
 type burstStream struct {
 	id    string
 	lines []byte
@@ -99,7 +87,6 @@ func (s *burstStream) send(n int, out chan<- []byte) {
 	}
 	out <- s.lines[begin:s.ends[to-1]]
 	if to == len(s.ends) {
-		out <- fmt.Appendf(nil, `{"type":"done","id":%q,"final":true,"done":true,"finish_reason":"length",`+
-			`"tokens_generated":%d,"metrics":{}}`+"\n", s.id, to)
+		out <- fmt.Appendf(nil, doneLine+"\n", s.id, "length")
 	}
 }

@@ -1,12 +1,16 @@
 package mlxwire
 
-import "context"
+import (
+	"context"
 
-// A PromptCache is what earlier prompts of a model computed, and may be used again. Each method
-// gives the cache's state after it.
+	"github.com/mlxwire/mlxwire/client/go/internal/wire"
+)
+
+// A PromptCache keeps what earlier prompts of a model computed, so that later prompts with the same
+// beginning can reuse it. Each method returns the cache's state after the action.
 type PromptCache struct{ model *Model }
 
-// CacheStats is the state of a prompt cache; the counts are since the model was loaded.
+// CacheStats is the state of a prompt cache. Its counts start when the model is loaded.
 type CacheStats struct {
 	Entries      int    `json:"entries"`
 	CachedBytes  uint64 `json:"cached_bytes"`
@@ -16,11 +20,11 @@ type CacheStats struct {
 	ReusedTokens int    `json:"reused_tokens"`
 	Evictions    int    `json:"evictions"`
 	Rejected     int    `json:"rejected"`
-	// Affected is how many entries the action dropped, saved or loaded, or tokens it warmed.
+	// Affected is how many entries the action dropped, saved or loaded, or how many tokens it warmed.
 	Affected int `json:"affected"`
 }
 
-// Stats changes nothing.
+// Stats returns the cache's state.
 func (c *PromptCache) Stats(ctx context.Context) (CacheStats, error) {
 	return c.act(ctx, cacheFields{Action: "stats"})
 }
@@ -30,26 +34,26 @@ func (c *PromptCache) Clear(ctx context.Context) (CacheStats, error) {
 	return c.act(ctx, cacheFields{Action: "clear"})
 }
 
-// Warm computes a raw prompt, as for Generate, for later.
+// Warm computes a raw prompt, as Generate takes it, for later requests.
 func (c *PromptCache) Warm(ctx context.Context, prompt string) (CacheStats, error) {
 	return c.act(ctx, cacheFields{Action: "warm", Prompt: &prompt})
 }
 
-// WarmChat computes a conversation, as for Chat, for later.
+// WarmChat computes a conversation, as Chat takes it, for later requests.
 func (c *PromptCache) WarmChat(ctx context.Context, messages []Message) (CacheStats, error) {
 	return c.act(ctx, cacheFields{Action: "warm", Messages: messages})
 }
 
-// Save writes the cache to a file, where the worker may (its --data-root).
+// Save writes the cache to a file. The worker's --data-root may restrict the path.
 func (c *PromptCache) Save(ctx context.Context, path string) (CacheStats, error) {
 	return c.act(ctx, cacheFields{Action: "save", Path: &path})
 }
 
-// Load reads what Save wrote, for this very model, adapter and KV configuration.
+// Load reads a file that Save wrote for the same model, adapter and KV configuration.
 func (c *PromptCache) Load(ctx context.Context, path string) (CacheStats, error) {
 	return c.act(ctx, cacheFields{Action: "load", Path: &path})
 }
 
 func (c *PromptCache) act(ctx context.Context, fields cacheFields) (CacheStats, error) {
-	return askModel[CacheStats](ctx, c.model, "cache", fields)
+	return askModel[CacheStats](ctx, c.model, wire.Cache, fields)
 }

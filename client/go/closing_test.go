@@ -11,7 +11,7 @@ import (
 	"github.com/mlxwire/mlxwire/client/go/internal/process"
 )
 
-// hasty are limits for tests in memory, where nothing takes time.
+// hasty are short limits for workers in memory.
 var hasty = ShutdownLimits{
 	Quit: 20 * time.Millisecond, CloseStdin: 20 * time.Millisecond,
 	Terminate: 20 * time.Millisecond, Kill: patience,
@@ -22,22 +22,22 @@ func TestTheLadderGoesDownStepByStep(t *testing.T) {
 	w.stubborn = true
 	asked := false
 	if !endProcess(w, hasty, func() { asked = true }) || !asked {
-		t.Error("it did not end, or was not asked")
+		t.Error("the worker did not end, or was not asked to quit")
 	}
 	want := []string{"close stdin", "close stdin", "terminate", "kill"}
 	if !slices.Equal(w.steps, want) {
-		t.Errorf("steps %q, want %q", w.steps, want)
+		t.Errorf("the ladder had the steps %q, want %q", w.steps, want)
 	}
 }
 
-func TestAWorkerThatCantBeTalkedToIsTerminatedAtOnce(t *testing.T) {
+func TestTheLadderBeginsAtTerminateForAWorkerThatDoesNotRead(t *testing.T) {
 	w := newScriptedWorker(t, process.Handlers{})
 	if !endProcess(w, hasty, nil) || !slices.Equal(w.steps, []string{"close stdin", "terminate"}) {
-		t.Errorf("steps %q", w.steps)
+		t.Errorf("the ladder had the steps %q", w.steps)
 	}
 }
 
-func TestAWorkerThatNothingEndsIsGivenUpAndToldOf(t *testing.T) {
+func TestCloseReportsAWorkerThatSurvivesKill(t *testing.T) {
 	immortal := make(chan *scriptedWorker, 1)
 	worker, err := Start(deadlined(t), scripted(t, func(w *scriptedWorker) {
 		w.immortal = true
@@ -49,13 +49,13 @@ func TestAWorkerThatNothingEndsIsGivenUpAndToldOf(t *testing.T) {
 	}
 	err = worker.Close()
 	if !errors.Is(err, ErrDrainTimeout) || !strings.Contains(err.Error(), "pid 4711") {
-		t.Errorf("close: %v", err)
+		t.Errorf("Close gave %v", err)
 	}
 	await(t, "the worker's end", worker.Done())
-	(<-immortal).exit(crash) // at last, so that nobody waits for it any more
+	(<-immortal).exit(crash) // lets the goroutines of the test end
 }
 
-func TestManyMayCloseAtOnceAndAgain(t *testing.T) {
+func TestManyGoroutinesMayCloseAWorker(t *testing.T) {
 	worker, _ := startModel(t, windows, func(*scriptedWorker) {})
 	var group sync.WaitGroup
 	for range 8 {
@@ -67,14 +67,14 @@ func TestManyMayCloseAtOnceAndAgain(t *testing.T) {
 	}
 	group.Wait()
 	if err := worker.Close(); err != nil || !errors.Is(worker.Err(), ErrShuttingDown) {
-		t.Errorf("again: %v, %v", err, worker.Err())
+		t.Errorf("closing again gave %v; the worker's error is %v", err, worker.Err())
 	}
 	if _, err := worker.Metrics(deadlined(t)); !errors.Is(err, ErrShuttingDown) {
-		t.Errorf("a request after it: %v", err)
+		t.Errorf("a request after the close gave %v", err)
 	}
 }
 
-func TestAStreamUnderAWorkerThatIsClosedSaysSo(t *testing.T) {
+func TestAStreamOfAClosedWorkerEndsWithShuttingDown(t *testing.T) {
 	worker, model := startModel(t, windows, func(w *scriptedWorker) {
 		id := w.next("generate").ID
 		w.token(id, 0)
@@ -90,11 +90,11 @@ func TestAStreamUnderAWorkerThatIsClosedSaysSo(t *testing.T) {
 		}
 	}
 	if !errors.Is(last, ErrShuttingDown) {
-		t.Errorf("it ended with %v", last)
+		t.Errorf("the stream ended with %v, want shutting_down", last)
 	}
 }
 
-func TestAClosedModelIsVoidAndClosingItAgainIsHarmless(t *testing.T) {
+func TestAClosedModelIsVoidAndMayBeClosedAgain(t *testing.T) {
 	_, model := startModel(t, windows, func(w *scriptedWorker) {
 		w.result(w.next("unload").ID, `"ok":true`)
 	})
@@ -102,24 +102,23 @@ func TestAClosedModelIsVoidAndClosingItAgainIsHarmless(t *testing.T) {
 		t.Error(err)
 	}
 	if _, err := model.Info(deadlined(t)); !errors.Is(err, ErrModelNotLoaded) {
-		t.Errorf("info: %v", err)
+		t.Errorf("info of a closed model gave %v", err)
 	}
 }
 
-func TestALoadThatFailsKeepsTheModelBeforeIt(t *testing.T) {
+func TestALoadThatFailsItsChecksKeepsTheEarlierModel(t *testing.T) {
 	worker, model := startModel(t, windows, func(w *scriptedWorker) {
-		w.say(`{"id":%q,"type":"error","final":true,"error":{"code":"model_not_found","message":"m","retryable":false}}`,
-			w.next("load").ID)
+		w.fails(w.next("load").ID, "model_not_found")
 	})
 	if _, err := worker.Load(deadlined(t), "nowhere"); !errors.Is(err, ErrModelNotFound) {
-		t.Errorf("load: %v", err)
+		t.Errorf("the load gave %v, want model_not_found", err)
 	}
 	if err := model.check(); err != nil {
 		t.Error(err)
 	}
 }
 
-func TestTheModelOfAWorkerThatIsGoneIsGoneWithIt(t *testing.T) {
+func TestClosingTheModelOfADeadWorkerIsNoError(t *testing.T) {
 	for name, end := range map[string]func(*Worker){
 		"a crash": func(w *Worker) { script(w).exit(crash) },
 		"a close": func(w *Worker) { w.Close() },
@@ -128,19 +127,19 @@ func TestTheModelOfAWorkerThatIsGoneIsGoneWithIt(t *testing.T) {
 		end(worker)
 		await(t, "the worker's end", worker.Done())
 		if err := model.Close(); err != nil {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("after %s, closing the model gave %v", name, err)
 		}
 	}
 }
 
-func TestAModelThatCantBeUnloadedSaysSo(t *testing.T) {
+func TestCloseReturnsTheErrorOfAnUnload(t *testing.T) {
 	_, model := startModel(t, windows, func(w *scriptedWorker) { w.fails(w.next("unload").ID, "internal") })
 	if err := model.Close(); !errors.Is(err, ErrInternal) {
-		t.Errorf("close: %v", err)
+		t.Errorf("Close gave %v, want internal", err)
 	}
 }
 
-func TestALaterLoadMakesTheModelBeforeItVoid(t *testing.T) {
+func TestALaterLoadMakesTheEarlierModelVoid(t *testing.T) {
 	worker, first := startModel(t, windows, func(w *scriptedWorker) {
 		w.load()
 		w.done(w.next("generate").ID, "stop")
@@ -158,10 +157,10 @@ func TestALaterLoadMakesTheModelBeforeItVoid(t *testing.T) {
 	_, counted := first.Cache().Stats(deadlined(t))
 	for _, err := range []error{generated, classified, told, counted} {
 		if !errors.Is(err, ErrModelNotLoaded) {
-			t.Errorf("of a model that was replaced: %v", err)
+			t.Errorf("a request of the replaced model gave %v", err)
 		}
 	}
 	if _, err := collect(second.Generate(deadlined(t), "p")); err != nil {
-		t.Errorf("of the one that stayed: %v", err)
+		t.Errorf("a request of the new model gave %v", err)
 	}
 }

@@ -12,10 +12,39 @@ import (
 	"github.com/mlxwire/mlxwire/client/go/internal/wire"
 )
 
-// lostPipeGrace is the time between a pipe's end and the exit that most likely caused it.
+// Theory of operation
+//
+// A connection joins three things: the protocol's state machine (internal/wire), the worker's
+// process (internal/process) and the pending requests (pending.go). These goroutines enter it:
+//
+//   - callers of the public API, in send, ask, tell and close;
+//   - the reader of stdout, in stdoutReceived and stdoutEnded: it parses lines and hands each
+//     reply to its request, and it must never wait for a consumer;
+//   - the reader of stderr, in takeStderr;
+//   - watch, which waits for the process to exit, pipeLost, which waits for a short time after a
+//     pipe has closed, and the watchdog (liveness.go);
+//   - the goroutine that end starts, which takes the steps of the shutdown ladder.
+//
+// Invariants:
+//
+//   - mu guards wire, so at most one goroutine is inside the state machine. Locks are taken in
+//     the order connection.mu, then request.mu, because wire calls requests while mu is held. A
+//     request must therefore never call the connection from inside a reply; it starts a goroutine.
+//   - failure is set once. The first cause stays; send refuses requests from then on.
+//   - deaf is set when the worker has broken a rule or is gone. Bytes that arrive later are
+//     counted as a sign of life and dropped.
+//   - gone is closed when the process has exited and no request is pending. ended is closed when the
+//     ladder is done: after gone, or without it if the process survived SIGKILL.
+//
+// Order of events at a worker's death: the process exits, the readers drain what the pipes still
+// hold, then watch fails the pending requests. So a request receives every reply that the worker
+// wrote before it died. If a pipe closes first, pipeLost waits lostPipeGrace for the exit, whose
+// code or signal is the better error; a process that lives on without its pipe is ended.
+
+// lostPipeGrace is how long a connection waits for a process to exit after one of its pipes closed.
 const lostPipeGrace = 300 * time.Millisecond
 
-// child is what a connection needs of a worker's process.
+// child is the part of a worker's process that a connection needs.
 type child interface {
 	endable
 	PID() int
@@ -30,7 +59,7 @@ func spawnProcess(command process.Command, handlers process.Handlers) (child, er
 	return process.Start(command, handlers)
 }
 
-// A connection is one worker's process from its spawn to its end, and the requests to it.
+// A connection is one process of a worker from its spawn to its end, with the requests to it.
 type connection struct {
 	options *startOptions
 	ids     *idSource
@@ -38,27 +67,27 @@ type connection struct {
 	stderr  *process.StderrRing
 	child   child
 	hello   Hello
-	gone    chan struct{} // closed when the process has ended and nothing is pending
-	ended   chan struct{} // closed when the ladder has been gone down
+	gone    chan struct{} // closed when the process has exited and no request is pending
+	ended   chan struct{} // closed when the shutdown ladder is done
 	ending  sync.Once
 
 	watchdog watchdog
 
 	mu      sync.Mutex
 	wire    *wire.ClientConnection
-	failure *Error // why nothing can be asked any more
+	failure *Error // why the connection accepts no more requests
 	onCrash func(*Error, []*request)
-	closing bool // by the host
-	deaf    bool // what still comes can't be trusted, or is for nobody
+	closing bool // the host has called close
+	deaf    bool // bytes that still arrive are dropped
 }
 
-// idSource makes ids that are new also for the process that comes after a crash.
+// idSource makes request ids that no earlier process of the same worker has seen.
 type idSource struct{ count atomic.Uint64 }
 
 func (s *idSource) next() string { return fmt.Sprintf("r%d", s.count.Add(1)) }
 
-// send writes a request and makes it pending. The error is what ended the connection, or why
-// the request can't be written.
+// send writes a request and makes it pending. The error is the failure of the connection, or says
+// why the request can't be written.
 func (c *connection) send(r *request, fields any) error {
 	id := c.ids.next()
 	line, err := encodeRequest(id, r.command, fields)
@@ -72,7 +101,7 @@ func (c *connection) send(r *request, fields any) error {
 	}
 	if size, limit := len(line)-1, c.wire.MaxLineBytes(); size > limit {
 		e := newError(ErrMessageTooLarge,
-			"the request has %d bytes, the worker takes %d; send less in one request", size, limit)
+			"the request has %d bytes; the worker accepts at most %d. Send less in one request", size, limit)
 		e.Data = map[string]any{"max_line_bytes": limit}
 		return e
 	}
@@ -82,8 +111,8 @@ func (c *connection) send(r *request, fields any) error {
 	return nil
 }
 
-// ask sends a request that one result answers, and waits for its line.
-func (c *connection) ask(ctx context.Context, command string, fields any) ([]byte, error) {
+// ask sends a request and waits for its result, which it returns as a line.
+func (c *connection) ask(ctx context.Context, command *wire.Command, fields any) ([]byte, error) {
 	r := newRequest(c, command, requestHooks{})
 	if err := c.send(r, fields); err != nil {
 		return nil, err
@@ -91,14 +120,14 @@ func (c *connection) ask(ctx context.Context, command string, fields any) ([]byt
 	return r.result(ctx)
 }
 
-// tell sends a request whose answer nobody waits for. Nothing is told once the connection has
+// tell sends a request without waiting for its answer. It has no effect after the connection has
 // failed.
-func (c *connection) tell(command string, fields any) {
+func (c *connection) tell(command *wire.Command, fields any) {
 	_ = c.send(newRequest(c, command, requestHooks{}), fields)
 }
 
-// window is how many messages of a stream may be on their way; 0 where the worker can't hold
-// back.
+// window returns how many messages of a stream the worker may send ahead of its consumer; 0 if the
+// worker does not know windows.
 func (c *connection) window() int {
 	if !c.hello.Capabilities.Has("window") {
 		return 0
@@ -120,7 +149,7 @@ func (c *connection) cause() *Error {
 	return c.failure
 }
 
-// close asks the worker to quit and sees it out. Any number of callers share one ending.
+// close asks the worker to quit and waits for its end. All callers share one ladder.
 func (c *connection) close() error {
 	c.mu.Lock()
 	c.closing = true
@@ -131,11 +160,11 @@ func (c *connection) close() error {
 	case <-c.gone:
 		return nil
 	default:
-		return newError(ErrDrainTimeout, "the worker (pid %d) did not end, not even by SIGKILL", c.pid())
+		return newError(ErrDrainTimeout, "the worker (pid %d) is still there after SIGKILL; look for it among the system's processes", c.pid())
 	}
 }
 
-// abort ends a worker that can't be talked to.
+// abort ends a worker that the client can't talk to.
 func (c *connection) abort() {
 	c.end(nil)
 	<-c.ended
@@ -156,10 +185,10 @@ func (c *connection) end(sayQuit func()) {
 	})
 }
 
-// sayQuit asks the worker to end. Nothing new is asked after it; what is pending still gets its
-// finals.
+// sayQuit asks the worker to end. The connection accepts no requests from then on; pending
+// requests still receive their final replies.
 func (c *connection) sayQuit() {
-	c.tell("quit", noFields{})
+	c.tell(wire.Quit, noFields{})
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.failure == nil {
@@ -167,27 +196,28 @@ func (c *connection) sayQuit() {
 	}
 }
 
-// fail ends all that is pending; the first cause stays the connection's.
+// fail ends all pending requests with err. The connection keeps the first error it failed with.
 func (c *connection) fail(err *Error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	advise(err, c.options.restart != nil)
 	if c.failure == nil {
 		c.failure = err
 		c.judgeCrash(err)
 	}
+	advise(err, c.options.restart != nil)
 	c.deaf = true
 	c.wire.FailAll(err)
 }
 
-// watchCrash has a supervisor add to a crash what it knows, before anybody hears of it.
+// watchCrash sets the function that adds a supervisor's knowledge to a crash before any request
+// fails with it.
 func (c *connection) watchCrash(judge func(*Error, []*request)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.onCrash = judge
 }
 
-// judgeCrash adds to a crash what it may have come of.
+// judgeCrash counts the requests that a crash may be due to, and lets the supervisor judge it.
 func (c *connection) judgeCrash(err *Error) {
 	if err.Code != ErrWorkerCrashed {
 		return
@@ -204,7 +234,8 @@ func (c *connection) judgeCrash(err *Error) {
 	}
 }
 
-// stdoutReceived is the hot path: it hands each reply to its request.
+// stdoutReceived parses bytes of the worker and hands each reply to its request. This is the hot
+// path of a stream.
 func (c *connection) stdoutReceived(chunk []byte) {
 	c.watchdog.heard.Add(1)
 	c.offend(func() error { return c.wire.Receive(chunk) })
@@ -215,7 +246,7 @@ func (c *connection) stdoutEnded() {
 	c.pipeLost("stdout")
 }
 
-// offend ends a worker that breaks the wire's rules.
+// offend calls receive and ends the worker if its bytes broke a rule of the wire.
 func (c *connection) offend(receive func() error) {
 	c.mu.Lock()
 	var offence error
@@ -230,10 +261,11 @@ func (c *connection) offend(receive func() error) {
 	}
 }
 
-// pipeLost takes the end of a pipe: the process has died, or has to (codex#26533).
+// pipeLost handles the end of stdin or stdout. Either the process has died, or the client ends it,
+// because a worker that closed a pipe would never answer (codex#26533).
 func (c *connection) pipeLost(which string) {
 	go func() {
-		c.mu.Lock() // until the spawn has returned
+		c.mu.Lock() // child is set once spawn has returned
 		dead, greeting := c.child.Dead(), c.wire.State() == wire.Greeting
 		c.mu.Unlock()
 		if within(lostPipeGrace, dead) || c.isClosing() {
@@ -244,7 +276,7 @@ func (c *connection) pipeLost(which string) {
 	}()
 }
 
-// watch takes the process' end.
+// watch waits for the process to exit and fails the pending requests.
 func (c *connection) watch() {
 	<-c.child.Exited()
 	c.stderr.End()
@@ -261,5 +293,5 @@ func (c *connection) watch() {
 
 func (c *connection) tail() string { return c.stderr.Tail(tailBytes) }
 
-// describe is the command for messages.
+// describe returns a command line as error messages quote it.
 func describe(words []string) string { return strings.Join(words, " ") }

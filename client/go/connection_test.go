@@ -10,42 +10,30 @@ import (
 	"time"
 
 	"github.com/mlxwire/mlxwire/client/go/internal/process"
+	"github.com/mlxwire/mlxwire/client/go/internal/wire"
 )
 
-// What becomes of a connection whose worker ends, offends or is closed.
-
-// script is the worker in memory that a test started.
-func script(worker *Worker) *scriptedWorker {
-	return worker.supervisor.last().child.(*scriptedWorker)
-}
-
-func (w *scriptedWorker) stepsTaken() []string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return slices.Clone(w.steps)
-}
-
-const heartbeat = `{"id":null,"type":"event","event":"heartbeat","data":{"phase":"decode","steps":3,"last_step_seconds":0.5}}`
+// These tests follow a connection whose worker ends, breaks a rule or is closed.
 
 func TestAWorkerThatHasFailedIsNotAskedToQuit(t *testing.T) {
 	worker, _ := startModel(t, windows, func(w *scriptedWorker) {
 		if request, ok := <-w.requests; ok {
-			t.Errorf("it was told %s", request.Raw)
+			t.Errorf("the client wrote %s to a worker that had failed", request.Raw)
 		}
 	}, WithShutdownLimits(ShutdownLimits{Quit: patience, CloseStdin: patience, Terminate: patience, Kill: patience}))
 	worker.supervisor.last().fail(hangs("hangs", ""))
 	if _, err := worker.Metrics(deadlined(t)); !errors.Is(err, ErrWorkerCrashed) {
-		t.Errorf("a request waits for its end: %v", err)
+		t.Errorf("the next request gave %v", err)
 	}
 	if err := worker.Close(); err != nil {
 		t.Error(err)
 	}
 	if steps := script(worker).stepsTaken(); !slices.Equal(steps, []string{"close stdin", "terminate"}) {
-		t.Errorf("steps %q", steps)
+		t.Errorf("the client took the steps %q", steps)
 	}
 }
 
-func TestNothingIsAskedOfAWorkerThatWasToldToQuit(t *testing.T) {
+func TestNoRequestIsSentAfterQuit(t *testing.T) {
 	quitting, goOn := make(chan struct{}), make(chan struct{})
 	worker, model := startModel(t, windows, func(w *scriptedWorker) {
 		quit := w.next("quit")
@@ -54,62 +42,62 @@ func TestNothingIsAskedOfAWorkerThatWasToldToQuit(t *testing.T) {
 		w.result(quit.ID, `"ok":true`)
 		w.exit(process.ExitState{})
 		if request, ok := <-w.requests; ok {
-			t.Errorf("it was told %s", request.Raw)
+			t.Errorf("the client wrote %s after quit", request.Raw)
 		}
 	}, WithShutdownLimits(ShutdownLimits{Quit: patience, Kill: patience}))
 	closed := make(chan error)
 	go func() { closed <- worker.Close() }()
 	await(t, "the quit", quitting)
 	c := worker.supervisor.last()
-	if _, err := c.ask(deadlined(t), "info", noFields{}); !errors.Is(err, ErrShuttingDown) {
-		t.Errorf("a request meanwhile: %v", err)
+	if _, err := c.ask(deadlined(t), wire.Info, noFields{}); !errors.Is(err, ErrShuttingDown) {
+		t.Errorf("a request during the close gave %v", err)
 	}
 	close(goOn)
 	if err := <-closed; err != nil {
 		t.Error(err)
 	}
 	if _, err := model.Info(deadlined(t)); !errors.Is(err, ErrShuttingDown) {
-		t.Errorf("a request after it: %v", err)
+		t.Errorf("a request after the close gave %v", err)
 	}
 }
 
-func TestTheFirstFailureStaysTheConnections(t *testing.T) {
+func TestAConnectionKeepsItsFirstFailure(t *testing.T) {
 	worker, _ := startModel(t, windows, func(w *scriptedWorker) { w.say("this is no message") })
 	await(t, "the worker's end", worker.Done())
 	c := worker.supervisor.last()
 	c.sayQuit()
 	c.fail(closedByHost())
 	if !errors.Is(c.cause(), ErrProtocolViolation) || !errors.Is(worker.Err(), ErrProtocolViolation) {
-		t.Errorf("%v, and the worker's: %v", c.cause(), worker.Err())
+		t.Errorf("the connection failed with %v, the worker with %v", c.cause(), worker.Err())
 	}
 }
 
-func TestWhatAWorkerSaysAfterAnOffenceIsForNobody(t *testing.T) {
+func TestOutputAfterABrokenRuleIsDropped(t *testing.T) {
 	worker, _ := startModel(t, windows, func(*scriptedWorker) {}, WithHeartbeat(func(Heartbeat) {}))
 	c, w := worker.supervisor.last(), script(worker)
 	w.say(heartbeat)
 	if c.watchdog.liveness.beat == nil {
-		t.Error("a heartbeat is not taken")
+		t.Error("the client did not take a heartbeat")
 	}
 	c.watchdog.liveness.beat = nil
 	w.say("this is no message")
 	w.say(heartbeat)
 	if c.watchdog.liveness.beat != nil {
-		t.Error("a heartbeat after the offence is taken")
+		t.Error("the client took a heartbeat after the worker had broken a rule")
 	}
 }
 
-func TestWhateverComesIsASignOfLife(t *testing.T) {
+func TestAnyOutputIsASignOfLife(t *testing.T) {
 	worker, _ := startModel(t, windows, func(*scriptedWorker) {})
 	c := worker.supervisor.last()
 	before := c.watchdog.heard.Load()
-	script(worker).handlers.Stdout([]byte(`{"ty`)) // also a part of a line
+	script(worker).handlers.Stdout([]byte(`{"ty`)) // a part of a line counts, too
 	if c.watchdog.heard.Load() == before {
-		t.Error("nothing was heard")
+		t.Error("the watchdog did not notice the bytes")
 	}
 }
 
-func TestAWorkerThatClosesItsStdoutIsEndedForIt(t *testing.T) {
+func TestAWorkerThatClosesItsStdoutIsEnded(t *testing.T) {
 	worker, model := startModel(t, windows, func(w *scriptedWorker) {
 		w.next("generate")
 		w.handlers.Stderr([]byte("redirected"))
@@ -119,15 +107,15 @@ func TestAWorkerThatClosesItsStdoutIsEndedForIt(t *testing.T) {
 	var own *Error
 	if !errors.As(err, &own) || own.Code != ErrWorkerCrashed || !strings.Contains(own.Message, "closed its stdout") ||
 		own.Stderr != "redirected" {
-		t.Errorf("the request: %v", err)
+		t.Errorf("the request ended with %v", err)
 	}
 	await(t, "the worker's end", worker.Done())
 	if steps := script(worker).stepsTaken(); !slices.Contains(steps, "terminate") {
-		t.Errorf("steps %q", steps)
+		t.Errorf("the client took the steps %q", steps)
 	}
 }
 
-func TestAStdoutThatEndsUnderACloseIsNoCrash(t *testing.T) {
+func TestTheEndOfStdoutDuringACloseIsNoCrash(t *testing.T) {
 	worker, model := startModel(t, windows, func(w *scriptedWorker) {
 		w.next("generate")
 		w.next("quit")
@@ -141,11 +129,11 @@ func TestAStdoutThatEndsUnderACloseIsNoCrash(t *testing.T) {
 		t.Error(err)
 	}
 	if _, err := stream.Text(); !errors.Is(err, ErrShuttingDown) {
-		t.Errorf("the request: %v", err)
+		t.Errorf("the request ended with %v", err)
 	}
 }
 
-func TestTheLastWordsAreLoggedThoughTheirLineHasNoEnd(t *testing.T) {
+func TestAnUnfinishedLastLineOfStderrIsLogged(t *testing.T) {
 	var log bytes.Buffer
 	logger := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	worker, _ := startModel(t, windows, func(w *scriptedWorker) {
@@ -154,7 +142,7 @@ func TestTheLastWordsAreLoggedThoughTheirLineHasNoEnd(t *testing.T) {
 	}, WithLogger(logger))
 	await(t, "the worker's end", worker.Done())
 	if text := log.String(); !strings.Contains(text, `stderr="a line"`) || !strings.Contains(text, `stderr="last words"`) {
-		t.Errorf("the log: %s", text)
+		t.Errorf("the log is %s", text)
 	}
 }
 
@@ -171,7 +159,7 @@ func TestTheHandshakeHasItsOwnTimeLimit(t *testing.T) {
 	}
 }
 
-func TestAStdoutThatEndsWithItsProcessIsThatProcessEnd(t *testing.T) {
+func TestTheEndOfStdoutAtAnExitIsReportedAsTheExit(t *testing.T) {
 	for range 20 {
 		_, model := startModel(t, windows, func(w *scriptedWorker) {
 			w.next("generate")
@@ -181,7 +169,7 @@ func TestAStdoutThatEndsWithItsProcessIsThatProcessEnd(t *testing.T) {
 		_, err := collect(model.Generate(deadlined(t), "p"))
 		var own *Error
 		if !errors.As(err, &own) || own.Exit == nil || own.Exit.Code != crash.Code {
-			t.Fatalf("the request: %v", err)
+			t.Fatalf("the request ended with %v", err)
 		}
 	}
 }

@@ -11,8 +11,11 @@
 //		fmt.Print(token.Text)
 //	}
 //
-// Every type may be used by many goroutines at once, but for a stream, which is for one
-// consumer. Requests that run together are decoded together. Leaving a range early cancels the
-// request in the worker, and so does the end of its context, whose own error comes back then.
-// All other failures are an *Error with a Code.
+// Many goroutines may use a value of any type at once, except a stream, which has one consumer.
+// The worker decodes requests that run at the same time together. Leaving a range early cancels
+// the request in the worker. So does the end of its context; the stream then ends with the
+// context's error. Every other failure is an *Error with a Code.
 package mlxwire
+
+// Version is the version of this client. The client sends it in hello, and the worker logs it.
+const Version = "0.1.0"

@@ -8,83 +8,84 @@ import (
 	"strings"
 )
 
-// A Code names a kind of failure. It is an error itself, for errors.Is:
+// A Code names a kind of failure. A Code is itself an error, so that errors.Is can look for it:
 //
 //	if errors.Is(err, mlxwire.ErrContextOverflow) { … }
 type Code string
 
-// Error makes a Code a target for errors.Is. It is the code as the wire has it, and so is what
-// fmt and slog print of one.
+// Error returns the code as the wire spells it. fmt and slog print the same.
 func (c Code) Error() string { return string(c) }
 
 // Codes that a worker sends (SPEC §6).
 const (
-	ErrParseError            Code = "parse_error"            // the worker could not read a line as JSON
-	ErrInvalidRequest        Code = "invalid_request"        // a line was no request
-	ErrInvalidParams         Code = "invalid_params"         // an option is wrong; Error.Field names it
-	ErrUnknownCommand        Code = "unknown_command"        // a newer worker may know it
-	ErrNotInitialized        Code = "not_initialized"        // before the handshake
-	ErrUnsupportedProtocol   Code = "unsupported_protocol"   // no version in common
-	ErrUnsupportedCapability Code = "unsupported_capability" // see WithRequire; Data["missing"]
-	ErrDuplicateID           Code = "duplicate_id"           // an id was used before
-	ErrMessageTooLarge       Code = "message_too_large"      // nothing was sent
-	ErrOverloaded            Code = "overloaded"             // send it again later
-	ErrShuttingDown          Code = "shutting_down"          // the worker is closing, or was closed
-	ErrModelNotLoaded        Code = "model_not_loaded"       // none, or this one was closed or replaced
-	ErrModelNotFound         Code = "model_not_found"        // no such folder, or it may not be read
-	ErrModelLoadFailed       Code = "model_load_failed"      // a broken model folder
-	ErrUnsupportedModel      Code = "unsupported_model"      // no code for this kind of model
-	ErrContextOverflow       Code = "context_overflow"       // the prompt leaves no room
-	ErrOutOfMemory           Code = "out_of_memory"          // it needs more than there is
-	ErrDeadlineExceeded      Code = "deadline_exceeded"      // see WithDeadline
-	ErrInternal              Code = "internal"               // a defect in the worker
+	ErrParseError            Code = "parse_error"            // the worker received a line that is not JSON
+	ErrInvalidRequest        Code = "invalid_request"        // the worker received a line that is not a request
+	ErrInvalidParams         Code = "invalid_params"         // an option has a wrong value; Error.Field names it
+	ErrUnknownCommand        Code = "unknown_command"        // the worker does not know the command; a newer one may
+	ErrNotInitialized        Code = "not_initialized"        // a request came before the handshake
+	ErrUnsupportedProtocol   Code = "unsupported_protocol"   // client and worker have no version in common
+	ErrUnsupportedCapability Code = "unsupported_capability" // see WithRequire; Data["missing"] lists what is missing
+	ErrDuplicateID           Code = "duplicate_id"           // a request had the id of an earlier one
+	ErrMessageTooLarge       Code = "message_too_large"      // the request was not sent
+	ErrOverloaded            Code = "overloaded"             // too many requests wait; send it again later
+	ErrShuttingDown          Code = "shutting_down"          // the worker is closing or was closed
+	ErrModelNotLoaded        Code = "model_not_loaded"       // no model is loaded, or this Model was closed or replaced
+	ErrModelNotFound         Code = "model_not_found"        // the folder does not exist or may not be read
+	ErrModelLoadFailed       Code = "model_load_failed"      // the model's folder is broken
+	ErrUnsupportedModel      Code = "unsupported_model"      // the worker has no code for this kind of model
+	ErrContextOverflow       Code = "context_overflow"       // the prompt leaves no room for an answer
+	ErrOutOfMemory           Code = "out_of_memory"          // the request needs more memory than there is
+	ErrDeadlineExceeded      Code = "deadline_exceeded"      // the deadline of WithDeadline has passed
+	ErrInternal              Code = "internal"               // the worker has a defect
 )
 
 // Codes that this client makes.
 const (
 	ErrSpawnFailed       Code = "spawn_failed"       // the program could not be started
-	ErrHandshakeFailed   Code = "handshake_failed"   // it started, and is no worker
-	ErrWorkerCrashed     Code = "worker_crashed"     // it died; Error.Exit says how
-	ErrTimeout           Code = "timeout"            // see WithIdleTimeout
-	ErrDrainTimeout      Code = "drain_timeout"      // a cancelled request did not end: it may hang
-	ErrSlowConsumer      Code = "slow_consumer"      // a stream passed its buffer, and was cancelled
-	ErrCancelled         Code = "cancelled"          // by another call; it is context.Canceled too
-	ErrProtocolViolation Code = "protocol_violation" // it broke the wire's rules, and was stopped
+	ErrHandshakeFailed   Code = "handshake_failed"   // the program started but did not answer as a worker
+	ErrWorkerCrashed     Code = "worker_crashed"     // the worker died; Error.Exit says how
+	ErrTimeout           Code = "timeout"            // the time of WithIdleTimeout has passed
+	ErrDrainTimeout      Code = "drain_timeout"      // a cancelled request, or the worker, did not end in time
+	ErrSlowConsumer      Code = "slow_consumer"      // a stream's buffer was full, and the stream was cancelled
+	ErrCancelled         Code = "cancelled"          // another call cancelled the request; matches context.Canceled too
+	ErrProtocolViolation Code = "protocol_violation" // the worker broke a rule of the wire and was ended
 )
 
-// retryableCodes may succeed unchanged on a later try.
+// retryableCodes are the codes of failures after which the same request may succeed.
 var retryableCodes = map[Code]bool{ErrOverloaded: true, ErrOutOfMemory: true, ErrWorkerCrashed: true}
 
-// An Error is anything that went wrong with a worker.
+// An Error is a failure of a worker or of a request.
 type Error struct {
 	Code    Code
-	Message string // for people; says what to do
-	// Retryable says that the same request may succeed later, unchanged.
+	Message string // for people: what was wrong and what to do
+	// Retryable is true if the same request may succeed later.
 	Retryable bool
-	// Data is what the code brings along: "field", "prompt_tokens", "missing", …
+	// Data holds what the code adds: "field", "prompt_tokens", "missing", …
 	Data map[string]any
-	// TokensDelivered is how many tokens (of a batch or classification: results) the consumer
-	// had been given when the request failed.
+	// TokensDelivered is how many tokens the consumer had received when the request failed; for a
+	// batch or a classification, how many results.
 	TokensDelivered int
-	// Exit is how the worker ended, on ErrWorkerCrashed, and on ErrHandshakeFailed where it
-	// exited instead of an answer; nil where it still had to be ended.
+	// Exit says how the worker's process ended. It is set on ErrWorkerCrashed, and on
+	// ErrHandshakeFailed if the program exited; nil if the client had to end the process.
 	Exit *Exit
-	// InFlight is how many requests the worker owed their final when it died, on
-	// ErrWorkerCrashed: with 1 it was that request, or chance. With WithRestart such an error is
-	// not Retryable where the same request was the only one at the crash before too.
+	// InFlight is set on ErrWorkerCrashed: the number of requests in flight when the worker died.
+	// If it is 1, that request may have caused the crash. With WithRestart the error is not
+	// Retryable if the same request was the only one at the crash before, too.
 	InFlight int
-	// Stderr is the last that the worker logged, where that explains something.
+	// Stderr is the end of the worker's stderr, if that helps to explain the failure.
 	Stderr string
+
+	fact string // the message without its advice, for a message that quotes this one
 }
 
-// Exit is how a process ended.
+// Exit says how a process ended.
 type Exit struct {
-	Code       int    // -1 where a signal ended it
-	Signal     int    // 0 where none did
+	Code       int    // -1 if a signal ended the process
+	Signal     int    // 0 if no signal ended the process
 	SignalName string // such as "killed"
 }
 
-// Error gives the code, the message, and what is known of the worker's last words.
+// Error returns the code, the message, and the end of the worker's stderr if it is known.
 func (e *Error) Error() string {
 	text := fmt.Sprintf("mlxwire: %s: %s", e.Code, e.Message)
 	if tail := strings.TrimSpace(e.Stderr); tail != "" {
@@ -93,7 +94,7 @@ func (e *Error) Error() string {
 	return text
 }
 
-// Is compares with a Code. What another call cancelled is context.Canceled too.
+// Is matches the error's Code. An ErrCancelled matches context.Canceled too.
 func (e *Error) Is(target error) bool {
 	if target == context.Canceled {
 		return e.Code == ErrCancelled
@@ -102,16 +103,16 @@ func (e *Error) Is(target error) bool {
 	return ok && code == e.Code
 }
 
-// Field is the request's field that was wrong, as a path; empty where the error names none.
+// Field returns the path of the request's field that was wrong, or "" if the error names none.
 func (e *Error) Field() string {
 	field, _ := e.Data["field"].(string)
 	return field
 }
 
-// Timeout is the convention of package net.
+// Timeout returns true for errors of time limits, as package net does.
 func (e *Error) Timeout() bool { return e.Code == ErrTimeout || e.Code == ErrDeadlineExceeded }
 
-// newError makes an error of this client's own.
+// newError returns an error that the client itself makes.
 func newError(code Code, format string, arguments ...any) *Error {
 	return &Error{
 		Code: code, Message: fmt.Sprintf(format, arguments...), Retryable: retryableCodes[code],
@@ -124,7 +125,7 @@ func invalidParams(field, format string, arguments ...any) *Error {
 	return e
 }
 
-// errorBody is an error as the wire has it.
+// errorBody is an error as the wire spells it.
 type errorBody struct {
 	Code      Code           `json:"code"`
 	Message   string         `json:"message"`
@@ -136,16 +137,17 @@ func (b errorBody) err() *Error {
 	return &Error{Code: b.Code, Message: b.Message, Retryable: b.Retryable, Data: b.Data}
 }
 
-// errorFromReply reads an `error` reply.
+// errorFromReply reads an error reply.
 func errorFromReply(line []byte) *Error {
 	var reply errorReply
 	if err := json.Unmarshal(line, &reply); err != nil || reply.Error.Code == "" {
-		return newError(ErrProtocolViolation, "an error reply has no error in it: %.200s", line)
+		return newError(ErrProtocolViolation, "the worker sent an error reply without an error code: %.200s", line)
 	}
 	return reply.Error.err()
 }
 
-// delivered is a copy of an error for one of many that it fails, with what that one had.
+// delivered copies an error for one of the many requests that fail with it, and sets how many
+// tokens that request's consumer had received.
 func delivered(err error, count int) error {
 	cause, ok := err.(*Error)
 	if !ok {

@@ -38,16 +38,16 @@ func TestTheCodesAreThoseOfTheSpecification(t *testing.T) {
 		want = append(want, Code(word[1]))
 	}
 	if !slices.Equal(allCodes, want) {
-		t.Errorf("codes %q, want %q", allCodes, want)
+		t.Errorf("the codes are %q, the specification has %q", allCodes, want)
 	}
 }
 
-func TestEveryCodeIsATargetOfItsOwnErrorsAlone(t *testing.T) {
+func TestACodeMatchesItsOwnErrorsOnly(t *testing.T) {
 	for _, code := range allCodes {
 		err := error(newError(code, "m"))
 		for _, other := range allCodes {
 			if errors.Is(err, other) != (code == other) {
-				t.Errorf("errors.Is(%s, %s) is wrong", code, other)
+				t.Errorf("errors.Is(%s, %s) has the wrong result", code, other)
 			}
 		}
 	}
@@ -60,43 +60,43 @@ func TestACodeIsPrintedAsItsText(t *testing.T) {
 		slog.AnyValue(err.Code).String(),
 	} {
 		if text != "overloaded" {
-			t.Errorf("it is printed as %q", text)
+			t.Errorf("the code is printed as %q", text)
 		}
 	}
 	if encoded, problem := json.Marshal(err.Code); string(encoded) != `"overloaded"` || problem != nil {
-		t.Errorf("%s, %v", encoded, problem)
+		t.Errorf("the code is encoded as %s, %v", encoded, problem)
 	}
 	if text := err.Error(); text != "mlxwire: overloaded: m" {
-		t.Errorf("%q", text)
+		t.Errorf("the error's text is %q", text)
 	}
 }
 
-func TestAnErrorIsFoundUnderWhatWrapsIt(t *testing.T) {
+func TestAWrappedErrorIsFound(t *testing.T) {
 	wrapped := errors.Join(errors.New("x"), fmt.Errorf("y: %w", invalidParams("stop", "m")))
 	var own *Error
 	if !errors.Is(wrapped, ErrInvalidParams) || errors.Is(wrapped, ErrInternal) || errors.Is(wrapped, context.Canceled) ||
 		!errors.As(wrapped, &own) || own.Field() != "stop" {
-		t.Errorf("%v", wrapped)
+		t.Errorf("errors.Is or errors.As fails for %v", wrapped)
 	}
 	var code Code
 	if errors.As(wrapped, &code) {
-		t.Errorf("an *Error is no Code, but gave %q", code)
+		t.Errorf("errors.As found the Code %q in an *Error", code)
 	}
 }
 
-func TestRetryableIsWhatTheSpecificationSays(t *testing.T) {
+func TestTheCodesOfTheSpecificationAreRetryable(t *testing.T) {
 	for _, code := range allCodes {
 		want := code == ErrOverloaded || code == ErrOutOfMemory || code == ErrWorkerCrashed
 		if newError(code, "m").Retryable != want {
-			t.Errorf("%s", code)
+			t.Errorf("Retryable of %s is wrong", code)
 		}
 	}
 }
 
-func TestAnErrorShowsTheLastWords(t *testing.T) {
+func TestAnErrorShowsTheEndOfStderr(t *testing.T) {
 	err := newError(ErrWorkerCrashed, "gone")
 	err.Stderr = "bus error\n"
 	if want := "mlxwire: worker_crashed: gone\n--- stderr ---\nbus error"; err.Error() != want {
-		t.Errorf("%q", err.Error())
+		t.Errorf("the error's text is %q", err.Error())
 	}
 }

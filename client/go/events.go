@@ -1,19 +1,16 @@
 package mlxwire
 
 import (
-	"context"
-	"log/slog"
 	"sync"
 	"time"
-
-	"github.com/mlxwire/mlxwire/client/go/internal/process"
 )
 
-// EventKind is what became of a worker.
+// EventKind names a change in a worker's life.
 type EventKind string
 
-// A worker is started, and ready once its model is loaded. One that crashed is restarted, until
-// its policy gives it up.
+// Each process that starts is EventStarted, then EventReady when its model is loaded. A process
+// that dies is EventCrashed, followed by EventRestarting or, if the restart policy allows no
+// further start, by EventGaveUp.
 const (
 	EventStarted    EventKind = "started"
 	EventReady      EventKind = "ready"
@@ -22,29 +19,29 @@ const (
 	EventGaveUp     EventKind = "gave_up"
 )
 
-// An Event tells what became of a worker; see WithOnEvent.
+// An Event reports a change in a worker's life; see WithOnEvent.
 type Event struct {
 	Kind EventKind
-	PID  int           // of the process that this is about
-	Err  error         // on crashed and gave_up: an *Error, with the tail of stderr
-	Wait time.Duration // on restarting: how long until then
-	// Restarts is how many there were within the policy's window, this one included.
+	PID  int           // the process that the event is about
+	Err  error         // on crashed and gave_up: an *Error with the tail of stderr
+	Wait time.Duration // on restarting: the time until the next start
+	// Restarts counts the restarts within the policy's window, including this one.
 	Restarts int
 }
 
-// A Heartbeat is the worker's own sign of life, which comes also while it computes, or hangs:
-// a long prompt takes steps, a wedge takes none.
+// A Heartbeat is a regular message that the worker sends even while it computes. During a long
+// prompt Steps grows; in a worker that hangs it does not.
 type Heartbeat struct {
 	Phase           string  `json:"phase"` // idle, load, prefill, decode or classify
 	Steps           int     `json:"steps"`
-	LastStepSeconds float64 `json:"last_step_seconds"` // the age of the last step
+	LastStepSeconds float64 `json:"last_step_seconds"` // time since the last step ended
 	InFlight        int     `json:"in_flight,omitempty"`
 	Queued          int     `json:"queued,omitempty"`
 }
 
 const (
 	heartbeatEvent = "heartbeat"
-	// mostHeartbeats are kept for a listener that is busy; lifecycle events are all kept.
+	// mostHeartbeats bounds the queue of a busy listener. Events of a worker's life are never dropped.
 	mostHeartbeats = 16
 )
 
@@ -55,7 +52,8 @@ func (c *connection) wantedEvents() []string {
 	return []string{heartbeatEvent}
 }
 
-// takeEvent takes what the worker says unasked. An event of a later version is no offence.
+// takeEvent handles an event message. It ignores events that it does not know, because a later
+// version of the worker may send more.
 func (c *connection) takeEvent(line []byte) {
 	message, err := decodeReply[eventMessage](line)
 	if err != nil || message.Event != heartbeatEvent {
@@ -71,15 +69,15 @@ func (c *connection) takeEvent(line []byte) {
 	}
 }
 
-// A dispatcher calls the host's listeners in order, by a goroutine that lives while there is
-// something to tell. A listener may call whatever it wants, Close included.
+// A dispatcher calls the host's listeners in order. Its goroutine runs only while the queue has
+// entries. The listeners run without any lock, so they may call the client, including Close.
 type dispatcher struct {
 	mu    sync.Mutex
 	queue []func()
 	busy  bool
 }
 
-// post tells something for certain.
+// post queues a call.
 func (d *dispatcher) post(tell func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -90,7 +88,7 @@ func (d *dispatcher) post(tell func()) {
 	}
 }
 
-// offer tells something unless so much waits already.
+// offer queues a call unless the queue already has most entries.
 func (d *dispatcher) offer(most int, tell func()) {
 	d.mu.Lock()
 	full := len(d.queue) >= most
@@ -113,14 +111,4 @@ func (d *dispatcher) run() {
 		d.mu.Unlock()
 		tell()
 	}
-}
-
-// newStderrRing keeps what the worker logs, and logs its lines where the host wants to see them.
-func newStderrRing(o *startOptions) *process.StderrRing {
-	if !o.logger.Enabled(context.Background(), slog.LevelDebug) {
-		return process.NewStderrRing(process.DefaultRingBytes, nil)
-	}
-	return process.NewStderrRing(process.DefaultRingBytes, func(line string) {
-		o.logger.Debug("worker", "stderr", line)
-	})
 }

@@ -9,19 +9,10 @@ import (
 	"github.com/mlxwire/mlxwire/client/go/internal/process"
 )
 
-// restartable makes Start's worker one that would be restarted: its model outlives a failed load.
+// restartable returns the option with which a model outlives a failed load.
 func restartable() StartOption { return WithRestart(promptPolicy(3)) }
 
-// answers streams one token to each of so many requests.
-func (w *scriptedWorker) answers(count int) {
-	for range count {
-		id := w.next("generate").ID
-		w.token(id, 0)
-		w.done(id, "stop")
-	}
-}
-
-// generates fails the test where a model does not answer.
+// generates fails the test if a model does not answer.
 func generates(t *testing.T, model *Model) {
 	t.Helper()
 	stream, err := model.GenerateStream(deadlined(t), "p")
@@ -36,16 +27,16 @@ func generates(t *testing.T, model *Model) {
 func loadFails(t *testing.T, worker *Worker) {
 	t.Helper()
 	if _, err := worker.Load(deadlined(t), "other"); !errors.Is(err, ErrModelLoadFailed) {
-		t.Errorf("the load ended with %v", err)
+		t.Errorf("the load ended with %v, want model_load_failed", err)
 	}
 }
 
-func TestAModelThatAFailedLoadHasCostIsLoadedAgainOnceForAll(t *testing.T) {
+func TestAModelLostByAFailedLoadIsLoadedAgainOnceForAllRequests(t *testing.T) {
 	worker, model := startModel(t, windows, func(w *scriptedWorker) {
 		w.fails(w.next("load").ID, "model_load_failed")
 		w.fails(w.next("info").ID, "model_not_loaded")
 		if again := w.load(); again.Path != "m" {
-			t.Errorf("%s was loaded again", again.Raw)
+			t.Errorf("the client loaded %s again", again.Raw)
 		}
 		w.answers(3)
 	}, restartable())
@@ -57,7 +48,7 @@ func TestAModelThatAFailedLoadHasCostIsLoadedAgainOnceForAll(t *testing.T) {
 	all.Wait()
 }
 
-func TestAModelThatIsStillThereIsNotLoadedAgain(t *testing.T) {
+func TestAModelThatAFailedLoadLeftInPlaceIsNotLoadedAgain(t *testing.T) {
 	worker, model := startModel(t, windows, func(w *scriptedWorker) {
 		w.fails(w.next("load").ID, "model_load_failed")
 		w.result(w.next("info").ID, loadedFields)
@@ -68,7 +59,7 @@ func TestAModelThatIsStillThereIsNotLoadedAgain(t *testing.T) {
 	generates(t, model)
 }
 
-func TestAModelThatCantBeLoadedAgainSaysWhyAndIsTriedAgain(t *testing.T) {
+func TestAFailedReloadIsReportedAndTriedAgainByTheNextRequest(t *testing.T) {
 	worker, model := startModel(t, windows, func(w *scriptedWorker) {
 		w.fails(w.next("load").ID, "model_load_failed")
 		w.fails(w.next("info").ID, "model_not_loaded")
@@ -84,7 +75,7 @@ func TestAModelThatCantBeLoadedAgainSaysWhyAndIsTriedAgain(t *testing.T) {
 	generates(t, model)
 }
 
-// lateCancel is a load that succeeds though its caller has given it up.
+// lateCancel cancels a load that then succeeds.
 func lateCancel(t *testing.T, worker *Worker, began <-chan struct{}) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(deadlined(t))
@@ -93,11 +84,11 @@ func lateCancel(t *testing.T, worker *Worker, began <-chan struct{}) {
 		cancel()
 	}()
 	if _, err := worker.Load(ctx, "other"); !errors.Is(err, context.Canceled) {
-		t.Errorf("the load ended with %v", err)
+		t.Errorf("the load ended with %v, want the context's error", err)
 	}
 }
 
-func TestALoadThatWasCancelledTooLateDoesNotAnswerForTheModelOfBefore(t *testing.T) {
+func TestTheModelOfALoadCancelledTooLateDoesNotAnswerForTheEarlierModel(t *testing.T) {
 	began := make(chan struct{})
 	worker, model := startModel(t, windows, func(w *scriptedWorker) {
 		load := w.next("load")
@@ -107,7 +98,7 @@ func TestALoadThatWasCancelledTooLateDoesNotAnswerForTheModelOfBefore(t *testing
 		w.result(load.ID, loadedFields)
 		w.result(info.ID, loadedFields)
 		if again := w.load(); again.Path != "m" {
-			t.Errorf("%s was loaded again", again.Raw)
+			t.Errorf("the client loaded %s again", again.Raw)
 		}
 		w.answers(1)
 	}, restartable())
@@ -115,7 +106,7 @@ func TestALoadThatWasCancelledTooLateDoesNotAnswerForTheModelOfBefore(t *testing
 	generates(t, model)
 }
 
-func TestAWorkerAloneHasTheModelThatItLoadedTooLate(t *testing.T) {
+func TestWithoutRestartALoadCancelledTooLateReplacesTheModel(t *testing.T) {
 	began, landed := make(chan struct{}), make(chan struct{})
 	worker, model := startModel(t, windows, func(w *scriptedWorker) {
 		load := w.next("load")
@@ -131,14 +122,14 @@ func TestAWorkerAloneHasTheModelThatItLoadedTooLate(t *testing.T) {
 	}
 }
 
-func TestARequestWaitsForTheLoadBeforeItAndIsNotAnsweredByItsModel(t *testing.T) {
+func TestARequestOfAnEarlierModelWaitsForTheLoadAndIsNotAnsweredByTheNewModel(t *testing.T) {
 	began, finish := make(chan struct{}), make(chan struct{})
 	worker, model := startModel(t, windows, func(w *scriptedWorker) {
 		load := w.next("load")
 		close(began)
 		<-finish
 		w.result(load.ID, loadedFields)
-		request := w.next("quit") // and neither generate nor unload
+		request := w.next("quit") // comes next: neither generate nor unload is sent
 		w.result(request.ID, `"ok":true`)
 		w.exit(process.ExitState{})
 	}, restartable())

@@ -14,9 +14,9 @@ import (
 	"github.com/mlxwire/mlxwire/client/go/internal/process"
 )
 
-// How requests fail.
+// These tests follow requests that fail.
 
-func TestADeadWorkerFailsWhatIsPendingWithItsLastWords(t *testing.T) {
+func TestPendingRequestsFailWithTheStderrOfADeadWorker(t *testing.T) {
 	_, model := startModel(t, windows, func(w *scriptedWorker) {
 		id := w.next("generate").ID
 		w.token(id, 0)
@@ -33,20 +33,20 @@ func TestADeadWorkerFailsWhatIsPendingWithItsLastWords(t *testing.T) {
 	}
 	var own *Error
 	if !errors.As(last, &own) {
-		t.Fatalf("it ended with %v", last)
+		t.Fatalf("the stream ended with %v, which is not an *Error", last)
 	}
 	if own.Code != ErrWorkerCrashed || !own.Retryable || own.TokensDelivered != count || count != 2 ||
 		own.Exit == nil || own.Exit.Signal != 11 || own.Stderr != "Segmentation fault\n" {
-		t.Errorf("after %d tokens %+v, exit %+v", count, own, own.Exit)
+		t.Errorf("after %d tokens the stream ended with %+v, exit %+v", count, own, own.Exit)
 	}
 	for _, err := range model.Generate(deadlined(t), "again") {
 		if !errors.Is(err, ErrWorkerCrashed) {
-			t.Errorf("a request after it fails with %v", err)
+			t.Errorf("a later request fails with %v", err)
 		}
 	}
 }
 
-func TestAnErrorOfTheWorkerSaysWhatItIsAbout(t *testing.T) {
+func TestAnErrorOfTheWorkerKeepsItsCodeMessageAndField(t *testing.T) {
 	_, model := startModel(t, windows, func(w *scriptedWorker) {
 		w.say(`{"id":%q,"type":"error","final":true,"error":{"code":"context_overflow","message":"too long",`+
 			`"retryable":false,"data":{"field":"prompt","prompt_tokens":9}}}`, w.next("generate").ID)
@@ -61,7 +61,7 @@ func TestAnErrorOfTheWorkerSaysWhatItIsAbout(t *testing.T) {
 			var own *Error
 			if !errors.As(err, &own) || !errors.Is(err, want.Code) || own.Field() != want.Field() ||
 				own.Retryable != want.Retryable || own.Message != want.Message {
-				t.Errorf("got %+v, want %+v", err, want)
+				t.Errorf("the request failed with %+v, want %+v", err, want)
 			}
 		}
 	}
@@ -78,7 +78,7 @@ func TestABrokenRuleEndsAllRequestsAndTheWorker(t *testing.T) {
 		group.Go(func() {
 			for _, err := range model.Generate(deadlined(t), "p") {
 				if !errors.Is(err, ErrProtocolViolation) {
-					t.Errorf("it ended with %v", err)
+					t.Errorf("the request ended with %v, want protocol_violation", err)
 				}
 			}
 		})
@@ -87,7 +87,7 @@ func TestABrokenRuleEndsAllRequestsAndTheWorker(t *testing.T) {
 	await(t, "the worker's end", worker.Done())
 }
 
-func TestSilenceIsATimeout(t *testing.T) {
+func TestSilenceLongerThanTheIdleTimeoutIsATimeout(t *testing.T) {
 	_, model := startModel(t, windows, func(w *scriptedWorker) {
 		id := w.next("generate").ID
 		w.next("cancel")
@@ -95,7 +95,7 @@ func TestSilenceIsATimeout(t *testing.T) {
 	}, WithIdleTimeout(10*time.Millisecond))
 	for _, err := range model.Generate(deadlined(t), "p") {
 		if !errors.Is(err, ErrTimeout) {
-			t.Errorf("it ended with %v", err)
+			t.Errorf("the request ended with %v, want timeout", err)
 		}
 	}
 }
@@ -110,11 +110,11 @@ func TestACancelledRequestThatDoesNotEndIsADrainTimeout(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := stream.Close(); !errors.Is(err, ErrDrainTimeout) {
-		t.Errorf("close: %v", err)
+		t.Errorf("Close gave %v, want drain_timeout", err)
 	}
 }
 
-func TestAStreamCancelledByAnotherCallSaysSo(t *testing.T) {
+func TestAStreamCancelledByAnotherCallEndsAsCancelled(t *testing.T) {
 	_, model := startModel(t, windows, func(w *scriptedWorker) {
 		w.done(w.next("generate").ID, "cancelled")
 	})
@@ -127,11 +127,11 @@ func TestAStreamCancelledByAnotherCallSaysSo(t *testing.T) {
 		t.Error(err)
 	}
 	if done, ok := stream.Done(); !ok || done.FinishReason != FinishCancelled {
-		t.Errorf("%+v", done)
+		t.Errorf("the stream ended with %+v", done)
 	}
 }
 
-func TestWhatCantBeSentIsRefusedByItsField(t *testing.T) {
+func TestARequestThatCantBeSentIsRefusedByItsField(t *testing.T) {
 	_, model := startModel(t, windows, func(*scriptedWorker) {})
 	infinity := math.Inf(1)
 	for _, c := range []struct {
@@ -148,13 +148,13 @@ func TestWhatCantBeSentIsRefusedByItsField(t *testing.T) {
 		for _, err := range model.Chat(deadlined(t), c.message, c.option) {
 			var own *Error
 			if !errors.As(err, &own) || own.Code != c.code || own.Field() != c.field {
-				t.Errorf("got %v, want %s of %q", err, c.code, c.field)
+				t.Errorf("the request failed with %v, want %s of %q", err, c.code, c.field)
 			}
 		}
 	}
 }
 
-func TestProgressIsToldToWhoWaits(t *testing.T) {
+func TestProgressReachesTheCaller(t *testing.T) {
 	_, model := startModel(t, windows, func(w *scriptedWorker) {
 		id := w.next("generate").ID
 		w.say(`{"id":%q,"type":"progress","stage":"prefill","done":1,"total":2}`, id)
@@ -167,6 +167,6 @@ func TestProgressIsToldToWhoWaits(t *testing.T) {
 		t.Error(err)
 	}
 	if !slices.Equal(told, []string{"prefill 1/2"}) {
-		t.Errorf("told %q", told)
+		t.Errorf("the caller was told %q", told)
 	}
 }

@@ -2,6 +2,7 @@ package mlxwire
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,22 +11,22 @@ import (
 	"time"
 )
 
-// WorkerVariable is the environment variable that names the worker's command.
+// WorkerVariable is the name of the environment variable that holds the worker's command.
 const WorkerVariable = "MLXWIRE_WORKER"
 
 const (
 	workerProgram = "mlxwire-worker"
 	workerModule  = "mlxwire_worker"
-	// moduleCheck is generous: a first start of Python may read much from a cold disk.
+	// moduleCheck is generous because the first start of Python may read from a cold disk.
 	moduleCheck = 10 * time.Second
 )
 
-// FindWorker gives the command line of the worker that Start runs where it is told no other;
-// the first of these that there is:
+// FindWorker returns the command line of the worker that Start runs without WithCommand. It is
+// the first of these that exists:
 //
-//   - MLXWIRE_WORKER, split as a shell would,
+//   - the value of MLXWIRE_WORKER, split into words as a shell does,
 //   - mlxwire-worker on the PATH,
-//   - python3 -m mlxwire_worker, where python3 has that module.
+//   - python3 -m mlxwire_worker, if python3 can import that module.
 //
 // The error is an ErrSpawnFailed that says what to install.
 func FindWorker() ([]string, error) {
@@ -36,7 +37,7 @@ func findWorker(named string) ([]string, error) {
 	if strings.TrimSpace(named) != "" {
 		words, err := shellWords(named)
 		if err != nil {
-			return nil, newError(ErrSpawnFailed, "`%s` can't be split into words: %v", WorkerVariable, err)
+			return nil, newError(ErrSpawnFailed, "the value of `%s` can't be split into words: %v; correct it", WorkerVariable, err)
 		}
 		return words, nil
 	}
@@ -47,7 +48,7 @@ func findWorker(named string) ([]string, error) {
 		return []string{python, "-m", workerModule}, nil
 	}
 	return nil, newError(ErrSpawnFailed,
-		"no worker was found: install one with `pip install 'mlxwire[mlx]'` (or `uv tool install 'mlxwire[mlx]'`), "+
+		"no worker was found; install one with `pip install 'mlxwire[mlx]'` (or `uv tool install 'mlxwire[mlx]'`), "+
 			"or name its command in %s or WithCommand", WorkerVariable)
 }
 
@@ -58,7 +59,8 @@ func pythonProgram() string {
 	return "python3"
 }
 
-// hasWorker asks an interpreter without importing anything heavy.
+// hasWorker returns true if an interpreter can import the worker. It looks for the module and
+// does not import it, which would take seconds.
 func hasWorker(python string) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), moduleCheck)
 	defer cancel()
@@ -68,8 +70,8 @@ func hasWorker(python string) bool {
 	return check.Run() == nil
 }
 
-// workerCommand is the command line to start, its program as a path that does not depend on the
-// folder that the worker runs in.
+// workerCommand returns the command line to start. A relative path of the program becomes
+// absolute, so that it does not depend on the worker's working directory.
 func workerCommand(o *startOptions) ([]string, error) {
 	words := o.command
 	if len(words) == 0 {
@@ -84,6 +86,51 @@ func workerCommand(o *startOptions) ([]string, error) {
 		if absolute, err := filepath.Abs(words[0]); err == nil {
 			words[0] = absolute
 		}
+	}
+	return words, nil
+}
+
+// shellWords splits a command line into words as a POSIX shell does: it knows white space,
+// single and double quotes, and backslashes. On Windows a backslash is part of a path.
+func shellWords(line string) ([]string, error) {
+	const none = rune(0)
+	var words []string
+	var word strings.Builder
+	inWord, escaped, quote := false, false, none
+	for _, r := range line {
+		switch {
+		case escaped:
+			if quote == '"' && !strings.ContainsRune("\"\\$`", r) {
+				word.WriteRune('\\')
+			}
+			word.WriteRune(r)
+			escaped = false
+		case r == '\\' && quote != '\'' && runtime.GOOS != "windows":
+			escaped, inWord = true, true
+		case quote != none:
+			if r == quote {
+				quote = none
+			} else {
+				word.WriteRune(r)
+			}
+		case r == '\'' || r == '"':
+			quote, inWord = r, true
+		case strings.ContainsRune(" \t\r\n", r):
+			if inWord {
+				words = append(words, word.String())
+				word.Reset()
+				inWord = false
+			}
+		default:
+			word.WriteRune(r)
+			inWord = true
+		}
+	}
+	if quote != none || escaped {
+		return nil, errors.New("a quotation mark or a backslash at the end is not closed")
+	}
+	if inWord {
+		words = append(words, word.String())
 	}
 	return words, nil
 }

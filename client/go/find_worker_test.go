@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-func TestACommandIsSplitAsAShellWould(t *testing.T) {
+func TestACommandIsSplitAsAShellSplitsIt(t *testing.T) {
 	for line, want := range map[string][]string{
 		``:                    nil,
 		`  a  b	c `:           {"a", "b", "c"},
@@ -18,17 +18,17 @@ func TestACommandIsSplitAsAShellWould(t *testing.T) {
 		`a"b"'c'd ''`:         {"abcd", ""},
 	} {
 		if words, err := shellWords(line); err != nil || !slices.Equal(words, want) {
-			t.Errorf("%q: %q, %v", line, words, err)
+			t.Errorf("%q was split into %q, %v", line, words, err)
 		}
 	}
 	for _, line := range []string{`'a`, `"a`, `a\`} {
 		if words, err := shellWords(line); err == nil {
-			t.Errorf("%q gave %q", line, words)
+			t.Errorf("%q was split into %q, want an error", line, words)
 		}
 	}
 }
 
-// program puts an executable file into a folder of its own.
+// program creates an executable file in a folder of its own.
 func program(t *testing.T, name, script string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
@@ -38,7 +38,7 @@ func program(t *testing.T, name, script string) string {
 	return path
 }
 
-func TestTheWorkerIsLookedForInThisOrder(t *testing.T) {
+func TestFindWorkerLooksInOrder(t *testing.T) {
 	worker := program(t, workerProgram, "exit 0")
 	with := program(t, pythonProgram(), "exit 0")
 	without := program(t, pythonProgram(), "exit 1")
@@ -60,24 +60,24 @@ func TestTheWorkerIsLookedForInThisOrder(t *testing.T) {
 		t.Setenv("PATH", c.path)
 		t.Setenv(WorkerVariable, c.named)
 		if words, err := FindWorker(); err != nil || !slices.Equal(words, c.want) {
-			t.Errorf("%+v: %q, %v", c, words, err)
+			t.Errorf("for %+v FindWorker returned %q, %v", c, words, err)
 		}
 	}
 	t.Setenv("PATH", folders(without))
 	_, err := FindWorker()
 	if !errors.Is(err, ErrSpawnFailed) || !strings.Contains(err.Error(), "pip install 'mlxwire[mlx]'") {
-		t.Errorf("none: %v", err)
+		t.Errorf("without a worker FindWorker gave %v", err)
 	}
 }
 
-func TestTheOptionComesBeforeTheEnvironment(t *testing.T) {
+func TestTheOptionTakesPrecedenceOverTheEnvironment(t *testing.T) {
 	t.Setenv(WorkerVariable, "named")
 	o := applyStartOptions([]StartOption{WithCommand("given", "x"), WithEngine("mock")})
 	if words, err := workerCommand(o); err != nil || !slices.Equal(words, []string{"given", "x", "--engine", "mock"}) {
-		t.Errorf("%q, %v", words, err)
+		t.Errorf("the command is %q, %v", words, err)
 	}
 	o = applyStartOptions([]StartOption{WithEnv(WorkerVariable + "=own")})
 	if words, err := workerCommand(o); err != nil || !slices.Equal(words, []string{"own"}) {
-		t.Errorf("%q, %v", words, err)
+		t.Errorf("the command is %q, %v", words, err)
 	}
 }

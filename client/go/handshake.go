@@ -3,14 +3,14 @@ package mlxwire
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 
 	"github.com/mlxwire/mlxwire/client/go/internal/process"
 	"github.com/mlxwire/mlxwire/client/go/internal/wire"
 )
 
-// connect spawns a worker and shakes hands. Where that fails the process is gone when connect
-// returns, and likewise where the context ends.
+// connect spawns a worker and shakes hands with it. If it returns an error, the process has ended.
 func connect(ctx context.Context, o *startOptions, ids *idSource, events *dispatcher) (*connection, error) {
 	words, err := workerCommand(o)
 	if err != nil {
@@ -24,7 +24,7 @@ func connect(ctx context.Context, o *startOptions, ids *idSource, events *dispat
 		ended:  make(chan struct{}),
 	}
 	c.wire.OnEvent = c.takeEvent
-	hello := newRequest(c, "hello", requestHooks{})
+	hello := newRequest(c, wire.Hello, requestHooks{})
 	hello.id = ids.next()
 	line, err := encodeRequest(hello.id, hello.command, helloFields{
 		Protocols: []int{wire.Protocol},
@@ -43,7 +43,7 @@ func connect(ctx context.Context, o *startOptions, ids *idSource, events *dispat
 		c.abort()
 		var failure *Error
 		if errors.As(err, &failure) {
-			failure.Stderr = c.tail() // its last words may have come after the failure
+			failure.Stderr = c.tail() // stderr may have brought more since the failure
 		}
 		return nil, err
 	}
@@ -51,7 +51,8 @@ func connect(ctx context.Context, o *startOptions, ids *idSource, events *dispat
 	return c, nil
 }
 
-// spawn starts the process and says hello. What the process does meanwhile waits for the lock.
+// spawn starts the process and writes hello. It holds the lock meanwhile, so that the readers of
+// the pipes see a connection that has its child.
 func (c *connection) spawn(words []string, hello *request, line []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -84,7 +85,7 @@ func (c *connection) greeted(ctx context.Context, hello *request) error {
 		strays := slices.Clone(c.wire.StrayLines())
 		c.mu.Unlock()
 		return newError(ErrHandshakeFailed,
-			"the worker did not answer hello within %v%s. Check that the command is a worker, or see WithStartTimeout",
+			"the worker did not answer hello within %v%s. Check that the command is a worker, or allow more time with WithStartTimeout",
 			c.options.startTimeout, describeStrays(strays))
 	case err != nil:
 		return err
@@ -98,6 +99,17 @@ func (c *connection) greeted(ctx context.Context, hello *request) error {
 func (c *connection) takeStderr(chunk []byte) {
 	_, _ = c.stderr.Write(chunk)
 	if c.options.stderr != nil {
-		_, _ = c.options.stderr.Write(chunk) // the host's own writer: its failure is its own
+		_, _ = c.options.stderr.Write(chunk) // an error of the host's writer does not concern the client
 	}
+}
+
+// newStderrRing returns the ring that keeps stderr. It also logs each line if the host's logger
+// logs at level Debug.
+func newStderrRing(o *startOptions) *process.StderrRing {
+	if !o.logger.Enabled(context.Background(), slog.LevelDebug) {
+		return process.NewStderrRing(process.DefaultRingBytes, nil)
+	}
+	return process.NewStderrRing(process.DefaultRingBytes, func(line string) {
+		o.logger.Debug("worker", "stderr", line)
+	})
 }

@@ -1,17 +1,18 @@
 package mlxwire
 
-// What a worker and its model say of themselves.
+// How a worker and its model describe themselves.
 
-// ModelInfo is what is loaded. QuantBits and QuantGroup are 0 where nothing is quantized.
+// ModelInfo describes the loaded model. QuantBits and QuantGroup are 0 if its weights are not
+// quantized.
 type ModelInfo struct {
 	ModelType     string       `json:"model_type"`
 	VocabSize     int          `json:"vocab_size"`
 	Layers        int          `json:"layers"`
 	HiddenSize    int          `json:"hidden_size"`
-	ContextLen    int          `json:"context_len"` // tokens
+	ContextLen    int          `json:"context_len"` // in tokens
 	QuantBits     int          `json:"quant_bits"`
 	QuantGroup    int          `json:"quant_group"`
-	Parameters    int64        `json:"parameters"` // before packing
+	Parameters    int64        `json:"parameters"` // counted before quantization packs them
 	WeightBytes   int64        `json:"weight_bytes"`
 	Path          string       `json:"path"`
 	AdapterPath   *string      `json:"adapter_path"`
@@ -20,22 +21,22 @@ type ModelInfo struct {
 	Capabilities  Capabilities `json:"capabilities"`
 }
 
-// Loaded is the answer to a load.
+// Loaded is the worker's answer to a load.
 type Loaded struct {
 	ModelInfo
 	LoadSeconds float64 `json:"load_seconds"`
 }
 
-// Capabilities are what a worker, or its model, can do.
+// Capabilities names what a worker or its model can do.
 type Capabilities map[string]any
 
-// Has reports whether a capability is there; one that is false or null is not.
+// Has returns true if the capability is listed with a value other than false and null.
 func (c Capabilities) Has(name string) bool {
 	value, listed := c[name]
 	return listed && value != nil && value != false
 }
 
-// Hello is what a worker says of itself in the handshake.
+// Hello is the worker's answer in the handshake.
 type Hello struct {
 	Protocol     int            `json:"protocol"`
 	Worker       WorkerIdentity `json:"worker"`
@@ -44,7 +45,7 @@ type Hello struct {
 	Events       []string       `json:"events"`
 }
 
-// WorkerIdentity is which worker answers; Engine is "mlx" or "mock".
+// WorkerIdentity names the worker that answers. Engine is "mlx" or "mock".
 type WorkerIdentity struct {
 	Name    string `json:"name"`
 	Version string `json:"version"`

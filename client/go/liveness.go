@@ -2,21 +2,24 @@ package mlxwire
 
 import (
 	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
-// LivenessLimits is when a worker counts as dead though its process is there, judged by its
-// heartbeats: a long prompt takes steps, a wedge does not, and a process that was stopped says
-// nothing at all. A limit of 0 is none.
+// LivenessLimits says when a worker counts as hanging although its process runs. The client judges
+// by heartbeats: during a long prompt the worker takes steps, a worker that hangs takes none, and
+// a process that was stopped sends nothing. A limit of 0 switches its check off.
 type LivenessLimits struct {
-	Silence time.Duration // nothing came, not even a heartbeat
-	Step    time.Duration // it computes, and took no step
-	// Phases has other limits than Step for some phases of a Heartbeat.
+	Silence time.Duration // the longest time without any output of the worker
+	Step    time.Duration // the longest time between two steps of a computation
+	// Phases replaces Step for some phases of a Heartbeat.
 	Phases map[string]time.Duration
 }
 
-// DefaultLivenessLimits are 30 seconds of silence and 120 for a step, but for a load, which may
-// read from a slow disk.
+// DefaultLivenessLimits allows 30 seconds of silence and 120 for a step. A load has no limit for
+// its steps, because it may read from a slow disk.
 func DefaultLivenessLimits() LivenessLimits {
 	return LivenessLimits{
 		Silence: 30 * time.Second, Step: 2 * time.Minute,
@@ -24,7 +27,7 @@ func DefaultLivenessLimits() LivenessLimits {
 	}
 }
 
-// of is how long a step of a phase may take.
+// of returns how long a step of a phase may take.
 func (l LivenessLimits) of(phase string) time.Duration {
 	if limit, ok := l.Phases[phase]; ok {
 		return limit
@@ -32,7 +35,7 @@ func (l LivenessLimits) of(phase string) time.Duration {
 	return l.Step
 }
 
-// shortest is the first limit that can pass; 0 where there is none.
+// shortest returns the smallest limit above 0, or 0 if every check is off.
 func (l LivenessLimits) shortest() time.Duration {
 	shortest := l.Silence
 	for _, limit := range l.Phases {
@@ -48,12 +51,12 @@ func shorter(a, b time.Duration) time.Duration {
 	return a
 }
 
-// liveness judges from what was heard by when; it looks at no clock. A look that comes late
-// counts as little more than one interval: a host that stood still itself, or slept with the
-// whole machine, may not blame its worker.
+// liveness decides whether a worker hangs, from what it sent by when. It reads no clock. A late
+// call of verdict counts for at most two intervals: if the host itself stood still, or the whole
+// machine slept, the worker is not to blame.
 type liveness struct {
 	limits   LivenessLimits
-	interval time.Duration // how often verdict is asked
+	interval time.Duration // the time between two calls of verdict
 
 	looked time.Time
 	heard  uint64
@@ -62,7 +65,7 @@ type liveness struct {
 	beat   *Heartbeat
 }
 
-// takeBeat takes a heartbeat.
+// takeBeat records a heartbeat.
 func (l *liveness) takeBeat(beat Heartbeat) {
 	if l.beat == nil || l.beat.Phase != beat.Phase || l.beat.Steps != beat.Steps {
 		l.stuck = 0
@@ -70,7 +73,8 @@ func (l *liveness) takeBeat(beat Heartbeat) {
 	l.beat = &beat
 }
 
-// verdict is what is wrong with the worker, or empty. heard changes whenever anything comes.
+// verdict returns what is wrong with the worker, or "". heard is a counter that grows with all
+// output of the worker.
 func (l *liveness) verdict(heard uint64, now time.Time) string {
 	passed := min(now.Sub(l.looked), 2*l.interval)
 	l.looked = now
@@ -80,16 +84,69 @@ func (l *liveness) verdict(heard uint64, now time.Time) string {
 	}
 	l.stuck += passed
 	if limit := l.limits.Silence; limit > 0 && l.silent >= limit {
-		return fmt.Sprintf("has said nothing for %v: it was stopped, or hangs", l.silent.Round(time.Second))
+		return fmt.Sprintf("has said nothing for %v: it was stopped or hangs", l.silent.Round(time.Second))
 	}
 	if l.beat == nil {
 		return ""
 	}
-	// The worker's clock runs on where ours did not; both must agree. And the age that it tells
-	// is of the step before, where it has only just begun.
+	// Both clocks must agree: the worker's runs on while the host stands still, and the age in a
+	// heartbeat belongs to the previous step if the worker has only begun to compute.
 	stuck := min(l.stuck, time.Duration(l.beat.LastStepSeconds*float64(time.Second)))
 	if limit := l.limits.of(l.beat.Phase); limit > 0 && stuck >= limit {
 		return fmt.Sprintf("hangs: in phase %s it took no step for %v", l.beat.Phase, stuck.Round(time.Second))
 	}
 	return ""
+}
+
+// looksWithinLimit is how many times a watchdog looks before its shortest limit has passed.
+const looksWithinLimit = 8
+
+// A watchdog ends a worker that hangs. It keeps the time and asks liveness for the verdict.
+type watchdog struct {
+	heard atomic.Uint64 // counts the chunks of stdout
+
+	mu       sync.Mutex
+	liveness liveness
+}
+
+// guard watches a connection until it ends. It returns at once if all checks are off or the worker
+// sends no heartbeats.
+func (d *watchdog) guard(c *connection) {
+	limits := c.options.livenessLimits()
+	shortest := limits.shortest()
+	if shortest == 0 || !slices.Contains(c.hello.Events, heartbeatEvent) {
+		return
+	}
+	interval := max(shortest/looksWithinLimit, time.Millisecond)
+	d.mu.Lock()
+	d.liveness = liveness{limits: limits, interval: interval, looked: time.Now(), beat: d.liveness.beat}
+	d.mu.Unlock()
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-c.gone:
+			return
+		case <-c.ended:
+			return
+		case now := <-ticker.C:
+			if verdict := d.look(now); verdict != "" && c.cause() == nil {
+				c.fail(hangs(verdict, c.tail()))
+				c.end(nil)
+				return
+			}
+		}
+	}
+}
+
+func (d *watchdog) look(now time.Time) string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.liveness.verdict(d.heard.Load(), now)
+}
+
+func (d *watchdog) takeBeat(beat Heartbeat) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.liveness.takeBeat(beat)
 }

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-func TestLivenessIsJudgedByStepsAndSilence(t *testing.T) {
+func TestLivenessJudgesByStepsAndSilence(t *testing.T) {
 	limits := DefaultLivenessLimits()
 	for _, c := range []struct {
 		name  string
@@ -45,22 +45,19 @@ func TestLivenessIsJudgedByStepsAndSilence(t *testing.T) {
 	}
 }
 
-func TestAHostThatSleptBlamesNobody(t *testing.T) {
+func TestAWorkerIsNotBlamedForTheTimeThatItsHostSlept(t *testing.T) {
 	l := liveness{limits: DefaultLivenessLimits(), interval: time.Second, looked: time.Unix(0, 0)}
 	if verdict := l.verdict(0, time.Unix(10_000, 0)); verdict != "" {
-		t.Errorf("the verdict is %q", verdict)
+		t.Errorf("the verdict is %q, want none", verdict)
 	}
 }
 
 func TestAWorkerThatHangsIsEndedAndItsRequestsFail(t *testing.T) {
 	worker, err := Start(deadlined(t), WithLiveness(LivenessLimits{Silence: 50 * time.Millisecond}),
 		scripted(t, func(w *scriptedWorker) {
-			hello := w.next("hello")
-			if !strings.Contains(string(hello.Raw), heartbeatEvent) {
-				t.Error("no heartbeat was asked for")
+			if hello := w.greet(`{}`, heartbeatEvent); !strings.Contains(string(hello.Raw), heartbeatEvent) {
+				t.Errorf("the client did not ask for heartbeats: %s", hello.Raw)
 			}
-			w.result(hello.ID, `"protocol":1,"worker":{"name":"s","version":"1","pid":1,"engine":"mock"},"capabilities":{},`+
-				`"limits":{"max_line_bytes":1000000,"max_inflight":64},"events":["heartbeat"]`)
 			<-w.exited
 		}))
 	if err != nil {
@@ -68,7 +65,7 @@ func TestAWorkerThatHangsIsEndedAndItsRequestsFail(t *testing.T) {
 	}
 	defer worker.Close()
 	if _, err := worker.Metrics(deadlined(t)); !errors.Is(err, ErrWorkerCrashed) || !strings.Contains(err.Error(), "said nothing") {
-		t.Errorf("the request: %v", err)
+		t.Errorf("the request ended with %v", err)
 	}
 	await(t, "the worker's end", worker.Done())
 }

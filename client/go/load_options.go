@@ -2,7 +2,8 @@ package mlxwire
 
 import "time"
 
-// A LoadOption is an option of Load. Without it the worker's default holds (SPEC §4.1).
+// A LoadOption is an option of Load. The worker has a default for each option that is not given
+// (SPEC §4.1).
 type LoadOption func(*loadOptions)
 
 type loadOptions struct {
@@ -20,47 +21,47 @@ func WithAdapter(path string) LoadOption {
 	return func(o *loadOptions) { o.fields.AdapterPath = &path }
 }
 
-// WithParallelSlots says how many sequences are computed at once.
+// WithParallelSlots sets how many sequences the worker computes at the same time.
 func WithParallelSlots(n int) LoadOption {
 	return func(o *loadOptions) { o.fields.ParallelSlots = &n }
 }
 
-// WithWarmup says whether to compile before Load returns, so that the first request is as fast
-// as the second. The default is true.
+// WithWarmup chooses whether the worker compiles before Load returns, so that the first request is
+// as fast as the second. The default is true.
 func WithWarmup(on bool) LoadOption {
 	return func(o *loadOptions) { o.fields.Warmup = &on }
 }
 
-// WithContextPolicy is "refuse", the default, or "rotate": past the context the oldest tokens
-// are forgotten instead.
+// WithContextPolicy chooses what happens when the context is full: "refuse", the default, or
+// "rotate", which forgets the oldest tokens.
 func WithContextPolicy(policy string) LoadOption {
 	return func(o *loadOptions) { o.fields.ContextPolicy = &policy }
 }
 
-// WithKVBits keeps keys and values in 2, 3, 4, 6 or 8 bits, in groups of 32, 64 or 128.
+// WithKVBits stores keys and values with 2, 3, 4, 6 or 8 bits, in groups of 32, 64 or 128.
 func WithKVBits(bits, groupSize int) LoadOption {
 	return func(o *loadOptions) { o.fields.KVBits, o.fields.KVGroupSize = &bits, &groupSize }
 }
 
-// WithMemoryLimit bounds the memory of the worker, in bytes; 0 is no limit.
+// WithMemoryLimit bounds the worker's memory, in bytes; 0 means no limit.
 func WithMemoryLimit(bytes uint64) LoadOption {
 	return func(o *loadOptions) { o.fields.MemoryLimit = &bytes }
 }
 
-// WithPromptCacheLimit bounds the prompt cache, in bytes; 0 keeps nothing.
+// WithPromptCacheLimit bounds the prompt cache, in bytes; with 0 the cache keeps nothing.
 func WithPromptCacheLimit(bytes uint64) LoadOption {
 	return func(o *loadOptions) { o.fields.PromptCacheLimit = &bytes }
 }
 
-// WithPrefillSlice bounds how long one slice of a prompt may take, which is how long the
-// streams beside it, or a cancel, may wait. The default is 100 ms.
+// WithPrefillSlice bounds how long the worker computes one slice of a prompt. Other streams, and a
+// cancel, wait at most that long. The default is 100 ms.
 func WithPrefillSlice(limit time.Duration) LoadOption {
 	seconds := limit.Seconds()
 	return func(o *loadOptions) { o.fields.PrefillSeconds = &seconds }
 }
 
-// WithLoadProgress is told how the load comes on, by the goroutine that called Load. It must not
-// use the model of before: that one waits for the load.
+// WithLoadProgress calls tell with the progress of the load, from the goroutine that called Load.
+// tell must not use the earlier Model, whose requests wait for the load.
 func WithLoadProgress(tell func(Progress)) LoadOption {
 	return func(o *loadOptions) { o.onProgress = tell }
 }

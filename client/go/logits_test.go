@@ -13,7 +13,7 @@ func TestARowOfLogitsHasMinusInfinityForNull(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !slices.Equal(row, Logits{1.5, float32(math.Inf(-1)), -20, 0}) {
-		t.Errorf("%v", row)
+		t.Errorf("the row is %v", row)
 	}
 	for _, text := range []string{`{}`, `"x"`, `["x"]`, `[[1]]`, `[true]`, `[1e999]`} {
 		if err := json.Unmarshal([]byte(text), &row); err == nil {
@@ -30,11 +30,11 @@ func FuzzLogits(f *testing.F) {
 		var want []*float32
 		rowErr, wantErr := json.Unmarshal(text, &row), json.Unmarshal(text, &want)
 		if (rowErr == nil) != (wantErr == nil) || rowErr == nil && len(row) != len(want) {
-			t.Fatalf("%q: %v, %v; encoding/json %v, %v", text, row, rowErr, want, wantErr)
+			t.Fatalf("%q gave %v, %v; encoding/json gave %v, %v", text, row, rowErr, want, wantErr)
 		}
 		for i := range want {
 			if rowErr == nil && want[i] != nil && row[i] != *want[i] {
-				t.Fatalf("%q: place %d has %v, want %v", text, i, row[i], *want[i])
+				t.Fatalf("%q: number %d is %v, want %v", text, i, row[i], *want[i])
 			}
 		}
 	})

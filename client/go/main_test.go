@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// roleVariable makes the test's own program a worker, for tests that need a real process.
+// roleVariable makes the test program run as a worker, for tests that need a real process.
 const roleVariable = "MLXWIRE_TEST_ROLE"
 
 func TestMain(m *testing.M) {
@@ -19,18 +19,18 @@ func TestMain(m *testing.M) {
 	}
 	code := m.Run()
 	if left := awaitGoroutines(); code == 0 && left != "" {
-		fmt.Fprintln(os.Stderr, "goroutines of the client are left after all tests:\n"+left)
+		fmt.Fprintln(os.Stderr, "goroutines of the client still run after all tests:\n"+left)
 		code = 1
 	}
 	os.Exit(code)
 }
 
-// asRole starts this program as a worker of that role.
+// asRole returns options that start this program as a worker with a role.
 func asRole(role string) []StartOption {
 	return []StartOption{WithCommand(os.Args[0], "-test.run=^$"), WithEnv(roleVariable+"="+role, "GORACE=atexit_sleep_ms=0")}
 }
 
-// awaitGoroutines waits for the client's goroutines to end; what is left of them, or "".
+// awaitGoroutines waits for the client's goroutines to end. It returns those that have not, or "".
 func awaitGoroutines() string {
 	deadline := time.Now().Add(20 * time.Second)
 	for {

@@ -3,14 +3,16 @@ package mlxwire
 import (
 	"cmp"
 	"context"
+
+	"github.com/mlxwire/mlxwire/client/go/internal/wire"
 )
 
-// Memory is what a worker holds and what it may hold, in bytes. A limit of 0 is none, but for
-// PromptCacheLimit, where it keeps nothing.
+// Memory is what a worker holds and what it may hold, in bytes. A limit of 0 means no limit, except
+// for PromptCacheLimit, where the cache then keeps nothing.
 type Memory struct {
 	ActiveBytes      uint64 `json:"active_bytes"`
 	PeakBytes        uint64 `json:"peak_bytes"`
-	BufferBytes      uint64 `json:"buffer_bytes"` // kept by MLX for reuse
+	BufferBytes      uint64 `json:"buffer_bytes"` // buffers that MLX keeps for reuse
 	SequenceBytes    uint64 `json:"sequence_bytes"`
 	PromptCacheBytes uint64 `json:"prompt_cache_bytes"`
 	MemoryLimit      uint64 `json:"memory_limit"`
@@ -20,7 +22,7 @@ type Memory struct {
 	BytesPerToken    uint64 `json:"bytes_per_token"`
 }
 
-// MemoryLimits are limits to set, in bytes; nil leaves one as it is.
+// MemoryLimits are limits to set, in bytes. A nil limit stays as it is.
 type MemoryLimits struct {
 	Memory      *uint64
 	PromptCache *uint64
@@ -28,15 +30,15 @@ type MemoryLimits struct {
 	Wired       *uint64
 }
 
-// Memory tells the memory in use and the limits in force.
+// Memory returns the memory in use and the limits in force.
 func (w *Worker) Memory(ctx context.Context) (Memory, error) {
-	return ask[Memory](ctx, w, "memory", memoryFields{})
+	return ask[Memory](ctx, w, wire.Memory, memoryFields{})
 }
 
-// SetMemory sets limits. A worker that is restarted has them again; Memory and PromptCache are
-// the loaded model's, and go with it.
+// SetMemory sets limits. A worker that is restarted has them again. Memory and PromptCache belong to
+// the loaded model and end with it.
 func (w *Worker) SetMemory(ctx context.Context, limits MemoryLimits) (Memory, error) {
-	memory, err := ask[Memory](ctx, w, "memory", limits.fields())
+	memory, err := ask[Memory](ctx, w, wire.Memory, limits.fields())
 	if err == nil {
 		w.mu.Lock()
 		w.limits = w.limits.with(limits)
@@ -45,10 +47,10 @@ func (w *Worker) SetMemory(ctx context.Context, limits MemoryLimits) (Memory, er
 	return memory, err
 }
 
-// ClearMemory gives back the buffers that MLX keeps for reuse.
+// ClearMemory frees the buffers that MLX keeps for reuse.
 func (w *Worker) ClearMemory(ctx context.Context) (Memory, error) {
 	on := true
-	return ask[Memory](ctx, w, "memory", memoryFields{Clear: &on})
+	return ask[Memory](ctx, w, wire.Memory, memoryFields{Clear: &on})
 }
 
 func (l MemoryLimits) fields() memoryFields {
@@ -57,7 +59,7 @@ func (l MemoryLimits) fields() memoryFields {
 	}
 }
 
-// with has the later limits where they are given.
+// with returns l with the later limits in the place of its own, if they are set.
 func (l MemoryLimits) with(later MemoryLimits) MemoryLimits {
 	return MemoryLimits{
 		Memory: cmp.Or(later.Memory, l.Memory), PromptCache: cmp.Or(later.PromptCache, l.PromptCache),
@@ -65,7 +67,7 @@ func (l MemoryLimits) with(later MemoryLimits) MemoryLimits {
 	}
 }
 
-// ofProcess leaves out those that each load sets anew.
+// ofProcess returns the limits that outlive a load. Each load sets the others anew.
 func (l MemoryLimits) ofProcess() MemoryLimits {
 	return MemoryLimits{Buffer: l.Buffer, Wired: l.Wired}
 }

@@ -1,8 +1,8 @@
 package mlxwire
 
-// The requests as the wire spells them (SPEC §4). Only what was set is sent, so the worker's
-// defaults hold: an optional field is a pointer, a slice or a map. A test compares the names
-// with protocol/schema.
+// This file holds the requests as the wire spells them (SPEC §4). An optional field is a pointer, a
+// slice or a map; it is sent only if it was set, so that the worker's default holds otherwise. A
+// test compares the names with protocol/schema.
 
 // A Message is one turn of a conversation.
 type Message struct {
@@ -10,7 +10,7 @@ type Message struct {
 	Content string `json:"content"`
 }
 
-// UserTurn is a conversation of one turn, the user's.
+// UserTurn returns a conversation of one turn, the user's.
 func UserTurn(content string) []Message {
 	return []Message{{Role: "user", Content: content}}
 }
@@ -41,7 +41,7 @@ type loadFields struct {
 	PrefillSeconds   *float64 `json:"prefill_seconds,omitempty"`
 }
 
-// streamFields are those of every request that streams.
+// streamFields are the fields of every request that streams.
 type streamFields struct {
 	Window          *int     `json:"window,omitempty"`
 	DeadlineSeconds *float64 `json:"deadline_seconds,omitempty"`
@@ -69,22 +69,28 @@ type samplingFields struct {
 	Logprobs         *bool              `json:"logprobs,omitempty"`
 	TopLogprobs      *int               `json:"top_logprobs,omitempty"`
 	Cache            *bool              `json:"cache,omitempty"`
-	Thinking         *bool              `json:"thinking,omitempty"`       // chat only
-	SpecialTokens    *bool              `json:"special_tokens,omitempty"` // chat only
+	Thinking         *bool              `json:"thinking,omitempty"`       // chat and tokenize only
+	SpecialTokens    *bool              `json:"special_tokens,omitempty"` // chat and tokenize only
 }
 
-// scoringFields are those of classify alone.
+// scoringFields are the fields of classify alone.
 type scoringFields struct {
 	Logits *bool    `json:"logits,omitempty"`
 	Labels []string `json:"labels,omitzero"`
 }
 
-// requestFields are all options of the requests that stream. One that its command does not know
-// is sent all the same: the worker refuses it by its name (SPEC §2).
+// tokenizingFields are the fields of tokenize alone.
+type tokenizingFields struct {
+	CountOnly *bool `json:"count_only,omitempty"`
+}
+
+// requestFields are the options of all requests that take a RequestOption. An option that does not
+// belong to a command is sent nevertheless: the worker refuses it by its name (SPEC §2).
 type requestFields struct {
 	streamFields
 	samplingFields
 	scoringFields
+	tokenizingFields
 }
 
 type generateFields struct {
@@ -106,6 +112,17 @@ type batchFields struct {
 type classifyFields struct {
 	Prompts []string `json:"prompts"`
 	requestFields
+}
+
+// tokenizeFields have either Text or Messages.
+type tokenizeFields struct {
+	Text     *string   `json:"text,omitempty"`
+	Messages []Message `json:"messages,omitzero"`
+	requestFields
+}
+
+type detokenizeFields struct {
+	IDs []int `json:"ids"`
 }
 
 type cancelFields struct {
@@ -132,5 +149,5 @@ type memoryFields struct {
 	Clear            *bool   `json:"clear,omitempty"`
 }
 
-// noFields are those of info, metrics, quit and unload.
+// noFields are the fields of info, metrics, quit and unload, which have none.
 type noFields struct{}

@@ -5,41 +5,24 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/mlxwire/mlxwire/client/go/internal/workertest"
 )
 
-// realWorker is the command of this repository's worker: as MLXWIRE_WORKER says, or in the
-// checkout's .venv.
-func realWorker(t testing.TB) StartOption {
+// realWorker makes Start run the worker of this checkout, or the one that MLXWIRE_WORKER names.
+func realWorker(t testing.TB, engine string) StartOption {
 	t.Helper()
-	if os.Getenv(WorkerVariable) != "" {
-		return func(*startOptions) {}
-	}
-	python, err := filepath.Abs("../../.venv/bin/python")
-	if runtime.GOOS == "windows" {
-		python, err = filepath.Abs("../../.venv/Scripts/python.exe")
-	}
-	if err == nil {
-		_, err = os.Stat(python)
-	}
-	if err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatalf("CI needs a worker: name one in %s, or set up .venv", WorkerVariable)
-		}
-		t.Skipf("no worker: name one in %s, or set up .venv (make test)", WorkerVariable)
-	}
-	return WithCommand(python, "-m", "mlxwire_worker")
+	return WithEnv(WorkerVariable + "=" + workertest.CommandLine(t, engine))
 }
 
 // startMock starts the real worker's process with its mock engine, which echoes prompts.
 func startMock(t *testing.T, options ...StartOption) (*Worker, *Model) {
 	t.Helper()
-	worker, err := Start(deadlined(t), append([]StartOption{realWorker(t), WithEngine("mock")}, options...)...)
+	worker, err := Start(deadlined(t), append([]StartOption{realWorker(t, "mock")}, options...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,55 +42,55 @@ func TestTheMockAnswersEveryKindOfRequest(t *testing.T) {
 	worker, model := startMock(t)
 	ctx := deadlined(t)
 	if text := read(t, model.Generate(ctx, "one two three")); text != "one two three" {
-		t.Errorf("generate: %q", text)
+		t.Errorf("generate returned %q", text)
 	}
 	if text := read(t, model.Chat(ctx, UserTurn("hello there"), WithMaxTokens(1))); text != "hello" {
-		t.Errorf("chat: %q", text)
+		t.Errorf("chat returned %q", text)
 	}
 	batch, err := model.BatchGenerate(ctx, []string{"a b", "c"}, WithMaxTokens(1))
 	if err != nil || len(batch) != 2 || batch[0].Text != "a" || batch[0].FinishReason != FinishLength || batch[1].Text != "c" {
-		t.Errorf("batch: %+v, %v", batch, err)
+		t.Errorf("batch returned %+v, %v", batch, err)
 	}
 	classes, err := model.Classify(ctx, []string{"a", "b"}, WithLogits(), WithLabels("yes", "no"))
 	if err != nil || len(classes) != 2 || classes[1].Text != "b" || len(classes[0].Logits) == 0 || len(classes[0].Labels) != 2 {
-		t.Errorf("classify: %+v, %v", classes, err)
+		t.Errorf("classify returned %+v, %v", classes, err)
 	}
 	info, err := model.Info(ctx)
 	if err != nil || info.ModelType != "mock" || info.Path != "any" {
-		t.Errorf("info: %+v, %v", info, err)
+		t.Errorf("info returned %+v, %v", info, err)
 	}
 	metrics, err := worker.Metrics(ctx)
 	if err != nil || metrics.Requests == 0 || model.Metrics().TotalSeconds == 0 {
-		t.Errorf("metrics: %+v, %v", metrics, err)
+		t.Errorf("metrics returned %+v, %v", metrics, err)
 	}
 }
 
-func TestTheMocksCacheAndMemoryCanBeAsked(t *testing.T) {
+func TestTheMockAnswersCacheAndMemoryRequests(t *testing.T) {
 	worker, model := startMock(t)
 	ctx := deadlined(t)
 	warmed, err := model.Cache().Warm(ctx, "one two")
 	if err != nil || warmed.Affected != 2 {
-		t.Errorf("warm: %+v, %v", warmed, err)
+		t.Errorf("warm returned %+v, %v", warmed, err)
 	}
 	if warmed, err := model.Cache().WarmChat(ctx, UserTurn("one")); err != nil || warmed.Affected == 0 {
-		t.Errorf("warm a conversation: %+v, %v", warmed, err)
+		t.Errorf("warm of a conversation returned %+v, %v", warmed, err)
 	}
 	if _, err := model.Cache().Stats(ctx); err != nil {
 		t.Error(err)
 	}
 	if cleared, err := model.Cache().Clear(ctx); err != nil || cleared.Entries != 0 {
-		t.Errorf("clear: %+v, %v", cleared, err)
+		t.Errorf("clear returned %+v, %v", cleared, err)
 	}
 	memory, err := worker.SetMemory(ctx, MemoryLimits{Buffer: new(uint64(1 << 30))})
 	if err != nil || memory.ActiveBytes == 0 {
-		t.Errorf("memory: %+v, %v", memory, err)
+		t.Errorf("memory returned %+v, %v", memory, err)
 	}
 	if _, err := worker.ClearMemory(ctx); err != nil {
 		t.Error(err)
 	}
 }
 
-func TestAllOptionsAreUnderstood(t *testing.T) {
+func TestTheWorkerUnderstandsAllOptions(t *testing.T) {
 	_, model := startMock(t)
 	text := read(t, model.Chat(deadlined(t), UserTurn("one two"),
 		WithMaxTokens(2), WithTemperature(0.7), WithTopK(40), WithTopP(0.9), WithMinP(0.05), WithSeed(1),
@@ -116,17 +99,17 @@ func TestAllOptionsAreUnderstood(t *testing.T) {
 		WithXTC(0.1, 0.2), WithLogprobs(1), WithCache(false), WithThinking(false), WithSpecialTokens(true),
 		WithDeadline(time.Minute)))
 	if text == "" {
-		t.Error("no text")
+		t.Error("the answer is empty")
 	}
 	for _, err := range model.Generate(deadlined(t), "one", WithLogits()) {
 		var own *Error
 		if !errors.As(err, &own) || own.Field() != "logits" {
-			t.Errorf("an option of another command: %v", err)
+			t.Errorf("an option of another command gave %v, want it refused by name", err)
 		}
 	}
 }
 
-func TestAWorkerIsAsGoodAsBeforeAfterCancels(t *testing.T) {
+func TestAWorkerAnswersAfterManyCancels(t *testing.T) {
 	_, model := startMock(t)
 	for range 20 {
 		count := 0
@@ -140,11 +123,11 @@ func TestAWorkerIsAsGoodAsBeforeAfterCancels(t *testing.T) {
 		}
 	}
 	if text := read(t, model.Generate(deadlined(t), "again")); text != "again" {
-		t.Errorf("%q", text)
+		t.Errorf("the next request returned %q", text)
 	}
 }
 
-func TestTheWorkersDeadlineIsItsOwnError(t *testing.T) {
+func TestTheWorkersDeadlineGivesDeadlineExceeded(t *testing.T) {
 	_, model := startMock(t)
 	var last error
 	for _, err := range model.Generate(deadlined(t), "one", WithMaxTokens(100_000_000), WithIgnoreEOS(),
@@ -152,7 +135,7 @@ func TestTheWorkersDeadlineIsItsOwnError(t *testing.T) {
 		last = err
 	}
 	if !errors.Is(last, ErrDeadlineExceeded) {
-		t.Errorf("it ended with %v", last)
+		t.Errorf("the stream ended with %v, want deadline_exceeded", last)
 	}
 }
 
@@ -164,10 +147,10 @@ func TestARequestIsCancelledByItsID(t *testing.T) {
 	}
 	result, err := worker.CancelRequest(deadlined(t), stream.ID())
 	if err != nil || result.Outcome != "accepted" || result.Cancelled != 1 {
-		t.Errorf("%+v, %v", result, err)
+		t.Errorf("the cancel returned %+v, %v", result, err)
 	}
 	if _, err := stream.Text(); !errors.Is(err, context.Canceled) {
-		t.Errorf("the stream: %v", err)
+		t.Errorf("the cancelled stream ended with %v", err)
 	}
 }
 
@@ -178,14 +161,14 @@ func TestManyStreamsRunTogether(t *testing.T) {
 		group.Go(func() {
 			want := fmt.Sprintf("prompt %d", i)
 			if text := read(t, model.Generate(deadlined(t), want)); text != want {
-				t.Errorf("%q, want %q", text, want)
+				t.Errorf("the stream returned %q, want %q", text, want)
 			}
 		})
 	}
 	group.Wait()
 }
 
-func TestTheRealWorkersCrashIsSurvived(t *testing.T) {
+func TestTheClientRestartsTheRealWorkerAfterACrash(t *testing.T) {
 	worker, model := startMock(t, WithRestart(promptPolicy(3)))
 	process, err := os.FindProcess(worker.PID())
 	if err != nil {
@@ -197,20 +180,20 @@ func TestTheRealWorkersCrashIsSurvived(t *testing.T) {
 	}
 	await(t, "the end of the first process", gone)
 	if text := read(t, model.Generate(deadlined(t), "one two")); text != "one two" {
-		t.Errorf("%q", text)
+		t.Errorf("the request after the crash returned %q", text)
 	}
 	if worker.PID() == process.Pid {
-		t.Error("it is the same process")
+		t.Error("the worker still has the process that was killed")
 	}
 }
 
-// read takes a stream that must not fail.
+// read reads a stream and fails the test if the stream fails.
 func read(t *testing.T, tokens func(func(Token, error) bool)) string {
 	t.Helper()
 	var text strings.Builder
 	for token, err := range tokens {
 		if err != nil {
-			t.Errorf("after %q: %v", text.String(), err)
+			t.Errorf("the stream failed after %q: %v", text.String(), err)
 		}
 		text.WriteString(token.Text)
 	}

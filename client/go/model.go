@@ -7,53 +7,58 @@ import (
 	"iter"
 	"slices"
 	"sync"
+
+	"github.com/mlxwire/mlxwire/client/go/internal/wire"
 )
 
-// A Model is what Worker.Load gives. It stands for one load: a later one makes it void, a
-// restart of the worker does not.
+// A Model is the result of one Worker.Load. A later load makes it void; a restart of the worker
+// does not.
 type Model struct {
 	worker *Worker
-	fields loadFields // to load it again
+	fields loadFields // for loading the model again
 	loaded Loaded
-	gone   string // why it is void; guarded by the worker's lock
+	gone   string // why the model is void, or ""; guarded by the worker's lock
 
 	mu      sync.Mutex
 	metrics Metrics
 }
 
-// Loaded is what the worker said of the model when it was loaded; Info asks again.
+// Loaded returns what the worker said about the model when it was loaded. Info asks again.
 func (m *Model) Loaded() Loaded { return m.loaded }
 
-// Generate continues a raw prompt. Each range over the result is a request of its own. Use
-// GenerateStream to learn how it ended; for the rest see Stream.Tokens.
+// Generate continues a raw prompt. Each range over the result sends a request of its own. Use
+// GenerateStream to learn how the text ended. Stream.Tokens describes errors and cancelling.
 func (m *Model) Generate(ctx context.Context, prompt string, options ...RequestOption) iter.Seq2[Token, error] {
 	return m.tokens(func() (*Stream, error) { return m.GenerateStream(ctx, prompt, options...) })
 }
 
-// Chat answers a conversation through the model's own chat template. It is ranged over like
+// Chat answers a conversation with the model's own chat template. The result is used like that of
 // Generate.
 func (m *Model) Chat(ctx context.Context, messages []Message, options ...RequestOption) iter.Seq2[Token, error] {
 	return m.tokens(func() (*Stream, error) { return m.ChatStream(ctx, messages, options...) })
 }
 
-// GenerateStream is Generate with the request's ID and its end. The request is sent at once.
+// GenerateStream sends a request like that of Generate at once. The Stream also has the request's
+// ID and says how the text ended.
 func (m *Model) GenerateStream(ctx context.Context, prompt string, options ...RequestOption) (*Stream, error) {
 	o := applyRequestOptions(options)
-	return m.stream(ctx, "generate", o, func() any {
+	return m.stream(ctx, wire.Generate, o, func() any {
 		return generateFields{Prompt: prompt, requestFields: o.fields}
 	})
 }
 
-// ChatStream is Chat with the request's ID and its end. The request is sent at once.
+// ChatStream sends a request like that of Chat at once. The Stream also has the request's ID and
+// says how the text ended.
 func (m *Model) ChatStream(ctx context.Context, messages []Message, options ...RequestOption) (*Stream, error) {
 	o := applyRequestOptions(options)
-	return m.stream(ctx, "chat", o, func() any {
+	return m.stream(ctx, wire.Chat, o, func() any {
 		return chatFields{Messages: messages, requestFields: o.fields}
 	})
 }
 
-// BatchGenerate continues many raw prompts in one request. The results are in the prompts'
-// order; one that failed has its own Err. With an error the results are those that had come.
+// BatchGenerate continues many raw prompts in one request. The results have the order of the
+// prompts; a prompt that failed has its own Err. If the request fails, BatchGenerate returns the
+// results that had arrived, and the error.
 func (m *Model) BatchGenerate(ctx context.Context, prompts []string, options ...RequestOption) ([]BatchResult, error) {
 	stream, err := m.BatchStream(ctx, prompts, options...)
 	if err != nil {
@@ -64,10 +69,10 @@ func (m *Model) BatchGenerate(ctx context.Context, prompts []string, options ...
 	return results, err
 }
 
-// BatchStream is BatchGenerate with each result as it comes.
+// BatchStream continues many raw prompts in one request and gives each result as it arrives.
 func (m *Model) BatchStream(ctx context.Context, prompts []string, options ...RequestOption) (*BatchStream, error) {
 	o := applyRequestOptions(options)
-	items, err := m.items(ctx, "batch", o, func() any {
+	items, err := m.items(ctx, wire.Batch, o, func() any {
 		fields := batchFields{Prompts: prompts, requestFields: o.fields}
 		if o.onToken != nil {
 			on := true
@@ -81,11 +86,11 @@ func (m *Model) BatchStream(ctx context.Context, prompts []string, options ...Re
 	return &BatchStream{replies: items, onToken: o.onToken}, nil
 }
 
-// Classify runs each prompt once and tells the likeliest next token, in the prompts' order. One
-// bad prompt fails all. See WithLogits and WithLabels.
+// Classify runs each prompt once and returns its likeliest next token, in the order of the prompts.
+// One prompt that fails makes the whole request fail. See WithLogits and WithLabels.
 func (m *Model) Classify(ctx context.Context, prompts []string, options ...RequestOption) ([]ClassifyResult, error) {
 	o := applyRequestOptions(options)
-	items, err := m.items(ctx, "classify", o, func() any {
+	items, err := m.items(ctx, wire.Classify, o, func() any {
 		return classifyFields{Prompts: prompts, requestFields: o.fields}
 	})
 	if err != nil {
@@ -100,23 +105,23 @@ func (m *Model) Classify(ctx context.Context, prompts []string, options ...Reque
 	return results, nil
 }
 
-// Info describes the model as it is now.
+// Info asks the worker to describe the model.
 func (m *Model) Info(ctx context.Context) (ModelInfo, error) {
-	return askModel[ModelInfo](ctx, m, "info", noFields{})
+	return askModel[ModelInfo](ctx, m, wire.Info, noFields{})
 }
 
-// Metrics are the figures of the last operation that ended; zeros before the first.
+// Metrics returns the figures of the last operation that ended. They are 0 before the first.
 func (m *Model) Metrics() Metrics {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.metrics
 }
 
-// Cache is what earlier prompts computed, and may be used again.
+// Cache returns the prompt cache, which keeps what earlier prompts computed.
 func (m *Model) Cache() *PromptCache { return &PromptCache{model: m} }
 
-// Close unloads the model, after the requests before it, and gives its memory back. It is
-// harmless where the model is void already.
+// Close unloads the model after the requests before it have ended, and frees its memory. It has no
+// effect on a model that is void.
 func (m *Model) Close() error {
 	_ = m.worker.takeTurn(context.Background())
 	defer m.worker.endTurn()
@@ -125,7 +130,7 @@ func (m *Model) Close() error {
 	}
 	c, err := m.worker.supervisor.connection(context.Background())
 	if err == nil {
-		_, err = c.ask(context.Background(), "unload", noFields{})
+		_, err = c.ask(context.Background(), wire.Unload, noFields{})
 	}
 	if errors.Is(err, ErrShuttingDown) || errors.Is(err, ErrWorkerCrashed) {
 		return nil // the worker is gone, and the model with it
@@ -133,7 +138,7 @@ func (m *Model) Close() error {
 	return err
 }
 
-// check is an error where the model is void.
+// check returns an ErrModelNotLoaded if the model is void.
 func (m *Model) check() error {
 	m.worker.mu.Lock()
 	defer m.worker.mu.Unlock()
@@ -147,4 +152,80 @@ func (m *Model) note(done Done) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.metrics = done.Metrics
+}
+
+// open returns the process to ask, and sets the window that this process supports. So the request's
+// fields must be built after open.
+func (m *Model) open(ctx context.Context, command *wire.Command, o *requestOptions) (*connection, error) {
+	if err := o.check(command); err != nil {
+		return nil, err
+	}
+	c, err := m.ready(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if size := c.window(); size > 0 {
+		o.fields.Window = &size
+	}
+	return c, nil
+}
+
+func (m *Model) stream(ctx context.Context, command *wire.Command, o *requestOptions, fields func() any) (*Stream, error) {
+	c, err := m.open(ctx, command, o)
+	if err != nil {
+		return nil, err
+	}
+	replies := newTokenReplies(c, command, o, m.note)
+	if err := replies.start(ctx, fields()); err != nil {
+		return nil, err
+	}
+	return &Stream{replies: replies}, nil
+}
+
+func (m *Model) items(ctx context.Context, command *wire.Command, o *requestOptions, fields func() any) (*itemReplies, error) {
+	c, err := m.open(ctx, command, o)
+	if err != nil {
+		return nil, err
+	}
+	replies := newItemReplies(c, command, o, m.note)
+	return replies, replies.start(ctx, fields())
+}
+
+// tokens returns a sequence that opens its stream when it is ranged over.
+func (m *Model) tokens(open func() (*Stream, error)) iter.Seq2[Token, error] {
+	return func(yield func(Token, error) bool) {
+		stream, err := open()
+		if err != nil {
+			yield(Token{}, err)
+			return
+		}
+		stream.Tokens()(yield)
+	}
+}
+
+// classified reads the items of a classification.
+func classified(items *itemReplies) iter.Seq2[ClassifyResult, error] {
+	return func(yield func(ClassifyResult, error) bool) {
+		for line, err := range items.items(nil) {
+			var result ClassifyResult
+			if err == nil {
+				result, err = decodeReply[ClassifyResult](line)
+			}
+			if !yield(result, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// collect reads a sequence to its end or its first error.
+func collect[T any](sequence iter.Seq2[T, error]) ([]T, error) {
+	var all []T
+	for value, err := range sequence {
+		if err != nil {
+			return all, err
+		}
+		all = append(all, value)
+	}
+	return all, nil
 }

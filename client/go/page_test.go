@@ -9,10 +9,10 @@ import (
 	"testing"
 )
 
-// client/README.md tells how each concept is called in each language. That its names exist is
-// held elsewhere; that it leaves out nothing that one can set, here.
+// client/README.md says how each concept is called in each language. A Python test checks that its
+// names exist; this test checks that no option of this client is missing.
 
-func TestEveryOptionIsOnThePageOfTheClients(t *testing.T) {
+func TestThePageOfTheClientsNamesEveryOption(t *testing.T) {
 	text, err := os.ReadFile("../README.md")
 	if err != nil {
 		t.Fatal(err)
@@ -21,11 +21,11 @@ func TestEveryOptionIsOnThePageOfTheClients(t *testing.T) {
 	names := slices.Concat(declaredOptions(t, "start_options.go"),
 		declaredOptions(t, "load_options.go"), declaredOptions(t, "request_options.go"))
 	if len(names) < 50 {
-		t.Fatalf("only %d options were found", len(names))
+		t.Fatalf("only %d options were found in the sources", len(names))
 	}
 	for _, name := range names {
 		if !strings.Contains(page, "`"+name+"`") {
-			t.Errorf("%s is not on the page", name)
+			t.Errorf("%s is missing on the page", name)
 		}
 	}
 	for _, settings := range []any{LivenessLimits{}, MemoryLimits{}, RestartPolicy{}, ShutdownLimits{}} {
@@ -33,17 +33,17 @@ func TestEveryOptionIsOnThePageOfTheClients(t *testing.T) {
 		_, table, found := strings.Cut(page, "| Go: `"+owner.Name()+"` |")
 		table, _, _ = strings.Cut(table, "\n\n")
 		if !found {
-			t.Errorf("%s has no table", owner.Name())
+			t.Errorf("%s has no table on the page", owner.Name())
 		}
 		for i := range owner.NumField() {
 			if name := owner.Field(i).Name; !strings.Contains(table, "| `"+name+"` |") {
-				t.Errorf("%s.%s is not in its table", owner.Name(), name)
+				t.Errorf("%s.%s is missing in its table", owner.Name(), name)
 			}
 		}
 	}
 }
 
-// declaredOptions are the names of a file's options.
+// declaredOptions lists the options that a file declares.
 func declaredOptions(t *testing.T, file string) (names []string) {
 	t.Helper()
 	text, err := os.ReadFile(file)

@@ -11,55 +11,76 @@ import (
 
 type phase uint8
 
-// A request runs, may be left and is drained then, and is over with its final or with its
-// connection.
+// Theory of operation
+//
+// A request is one command from its line to its final reply. The connection's reader calls
+// TakeToken, TakeReply and Fail, in the order in which the worker wrote, with connection.mu held.
+// The caller of the public API waits in result or wait. Any goroutine may call leave: the
+// caller, context.AfterFunc, or a stream that was closed.
+//
+//	running ──leave──▶ draining ──final, Fail──▶ over
+//	running ───────────final, Fail─────────────▶ over
+//
+//   - running: replies go to the hooks.
+//   - draining: the caller has left. The client has told the worker to cancel, once, and drops
+//     every reply until the final one. A timer warns if that does not come.
+//   - over: the final reply has come, or the connection has failed. drained is closed.
+//
+// Invariants: leave never waits for the worker. err is set once: the first reason to leave stays,
+// even if the worker's own error or death follows. wake holds at most one value, so notify
+// never blocks; a waiter looks at the state again after each wake-up.
+//
+// Hazard: hooks run under request.mu and connection.mu. They must not wait and must not call the
+// connection. take therefore sends a cancel from a goroutine of its own.
+
+// The phases of a request.
 const (
 	running phase = iota
 	draining
 	over
 )
 
-// requestHooks are what becomes of a request's replies. They are called by the connection's
-// reader, with the request's lock held, and must not wait. An error ends the request.
+// requestHooks receive the replies to a request. The connection's reader calls them, except
+// progress, with the request's lock held; they must not wait. An error that a hook returns ends
+// the request.
 type requestHooks struct {
 	token func(*wire.Token) error
 	item  func(line []byte) error
-	// left drops what was buffered: nobody will take it.
+	// left drops the buffered messages when the caller leaves the request.
 	left func()
-	// final hears of the final also when nobody waits for it any more.
+	// final receives the final reply even if the caller has left the request.
 	final func(kind string, line []byte)
-	// progress is called by whoever waits, not by the reader.
+	// progress is called by the goroutine that waits for the request, not by the reader.
 	progress func(Progress)
 }
 
-// A request is one command from its line to its final. Leaving it never waits for the worker:
-// it is cancelled there, and its further replies are dropped until the final comes.
+// A request is one command from its line to its final reply.
 type request struct {
 	conn    *connection
-	command string
-	fields  any // what it asks, as on the wire
+	command *wire.Command
+	fields  any // the command's fields, as on the wire
 	id      string
 	hooks   requestHooks
-	wake    chan struct{} // has a value when something changed
+	wake    chan struct{} // holds a value when the state has changed
 	drained chan struct{} // closed when the request is over
 
 	mu         sync.Mutex
 	phase      phase
-	err        error  // why it is over for its caller; may be set while it is drained
-	kind       string // of the final
+	err        error  // what the caller's call ends with; set at the latest when the request is over
+	kind       string // the type of the final reply
 	final      []byte
-	progress   *Progress // the last that was not told yet
+	progress   *Progress // the last progress that the caller was not told yet
 	drainTimer *time.Timer
 }
 
-func newRequest(conn *connection, command string, hooks requestHooks) *request {
+func newRequest(conn *connection, command *wire.Command, hooks requestHooks) *request {
 	return &request{
 		conn: conn, command: command, hooks: hooks,
 		wake: make(chan struct{}, 1), drained: make(chan struct{}),
 	}
 }
 
-// result waits for the one result of a request that does not stream.
+// result waits for the final reply of a request that does not stream, and returns its line.
 func (r *request) result(ctx context.Context) ([]byte, error) {
 	for {
 		r.mu.Lock()
@@ -69,7 +90,7 @@ func (r *request) result(ctx context.Context) ([]byte, error) {
 		switch {
 		case err != nil:
 			return nil, err
-		case ended && kind == "result":
+		case ended && kind == r.command.Final:
 			return final, nil
 		case ended:
 			return nil, r.cancelledElsewhere()
@@ -80,12 +101,12 @@ func (r *request) result(ctx context.Context) ([]byte, error) {
 	}
 }
 
-// wait waits for the next change. The end of the context, or of the patience that the client
-// was started with, cancels the request.
+// wait waits for the next change. It cancels the request when the context ends or when the idle
+// timeout passes.
 func (r *request) wait(ctx context.Context) error {
 	var impatient <-chan time.Time
-	// The start has a limit of its own.
-	if limit := r.conn.options.idleTimeout; limit > 0 && r.command != "hello" {
+	// Hello has the start timeout instead.
+	if limit := r.conn.options.idleTimeout; limit > 0 && r.command != wire.Hello {
 		timer := time.NewTimer(limit)
 		defer timer.Stop()
 		impatient = timer.C
@@ -98,31 +119,31 @@ func (r *request) wait(ctx context.Context) error {
 		return ctx.Err()
 	case <-impatient:
 		err := newError(ErrTimeout,
-			"the worker was silent about `%s` for %v, and the request was cancelled; give it more time. %s",
-			r.command, r.conn.options.idleTimeout, r.conn.options.hangAdvice())
+			"the worker sent nothing about `%s` for %v, so the client cancelled the request. Allow more time with WithIdleTimeout. %s",
+			r.command.Name, r.conn.options.idleTimeout, r.conn.options.hangAdvice())
 		r.leave(err)
 		return err
 	}
 }
 
-// asks says whether a worker may die of it.
+// asks returns true if the request makes the worker compute, so that a crash may be due to it.
 func (r *request) asks() bool {
-	return r.command != "cancel" && r.command != "credit" && r.command != "quit"
+	return !r.command.Blameless
 }
 
-// leave cancels the request, once, and returns without waiting for the worker. err is what its
-// caller gets from now on.
+// leave cancels the request in the worker, at most once, and returns without waiting. The caller's
+// call ends with err.
 func (r *request) leave(err error) {
 	r.mu.Lock()
 	left := r.leaveLocked(err)
 	r.mu.Unlock()
 	if left {
-		r.conn.tell("cancel", cancelFields{Target: &r.id})
+		r.conn.tell(wire.Cancel, cancelFields{Target: &r.id})
 	}
 	r.notify()
 }
 
-// leaveLocked reports whether there is something to cancel in the worker.
+// leaveLocked returns true if the caller still has to tell the worker to cancel.
 func (r *request) leaveLocked(err error) bool {
 	if r.err == nil {
 		r.err = err
@@ -138,7 +159,7 @@ func (r *request) leaveLocked(err error) bool {
 	return true
 }
 
-// awaitDrained waits until a request that was left has its final.
+// awaitDrained waits for the final reply of a request that was left.
 func (r *request) awaitDrained() error {
 	limit := r.conn.options.drainTimeout
 	if within(limit, r.drained) {
@@ -146,12 +167,12 @@ func (r *request) awaitDrained() error {
 	}
 	return newError(ErrDrainTimeout,
 		"the worker did not end the cancelled `%s` within %v. %s",
-		r.command, limit, r.conn.options.hangAdvice())
+		r.command.Name, limit, r.conn.options.hangAdvice())
 }
 
 func (r *request) drainExpire() {
-	r.conn.options.logger.Warn("a cancelled request was not ended in time; the worker may hang",
-		"command", r.command, "id", r.id, "pid", r.conn.pid())
+	r.conn.options.logger.Warn("the worker did not end a cancelled request in time; it may hang",
+		"command", r.command.Name, "id", r.id, "pid", r.conn.pid())
 }
 
 // TakeToken implements wire.Sink.
@@ -178,11 +199,11 @@ func (r *request) TakeReply(kind string, final bool, line []byte) {
 			return err
 		})
 	default:
-		r.notify() // a sign of life, also of what nobody asked to be told
+		r.notify() // the reply still ends a wait for the idle timeout
 	}
 }
 
-// take hands a reply to its hook while somebody wants it.
+// take calls a hook with a reply while the request is running.
 func (r *request) take(hand func() error) {
 	r.mu.Lock()
 	left := false
@@ -193,8 +214,8 @@ func (r *request) take(hand func() error) {
 	}
 	r.mu.Unlock()
 	if left {
-		// Not from here: the connection is locked while it hands on replies.
-		go r.conn.tell("cancel", cancelFields{Target: &r.id})
+		// In a goroutine of its own, because the connection is locked here.
+		go r.conn.tell(wire.Cancel, cancelFields{Target: &r.id})
 	}
 	r.notify()
 }
@@ -213,7 +234,7 @@ func (r *request) takeFinal(kind string, line []byte) {
 	r.notify()
 }
 
-// Fail implements wire.Sink: the connection has ended.
+// Fail implements wire.Sink. The connection has ended.
 func (r *request) Fail(err error) {
 	r.mu.Lock()
 	if r.phase != over {
@@ -251,11 +272,11 @@ func (r *request) tellProgress() {
 	}
 }
 
-// cancelledElsewhere is the failure of a request that ended as cancelled though its caller did
-// not leave it.
+// cancelledElsewhere returns the error of a request that ended as cancelled although its caller
+// did not leave it.
 func (r *request) cancelledElsewhere() error {
 	if r.conn.isClosing() {
 		return closedByHost()
 	}
-	return newError(ErrCancelled, "`%s` was cancelled by another call; ask again where it is still wanted", r.command)
+	return newError(ErrCancelled, "another call cancelled this `%s`; send it again if its answer is still needed", r.command.Name)
 }

@@ -3,13 +3,14 @@ package mlxwire
 import (
 	"context"
 	"errors"
-	"fmt"
 	"testing"
+
+	"github.com/mlxwire/mlxwire/client/go/internal/wire"
 )
 
-// What becomes of a request that is left.
+// These tests follow requests that their caller leaves.
 
-func TestARequestIsCancelledOnceHoweverOftenItIsLeft(t *testing.T) {
+func TestARequestThatIsLeftManyTimesIsCancelledOnce(t *testing.T) {
 	_, model := startModel(t, windows, func(w *scriptedWorker) {
 		id := w.next("generate").ID
 		w.token(id, 0)
@@ -29,10 +30,10 @@ func TestARequestIsCancelledOnceHoweverOftenItIsLeft(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	_, _ = model.Info(deadlined(t)) // a cancel would have come before it
+	_, _ = model.Info(deadlined(t)) // a cancel would have come before info
 }
 
-func TestNothingIsCancelledThatHasEnded(t *testing.T) {
+func TestARequestThatHasEndedIsNotCancelled(t *testing.T) {
 	_, model := startModel(t, windows, func(w *scriptedWorker) {
 		w.done(w.next("generate").ID, "stop")
 		w.result(w.next("info").ID, loadedFields)
@@ -50,7 +51,7 @@ func TestNothingIsCancelledThatHasEnded(t *testing.T) {
 	_, _ = model.Info(deadlined(t))
 }
 
-func TestNothingIsKeptForARequestThatWasLeft(t *testing.T) {
+func TestNoMessageIsKeptForARequestThatWasLeft(t *testing.T) {
 	worker, model := startModel(t, windows, func(w *scriptedWorker) { w.next("generate"); w.next("cancel") })
 	stream, err := model.GenerateStream(deadlined(t), "p")
 	if err != nil {
@@ -62,11 +63,11 @@ func TestNothingIsKeptForARequestThatWasLeft(t *testing.T) {
 	stream.replies.request.mu.Lock()
 	defer stream.replies.request.mu.Unlock()
 	if kept := len(stream.replies.incoming); kept != 0 {
-		t.Errorf("%d messages are kept", kept)
+		t.Errorf("%d messages are kept for a request that was left", kept)
 	}
 }
 
-func TestTheFirstReasonToLeaveARequestStays(t *testing.T) {
+func TestARequestKeepsTheFirstReasonToLeave(t *testing.T) {
 	for name, ending := range map[string]func(*scriptedWorker, string){
 		"the worker's error": func(w *scriptedWorker, id string) { w.fails(id, "internal") },
 		"a malformed end":    func(w *scriptedWorker, id string) { w.say(`{"id":%q,"type":"done","final":true}`, id) },
@@ -90,17 +91,12 @@ func TestTheFirstReasonToLeaveARequestStays(t *testing.T) {
 			t.Error(err)
 		}
 		if _, err := stream.Text(); !errors.Is(err, context.Canceled) {
-			t.Errorf("%s: it ended with %v", name, err)
+			t.Errorf("%s: the stream ended with %v, want the context's error", name, err)
 		}
 	}
 }
 
-// fails answers with an error.
-func (w *scriptedWorker) fails(id, code string) {
-	w.say(`{"id":%q,"type":"error","final":true,"error":{"code":%q,"message":"m","retryable":false}}`, id, code)
-}
-
-func TestARequestThatWasDrainedIsWatchedNoLonger(t *testing.T) {
+func TestTheFinalReplyStopsTheDrainTimer(t *testing.T) {
 	_, model := startModel(t, windows, func(w *scriptedWorker) {
 		id := w.next("generate").ID
 		w.next("cancel")
@@ -117,11 +113,11 @@ func TestARequestThatWasDrainedIsWatchedNoLonger(t *testing.T) {
 	request.mu.Lock()
 	defer request.mu.Unlock()
 	if request.drainTimer.Stop() {
-		t.Error("its timer still runs, and would warn of a worker that hangs")
+		t.Error("the drain timer still runs and would log a warning")
 	}
 }
 
-func TestProgressThatNobodyAskedForIsASignOfLife(t *testing.T) {
+func TestProgressWithoutAListenerIsASignOfLife(t *testing.T) {
 	worker, model := startModel(t, windows, func(w *scriptedWorker) { w.next("generate") })
 	stream, err := model.GenerateStream(deadlined(t), "p")
 	if err != nil {
@@ -131,34 +127,25 @@ func TestProgressThatNobodyAskedForIsASignOfLife(t *testing.T) {
 	select {
 	case <-stream.replies.request.wake:
 	default:
-		t.Error("nobody is woken")
+		t.Error("progress did not wake the waiting caller")
 	}
 }
 
-// reuse writes as a pipe's reader does, from a buffer that it uses again.
-func (w *scriptedWorker) reuse(format string, arguments ...any) {
-	chunk := fmt.Appendf(nil, format+"\n", arguments...)
-	w.handlers.Stdout(chunk)
-	for i := range chunk {
-		chunk[i] = 'x'
-	}
-}
-
-func TestRepliesOutliveTheBufferThatTheyCameIn(t *testing.T) {
+func TestRepliesDoNotShareTheReadersBuffer(t *testing.T) {
 	told := make(chan struct{})
 	_, model := startModel(t, windows, func(w *scriptedWorker) {
 		id := w.next("classify").ID
 		w.reuse(`{"id":%q,"type":"item","index":0,"token":"a","token_id":7,"logprob":-1}`, id)
-		w.reuse(`{"id":%q,"type":"done","final":true,"done":true,"finish_reason":"stop","tokens_generated":1,"metrics":{}}`, id)
+		w.reuse(doneLine, id, "stop")
 		id = w.next("generate").ID
 		w.reuse(`{"type":"token","id":%q,"seq":0,"token":"t0","token_id":1}`, id)
-		w.reuse(`{"id":%q,"type":"done","final":true,"done":true,"finish_reason":"stop","tokens_generated":1,"metrics":{}}`, id)
+		w.reuse(doneLine, id, "stop")
 		close(told)
-		w.reuse(`{"id":%q,"type":"result","final":true,%s}`, w.next("info").ID, loadedFields)
+		w.reuse(resultLine, w.next("info").ID, loadedFields)
 	})
 	classes, err := model.Classify(deadlined(t), []string{"p"})
 	if err != nil || len(classes) != 1 || classes[0].TokenID != 7 {
-		t.Errorf("classify: %+v, %v", classes, err)
+		t.Errorf("classify returned %+v, %v", classes, err)
 	}
 	stream, err := model.GenerateStream(deadlined(t), "p")
 	if err != nil {
@@ -166,58 +153,58 @@ func TestRepliesOutliveTheBufferThatTheyCameIn(t *testing.T) {
 	}
 	await(t, "the answer", told)
 	if text, err := stream.Text(); text != "t0" || err != nil {
-		t.Errorf("generate: %q, %v", text, err)
+		t.Errorf("generate returned %q, %v", text, err)
 	}
-	if info, err := model.Info(deadlined(t)); err != nil || info.ModelType != "burst" {
-		t.Errorf("info: %+v, %v", info, err)
+	if info, err := model.Info(deadlined(t)); err != nil || info.ModelType != "scripted" {
+		t.Errorf("info returned %+v, %v", info, err)
 	}
 }
 
-func TestTheEndOfTheContextCancelsARequestOfOneResult(t *testing.T) {
+func TestTheEndOfTheContextCancelsARequestWithOneResult(t *testing.T) {
 	ctx, cancel := context.WithCancel(deadlined(t))
 	cancelled := make(chan struct{})
 	_, model := startModel(t, windows, func(w *scriptedWorker) {
 		id := w.next("info").ID
 		cancel()
 		if target := w.next("cancel").Target; target != id {
-			t.Errorf("%q was cancelled, and not %q", target, id)
+			t.Errorf("the client cancelled %q, want %q", target, id)
 		}
 		close(cancelled)
 	})
 	if _, err := model.Info(ctx); !errors.Is(err, context.Canceled) {
-		t.Errorf("it ended with %v", err)
+		t.Errorf("info ended with %v, want the context's error", err)
 	}
 	await(t, "the cancel", cancelled)
 }
 
-func TestNothingIsAskedWithAContextThatHasEnded(t *testing.T) {
+func TestNoRequestIsSentWithAContextThatHasEnded(t *testing.T) {
 	_, model := startModel(t, windows, func(w *scriptedWorker) {
 		w.result(w.next("info").ID, loadedFields)
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := model.GenerateStream(ctx, "p"); !errors.Is(err, context.Canceled) {
-		t.Errorf("generate: %v", err)
+		t.Errorf("generate gave %v, want the context's error", err)
 	}
 	if _, err := model.BatchStream(ctx, []string{"p"}); !errors.Is(err, context.Canceled) {
-		t.Errorf("batch: %v", err)
+		t.Errorf("batch gave %v, want the context's error", err)
 	}
 	if _, err := model.Info(deadlined(t)); err != nil {
 		t.Error(err)
 	}
 }
 
-func TestWhatOnlyEndsOrFeedsOthersIsBlamedForNoCrash(t *testing.T) {
-	for command, want := range map[string]bool{
-		"generate": true, "load": true, "info": true, "cancel": false, "credit": false, "quit": false,
+func TestARequestThatOnlyEndsOrFeedsOthersIsNotBlamedForACrash(t *testing.T) {
+	for command, want := range map[*wire.Command]bool{
+		wire.Generate: true, wire.Load: true, wire.Info: true, wire.Cancel: false, wire.Credit: false, wire.Quit: false,
 	} {
 		if asks := newRequest(nil, command, requestHooks{}).asks(); asks != want {
-			t.Errorf("%s: %v", command, asks)
+			t.Errorf("asks of %s is %v", command.Name, asks)
 		}
 	}
 }
 
-func TestAStreamThatWasLeftIsLeftAlsoWhenItsContextEnds(t *testing.T) {
+func TestAStreamThatWasLeftKeepsItsErrorWhenItsContextEnds(t *testing.T) {
 	_, model := startModel(t, windows, func(w *scriptedWorker) {
 		id := w.next("generate").ID
 		w.token(id, 0)
@@ -234,6 +221,6 @@ func TestAStreamThatWasLeftIsLeftAlsoWhenItsContextEnds(t *testing.T) {
 	}
 	cancel()
 	if _, err := stream.Text(); !errors.Is(err, errLeft) {
-		t.Errorf("it ended with %v", err)
+		t.Errorf("the stream ended with %v, want the error of a stream that was left", err)
 	}
 }

@@ -9,11 +9,12 @@ import (
 	"testing"
 
 	"github.com/mlxwire/mlxwire/client/go/internal/process"
+	"github.com/mlxwire/mlxwire/client/go/internal/wire"
 )
 
 var segfault = process.ExitState{Code: -1, Signal: 11, Name: "segmentation fault"}
 
-// mortal dies when it has so many generates in flight.
+// mortal returns the script of a worker that dies when count generates are in flight.
 func mortal(count int) func(*scriptedWorker) {
 	return func(w *scriptedWorker) {
 		w.greet(windows)
@@ -25,7 +26,7 @@ func mortal(count int) func(*scriptedWorker) {
 	}
 }
 
-// dying asks prompts of a model at once, and gives what they failed with.
+// dying sends prompts at the same time and returns the errors with which they fail.
 func dying(t *testing.T, ctx context.Context, model *Model, prompts ...string) []*Error {
 	t.Helper()
 	failures := make([]*Error, len(prompts))
@@ -34,7 +35,7 @@ func dying(t *testing.T, ctx context.Context, model *Model, prompts ...string) [
 		asking.Go(func() {
 			for _, err := range model.Generate(ctx, prompt) {
 				if !errors.As(err, &failures[i]) {
-					t.Errorf("%s: %v", prompt, err)
+					t.Errorf("%s failed with %v, which is not an *Error", prompt, err)
 				}
 			}
 		})
@@ -43,10 +44,10 @@ func dying(t *testing.T, ctx context.Context, model *Model, prompts ...string) [
 	return failures
 }
 
-func TestARequestThatIsAloneAtTwoCrashesInARowIsNotToBeSentAgain(t *testing.T) {
+func TestTheOnlyRequestAtTwoCrashesInARowIsNotRetryable(t *testing.T) {
 	rounds := []struct {
 		prompts []string
-		want    string // requests in flight, and whether to try again
+		want    string // for each request: InFlight and Retryable of its error
 	}{
 		{[]string{"poison"}, "[1 true]"},
 		{[]string{"poison"}, "[1 false]"},
@@ -74,15 +75,15 @@ func TestARequestThatIsAloneAtTwoCrashesInARowIsNotToBeSentAgain(t *testing.T) {
 			told = append(told, failure.InFlight, failure.Retryable)
 		}
 		if got := fmt.Sprint(told); got != round.want {
-			t.Errorf("round %d, %v: %s, want %s", i, round.prompts, got, round.want)
+			t.Errorf("round %d, prompts %v: %s, want %s", i, round.prompts, got, round.want)
 		}
 	}
 	if text := read(t, model.Generate(deadlined(t), "harmless")); text != "t0" {
-		t.Errorf("the next request: %q", text)
+		t.Errorf("the next request returned %q", text)
 	}
 }
 
-func TestACancelOnItsWayIsNoRequestInFlight(t *testing.T) {
+func TestAPendingCancelIsNotCountedAsInFlight(t *testing.T) {
 	_, model := startModel(t, windows, func(w *scriptedWorker) {
 		w.next("generate")
 		w.next("cancel")
@@ -92,16 +93,16 @@ func TestACancelOnItsWayIsNoRequestInFlight(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	model.worker.supervisor.last().tell("cancel", cancelFields{Target: &stream.replies.request.id})
+	model.worker.supervisor.last().tell(wire.Cancel, cancelFields{Target: &stream.replies.request.id})
 	for _, err := range stream.Tokens() {
 		var own *Error
 		if !errors.As(err, &own) || own.InFlight != 1 {
-			t.Errorf("%+v", err)
+			t.Errorf("the stream failed with %+v", err)
 		}
 	}
 }
 
-func TestTheVerdictSaysHowOftenRequestsWereInFlight(t *testing.T) {
+func TestTheErrorOfAWorkerThatIsGivenUpCountsCrashesWithRequestsInFlight(t *testing.T) {
 	worker, err := Start(deadlined(t), WithRestart(promptPolicy(2)), scripted(t,
 		mortal(1),
 		func(w *scriptedWorker) { w.greet(windows); w.next("load"); w.exit(segfault) },
@@ -121,6 +122,6 @@ func TestTheVerdictSaysHowOftenRequestsWereInFlight(t *testing.T) {
 	var verdict *Error
 	if !errors.As(worker.Err(), &verdict) || verdict.InFlight != 2 || verdict.Retryable ||
 		!strings.Contains(verdict.Message, "crashed 3 times within 1h0m0s, 2 of them with requests in flight") {
-		t.Errorf("the verdict is %+v", verdict)
+		t.Errorf("the worker was given up with %+v", verdict)
 	}
 }

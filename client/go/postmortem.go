@@ -1,27 +1,28 @@
 package mlxwire
 
 import (
+	"cmp"
 	"fmt"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/mlxwire/mlxwire/client/go/internal/process"
 )
 
-// What is said of a worker that ended: by itself, by its host, or for an offence.
+// This file composes the errors about a worker that has ended.
 
-// What is to be done about a worker that is gone: nothing, where its supervisor does it.
+// What the host should do about a worker that has ended.
 const (
 	startAnother = ". Start another one"
-	anotherComes = ". Another one is started, if WithRestart's policy allows; no request is sent again by itself"
+	anotherComes = ". The client starts another one if the policy of WithRestart allows it, and does not repeat requests"
 )
 
-// advise adds to the failure of a process what its host is to do.
+// advise adds what the host should do to the failure of a running worker.
 func advise(e *Error, restarts bool) {
 	if e.Code != ErrWorkerCrashed && e.Code != ErrProtocolViolation {
-		return // a start that failed has its own advice, and what was closed needs none
+		return // the errors of a failed start have advice of their own; after a close there is nothing to do
 	}
+	e.fact = e.Message
 	if restarts {
 		e.Message += anotherComes
 	} else {
@@ -29,16 +30,16 @@ func advise(e *Error, restarts bool) {
 	}
 }
 
-// tailBytes is how much of stderr goes into an error.
+// tailBytes is how many bytes of stderr an error quotes.
 const tailBytes = 4096
 
-// notSpawned tells of a program that the system did not start. Of a working directory that is
-// not there the system says the same as of a program that is not.
+// notSpawned is the error of a program that the system did not start. The system's own error is
+// the same for a missing program and a missing working directory, so this looks at the directory.
 func notSpawned(words []string, dir string, err error) *Error {
 	if dir != "" {
 		if info, problem := os.Stat(dir); problem != nil || !info.IsDir() {
 			return newError(ErrSpawnFailed,
-				"can't start the worker in `%s`, which is no folder that is there. Make it, or name another with WithDir", dir)
+				"can't start the worker in `%s`, which is not an existing folder. Create it, or name another with WithDir", dir)
 		}
 	}
 	return newError(ErrSpawnFailed,
@@ -50,66 +51,73 @@ func closedByHost() *Error {
 	return newError(ErrShuttingDown, "this worker was closed; start another one")
 }
 
-// exited tells of a worker that ended though nobody asked. With greeting it had not answered
-// hello yet: most likely it is no worker, or can't run here, and would exit as fast another
-// time. strays is what it wrote instead.
+// exited is the error of a worker that exited on its own. With greeting, it had not answered hello
+// yet: it most likely is not a worker, or can't run here, and would exit again. strays are the
+// other lines that it wrote to stdout.
 func exited(state process.ExitState, greeting bool, strays []string, tail string) *Error {
 	how := fmt.Sprintf("exited with code %d", state.Code)
 	if state.Signal != 0 {
-		how = fmt.Sprintf("was ended by signal %d (%s)", state.Signal, state.Name)
+		how = fmt.Sprintf("was killed by signal %d (%s)", state.Signal, state.Name)
 	}
-	e := newError(ErrWorkerCrashed, "the worker %s", how)
+	var e *Error
 	if greeting {
 		e = newError(ErrHandshakeFailed,
-			"the worker %s before it answered hello%s. See what it says on stderr, check that the command is a worker, "+
+			"the worker %s before it answered hello%s. Read its stderr, check that the command is a worker, "+
 				"or install one with `pip install 'mlxwire[mlx]'`",
 			how, describeStrays(strays))
+	} else {
+		e = newError(ErrWorkerCrashed, "the worker %s", how)
 	}
 	e.Exit = &Exit{Code: state.Code, Signal: state.Signal, SignalName: state.Name}
 	e.Stderr = tail
 	return e
 }
 
-// closedItsPipe tells of a worker that lives, and can't be heard or spoken to any more.
+// closedItsPipe is the error of a worker that closed stdin or stdout and did not exit.
 func closedItsPipe(which string, greeting bool, tail string) *Error {
 	what := fmt.Sprintf("the worker closed its %s while it was still running", which)
-	e := newError(ErrWorkerCrashed, "%s, and is ended for that", what)
+	var e *Error
 	if greeting {
-		e = newError(ErrHandshakeFailed, "%s, before it answered hello. Check that the command is a worker", what)
+		e = newError(ErrHandshakeFailed, "%s and before it answered hello. Check that the command is a worker", what)
+	} else {
+		e = newError(ErrWorkerCrashed, "%s, so the client ended it", what)
 	}
 	e.Stderr = tail
 	return e
 }
 
-// hangs tells of a worker that lives, and makes no progress.
+// hangs is the error of a worker that runs but makes no progress.
 func hangs(verdict, tail string) *Error {
-	e := newError(ErrWorkerCrashed, "the worker %s, and is ended for that", verdict)
+	e := newError(ErrWorkerCrashed, "the worker %s, so the client ended it", verdict)
 	e.Stderr = tail
 	return e
 }
 
-// killedAgain adds to a crash that the one before was of the same request, as far as can be told.
+// killedAgain adds to a crash that the same request was alone in flight at the crash before.
 func killedAgain(e *Error) {
 	e.Retryable = false
-	e.Message += ". Its only request was the only one at the crash before, too: " +
-		"it most likely kills each worker, so don't send it again"
+	e.Message += ". The only request in flight was also the only one at the crash before: " +
+		"it most likely crashes each worker, so do not send it again"
 }
 
-// gaveUp tells of a worker that is not started again; last is how it crashed last.
+// gaveUp is the error of a worker that is not started again. last is its last crash.
 func gaveUp(last *Error, crashes, serving int, window time.Duration) *Error {
 	e := *last
 	e.Code, e.Retryable = ErrWorkerCrashed, false
 	e.Message = fmt.Sprintf("the worker crashed %d times within %v, %d of them with requests in flight and the others "+
-		"at its start or idle, and is given up; the last time: %s",
-		crashes, window, serving, strings.Replace(last.Message, anotherComes, "", 1))
+		"at its start or while idle, and is given up. The last crash: %s",
+		crashes, window, serving, cmp.Or(last.fact, last.Message))
 	return &e
 }
 
-// offended tells of a broken rule; before the handshake that means it is no worker.
+// offended is the error of a worker that broke a rule of the wire. With greeting, the program most
+// likely is not a worker.
 func offended(offence error, greeting bool, tail string) *Error {
-	e := newError(ErrProtocolViolation, "%v, and the worker is stopped for that", offence)
+	var e *Error
 	if greeting {
-		e = newError(ErrHandshakeFailed, "%v. Check that the command is a worker, of a version that this client knows", offence)
+		e = newError(ErrHandshakeFailed, "%v. Check that the command is a worker, and that client and worker have the same version", offence)
+	} else {
+		e = newError(ErrProtocolViolation, "%v, so the client ended the worker", offence)
 	}
 	e.Stderr = tail
 	return e
@@ -119,5 +127,5 @@ func describeStrays(lines []string) string {
 	if len(lines) == 0 {
 		return ""
 	}
-	return fmt.Sprintf(", but wrote %d other lines, the first %.200q", len(lines), lines[0])
+	return fmt.Sprintf(", but wrote %d other lines; the first is %.200q", len(lines), lines[0])
 }

@@ -13,24 +13,24 @@ import (
 	"time"
 )
 
-// What needs a real process: its pipes, its group, its death.
+// These tests need a real process: its pipes, its group, its death.
 
 var quick = WithShutdownLimits(ShutdownLimits{
 	Quit: 200 * time.Millisecond, CloseStdin: 200 * time.Millisecond,
 	Terminate: 200 * time.Millisecond, Kill: patience,
 })
 
-// startRole starts a worker that fails to start.
+// startRole starts a worker that must fail to start, and returns the error.
 func startRole(t *testing.T, role string, options ...StartOption) *Error {
 	t.Helper()
 	worker, err := Start(deadlined(t), append(asRole(role), options...)...)
 	if err == nil {
 		worker.Close()
-		t.Fatal("it started")
+		t.Fatal("the worker started")
 	}
 	var own *Error
 	if !errors.As(err, &own) {
-		t.Fatalf("it failed with %v", err)
+		t.Fatalf("the start failed with %v, which is not an *Error", err)
 	}
 	return own
 }
@@ -38,25 +38,25 @@ func startRole(t *testing.T, role string, options ...StartOption) *Error {
 func TestAWorkerThatIgnoresEverythingIsKilled(t *testing.T) {
 	err := startRole(t, "deaf", quick, WithStartTimeout(200*time.Millisecond))
 	if err.Code != ErrHandshakeFailed {
-		t.Errorf("%+v", err)
+		t.Errorf("the start failed with %+v", err)
 	}
 }
 
-func TestAStdoutThatIsClosedWhileTheProcessLivesIsDeath(t *testing.T) {
+func TestAWorkerThatClosesStdoutAndLivesOnFailsToStart(t *testing.T) {
 	err := startRole(t, "hang up", quick)
 	if err.Code != ErrHandshakeFailed || !strings.Contains(err.Message, "stdout") {
-		t.Errorf("%+v", err)
+		t.Errorf("the start failed with %+v", err)
 	}
 }
 
-func TestAnExitIsNotWaitedForAtThePipesThatAGrandchildHolds(t *testing.T) {
+func TestAnExitIsNoticedWhileAGrandchildHoldsThePipes(t *testing.T) {
 	began := time.Now()
 	err := startRole(t, "holder")
 	if err.Code != ErrHandshakeFailed || err.Exit == nil || err.Exit.Code != 7 {
-		t.Errorf("%+v", err)
+		t.Errorf("the start failed with %+v", err)
 	}
 	if took := time.Since(began); took > patience/2 {
-		t.Errorf("it took %v", took)
+		t.Errorf("the start took %v", took)
 	}
 	grandchild, _ := os.FindProcess(grandchildPID(t, err.Stderr))
 	if err := grandchild.Kill(); err != nil {
@@ -64,32 +64,32 @@ func TestAnExitIsNotWaitedForAtThePipesThatAGrandchildHolds(t *testing.T) {
 	}
 }
 
-func TestWhatIsLeftOfTheGroupEndsWithTheWorker(t *testing.T) {
+func TestTheRestOfTheGroupEndsWithTheWorker(t *testing.T) {
 	err := startRole(t, "in group")
 	if err.Exit == nil || err.Exit.Code != 8 {
-		t.Errorf("%+v", err)
+		t.Errorf("the start failed with %+v", err)
 	}
 	pid := grandchildPID(t, err.Stderr)
 	deadline := time.Now().Add(patience)
 	for alive(pid) {
 		if time.Now().After(deadline) {
-			t.Fatalf("%d is still there", pid)
+			t.Fatalf("the grandchild %d is still there", pid)
 		}
 	}
 }
 
-// grandchildPID reads what a role tells on stderr.
+// grandchildPID reads the pid that a role writes to stderr.
 func grandchildPID(t *testing.T, stderr string) int {
 	t.Helper()
 	_, number, _ := strings.Cut(strings.TrimSpace(stderr), "grandchild ")
 	pid, err := strconv.Atoi(number)
 	if err != nil {
-		t.Fatalf("stderr is %q", stderr)
+		t.Fatalf("stderr has no pid: %q", stderr)
 	}
 	return pid
 }
 
-// alive tells a process from one that is gone, or a zombie that only waits for its parent.
+// alive returns false for a process that is gone, and for a zombie that waits for its parent.
 func alive(pid int) bool {
 	if errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
 		return false
@@ -116,7 +116,7 @@ func TestAKilledWorkerFailsItsRequestsAtOnce(t *testing.T) {
 	}
 	var own *Error
 	if !errors.As(last, &own) || own.Exit == nil || own.Exit.Signal != int(syscall.SIGKILL) || own.TokensDelivered == 0 {
-		t.Errorf("it ended with %+v", last)
+		t.Errorf("the stream ended with %+v", last)
 	}
 }
 
@@ -134,13 +134,13 @@ func TestManyWorkersLeaveNoDescriptorBehind(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	once() // what a first use opens for good
+	once() // opens the descriptors that stay open after a first use
 	before := countFiles(t, folder)
 	for range 50 {
 		once()
 	}
 	if after := countFiles(t, folder); after > before {
-		t.Errorf("%d descriptors were open, and now %d", before, after)
+		t.Errorf("%d descriptors were open before, and %d afterwards", before, after)
 	}
 }
 
@@ -153,7 +153,7 @@ func countFiles(t *testing.T, folder string) int {
 	return len(entries)
 }
 
-func TestAConsumerThatSleepsCostsNoMemory(t *testing.T) {
+func TestAConsumerThatDoesNotReadCostsNoMemory(t *testing.T) {
 	worker, err := Start(deadlined(t), asRole("burst")...)
 	if err != nil {
 		t.Fatal(err)
@@ -167,16 +167,16 @@ func TestAConsumerThatSleepsCostsNoMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range model.Generate(deadlined(t), "50000") { // while the other is not taken
+	for range model.Generate(deadlined(t), "50000") { // meanwhile nobody reads the other stream
 	}
 	request := sleeper.replies.request
 	request.mu.Lock()
 	waiting := len(sleeper.replies.incoming)
 	request.mu.Unlock()
 	if waiting > largestWindow {
-		t.Errorf("%d messages wait for a consumer that sleeps", waiting)
+		t.Errorf("%d messages wait for a consumer that does not read", waiting)
 	}
 	if _, err := sleeper.Text(); err != nil || sleeper.Delivered() != 200000 {
-		t.Errorf("it was given %d tokens, %v", sleeper.Delivered(), err)
+		t.Errorf("the consumer received %d tokens, %v", sleeper.Delivered(), err)
 	}
 }

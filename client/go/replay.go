@@ -3,26 +3,28 @@ package mlxwire
 import (
 	"context"
 	"errors"
+
+	"github.com/mlxwire/mlxwire/client/go/internal/wire"
 )
 
-// What each process of a worker is given: the model of the last load that succeeded, and limits
-// of memory. A load that fails after its checks, or is cancelled there, leaves the process without
-// a model (SPEC §4.1), and one that is cancelled too late leaves it with another; the model of
-// before is the worker's still, and is loaded again by the next need.
+// This file keeps a worker's process and the host's view of it in agreement. A new process
+// receives the model of the last load that succeeded, and the memory limits. A load that fails
+// after its checks, or is cancelled there, leaves the process without a model (SPEC §4.1), and a
+// load that is cancelled too late leaves it with another model. The Worker keeps its earlier model
+// in both cases, and the next request that needs the model loads it again.
 
 const (
-	replaced = "this model was replaced by a later load; use that one"
+	replaced = "a later load replaced this model; use the Model that it returned"
 	closed   = "this model was closed; load it again"
 )
 
-// reload gives a process that was restarted what the one before it had: the model, and then the
-// limits.
+// reload gives a new process the model of the process before it, and then the memory limits.
 func (w *Worker) reload(ctx context.Context, c *connection) error {
 	w.mu.Lock()
 	model, limits := w.model, w.limits
 	w.mu.Unlock()
 	if model != nil {
-		if _, err := c.ask(ctx, "load", model.fields); err != nil {
+		if _, err := c.ask(ctx, wire.Load, model.fields); err != nil {
 			return err
 		}
 	}
@@ -30,11 +32,11 @@ func (w *Worker) reload(ctx context.Context, c *connection) error {
 	if limits == (MemoryLimits{}) {
 		return nil
 	}
-	_, err := c.ask(ctx, "memory", limits.fields())
+	_, err := c.ask(ctx, wire.Memory, limits.fields())
 	return err
 }
 
-// ready gives the process to ask, with the model in it.
+// ready returns the process to ask, after it has made sure that the process holds this model.
 func (m *Model) ready(ctx context.Context) (*connection, error) {
 	if err := m.check(); err != nil {
 		return nil, err
@@ -48,18 +50,18 @@ func (m *Model) ready(ctx context.Context) (*connection, error) {
 		return nil, err
 	}
 	defer w.endTurn()
-	if err := m.check(); err != nil { // the load that was waited for may have replaced it
+	if err := m.check(); err != nil { // a load that ended meanwhile may have replaced the model
 		return nil, err
 	}
 	return c, w.restore(ctx, c)
 }
 
-// restore loads the model again where a load that failed has cost it.
+// restore loads the model again if a failed load has removed it from the process.
 func (w *Worker) restore(ctx context.Context, c *connection) error {
 	if !w.doubts(c) {
 		return nil
 	}
-	_, err := c.ask(ctx, "info", noFields{}) // answered when the load that failed is over
+	_, err := c.ask(ctx, wire.Info, noFields{}) // the worker answers this after the failed load is over
 	if err != nil && !errors.Is(err, ErrModelNotLoaded) {
 		return err
 	}
@@ -75,7 +77,7 @@ func (w *Worker) restore(ctx context.Context, c *connection) error {
 	return nil
 }
 
-// takeTurn waits until nobody else changes what the process has loaded.
+// takeTurn waits until no other call changes which model the process has loaded.
 func (w *Worker) takeTurn(ctx context.Context) error {
 	select {
 	case w.turn <- struct{}{}:
@@ -87,7 +89,7 @@ func (w *Worker) takeTurn(ctx context.Context) error {
 
 func (w *Worker) endTurn() { <-w.turn }
 
-// doubt remembers that a process may have lost its model.
+// doubt records that a process may have lost its model; nil ends the doubt.
 func (w *Worker) doubt(c *connection) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -100,17 +102,18 @@ func (w *Worker) doubts(c *connection) bool {
 	return w.doubtful == c
 }
 
-// loadedIs is told what the process has loaded, also where the load's caller has gone.
+// loadedIs records which model the process has loaded. It is called for each load that succeeds,
+// even if the caller of Load has left.
 func (w *Worker) loadedIs(model *Model) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.inProcess = model
 	if model != nil && !w.supervised() {
-		w.replaceLocked(model) // nobody would load the one before again
+		w.replaceLocked(model) // without a supervisor the earlier model is not loaded again
 	}
 }
 
-// replaceLocked makes a model the worker's, and the one before void.
+// replaceLocked makes a model the worker's, and the earlier one void.
 func (w *Worker) replaceLocked(model *Model) {
 	if w.model == model {
 		return
@@ -121,7 +124,7 @@ func (w *Worker) replaceLocked(model *Model) {
 	w.model, w.limits = model, w.limits.ofProcess()
 }
 
-// dropModel makes a model void; false where it is already.
+// dropModel makes a model void. It returns false if the model is void already.
 func (w *Worker) dropModel(model *Model) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -1,38 +1,12 @@
 package mlxwire
 
 import (
-	"encoding/json"
 	"errors"
-	"fmt"
-	"maps"
 	"slices"
 	"testing"
 )
 
-// fields are a request's but for its id, sorted.
-func (r scriptedRequest) fields(t *testing.T) []string {
-	t.Helper()
-	var all map[string]any
-	if err := json.Unmarshal(r.Raw, &all); err != nil {
-		t.Error(err)
-	}
-	delete(all, "id")
-	var words []string
-	for _, name := range slices.Sorted(maps.Keys(all)) {
-		words = append(words, fmt.Sprintf("%s=%v", name, all[name]))
-	}
-	return words
-}
-
-// memory answers a request for limits.
-func (w *scriptedWorker) memory() scriptedRequest {
-	request := w.next("memory")
-	w.result(request.ID, `"active_bytes":0,"peak_bytes":0,"buffer_bytes":0,"sequence_bytes":0,"prompt_cache_bytes":0,`+
-		`"memory_limit":0,"prompt_cache_limit":0,"buffer_limit":0,"wired_limit":0,"bytes_per_token":0`)
-	return request
-}
-
-func TestARestartSetsLimitsAgainBehindTheLoadTheLastOfEach(t *testing.T) {
+func TestARestartSetsTheLastLimitsAgainAfterTheLoad(t *testing.T) {
 	replayed := make(chan scriptedRequest, 8)
 	worker, err := Start(deadlined(t), WithRestart(promptPolicy(3)), scripted(t,
 		func(w *scriptedWorker) {
@@ -40,8 +14,7 @@ func TestARestartSetsLimitsAgainBehindTheLoadTheLastOfEach(t *testing.T) {
 			w.load()
 			w.memory()
 			w.memory()
-			w.say(`{"id":%q,"type":"error","final":true,"error":{"code":"invalid_params","message":"m","retryable":false}}`,
-				w.next("memory").ID)
+			w.fails(w.next("memory").ID, "invalid_params")
 			w.next("info")
 			w.exit(crash)
 		},
@@ -49,7 +22,7 @@ func TestARestartSetsLimitsAgainBehindTheLoadTheLastOfEach(t *testing.T) {
 			w.greet(windows)
 			replayed <- w.load()
 			replayed <- w.memory()
-			w.load() // another model: its limits are its own
+			w.load() // another model, which has limits of its own
 			w.next("info")
 			w.exit(crash)
 		},
@@ -83,7 +56,7 @@ func TestARestartSetsLimitsAgainBehindTheLoadTheLastOfEach(t *testing.T) {
 		}
 	}
 	if _, err := worker.SetMemory(ctx, MemoryLimits{Wired: bytes(7)}); !errors.Is(err, ErrInvalidParams) {
-		t.Errorf("limits that are refused: %v", err)
+		t.Errorf("the refused limits gave %v", err)
 	}
 	dies := func(_ any, err error) {
 		t.Helper()
@@ -97,7 +70,7 @@ func TestARestartSetsLimitsAgainBehindTheLoadTheLastOfEach(t *testing.T) {
 		t.Fatal(err)
 	}
 	dies(other.Info(ctx))
-	if _, err := worker.CancelRequest(ctx, "none"); err != nil { // it is loaded again by now
+	if _, err := worker.CancelRequest(ctx, "none"); err != nil { // the process has loaded the model again by now
 		t.Error(err)
 	}
 	if err := other.Close(); err != nil {
@@ -113,7 +86,7 @@ func TestARestartSetsLimitsAgainBehindTheLoadTheLastOfEach(t *testing.T) {
 		{"buffer_limit=3", "cmd=memory"},
 	} {
 		if got := (<-replayed).fields(t); !slices.Equal(got, want) {
-			t.Errorf("%v was replayed, want %v", got, want)
+			t.Errorf("the new process was sent %v, want %v", got, want)
 		}
 	}
 }

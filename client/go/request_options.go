@@ -3,11 +3,14 @@ package mlxwire
 import (
 	"strconv"
 	"time"
+
+	"github.com/mlxwire/mlxwire/client/go/internal/wire"
 )
 
-// A RequestOption is an option of Generate, Chat, BatchGenerate or Classify. Only options that
-// are given are sent; without them the worker's defaults hold (SPEC §4.4). An option that its
-// call does not know is refused by name, with ErrInvalidParams; most of them by the worker.
+// A RequestOption is an option of Generate, Chat, BatchGenerate, Classify or Tokenize. The client sends only
+// the options that are given; the worker has a default for each other one (SPEC §4.4). An option
+// that does not belong to a call is refused by its name, with ErrInvalidParams; the worker refuses
+// most of them.
 type RequestOption func(*requestOptions)
 
 type requestOptions struct {
@@ -24,12 +27,17 @@ func applyRequestOptions(options []RequestOption) *requestOptions {
 	return o
 }
 
-// check refuses what the worker could not: it never sees who listens to a stream's tokens.
-func (o *requestOptions) check(command string) error {
-	if o.onToken != nil && command != "batch" {
+// check refuses the options that the worker can't refuse, because the client does not send them.
+func (o *requestOptions) check(command *wire.Command) error {
+	switch {
+	case o.onProgress != nil && command == wire.Tokenize:
+		return invalidParams("progress",
+			"WithProgress is an option of requests that stream and not of `%s`, which reports no progress; leave it out",
+			command.Name)
+	case o.onToken != nil && command != wire.Batch:
 		return invalidParams("stream",
-			"WithOnToken is an option of BatchGenerate and BatchStream, not of `%s`; leave it out, and range over the stream",
-			command)
+			"WithOnToken is an option of BatchGenerate and BatchStream and not of `%s`; leave it out and range over the stream",
+			command.Name)
 	}
 	return nil
 }
@@ -38,27 +46,29 @@ func field(set func(*requestFields)) RequestOption {
 	return func(o *requestOptions) { set(&o.fields) }
 }
 
-// WithMaxTokens ends the text after so many tokens, with FinishLength. The default is 256.
+// WithMaxTokens ends the text after n tokens, with FinishLength. The default is 256.
 func WithMaxTokens(n int) RequestOption {
 	return field(func(f *requestFields) { f.MaxTokens = &n })
 }
 
-// WithTemperature sets the sampling temperature, 0 to 100. 0, the default, is greedy.
+// WithTemperature sets the sampling temperature, 0 to 100. The default, 0, is greedy.
 func WithTemperature(t float64) RequestOption {
 	return field(func(f *requestFields) { f.Temperature = &t })
 }
 
-// WithTopK samples from the k likeliest tokens; 0, the default, is off.
+// WithTopK samples from the k likeliest tokens. The default, 0, switches this off.
 func WithTopK(k int) RequestOption {
 	return field(func(f *requestFields) { f.TopK = &k })
 }
 
-// WithTopP samples from the likeliest tokens that have probability p together; 0 and 1 are off.
+// WithTopP samples from the likeliest tokens whose probabilities sum up to p. 0 and 1 switch this
+// off.
 func WithTopP(p float64) RequestOption {
 	return field(func(f *requestFields) { f.TopP = &p })
 }
 
-// WithMinP leaves out tokens less likely than p times the likeliest; 0, the default, is off.
+// WithMinP leaves out tokens less likely than p times the likeliest. The default, 0, switches this
+// off.
 func WithMinP(p float64) RequestOption {
 	return field(func(f *requestFields) { f.MinP = &p })
 }
@@ -68,44 +78,45 @@ func WithStop(texts ...string) RequestOption {
 	return field(func(f *requestFields) { f.Stop = texts })
 }
 
-// WithStopTokens ends the text before any of these tokens, beside the model's own.
+// WithStopTokens ends the text before any of these tokens, in addition to the model's own.
 func WithStopTokens(ids ...int) RequestOption {
 	return field(func(f *requestFields) { f.StopTokens = ids })
 }
 
-// WithIgnoreEOS goes on past the model's own end of text.
+// WithIgnoreEOS continues past the model's own end of text.
 func WithIgnoreEOS() RequestOption {
 	on := true
 	return field(func(f *requestFields) { f.IgnoreEOS = &on })
 }
 
-// WithMinTokens allows no end of text before so many tokens.
+// WithMinTokens allows no end of text before n tokens.
 func WithMinTokens(n int) RequestOption {
 	return field(func(f *requestFields) { f.MinTokens = &n })
 }
 
-// WithRepeatPenalty divides the positive logits of generated tokens, and multiplies the
-// negative ones; 0 and 1 are off.
+// WithRepeatPenalty divides the positive logits of tokens that were generated before, and
+// multiplies the negative ones. 0 and 1 switch this off.
 func WithRepeatPenalty(penalty float64) RequestOption {
 	return field(func(f *requestFields) { f.RepeatPenalty = &penalty })
 }
 
-// WithPresencePenalty subtracts from the logit of each generated token, once.
+// WithPresencePenalty subtracts penalty once from the logit of each token that was generated before.
 func WithPresencePenalty(penalty float64) RequestOption {
 	return field(func(f *requestFields) { f.PresencePenalty = &penalty })
 }
 
-// WithFrequencyPenalty subtracts from the logit of each generated token, for each time.
+// WithFrequencyPenalty subtracts penalty from a token's logit for each time that the token was
+// generated before.
 func WithFrequencyPenalty(penalty float64) RequestOption {
 	return field(func(f *requestFields) { f.FrequencyPenalty = &penalty })
 }
 
-// WithPenaltyWindow counts the three penalties over the last n tokens; 0, the default, is all.
+// WithPenaltyWindow applies the three penalties to the last n tokens. The default, 0, means all.
 func WithPenaltyWindow(n int) RequestOption {
 	return field(func(f *requestFields) { f.PenaltyWindow = &n })
 }
 
-// WithLogitBias adds to the logits of tokens, by their ids.
+// WithLogitBias adds a value to the logits of tokens, by their ids.
 func WithLogitBias(bias map[int]float64) RequestOption {
 	named := make(map[string]float64, len(bias))
 	for id, value := range bias {
@@ -114,8 +125,8 @@ func WithLogitBias(bias map[int]float64) RequestOption {
 	return field(func(f *requestFields) { f.LogitBias = named })
 }
 
-// WithXTC leaves out, with a probability, all but the least likely of the tokens above a
-// threshold (at most 0.5).
+// WithXTC leaves out, with the given probability, all but the least likely of the tokens whose
+// probability is above threshold (at most 0.5).
 func WithXTC(probability, threshold float64) RequestOption {
 	return field(func(f *requestFields) {
 		f.XTCProbability, f.XTCThreshold = &probability, &threshold
@@ -127,7 +138,7 @@ func WithSeed(seed uint64) RequestOption {
 	return field(func(f *requestFields) { f.Seed = &seed })
 }
 
-// WithLogprobs gives each token its log-probability, and so many of the likeliest beside it.
+// WithLogprobs gives each token its log-probability, and those of the top likeliest tokens.
 func WithLogprobs(top int) RequestOption {
 	on := true
 	return field(func(f *requestFields) {
@@ -138,24 +149,26 @@ func WithLogprobs(top int) RequestOption {
 	})
 }
 
-// WithCache says whether what earlier prompts computed may be used again. The default is true.
+// WithCache chooses whether the worker reuses what earlier prompts computed. The default is true.
 func WithCache(reuse bool) RequestOption {
 	return field(func(f *requestFields) { f.Cache = &reuse })
 }
 
-// WithThinking is the chat template's own switch; for Chat only.
+// WithThinking sets the chat template's own switch for thinking. It is an option of Chat and
+// TokenizeChat.
 func WithThinking(on bool) RequestOption {
 	return field(func(f *requestFields) { f.Thinking = &on })
 }
 
-// WithSpecialTokens honours control tokens that are written in the messages, which are plain
-// text otherwise; for Chat only.
+// WithSpecialTokens chooses whether control tokens written in a text are honoured or plain text. It is
+// an option of Chat and TokenizeChat, where the default is false, and of Tokenize, where it is true.
 func WithSpecialTokens(on bool) RequestOption {
 	return field(func(f *requestFields) { f.SpecialTokens = &on })
 }
 
-// WithDeadline has the worker end the request with ErrDeadlineExceeded so long after it was
-// read. A context's deadline is the client's own, and comes back as the context's error.
+// WithDeadline makes the worker end the request with ErrDeadlineExceeded when limit has passed
+// since it read the request. The deadline of a context is the client's own; a stream that it ends
+// returns the context's error.
 func WithDeadline(limit time.Duration) RequestOption {
 	seconds := limit.Seconds()
 	return field(func(f *requestFields) { f.DeadlineSeconds = &seconds })
@@ -169,18 +182,24 @@ func WithLogits() RequestOption {
 
 // WithLabels gives each result of Classify the probability of each label as a continuation.
 func WithLabels(labels ...string) RequestOption {
-	given := append([]string{}, labels...) // none at all are for the worker to refuse
+	given := append([]string{}, labels...) // an empty list is sent, and the worker refuses it
 	return field(func(f *requestFields) { f.Labels = given })
 }
 
-// WithProgress is told how a prompt's computation comes on. It is called by the goroutine that
-// waits for the request; what comes while it does something else is told by its last.
+// WithCountOnly makes Tokenize and TokenizeChat return the number of tokens without the tokens.
+func WithCountOnly() RequestOption {
+	on := true
+	return field(func(f *requestFields) { f.CountOnly = &on })
+}
+
+// WithProgress calls tell with the progress of the prompt's computation, from the goroutine that
+// waits for the request. While that goroutine does something else, only the last progress is kept.
 func WithProgress(tell func(Progress)) RequestOption {
 	return func(o *requestOptions) { o.onProgress = tell }
 }
 
-// WithOnToken is told each token of a batch as it comes, with its prompt's Index, by the
-// goroutine that waits for the batch; for BatchGenerate and BatchStream.
+// WithOnToken calls tell with each token of a batch as it arrives, with its prompt's Index, from the
+// goroutine that waits for the batch. It is an option of BatchGenerate and BatchStream.
 func WithOnToken(tell func(Token)) RequestOption {
 	return func(o *requestOptions) { o.onToken = tell }
 }

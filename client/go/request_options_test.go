@@ -8,18 +8,20 @@ import (
 	"time"
 )
 
-// The calls that take options.
+// The calls that take options, as bits.
 const (
 	ofGenerate = 1 << iota
 	ofChat
 	ofBatch
 	ofClassify
+	ofTokenize
+	ofTokenizeChat
 
-	ofTokens = ofGenerate | ofChat | ofBatch
-	ofAll    = ofTokens | ofClassify
+	ofTokens  = ofGenerate | ofChat | ofBatch
+	ofStreams = ofTokens | ofClassify
 )
 
-// No option is dropped in silence: each call has its own, and refuses the others by name.
+// whereOptionsBelong lists the calls of each option. Every other call refuses the option by name.
 var whereOptionsBelong = []struct {
 	name   string
 	option RequestOption
@@ -42,14 +44,15 @@ var whereOptionsBelong = []struct {
 	{"WithLogitBias", WithLogitBias(map[int]float64{3: -1}), "logit_bias", ofTokens},
 	{"WithXTC", WithXTC(0.1, 0.2), "xtc_probability", ofTokens},
 	{"WithSeed", WithSeed(1), "seed", ofTokens},
-	{"WithLogprobs", WithLogprobs(1), "logprobs", ofGenerate | ofChat}, // of batch with WithOnToken alone
+	{"WithLogprobs", WithLogprobs(1), "logprobs", ofGenerate | ofChat}, // in a batch only together with WithOnToken
 	{"WithCache", WithCache(false), "cache", ofTokens},
-	{"WithThinking", WithThinking(false), "thinking", ofChat},
-	{"WithSpecialTokens", WithSpecialTokens(true), "special_tokens", ofChat},
-	{"WithDeadline", WithDeadline(time.Minute), "", ofAll},
-	{"WithProgress", WithProgress(func(Progress) {}), "", ofAll},
+	{"WithThinking", WithThinking(false), "thinking", ofChat | ofTokenizeChat},
+	{"WithSpecialTokens", WithSpecialTokens(true), "special_tokens", ofChat | ofTokenize | ofTokenizeChat},
+	{"WithDeadline", WithDeadline(time.Minute), "deadline_seconds", ofStreams},
+	{"WithProgress", WithProgress(func(Progress) {}), "progress", ofStreams},
 	{"WithLogits", WithLogits(), "logits", ofClassify},
 	{"WithLabels", WithLabels("yes"), "labels", ofClassify},
+	{"WithCountOnly", WithCountOnly(), "count_only", ofTokenize | ofTokenizeChat},
 	{"WithOnToken", WithOnToken(func(Token) {}), "stream", ofBatch},
 }
 
@@ -57,10 +60,12 @@ func TestAnOptionOfAnotherCallIsRefusedByItsName(t *testing.T) {
 	_, model := startMock(t)
 	ctx := deadlined(t)
 	calls := map[int]func(RequestOption) error{
-		ofGenerate: func(o RequestOption) error { _, err := collect(model.Generate(ctx, "a b", o)); return err },
-		ofChat:     func(o RequestOption) error { _, err := collect(model.Chat(ctx, UserTurn("a b"), o)); return err },
-		ofBatch:    func(o RequestOption) error { _, err := model.BatchGenerate(ctx, []string{"a b"}, o); return err },
-		ofClassify: func(o RequestOption) error { _, err := model.Classify(ctx, []string{"a b"}, o); return err },
+		ofGenerate:     func(o RequestOption) error { _, err := collect(model.Generate(ctx, "a b", o)); return err },
+		ofChat:         func(o RequestOption) error { _, err := collect(model.Chat(ctx, UserTurn("a b"), o)); return err },
+		ofBatch:        func(o RequestOption) error { _, err := model.BatchGenerate(ctx, []string{"a b"}, o); return err },
+		ofClassify:     func(o RequestOption) error { _, err := model.Classify(ctx, []string{"a b"}, o); return err },
+		ofTokenize:     func(o RequestOption) error { _, err := model.Tokenize(ctx, "a b", o); return err },
+		ofTokenizeChat: func(o RequestOption) error { _, err := model.TokenizeChat(ctx, UserTurn("a b"), o); return err },
 	}
 	for _, c := range whereOptionsBelong {
 		for call, try := range calls {
@@ -68,15 +73,15 @@ func TestAnOptionOfAnotherCallIsRefusedByItsName(t *testing.T) {
 			var own *Error
 			switch refused := errors.As(err, &own) && own.Code == ErrInvalidParams && own.Field() == c.field; {
 			case c.calls&call != 0 && err != nil:
-				t.Errorf("%s in call %d: %v", c.name, call, err)
+				t.Errorf("%s was refused by call %d: %v", c.name, call, err)
 			case c.calls&call == 0 && !refused:
-				t.Errorf("%s in call %d was not refused, but gave %v", c.name, call, err)
+				t.Errorf("%s was not refused by call %d, which gave %v", c.name, call, err)
 			}
 		}
 	}
 }
 
-func TestEveryRequestOptionIsSaidToBelongSomewhere(t *testing.T) {
+func TestEveryRequestOptionIsListedWithItsCalls(t *testing.T) {
 	var listed []string
 	for _, c := range whereOptionsBelong {
 		listed = append(listed, c.name)
@@ -85,20 +90,20 @@ func TestEveryRequestOptionIsSaidToBelongSomewhere(t *testing.T) {
 	slices.Sort(listed)
 	slices.Sort(declared)
 	if !slices.Equal(listed, declared) {
-		t.Errorf("listed are %q, declared %q", listed, declared)
+		t.Errorf("this test lists the options %q, the client declares %q", listed, declared)
 	}
 }
 
 func TestWithOnTokenIsRefusedBeforeAnythingIsSent(t *testing.T) {
 	_, model := startModel(t, windows, func(w *scriptedWorker) {
-		w.done(w.next("chat").ID, "stop") // what was refused would come before it
+		w.done(w.next("chat").ID, "stop") // a refused request would have been sent before this one
 	})
 	option := WithOnToken(func(Token) {})
 	_, err := model.GenerateStream(deadlined(t), "p", option)
 	if !errors.Is(err, ErrInvalidParams) || !strings.Contains(err.Error(), "WithOnToken") {
-		t.Errorf("generate: %v", err)
+		t.Errorf("generate with WithOnToken gave %v", err)
 	}
 	if text := read(t, model.Chat(deadlined(t), UserTurn("p"))); text != "" {
-		t.Errorf("%q", text)
+		t.Errorf("chat returned %q", text)
 	}
 }

@@ -4,20 +4,22 @@ import (
 	"math"
 	"reflect"
 	"time"
+
+	"github.com/mlxwire/mlxwire/client/go/internal/wire"
 )
 
-// A RestartPolicy says how often, and how soon, a worker that crashed is started again.
+// A RestartPolicy says how often and how soon a crashed worker is started again.
 type RestartPolicy struct {
-	// MaxRestarts within Window are allowed; the crash after them is a crash loop, and the
-	// worker is given up. The window slides: a good start does not reset it.
+	// MaxRestarts is how many restarts are allowed within Window. The next crash within it gives
+	// the worker up. The window slides; a successful start does not reset it.
 	MaxRestarts int
 	Window      time.Duration
-	// BackoffMin is the wait before the first restart of a window. It doubles with each, up
-	// to BackoffMax.
+	// BackoffMin is the wait before the first restart of a window. Each further restart waits
+	// twice as long, up to BackoffMax.
 	BackoffMin time.Duration
 	BackoffMax time.Duration
-	// Jitter spreads the wait by that part of it, up and down, so that many hosts that lost
-	// their workers together do not start them together.
+	// Jitter is the fraction by which each wait is randomly shortened or lengthened, so that many
+	// hosts that lost their workers at the same time do not restart them at the same time.
 	Jitter float64
 }
 
@@ -29,7 +31,8 @@ func DefaultRestartPolicy() RestartPolicy {
 	}
 }
 
-// A crashHistory applies a policy. It looks at no clock and throws no dice.
+// A crashHistory applies a policy to the crashes so far. It reads no clock and makes no random
+// numbers; its callers pass both.
 type crashHistory struct {
 	policy  RestartPolicy
 	crashes []crashNote
@@ -40,7 +43,7 @@ type crashNote struct {
 	serving bool
 }
 
-// serving is at how many of the window's crashes requests were in flight.
+// serving counts the crashes of the window at which requests were in flight.
 func (h *crashHistory) serving() int {
 	count := 0
 	for _, crash := range h.crashes {
@@ -51,8 +54,9 @@ func (h *crashHistory) serving() int {
 	return count
 }
 
-// crashed notes a crash, with requests in flight where serving. It returns the wait before the next start and how many restarts the
-// window has then; false where that is too many. random is from 0 to 1.
+// crashed records a crash; serving says whether requests were in flight. It returns the wait
+// before the next start and the number of restarts in the window, or false if the policy allows
+// no further start. random is between 0 and 1.
 func (h *crashHistory) crashed(now time.Time, random float64, serving bool) (wait time.Duration, restarts int, ok bool) {
 	recent := h.crashes[:0]
 	for _, crash := range h.crashes {
@@ -71,14 +75,15 @@ func (h *crashHistory) crashed(now time.Time, random float64, serving bool) (wai
 	return time.Duration(seconds * float64(time.Second)), restarts, true
 }
 
-// A suspect is a request that was alone in flight when a worker died. The same one at two
-// crashes in a row is no chance; among others nothing tells it from those.
+// A suspect is a request that was alone in flight when a worker died. If the same request is alone
+// at two crashes in a row, it most likely causes them.
 type suspect struct {
-	command string
+	command *wire.Command
 	fields  any
 }
 
-// crashed notes a crash; whether the only request was the only one at the crash before too.
+// crashed records the requests in flight at a crash. It returns true if there was one request, and
+// the same one was alone at the crash before.
 func (s *suspect) crashed(inFlight []*request) bool {
 	before := *s
 	*s = suspect{}

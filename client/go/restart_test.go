@@ -8,28 +8,14 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/mlxwire/mlxwire/client/go/internal/process"
 )
 
-// slow restarts later than any test ends.
+// slow is a policy that restarts later than any test ends.
 var slow = RestartPolicy{MaxRestarts: 3, Window: time.Hour, BackoffMin: time.Hour, BackoffMax: time.Hour}
 
-// promptPolicy restarts at once.
+// promptPolicy returns a policy that restarts at once.
 func promptPolicy(restarts int) RestartPolicy {
 	return RestartPolicy{MaxRestarts: restarts, Window: time.Hour}
-}
-
-var crash = process.ExitState{Code: 139}
-
-// healthy is a process that loads and answers one generate.
-func healthy(w *scriptedWorker) {
-	w.greet(windows)
-	w.load()
-	id := w.next("generate").ID
-	w.token(id, 0)
-	w.done(id, "stop")
-	w.quit()
 }
 
 func TestARestartLoadsTheModelAgainAndRepeatsNoRequest(t *testing.T) {
@@ -46,7 +32,7 @@ func TestARestartLoadsTheModelAgainAndRepeatsNoRequest(t *testing.T) {
 			reloaded <- w.load()
 			request := w.next("generate")
 			if request.Prompt != "second" {
-				t.Errorf("%q was asked of the new process", request.Prompt)
+				t.Errorf("the new process received the prompt %q", request.Prompt)
 			}
 			w.token(request.ID, 0)
 			w.done(request.ID, "stop")
@@ -62,16 +48,16 @@ func TestARestartLoadsTheModelAgainAndRepeatsNoRequest(t *testing.T) {
 	}
 	for _, err := range model.Generate(deadlined(t), "first") {
 		if !errors.Is(err, ErrWorkerCrashed) {
-			t.Errorf("the pending request: %v", err)
+			t.Errorf("the request in flight failed with %v", err)
 		}
 	}
 	for token, err := range model.Generate(deadlined(t), "second") {
 		if err != nil || token.Text != "t0" {
-			t.Errorf("the next request: %+v, %v", token, err)
+			t.Errorf("the next request gave %+v, %v", token, err)
 		}
 	}
 	if load := <-reloaded; load.Path != "m" || load.Adapter != "a" {
-		t.Errorf("%s was loaded again", load.Raw)
+		t.Errorf("the client loaded %s again", load.Raw)
 	}
 }
 
@@ -99,16 +85,16 @@ func TestEventsTellOfARestartInTheirOrder(t *testing.T) {
 		EventStarted, EventReady, EventCrashed, EventGaveUp,
 	}
 	if !slices.Equal(kinds, want) {
-		t.Errorf("events %v, want %v", kinds, want)
+		t.Errorf("the events are %v, want %v", kinds, want)
 	}
 	var own *Error
 	if !errors.As(worker.Err(), &own) || own.Code != ErrWorkerCrashed || own.Retryable ||
 		own.Stderr != "the last words" || !errors.Is(last.Err, ErrWorkerCrashed) {
-		t.Errorf("the verdict is %+v", worker.Err())
+		t.Errorf("the worker was given up with %+v", worker.Err())
 	}
 }
 
-func TestRequestsWaitForTheProcessThatComes(t *testing.T) {
+func TestRequestsWaitForTheNextProcess(t *testing.T) {
 	crashed := make(chan struct{})
 	goOn := make(chan struct{})
 	worker, err := Start(deadlined(t), WithRestart(promptPolicy(3)),
@@ -134,24 +120,23 @@ func TestRequestsWaitForTheProcessThatComes(t *testing.T) {
 	ctx, cancel := context.WithCancel(deadlined(t))
 	cancel()
 	if _, err := model.Info(ctx); !errors.Is(err, context.Canceled) {
-		t.Errorf("one that can't wait: %v", err)
+		t.Errorf("a request whose context had ended gave %v", err)
 	}
 	close(goOn)
 	for _, err := range model.Generate(deadlined(t), "p") {
 		if err != nil {
-			t.Errorf("one that waits: %v", err)
+			t.Errorf("a request that waited gave %v", err)
 		}
 	}
 }
 
-func TestAModelThatCantBeLoadedAgainIsAFailedAttempt(t *testing.T) {
+func TestAFailedReloadIsAFailedStart(t *testing.T) {
 	loaded := make(chan struct{})
 	worker, err := Start(deadlined(t), WithRestart(promptPolicy(3)), scripted(t,
 		func(w *scriptedWorker) { w.greet(windows); w.load(); <-loaded; w.exit(crash) },
 		func(w *scriptedWorker) {
 			w.greet(windows)
-			w.say(`{"id":%q,"type":"error","final":true,"error":{"code":"out_of_memory","message":"m","retryable":true}}`,
-				w.next("load").ID)
+			w.fails(w.next("load").ID, "out_of_memory")
 			w.quit()
 		},
 		healthy))
@@ -173,17 +158,16 @@ func TestAModelThatCantBeLoadedAgainIsAFailedAttempt(t *testing.T) {
 	}
 }
 
-func TestAModelThatIsGoneIsNotLookedForAgain(t *testing.T) {
+func TestAReloadOfAMissingModelIsNotTriedAgain(t *testing.T) {
 	loaded := make(chan struct{})
 	worker, err := Start(deadlined(t), WithRestart(promptPolicy(100)), scripted(t,
 		func(w *scriptedWorker) { w.greet(windows); w.load(); <-loaded; w.exit(crash) },
 		func(w *scriptedWorker) {
 			w.greet(windows)
-			w.say(`{"id":%q,"type":"error","final":true,"error":{"code":"model_not_found","message":"m","retryable":false}}`,
-				w.next("load").ID)
+			w.fails(w.next("load").ID, "model_not_found")
 			w.quit()
 		},
-		func(*scriptedWorker) { t.Error("it was started again") }))
+		func(*scriptedWorker) { t.Error("the client started the worker again") }))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,7 +178,7 @@ func TestAModelThatIsGoneIsNotLookedForAgain(t *testing.T) {
 	close(loaded)
 	await(t, "the verdict", worker.Done())
 	if err := worker.Err(); !errors.Is(err, ErrWorkerCrashed) || !strings.Contains(err.Error(), "is given up") {
-		t.Errorf("the verdict is %v", err)
+		t.Errorf("the worker was given up with %v", err)
 	}
 }
 

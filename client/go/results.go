@@ -1,32 +1,37 @@
 package mlxwire
 
 import (
+	"bytes"
 	"encoding/json"
+	"fmt"
+	"math"
+	"strconv"
 
 	"github.com/mlxwire/mlxwire/client/go/internal/wire"
 )
 
-// The replies as types (SPEC §5). Fields that this version does not know are let through. A
-// field without omitempty is always sent; a test compares both with protocol/schema.
+// This file holds the replies as types (SPEC §5). Fields that this version does not know are
+// ignored. A field without omitempty is in every reply; a test compares names and presence with
+// protocol/schema.
 
 // A Token is one generated token.
 type Token struct {
-	Text string // may be empty, where a character is not complete yet
+	Text string // empty while a character is not complete
 	ID   int
-	// Flush marks text that was held back until the end; it has the last token's ID and is
-	// not counted.
+	// Flush marks text that the worker held back until the end. It has the last token's ID and is
+	// not counted as a token.
 	Flush bool
-	// Index is the prompt's, in a batch; else 0.
+	// Index is the index of the prompt in a batch; otherwise 0.
 	Index int
 	// Channel is empty for plain text.
 	Channel string
-	// Logprob is natural; nil unless asked for, and where it is infinite.
+	// Logprob is the natural log-probability. It is nil if it is infinite or was not asked for.
 	Logprob *float64
-	// TopLogprobs are the likeliest tokens, likeliest first, where asked for.
+	// TopLogprobs are the likeliest tokens, likeliest first, if they were asked for.
 	TopLogprobs []TopLogprob
 }
 
-// TopLogprob is one of the likeliest tokens at a place. A nil Logprob is minus infinity.
+// TopLogprob is one of the likeliest tokens at a position. A nil Logprob means minus infinity.
 type TopLogprob struct {
 	Text    string
 	ID      int
@@ -44,10 +49,10 @@ func tokenFromWire(token *wire.Token) Token {
 	return own
 }
 
-// FinishReason is why a stream ended.
+// FinishReason says why a stream ended.
 type FinishReason string
 
-// Others may come with later workers.
+// Later workers may have further reasons.
 const (
 	FinishStop      FinishReason = "stop"
 	FinishLength    FinishReason = "length"
@@ -55,37 +60,37 @@ const (
 	FinishToolCalls FinishReason = "tool_calls"
 )
 
-// Done is how a stream ended.
+// Done says how a stream ended.
 type Done struct {
 	FinishReason    FinishReason `json:"finish_reason"`
 	TokensGenerated int          `json:"tokens_generated"`
 	Metrics         Metrics      `json:"metrics"`
-	// Stage is how far a cancelled one had come: queued, prefill or decode.
+	// Stage is where a cancelled request was: queued, prefill or decode.
 	Stage string `json:"stage,omitempty"`
 }
 
-// ClassifyResult is the likeliest next token of one prompt. Nil stands where a number is
-// infinite, but in Logits.
+// ClassifyResult is the likeliest next token of one prompt. A nil number means an infinite one,
+// except in Logits.
 type ClassifyResult struct {
 	Index   int      `json:"index"` // of the prompt
 	Text    string   `json:"token"`
 	TokenID int      `json:"token_id"`
-	Logprob *float64 `json:"logprob"` // natural
-	// Logits is the raw row over the vocabulary, with WithLogits; minus infinity where the
-	// wire has null.
+	Logprob *float64 `json:"logprob"` // the natural log-probability
+	// Logits is the raw row over the vocabulary, if WithLogits asked for it. A null on the wire is
+	// minus infinity here.
 	Logits Logits `json:"logits,omitempty"`
-	// Labels is the probability of each label as a continuation, with WithLabels.
+	// Labels is the probability of each label as a continuation, if WithLabels asked for it.
 	Labels map[string]*float64 `json:"labels,omitempty"`
 }
 
-// BatchResult is what one prompt of a batch became.
+// BatchResult is the text that continues one prompt of a batch.
 type BatchResult struct {
 	Index           int // of the prompt
 	Text            string
 	TokenIDs        []int
-	FinishReason    FinishReason // empty with an Err
+	FinishReason    FinishReason // empty if Err is set
 	TokensGenerated int
-	Err             error // this prompt's own failure
+	Err             error // why this prompt failed, or nil
 }
 
 type batchItem struct {
@@ -112,14 +117,25 @@ func (i batchItem) result() BatchResult {
 	return result
 }
 
-// CancelResult says whether there was anything to cancel: Outcome is "accepted", "finished" or
-// "unknown", Cancelled how many requests it reached.
+// Tokenized is a text as tokens. IDs and Pieces are nil if WithCountOnly asked for the count alone.
+type Tokenized struct {
+	IDs    []int    `json:"ids"`
+	Count  int      `json:"count"`
+	Pieces []string `json:"pieces"` // the text of each token
+}
+
+type detokenized struct {
+	Text string `json:"text"`
+}
+
+// CancelResult says what a cancel reached. Outcome is "accepted", "finished" or "unknown";
+// Cancelled is the number of requests.
 type CancelResult struct {
 	Outcome   string `json:"outcome"`
 	Cancelled int    `json:"cancelled"`
 }
 
-// Progress is how far a stage (load, warmup, prefill, …) has come, in the stage's own unit.
+// Progress says how much of a stage (load, warmup, prefill, …) is done, in the stage's own unit.
 type Progress struct {
 	Stage string  `json:"stage"`
 	Done  float64 `json:"done"`
@@ -137,4 +153,85 @@ type errorReply struct {
 type eventMessage struct {
 	Event string          `json:"event"`
 	Data  json.RawMessage `json:"data"`
+}
+
+// Logits is a row of one number for each token of the vocabulary.
+type Logits []float32
+
+// UnmarshalJSON reads a list of numbers and nulls. It exists because encoding/json would need a
+// pointer for each number, and a row has as many numbers as the vocabulary has tokens.
+func (l *Logits) UnmarshalJSON(text []byte) error {
+	text = bytes.TrimSpace(text)
+	if string(text) == "null" {
+		*l = nil
+		return nil
+	}
+	if len(text) < 2 || text[0] != '[' {
+		return fmt.Errorf("logits are not a list: %.40s", text)
+	}
+	text = text[1 : len(text)-1]
+	row := make(Logits, 0, bytes.Count(text, []byte{','})+1)
+	for rest := bytes.TrimSpace(text); len(rest) > 0; {
+		var number []byte
+		number, rest, _ = bytes.Cut(rest, []byte{','})
+		value, err := parseLogit(bytes.TrimSpace(number))
+		if err != nil {
+			return err
+		}
+		row = append(row, value)
+	}
+	*l = row
+	return nil
+}
+
+func parseLogit(number []byte) (float32, error) {
+	if string(number) == "null" {
+		return float32(math.Inf(-1)), nil
+	}
+	value, err := strconv.ParseFloat(string(number), 32)
+	if err != nil {
+		return 0, fmt.Errorf("a logit is not a number: %.40s", number)
+	}
+	return float32(value), nil
+}
+
+// Metrics are the figures of one request: counts in tokens, times in seconds, memory in bytes.
+// DecodeSeconds is the time from the first token to the last, so DecodeTokensPerSecond counts the
+// tokens after the first.
+type Metrics struct {
+	PromptTokens           int      `json:"prompt_tokens"`
+	CachedTokens           int      `json:"cached_tokens"`
+	CacheMiss              *string  `json:"cache_miss"` // why no earlier prompt was reused, or nil
+	GeneratedTokens        int      `json:"generated_tokens"`
+	QueueSeconds           float64  `json:"queue_seconds"`
+	PrefillSeconds         float64  `json:"prefill_seconds"`
+	DecodeSeconds          float64  `json:"decode_seconds"`
+	TotalSeconds           float64  `json:"total_seconds"`
+	FirstTokenSeconds      *float64 `json:"first_token_seconds"` // nil if no token was generated
+	PrefillTokensPerSecond float64  `json:"prefill_tokens_per_second"`
+	DecodeTokensPerSecond  float64  `json:"decode_tokens_per_second"`
+	PeakMemoryBytes        uint64   `json:"peak_memory_bytes"`
+	ActiveMemoryBytes      uint64   `json:"active_memory_bytes"`
+	BatchSize              int      `json:"batch_size"`
+}
+
+// WorkerMetrics are sums over the worker's life, and its present state.
+type WorkerMetrics struct {
+	Requests               int     `json:"requests"`
+	InFlight               int     `json:"in_flight"`
+	Queued                 int     `json:"queued"`
+	Cancelled              int     `json:"cancelled"`
+	Errors                 int     `json:"errors"`
+	UptimeSeconds          float64 `json:"uptime_seconds"`
+	PromptTokens           int     `json:"prompt_tokens"`
+	CachedTokens           int     `json:"cached_tokens"`
+	GeneratedTokens        int     `json:"generated_tokens"`
+	QueueSeconds           float64 `json:"queue_seconds"`
+	PrefillSeconds         float64 `json:"prefill_seconds"`
+	DecodeSeconds          float64 `json:"decode_seconds"`
+	PrefillTokensPerSecond float64 `json:"prefill_tokens_per_second"`
+	DecodeTokensPerSecond  float64 `json:"decode_tokens_per_second"`
+	PeakMemoryBytes        uint64  `json:"peak_memory_bytes"`
+	ActiveMemoryBytes      uint64  `json:"active_memory_bytes"`
+	BatchSize              int     `json:"batch_size"`
 }

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// schemaType is what protocol/schema says of one message.
+// schemaType is the definition of one message in protocol/schema.
 type schemaType struct {
 	Properties map[string]json.RawMessage `json:"properties"`
 	Required   []string                   `json:"required"`
@@ -31,10 +31,10 @@ func readSchema(t *testing.T) map[string]schemaType {
 	return schema.Defs
 }
 
-// envelopeFields are the wire package's to read.
+// envelopeFields are the fields that package wire reads.
 var envelopeFields = map[string]bool{"id": true, "cmd": true, "type": true, "final": true, "ok": true, "done": true}
 
-// wireFields are the names of a type's fields.
+// wireFields lists the names of a type's fields.
 func wireFields(message reflect.Type) []string {
 	var names []string
 	for i := range message.NumField() {
@@ -56,7 +56,7 @@ func own(names []string, alsoDone bool) []string {
 	return slices.Compact(names)
 }
 
-// compare holds a Go type to the schema's of some names, in their union.
+// compare checks that a Go type has the fields that the named definitions of the schema have together.
 func compare(t *testing.T, message reflect.Type, required bool, schema map[string]schemaType, names ...string) {
 	t.Helper()
 	var properties, always []string
@@ -72,43 +72,46 @@ func compare(t *testing.T, message reflect.Type, required bool, schema map[strin
 	}
 	progress := names[0] == "Progress"
 	if got, want := own(wireFields(message), progress), own(properties, progress); !slices.Equal(got, want) {
-		t.Errorf("%v: fields %q, the schema of %q has %q", message, got, names, want)
+		t.Errorf("%v has the fields %q, the schema of %q has %q", message, got, names, want)
 	}
 	if got, want := own(requiredFields(message), progress), own(always, progress); required && !slices.Equal(got, want) {
-		t.Errorf("%v: always has %q, the schema of %q says %q", message, got, names, want)
+		t.Errorf("%v always has %q, the schema of %q says %q", message, got, names, want)
 	}
 }
 
-func TestRequestsAreThoseOfTheSchema(t *testing.T) {
+func TestRequestsHaveTheFieldsOfTheSchema(t *testing.T) {
 	schema := readSchema(t)
 	for message, name := range map[reflect.Type]string{
-		reflect.TypeFor[helloFields]():  "Hello",
-		reflect.TypeFor[clientInfo]():   "ClientInfo",
-		reflect.TypeFor[loadFields]():   "Load",
-		reflect.TypeFor[cancelFields](): "Cancel",
-		reflect.TypeFor[creditFields](): "Credit",
-		reflect.TypeFor[cacheFields]():  "Cache",
-		reflect.TypeFor[memoryFields](): "Memory",
-		reflect.TypeFor[Message]():      "Message",
-		reflect.TypeFor[noFields]():     "Quit",
+		reflect.TypeFor[helloFields]():      "Hello",
+		reflect.TypeFor[clientInfo]():       "ClientInfo",
+		reflect.TypeFor[loadFields]():       "Load",
+		reflect.TypeFor[cancelFields]():     "Cancel",
+		reflect.TypeFor[creditFields]():     "Credit",
+		reflect.TypeFor[cacheFields]():      "Cache",
+		reflect.TypeFor[memoryFields]():     "Memory",
+		reflect.TypeFor[detokenizeFields](): "Detokenize",
+		reflect.TypeFor[Message]():          "Message",
+		reflect.TypeFor[noFields]():         "Quit",
 	} {
 		compare(t, message, true, schema, name)
 	}
-	// The requests that stream share their options, of which each knows some.
-	union := []string{"Generate", "Chat", "Batch", "Classify"}
+	// Each of these requests has some of the shared options.
+	union := []string{"Generate", "Chat", "Batch", "Classify", "Tokenize"}
 	var properties []string
 	for _, name := range union {
 		properties = append(properties, slices.Collect(maps.Keys(schema[name].Properties))...)
 	}
 	ours := slices.Concat(
 		wireFields(reflect.TypeFor[generateFields]()), wireFields(reflect.TypeFor[chatFields]()),
-		wireFields(reflect.TypeFor[batchFields]()), wireFields(reflect.TypeFor[classifyFields]()))
+		wireFields(reflect.TypeFor[batchFields]()), wireFields(reflect.TypeFor[classifyFields]()),
+		wireFields(reflect.TypeFor[tokenizeFields]()))
 	if got, want := own(ours, false), own(properties, false); !slices.Equal(got, want) {
-		t.Errorf("options %q, the schema has %q", got, want)
+		t.Errorf("the options are %q, the schema has %q", got, want)
 	}
 	for message, name := range map[reflect.Type]string{
 		reflect.TypeFor[generateFields](): "Generate", reflect.TypeFor[chatFields](): "Chat",
 		reflect.TypeFor[batchFields](): "Batch", reflect.TypeFor[classifyFields](): "Classify",
+		reflect.TypeFor[tokenizeFields](): "Tokenize",
 	} {
 		if got, want := own(requiredFields(message), false), own(schema[name].Required, false); !slices.Equal(got, want) {
 			t.Errorf("%s always has %q, the schema says %q", name, got, want)
@@ -116,7 +119,7 @@ func TestRequestsAreThoseOfTheSchema(t *testing.T) {
 	}
 }
 
-func TestRepliesAreThoseOfTheSchema(t *testing.T) {
+func TestRepliesHaveTheFieldsOfTheSchema(t *testing.T) {
 	schema := readSchema(t)
 	compare(t, reflect.TypeFor[Progress](), true, schema, "Progress")
 	compare(t, reflect.TypeFor[Done](), true, schema, "Done", "CancelledDone")
@@ -131,6 +134,8 @@ func TestRepliesAreThoseOfTheSchema(t *testing.T) {
 	compare(t, reflect.TypeFor[batchItem](), true, schema, "BatchItem")
 	compare(t, reflect.TypeFor[CancelResult](), true, schema, "CancelResult")
 	compare(t, reflect.TypeFor[CacheStats](), true, schema, "CacheResult")
+	compare(t, reflect.TypeFor[Tokenized](), true, schema, "TokenizeResult")
+	compare(t, reflect.TypeFor[detokenized](), true, schema, "DetokenizeResult")
 	compare(t, reflect.TypeFor[Memory](), true, schema, "MemoryResult")
 	compare(t, reflect.TypeFor[eventMessage](), true, schema, "Event")
 	compare(t, reflect.TypeFor[errorReply](), true, schema, "Error")

@@ -2,8 +2,9 @@ package mlxwire
 
 import "time"
 
-// ShutdownLimits is how long each step that ends a worker may take before the next: ask it to
-// quit, close its stdin, SIGTERM to its group, SIGKILL. Close takes their sum at most.
+// ShutdownLimits bounds the steps that end a worker: ask it to quit, close its stdin, SIGTERM to
+// its process group, SIGKILL. The next step follows when a limit has passed. Close takes at most
+// the sum of the limits.
 type ShutdownLimits struct {
 	Quit       time.Duration
 	CloseStdin time.Duration
@@ -11,7 +12,7 @@ type ShutdownLimits struct {
 	Kill       time.Duration
 }
 
-// DefaultShutdownLimits are 3, 2, 2 and 2 seconds.
+// DefaultShutdownLimits returns limits of 3, 2, 2 and 2 seconds.
 func DefaultShutdownLimits() ShutdownLimits {
 	return ShutdownLimits{
 		Quit: 3 * time.Second, CloseStdin: 2 * time.Second,
@@ -19,7 +20,7 @@ func DefaultShutdownLimits() ShutdownLimits {
 	}
 }
 
-// endable is what the ladder needs of a process.
+// endable is the part of a process that endProcess needs.
 type endable interface {
 	CloseStdin()
 	Terminate()
@@ -27,8 +28,9 @@ type endable interface {
 	Exited() <-chan struct{}
 }
 
-// endProcess goes down the ladder as far as it takes, and reports whether the process has
-// ended. Without sayQuit the ladder begins at SIGTERM, for a worker that can't be talked to.
+// endProcess takes the steps of ShutdownLimits until the process has ended. It returns false if
+// the process survived all of them. If sayQuit is nil, the steps begin at SIGTERM, because the
+// worker does not read its stdin any more.
 func endProcess(child endable, limits ShutdownLimits, sayQuit func()) bool {
 	if sayQuit != nil {
 		sayQuit()
@@ -49,7 +51,7 @@ func endProcess(child endable, limits ShutdownLimits, sayQuit func()) bool {
 	return within(limits.Kill, child.Exited())
 }
 
-// within waits for a channel to be closed, and reports whether it was in time.
+// within waits until a channel is closed. It returns false if the limit passes first.
 func within(limit time.Duration, closed <-chan struct{}) bool {
 	timer := time.NewTimer(limit)
 	defer timer.Stop()

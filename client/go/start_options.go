@@ -36,7 +36,7 @@ type startOptions struct {
 	require      []string
 	onEvent      func(Event)
 	onHeartbeat  func(Heartbeat)
-	spawn        spawner // how tests put a scripted worker in a process' place
+	spawn        spawner // replaced by tests, which run a scripted worker in memory
 }
 
 func applyStartOptions(options []StartOption) *startOptions {
@@ -55,7 +55,7 @@ func applyStartOptions(options []StartOption) *startOptions {
 	return o
 }
 
-// check refuses what a start can't heed.
+// check returns an ErrInvalidParams for a value that Start does not accept.
 func (o *startOptions) check() error {
 	for _, least := range []struct {
 		field, option string
@@ -68,18 +68,19 @@ func (o *startOptions) check() error {
 		{"drain_timeout", "WithDrainTimeout", int64(o.drainTimeout), 0},
 	} {
 		if least.given < least.least {
-			return invalidParams(least.field, "%s takes no less than %d, but was given %d", least.option, least.least, least.given)
+			return invalidParams(least.field, "%s was given %d; the smallest accepted value is %d", least.option, least.given, least.least)
 		}
 	}
 	for i, variable := range o.env {
-		if strings.Index(variable, "=") < 1 { // its text may be a secret
-			return invalidParams("env", "WithEnv takes \"NAME=value\": what it was given as number %d has no name", i+1)
+		if strings.Index(variable, "=") < 1 { // the message must not quote the text, which may be a secret
+			return invalidParams("env", "argument %d of WithEnv has no name before an `=`; write it as \"NAME=value\"", i+1)
 		}
 	}
 	return nil
 }
 
-// livenessLimits hold for a supervised worker unless it was told others.
+// livenessLimits returns the limits in force. A supervised worker has default limits unless the
+// host gave others.
 func (o *startOptions) livenessLimits() LivenessLimits {
 	switch {
 	case o.liveness != nil:
@@ -90,19 +91,21 @@ func (o *startOptions) livenessLimits() LivenessLimits {
 	return LivenessLimits{}
 }
 
-// hangAdvice is what to do about a worker that may hang.
+// hangAdvice returns the part of an error message that says what to do about a worker that may
+// hang.
 func (o *startOptions) hangAdvice() string {
 	if o.restart != nil && o.livenessLimits().shortest() > 0 {
-		return "A worker that hangs is ended, and another one started (WithLiveness, WithRestart)"
+		return "If the worker hangs, the client ends it and starts another one (WithLiveness, WithRestart)"
 	}
-	return "If it hangs, close it and start another one"
+	return "If the worker hangs, close it and start another one"
 }
 
-// environment is the worker's own.
+// environment returns the environment of the worker's process.
 func (o *startOptions) environment() []string {
-	return append(os.Environ(), o.env...) // of a name that occurs twice the last counts
+	return append(os.Environ(), o.env...) // if a name occurs twice, the last value counts
 }
 
+// lookUp returns the value of a variable in the worker's environment.
 func (o *startOptions) lookUp(name string) string {
 	for i := len(o.env) - 1; i >= 0; i-- {
 		if value, ok := strings.CutPrefix(o.env[i], name+"="); ok {
@@ -112,94 +115,103 @@ func (o *startOptions) lookUp(name string) string {
 	return os.Getenv(name)
 }
 
-// WithCommand names the worker's program and its arguments. Without it, see FindWorker.
+// WithCommand names the worker's program and its arguments. Without this option Start runs the
+// command that FindWorker returns.
 func WithCommand(program string, args ...string) StartOption {
 	return func(o *startOptions) { o.command = append([]string{program}, args...) }
 }
 
-// WithArgs adds arguments to the command, such as "--model-root", "/srv/models".
+// WithArgs adds arguments to the worker's command, such as "--model-root", "/srv/models".
 func WithArgs(args ...string) StartOption {
 	return func(o *startOptions) { o.args = append(o.args, args...) }
 }
 
-// WithEngine is WithArgs("--engine", name): "mlx", or "mock", which needs no model.
+// WithEngine chooses the worker's engine: "mlx", or "mock", which needs no model. It is the same
+// as WithArgs("--engine", name).
 func WithEngine(name string) StartOption { return WithArgs("--engine", name) }
 
-// WithEnv adds "NAME=value" to the host's own environment, for the worker.
+// WithEnv adds variables of the form "NAME=value" to the worker's environment, which otherwise
+// is the host's.
 func WithEnv(variables ...string) StartOption {
 	return func(o *startOptions) { o.env = append(o.env, variables...) }
 }
 
-// WithDir is the folder that the worker runs in, where relative paths begin.
+// WithDir sets the worker's working directory. Relative paths that the worker receives start
+// there.
 func WithDir(path string) StartOption {
 	return func(o *startOptions) { o.dir = path }
 }
 
-// WithStderr copies the worker's stderr to w as it comes. A Write that waits holds up the
-// worker; see Worker.Stderr for what is kept anyway.
+// WithStderr copies the worker's stderr to w as it arrives. A Write that blocks stops the reader
+// of stderr, and the worker blocks when that pipe is full. Worker.Stderr keeps the last 64 KiB
+// in any case.
 func WithStderr(w io.Writer) StartOption {
 	return func(o *startOptions) { o.stderr = w }
 }
 
-// WithLogger tells of starts, crashes and restarts, and at level Debug each line of stderr. Nil
-// is no logger, as without it.
+// WithLogger logs starts, crashes and restarts, and at level Debug each line of stderr. A nil
+// logger logs nothing, which is the default.
 func WithLogger(logger *slog.Logger) StartOption {
 	return func(o *startOptions) { o.logger = cmp.Or(logger, slog.New(slog.DiscardHandler)) }
 }
 
-// WithRestart starts the worker again after a crash, and loads its model again. Without it a
-// crash is the worker's end. No request is ever repeated.
+// WithRestart starts the worker again after a crash and loads its model again. Without this
+// option a crash ends the worker for good. The client never repeats a request.
 func WithRestart(policy RestartPolicy) StartOption {
 	return func(o *startOptions) { o.restart = &policy }
 }
 
-// WithLiveness ends a worker that hangs, which is a crash like any other. With WithRestart it
-// holds with DefaultLivenessLimits unless it is given; LivenessLimits{} turns it off.
+// WithLiveness ends a worker that hangs; its requests then fail as after a crash. With
+// WithRestart, DefaultLivenessLimits hold unless this option sets others. LivenessLimits{}
+// switches the check off.
 func WithLiveness(limits LivenessLimits) StartOption {
 	return func(o *startOptions) { o.liveness = &limits }
 }
 
-// WithOnEvent is told what becomes of the worker: EventStarted, EventReady, … in their order,
-// by a goroutine of their own.
+// WithOnEvent calls tell with each Event of the worker (EventStarted, EventReady, …), in order
+// and from a separate goroutine.
 func WithOnEvent(tell func(Event)) StartOption {
 	return func(o *startOptions) { o.onEvent = tell }
 }
 
-// WithHeartbeat asks the worker for its heartbeat, and is told of each, like WithOnEvent.
+// WithHeartbeat asks the worker for heartbeats and calls tell with each, from the same goroutine
+// as WithOnEvent.
 func WithHeartbeat(tell func(Heartbeat)) StartOption {
 	return func(o *startOptions) { o.onHeartbeat = tell }
 }
 
-// WithRequire names capabilities without which the worker is of no use: Start then fails with
-// ErrUnsupportedCapability.
+// WithRequire names capabilities that the host needs. If the worker lacks one of them, Start
+// fails with ErrUnsupportedCapability.
 func WithRequire(capabilities ...string) StartOption {
 	return func(o *startOptions) { o.require = append(o.require, capabilities...) }
 }
 
-// WithWindow is how many messages of one stream may be on their way to a consumer that sleeps.
-// The default is 4,096, which costs a twentieth of the speed of one without bounds.
+// WithWindow sets how many messages of one stream the worker may send ahead of the consumer. The
+// default is 4,096; it costs about 5 % of the speed of an unbounded stream.
 func WithWindow(messages int) StartOption {
 	return func(o *startOptions) { o.window = messages }
 }
 
-// WithBufferBytes bounds what one stream holds for its consumer; past it the stream ends with
-// ErrSlowConsumer. A worker that knows windows waits before that. The default is 64 MiB.
+// WithBufferBytes bounds the bytes that one stream buffers for its consumer. A stream that passes
+// the bound ends with ErrSlowConsumer; a worker that has windows stops sending before that. The
+// default is 64 MiB.
 func WithBufferBytes(n int) StartOption {
 	return func(o *startOptions) { o.bufferBytes = n }
 }
 
-// WithStartTimeout is how long the worker may take to answer hello. The default is 30 s.
+// WithStartTimeout sets how long the worker may take to answer hello. The default is 30 s.
 func WithStartTimeout(limit time.Duration) StartOption {
 	return func(o *startOptions) { o.startTimeout = limit }
 }
 
-// WithIdleTimeout ends a request with ErrTimeout where somebody has waited for its next message,
-// of whatever kind, so long. It holds for loads too. The default is 0: never.
+// WithIdleTimeout cancels a request with ErrTimeout if its caller waits this long without a
+// message of any kind. It applies to loads too. The default, 0, means no limit.
 func WithIdleTimeout(limit time.Duration) StartOption {
 	return func(o *startOptions) { o.idleTimeout = limit }
 }
 
-// WithDrainTimeout is how long the worker has to end a cancelled request. The default is 5 s.
+// WithDrainTimeout sets how long the worker may take to end a cancelled request. The default is
+// 5 s.
 func WithDrainTimeout(limit time.Duration) StartOption {
 	return func(o *startOptions) { o.drainTimeout = limit }
 }

@@ -6,23 +6,23 @@ import (
 	"strings"
 )
 
-// errLeft is what a stream gives that was closed before its end.
-var errLeft = errors.New("mlxwire: the stream was closed before its end")
+// errLeft is the error of a stream that its consumer closed before the end.
+var errLeft = errors.New("mlxwire: this stream was closed before its end; start a new request")
 
-// A Stream is what one Generate or Chat brings, as GenerateStream and ChatStream give it. It is
-// for one consumer and one pass. Close it, or end its context, or take it to its end; one that
-// takes its time holds back this stream in the worker, and no other.
+// A Stream is the answer to one request of GenerateStream or ChatStream. One consumer may read it,
+// once. Read it to its end, close it, or end its context. A consumer that reads slowly holds back
+// its own stream in the worker and no other.
 type Stream struct {
 	replies *replies[Token]
 }
 
-// ID is the request's id, for Worker.CancelRequest.
+// ID returns the request's id, which Worker.CancelRequest takes.
 func (s *Stream) ID() string { return s.replies.request.id }
 
-// Tokens gives each token as it comes. It ends with an error, or after the last token without
-// one; Done tells how then. Leaving the range cancels the request in the worker. The context's
-// own error comes back where that ended the stream; one that was cancelled by another call ends
-// with an error that is context.Canceled too.
+// Tokens gives each token as it arrives. An error comes last, without a token. After the last
+// token without an error, Done says why the text ended. Leaving the range cancels the request in
+// the worker. If the context ended the stream, the error is the context's; if another call
+// cancelled it, the error matches context.Canceled.
 func (s *Stream) Tokens() iter.Seq2[Token, error] {
 	return func(yield func(Token, error) bool) {
 		for {
@@ -42,7 +42,8 @@ func (s *Stream) Tokens() iter.Seq2[Token, error] {
 	}
 }
 
-// Text takes all of the plain text at once; other channels, such as thinking, are left out.
+// Text reads the stream to its end and returns the plain text. It leaves out other channels, such
+// as thinking.
 func (s *Stream) Text() (string, error) {
 	var text strings.Builder
 	for token, err := range s.Tokens() {
@@ -56,28 +57,28 @@ func (s *Stream) Text() (string, error) {
 	return text.String(), nil
 }
 
-// Done is how the stream ended; false while it has not, and where it failed.
+// Done returns how the stream ended. It returns false before the end and after a failure.
 func (s *Stream) Done() (Done, bool) { return s.replies.ending() }
 
-// Delivered is how many tokens its consumer has been given.
+// Delivered returns how many tokens the consumer has received.
 func (s *Stream) Delivered() int { return s.replies.tokens }
 
-// Close cancels what is left and waits for the worker to confirm. The error is an
-// ErrDrainTimeout: it did not.
+// Close cancels the rest of the stream and waits until the worker confirms. The error is
+// ErrDrainTimeout if the worker does not confirm in time (WithDrainTimeout).
 func (s *Stream) Close() error { return s.replies.close() }
 
-// A BatchStream is what the prompts of one BatchStream call become, in the order in which they
-// end. It is used like a Stream.
+// A BatchStream is the answer to one request of Model.BatchStream: one result for each prompt, in
+// the order in which they end. The rules of Stream hold for it.
 type BatchStream struct {
 	replies *itemReplies
 	onToken func(Token)
 }
 
-// ID is the request's id, for Worker.CancelRequest.
+// ID returns the request's id, which Worker.CancelRequest takes.
 func (s *BatchStream) ID() string { return s.replies.request.id }
 
-// Results gives each prompt's result as it ends. A prompt that fails has its own Err and costs
-// the others nothing. Errors are those of Stream.Tokens.
+// Results gives each prompt's result as it ends. A prompt that fails has its own Err; the others go
+// on. Errors of the whole request are those of Stream.Tokens.
 func (s *BatchStream) Results() iter.Seq2[BatchResult, error] {
 	return func(yield func(BatchResult, error) bool) {
 		for item, err := range s.replies.items(s.onToken) {
@@ -95,9 +96,9 @@ func (s *BatchStream) Results() iter.Seq2[BatchResult, error] {
 	}
 }
 
-// Done is how the batch ended; false while it has not, and where it failed.
+// Done returns how the batch ended. It returns false before the end and after a failure.
 func (s *BatchStream) Done() (Done, bool) { return s.replies.ending() }
 
-// Close cancels what is left and waits for the worker to confirm. The error is an
-// ErrDrainTimeout: it did not.
+// Close cancels the rest of the batch and waits until the worker confirms. The error is
+// ErrDrainTimeout if the worker does not confirm in time (WithDrainTimeout).
 func (s *BatchStream) Close() error { return s.replies.close() }

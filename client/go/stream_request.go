@@ -1,24 +1,43 @@
 package mlxwire
 
 import (
+	"bytes"
 	"context"
+	"iter"
 	"sync/atomic"
 
 	"github.com/mlxwire/mlxwire/client/go/internal/wire"
 )
 
-// messageOverhead is what a buffered message costs beside its text.
+// Theory of operation
+//
+// replies is the buffer of a request that streams. The connection's reader fills incoming and
+// never waits; one consumer takes from batch, which it exchanges for incoming when it has taken
+// all of it. So the lock is taken once for many messages.
+//
+// Flow control: a worker that knows windows sends only as many messages as it has credit for.
+// The consumer grants credit as it takes (window.go), so a consumer that stops holds back its own
+// stream and no other. A worker without windows is bounded by limit: push then ends the stream
+// with ErrSlowConsumer.
+//
+// Order of events: start sends the request, then watches the context, so that the end of the
+// context cancels even if the consumer is busy elsewhere. next gives messages until the final
+// reply; messages that arrived before the final are given first. After leave, nothing that is
+// buffered is given any more: left is checked for every message.
+//
+// Hazard: the reader calls push, drop and takeFinal with the request's lock held. ctx, unwatch,
+// batch, at, window and tokens belong to the consumer alone.
+
+// messageOverhead is how many bytes a buffered message is counted for beside its text.
 const messageOverhead = 128
 
-// replies is the buffer between the connection's reader, which fills it and never waits, and
-// one consumer. A worker that knows windows sends no further than it was given credit, so a
-// consumer that sleeps holds back its own stream and nothing else.
+// replies buffers the messages of a request that streams, for one consumer.
 type replies[T any] struct {
 	ctx     context.Context
 	request *request
 	limit   int // bytes
 	unwatch func() bool
-	left    atomic.Bool // what is buffered is not wanted any more
+	left    atomic.Bool // the caller has left: drop what is buffered
 	onDone  func(Done)
 
 	// Guarded by the request's lock.
@@ -30,7 +49,7 @@ type replies[T any] struct {
 	batch  []T
 	at     int
 	window window
-	tokens int // taken by the consumer; text that was held back is none of them (SPEC §5)
+	tokens int // how many the consumer has taken, without text that was held back (SPEC §5)
 }
 
 // start sends the request.
@@ -47,27 +66,28 @@ func (r *replies[T]) start(ctx context.Context, fields any) error {
 	if err := conn.send(r.request, fields); err != nil {
 		return err
 	}
-	// Also for a consumer that is busy elsewhere when its context ends.
+	// Cancels even if the consumer is busy elsewhere when its context ends.
 	r.unwatch = context.AfterFunc(ctx, func() { r.leave(ctx.Err()) })
 	return nil
 }
 
-// push buffers what came. It is called with the request's lock held.
+// push buffers a message. It is called with the request's lock held.
 func (r *replies[T]) push(message T, bytes int) error {
 	r.incoming = append(r.incoming, message)
 	r.weight += bytes + messageOverhead
 	if r.weight > r.limit {
 		return newError(ErrSlowConsumer,
-			"%d messages waited to be taken, more than the %d bytes that a stream may hold; the request was cancelled. "+
-				"Take them faster, or see WithBufferBytes", len(r.incoming), r.limit)
+			"%d messages waited for their consumer and need more than the %d bytes that a stream may buffer, so the client "+
+				"cancelled the request. Read the stream faster, or raise WithBufferBytes", len(r.incoming), r.limit)
 	}
 	return nil
 }
 
-// next gives what came, in order, and waits for it; false at the end, with what ended it.
+// next waits for the next message. It returns false at the end of the stream, with the error that
+// ended it, if any.
 func (r *replies[T]) next() (message T, ok bool, err error) {
 	if err := r.ctx.Err(); err != nil {
-		r.leave(err) // AfterFunc may come a moment later
+		r.leave(err) // AfterFunc may run a moment later
 	}
 	for r.at == len(r.batch) || r.left.Load() {
 		more, err := r.refill()
@@ -82,7 +102,7 @@ func (r *replies[T]) next() (message T, ok bool, err error) {
 		r.tokens++
 	}
 	if credit := r.window.take(); credit > 0 {
-		r.request.conn.tell("credit", creditFields{Target: r.request.id, N: credit})
+		r.request.conn.tell(wire.Credit, creditFields{Target: r.request.id, N: credit})
 	}
 	return message, true, nil
 }
@@ -92,9 +112,10 @@ func isHeldBack(message any) bool {
 	return ok && token.Flush
 }
 
-// refill takes all that is here, or waits for the next change.
+// refill takes all messages that have arrived, or waits for the next change. It returns false at
+// the end of the stream.
 func (r *replies[T]) refill() (more bool, err error) {
-	clear(r.batch) // what was taken may be collected
+	clear(r.batch) // so that the garbage collector can free the messages
 	r.at, r.batch = 0, r.batch[:0]
 	q := r.request
 	q.mu.Lock()
@@ -110,7 +131,7 @@ func (r *replies[T]) refill() (more bool, err error) {
 		return false, err
 	case ended && done == nil:
 		return false, newError(ErrProtocolViolation,
-			"`%s` ended with `%s` where `done` was due", q.command, q.kind)
+			"`%s` ended with `%s` where `%s` was due", q.command.Name, q.kind, q.command.Final)
 	case ended && done.FinishReason == FinishCancelled:
 		return false, q.cancelledElsewhere()
 	case ended:
@@ -119,11 +140,11 @@ func (r *replies[T]) refill() (more bool, err error) {
 	return true, q.wait(r.ctx)
 }
 
-// leave cancels the rest; err is what the consumer gets from now on.
+// leave cancels the request. The consumer's next call ends with err.
 func (r *replies[T]) leave(err error) { r.request.leave(err) }
 
-// abandon is the consumer's own leave, which makes the context's end nothing to watch for: a
-// context that lives long would keep all streams that were ever left.
+// abandon leaves the stream because its consumer does. It also stops watching the context: one
+// that lives long would otherwise keep every stream that was ever left.
 func (r *replies[T]) abandon() {
 	r.unwatch()
 	r.leave(errLeft)
@@ -137,7 +158,7 @@ func (r *replies[T]) drop() {
 
 // takeFinal is called with the request's lock held.
 func (r *replies[T]) takeFinal(kind string, line []byte) {
-	if kind != "done" {
+	if kind != r.request.command.Final {
 		return
 	}
 	done, err := decodeReply[Done](line)
@@ -153,7 +174,7 @@ func (r *replies[T]) takeFinal(kind string, line []byte) {
 	}
 }
 
-// ending is how the request ended, once it has.
+// ending returns how the request ended. It returns false before that, and after a failure.
 func (r *replies[T]) ending() (Done, bool) {
 	r.request.mu.Lock()
 	defer r.request.mu.Unlock()
@@ -163,14 +184,14 @@ func (r *replies[T]) ending() (Done, bool) {
 	return *r.done, true
 }
 
-// close cancels what is left and waits for the worker's final.
+// close cancels the request and waits for its final reply.
 func (r *replies[T]) close() error {
 	r.abandon()
 	return r.request.awaitDrained()
 }
 
-// newTokenReplies are those of generate and chat.
-func newTokenReplies(conn *connection, command string, o *requestOptions, onDone func(Done)) *replies[Token] {
+// newTokenReplies returns the replies of generate and chat.
+func newTokenReplies(conn *connection, command *wire.Command, o *requestOptions, onDone func(Done)) *replies[Token] {
 	r := &replies[Token]{onDone: onDone}
 	r.request = newRequest(conn, command, requestHooks{
 		token: func(token *wire.Token) error {
@@ -180,4 +201,52 @@ func newTokenReplies(conn *connection, command string, o *requestOptions, onDone
 		progress: o.onProgress,
 	})
 	return r
+}
+
+// An item is one prompt's result in a batch or classification, or a token of a batch. The result
+// stays a line until the consumer takes it, so that the reader spends no time on a row of logits.
+type item struct {
+	line  []byte
+	token *Token
+}
+
+// newItemReplies returns the replies of batch and classify.
+func newItemReplies(conn *connection, command *wire.Command, o *requestOptions, onDone func(Done)) *itemReplies {
+	r := &itemReplies{replies[item]{onDone: onDone}}
+	r.request = newRequest(conn, command, requestHooks{
+		token: func(token *wire.Token) error {
+			own := tokenFromWire(token)
+			return r.push(item{token: &own}, len(token.Text)+messageOverhead)
+		},
+		item: func(line []byte) error {
+			return r.push(item{line: bytes.Clone(line)}, len(line))
+		},
+		progress: o.onProgress,
+	})
+	return r
+}
+
+// itemReplies buffers results, with the tokens of a batch between them.
+type itemReplies struct{ replies[item] }
+
+// items gives each result's line, and calls onToken with each token.
+func (r *itemReplies) items(onToken func(Token)) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		for {
+			next, ok, err := r.next()
+			switch {
+			case err != nil:
+				yield(nil, err)
+				return
+			case !ok:
+				return
+			case next.token != nil:
+				if onToken != nil {
+					onToken(*next.token)
+				}
+			case !yield(next.line, nil):
+				return
+			}
+		}
+	}
 }

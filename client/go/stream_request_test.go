@@ -5,9 +5,9 @@ import (
 	"testing"
 )
 
-// What a stream holds, and for how long.
+// These tests check what a stream holds, and how long.
 
-func TestAContextKeepsNoStreamThatIsOver(t *testing.T) {
+func TestAContextKeepsNoStreamThatHasEnded(t *testing.T) {
 	for name, end := range map[string]func(*Stream){
 		"taken to its end": func(s *Stream) { _, _ = s.Text() },
 		"left": func(s *Stream) {
@@ -28,12 +28,12 @@ func TestAContextKeepsNoStreamThatIsOver(t *testing.T) {
 		}
 		end(stream)
 		if stream.replies.unwatch() {
-			t.Errorf("%s: the context's end would still be heard", name)
+			t.Errorf("%s: the stream still watches its context", name)
 		}
 	}
 }
 
-func TestWhatWasTakenIsKeptNoLonger(t *testing.T) {
+func TestReadMessagesAreNotKept(t *testing.T) {
 	_, model := startModel(t, windows, func(w *scriptedWorker) {
 		id := w.next("generate").ID
 		for seq := range 3 {
@@ -51,13 +51,13 @@ func TestWhatWasTakenIsKeptNoLonger(t *testing.T) {
 	for _, buffer := range [][]Token{stream.replies.batch, stream.replies.incoming} {
 		for _, token := range buffer[:cap(buffer)] {
 			if token.Text != "" {
-				t.Errorf("%q is still there", token.Text)
+				t.Errorf("the buffer still holds %q", token.Text)
 			}
 		}
 	}
 }
 
-func TestWhoTakesWhatComesIsNeverTooSlow(t *testing.T) {
+func TestAConsumerThatReadsEachMessageIsNeverTooSlow(t *testing.T) {
 	taken := make(chan struct{})
 	const tokens = 20
 	_, model := startModel(t, `{}`, func(w *scriptedWorker) {
@@ -76,18 +76,18 @@ func TestWhoTakesWhatComesIsNeverTooSlow(t *testing.T) {
 		taken <- struct{}{}
 	}
 	if count != tokens {
-		t.Errorf("%d tokens", count)
+		t.Errorf("the stream gave %d tokens", count)
 	}
 }
 
-func TestAnEndThatIsNoneIsAProtocolViolation(t *testing.T) {
+func TestAMalformedEndIsAProtocolViolation(t *testing.T) {
 	for name, end := range map[string]func(*scriptedWorker, string){
 		"a done that lacks its fields": func(w *scriptedWorker, id string) { w.say(`{"id":%q,"type":"done","final":true}`, id) },
 		"a result":                     func(w *scriptedWorker, id string) { w.result(id, `"ok":true`) },
 	} {
 		_, model := startModel(t, windows, func(w *scriptedWorker) { end(w, w.next("generate").ID) })
 		if _, err := collect(model.Generate(deadlined(t), "p")); !errors.Is(err, ErrProtocolViolation) {
-			t.Errorf("%s: it ended with %v", name, err)
+			t.Errorf("%s: the stream ended with %v, want protocol_violation", name, err)
 		}
 	}
 }

@@ -6,9 +6,11 @@ import (
 	"testing"
 )
 
-func TestAStreamGivesItsTokensAndHowItEnded(t *testing.T) {
+func TestAStreamGivesItsTokensAndSaysHowItEnded(t *testing.T) {
+	asked := make(chan struct{}) // closed when Done was called before the end
 	_, model := startModel(t, windows, func(w *scriptedWorker) {
 		id := w.next("generate").ID
+		<-asked
 		w.token(id, 0)
 		w.token(id, 1)
 		w.say(`{"type":"token","id":%q,"seq":2,"token":"!","token_id":1,"flush":true}`, id)
@@ -19,19 +21,20 @@ func TestAStreamGivesItsTokensAndHowItEnded(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, ended := stream.Done(); ended {
-		t.Error("it has ended before it began")
+		t.Error("the stream has ended before it began")
 	}
+	close(asked)
 	text, err := stream.Text()
 	done, ended := stream.Done()
 	if text != "t0t1!" || err != nil || !ended || done.FinishReason != FinishStop {
-		t.Errorf("%q, %v, %+v", text, err, done)
+		t.Errorf("the stream returned %q, %v and ended with %+v", text, err, done)
 	}
 	if model.Metrics().PromptTokens != 3 || stream.Delivered() != 2 || stream.Close() != nil {
-		t.Errorf("metrics %+v, delivered %d", model.Metrics(), stream.Delivered())
+		t.Errorf("the metrics are %+v, and %d tokens were delivered", model.Metrics(), stream.Delivered())
 	}
 }
 
-func TestTheTextLeavesOtherChannelsOut(t *testing.T) {
+func TestTextLeavesOtherChannelsOut(t *testing.T) {
 	_, model := startModel(t, windows, func(w *scriptedWorker) {
 		id := w.next("generate").ID
 		w.say(`{"type":"token","id":%q,"seq":0,"token":"hm","token_id":1,"channel":"thinking"}`, id)
@@ -43,7 +46,7 @@ func TestTheTextLeavesOtherChannelsOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	if text, err := stream.Text(); text != "t1" || err != nil || stream.Delivered() != 2 {
-		t.Errorf("%q of %d tokens, %v", text, stream.Delivered(), err)
+		t.Errorf("the stream returned %q of %d tokens, %v", text, stream.Delivered(), err)
 	}
 }
 
@@ -55,7 +58,7 @@ func TestLeavingTheRangeCancelsInTheWorker(t *testing.T) {
 		if w.next("cancel").Target == id {
 			close(cancelled)
 		}
-		w.token(id, 1) // what comes before the final is nobody's
+		w.token(id, 1) // a token between the cancel and the final is dropped
 		w.done(id, "cancelled")
 	})
 	for range model.Generate(deadlined(t), "p") {
@@ -64,7 +67,7 @@ func TestLeavingTheRangeCancelsInTheWorker(t *testing.T) {
 	await(t, "the cancel", cancelled)
 }
 
-// overdue is a context whose deadline passes when a test says so.
+// An overdue is a context whose deadline passes when a test closes its channel.
 type overdue struct {
 	context.Context
 	passed chan struct{}
@@ -81,7 +84,7 @@ func (c overdue) Err() error {
 	}
 }
 
-func TestTheContextsOwnErrorComesBack(t *testing.T) {
+func TestAStreamEndsWithTheErrorOfItsContext(t *testing.T) {
 	_, model := startModel(t, windows, func(w *scriptedWorker) {
 		id := w.next("generate").ID
 		w.token(id, 0)
@@ -96,11 +99,11 @@ func TestTheContextsOwnErrorComesBack(t *testing.T) {
 		}
 	}
 	if !errors.Is(last, context.DeadlineExceeded) {
-		t.Errorf("it ended with %v", last)
+		t.Errorf("the stream ended with %v, want the context's error", last)
 	}
 }
 
-func TestTheEndOfTheContextCancelsUnderAConsumerThatSleeps(t *testing.T) {
+func TestTheEndOfTheContextCancelsWhileTheConsumerIsBusy(t *testing.T) {
 	cancelled := make(chan struct{})
 	_, model := startModel(t, windows, func(w *scriptedWorker) {
 		id := w.next("generate").ID
@@ -122,11 +125,11 @@ func TestTheEndOfTheContextCancelsUnderAConsumerThatSleeps(t *testing.T) {
 		}
 	}
 	if count != 1 || !errors.Is(last, context.Canceled) {
-		t.Errorf("%d tokens after the cancel, and %v", count-1, last)
+		t.Errorf("the stream gave %d tokens after the cancel, and %v", count-1, last)
 	}
 }
 
-func TestACancelOfACompleteStreamIsNoSilentTruncation(t *testing.T) {
+func TestCancellingACompleteStreamGivesAnErrorAndNoTruncatedText(t *testing.T) {
 	_, model := startModel(t, windows, func(w *scriptedWorker) {
 		id := w.next("generate").ID
 		w.token(id, 0)
@@ -142,17 +145,17 @@ func TestACancelOfACompleteStreamIsNoSilentTruncation(t *testing.T) {
 	await(t, "the final", stream.replies.request.drained)
 	cancel()
 	if text, err := stream.Text(); text != "" || !errors.Is(err, context.Canceled) {
-		t.Errorf("%q, %v", text, err)
+		t.Errorf("the stream returned %q, %v", text, err)
 	}
 }
 
-func TestCreditIsGrantedAsTheConsumerTakes(t *testing.T) {
+func TestTheClientGrantsCreditAsTheConsumerReads(t *testing.T) {
 	const window, tokens = 8, 100
 	_, model := startModel(t, windows, func(w *scriptedWorker) {
 		request := w.next("generate")
 		allowed := request.Window
 		if allowed != window {
-			t.Errorf("the window is %d", allowed)
+			t.Errorf("the request has a window of %d", allowed)
 		}
 		for seq := range tokens {
 			for seq == allowed {
@@ -161,7 +164,7 @@ func TestCreditIsGrantedAsTheConsumerTakes(t *testing.T) {
 				allowed += credit.N
 			}
 			if allowed > seq+window {
-				t.Errorf("credit for %d messages is out", allowed-seq)
+				t.Errorf("the worker has credit for %d messages, more than the window", allowed-seq)
 			}
 			w.token(request.ID, seq)
 		}
@@ -172,11 +175,11 @@ func TestCreditIsGrantedAsTheConsumerTakes(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := stream.Text(); err != nil || stream.Delivered() != tokens {
-		t.Errorf("%d tokens, %v", stream.Delivered(), err)
+		t.Errorf("the consumer received %d tokens, %v", stream.Delivered(), err)
 	}
 }
 
-func TestAStreamThatIsNotTakenHoldsUpNoOther(t *testing.T) {
+func TestAStreamThatNobodyReadsHoldsUpNoOther(t *testing.T) {
 	_, model := startModel(t, windows, func(w *scriptedWorker) {
 		sleeper := w.next("generate").ID
 		for seq := range 100 {
@@ -197,18 +200,18 @@ func TestAStreamThatIsNotTakenHoldsUpNoOther(t *testing.T) {
 		t.Fatal(err)
 	}
 	if text, err := other.Text(); text != "t0" || err != nil {
-		t.Errorf("%q, %v", text, err)
+		t.Errorf("the other stream returned %q, %v", text, err)
 	}
 	if err := sleeper.Close(); err != nil {
 		t.Error(err)
 	}
 }
 
-func TestWithoutWindowsABufferThatIsFullEndsItsStreamAlone(t *testing.T) {
+func TestWithoutWindowsAFullBufferEndsItsStreamAlone(t *testing.T) {
 	_, model := startModel(t, `{}`, func(w *scriptedWorker) {
 		request := w.next("generate")
 		if request.Window != 0 {
-			t.Error("a window was asked of a worker that knows none")
+			t.Error("the client asked for a window from a worker without windows")
 		}
 		for seq := range 100 {
 			w.token(request.ID, seq)
@@ -222,6 +225,6 @@ func TestWithoutWindowsABufferThatIsFullEndsItsStreamAlone(t *testing.T) {
 	}
 	await(t, "the final", stream.replies.request.drained)
 	if text, err := stream.Text(); text != "" || !errors.Is(err, ErrSlowConsumer) {
-		t.Errorf("it ended with %v, after %q that was dropped", err, text)
+		t.Errorf("the stream ended with %v, after %q, which must be dropped", err, text)
 	}
 }

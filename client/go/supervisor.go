@@ -8,9 +8,29 @@ import (
 	"time"
 )
 
-// A supervisor keeps a worker's process going: it starts it, sees its end, and starts another
-// where the policy allows that. Requests that come between two processes wait; those that were
-// pending have failed, and are never repeated.
+// Theory of operation
+//
+// A supervisor owns the series of processes of one Worker. Its goroutine, run, waits for the end
+// of the current process and starts the next one if the restart policy allows it. Callers enter
+// in connection, close, cause and last; the dispatcher calls the host's listeners.
+//
+// Order of events for each process: connect (handshake.go) → EventStarted → reload loads the model
+// and sets the memory limits → publish makes the process current → EventReady → … → the process
+// ends → EventCrashed → withdraw → EventRestarting, a wait, and the next process, or EventGaveUp.
+//
+// Invariants:
+//
+//   - current is nil between two processes. Requests that come then wait for changed. Requests
+//     that were pending have failed; nothing is ever sent twice.
+//   - failure is set once and for good. latest is never nil after a successful start.
+//   - Only run starts processes after the first. life ends when the host calls close. publish looks
+//     at life under the lock that close takes, so no process becomes current after that.
+//   - The first start is tried once. Its host learns of the failure and can correct it.
+//
+// Hazard: a start or load that fails in the same way every time would fill the whole window with
+// useless attempts. The codes in hopeless end the series at once.
+
+// A supervisor runs the processes of a worker, one after the other.
 type supervisor struct {
 	options *startOptions
 	ids     idSource
@@ -21,16 +41,16 @@ type supervisor struct {
 
 	life    context.Context // ends when the host closes the worker
 	endLife context.CancelFunc
-	stopped chan struct{} // closed when no process is there and none will be
+	stopped chan struct{} // closed when no process runs and none will start
 
 	mu      sync.Mutex
 	current *connection   // nil between two processes
-	latest  *connection   // also after its end
-	changed chan struct{} // closed when current or failure change
-	failure *Error        // for good
+	latest  *connection   // the current process, or the one that ran last
+	changed chan struct{} // closed and replaced when current or failure changes
+	failure *Error        // why the worker has ended for good
 }
 
-// hopeless is what a start or a load fails with every time: another would change nothing.
+// hopeless are the codes of a start or a load that would fail again in the same way.
 var hopeless = map[Code]bool{
 	ErrUnsupportedProtocol: true, ErrUnsupportedCapability: true, ErrUnsupportedModel: true,
 	ErrModelNotFound: true, ErrModelLoadFailed: true, ErrInvalidParams: true,
@@ -48,7 +68,7 @@ func newSupervisor(o *startOptions, reload func(context.Context, *connection) er
 	return s
 }
 
-// start starts the first process. One that fails is not tried again: its host should know.
+// start starts the first process. It does not try again after a failure.
 func (s *supervisor) start(ctx context.Context) error {
 	c, err := s.attempt(ctx)
 	if err != nil {
@@ -59,7 +79,7 @@ func (s *supervisor) start(ctx context.Context) error {
 	return nil
 }
 
-// connection gives the process to ask, and waits while another one is started.
+// connection returns the current process. It waits while the next one is being started.
 func (s *supervisor) connection(ctx context.Context) (*connection, error) {
 	for {
 		s.mu.Lock()
@@ -79,13 +99,13 @@ func (s *supervisor) connection(ctx context.Context) (*connection, error) {
 	}
 }
 
-// run follows the process that lives until none is to follow it.
+// run follows one process after the other until the worker has ended for good.
 func (s *supervisor) run(c *connection) {
 	defer close(s.stopped)
 	for c != nil {
 		select {
 		case <-c.gone:
-		case <-c.ended: // nothing could end it
+		case <-c.ended: // the process survived SIGKILL
 		}
 		if s.life.Err() != nil {
 			return
@@ -102,13 +122,13 @@ func (s *supervisor) run(c *connection) {
 	}
 }
 
-// restart starts another process, as often as the policy allows; nil where it gave up, or the
-// host closed the worker.
+// restart starts the next process and tries again as often as the policy allows. It returns nil if
+// it gave up or the host closed the worker.
 func (s *supervisor) restart(failure *Error) *connection {
 	served := failure.InFlight > 0
 	for {
 		wait, restarts, ok := s.history.crashed(time.Now(), rand.Float64(), served)
-		served = false // a start serves nobody
+		served = false // no request is in flight during a start
 		if !ok {
 			s.giveUp(failure, restarts)
 			return nil
@@ -137,7 +157,7 @@ func (s *supervisor) restart(failure *Error) *connection {
 	}
 }
 
-// attempt starts a process, and gives it the model that the one before it had.
+// attempt starts a process, loads the model of the process before it, and makes it current.
 func (s *supervisor) attempt(ctx context.Context) (*connection, error) {
 	c, err := connect(ctx, s.options, &s.ids, &s.events)
 	if err != nil {
@@ -149,7 +169,7 @@ func (s *supervisor) attempt(ctx context.Context) (*connection, error) {
 	s.latest = c
 	s.mu.Unlock()
 	if err := s.reload(ctx, c); err != nil {
-		_ = c.close() // why it was started in vain is the better error
+		_ = c.close() // the failure of the reload is the error to return
 		return nil, err
 	}
 	if !s.publish(c) {
@@ -160,7 +180,7 @@ func (s *supervisor) attempt(ctx context.Context) (*connection, error) {
 	return c, nil
 }
 
-// publish gives requests a process; false where the host closed the worker meanwhile.
+// publish makes a process current. It returns false if the host has closed the worker.
 func (s *supervisor) publish(c *connection) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -173,7 +193,8 @@ func (s *supervisor) publish(c *connection) bool {
 	return true
 }
 
-// judge adds to a crash what the one before tells of it.
+// judge marks a crash as not retryable if the request that was alone in flight was alone at the
+// crash before, too.
 func (s *supervisor) judge(crash *Error, asked []*request) {
 	if s.suspect.crashed(asked) {
 		killedAgain(crash)
@@ -187,7 +208,7 @@ func (s *supervisor) giveUp(last *Error, crashes int) {
 	s.post(Event{Kind: EventGaveUp, Err: failure, Restarts: crashes - 1})
 }
 
-// close ends the process that lives, or the attempt to start one.
+// close ends the current process, or the attempt to start one.
 func (s *supervisor) close() error {
 	s.endLife()
 	s.mu.Lock()
@@ -202,8 +223,8 @@ func (s *supervisor) close() error {
 	return err
 }
 
-// withdraw leaves requests without a process: until the next one, or for good with a failure,
-// of which the first stays.
+// withdraw removes the current process. With a failure the worker has ended for good; the first
+// failure stays.
 func (s *supervisor) withdraw(failure *Error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -225,7 +246,7 @@ func (s *supervisor) post(event Event) {
 	}
 }
 
-// cause is why the worker is gone for good; nil while it is not.
+// cause returns why the worker has ended for good, or nil.
 func (s *supervisor) cause() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -235,13 +256,14 @@ func (s *supervisor) cause() error {
 	return s.failure
 }
 
-// last is the process that lives, or that lived last.
+// last returns the current process, or the one that ran last.
 func (s *supervisor) last() *connection {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.latest
 }
 
+// asError returns the *Error in err, or an ErrInternal with its text.
 func asError(err error) *Error {
 	var own *Error
 	if errors.As(err, &own) {

@@ -12,12 +12,12 @@ import (
 	"github.com/mlxwire/mlxwire/client/go/internal/wire"
 )
 
-// matchers are what stands for values in a transcript's patterns.
+// matchers are the placeholders of a transcript's patterns, each with a value that matches.
 var matchers = map[string]any{
 	"$string": "s", "$number": 1, "$bool": true, "$object": map[string]any{}, "$array": []any{}, "$any": nil,
 }
 
-// concrete puts values in the place of matchers. partial reports that more entries are allowed.
+// concrete replaces placeholders by values. It sets partial if a pattern allows more entries.
 func concrete(pattern any, partial *bool) any {
 	switch pattern := pattern.(type) {
 	case string:
@@ -42,10 +42,10 @@ func concrete(pattern any, partial *bool) any {
 	return pattern
 }
 
-func TestEveryReplyOfTheTranscriptsIsRead(t *testing.T) {
+func TestTheClientReadsEveryReplyOfTheTranscripts(t *testing.T) {
 	files, err := filepath.Glob("../../testdata/transcripts/*.txt")
 	if err != nil || len(files) == 0 {
-		t.Fatalf("no transcripts: %v", err)
+		t.Fatalf("no transcripts were found: %v", err)
 	}
 	count := 0
 	for _, file := range files {
@@ -82,7 +82,7 @@ func TestEveryReplyOfTheTranscriptsIsRead(t *testing.T) {
 	}
 }
 
-// noteCommand remembers which command an id stands for.
+// noteCommand records which command a request id belongs to.
 func noteCommand(commands map[string]string, line string) {
 	var request scriptedRequest
 	if json.Unmarshal([]byte(line), &request) == nil && request.ID != "" && commands[request.ID] == "" {
@@ -90,12 +90,12 @@ func noteCommand(commands map[string]string, line string) {
 	}
 }
 
-// readPattern reads one reply as this client does; false where it is of dialect 0.
+// readPattern reads one reply as the client does. It returns false for a reply of dialect 0.
 func readPattern(t *testing.T, file, line string, commands map[string]string) bool {
 	t.Helper()
 	var pattern map[string]any
 	if err := json.Unmarshal([]byte(line), &pattern); err != nil {
-		t.Errorf("%s: %s: %v", file, line, err)
+		t.Errorf("%s: the pattern %s is not JSON: %v", file, line, err)
 		return false
 	}
 	kind, typed := pattern["type"].(string)
@@ -109,12 +109,12 @@ func readPattern(t *testing.T, file, line string, commands map[string]string) bo
 		t.Fatal(err)
 	}
 	if err := readAs(kind, commands[id], reply); err != nil && !partial {
-		t.Errorf("%s: %s: %v", file, line, err)
+		t.Errorf("%s: the client can't read %s: %v", file, line, err)
 	}
 	return true
 }
 
-// readAs reads a reply as the type that its command brings.
+// readAs reads a reply as the type that its command has.
 func readAs(kind, command string, line []byte) (err error) {
 	switch kind + " " + command {
 	case "result hello":
@@ -129,6 +129,10 @@ func readAs(kind, command string, line []byte) (err error) {
 		_, err = decodeReply[creditResult](line)
 	case "result cache":
 		_, err = decodeReply[CacheStats](line)
+	case "result tokenize":
+		_, err = decodeReply[Tokenized](line)
+	case "result detokenize":
+		_, err = decodeReply[detokenized](line)
 	case "result memory":
 		_, err = decodeReply[Memory](line)
 	case "result metrics":

@@ -3,20 +3,20 @@ package mlxwire
 import "math"
 
 const (
-	// largestWindow is how many messages of one stream may be on their way. It bounds what a
-	// consumer that sleeps costs, and is large enough that one that is awake never waits.
+	// largestWindow is how many messages of one stream the worker may send ahead. It bounds the
+	// memory of a consumer that stops, and is large enough that a consumer that reads never waits.
 	largestWindow = 4096
-	// windowMessageBytes is what a message of a window is taken to need of the buffer.
+	// windowMessageBytes is how many bytes of the buffer a message is assumed to need.
 	windowMessageBytes = 256
 )
 
-// windowSize is how many messages may be on their way into a buffer.
+// windowSize returns the size of a window whose messages fit into a buffer.
 func windowSize(asked, bufferBytes int) int {
 	return min(asked, max(1, bufferBytes/windowMessageBytes))
 }
 
-// A window counts what a consumer has taken, and says when to grant credit for as much more
-// (SPEC §4.10): at each half window, so that the worker never runs dry.
+// A window counts the messages that a consumer has taken, and says when to grant credit for as
+// many more (SPEC §4.10). It grants at each half window, so that the worker always has credit.
 type window struct {
 	step    int
 	taken   int
@@ -24,7 +24,8 @@ type window struct {
 	due     int
 }
 
-// newWindow counts for a window of that size; 0 is for a worker that knows none.
+// newWindow returns a window of that many messages. Size 0 is for a worker without windows: no
+// credit is ever due.
 func newWindow(size int) window {
 	if size == 0 {
 		return window{due: math.MaxInt}
@@ -33,7 +34,7 @@ func newWindow(size int) window {
 	return window{step: step, due: step}
 }
 
-// take counts one message, and returns how much credit to grant now, mostly 0.
+// take counts one message. It returns how much credit to grant now, which is 0 most of the time.
 func (w *window) take() int {
 	w.taken++
 	if w.taken < w.due {

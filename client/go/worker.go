@@ -3,25 +3,32 @@ package mlxwire
 import (
 	"context"
 	"sync"
+
+	"github.com/mlxwire/mlxwire/client/go/internal/wire"
 )
 
-// A Worker is a child process with one model in it; with WithRestart, a series of them.
+// A Worker is a child process that holds at most one model. With WithRestart it is a series of
+// such processes, of which one runs at a time.
 type Worker struct {
 	supervisor *supervisor
 
-	turn chan struct{} // held by whoever changes what the process has loaded
+	turn chan struct{} // holds a value while a call changes which model the process has loaded
 
 	mu        sync.Mutex
-	model     *Model       // the last that was loaded
-	limits    MemoryLimits // that were set since
-	inProcess *Model       // what its process has: another, where a load was cancelled too late
-	doubtful  *connection  // in which a load failed, or is under way
+	model     *Model       // the model of the last Load that succeeded
+	limits    MemoryLimits // the limits of SetMemory since that load
+	inProcess *Model       // the model in the process; differs from model after a load that was cancelled too late
+	doubtful  *connection  // the connection on which a load has failed or is under way
 }
 
-// Start spawns a worker and shakes hands. The context bounds the start only; Close ends the
-// worker. The error is an ErrInvalidParams of an option, an ErrSpawnFailed, an
-// ErrHandshakeFailed where the program exits or does not answer as a worker does, what the
-// worker refused hello with, or the context's. The child is gone in each case.
+// Start spawns a worker and shakes hands with it. The context bounds the start only; Close ends
+// the worker. If Start fails, the child process has ended when it returns. The error is
+//
+//   - ErrInvalidParams if an option has a value that is not accepted,
+//   - ErrSpawnFailed if the system could not start the program,
+//   - ErrHandshakeFailed if the program exits or does not answer hello as a worker does,
+//   - the worker's own error if it refuses hello,
+//   - the context's error if the context ends first.
 func Start(ctx context.Context, options ...StartOption) (*Worker, error) {
 	o := applyStartOptions(options)
 	if err := o.check(); err != nil {
@@ -35,9 +42,10 @@ func Start(ctx context.Context, options ...StartOption) (*Worker, error) {
 	return w, nil
 }
 
-// Load loads a model's folder. It replaces the model loaded before, whose Model is void then.
-// That one stays where the new one fails its checks; with WithRestart it stays whatever the load
-// failed with, and is loaded again by its next request where the worker has lost it.
+// Load loads the model in a folder. It replaces the model that was loaded before and makes that
+// Model void. If the new model fails the worker's checks, the earlier one stays loaded. With
+// WithRestart the earlier Model stays valid after every failed load: if the worker has lost it,
+// its next request loads it again.
 func (w *Worker) Load(ctx context.Context, path string, options ...LoadOption) (*Model, error) {
 	o := &loadOptions{fields: loadFields{Path: path}}
 	for _, option := range options {
@@ -52,10 +60,10 @@ func (w *Worker) Load(ctx context.Context, path string, options ...LoadOption) (
 		return nil, err
 	}
 	model := &Model{worker: w, fields: o.fields}
-	r := newRequest(c, "load", requestHooks{
+	r := newRequest(c, wire.Load, requestHooks{
 		progress: o.onProgress,
 		final: func(kind string, _ []byte) {
-			if kind == "result" { // also where nobody waits for it any more
+			if kind == wire.Load.Final { // called even if Load has returned by then
 				w.loadedIs(model)
 			}
 		},
@@ -78,52 +86,55 @@ func (w *Worker) Load(ctx context.Context, path string, options ...LoadOption) (
 	return model, nil
 }
 
-// Metrics are sums over the life of the worker's process, and its state now.
+// Metrics returns sums over the life of the worker's process, and its present state.
 func (w *Worker) Metrics(ctx context.Context) (WorkerMetrics, error) {
-	return ask[WorkerMetrics](ctx, w, "metrics", noFields{})
+	return ask[WorkerMetrics](ctx, w, wire.Metrics, noFields{})
 }
 
-// CancelRequest cancels a request by its stream's ID, or all in flight where id is empty. Each
-// still ends by itself, with an error that is context.Canceled.
+// CancelRequest cancels the request with a stream's ID, or all requests in flight if id is
+// empty. Each cancelled request still ends by itself, with an error that matches
+// context.Canceled.
 func (w *Worker) CancelRequest(ctx context.Context, id string) (CancelResult, error) {
 	var fields cancelFields
 	if id != "" {
 		fields.Target = &id
 	}
-	return ask[CancelResult](ctx, w, "cancel", fields)
+	return ask[CancelResult](ctx, w, wire.Cancel, fields)
 }
 
-// Hello is what the worker said in the handshake: its identity, capabilities and limits.
+// Hello returns the worker's answer in the handshake: its identity, capabilities and limits.
 func (w *Worker) Hello() Hello { return w.supervisor.last().hello }
 
-// Capabilities are what the worker can do; what depends on the model is in Model.Info.
+// Capabilities returns what the worker can do. Model.Info lists what depends on the model.
 func (w *Worker) Capabilities() Capabilities { return w.Hello().Capabilities }
 
-// PID is the id of the worker's process, also after its end.
+// PID returns the id of the worker's process. It stays the same after the process has ended.
 func (w *Worker) PID() int { return w.supervisor.last().pid() }
 
-// Stderr is the last 64 KiB that the worker's process wrote to stderr.
+// Stderr returns the last 64 KiB that the worker's process wrote to stderr.
 func (w *Worker) Stderr() string {
 	ring := w.supervisor.last().stderr
 	return ring.Tail(ring.Size())
 }
 
-// Done is closed when the worker is gone for good: closed, crashed, or given up. Err says why.
+// Done returns a channel that is closed when the worker has ended for good: it was closed, it
+// crashed, or its restart policy gave it up. Err returns the reason.
 func (w *Worker) Done() <-chan struct{} { return w.supervisor.stopped }
 
-// Err is why the worker is gone for good; nil while it is not.
+// Err returns why the worker has ended for good. It returns nil before that.
 func (w *Worker) Err() error { return w.supervisor.cause() }
 
-// Close ends the worker: it is asked to quit, its stdin is closed, its group gets SIGTERM and
-// SIGKILL, each step with its limit (ShutdownLimits). It may be called at any time, any number
-// of times and from any goroutine.
+// Close ends the worker. It asks the worker to quit, closes its stdin, sends SIGTERM and then
+// SIGKILL to its process group; each step has its limit (ShutdownLimits). Any goroutine may call
+// Close at any time, and call it again. The error is ErrDrainTimeout if the process survived
+// SIGKILL.
 func (w *Worker) Close() error { return w.supervisor.close() }
 
-// supervised says whether a process that ends is followed by another.
+// supervised returns true if another process replaces one that ends.
 func (w *Worker) supervised() bool { return w.supervisor.options.restart != nil }
 
-// ask sends a request that one result answers.
-func ask[T any](ctx context.Context, w *Worker, command string, fields any) (T, error) {
+// ask sends a request and returns its result.
+func ask[T any](ctx context.Context, w *Worker, command *wire.Command, fields any) (T, error) {
 	var none T
 	c, err := w.supervisor.connection(ctx)
 	if err != nil {
@@ -132,8 +143,8 @@ func ask[T any](ctx context.Context, w *Worker, command string, fields any) (T, 
 	return askConnection[T](ctx, c, command, fields)
 }
 
-// askModel sends a request about a model that one result answers.
-func askModel[T any](ctx context.Context, m *Model, command string, fields any) (T, error) {
+// askModel sends a request that needs the model and returns its result.
+func askModel[T any](ctx context.Context, m *Model, command *wire.Command, fields any) (T, error) {
 	var none T
 	c, err := m.ready(ctx)
 	if err != nil {
@@ -142,7 +153,7 @@ func askModel[T any](ctx context.Context, m *Model, command string, fields any) 
 	return askConnection[T](ctx, c, command, fields)
 }
 
-func askConnection[T any](ctx context.Context, c *connection, command string, fields any) (T, error) {
+func askConnection[T any](ctx context.Context, c *connection, command *wire.Command, fields any) (T, error) {
 	var none T
 	line, err := c.ask(ctx, command, fields)
 	if err != nil {

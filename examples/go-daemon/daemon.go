@@ -9,7 +9,7 @@ import (
 	mlxwire "github.com/mlxwire/mlxwire/client/go"
 )
 
-// A daemon is one worker with one model, and how it is.
+// A daemon is one worker with one model, and their state for /healthz.
 type daemon struct {
 	worker   *mlxwire.Worker
 	model    *mlxwire.Model
@@ -32,7 +32,7 @@ func startDaemon(ctx context.Context, model string, options ...mlxwire.StartOpti
 	return d, nil
 }
 
-// note keeps what /healthz tells.
+// note records the events that /healthz reports.
 func (d *daemon) note(event mlxwire.Event) {
 	switch event.Kind {
 	case mlxwire.EventReady:
@@ -53,8 +53,8 @@ func (d *daemon) handler() http.Handler {
 
 func (d *daemon) close() error { return d.worker.Close() }
 
-// health is 200 while questions can be asked. Between two workers they wait, so it is then too,
-// with "ready": false; it is 503 once the worker was given up.
+// health answers 200 while questions can be asked. Questions between two workers wait, so the answer
+// is 200 then, too, with "ready": false. It is 503 once the worker was given up.
 func (d *daemon) health(w http.ResponseWriter, _ *http.Request) {
 	status := http.StatusOK
 	if d.worker.Err() != nil {
@@ -65,9 +65,9 @@ func (d *daemon) health(w http.ResponseWriter, _ *http.Request) {
 	})
 }
 
-// chat answers with the events `token`, and one `done` or `error` at the end. What fails before
-// the first of them is refused with a status of its own. The request's context ends when the
-// client hangs up, which cancels in the worker.
+// chat answers with the events `token`, and one `done` or `error` at the end. A failure before the
+// first event has an HTTP status of its own. The request's context ends when the client hangs up,
+// which cancels in the worker.
 func (d *daemon) chat(w http.ResponseWriter, r *http.Request) {
 	asked, err := readQuestion(w, r)
 	if err != nil {
@@ -89,7 +89,7 @@ func (d *daemon) chat(w http.ResponseWriter, r *http.Request) {
 			events.send("error", describe(err))
 			return
 		case events.send("token", map[string]any{"text": token.Text, "id": token.ID}) != nil:
-			return // the client hung up: leaving the range cancels
+			return // the client hung up; leaving the range cancels the request
 		}
 	}
 	if done, ok := stream.Done(); ok {

@@ -20,7 +20,7 @@ import (
 
 const patience = time.Minute
 
-// mock is the command of the worker with its mock engine, which echoes what it is asked.
+// mock returns the command of a worker with the mock engine, which echoes prompts.
 func mock(t *testing.T) []string {
 	t.Helper()
 	if os.Getenv(mlxwire.WorkerVariable) != "" {
@@ -36,9 +36,9 @@ func mock(t *testing.T) []string {
 	}
 	if err != nil {
 		if os.Getenv("CI") != "" {
-			t.Fatalf("CI needs a worker: name one in %s, or set up .venv", mlxwire.WorkerVariable)
+			t.Fatalf("CI needs a worker: name its command in %s, or set up .venv with `make setup`", mlxwire.WorkerVariable)
 		}
-		t.Skipf("no worker: name one in %s, or set up .venv (make test)", mlxwire.WorkerVariable)
+		t.Skipf("no worker was found: name its command in %s, or set up .venv with `make setup`", mlxwire.WorkerVariable)
 	}
 	return []string{python, "-m", "mlxwire_worker", "--engine", "mock"}
 }
@@ -66,7 +66,7 @@ type event struct {
 	data map[string]any
 }
 
-// ask posts a question and hands on each event of its answer.
+// ask posts a question and calls take with each event of its answer.
 func ask(t *testing.T, url, body string, take func(event)) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -94,7 +94,7 @@ func ask(t *testing.T, url, body string, take func(event)) {
 	}
 }
 
-// answer is the whole text of an answer, and the event that ended it.
+// answer returns the whole text of an answer, and its last event.
 func answer(t *testing.T, url, content string) (text string, last event) {
 	t.Helper()
 	ask(t, url, `{"messages":[{"role":"user","content":"`+content+`"}]}`, func(e event) {
@@ -110,7 +110,7 @@ func TestAnAnswerIsStreamed(t *testing.T) {
 	_, server := serve(t)
 	text, last := answer(t, server.URL, "one two three")
 	if text != "one two three" || last.name != "done" || last.data["finish_reason"] != "stop" {
-		t.Errorf("%q, %+v", text, last)
+		t.Errorf("the answer is %q, its last event %+v", text, last)
 	}
 }
 
@@ -131,18 +131,18 @@ func TestTheNextQuestionIsAnsweredAfterACrash(t *testing.T) {
 		last = e
 	})
 	if last.name != "error" || last.data["code"] != "worker_crashed" || last.data["retryable"] != true {
-		t.Errorf("the answer under the crash ended with %+v", last)
+		t.Errorf("the answer during the crash ended with %+v", last)
 	}
 	if text, last := answer(t, server.URL, "one two"); text != "one two" || last.name != "done" {
-		t.Errorf("the next: %q, %+v", text, last)
+		t.Errorf("the next answer is %q, its last event %+v", text, last)
 	}
 	health := get(t, server.URL+"/healthz")
 	if health["restarts"] != 1.0 {
-		t.Errorf("health: %v", health)
+		t.Errorf("the health is %v", health)
 	}
 }
 
-func TestTheDaemonEndsWhenItIsAskedTo(t *testing.T) {
+func TestTheDaemonEndsWithItsContext(t *testing.T) {
 	t.Setenv(mlxwire.WorkerVariable, "'"+strings.Join(mock(t), "' '")+"'")
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -159,7 +159,7 @@ func TestTheDaemonEndsWhenItIsAskedTo(t *testing.T) {
 			break
 		}
 		if time.Since(began) > patience {
-			t.Fatal("it does not listen")
+			t.Fatal("the daemon does not listen")
 		}
 	}
 	stop()
@@ -169,7 +169,7 @@ func TestTheDaemonEndsWhenItIsAskedTo(t *testing.T) {
 			t.Error(err)
 		}
 	case <-time.After(patience):
-		t.Error("it does not end")
+		t.Error("the daemon does not end")
 	}
 }
 

@@ -6,8 +6,8 @@ import (
 	"net/http"
 )
 
-// An eventWriter writes server-sent events, each at once. Before the first the answer may still
-// become another.
+// An eventWriter writes server-sent events and flushes each. Before the first event the handler may
+// still answer with something else.
 type eventWriter struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
@@ -18,7 +18,7 @@ func newEventWriter(w http.ResponseWriter) *eventWriter {
 	return &eventWriter{w: w, control: http.NewResponseController(w)}
 }
 
-// send writes one event. JSON has no line breaks of its own, which would end its data.
+// send writes one event. Its data is one line, because encoded JSON has no line breaks.
 func (e *eventWriter) send(name string, data any) error {
 	text, err := json.Marshal(data)
 	if err != nil {

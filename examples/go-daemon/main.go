@@ -1,6 +1,6 @@
-// Command go-daemon serves a local model over HTTP: POST /chat streams the answer as
-// server-sent events, GET /healthz tells how the worker is. A crash of the worker fails the
-// answers that it was giving, and is survived.
+// Command go-daemon serves a local model over HTTP: POST /chat streams an answer as server-sent
+// events, and GET /healthz reports the worker's state. If the worker crashes, the answers in
+// progress fail, and the daemon goes on with a new worker.
 package main
 
 import (
@@ -19,14 +19,14 @@ import (
 )
 
 const (
-	// headerLimit bounds how long a client may take to say what it wants.
+	// headerLimit bounds how long a client may take to send its request's header.
 	headerLimit = 10 * time.Second
-	// drainLimit is how long answers may go on after the daemon was asked to end.
+	// drainLimit is how long answers may continue after the daemon was asked to end.
 	drainLimit = 10 * time.Second
 )
 
 func main() {
-	address := flag.String("listen", "127.0.0.1:8080", "where to listen; keep it local, there is no authentication")
+	address := flag.String("listen", "127.0.0.1:8080", "the address to listen on; keep it local, because there is no authentication")
 	model := flag.String("model", "", "the model's folder")
 	flag.Parse()
 	logger := slog.New(slog.NewTextHandler(os.Stderr, nil))
@@ -38,10 +38,10 @@ func main() {
 	}
 }
 
-// run serves until the context ends, then lets answers end and closes the worker.
+// run serves until the context ends. It then waits for answers in progress, and closes the worker.
 func run(ctx context.Context, address, model string, logger *slog.Logger) (err error) {
 	if model == "" {
-		return errors.New("name a model's folder with -model")
+		return errors.New("no model was given; name its folder with -model")
 	}
 	d, err := startDaemon(ctx, model, mlxwire.WithLogger(logger))
 	if err != nil {
@@ -64,7 +64,7 @@ func run(ctx context.Context, address, model string, logger *slog.Logger) (err e
 	draining, cancel := context.WithTimeout(context.Background(), drainLimit)
 	defer cancel()
 	if err := server.Shutdown(draining); err != nil {
-		return server.Close() // leaves the answers that still went on
+		return server.Close() // cuts off answers that are still in progress
 	}
 	return nil
 }

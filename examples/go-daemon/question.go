@@ -9,11 +9,11 @@ import (
 	mlxwire "github.com/mlxwire/mlxwire/client/go"
 )
 
-// maxBodyBytes bounds a request, as a conversation is.
+// maxBodyBytes bounds the body of a request.
 const maxBodyBytes = 1 << 20
 
-// A question is the body of POST /chat. What it leaves out is the worker's default; what it says
-// is the worker's to check.
+// A question is the body of POST /chat. The worker has defaults for missing fields and checks the
+// values of the others.
 type question struct {
 	Messages    []mlxwire.Message `json:"messages"`
 	MaxTokens   *int              `json:"max_tokens"`
@@ -31,8 +31,8 @@ func (q question) options() []mlxwire.RequestOption {
 	return options
 }
 
-// readQuestion takes one JSON object and nothing else: a field that is not known is most likely
-// an option that somebody counts on.
+// readQuestion reads one JSON object and accepts nothing after it. It refuses unknown fields, because
+// a client that sends one expects it to have an effect.
 func readQuestion(w http.ResponseWriter, r *http.Request) (question, error) {
 	var asked question
 	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBodyBytes))
@@ -42,7 +42,7 @@ func readQuestion(w http.ResponseWriter, r *http.Request) (question, error) {
 		if _, end := decoder.Token(); end == io.EOF {
 			return asked, nil
 		}
-		err = errors.New("there is more after the question")
+		err = errors.New("there is more text after the question")
 	}
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
@@ -50,6 +50,6 @@ func readQuestion(w http.ResponseWriter, r *http.Request) (question, error) {
 	}
 	return question{}, &mlxwire.Error{
 		Code:    mlxwire.ErrInvalidRequest,
-		Message: `the body is no question such as {"messages":[{"role":"user","content":"Hello"}]}: ` + err.Error(),
+		Message: `the body is not a question such as {"messages":[{"role":"user","content":"Hello"}]}: ` + err.Error(),
 	}
 }

@@ -17,11 +17,12 @@ func refuse(w http.ResponseWriter, err error) {
 	writeJSON(w, status(err), describe(err))
 }
 
-// status says who has to do something: who asked, who waits, or who runs this.
+// status returns the HTTP status of an error. It depends on who can act: the client by changing the
+// question (4xx) or by asking again (503, 504), or the operator of the daemon (500).
 func status(err error) int {
 	var own *mlxwire.Error
 	if !errors.As(err, &own) {
-		return http.StatusServiceUnavailable // the request's context ended: nobody reads this
+		return http.StatusServiceUnavailable // the request's context ended, so nobody reads this answer
 	}
 	switch own.Code {
 	case mlxwire.ErrInvalidRequest, mlxwire.ErrInvalidParams, mlxwire.ErrContextOverflow:
@@ -36,7 +37,7 @@ func status(err error) int {
 	return http.StatusInternalServerError
 }
 
-// describe tells a client what it can act upon.
+// describe returns the parts of an error that a client can act on.
 func describe(err error) map[string]any {
 	var own *mlxwire.Error
 	if !errors.As(err, &own) {
@@ -55,5 +56,5 @@ func describe(err error) map[string]any {
 func writeJSON(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body) // a client that hung up is told nothing
+	_ = json.NewEncoder(w).Encode(body) // the error only says that the client hung up
 }

@@ -11,7 +11,7 @@ import (
 	mlxwire "github.com/mlxwire/mlxwire/client/go"
 )
 
-func TestWhatIsNoQuestionIsRefusedWithTheReason(t *testing.T) {
+func TestABodyThatIsNotAQuestionIsRefusedWithTheReason(t *testing.T) {
 	_, server := serve(t)
 	const hello = `"messages":[{"role":"user","content":"x"}]`
 	for _, c := range []struct {
@@ -44,31 +44,31 @@ func TestWhatIsNoQuestionIsRefusedWithTheReason(t *testing.T) {
 		answer.Body.Close()
 		if err != nil || answer.StatusCode != c.status || told.Code != string(c.code) || !strings.Contains(told.Message, c.reason) ||
 			answer.Header.Get("Content-Type") != "application/json" {
-			t.Errorf("%.80s: %d, %+v, %v", c.body, answer.StatusCode, told, err)
+			t.Errorf("%.80s gave status %d, %+v, %v", c.body, answer.StatusCode, told, err)
 		}
 	}
 }
 
-func TestAnAnswerOfNoTokensIsStillAnAnswer(t *testing.T) {
+func TestAnAnswerWithoutTokensEndsWithDone(t *testing.T) {
 	_, server := serve(t)
 	var events []event
 	ask(t, server.URL, `{"messages":[{"role":"user","content":"x"}],"max_tokens":0}`, func(e event) { events = append(events, e) })
 	if len(events) != 1 || events[0].name != "done" || events[0].data["finish_reason"] != "length" {
-		t.Errorf("%+v", events)
+		t.Errorf("the events are %+v", events)
 	}
 }
 
-func TestTheStatusSaysWhoHasToDoSomething(t *testing.T) {
+func TestEachCodeHasItsStatus(t *testing.T) {
 	for code, want := range map[mlxwire.Code]int{
 		mlxwire.ErrInvalidParams: 400, mlxwire.ErrContextOverflow: 400, mlxwire.ErrMessageTooLarge: 413,
 		mlxwire.ErrOverloaded: 503, mlxwire.ErrOutOfMemory: 503, mlxwire.ErrWorkerCrashed: 503, mlxwire.ErrShuttingDown: 503,
 		mlxwire.ErrTimeout: 504, mlxwire.ErrDeadlineExceeded: 504, mlxwire.ErrInternal: 500, mlxwire.ErrProtocolViolation: 500,
 	} {
 		if got := status(fmt.Errorf("wrapped: %w", &mlxwire.Error{Code: code})); got != want {
-			t.Errorf("%s: %d, want %d", code, got, want)
+			t.Errorf("the status of %s is %d, want %d", code, got, want)
 		}
 	}
 	if got := status(errors.New("x")); got != 503 {
-		t.Errorf("an error of no code: %d", got)
+		t.Errorf("the status of an error without a code is %d", got)
 	}
 }

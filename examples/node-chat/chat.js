@@ -1,22 +1,22 @@
 /**
- * A terminal chat with a local model: `node chat.js MODEL`. Answers go to stdout, all else to
- * stderr, so that it is of use in a pipe too: then each line of stdin is a turn.
+ * A terminal chat with a local model: `node chat.js MODEL`. Answers go to stdout, everything else to
+ * stderr, so that the chat also works in a pipe, where each line of stdin is a turn.
  */
-import { MlxwireError, Supervisor } from "mlxwire";
+import { MlxwireError, Worker } from "mlxwire";
 import { Conversation } from "./conversation.js";
 import { Lines } from "./lines.js";
 
 const say = (text) => process.stderr.write(`${text}\n`);
 const summary = (error) => `${error.code}: ${error.message.split("\n")[0]}`;
 
-/** What became of the worker, as far as somebody who chats wants to know. */
+/** Tell the user of a change of the worker's process. */
 function tellChange({ kind, error }) {
   if (kind === "crashed") say(`\n[the worker died: ${summary(error)}]`);
   if (kind === "restarting") say("[another one starts, and loads the model again]");
-  if (kind === "gaveUp") say("[it died too often: no other is started]");
+  if (kind === "gaveUp") say("[the worker died too often: no other one is started]");
 }
 
-/** One turn. A failure costs this answer, and not the conversation. */
+/** Take one turn. A failure loses this answer, but not the conversation. */
 async function takeTurn(conversation, line) {
   try {
     const { finishReason, metrics } = await conversation.ask(line, (text) =>
@@ -34,9 +34,9 @@ async function takeTurn(conversation, line) {
 }
 
 async function chat(path) {
-  const lines = new Lines(process.stdin, process.stdout); // before the load: nothing typed is lost
+  const lines = new Lines(process.stdin, process.stdout); // before the load, so that no line is lost
   const leaving = new AbortController();
-  let supervisor;
+  let worker;
   let conversation;
   // Ctrl-C reaches this process alone: the worker has a process group of its own.
   lines.onInterrupt(() => {
@@ -46,8 +46,8 @@ async function chat(path) {
   });
   try {
     const { signal } = leaving;
-    supervisor = await Supervisor.start({ onChange: tellChange, signal });
-    conversation = new Conversation(await supervisor.load(path, { signal }));
+    worker = await Worker.start({ restart: {}, onChange: tellChange, signal });
+    conversation = new Conversation(await worker.load(path, { signal }));
     for await (const line of lines) {
       if (line.trim() !== "") await takeTurn(conversation, line);
     }
@@ -55,11 +55,11 @@ async function chat(path) {
     if (error !== leaving.signal.reason) throw error;
   } finally {
     lines.leave();
-    await supervisor?.close();
+    await worker?.close();
   }
 }
 
-/** What to do about a worker or a model that can't be had. */
+/** Say what to do about a missing worker or model. */
 function explain(error) {
   if (error.code !== "spawn_failed") return error.message;
   return `${error.message}\n\nTo get a worker: pip install 'mlxwire[mlx]'`;

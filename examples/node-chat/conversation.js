@@ -1,4 +1,4 @@
-/** A conversation with a model: the turns so far, and the answer that is being given. */
+/** A conversation with a model: the turns so far, and the present answer. */
 export class Conversation {
   #model;
   #turns = [];
@@ -9,8 +9,8 @@ export class Conversation {
   }
 
   /**
-   * Ask, and tell each piece of the answer as it comes. What was cancelled stays in the history as
-   * far as it had come; of a turn that failed nothing stays.
+   * Ask, and call `tell` with each piece of the answer as it comes. A cancelled answer stays in the
+   * history as far as it had come; a turn that failed does not.
    */
   async ask(content, tell) {
     const asked = [...this.#turns, { role: "user", content }];
@@ -29,10 +29,10 @@ export class Conversation {
     }
   }
 
-  /** Cancel the answer that is being given; whether there was one. */
+  /** Cancel the present answer. Gives false if there is none. */
   cancel() {
     if (this.#stream === null) return false;
-    this.#stream.cancel().catch(() => {}); // `ask` waits for the same, and tells what goes wrong
+    this.#stream.cancel().catch(() => {}); // `ask` rejects with the same error
     return true;
   }
 }

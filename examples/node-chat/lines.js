@@ -1,4 +1,4 @@
-/** Lines of a terminal, with a prompt and an editor, or of a pipe; and Ctrl-C in both. */
+/** Reads lines of a terminal, with a prompt and an editor, or of a pipe; hears Ctrl-C in both. */
 import { createInterface } from "node:readline";
 
 export class Lines {
@@ -16,10 +16,10 @@ export class Lines {
     this.#reader.once("close", () => {
       this.#prompts = false;
     });
-    this.#iterator = this.#reader[Symbol.asyncIterator](); // keeps what comes before it is asked
+    this.#iterator = this.#reader[Symbol.asyncIterator](); // keeps lines that come before the first next()
   }
 
-  /** A terminal that edits lines gives Ctrl-C to its editor; elsewhere it is a signal. */
+  /** Call `tell` at Ctrl-C. A terminal that edits lines gives it to the editor; elsewhere it is a signal. */
   onInterrupt(tell) {
     this.#reader.on("SIGINT", tell);
     process.on("SIGINT", tell);
@@ -35,11 +35,11 @@ export class Lines {
     }
   }
 
-  /** No more lines, not even those that are here already. */
+  /** Give no more lines, not even those that have come already. */
   leave() {
     this.#left = true;
     this.#forget();
-    if (this.#prompts) this.#output.write("\n"); // the shell's prompt has a line of its own
+    if (this.#prompts) this.#output.write("\n"); // so that the shell's prompt has a line of its own
     this.#reader.close();
   }
 }

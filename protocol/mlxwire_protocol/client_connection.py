@@ -1,17 +1,44 @@
 """The client's end of a connection, sans-IO: requests out, replies in (SPEC §2, §3).
 
-It hands out ids, follows every request's life and names a worker's offence; the clients of
-all languages do the same. The worker's end is in `connection.py`.
+The clients in all languages follow the same rules. The worker's end is in `connection.py`.
+
+Theory of operation. The caller moves the bytes: it writes the lines that `hello` and `request`
+return, and passes what it reads to `receive`, which yields typed events. This file never reads,
+writes, waits or looks at a clock. It does three things: hand out ids, follow the life of each
+pending request (`request_state`), and raise `protocol_violation` for anything that the worker must
+not send. What to do about a violation, such as killing the worker, is the caller's decision.
+
+The connection's states are in ``TRANSITIONS``: `new`, then `greeting` after `hello`, then `ready` or
+`failed`. While `greeting`, up to ``MAX_STRAY_LINES`` lines that are no messages are recorded and
+skipped: banners of a shell or a library. Later such a line is a violation.
+
+Order of events for a line: it is decoded as a plain token, in one step and without a dict, because
+nearly every line is one. If that fails, or the token may not come here, `receive_line` parses it as
+any message; it repeats the checks, so that the error names the offence.
+
+Invariants:
+- An id is pending from `request` until its final reply, and then never again.
+- A request whose line can't be encoded or is too long is not pending, and nothing must be written.
+- After a violation the state is `failed`, and no later line can be trusted.
+- Text of the worker that an error quotes is bounded (`errors.quoted`), so no message is huge.
+
+Threads: one thread or task at a time; the caller provides the lock if it has several.
+
+Hazards and what went wrong before: deeply nested JSON raised RecursionError, and a count of the
+wrong type TypeError, inside the callback of the caller's pipe, and its request hung for ever. Both are
+violations now. A worker that speaks dialect 0 answers `hello` with a bare object; without the
+special case in `_parse` the client would wait until its time-out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import msgspec
 import orjson
 
+from .client_events import EventReceived, Received, ReplyReceived, StrayLine, TokenReceived
 from .errors import WireError, invalid_params, quoted
 from .framing import DEFAULT_MAX_LINE_BYTES, Line, LineSplitter, Overlong
 from .request_state import RequestState
@@ -29,63 +56,15 @@ TRANSITIONS: dict[tuple[State, Literal["hello", "greeted", "refused", "violation
 }
 
 
-class TopLogprob(msgspec.Struct, frozen=True, gc=False):
-    """One of the likeliest tokens at a place; ``logprob`` is natural, None for -infinity."""
-
-    text: str = msgspec.field(name="token")
-    id: int = msgspec.field(name="token_id")
-    logprob: float | None
-
-
-class TokenReceived(
-    msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="type", tag="token"
-):
-    """One token of a request that is pending: the reply that has to be cheap.
-
-    ``id`` is the token's, ``request_id`` its request's; ``text`` may be empty. A piece with
-    ``flush`` was held back until the end, and is not counted. ``index`` is the prompt's in a
-    batch; ``channel`` is None for plain text. ``logprob`` (natural) and ``top_logprobs``,
-    likeliest first, are None unless the request asked for them.
-    """
-
-    request_id: str = msgspec.field(name="id")
-    seq: int
-    text: str = msgspec.field(name="token")
-    id: int = msgspec.field(name="token_id")
-    flush: bool = False
-    index: int | None = None
-    channel: str | None = None
-    logprob: float | None = None
-    top_logprobs: list[TopLogprob] | None = None
-    final: bool = False
-
-
-class ReplyReceived(NamedTuple):
-    """Any other reply to a request that is pending; ``ended`` with its final."""
-
-    id: str
-    message: dict[str, Any]
-    ended: bool
-
-
-class EventReceived(NamedTuple):
-    """A message the worker sent unasked."""
-
-    message: dict[str, Any]
-
-
-class StrayLine(NamedTuple):
-    """A line before the handshake that is no message, such as a banner; kept for diagnosis."""
-
-    line: bytes
-
-
-Received = TokenReceived | ReplyReceived | EventReceived | StrayLine
 _decode_token = msgspec.json.Decoder(TokenReceived).decode
 
 
 class ClientConnection:
-    """What a client knows of its worker. One thread or task at a time."""
+    """The state of a client's connection to one worker.
+
+    For one thread or task at a time. ``stray_lines`` are the lines that were skipped before the
+    handshake, each cut to 4,096 bytes. ``max_line_bytes`` is the worker's limit once it is known.
+    """
 
     def __init__(self, max_line_bytes: int = DEFAULT_MAX_LINE_BYTES) -> None:
         self.state: State = "new"
@@ -98,7 +77,7 @@ class ClientConnection:
 
     @property
     def pending(self) -> list[str]:
-        """Ids whose final is still due, oldest first."""
+        """Return the ids whose final reply is still due, oldest first."""
         return list(self._pending)
 
     def hello(
@@ -109,7 +88,10 @@ class ClientConnection:
         require: list[str] | None = None,
         events: list[str] | None = None,
     ) -> tuple[str, bytes]:
-        """The handshake's request: its id and its line."""
+        """Create the handshake's request; return its id and the line to write.
+
+        Raises: WireError ``protocol_violation`` if `hello` was already sent.
+        """
         self._move("hello")
         self._hello_id, line = self.request(
             "hello",
@@ -123,11 +105,11 @@ class ClientConnection:
         return self._hello_id, line
 
     def request(self, command: str, fields: dict[str, Any]) -> tuple[str, bytes]:
-        """A request under a fresh id: the id and the line to write.
+        """Create a request under a new id; return the id and the line to write.
 
-        Raises: WireError ``invalid_params`` where a string is no well-formed Unicode or a value
-        is no JSON, ``message_too_large`` where the line passes the worker's limit; in both
-        cases nothing may be written, and nothing is pending.
+        Raises: WireError ``invalid_params`` if a string is not well-formed Unicode or a value has
+        no JSON form, ``message_too_large`` if the line exceeds the worker's limit. In both cases
+        nothing is pending and nothing must be written.
         """
         self._count += 1
         request_id = f"r{self._count}"
@@ -141,21 +123,21 @@ class ClientConnection:
         if len(line) - 1 > self.max_line_bytes:
             raise WireError(
                 "message_too_large",
-                f"the request has {len(line) - 1} bytes, the worker takes "
-                f"{self.max_line_bytes}; send less in one request",
+                f"the request has {len(line) - 1} bytes; the largest accepted size is "
+                f"{self.max_line_bytes} bytes. Send less in one request",
                 data={"max_line_bytes": self.max_line_bytes},
             )
         self._pending[request_id] = RequestState(request_id)
         return request_id, line
 
     def receive(self, chunk: bytes) -> Iterator[Received]:
-        """Take bytes as they arrive; yields the messages they complete.
+        """Parse the next bytes from the worker and yield the messages that they complete.
 
-        Raises: WireError ``protocol_violation``; nothing that follows can be trusted then.
+        Raises: WireError ``protocol_violation``; no later byte can be trusted then.
         """
         pending = self._pending
         for line in self._splitter.feed(chunk):
-            # Nearly every line is a plain token: one decode, one look-up, no dict.
+            # Nearly every line is a plain token: decode it once, without a dict.
             try:
                 token = _decode_token(line)  # type: ignore[arg-type]
             except (ValueError, TypeError, RecursionError):
@@ -172,7 +154,7 @@ class ClientConnection:
                 yield from self.receive_line(line)
 
     def receive_line(self, line: Line) -> Iterator[Received]:
-        """Take one line of any kind. Raises as `receive`."""
+        """Parse one line of any kind and yield its message. Raises as `receive` does."""
         message = self._parse(line)
         if message is None:
             assert isinstance(line, bytes)
@@ -185,16 +167,16 @@ class ClientConnection:
                 return
             detail = message.get("error")
             raise self._violation(
-                f"the worker could not read a request of ours: {quoted(detail)}"
+                f"the worker could not read one of the requests: {quoted(detail)}"
             )
         state = self._pending.get(request_id) if isinstance(request_id, str) else None
         if state is None:
             raise self._violation(
-                f"a reply has the id {quoted(request_id)}, which is not pending"
+                f"a reply has the id {quoted(request_id)}, but no request with it is pending"
             )
         kind = message.get("type")
         if not isinstance(kind, str):
-            raise self._violation(f"a reply has the type {quoted(kind)}, which is no name")
+            raise self._violation(f"a reply has the type {quoted(kind)}, which is not a string")
         if kind == "error" and _is_duplicate(message):
             raise self._violation(f"the worker says that id {request_id!r} was used twice")
         try:
@@ -217,9 +199,14 @@ class ClientConnection:
             raise self._violation(f"a token is malformed: {error}") from None
 
     def _parse(self, line: Line) -> dict[str, Any] | None:
-        """A line as a message; None for a line before the handshake that is none."""
+        """Parse a line; return None for a line before the handshake that is no message.
+
+        Raises: WireError ``protocol_violation``.
+        """
         if isinstance(line, Overlong):
-            raise self._violation(f"a line has more than {self.max_line_bytes} bytes")
+            raise self._violation(
+                f"a line is longer than {self.max_line_bytes} bytes, the largest accepted size"
+            )
         try:
             message = orjson.loads(line)
         except orjson.JSONDecodeError:
@@ -229,11 +216,11 @@ class ClientConnection:
                 return message
             if self.state == "greeting" and isinstance(message.get("error"), str):
                 raise self._violation(
-                    f"the worker answered hello in the older, unversioned wire: "
+                    f"the worker answered `hello` in dialect 0, the older protocol without ids: "
                     f"{message['error'][:200]!r}"
                 )
         if self.state != "greeting" or len(self.stray_lines) >= MAX_STRAY_LINES:
-            raise self._violation(f"a line is no message: {line[:80]!r}")
+            raise self._violation(f"a line is not a message: {line[:80]!r}")
         self.stray_lines.append(line[:4096])
         return None
 
@@ -243,8 +230,8 @@ class ClientConnection:
             return
         if message.get("protocol") not in SUPPORTED_PROTOCOLS:
             raise self._violation(
-                f"the worker chose protocol {quoted(message.get('protocol'))}, which was not "
-                "offered"
+                f"the worker chose protocol {quoted(message.get('protocol'))}, but the client "
+                f"offered {', '.join(map(str, SUPPORTED_PROTOCOLS))}"
             )
         limits = message.get("limits")
         cap = limits.get("max_line_bytes") if isinstance(limits, dict) else None
@@ -256,7 +243,10 @@ class ClientConnection:
     def _move(self, event: Literal["hello", "greeted", "refused", "violation"]) -> None:
         following = TRANSITIONS.get((self.state, event))
         if following is None:
-            raise WireError("protocol_violation", f"{event} may not come while {self.state}")
+            raise WireError(
+                "protocol_violation",
+                f"`{event}` is not allowed while the connection is {self.state}",
+            )
         self.state = following
 
     def _violation(self, what: str) -> WireError:
@@ -266,13 +256,15 @@ class ClientConnection:
 
 
 def _unsendable(command: str, fields: dict[str, Any], error: TypeError) -> WireError:
-    """Why a request is no JSON, naming the field that spoils it."""
+    """Create the error for a request without a JSON form, with the field at fault."""
     for field, value in fields.items():
         try:
             orjson.dumps(value)
         except TypeError as reason:
             return invalid_params(
-                field, f"`{field}` of `{command}` has a value that JSON can't carry: {reason}"
+                field,
+                f"`{field}` of `{command}` has a value without a JSON form: {reason}; send strings "
+                "of valid Unicode, numbers, booleans, lists and dicts",
             )
     return WireError("invalid_params", f"`{command}` can't be sent as JSON: {error}")
 

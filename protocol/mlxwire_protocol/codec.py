@@ -1,6 +1,6 @@
-"""Lines to typed messages and back (SPEC §1, §2): orjson for bytes, msgspec for meaning.
+"""Converts lines to typed messages and back (SPEC §1, §2), with orjson and msgspec.
 
-Every way in which a line can be wrong becomes one WireError here, with the field it is about.
+Everything that can be wrong with a line becomes a WireError here, with the field at fault.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _JSON_TOKEN = re.compile(rb'\s*("(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s"{}\[\]:,]+)')
 
 
 def parse_object(line: bytes) -> dict[str, Any]:
-    """One line as a JSON object.
+    """Parse a line that must be a JSON object.
 
-    Raises: WireError ``parse_error`` if it is not JSON, ``invalid_request`` if no object.
+    Raises: WireError ``parse_error`` if it is not JSON, ``invalid_request`` if it is no object.
     """
     try:
         value = orjson.loads(line)
@@ -43,7 +43,7 @@ def parse_object(line: bytes) -> dict[str, Any]:
 
 
 def recover_id(prefix: bytes) -> str | None:
-    """The id of a line that can't be read as a whole, where its beginning still shows it."""
+    """Return the top-level ``id`` in the first bytes of a line that is cut or not JSON, or None."""
     tokens = _tokens(prefix[:PREFIX_BYTES])
     if not tokens or tokens[0] != b"{":
         return None
@@ -63,7 +63,7 @@ def recover_id(prefix: bytes) -> str | None:
 
 
 def _tokens(text: bytes) -> list[bytes]:
-    """JSON's tokens up to where the text is cut off or makes no sense."""
+    """Split a text into JSON tokens, up to the place where it is cut off or no JSON."""
     tokens: list[bytes] = []
     position = 0
     while match := _JSON_TOKEN.match(text, position):
@@ -73,7 +73,7 @@ def _tokens(text: bytes) -> list[bytes]:
 
 
 def _string(token: bytes) -> str | None:
-    """A JSON string's value; None for any other token."""
+    """Return the value of a JSON string; None for any other token."""
     if not token.startswith(b'"'):
         return None
     try:
@@ -83,12 +83,12 @@ def _string(token: bytes) -> str | None:
 
 
 def valid_id(value: object) -> bool:
-    """Whether a value may stand as ``id``: a string of 1 to 128 bytes of UTF-8."""
+    """Return True for a valid ``id``: a string of 1 to 128 bytes of UTF-8."""
     return isinstance(value, str) and 0 < len(value.encode("utf-8", "replace")) <= MAX_ID_BYTES
 
 
 def convert_command(fields: dict[str, Any]) -> Command:
-    """A parsed object with a valid ``id`` as its typed request.
+    """Convert a parsed object, with a valid ``id`` and a ``cmd``, to its typed request.
 
     Raises: WireError ``unknown_command``, or ``invalid_params`` with ``data.field``.
     """
@@ -97,7 +97,7 @@ def convert_command(fields: dict[str, Any]) -> Command:
     if row is None:
         raise WireError(
             "unknown_command",
-            f"there is no command {name[:SHOWN_CHARACTERS]!r}; known are {', '.join(COMMANDS)}",
+            f"there is no command {name[:SHOWN_CHARACTERS]!r}; send one of {', '.join(COMMANDS)}",
         )
     try:
         return msgspec.convert(fields, row.request)
@@ -106,9 +106,10 @@ def convert_command(fields: dict[str, Any]) -> Command:
 
 
 def encode(message: msgspec.Struct | dict[str, Any]) -> bytes:
-    """A message as one line, its 0x0A included.
+    """Encode a message as one line, its 0x0A included.
 
-    NaN and infinity become null, a lone surrogate U+FFFD, an integer past 2^53-1 that bound.
+    NaN and infinity become null, an unpaired surrogate U+FFFD, an integer beyond ±(2^53-1) that
+    bound.
     """
     fields = message if isinstance(message, dict) else msgspec.to_builtins(message)
     try:
@@ -118,10 +119,10 @@ def encode(message: msgspec.Struct | dict[str, Any]) -> bytes:
 
 
 def encode_token(request_id: str, seq: int, text: str, token_id: int) -> bytes:
-    """One plain token's line, the same bytes as `encode`.
+    """Encode one plain token, to the same bytes as `encode`.
 
-    orjson begins with a block of 1 KB; where MLX computes on the CPU that makes the allocator
-    merge all that MLX has freed, between two steps: 70 µs a token.
+    orjson allocates a block of 1 KB first. If MLX computes on the CPU, that makes malloc merge the
+    blocks that MLX has freed between two steps: 70 µs per token.
     """
     line = (
         f'{{"id":{_quoted(request_id)},"type":"token","seq":{seq},'
@@ -129,7 +130,7 @@ def encode_token(request_id: str, seq: int, text: str, token_id: int) -> bytes:
     )
     try:
         return line.encode()
-    except UnicodeEncodeError:  # a lone surrogate
+    except UnicodeEncodeError:  # an unpaired surrogate
         fields = {"id": request_id, "type": "token", "seq": seq, "token": text}
         return encode({**fields, "token_id": token_id})
 
@@ -150,7 +151,7 @@ def _params_error(kind: type[Command], message: str) -> WireError:
 
 
 def _choices(kind: type[Command], field: str) -> str:
-    """What a field may be, where it is one of a few; empty for a field within a field."""
+    """Return the remedy for a wrong value of a field with listed values; else an empty string."""
     hint = get_type_hints(kind).get(field)
     parts = get_args(hint) if get_origin(hint) is Union else (hint,)
     values = [v for part in parts if get_origin(part) is Literal for v in get_args(part)]
@@ -158,7 +159,7 @@ def _choices(kind: type[Command], field: str) -> str:
 
 
 def _sanitized(value: Any) -> Any:
-    """A copy that may go on the wire, where a value as it was may not."""
+    """Copy a value, with unpaired surrogates and integers out of range replaced."""
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, dict):

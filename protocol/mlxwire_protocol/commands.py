@@ -96,7 +96,9 @@ FEATURES: dict[str, frozenset[EngineName]] = {
 
 COMMANDS: dict[str, Row] = {row.name: row for row in TABLE if row.action is None}
 """The rows by command; a row of an action is found by `row_of`."""
-_ACTIONS = {(row.name, row.action): row for row in TABLE if row.action is not None}
+_ACTIONS: dict[tuple[str, str | None], Row] = {
+    (row.name, row.action): row for row in TABLE if row.action is not None
+}
 
 
 def row_of(command: Command) -> Row:

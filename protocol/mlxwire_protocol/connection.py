@@ -1,7 +1,35 @@
 """The worker's end of a connection, sans-IO: lines in, requests and answers out (SPEC §2, §3).
 
-It owns the dialect, the handshake and the ids. It never reads, writes, waits or looks at a
-clock; whoever drives it moves the bytes. The client's end is in `client_connection.py`.
+The client's end is in `client_connection.py`.
+
+Theory of operation. The caller passes the bytes that it reads to `receive` and handles the
+events that it yields: `Answer` and `Greeted` carry bytes to write at once, `Accepted` a typed
+request that must get exactly one final reply. For each reply the caller asks `encode_reply` for
+its bytes, and calls `finished` when the final is on its way. This file never reads, writes,
+waits or looks at a clock. It owns the dialect, the handshake, the ids, and the limits of a line
+and of the requests in flight.
+
+The states are in ``TRANSITIONS``. The first JSON object fixes the dialect. In dialect 1 the
+connection is `await_hello` until a `hello` succeeds, and then `ready`.
+
+Order of checks for a line in dialect 1: its length; JSON; an object; `id`; `cmd`; an unused id. From
+here the id is used up, whatever follows: handshake order; the command and its fields; the load.
+Only then it is in flight.
+
+Invariants:
+- An accepted id is in ``_in_flight`` until `finished`, and remembered for a while after that.
+- Commands of the lane `at_once` are accepted by a full worker too: a host must be able to cancel.
+- No reply is longer than a client accepts. `_fitting` refuses it here, and the request fails alone.
+
+Threads: the reader's thread receives, the engine's encodes; the caller locks all calls.
+
+Hazards and what went wrong before:
+- `receive` is a generator that runs while the caller handles its events, and the caller may call
+  `finished` in between.
+- An over-long last line at the end of input was served as if its first bytes were the line.
+- Ids were recovered from nested objects of a line that was no JSON.
+- 4,096 requests of 16 MiB each could fill the memory: hence a limit of bytes in flight.
+- A reply longer than a line made the client end the worker, with all its pending requests.
 """
 
 from __future__ import annotations
@@ -19,15 +47,16 @@ from .errors import SHOWN_CHARACTERS, WireError
 from .events import Accepted, Answer, Event, Greeted, error_reply
 from .framing import DEFAULT_MAX_LINE_BYTES, Line, LineSplitter, Overlong
 from .messages import Command, Hello
-from .replies import HelloResult, Limits, WorkerIdentity
+from .results import HelloResult, Limits, WorkerIdentity
 from .version import choose_version
 
 if TYPE_CHECKING:
-    from .dialect0_session import Dialect0Session
+    from .dialect0.session import Dialect0Session
 
 REMEMBERED_IDS = 4096
+"""The most recent ids that are remembered, besides those in flight."""
 INFLIGHT_LINES = 16
-"""Requests in flight may have this many times ``max_line_bytes`` together."""
+"""The lines of all requests in flight may have this many times ``max_line_bytes`` together."""
 
 State = Literal["silent", "dialect0", "await_hello", "ready"]
 FirstSeen = Literal["object_with_id", "object_without_id", "hello"]
@@ -37,11 +66,11 @@ TRANSITIONS: dict[tuple[State, FirstSeen], State] = {
     ("silent", "object_without_id"): "dialect0",
     ("await_hello", "hello"): "ready",
 }
-"""The dialect is fixed by the first JSON object and never changes."""
+"""The states and what moves between them. The first JSON object fixes the dialect for good."""
 
 
 class WorkerConnection:
-    """What the worker knows of its one client. Thread-safe only under one lock of the caller."""
+    """The state of a worker's connection to its one client; the caller locks all calls."""
 
     def __init__(
         self,
@@ -65,27 +94,28 @@ class WorkerConnection:
 
     @cached_property
     def _dialect0(self) -> Dialect0Session:
-        from .dialect0_session import Dialect0Session  # most connections never need it
+        from .dialect0.session import Dialect0Session  # most connections never need it
 
         return Dialect0Session()
 
     def receive(self, chunk: bytes) -> Iterator[Event]:
-        """Take bytes as they arrive; yields what they amount to, in order."""
+        """Parse the next bytes from the client and yield events, in order."""
         for line in self._splitter.feed(chunk):
             yield from self.receive_line(line)
 
     def receive_end(self) -> Iterator[Event]:
-        """The stream ended: a last line without its 0x0A is still a line."""
+        """Handle the end of input: a last line without its 0x0A is still a line."""
         rest = self._splitter.end()
         if rest is not None:
             yield from self.receive_line(rest)
 
     def receive_line(self, line: Line) -> Iterator[Event]:
-        """Take one line."""
+        """Parse one line and yield its events."""
         if isinstance(line, Overlong):
             error = WireError(
                 "message_too_large",
-                f"a line may have {self.limits.max_line_bytes} bytes; send less in one request",
+                f"the line is too long; the largest accepted size is "
+                f"{self.limits.max_line_bytes} bytes. Send less in one request",
                 data={"max_line_bytes": self.limits.max_line_bytes},
             )
             yield from self._unreadable(error, line.prefix)
@@ -104,7 +134,7 @@ class WorkerConnection:
             yield from self._object(fields, len(line))
 
     def finished(self, request_id: str) -> Iterator[Event]:
-        """A request's final reply is on its way; a dialect-0 request may now follow."""
+        """Note that a request has its final reply; yield a request that waited (dialect 0)."""
         if self.state == "dialect0":
             yield from self._dialect0.finished(request_id)
         elif self._in_flight.pop(request_id, None) is not None:
@@ -112,16 +142,16 @@ class WorkerConnection:
             self._remember(request_id)
 
     def encode_reply(self, reply: msgspec.Struct) -> bytes:
-        """A typed reply as the bytes of the dialect in force; may be none.
+        """Encode a typed reply in the dialect in force; dialect 0 has no bytes for some replies.
 
-        Raises: WireError ``message_too_large`` for one that a client would take for an offence.
+        Raises: WireError ``message_too_large`` for a line that no client accepts.
         """
         if self.state == "dialect0":
             return self._dialect0.encode_reply(reply)
         return self._fitting(encode(reply))
 
     def encode_token(self, request_id: str, seq: int, text: str, token_id: int) -> bytes:
-        """The hot path of `encode_reply`: one plain token, without building its type."""
+        """Encode one plain token as `encode_reply` does, without creating its type."""
         if self.state == "dialect0":
             return self._dialect0.encode_token(text, token_id)
         return self._fitting(encode_token(request_id, seq, text, token_id))
@@ -131,15 +161,15 @@ class WorkerConnection:
         if len(line) > most:
             raise WireError(
                 "message_too_large",
-                f"a reply has {len(line)} bytes and a line may have {most}; ask for less at once, "
-                "such as no `logits` or fewer tokens",
+                f"a reply has {len(line)} bytes; the largest accepted size is {most} bytes. Ask for "
+                "less in one request, such as fewer tokens or no `logits`",
                 data={"max_line_bytes": most},
             )
         return line
 
     @property
     def in_flight(self) -> list[str]:
-        """Ids that still owe their final reply, oldest first."""
+        """Return the ids whose final reply is still due, oldest first."""
         return list(self._owed)
 
     @property
@@ -147,7 +177,7 @@ class WorkerConnection:
         return self._dialect0.in_flight if self.state == "dialect0" else self._in_flight
 
     def is_known(self, request_id: str) -> Literal["in_flight", "finished", "unknown"]:
-        """What has become of an id, as far as it is remembered."""
+        """Return the state of an id; `unknown` also if it is no longer remembered."""
         if request_id in self._owed:
             return "in_flight"
         return "finished" if request_id in self._recent_set else "unknown"
@@ -163,14 +193,17 @@ class WorkerConnection:
             return
         assert isinstance(request_id, str)
         if not isinstance(fields.get("cmd"), str):
-            error = WireError("invalid_request", "the request needs `cmd`, a command's name")
+            error = WireError(
+                "invalid_request",
+                "the request has no `cmd`: send the name of a command, a string",
+            )
             yield self._error(None, error)
             return
         if self.is_known(request_id) != "unknown":
             error = WireError(
                 "duplicate_id",
-                f"id {request_id!r} was already used on this connection; the first request "
-                "with it is not touched. Use a new id for each request",
+                f"the id {request_id!r} was already used on this connection; the first request "
+                "with it goes on. Send a new id with each request",
             )
             yield self._error(request_id, error)
             return
@@ -185,10 +218,13 @@ class WorkerConnection:
         if self.state == "await_hello" and not is_hello:
             raise WireError(
                 "not_initialized",
-                'say hello first: {"id": "h", "cmd": "hello", "protocols": [1]}',
+                f"`{fields['cmd'][:SHOWN_CHARACTERS]}` came before `hello`; send hello first: "
+                '{"id": "h", "cmd": "hello", "protocols": [1]}',
             )
         if self.state == "ready" and is_hello:
-            raise WireError("invalid_request", "hello was already said; send it once")
+            raise WireError(
+                "invalid_request", "`hello` was already answered; send it only once"
+            )
         command = convert_command(fields)
         if isinstance(command, Hello):
             yield self._greet(command)
@@ -201,7 +237,7 @@ class WorkerConnection:
         yield Accepted(command)
 
     def _check_load(self, size: int) -> None:
-        """Raises: WireError ``overloaded`` past the number or the bytes of requests in flight."""
+        """Raise WireError ``overloaded`` above the limits of requests and bytes in flight."""
         count, budget = len(self._in_flight), INFLIGHT_LINES * self.limits.max_line_bytes
         data: dict[str, Any] = {}
         if count >= self.limits.max_inflight:
@@ -211,8 +247,9 @@ class WorkerConnection:
         if data:
             raise WireError(
                 "overloaded",
-                f"{count} requests of {self._bytes} bytes are in flight, the most this worker "
-                "takes; wait for one to finish and send this again",
+                f"{count} requests with {self._bytes} bytes are in flight; at most "
+                f"{self.limits.max_inflight} requests and {budget} bytes are accepted. Wait until "
+                "one has ended, and send this one again",
                 data=data,
             )
 
@@ -223,7 +260,8 @@ class WorkerConnection:
         if missing:
             raise WireError(
                 "unsupported_capability",
-                f"this worker can't do {', '.join(missing)}; do without, or use a newer worker",
+                f"the worker does not have the required capabilities {', '.join(missing)}; leave "
+                "them out of `require`, or use a newer worker",
                 data={"missing": missing},
             )
         events = self._events & set(hello.events)
@@ -247,13 +285,13 @@ class WorkerConnection:
         self._recent_set.add(request_id)
 
     def _unreadable(self, error: WireError, prefix: bytes) -> Iterator[Event]:
-        """A line that is no JSON object: it fixes no dialect, and its id is used if it shows."""
+        """Answer a line that is no JSON object, under its id if that can be recovered."""
         if self.state in ("silent", "dialect0"):
             yield from self._dialect0.receive_unreadable(error)
             return
         request_id = recover_id(prefix) if error.code != "invalid_request" else None
         if request_id is not None and self.is_known(request_id) != "unknown":
-            request_id = None  # its own final is still due, or has been sent
+            request_id = None  # the final of that id is still due, or was sent
         if request_id is not None:
             self._remember(request_id)
         yield self._error(request_id, error)

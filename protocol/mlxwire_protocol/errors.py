@@ -1,7 +1,7 @@
-"""The error tree of the wire: every failure has a code, a message with the remedy, and data.
+"""The error codes of the protocol, and the exception that carries one.
 
-Worker-made and client-made codes share one list (SPEC §6). Clients build their exceptions
-from these; nothing else in the project invents a code.
+Every error has a code, a message with the remedy, and data. This file lists all codes of workers
+and clients (SPEC §6); clients derive their exceptions from it.
 """
 
 from __future__ import annotations
@@ -44,13 +44,16 @@ ErrorCode = WorkerErrorCode | ClientErrorCode
 WORKER_CODES: tuple[str, ...] = get_args(WorkerErrorCode)
 CLIENT_CODES: tuple[str, ...] = get_args(ClientErrorCode)
 SHOWN_CHARACTERS = 128
-"""How much of a peer's own words an error quotes, so that no answer outgrows a line."""
+"""The most characters of the peer's text that an error quotes, so that it fits into a line."""
 RETRYABLE_CODES = frozenset({"overloaded", "out_of_memory", "worker_crashed"})
-"""Codes whose request may succeed unchanged on a later try; others need a change first."""
+"""Codes after which the same request may succeed later; after others it must be changed."""
 
 
 class WireError(Exception):
-    """A typed failure: ``code`` from SPEC §6, a ``message`` that says what to do, ``data``."""
+    """An error with a ``code`` of SPEC §6, a ``message`` that says what to do, and ``data``.
+
+    ``retryable`` says if the same request may succeed later.
+    """
 
     def __init__(
         self,
@@ -68,18 +71,18 @@ class WireError(Exception):
 
     @property
     def field(self) -> str | None:
-        """The request's field that was wrong, where the code is ``invalid_params``."""
+        """Return the field of the request that was wrong, if the error is about one."""
         value = self.data.get("field")
         return value if isinstance(value, str) else None
 
 
 def invalid_params(field: str, message: str, **data: Any) -> WireError:
-    """``invalid_params`` for one field of a request."""
+    """Create a WireError ``invalid_params`` for one field of a request."""
     return WireError("invalid_params", message, data={"field": field, **data})
 
 
 def quoted(value: object) -> str:
-    """A peer's own value in an error's message, as much of it as is shown there."""
+    """Return the first ``SHOWN_CHARACTERS`` of a value's repr, to quote it in an error."""
     try:
         return repr(value)[:SHOWN_CHARACTERS]
     except RecursionError:  # JSON may be nested deeper than Python can print

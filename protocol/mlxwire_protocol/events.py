@@ -1,4 +1,4 @@
-"""What a connection makes of the bytes it was fed, for whoever drives it."""
+"""The events that `WorkerConnection` yields to its caller."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from .replies import Error, ErrorBody
 
 
 class Accepted(NamedTuple):
-    """A request to serve. Exactly one final reply must follow through `encode_reply`."""
+    """A request to serve. The caller must encode exactly one final reply to it."""
 
     command: Command
 
 
 class Answer(NamedTuple):
-    """Bytes to send at once."""
+    """A line to send at once."""
 
     line: bytes
 
 
 class Greeted(NamedTuple):
-    """The handshake is done: its answer's bytes, and the events the client asked for."""
+    """The handshake has succeeded: its answer's line, and the events that will be sent."""
 
     line: bytes
     events: frozenset[str]
@@ -32,11 +32,14 @@ Event = Accepted | Answer | Greeted
 
 
 MOST_CHARACTERS = 8192
-"""Of a message, or of a string beside it: a library may have quoted all of a model's file."""
+"""The most characters of an error's message or of a string in its data.
+
+A library's error may quote a whole file.
+"""
 
 
 def error_reply(request_id: str | None, error: WireError) -> Error:
-    """A failure as the message that ends its request; it always fits into a line."""
+    """Create the final reply for an error, shortened so that it fits into a line."""
     body = ErrorBody(
         code=error.code,
         message=_shortened(error.message),
@@ -50,7 +53,7 @@ def error_reply(request_id: str | None, error: WireError) -> Error:
 
 
 def _shortened(text: str) -> str:
-    """A text without its middle, if it is too long: the remedy stands at the end."""
+    """Cut the middle out of a text that is too long, since its end says what to do."""
     if len(text) <= MOST_CHARACTERS:
         return text
     half = MOST_CHARACTERS // 2

@@ -1,7 +1,7 @@
-"""Cut a byte stream into lines at byte 0x0A and nothing else (SPEC §1).
+"""Splits a byte stream into lines at byte 0x0A and nothing else (SPEC §1).
 
-Sans-IO: bytes go in as they arrive, whole lines come out. A line that grows past its cap is
-thrown away up to its end and reported once, so one bad line never costs the connection.
+Sans-IO: bytes go in as they arrive, whole lines come out. A line longer than the limit is
+discarded up to its end and reported once, so one bad line does not end the connection.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 DEFAULT_MAX_LINE_BYTES = 16 * 1024 * 1024
 PREFIX_BYTES = 512
-"""How much of a discarded line is kept, so that its id can be recovered."""
+"""The bytes of a discarded line that are kept, so that its id can be recovered."""
 _BLANK = b" \t\r"
-"""JSON's white space within a line; a line of nothing else is blank."""
+"""The white space of JSON within a line; a line of only these bytes is blank."""
 
 
 class Overlong(NamedTuple):
-    """A line longer than the cap: its first bytes, enough to find an id in."""
+    """A line longer than the limit: its first ``PREFIX_BYTES``, enough to find an id in."""
 
     prefix: bytes
 
@@ -37,7 +37,7 @@ class LineSplitter:
         self._discarding = False
 
     def feed(self, chunk: bytes) -> list[Line]:
-        """Take the next bytes and return the lines they complete, in order."""
+        """Take the next bytes and return the lines that they complete, in order."""
         pieces = chunk.split(b"\n")
         if len(pieces) == 1:
             self._hold(chunk)
@@ -51,15 +51,15 @@ class LineSplitter:
         return lines
 
     def end(self) -> Line | None:
-        """The unterminated last line at end of stream; None where there is none."""
+        """Return the unterminated last line at the end of the stream, None if there is none."""
         lines: list[Line] = []
         self._finish(lines)
         return lines[0] if lines else None
 
     def _hold(self, piece: bytes) -> None:
-        """Append to the unfinished line; past the cap keep only its prefix.
+        """Append to the unfinished line; keep only the prefix of one that is too long.
 
-        One byte more than each limit is kept, since a trailing 0x0D is not counted.
+        One byte more than each limit is kept, because a trailing 0x0D does not count.
         """
         if self._discarding:
             piece = piece[: PREFIX_BYTES + 1 - len(self._tail)]
@@ -75,7 +75,7 @@ class LineSplitter:
         self._discarding = False
 
     def _take(self, line: bytes, lines: list[Line], *, overlong: bool = False) -> None:
-        """Judge one whole line, or what was kept of one that is too long."""
+        """Append one whole line to ``lines``, or the prefix of one that is too long."""
         if line.endswith(b"\r"):
             line = line[:-1]
         if overlong or len(line) > self.max_line_bytes:

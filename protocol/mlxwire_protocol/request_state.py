@@ -1,6 +1,6 @@
-"""The life of one request as a table, the same for the side that serves and the side that asks.
+"""The life of one request as a table of states, for workers and clients alike.
 
-h11's idea: what may follow what stands in one place, and anything else is a violation.
+As in h11, one table lists which reply may follow which; anything else is a violation.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ _KNOWN_KINDS = frozenset(kind for _, kind in TRANSITIONS)
 
 
 class RequestState:
-    """Follows one request's replies and refuses the ones that the wire forbids."""
+    """Follows the replies to one request, and refuses those that the protocol forbids.
+
+    ``tokens`` is the number of tokens received, without held-back text.
+    """
 
     __slots__ = ("_next_seq", "id", "state", "tokens")
 
@@ -40,16 +43,16 @@ class RequestState:
 
     @property
     def ended(self) -> bool:
-        """Whether the final message has been seen."""
+        """Return True if the final reply has been received."""
         return self.state == "ended"
 
     def advance(self, kind: str, message: dict[str, Any]) -> None:
-        """Take one reply.
+        """Check the next reply and move to its state.
 
-        Raises: WireError ``protocol_violation`` if it may not come here.
+        Raises: WireError ``protocol_violation`` if the reply is not allowed in this state.
         """
         if self.state == "ended":
-            raise self._violation(f"`{kind[:SHOWN_CHARACTERS]}` came after the final message")
+            raise self._violation(f"`{kind[:SHOWN_CHARACTERS]}` came after the final reply")
         final = message.get("final") is True
         following = self._following(kind, final)
         if (following == "ended") != final:
@@ -59,9 +62,9 @@ class RequestState:
         self.state = following
 
     def advance_token(self, seq: int, index: int | None, flush: bool) -> bool:
-        """`advance` for a token that is not final, without its message: the hot path.
+        """Check a token that is not final, as `advance` does but without its message.
 
-        False, and nothing changed, if it may not come here; `advance` then says why.
+        Return False, and change nothing, if the token is not allowed; `advance` then raises.
         """
         if self.state == "ended" or seq != self._next_seq.get(index, 0):
             return False
@@ -76,17 +79,17 @@ class RequestState:
             return "ended" if final else self.state
         following = TRANSITIONS.get((self.state, kind))
         if following is None:
-            raise self._violation(f"`{kind}` may not come while the request is {self.state}")
+            raise self._violation(f"`{kind}` is not allowed while the request is {self.state}")
         return following
 
     def _check_seq(self, message: dict[str, Any]) -> None:
         index = message.get("index")
         if index is not None and type(index) is not int:
-            raise self._violation(f"token index {quoted(index)} is no integer")
+            raise self._violation(f"a token has the index {quoted(index)}, not an integer")
         expected = self._next_seq.get(index, 0)
         if message.get("seq") != expected:
             seq = quoted(message.get("seq"))
-            raise self._violation(f"token seq {seq} where {expected} was due")
+            raise self._violation(f"a token has the seq {seq}, but {expected} was expected")
         self._next_seq[index] = expected + 1
         if not message.get("flush"):
             self.tokens += 1

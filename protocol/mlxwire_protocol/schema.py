@@ -15,7 +15,8 @@ import orjson
 from .commands import COMMANDS, FEATURES, EngineName, Row, actions_of
 from .errors import WORKER_CODES
 from .messages import Command
-from .replies import REPLY_TYPES, CancelledDone, Done, ErrorBody, Item
+from .replies import CancelledDone, Done, ErrorBody, Item
+from .results import REPLY_TYPES
 
 SCHEMA_ID = "urn:mlxwire:protocol:1"
 

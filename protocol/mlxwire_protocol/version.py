@@ -1,4 +1,4 @@
-"""Protocol versions and how two sides settle on one (SPEC §3)."""
+"""The protocol versions of this package, and the choice of one with a client (SPEC §3)."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from .errors import WireError
 
 SUPPORTED_PROTOCOLS: tuple[int, ...] = (1,)
-"""Major versions of the enveloped wire that this package speaks; dialect 0 is not among them."""
+"""The major versions of dialect 1 that this package speaks. Dialect 0 has no version."""
 
 
 def choose_version(
     offered: Iterable[int], supported: Iterable[int] = SUPPORTED_PROTOCOLS
 ) -> int:
-    """The highest version both sides speak.
+    """Return the highest version that both sides speak.
 
     Raises: WireError ``unsupported_protocol`` with ``data.supported`` if there is none.
     """
@@ -22,8 +22,8 @@ def choose_version(
     if not common:
         raise WireError(
             "unsupported_protocol",
-            f"this worker speaks protocol {', '.join(map(str, ours))}; offer one of these "
-            "in `protocols`, or install a matching version",
+            f"`protocols` has no version that this worker speaks; it speaks "
+            f"{', '.join(map(str, ours))}. Offer one of these, or install a matching version",
             data={"supported": ours},
         )
     return max(common)

@@ -92,7 +92,7 @@ def typescript_names() -> frozenset[str]:
     """Return the exports of `index.ts`, with the members of each class and its bases."""
     own: dict[str, set[str]] = {}
     behind: dict[str, set[str]] = {}
-    for file in TYPESCRIPT.glob("*.ts"):
+    for file in TYPESCRIPT.rglob("*.ts"):
         for name, heritage, members in _declarations(_bare(file)):
             own.setdefault(name, set()).update(members)
             behind.setdefault(name, set()).update(re.findall(r"\w+", heritage))
@@ -116,7 +116,7 @@ def _exports(file: Path) -> set[str]:
     names = set(re.findall(declared, text, re.MULTILINE))
     for listed in re.findall(r"^export (?:type )?\{(.*?)\}", text, re.MULTILINE | re.DOTALL):
         names.update(part.split()[-1] for part in listed.split(",") if part.strip())
-    for space, module in re.findall(r'export \*(?: as (\w+))? from "\./(\w+)\.js"', text):
+    for space, module in re.findall(r'export \*(?: as (\w+))? from "\./([\w/]+)\.js"', text):
         prefix = f"{space}." if space else ""
         names.update(prefix + name for name in _exports(TYPESCRIPT / f"{module}.ts"))
     return names

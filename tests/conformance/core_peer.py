@@ -10,6 +10,7 @@ from collections.abc import Iterable
 import msgspec
 
 from mlxwire_protocol import Accepted, WireError, WorkerConnection, error_reply
+from mlxwire_protocol.commands import capabilities
 from mlxwire_protocol.events import Event
 from mlxwire_protocol.framing import DEFAULT_MAX_LINE_BYTES
 from mlxwire_protocol.messages import (
@@ -24,25 +25,22 @@ from mlxwire_protocol.messages import (
     Quit,
     Unload,
 )
-from mlxwire_protocol.replies import (
+from mlxwire_protocol.replies import Done, FinishReason, FlushToken, Item, RequestMetrics
+from mlxwire_protocol.results import (
     CancelResult,
-    Done,
-    FinishReason,
-    FlushToken,
     InfoResult,
-    Item,
     Limits,
     LoadResult,
     MetricsResult,
     ModelInfo,
     OkResult,
-    RequestMetrics,
     WorkerIdentity,
 )
-from mlxwire_worker.engine import Sampled
 from mlxwire_worker.mock.engine import MockEngine
+from mlxwire_worker.operations.load import load_options
 from mlxwire_worker.output.text import TextAssembler
-from mlxwire_worker.worker import CAPABILITIES
+from mlxwire_worker.prompts import Sampled
+from support.engine_prompts import classify_prompts_of, prompt_of
 
 
 class CorePeer:
@@ -52,7 +50,7 @@ class CorePeer:
         identity = WorkerIdentity(name="memory", version="0", pid=1, engine="mock")
         limits = Limits(max_line_bytes=DEFAULT_MAX_LINE_BYTES, max_inflight=4096)
         self._connection = WorkerConnection(
-            identity, limits=limits, capabilities={**CAPABILITIES, "hub": False}
+            identity, limits=limits, capabilities={**capabilities("mock"), "hub": False}
         )
         self._engine = MockEngine()
         self._model: ModelInfo | None = None
@@ -104,7 +102,7 @@ class CorePeer:
     def _serve(self, command: Command) -> msgspec.Struct:
         match command:
             case Load():
-                self._model = self._engine.load(command, lambda *_: None)
+                self._model = self._engine.load(load_options(command), lambda *_: None)
                 return LoadResult(id=command.id, **msgspec.structs.asdict(self._model))
             case Cancel():
                 known = self._connection.is_known(command.target or "")
@@ -132,7 +130,7 @@ class CorePeer:
         raise AssertionError(command)
 
     def _classify(self, command: Classify) -> Done:
-        prepared = self._engine.prepare_classify(command)
+        prepared = classify_prompts_of(self._engine, command)
         while prepared.left:
             ((index, one),) = self._engine.classify(prepared)
             item = Item(
@@ -148,7 +146,7 @@ class CorePeer:
         return _done(command, "stop", 0)
 
     def _stream(self, command: Generate | Chat) -> Done:
-        prompt = self._engine.prepare(command)
+        prompt = prompt_of(self._engine, command)
         text = TextAssembler(prompt.detokenizer, command.stop_strings, command.min_tokens)
         self._engine.add(prompt)
         count, last = 0, 0

@@ -6,7 +6,7 @@ import random
 
 from mlxwire_protocol import Accepted, WireError, WorkerConnection
 from mlxwire_protocol.codec import parse_object, valid_id
-from mlxwire_protocol.replies import Limits, WorkerIdentity
+from mlxwire_protocol.results import Limits, WorkerIdentity
 
 from .cases import Case, Target, require
 from .mutation import line_of, maybe_spoiled

@@ -18,10 +18,10 @@ from mlxwire_protocol import LineSplitter, WireError, WorkerConnection
 from mlxwire_protocol import connection as worker_end
 from mlxwire_protocol.client_connection import ClientConnection
 from mlxwire_protocol.request_state import RequestState
-from mlxwire_worker.requests.session import Session
-from mlxwire_worker.scheduling.preparing import Preparing
+from mlxwire_worker.operations.operation import Operation
+from mlxwire_worker.requests.ledger import Ledger
 from mlxwire_worker.scheduling.scheduler import Scheduler
-from mlxwire_worker.scheduling.streams import Streams
+from mlxwire_worker.scheduling.sequences import SequencesLane
 
 from .cases import failure_of
 from .targets import TARGETS
@@ -73,27 +73,23 @@ def an_id_may_be_used_twice(patch: pytest.MonkeyPatch) -> None:
 
 
 def a_request_may_end_twice(patch: pytest.MonkeyPatch) -> None:
-    def end(self: Session, job: Any, final: Any) -> bool:
-        job.delivery.finish(lambda: self._writer.put(self._connection.encode_reply(final)))
+    def end(self: Ledger, _job: Any, final: Any) -> bool:
+        self._writer.put(self._connection.encode_reply(final))
         return True
 
-    patch.setattr(Session, "end", end)
+    patch.setattr(Ledger, "end", end)
 
 
 def a_cancel_is_forgotten(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Scheduler, "_drop_cancelled", nothing)
+    patch.setattr(Scheduler, "_drop_ended", nothing)
 
 
 def an_end_leaves_the_engine_its_sequence(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Streams, "_remove", nothing)
+    patch.setattr(SequencesLane, "_remove", nothing)
 
 
 def a_bad_option_is_raised(patch: pytest.MonkeyPatch) -> None:
-    def prepare(self: Preparing, job: Any) -> bool:
-        job.prepared = self._engine.prepare(job.command)
-        return True
-
-    patch.setattr(Preparing, "_prepare", prepare)
+    patch.setattr(Operation, "make_ready", lambda self: self.prepare())
 
 
 def a_violation_is_forgotten(patch: pytest.MonkeyPatch) -> None:

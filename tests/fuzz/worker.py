@@ -14,7 +14,8 @@ from typing import cast
 
 from mlxwire_worker.mock.engine import MockEngine
 from mlxwire_worker.process.writer import Writer
-from mlxwire_worker.requests.session import Session
+from mlxwire_worker.requests.conversation import Conversation
+from mlxwire_worker.scheduling.inbox import Inbox
 from mlxwire_worker.scheduling.scheduler import Scheduler
 
 from .cases import Case, Do, Step, Target, require
@@ -50,7 +51,7 @@ class Worker(Target):
         core = Core()
         fed: list[bytes] = []
         for step in case:
-            if core.session.quit_request is not None:
+            if core.session.quitting:
                 break  # as `Serving` does
             if isinstance(step, bytes):
                 fed.append(step)
@@ -104,25 +105,28 @@ class Core:
         self._output = Output()
         self._connection = worker_end()
         self._engine = MockEngine()
-        self.session = Session(self._connection, cast(Writer, self._output))
-        self._scheduler = Scheduler(self._engine, self.session, lambda: self._output.has_room)
-        self._preparing = self._scheduler._preparing
+        self._inbox = Inbox()
         self._turns = OneTurn()
-        self._scheduler._condition = OneTurn()
-        self._preparing._condition = self._turns
-        self.session.queue = self._scheduler
-        self.session.memory = self._engine.memory
+        self._inbox.alarm = OneTurn()
+        self._inbox._arrivals = self._turns
+        self.session = Conversation(
+            self._connection, cast(Writer, self._output), self._engine, self._inbox
+        )
+        self._scheduler = Scheduler(
+            self._engine, self.session.ledger, self._inbox, lambda: self._output.has_room
+        )
+        self._preparing = self._scheduler._preparing
         self.written = self._output.written
 
     def take(self, step: Step) -> None:
-        """Bytes from the host, or something that happens meanwhile."""
+        """Take bytes from the host, or something that happens meanwhile."""
         if isinstance(step, bytes):
             self.session.receive(step)
         else:
             _MEANWHILE[step.name](self)
 
     def prepare(self) -> bool:
-        """One turn of the prepare thread; false if it has nothing to do."""
+        """Take one turn of the prepare thread; return False if it has nothing to do."""
         self._turns.turns = 1
         try:
             self._preparing._run()
@@ -131,7 +135,7 @@ class Core:
         return False
 
     def schedule(self) -> bool:
-        """One turn of the engine's thread; false if it has nothing to do."""
+        """Take one turn of the engine's thread; return False if it has nothing to do."""
         try:
             self._scheduler._turn()
         except Idle:
@@ -139,31 +143,31 @@ class Core:
         return True
 
     def stop_reading(self) -> None:
-        """The host reads no more answers."""
+        """Let the host read no more answers."""
         self._output.has_room = False
 
     def read_on(self) -> None:
-        """It does again."""
+        """Let the host read answers again."""
         self._output.has_room = True
-        self._scheduler.wake()
+        self._inbox.wake()
 
     def cancel_all(self) -> None:
-        """As at the end of input."""
-        if self.session.quit_request is None:
+        """Cancel everything, as at the end of input."""
+        if not self.session.quitting:
             self.session.receive_end()
         self.session.cancel_all()
 
     def drain(self) -> None:
-        """As at the end of input with `--drain-on-eof`."""
+        """Finish everything, as at the end of input with `--drain-on-eof`."""
         self.session.receive_end()
-        self.session.open_windows()
+        self.session.ledger.open_windows()
         self.read_on()
         for _ in range(TURNS_TO_THE_END):
             if self.session.idle or not (self.prepare() | self.schedule()):
                 break
 
     def end(self) -> None:
-        """What `Serving` does last. Raises: Finding if a request outlives it."""
+        """End as `Serving` does. Raises: Finding if a request outlives the end."""
         self._output.has_room = True
         self.session.cancel_all()
         turns = 0
@@ -175,9 +179,9 @@ class Core:
         )
         self.session.finish()
         require(not self._connection.in_flight, "in flight after the end")
-        require(not self.session._jobs, "jobs after the end")
+        require(not self.session.ledger.jobs, "jobs after the end")
         require(not self._engine._running, "the engine still has sequences")
-        require(not len(self._scheduler._streams), "the scheduler still has streams")
+        require(not self._scheduler._sequences.busy, "the scheduler still has sequences")
 
 
 _MEANWHILE: dict[str, Callable[[Core], object]] = {

@@ -14,10 +14,12 @@ from mlxwire_protocol import (
     WorkerConnection,
     error_reply,
 )
-from mlxwire_protocol.client_connection import ClientConnection, ReplyReceived, TokenReceived
+from mlxwire_protocol.client_connection import ClientConnection
+from mlxwire_protocol.client_events import ReplyReceived, TokenReceived
 from mlxwire_protocol.commands import row_of
 from mlxwire_protocol.messages import Command
-from mlxwire_protocol.replies import Done, OkResult, RequestMetrics
+from mlxwire_protocol.replies import Done, RequestMetrics
+from mlxwire_protocol.results import OkResult
 from protocol.strategies import TEXT, requests
 from protocol.wire import connection
 

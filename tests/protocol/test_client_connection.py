@@ -8,7 +8,8 @@ import orjson
 import pytest
 
 from mlxwire_protocol import WireError
-from mlxwire_protocol.client_connection import ClientConnection, StrayLine
+from mlxwire_protocol.client_connection import ClientConnection
+from mlxwire_protocol.client_events import StrayLine
 
 
 def line(message: dict[str, Any]) -> bytes:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mlxwire_protocol import Accepted, Greeted, WireError, WorkerConnection, choose_version
 from mlxwire_protocol.connection import REMEMBERED_IDS
-from mlxwire_protocol.replies import OkResult
+from mlxwire_protocol.results import OkResult
 from protocol.strategies import GARBAGE
 from protocol.wire import HELLO, answers, codes, commands, connection, line, send
 

@@ -14,16 +14,13 @@ from mlxwire_protocol.events import Answer
 from mlxwire_protocol.messages import Cancel, Chat, Generate, Load, Quit
 from mlxwire_protocol.replies import (
     CancelledDone,
-    CancelResult,
     Done,
     FlushToken,
-    InfoResult,
-    LoadResult,
-    OkResult,
     Progress,
     RequestMetrics,
     Token,
 )
+from mlxwire_protocol.results import CancelResult, InfoResult, LoadResult, OkResult
 from protocol.wire import answers, commands, connection, send
 
 MODEL: dict[str, Any] = {

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mlxwire_protocol import WorkerConnection
-from mlxwire_protocol.dialect0_session import BACKLOG_BYTES
+from mlxwire_protocol.dialect0.session import BACKLOG_BYTES
 from protocol.wire import answers, commands, connection, line, send
 
 GENERATE = {"cmd": "generate", "prompt": "x"}
@@ -63,7 +63,7 @@ def test_the_smallest_requests_are_bounded_in_number() -> None:
 def test_a_request_larger_than_the_backlog_is_served_where_nothing_runs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("mlxwire_protocol.dialect0_session.BACKLOG_BYTES", 2000)
+    monkeypatch.setattr("mlxwire_protocol.dialect0.session.BACKLOG_BYTES", 2000)
     worker = connection()
     large = {"cmd": "generate", "prompt": "x" * 3000}
 

@@ -13,7 +13,8 @@ from jsonschema import Draft202012Validator
 from mlxwire_protocol import WORKER_CODES, WireError, error_reply
 from mlxwire_protocol.codec import convert_command, encode
 from mlxwire_protocol.commands import COMMANDS
-from mlxwire_protocol.replies import REPLY_TYPES, RequestMetrics
+from mlxwire_protocol.replies import RequestMetrics
+from mlxwire_protocol.results import REPLY_TYPES
 from mlxwire_protocol.schema import protocol_schema, schema_text
 from protocol.examples import REPLIES, REQUESTS
 from protocol.strategies import near_misses, requests

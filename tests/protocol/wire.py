@@ -9,7 +9,7 @@ from typing import Any
 from mlxwire_protocol import Accepted, Answer, Greeted, WorkerConnection
 from mlxwire_protocol.events import Event
 from mlxwire_protocol.messages import Command
-from mlxwire_protocol.replies import Limits, WorkerIdentity
+from mlxwire_protocol.results import Limits, WorkerIdentity
 
 HELLO = {"id": "h", "cmd": "hello", "protocols": [1]}
 IDENTITY = WorkerIdentity(name="test", version="0", pid=1, engine="mock")

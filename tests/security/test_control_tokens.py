@@ -14,6 +14,7 @@ from mlxwire_protocol.messages import Chat, Message
 from mlxwire_worker.mlx_engine.text.chat_template import encode_chat, find_template
 from mlxwire_worker.mlx_engine.text.template_process import TemplateProcess
 from mlxwire_worker.mlx_engine.text.tokenizer import Tokenizer
+from mlxwire_worker.operations.chat import chat_input
 from support.model_worker import Models, ModelWorker
 from support.reference import reference
 
@@ -40,7 +41,7 @@ class Encoding:
     def ids(self, *turns: tuple[str, str], **options: Any) -> list[int]:
         messages = [Message(role=role, content=content) for role, content in turns]
         request = Chat(id="c", messages=messages, **options)
-        return encode_chat(request, self.template, self.tokenizer, self._render)
+        return encode_chat(chat_input(request), self.template, self.tokenizer, self._render)
 
     def control_ids(self, ids: list[int]) -> list[int]:
         return [token for token in ids if token in self.control]

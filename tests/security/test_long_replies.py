@@ -13,8 +13,14 @@ import pytest
 from mlxwire_protocol import WireError, error_reply
 from mlxwire_protocol.codec import encode
 from mlxwire_protocol.framing import DEFAULT_MAX_LINE_BYTES
-from mlxwire_worker.engine import Classified, ClassifyPrompts, Detokenizer, Prompt
 from mlxwire_worker.mock.engine import MockEngine
+from mlxwire_worker.prompts import (
+    Classified,
+    ClassifyPrompts,
+    Detokenizer,
+    Prompt,
+    SamplingParams,
+)
 from support.memory_host import MemoryHost
 
 LONG = "q" * (DEFAULT_MAX_LINE_BYTES + 1)
@@ -36,17 +42,15 @@ class LongWords(Detokenizer):
 class LongEngine(MockEngine):
     """Speaks in long words where it is asked for one."""
 
-    def prepare(self, request: object, index: int = 0) -> Prompt:
-        prompt = super().prepare(request, index)  # type: ignore[arg-type]
-        if "long" in json.dumps(
-            [getattr(request, "prompt", ""), getattr(request, "prompts", "")]
-        ):
+    def text_prompt(self, text: str, params: SamplingParams, *, field: str) -> Prompt:
+        prompt = super().text_prompt(text, params, field=field)
+        if "long" in text:
             prompt.detokenizer = LongWords()
         return prompt
 
     def classify(self, prompts: ClassifyPrompts) -> list[tuple[int, Classified]]:
         ((index, item),) = super().classify(prompts)
-        if prompts.request.logits:
+        if prompts.logits:
             item = item._replace(logits=[0.1234567] * (DEFAULT_MAX_LINE_BYTES // 8))
         return [(index, item)]
 

@@ -17,9 +17,14 @@ import pytest
 
 import mlxwire
 import mlxwire.sync
-from mlxwire_protocol.messages import Cache, Chat, Classify, Command, Generate
-from mlxwire_worker.engine import Classified, ClassifyPrompts, Prompt, StepResult
 from mlxwire_worker.mock.engine import MockEngine
+from mlxwire_worker.prompts import (
+    Classified,
+    ClassifyPrompts,
+    Prompt,
+    SamplingParams,
+    StepResult,
+)
 from support.driver import Driver, mock
 from support.memory_host import MemoryHost
 from support.tiny_model import TINY
@@ -174,31 +179,35 @@ def test_a_crash_tells_no_text(engine: str, number: signal.Signals) -> None:
 class LeakingEngine(MockEngine):
     """Raises what it was given to compute, at the place that the text names."""
 
-    def prepare(self, request: Generate | Chat | Any, index: int = 0) -> Prompt:
-        self._leak(getattr(request, "prompt", ""), "prepare")
-        return super().prepare(request, index)
+    def text_prompt(self, text: str, params: SamplingParams, *, field: str) -> Prompt:
+        self._leak(text, "prepare")
+        return super().text_prompt(text, params, field=field)
 
-    def prepare_classify(self, request: Classify) -> ClassifyPrompts:
-        self._leak(request.prompts[0], "classify first")
-        return super().prepare_classify(request)
+    def classify_prompts(
+        self, prompts: list[str], labels: list[str], *, logits: bool
+    ) -> ClassifyPrompts:
+        self._leak(prompts[0], "classify first")
+        return super().classify_prompts(prompts, labels, logits=logits)
 
     def add(self, prompt: Prompt) -> None:
-        self._leak(getattr(prompt.request, "prompt", ""), "add")
+        self._leak(self._text_of(prompt.ids), "add")
         super().add(prompt)
 
     def step(self) -> list[StepResult]:
         for prompt in self._running:
-            self._leak(getattr(prompt.request, "prompt", ""), "step")
+            self._leak(self._text_of(prompt.ids), "step")
         return super().step()
 
     def classify(self, prompts: ClassifyPrompts) -> list[tuple[int, Classified]]:
-        self._leak(prompts.request.prompts[0], "classify")
+        self._leak(self._text_of(prompts.prompts[0]), "classify")
         return super().classify(prompts)
 
-    def serve(self, request: Command, prompt: Prompt | None = None) -> Any:
-        assert isinstance(request, Cache)
-        self._leak(request.path or "", "serve")
-        return super().serve(request, prompt)
+    def save_cache(self, path: str) -> int:
+        self._leak(path, "serve")
+        return super().save_cache(path)
+
+    def _text_of(self, ids: list[int]) -> str:
+        return "".join(self._words[token_id] for token_id in ids)
 
     def _leak(self, text: str, place: str) -> None:
         if text.endswith(place):

@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mlxwire_protocol.messages import Chat, Generate, Load
-from mlxwire_worker.engine import Failed, Prompt, Sampled, StepResult
+from mlxwire_protocol.messages import Chat, Generate, Message
+from mlxwire_worker.engine import LoadOptions
 from mlxwire_worker.mlx_engine import MlxEngine
 from mlxwire_worker.mlx_engine.loading import LoadedModel
 from mlxwire_worker.mlx_engine.sequences.rows import Row
 from mlxwire_worker.mlx_engine.sequences.runner import Runner
+from mlxwire_worker.prompts import Failed, Prompt, Sampled, StepResult
+
+from .engine_prompts import prompt_of
 
 
 @dataclass
@@ -33,9 +36,7 @@ class Direct:
         self.engine = MlxEngine()
         self.path = path
         options: dict[str, Any] = {"warmup": False, **load}
-        self.info = self.engine.load(
-            Load(id="load", path=str(path), **options), lambda *_: None
-        )
+        self.info = self.engine.load(LoadOptions(path=str(path), **options), lambda *_: None)
         self.answers: dict[Prompt, Answer] = {}
         self.steps = 0
 
@@ -56,16 +57,14 @@ class Direct:
     def prepare(self, prompt: str | list[int], **options: Any) -> Prompt:
         """Prepare a request; a list is taken as token ids."""
         text = prompt if isinstance(prompt, str) else "x"
-        made = self.engine.prepare(Generate(id="r", prompt=text, **options))
+        made = prompt_of(self.engine, Generate(id="r", prompt=text, **options))
         if not isinstance(prompt, str):
             made.ids = list(prompt)
         return made
 
     def prepare_chat(self, messages: list[dict[str, str]], **options: Any) -> Prompt:
-        from mlxwire_protocol.messages import Message
-
         turns = [Message(**message) for message in messages]
-        return self.engine.prepare(Chat(id="r", messages=turns, **options))
+        return prompt_of(self.engine, Chat(id="r", messages=turns, **options))
 
     def row(self, prompt: Prompt) -> Row:
         return self.runner._rows[prompt]

@@ -14,7 +14,7 @@ import pytest
 import mlxwire
 from mlxwire.process.process import ProcessListener
 from mlxwire.process.stderr_ring import StderrRing
-from mlxwire_protocol.replies import LoadResult, MemoryResult
+from mlxwire_protocol.results import LoadResult, MemoryResult
 
 Fate = Literal["good", "no spawn", "dies at hello", "dies at load", "no model", "silent"]
 HELLO = {

@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 
 from mlxwire_protocol import WireError
-from mlxwire_protocol.messages import Load
-from mlxwire_protocol.replies import ModelInfo
-from mlxwire_worker.engine import ProgressReport, StepResult
+from mlxwire_protocol.results import ModelInfo
+from mlxwire_worker.engine import LoadOptions, ProgressReport
 from mlxwire_worker.mock.engine import MockEngine
+from mlxwire_worker.prompts import StepResult
 
 from .patience import PATIENCE_SECONDS
 
@@ -24,12 +24,12 @@ class GatedEngine(MockEngine):
         self._waiting = False
         self.passed = 0
 
-    def load(self, request: Load, report: ProgressReport) -> ModelInfo:
+    def load(self, options: LoadOptions, report: ProgressReport) -> ModelInfo:
         self._pass()
         report("load", 0, 1)
-        if request.path == "broken":
+        if options.path == "broken":
             raise WireError("model_load_failed", "broken; mend it")
-        return super().load(request, report)
+        return super().load(options, report)
 
     def step(self) -> list[StepResult]:
         self._pass()

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from typing import cast
 
 from mlxwire_protocol import WorkerConnection
-from mlxwire_protocol.replies import Limits, WorkerIdentity
+from mlxwire_protocol.results import Limits, WorkerIdentity
 from mlxwire_worker.engine import Engine
 from mlxwire_worker.process.writer import Writer
-from mlxwire_worker.requests.session import Session
+from mlxwire_worker.requests.conversation import Conversation as Session
+from mlxwire_worker.scheduling.inbox import Inbox
 from mlxwire_worker.scheduling.scheduler import Scheduler
 
 from .conversation import Conversation
@@ -47,10 +48,11 @@ class MemoryHost(Conversation):
             capabilities={},
         )
         self.writer = MemoryWriter()
-        self.session = Session(connection, cast(Writer, self.writer))
-        self._scheduler = Scheduler(engine, self.session, lambda: self.writer.has_room)
-        self.session.queue = self._scheduler
-        self.session.memory = engine.memory
+        self.inbox = Inbox()
+        self.session = Session(connection, cast(Writer, self.writer), engine, self.inbox)
+        self._scheduler = Scheduler(
+            engine, self.session.ledger, self.inbox, lambda: self.writer.has_room
+        )
         self._scheduler.start()
 
     def write(self, line: bytes) -> None:
@@ -65,7 +67,7 @@ class MemoryHost(Conversation):
     def wait_until_prepared(self) -> None:
         """Wait until every request that was sent waits only for its turn."""
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while self._scheduler._preparing.waiting():
+        while self.inbox.waiting():
             assert time.monotonic() < deadline, "the prepare thread does not come to an end"
             time.sleep(0.001)
 
@@ -76,7 +78,7 @@ class MemoryHost(Conversation):
 
     def wake(self) -> None:
         """Let the engine's thread look at its requests and its clock."""
-        self._scheduler.wake()
+        self.inbox.wake()
 
     def no_more(self) -> bool:
         """Return True if every line has been taken."""

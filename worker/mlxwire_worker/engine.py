@@ -1,29 +1,27 @@
-"""What the scheduler asks of an engine. It knows no MLX; the mock and the real one fit it.
+"""The interface between the worker's loop and an engine. It knows no MLX and no wire message.
 
-All methods run on the engine's thread, except `prepare` and `prepare_classify` (the prepare
-thread) and `memory` (any).
+All methods run on the engine's thread, except those that say otherwise.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from msgspec import Struct
 
-from mlxwire_protocol import WireError
-from mlxwire_protocol.messages import (
-    Batch,
-    Cache,
-    Chat,
-    Classify,
-    Command,
-    Generate,
-    Load,
-    Sampling,
+from mlxwire_protocol.commands import EngineName
+from mlxwire_protocol.results import ModelInfo
+
+from .prompts import (
+    ChatInput,
+    Classified,
+    ClassifyPrompts,
+    Prompt,
+    SamplingParams,
+    StepResult,
 )
-from mlxwire_protocol.replies import ModelInfo
 
 ProgressReport = Callable[[str, float, float], None]
 """Called with a stage, how much is done and the total, in the stage's unit."""
@@ -33,178 +31,109 @@ class Cancelled(Exception):
     """Raised out of a long operation whose job was cancelled."""
 
 
-class Detokenizer(ABC):
-    """Token ids to text, never breaking inside a character. One per sequence."""
+class LoadOptions(Struct, kw_only=True, frozen=True):
+    """Options of a load (SPEC §4.1): sizes in tokens, limits in bytes."""
 
-    __slots__ = ()
-
-    @abstractmethod
-    def add_token(self, token: int) -> str:
-        """The text that this token completes; may be empty."""
-
-    @abstractmethod
-    def text_of(self, token: int) -> str:
-        """One token by itself, for lists of likely tokens."""
-
-    @abstractmethod
-    def finalize(self) -> str:
-        """What was held back waiting for more."""
+    path: str
+    context_len: int | None = None
+    adapter_path: str | None = None
+    parallel_slots: int | None = None
+    warmup: bool = True
+    context_policy: Literal["refuse", "rotate"] = "refuse"
+    kv_bits: int | None = None
+    kv_group_size: int = 64
+    memory_limit: int | None = None
+    prompt_cache_limit: int | None = None
+    prefill_seconds: float = 0.1
 
 
-class Prompt:
-    """A request made ready for the engine: ids checked, limits worked out.
+class CacheFigures(NamedTuple):
+    """The prompt cache: sequences, bytes, and counts since the model was loaded."""
 
-    ``max_tokens`` is cut to the room that the context leaves. ``stop_ids`` end the text and
-    are neither sent nor counted. The engine tells ``cached_tokens`` and ``cache_miss``.
-    """
-
-    # Written out, here and in jobs.py: a dataclass costs a start 0.7 ms.
-    __slots__ = ("cache_miss", "cached_tokens", "detokenizer", "ids", "max_tokens", "request", "stop_ids")  # fmt: skip
-
-    def __init__(
-        self,
-        *,
-        ids: list[int],
-        max_tokens: int,
-        stop_ids: frozenset[int],
-        detokenizer: Detokenizer,
-        request: Sampling,
-    ) -> None:
-        self.ids = ids
-        self.max_tokens = max_tokens
-        self.stop_ids = stop_ids
-        self.detokenizer = detokenizer
-        self.request = request
-        self.cached_tokens = 0
-        self.cache_miss: str | None = None
+    entries: int = 0
+    cached_bytes: int = 0
+    limit_bytes: int = 0
+    hits: int = 0
+    misses: int = 0
+    reused_tokens: int = 0
+    evictions: int = 0
+    rejected: int = 0
 
 
-class ClassifyPrompts:
-    """A `classify` made ready: each prompt's ids, and each label's as a continuation.
+class MemoryLimits(Struct, kw_only=True, frozen=True):
+    """Limits to set, in bytes; None leaves one as it is."""
 
-    ``left`` are the prompts' places, longest last: taken from its end, a group's prompts
-    differ little in length. ``work`` is an engine's own, while it is at them.
-    """
-
-    __slots__ = ("labels", "left", "prompts", "request", "work")
-
-    def __init__(
-        self, *, prompts: list[list[int]], labels: dict[str, list[int]], request: Classify
-    ) -> None:
-        self.prompts = prompts
-        self.labels = labels
-        self.request = request
-        self.left = sorted(range(len(prompts)), key=lambda place: len(prompts[place]))
-        self.work: Any = None
+    memory_limit: int | None = None
+    prompt_cache_limit: int | None = None
+    buffer_limit: int | None = None
+    wired_limit: int | None = None
 
 
-class BatchPrompts:
-    """A `batch` made ready: each prompt, or the error that it alone ends with, in order."""
+class MemoryFigures(NamedTuple):
+    """Bytes in use and at the peak, kept for reuse, held by sequences and by the prompt cache,
+    and the limits in force, 0 for none."""
 
-    __slots__ = ("_next", "_prompts")
-
-    def __init__(self) -> None:
-        self._prompts: list[Prompt | WireError] = []
-        self._next = 0
-
-    def add(self, prompt: Prompt | WireError) -> None:
-        """The next prompt."""
-        self._prompts.append(prompt)
-
-    @property
-    def prompt_tokens(self) -> int:
-        """Tokens of all prompts."""
-        return sum(len(p.ids) for p in self._prompts if isinstance(p, Prompt))
-
-    @property
-    def cached_tokens(self) -> int:
-        """Tokens of all prompts that were not computed, since an earlier request had."""
-        return sum(p.cached_tokens for p in self._prompts if isinstance(p, Prompt))
-
-    @property
-    def left(self) -> int:
-        """Prompts that have not started."""
-        return len(self._prompts) - self._next
-
-    @property
-    def next_prompt(self) -> tuple[int, Prompt | WireError]:
-        """The first that has not started, and its place."""
-        return self._next, self._prompts[self._next]
-
-    def advance(self) -> None:
-        """It has started."""
-        self._next += 1
-
-
-class Classified(NamedTuple):
-    """One prompt's next token: its text, id and natural log-probability; more if asked."""
-
-    text: str
-    token_id: int
-    logprob: float
-    logits: list[float] | None
-    labels: dict[str, float] | None
-
-
-class Sampled(NamedTuple):
-    """One sequence's next token; log-probabilities, natural and in float32, where it asked:
-    of the token, and of the likeliest ones as (id, log-probability), likeliest first."""
-
-    prompt: Prompt
-    token_id: int
-    logprob: float | None = None
-    top: list[tuple[int, float]] | None = None
-
-
-class Prefilled(NamedTuple):
-    """How much of one sequence's prompt has been computed, in tokens."""
-
-    prompt: Prompt
-    done: int
-
-
-class Failed(NamedTuple):
-    """One sequence can't go on; the engine has dropped it and keeps the others."""
-
-    prompt: Prompt
-    error: Exception
-
-
-StepResult = Sampled | Prefilled | Failed
+    active_bytes: int = 0
+    peak_bytes: int = 0
+    buffer_bytes: int = 0
+    sequence_bytes: int = 0
+    prompt_cache_bytes: int = 0
+    memory_limit: int = 0
+    prompt_cache_limit: int = 0
+    buffer_limit: int = 0
+    wired_limit: int = 0
+    bytes_per_token: int = 0
 
 
 class Engine(ABC):
     """A model and the sequences that it is computing."""
 
-    name: Literal["mlx", "mock"]
+    name: EngineName
 
     @property
     @abstractmethod
     def model(self) -> ModelInfo | None:
-        """What is loaded now."""
+        """The loaded model, None without one. Any thread."""
 
     @abstractmethod
     def preload(self) -> None:
         """Import what is heavy, once the handshake is answered."""
 
     @abstractmethod
-    def load(self, request: Load, report: ProgressReport) -> ModelInfo:
-        """Load and warm up. Raises WireError; the old model is kept if checks fail.
+    def load(self, options: LoadOptions, report: ProgressReport) -> ModelInfo:
+        """Load and warm up a model; keep the old one if the new one's checks fail.
 
-        ``report`` may raise `Cancelled`.
+        ``report`` may raise `Cancelled`. Raises: WireError.
         """
 
     @abstractmethod
     def unload(self) -> None:
         """Drop the model and give its memory back."""
 
-    @abstractmethod
-    def prepare(self, request: Generate | Chat | Batch | Cache, index: int = 0) -> Prompt:
-        """Template, tokens and limits; ``index`` is a batch's prompt. Raises WireError."""
+    # -- the prepare thread: text and tokens ----------------------------------------------
 
     @abstractmethod
-    def prepare_classify(self, request: Classify) -> ClassifyPrompts:
-        """Tokens and limits of every prompt. Raises WireError."""
+    def check_params(self, params: SamplingParams) -> None:
+        """Refuse options that the model can't honour. Raises: WireError ``invalid_params``."""
+
+    @abstractmethod
+    def text_prompt(self, text: str, params: SamplingParams, *, field: str) -> Prompt:
+        """Make a raw prompt ready; ``field`` is its name in errors.
+
+        Raises: WireError ``context_overflow``, ``invalid_params``.
+        """
+
+    @abstractmethod
+    def chat_prompt(self, chat: ChatInput, params: SamplingParams) -> Prompt:
+        """Make a conversation ready. Raises: as `text_prompt`, and where no template fits."""
+
+    @abstractmethod
+    def classify_prompts(
+        self, prompts: list[str], labels: list[str], *, logits: bool
+    ) -> ClassifyPrompts:
+        """Make the prompts and labels of a `classify` ready. Raises: as `text_prompt`."""
+
+    # -- the engine's thread: sequences ---------------------------------------------------
 
     @property
     @abstractmethod
@@ -218,7 +147,7 @@ class Engine(ABC):
 
     @abstractmethod
     def has_room(self, prompt: Prompt) -> bool:
-        """Whether memory allows one more sequence now; always, where nothing runs."""
+        """Return whether memory allows one more sequence now; always, where nothing runs."""
 
     @abstractmethod
     def add(self, prompt: Prompt) -> None:
@@ -234,16 +163,44 @@ class Engine(ABC):
 
     @abstractmethod
     def classify(self, prompts: ClassifyPrompts) -> list[tuple[int, Classified]]:
-        """One bounded slice of work on the prompts that are ``left``: what some of them, with their
-        places, come to with it; nothing, while more slices are needed for any."""
+        """Do one bounded slice of work on the prompts that are ``left``.
+
+        Returns the results that it completes, each with its prompt's place; an empty list where
+        more slices are needed first.
+        """
+
+    # -- the engine's thread: what is kept ------------------------------------------------
 
     @abstractmethod
-    def serve(self, request: Command, prompt: Prompt | None = None) -> Struct:
-        """Answer `cache` or `memory`; ``prompt`` is the one to warm. Raises WireError."""
+    def cache_figures(self) -> CacheFigures:
+        """Describe the prompt cache."""
+
+    @abstractmethod
+    def clear_cache(self) -> int:
+        """Drop the prompt cache; return how many sequences it held."""
+
+    @abstractmethod
+    def save_cache(self, path: str) -> int:
+        """Write the prompt cache to a file; return how many sequences. Raises: WireError."""
+
+    @abstractmethod
+    def load_cache(self, path: str) -> int:
+        """Read a prompt cache from a file; return how many sequences. Raises: WireError."""
+
+    @abstractmethod
+    def warmed_tokens(self, prompt: Prompt) -> int:
+        """Return how many tokens of an ended sequence the prompt cache holds: all, or 0."""
+
+    @abstractmethod
+    def set_memory(self, limits: MemoryLimits, *, clear: bool) -> MemoryFigures:
+        """Set limits, drop the buffers kept for reuse if ``clear``, and describe the memory.
+
+        Raises: WireError ``invalid_params`` for a limit that can't be set.
+        """
 
     @abstractmethod
     def memory(self) -> tuple[int, int]:
-        """Bytes in use and at the peak."""
+        """Return the bytes in use and at the peak. Any thread."""
 
     @abstractmethod
     def close(self) -> None:

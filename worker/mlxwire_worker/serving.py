@@ -16,7 +16,8 @@ from .process.heartbeat import Heartbeat
 from .process.options import Options
 from .process.reader import Reader
 from .process.writer import Writer
-from .requests.session import Session
+from .requests.conversation import Conversation
+from .scheduling.inbox import Inbox
 from .scheduling.scheduler import Scheduler
 
 EXIT_OK = 0
@@ -27,44 +28,55 @@ FLUSH_SECONDS = 0.7
 
 
 class Serving:
-    """One session over one engine."""
+    """One session over one engine.
+
+    ``subscribed`` are the events that `hello` asked for, None without a hello.
+    """
 
     def __init__(
-        self, options: Options, connection: WorkerConnection, reader: Reader, writer: Writer
+        self,
+        options: Options,
+        connection: WorkerConnection,
+        reader: Reader,
+        writer: Writer,
+        inbox: Inbox,
+        subscribed: frozenset[str] | None,
     ) -> None:
         self._options = options
         self._reader = reader
         self._writer = writer
+        self._inbox = inbox
+        self._greeted = subscribed is not None
         self._engine = make_engine(options)
-        self._session = Session(connection, writer)
-        self._scheduler = Scheduler(self._engine, self._session, lambda: writer.has_room)
-        self._session.queue = self._scheduler
-        self._session.memory = self._engine.memory
-        self._heart = Heartbeat(self._session, self._scheduler, options.heartbeat_seconds)
-        writer.on_room = self._scheduler.wake
+        self._conversation = Conversation(
+            connection, writer, self._engine, inbox, subscribed or frozenset()
+        )
+        self._scheduler = Scheduler(
+            self._engine, self._conversation.ledger, inbox, lambda: writer.has_room
+        )
+        self._heart = Heartbeat(
+            self._conversation, self._scheduler.pulse, options.heartbeat_seconds
+        )
 
-    def run(
-        self, subscribed: frozenset[str] | None, first: Iterable[Event], *, ended: bool
-    ) -> NoReturn:
+    def run(self, first: Iterable[Event], *, ended: bool) -> NoReturn:
         """Serve until the host quits, closes a pipe or dies.
 
-        ``subscribed`` are the events that `hello` asked for, None without a hello; ``first``
-        is what followed in the bytes already read, after which stdin may have ``ended``.
+        ``first`` is what followed `hello` in the bytes already read, after which stdin may have
+        ``ended``.
         """
         self._scheduler.start()
-        if subscribed is not None:
-            self._session.events = subscribed
-            self._scheduler.preload()
-        self._session.handle(first)
+        if self._greeted:
+            self._inbox.preload()
+        self._conversation.follow(first)
         if ended:
             self._end_of_input()
-        while self._session.quit_request is None:
+        while not self._conversation.quitting:
             sign = self._reader.wait()
             self._heart.beat_if_due()
             if sign == "data" and (chunk := self._reader.read()):
-                self._session.receive(chunk)
+                self._conversation.receive(chunk)
             elif sign in ("data", "end"):
-                self._session.receive_end()
+                self._conversation.receive_end()
                 self._end_of_input()
             else:
                 exit_if_abandoned(sign)
@@ -73,18 +85,18 @@ class Serving:
     def _end_of_input(self) -> NoReturn:
         self._reader.ignore_input()
         if self._options.drain_on_eof:
-            self._session.open_windows()
-        while self._options.drain_on_eof and not self._session.idle:
+            self._conversation.ledger.open_windows()
+        while self._options.drain_on_eof and not self._conversation.idle:
             self._wait(0.01)
         self._exit()
 
     def _exit(self) -> NoReturn:
         """Every final, then the answer to `quit`, then out; with bounds on each."""
-        self._session.cancel_all()
+        self._conversation.cancel_all()
         deadline = time.monotonic() + FINALS_SECONDS
-        while not self._session.idle and time.monotonic() < deadline:
+        while not self._conversation.idle and time.monotonic() < deadline:
             self._wait(0.002)
-        self._session.finish()
+        self._conversation.finish()
         deadline = time.monotonic() + FLUSH_SECONDS
         while not self._writer.flush(0.02) and time.monotonic() < deadline:
             self._wait(0.0)

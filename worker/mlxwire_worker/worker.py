@@ -8,57 +8,17 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import NoReturn
 
+from mlxwire_protocol.commands import EngineName, capabilities
 from mlxwire_protocol.connection import WorkerConnection
 from mlxwire_protocol.events import Accepted, Answer, Event, Greeted
-from mlxwire_protocol.replies import Limits, WorkerIdentity
+from mlxwire_protocol.results import Limits, WorkerIdentity
 
 from . import __version__
 from .process.abandoned import EXIT_STDOUT_BROKEN, exit_if_abandoned
 from .process.options import Options
 from .process.reader import Reader
 from .process.writer import Writer
-
-CAPABILITIES = dict.fromkeys(
-    [
-        "load",
-        "unload",
-        "info",
-        "generate",
-        "chat",
-        "batch",
-        "classify",
-        "cancel",
-        "credit",
-        "cache",
-        "memory",
-        "metrics",
-        "quit",
-        "seed",
-        "stop",
-        "stop_tokens",
-        "repeat_penalty",
-        "presence_penalty",
-        "frequency_penalty",
-        "penalty_window",
-        "logit_bias",
-        "min_tokens",
-        "xtc",
-        "logprobs",
-        "thinking",
-        "special_tokens",
-        "labels",
-        "window",
-        "deadline_seconds",
-        "prompt_cache",
-        "context_policy",
-        "kv_bits",
-        "memory_limit",
-        "adapter_path",
-        "heartbeat",
-        "dialect0",
-    ],
-    True,
-)
+from .scheduling.inbox import Inbox
 
 
 class Worker:
@@ -66,21 +26,24 @@ class Worker:
 
     def __init__(self, options: Options, wire_in: int, wire_out: int) -> None:
         self._options = options
+        engine: EngineName = "mock" if options.engine == "mock" else "mlx"
         identity = WorkerIdentity(
-            name="mlxwire-worker",
-            version=__version__,
-            pid=os.getpid(),
-            engine="mock" if options.engine == "mock" else "mlx",
+            name="mlxwire-worker", version=__version__, pid=os.getpid(), engine=engine
         )
         self._connection = WorkerConnection(
             identity,
             limits=Limits(
                 max_line_bytes=options.max_line_bytes, max_inflight=options.max_inflight
             ),
-            capabilities={**CAPABILITIES, "hub": options.allow_hub},
+            capabilities={**capabilities(engine), "hub": options.allow_hub},
             events=frozenset({"heartbeat"}),
         )
-        self._writer = Writer(wire_out, on_broken=lambda: os._exit(EXIT_STDOUT_BROKEN))
+        self._inbox = Inbox()
+        self._writer = Writer(
+            wire_out,
+            on_broken=lambda: os._exit(EXIT_STDOUT_BROKEN),
+            on_room=self._inbox.wake,
+        )
         self._reader = Reader(wire_in, wire_out, stalled=lambda: self._writer.stalled)
 
     def run(self) -> NoReturn:
@@ -91,8 +54,15 @@ class Worker:
         subscribed, first, ended = self._handshake()
         from .serving import Serving
 
-        serving = Serving(self._options, self._connection, self._reader, self._writer)
-        serving.run(subscribed, first, ended=ended)
+        serving = Serving(
+            self._options,
+            self._connection,
+            self._reader,
+            self._writer,
+            self._inbox,
+            subscribed,
+        )
+        serving.run(first, ended=ended)
 
     def _handshake(self) -> tuple[frozenset[str] | None, Iterable[Event], bool]:
         """Answer until `hello` is through, a request of dialect 0 comes, or stdin ends.

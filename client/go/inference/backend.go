@@ -9,33 +9,34 @@ import (
 	"sync"
 )
 
-// A TextModel is a loaded model. Calls from many goroutines are safe.
+// A TextModel is a loaded model. Many goroutines may call it at once.
 type TextModel interface {
-	// Generate continues a raw prompt. Breaking out of the range cancels the request; Err
-	// tells after it how it ended. Where streams run together, ask for an ErrorStreamer.
+	// Generate continues a raw prompt. Breaking out of the range cancels the request. After the
+	// range, Err says how the stream ended. Hosts that run several streams at once should use
+	// ErrorStreamer instead.
 	Generate(ctx context.Context, prompt string, options ...GenerateOption) iter.Seq[Token]
-	// Chat answers a conversation through the model's own template, like Generate.
+	// Chat answers a conversation with the model's own template. It is used like Generate.
 	Chat(ctx context.Context, messages []Message, options ...GenerateOption) iter.Seq[Token]
-	// Classify runs each prompt once; the results are in the prompts' order.
+	// Classify runs each prompt once. The results have the order of the prompts.
 	Classify(ctx context.Context, prompts []string, options ...GenerateOption) ([]ClassifyResult, error)
-	// BatchGenerate continues many raw prompts; the results are in the prompts' order.
+	// BatchGenerate continues many raw prompts. The results have the order of the prompts.
 	BatchGenerate(ctx context.Context, prompts []string, options ...GenerateOption) ([]BatchResult, error)
-	// ModelType is the architecture's name.
+	// ModelType returns the architecture's name.
 	ModelType() string
 	// Info describes the model.
 	Info() ModelInfo
-	// Metrics are the figures of the last operation.
+	// Metrics returns the figures of the last operation.
 	Metrics() GenerateMetrics
-	// Err is how the last stream that ended did so: nil at the end of the text or the token
-	// limit, the context's error where that ended it.
+	// Err returns how the last stream ended: nil at the end of the text or at the token limit, or
+	// the stream's error, which is the context's if the context ended the stream.
 	//
-	// It is the model's, not a stream's: with streams in several goroutines it can't tell
-	// which of them failed. Then it errs on the safe side. A failure stays until a stream ends
-	// well that began after it, so a stream that ends well may see the error of one that ran
-	// beside it; a failure is hidden only by a stream that began after it and has ended since.
-	// For errors that are each stream's own, see ErrorStreamer.
+	// Err belongs to the model and not to a stream: with streams in several goroutines it can't
+	// say which of them failed. A failure stays until a stream succeeds that began after the
+	// failure. So no failure is hidden by a stream that ran at the same time, but a caller whose
+	// stream succeeded may see the error of another stream. ErrorStreamer has streams with errors
+	// of their own.
 	Err() error
-	// Close gives back all that the model took. Closing twice is harmless.
+	// Close frees everything that the model uses. A second call has no effect.
 	Close() error
 }
 
@@ -43,11 +44,11 @@ type TextModel interface {
 type Backend interface {
 	Name() string
 	LoadModel(path string, options ...LoadOption) (TextModel, error)
-	// Available says whether it can run here.
+	// Available returns true if the backend can run on this machine.
 	Available() bool
 }
 
-// preferred are the backends that Default looks for first.
+// preferred names the backends that Default looks for first.
 var preferred = []string{"metal", "rocm", "llama_cpp"}
 
 var registry struct {
@@ -55,7 +56,7 @@ var registry struct {
 	backends map[string]Backend
 }
 
-// Register makes a backend known by its name; a later one of the same name replaces it.
+// Register makes a backend known by its name. It replaces an earlier backend of the same name.
 func Register(backend Backend) {
 	registry.Lock()
 	defer registry.Unlock()
@@ -65,7 +66,7 @@ func Register(backend Backend) {
 	registry.backends[backend.Name()] = backend
 }
 
-// Get is the backend of a name.
+// Get returns the backend of a name.
 func Get(name string) (Backend, bool) {
 	registry.RLock()
 	defer registry.RUnlock()
@@ -73,7 +74,7 @@ func Get(name string) (Backend, bool) {
 	return backend, ok
 }
 
-// List is the names of all backends, sorted.
+// List returns the names of all backends, sorted.
 func List() []string {
 	registry.RLock()
 	defer registry.RUnlock()
@@ -85,18 +86,18 @@ func List() []string {
 	return names
 }
 
-// Default is metal, rocm or llama_cpp where one of them is registered and available, then any
-// that is available.
+// Default returns metal, rocm or llama_cpp if one of them is registered and available, and
+// otherwise any backend that is available.
 func Default() (Backend, error) {
 	for _, name := range slices.Concat(preferred, List()) {
 		if backend, ok := Get(name); ok && backend.Available() {
 			return backend, nil
 		}
 	}
-	return nil, fmt.Errorf("inference: no backend is available here (registered: %s)", known())
+	return nil, fmt.Errorf("inference: no backend is available on this machine (registered: %s); install one or register another", known())
 }
 
-// LoadModel loads a model folder with the backend that WithBackend names, or the Default.
+// LoadModel loads a model folder with the backend that WithBackend names, or with Default.
 func LoadModel(path string, options ...LoadOption) (TextModel, error) {
 	backend, err := choose(ApplyLoadOpts(options).Backend)
 	if err != nil {
@@ -111,10 +112,10 @@ func choose(name string) (Backend, error) {
 	}
 	backend, ok := Get(name)
 	if !ok {
-		return nil, fmt.Errorf("inference: backend %q is not registered (registered: %s)", name, known())
+		return nil, fmt.Errorf("inference: backend %q is not registered; registered are: %s", name, known())
 	}
 	if !backend.Available() {
-		return nil, fmt.Errorf("inference: backend %q is not available here", name)
+		return nil, fmt.Errorf("inference: backend %q is not available on this machine; install what it needs or name another", name)
 	}
 	return backend, nil
 }

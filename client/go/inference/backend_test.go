@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// fakeBackend is a backend of that name.
+// A fakeBackend is a backend with any name.
 type fakeBackend struct {
 	name      string
 	available bool
@@ -23,7 +23,7 @@ func (b fakeBackend) LoadModel(_ string, options ...LoadOption) (TextModel, erro
 	return nil, nil
 }
 
-// withBackends registers only these, for one test.
+// withBackends registers these backends and no other, for one test.
 func withBackends(t *testing.T, backends ...Backend) {
 	t.Helper()
 	before := registry.backends
@@ -34,7 +34,7 @@ func withBackends(t *testing.T, backends ...Backend) {
 	}
 }
 
-func TestDefaultPrefersInItsOrderWhatIsAvailable(t *testing.T) {
+func TestDefaultPrefersAvailableBackendsInOrder(t *testing.T) {
 	for _, c := range []struct {
 		backends []Backend
 		want     string
@@ -45,25 +45,25 @@ func TestDefaultPrefersInItsOrderWhatIsAvailable(t *testing.T) {
 	} {
 		withBackends(t, c.backends...)
 		if backend, err := Default(); err != nil || backend.Name() != c.want {
-			t.Errorf("default is %v, %v; want %s", backend, err, c.want)
+			t.Errorf("the default is %v, %v; want %s", backend, err, c.want)
 		}
 	}
 	withBackends(t, fakeBackend{name: "metal"})
 	if backend, err := Default(); err == nil {
-		t.Errorf("default is %v", backend)
+		t.Errorf("the default is %v, want an error", backend)
 	}
 }
 
-func TestANamedBackendThatCantBeHadIsAnErrorThatNamesIt(t *testing.T) {
+func TestTheErrorOfAMissingBackendNamesIt(t *testing.T) {
 	withBackends(t, fakeBackend{name: "absent"})
 	for _, name := range []string{"absent", "unheard-of"} {
 		if _, err := LoadModel("m", WithBackend(name)); err == nil || !strings.Contains(err.Error(), name) {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("backend %s gave %v", name, err)
 		}
 	}
 }
 
-func TestLoadModelHandsItsOptionsOn(t *testing.T) {
+func TestLoadModelPassesItsOptionsOn(t *testing.T) {
 	loaded := new(LoadConfig)
 	withBackends(t, fakeBackend{name: "x", available: true, loaded: loaded})
 	if _, err := LoadModel("m", WithBackend("x"), WithContextLen(7), WithParallelSlots(2), WithAdapterPath("a")); err != nil {
@@ -71,14 +71,14 @@ func TestLoadModelHandsItsOptionsOn(t *testing.T) {
 	}
 	want := LoadConfig{Backend: "x", ContextLen: 7, GPULayers: -1, ParallelSlots: 2, AdapterPath: "a"}
 	if *loaded != want {
-		t.Errorf("%+v", *loaded)
+		t.Errorf("the backend received %+v", *loaded)
 	}
 }
 
 func TestOptionsChangeTheirDefaults(t *testing.T) {
 	config := ApplyGenerateOpts(nil)
 	if config.MaxTokens != 256 || config.Temperature != 0 {
-		t.Errorf("default: %+v", config)
+		t.Errorf("the default is %+v", config)
 	}
 	config = ApplyGenerateOpts([]GenerateOption{
 		WithMaxTokens(1), WithTemperature(2), WithTopK(3), WithTopP(4), WithMinP(5),
@@ -86,7 +86,7 @@ func TestOptionsChangeTheirDefaults(t *testing.T) {
 	})
 	if config.MaxTokens != 1 || config.Temperature != 2 || config.TopK != 3 || config.TopP != 4 || config.MinP != 5 ||
 		!slices.Equal(config.StopTokens, []int32{6, 7}) || config.RepeatPenalty != 8 || !config.ReturnLogits {
-		t.Errorf("%+v", config)
+		t.Errorf("the options gave %+v", config)
 	}
 }
 
@@ -119,9 +119,9 @@ func TestDiscoverLooksOneLevelDeep(t *testing.T) {
 		{Path: filepath.Join(root, "c"), NumFiles: 1},
 	}
 	if err != nil || !slices.Equal(models, want) {
-		t.Errorf("%+v, %v", models, err)
+		t.Errorf("Discover returned %+v, %v", models, err)
 	}
 	if _, err := Discover(filepath.Join(root, "nowhere")); err == nil {
-		t.Error("a folder that is not there has models")
+		t.Error("Discover found models in a folder that does not exist")
 	}
 }

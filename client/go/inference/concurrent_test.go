@@ -15,32 +15,32 @@ import (
 
 const contextLen = 64
 
-// tooLong is a prompt past that context.
+// tooLong is a prompt that does not fit into that context.
 var tooLong = strings.Repeat("word ", contextLen+1)
 
-func TestAStreamThatBeginsOrEndsBesideItHidesNoFailure(t *testing.T) {
+func TestNoFailureIsHiddenByAStreamThatRunsAtTheSameTime(t *testing.T) {
 	model := loadMock(t, inference.WithContextLen(contextLen))
 	ctx := context.Background()
-	for range model.Generate(ctx, "one two three") { // runs until all of this is over
+	for range model.Generate(ctx, "one two three") { // runs until all of the following is over
 		if count(model.Generate(ctx, tooLong), -1) != 0 || !errors.Is(model.Err(), mlxwire.ErrContextOverflow) {
-			t.Errorf("the one that fails: %v", model.Err())
+			t.Errorf("Err after a failure is %v", model.Err())
 		}
 		for range model.Chat(ctx, []inference.Message{{Role: "user", Content: "one"}}) {
 			if !errors.Is(model.Err(), mlxwire.ErrContextOverflow) {
-				t.Errorf("another has begun: %v", model.Err())
+				t.Errorf("Err after another stream began is %v", model.Err())
 			}
 		}
 		if model.Err() != nil {
-			t.Errorf("one that began after it has ended well: %v", model.Err())
+			t.Errorf("Err after a later stream succeeded is %v", model.Err())
 		}
 		count(model.Generate(ctx, tooLong), -1)
 	}
 	if !errors.Is(model.Err(), mlxwire.ErrContextOverflow) {
-		t.Errorf("the one beside it has ended well: %v", model.Err())
+		t.Errorf("Err after a stream that ran at the same time succeeded is %v", model.Err())
 	}
 }
 
-func TestAnErrorStreamsFailuresAreItsOwn(t *testing.T) {
+func TestAnErrorStreamReportsItsOwnFailures(t *testing.T) {
 	model := loadMock(t, inference.WithContextLen(contextLen))
 	streamer := model.(inference.ErrorStreamer)
 	var group sync.WaitGroup
@@ -58,7 +58,7 @@ func TestAnErrorStreamsFailuresAreItsOwn(t *testing.T) {
 				}
 			}
 			if fails != errors.Is(last, mlxwire.ErrContextOverflow) || !fails && (last != nil || tokens != 2) {
-				t.Errorf("fails %v: %d tokens, %v", fails, tokens, last)
+				t.Errorf("must fail: %v; the stream gave %d tokens and %v", fails, tokens, last)
 			}
 		})
 	}
@@ -67,15 +67,15 @@ func TestAnErrorStreamsFailuresAreItsOwn(t *testing.T) {
 	cancel()
 	for _, err := range streamer.ChatWithErr(ctx, []inference.Message{{Role: "user", Content: "one"}}) {
 		if !errors.Is(err, context.Canceled) {
-			t.Errorf("a context that has ended: %v", err)
+			t.Errorf("a stream of a context that had ended gave %v", err)
 		}
 	}
 	if model.Err() != nil {
-		t.Errorf("the model heard of it: %v", model.Err())
+		t.Errorf("Err reports the failure of an ErrorStreamer: %v", model.Err())
 	}
 }
 
-func TestAnErrorStreamIsCancelledByTheHostsOwnID(t *testing.T) {
+func TestAnErrorStreamIsCancelledByTheIDOfItsHost(t *testing.T) {
 	model := loadMock(t)
 	ctx := inference.ContextWithRequestID(context.Background(), "mine")
 	var last error
@@ -85,18 +85,18 @@ func TestAnErrorStreamIsCancelledByTheHostsOwnID(t *testing.T) {
 		}
 	}
 	if !errors.Is(last, context.Canceled) {
-		t.Errorf("it ended with %v", last)
+		t.Errorf("the cancelled stream ended with %v", last)
 	}
 }
 
-func TestAnOptionThatACallCantHeedIsRefusedByItsName(t *testing.T) {
+func TestAnOptionThatACallCantApplyIsRefusedByItsName(t *testing.T) {
 	model := loadMock(t)
 	ctx := context.Background()
 	refused := func(call string, err error, field string) {
 		t.Helper()
 		var own *mlxwire.Error
 		if !errors.As(err, &own) || own.Code != mlxwire.ErrInvalidParams || own.Field() != field {
-			t.Errorf("%s: %v, want %q refused", call, err, field)
+			t.Errorf("%s gave %v, want %q refused", call, err, field)
 		}
 	}
 	count(model.Generate(ctx, "p", inference.WithLogits()), -1)
@@ -117,6 +117,6 @@ func TestAnOptionThatACallCantHeedIsRefusedByItsName(t *testing.T) {
 	classes, err := model.Classify(ctx, []string{"p"}, inference.WithMaxTokens(1), inference.WithTemperature(0),
 		inference.WithTopP(1), inference.WithRepeatPenalty(1))
 	if err != nil || len(classes) != 1 {
-		t.Errorf("what says no more than classify does: %+v, %v", classes, err)
+		t.Errorf("options that do not change the answer gave %+v, %v", classes, err)
 	}
 }

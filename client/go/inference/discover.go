@@ -8,19 +8,20 @@ import (
 	"path/filepath"
 )
 
-// Discover lists the models of a folder: the folder itself first, if it is one, then its folders,
-// one level deep, by name. A model has a config.json and at least one .safetensors file.
+// Discover lists the models in a folder: first the folder itself, if it is a model, then its
+// subfolders one level deep, by name. A model is a folder with a config.json and at least one
+// .safetensors file.
 func Discover(dir string) ([]DiscoveredModel, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return nil, fmt.Errorf("inference: can't look for models: %w", err)
+		return nil, fmt.Errorf("inference: can't list the folder of models: %w", err)
 	}
 	var models []DiscoveredModel
 	if model, ok := probe(dir); ok {
 		models = append(models, model)
 	}
 	for _, entry := range entries {
-		// A link to a folder counts: probe follows it.
+		// A link to a folder counts, because probe follows it.
 		if model, ok := probe(filepath.Join(dir, entry.Name())); ok {
 			models = append(models, model)
 		}
@@ -28,7 +29,7 @@ func Discover(dir string) ([]DiscoveredModel, error) {
 	return models, nil
 }
 
-// modelConfig is what is read of a config.json.
+// modelConfig holds the fields of a config.json that Discover reads.
 type modelConfig struct {
 	ModelType          string        `json:"model_type"`
 	Quantization       *quantization `json:"quantization"`
@@ -51,7 +52,7 @@ func probe(dir string) (DiscoveredModel, bool) {
 	}
 	model := DiscoveredModel{Path: dir, NumFiles: files}
 	var config modelConfig
-	if json.Unmarshal(text, &config) == nil { // a broken one is still there to be seen
+	if json.Unmarshal(text, &config) == nil { // a folder with a broken config.json is listed too
 		model.ModelType = config.ModelType
 		if q := cmp.Or(config.Quantization, config.QuantizationConfig); q != nil {
 			model.QuantBits, model.QuantGroup = q.Bits, q.GroupSize
@@ -61,7 +62,7 @@ func probe(dir string) (DiscoveredModel, bool) {
 }
 
 func countWeights(dir string) int {
-	entries, _ := os.ReadDir(dir) // one that can't be read has none
+	entries, _ := os.ReadDir(dir) // a folder that can't be read has no weights
 	count := 0
 	for _, entry := range entries {
 		if filepath.Ext(entry.Name()) == ".safetensors" && !entry.IsDir() {

@@ -1,8 +1,8 @@
-// Package inference is the interface of backends that run language models in Go hosts: models
-// by folder, streams as iter.Seq, and a registry of backends by name.
+// Package inference is an interface for backends that run language models in Go hosts: models are
+// folders, streams are iter.Seq, and a registry finds backends by name.
 //
-// Importing it registers the backend "mlx_lm", a worker process for each model. Build with the
-// tag nomlxlm to leave that out.
+// Importing the package registers the backend "mlx_lm", which runs a worker process for each model.
+// The build tag nomlxlm leaves this backend out.
 //
 //	model, err := inference.LoadModel("testdata/tiny")
 //	if err != nil { … }

@@ -19,7 +19,7 @@ func ExampleErrorStreamer() {
 		if streamer, ok := model.(inference.ErrorStreamer); ok {
 			for token, err := range streamer.GenerateWithErr(ctx, prompt) {
 				if err != nil {
-					return text.String(), err // this stream's own
+					return text.String(), err // belongs to this stream
 				}
 				text.WriteString(token.Text)
 			}
@@ -28,7 +28,7 @@ func ExampleErrorStreamer() {
 		for token := range model.Generate(ctx, prompt) {
 			text.WriteString(token.Text)
 		}
-		return text.String(), model.Err() // of whichever ended last: one stream at a time
+		return text.String(), model.Err() // belongs to the stream that ended last: run one at a time
 	}
 	model, err := inference.LoadModel("testdata/tiny")
 	if err != nil {
@@ -39,17 +39,17 @@ func ExampleErrorStreamer() {
 	fmt.Println(text, err)
 }
 
-func TestTheReadmesExampleIsTheOneThatCompiles(t *testing.T) {
+func TestTheExampleOfTheReadmeIsTheOneThatCompiles(t *testing.T) {
 	readme, source := flatten(t, "../README.md"), flatten(t, "example_test.go")
 	_, section, found := strings.Cut(readme, "\n## Package inference\n")
 	_, example, _ := strings.Cut(section, "\n```go\n")
 	example, _, ended := strings.Cut(example, "```\n")
 	if !found || !ended || !strings.Contains(source, example) {
-		t.Errorf("the example is not in example_test.go:\n%s", example)
+		t.Errorf("README.md has an example that example_test.go does not have:\n%s", example)
 	}
 }
 
-// flatten is a file's text without indentation.
+// flatten returns a file's text without indentation.
 func flatten(t *testing.T, path string) string {
 	t.Helper()
 	text, err := os.ReadFile(path)

@@ -5,10 +5,7 @@ package inference_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"iter"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -16,33 +13,21 @@ import (
 	"time"
 
 	"github.com/mlxwire/mlxwire/client/go/inference"
+	"github.com/mlxwire/mlxwire/client/go/internal/workertest"
 )
 
-// This file is a host as it was written against other backends: it knows the interface's table
-// and nothing else of this module.
+// This file is a host that was written for other backends: it knows the table of the interface and
+// nothing else of this module.
 
 const tiny = "../../../testdata/tiny"
 
-// useWorker points the backend to this checkout's worker, as a host's environment would.
+// useWorker makes the backend run this checkout's worker, as a host's environment would.
 func useWorker(t *testing.T, engine string) {
 	t.Helper()
-	if os.Getenv("MLXWIRE_WORKER") != "" {
-		return
-	}
-	python, err := filepath.Abs("../../../.venv/bin/python")
-	if err == nil {
-		_, err = os.Stat(python)
-	}
-	if err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal("CI needs a worker: name one in MLXWIRE_WORKER, or set up .venv")
-		}
-		t.Skip("no worker: name one in MLXWIRE_WORKER, or set up .venv (make test)")
-	}
-	t.Setenv("MLXWIRE_WORKER", fmt.Sprintf("'%s' -m mlxwire_worker --engine %s", python, engine))
+	t.Setenv(workertest.Variable, workertest.CommandLine(t, engine))
 }
 
-// The table, as the compiler checks it.
+// These declarations let the compiler check the table of the interface.
 var (
 	_ = inference.Token{ID: int32(1), Text: ""}
 	_ = inference.Message{Role: "user", Content: ""}
@@ -75,12 +60,12 @@ var (
 	_ func(string) ([]inference.DiscoveredModel, error)                  = inference.Discover
 )
 
-func TestAHostWrittenAgainstTheTableRuns(t *testing.T) {
+func TestAHostWrittenForTheTableRuns(t *testing.T) {
 	useWorker(t, "mlx")
 	ctx := context.Background()
 	backend, err := inference.Default()
 	if err != nil || backend.Name() != "mlx_lm" || !slices.Contains(inference.List(), "mlx_lm") {
-		t.Fatalf("default: %v, %v", backend, err)
+		t.Fatalf("the default backend is %v, %v", backend, err)
 	}
 	model, err := inference.LoadModel(tiny, inference.WithContextLen(512), inference.WithGPULayers(-1), inference.WithParallelSlots(2))
 	if err != nil {
@@ -92,29 +77,29 @@ func TestAHostWrittenAgainstTheTableRuns(t *testing.T) {
 		answer.WriteString(token.Text)
 	}
 	if answer.String() != "5" || model.Err() != nil {
-		t.Errorf("chat: %q, %v", answer.String(), model.Err())
+		t.Errorf("chat returned %q, %v", answer.String(), model.Err())
 	}
 	metrics := model.Metrics()
 	if metrics.PromptTokens == 0 || metrics.GeneratedTokens == 0 || metrics.TotalDuration <= 0 {
-		t.Errorf("metrics: %+v", metrics)
+		t.Errorf("the metrics are %+v", metrics)
 	}
 	if info := model.Info(); model.ModelType() != info.Architecture || info.NumLayers == 0 || info.VocabSize == 0 {
-		t.Errorf("info: %+v", info)
+		t.Errorf("info returned %+v", info)
 	}
 	classes, err := model.Classify(ctx, []string{"2 + 3 =", "one"}, inference.WithLogits())
 	if err != nil || len(classes) != 2 || len(classes[1].Logits) != model.Info().VocabSize {
-		t.Errorf("classify: %d, %v", len(classes), err)
+		t.Errorf("classify returned %d results, %v", len(classes), err)
 	}
 	batch, err := model.BatchGenerate(ctx, []string{"2 + 3 =", "One"}, inference.WithMaxTokens(4))
 	if err != nil || len(batch) != 2 || len(batch[0].Tokens) == 0 || batch[1].Err != nil {
-		t.Errorf("batch: %+v, %v", batch, err)
+		t.Errorf("batch returned %+v, %v", batch, err)
 	}
 	if err := errors.Join(model.Close(), model.Close()); err != nil {
-		t.Errorf("close: %v", err)
+		t.Errorf("closing twice gave %v", err)
 	}
 }
 
-// loadMock loads with the mock engine, which echoes prompts as long as it is asked to.
+// loadMock loads a model of the mock engine, which echoes prompts.
 func loadMock(t *testing.T, options ...inference.LoadOption) inference.TextModel {
 	t.Helper()
 	useWorker(t, "mock")
@@ -136,7 +121,7 @@ func count(tokens iter.Seq[inference.Token], most int) int {
 	return n
 }
 
-func TestAContextThatEndsIsTheStreamsErr(t *testing.T) {
+func TestErrIsTheContextsErrorIfItEndedTheStream(t *testing.T) {
 	model := loadMock(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -144,17 +129,17 @@ func TestAContextThatEndsIsTheStreamsErr(t *testing.T) {
 		cancel()
 	}
 	if !errors.Is(model.Err(), context.Canceled) {
-		t.Errorf("err: %v", model.Err())
+		t.Errorf("Err is %v, want the context's error", model.Err())
 	}
 	if n := count(model.Generate(context.Background(), "one two"), -1); n != 2 || model.Err() != nil {
-		t.Errorf("the next has %d tokens, %v", n, model.Err())
+		t.Errorf("the next stream gave %d tokens, %v", n, model.Err())
 	}
 }
 
-func TestBreakingOutIsNoError(t *testing.T) {
+func TestBreakingOutOfAStreamIsNoError(t *testing.T) {
 	model := loadMock(t)
 	if n := count(model.Generate(context.Background(), strings.Repeat("word ", 1000), inference.WithMaxTokens(1000)), 3); n != 3 || model.Err() != nil {
-		t.Errorf("%d tokens, %v", n, model.Err())
+		t.Errorf("the stream gave %d tokens, %v", n, model.Err())
 	}
 }
 
@@ -164,7 +149,7 @@ func TestCallsFromManyGoroutinesAreSafe(t *testing.T) {
 	for range 16 {
 		group.Go(func() {
 			if n := count(model.Generate(context.Background(), "one two three"), -1); n != 3 {
-				t.Errorf("%d tokens", n)
+				t.Errorf("the stream gave %d tokens, want 3", n)
 			}
 			model.Metrics()
 		})
@@ -181,44 +166,44 @@ func TestAPromptThatFailsInABatchHasItsOwnErr(t *testing.T) {
 	defer model.Close()
 	results, err := model.BatchGenerate(context.Background(), []string{"one", "one two three four five six"})
 	if err != nil || len(results) != 2 || results[0].Err != nil || results[1].Err == nil {
-		t.Errorf("%+v, %v", results, err)
+		t.Errorf("the batch returned %+v, %v", results, err)
 	}
 }
 
-func TestARequestIsCancelledByTheHostsOwnID(t *testing.T) {
+func TestARequestIsCancelledByTheIDOfItsHost(t *testing.T) {
 	model := loadMock(t)
 	canceller := model.(inference.RequestCanceller)
 	ctx := inference.ContextWithRequestID(context.Background(), "mine")
 	if canceller.CancelRequest("mine") {
-		t.Error("there was something to cancel")
+		t.Error("CancelRequest found a request before one was sent")
 	}
 	for range model.Generate(ctx, strings.Repeat("word ", 1000), inference.WithMaxTokens(1000)) {
 		if !canceller.CancelRequest("mine") {
-			t.Error("there was nothing to cancel")
+			t.Error("CancelRequest did not find the request")
 		}
 	}
 	if !errors.Is(model.Err(), context.Canceled) {
-		t.Errorf("err: %v", model.Err())
+		t.Errorf("Err is %v, want context.Canceled", model.Err())
 	}
 }
 
-func TestWhatAModelCanDoBesideCanBeAsked(t *testing.T) {
+func TestAModelImplementsTheOptionalInterfaces(t *testing.T) {
 	model := loadMock(t)
 	if !model.(inference.CapabilityReporter).Capabilities().Has("window") {
-		t.Error("no capability is reported")
+		t.Error("the capability window is missing")
 	}
 	if _, err := model.(inference.PromptCacher).PromptCache().Stats(t.Context()); err != nil {
 		t.Error(err)
 	}
 	limiter := model.(inference.MemoryLimiter)
 	if memory, err := limiter.Memory(t.Context()); err != nil || memory.ActiveBytes == 0 {
-		t.Errorf("memory: %+v, %v", memory, err)
+		t.Errorf("memory returned %+v, %v", memory, err)
 	}
 }
 
 func TestFewerGPULayersAreRefused(t *testing.T) {
 	useWorker(t, "mock")
 	if _, err := inference.LoadModel("any", inference.WithGPULayers(3)); err == nil || !strings.Contains(err.Error(), "GPULayers") {
-		t.Errorf("load: %v", err)
+		t.Errorf("the load gave %v, want GPULayers refused", err)
 	}
 }

@@ -7,13 +7,14 @@ import (
 	"sync"
 )
 
-// inFlight knows the requests that were given an id by their host.
+// inFlight knows the requests in flight to which the host has given an id.
 type inFlight struct {
 	mu      sync.Mutex
 	cancels map[string]map[*context.CancelFunc]struct{}
 }
 
-// begin notes a request, if its context names one. end has to be called after it.
+// begin records a request if its context names an id. The caller must call end when the request has
+// ended.
 func (f *inFlight) begin(ctx context.Context) (limited context.Context, end func()) {
 	id := requestID(ctx)
 	if id == "" {
@@ -40,7 +41,7 @@ func (f *inFlight) begin(ctx context.Context) (limited context.Context, end func
 	}
 }
 
-// cancel ends the requests of that id, and reports whether there were any.
+// cancel ends the requests with an id. It returns false if there are none.
 func (f *inFlight) cancel(id string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -7,37 +7,37 @@ import (
 	mlxwire "github.com/mlxwire/mlxwire/client/go"
 )
 
-// What a model may be able to do beside TextModel; ask with a type assertion:
+// A model may implement these interfaces in addition to TextModel. Ask with a type assertion:
 //
 //	if cache, ok := model.(inference.PromptCacher); ok { … }
 
-// An ErrorStreamer has streams that bring their own errors, for hosts that run several at once.
-// The error comes last, with no token; without one the text has ended, or reached its limit.
-// Nothing of it is seen in TextModel.Err.
+// An ErrorStreamer has streams with errors of their own, for hosts that run several streams at once.
+// The error comes last, without a token. A stream without an error reached the end of the text or
+// its limit. TextModel.Err does not report these errors.
 type ErrorStreamer interface {
 	GenerateWithErr(ctx context.Context, prompt string, options ...GenerateOption) iter.Seq2[Token, error]
 	ChatWithErr(ctx context.Context, messages []Message, options ...GenerateOption) iter.Seq2[Token, error]
 }
 
 // A RequestCanceller cancels a request from anywhere. The request's stream ends with
-// context.Canceled as its Err.
+// context.Canceled.
 type RequestCanceller interface {
-	// CancelRequest reports whether a request of that id, given by ContextWithRequestID, was
-	// in flight.
+	// CancelRequest cancels the requests that have an id from ContextWithRequestID. It returns
+	// false if none is in flight.
 	CancelRequest(id string) bool
 }
 
-// A CapabilityReporter tells what it can do, by the protocol's names.
+// A CapabilityReporter lists what it can do, with the names of the protocol.
 type CapabilityReporter interface {
 	Capabilities() mlxwire.Capabilities
 }
 
-// A PromptCacher has a prompt cache to look at, fill and save.
+// A PromptCacher has a prompt cache that the host can inspect, fill and save.
 type PromptCacher interface {
 	PromptCache() *mlxwire.PromptCache
 }
 
-// A MemoryLimiter tells its memory and takes limits.
+// A MemoryLimiter reports its memory and accepts limits.
 type MemoryLimiter interface {
 	Memory(ctx context.Context) (mlxwire.Memory, error)
 	SetMemory(ctx context.Context, limits mlxwire.MemoryLimits) (mlxwire.Memory, error)
@@ -45,8 +45,7 @@ type MemoryLimiter interface {
 
 type requestIDKey struct{}
 
-// ContextWithRequestID gives the requests made with a context an id of the host's own, for
-// CancelRequest.
+// ContextWithRequestID returns a context that gives its requests an id, which CancelRequest takes.
 func ContextWithRequestID(ctx context.Context, id string) context.Context {
 	return context.WithValue(ctx, requestIDKey{}, id)
 }

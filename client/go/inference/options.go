@@ -5,10 +5,10 @@ const (
 	allLayers        = -1
 )
 
-// GenerateConfig says how tokens are chosen and when to stop.
+// GenerateConfig says how tokens are chosen and when the text ends.
 type GenerateConfig struct {
-	MaxTokens     int     // default 256
-	Temperature   float32 // 0: greedy, the default
+	MaxTokens     int     // the default is 256
+	Temperature   float32 // 0, the default, is greedy
 	TopK          int
 	TopP          float32
 	MinP          float32
@@ -19,10 +19,10 @@ type GenerateConfig struct {
 
 // LoadConfig says how a model is loaded.
 type LoadConfig struct {
-	Backend       string // empty: Default
-	ContextLen    int    // 0: the model's own
-	GPULayers     int    // default -1: all
-	ParallelSlots int    // 0: the backend's choice
+	Backend       string // "" means the backend that Default returns
+	ContextLen    int    // 0 means the model's own
+	GPULayers     int    // -1, the default, means all
+	ParallelSlots int    // 0 lets the backend choose
 	AdapterPath   string
 }
 
@@ -32,12 +32,12 @@ type GenerateOption func(*GenerateConfig)
 // A LoadOption changes a LoadConfig.
 type LoadOption func(*LoadConfig)
 
-// DefaultGenerateConfig is what holds without options.
+// DefaultGenerateConfig returns the configuration without options.
 func DefaultGenerateConfig() GenerateConfig {
 	return GenerateConfig{MaxTokens: defaultMaxTokens}
 }
 
-// ApplyGenerateOpts is the default with options applied, in their order.
+// ApplyGenerateOpts returns the default configuration with the options applied in order.
 func ApplyGenerateOpts(options []GenerateOption) GenerateConfig {
 	config := DefaultGenerateConfig()
 	for _, option := range options {
@@ -46,7 +46,7 @@ func ApplyGenerateOpts(options []GenerateOption) GenerateConfig {
 	return config
 }
 
-// ApplyLoadOpts is the default with options applied, in their order.
+// ApplyLoadOpts returns the default configuration with the options applied in order.
 func ApplyLoadOpts(options []LoadOption) LoadConfig {
 	config := LoadConfig{GPULayers: allLayers}
 	for _, option := range options {
@@ -65,27 +65,27 @@ func WithTemperature(t float32) GenerateOption {
 	return func(c *GenerateConfig) { c.Temperature = t }
 }
 
-// WithTopK samples from the k likeliest tokens; 0 is off.
+// WithTopK samples from the k likeliest tokens; 0 switches this off.
 func WithTopK(k int) GenerateOption {
 	return func(c *GenerateConfig) { c.TopK = k }
 }
 
-// WithTopP samples from the likeliest tokens that have probability p together; 0 is off.
+// WithTopP samples from the likeliest tokens whose probabilities sum up to p; 0 switches this off.
 func WithTopP(p float32) GenerateOption {
 	return func(c *GenerateConfig) { c.TopP = p }
 }
 
-// WithMinP leaves out tokens less likely than p times the likeliest; 0 is off.
+// WithMinP leaves out tokens less likely than p times the likeliest; 0 switches this off.
 func WithMinP(p float32) GenerateOption {
 	return func(c *GenerateConfig) { c.MinP = p }
 }
 
-// WithStopTokens ends the text before any of these tokens, beside the model's own.
+// WithStopTokens ends the text before any of these tokens, in addition to the model's own.
 func WithStopTokens(ids ...int32) GenerateOption {
 	return func(c *GenerateConfig) { c.StopTokens = ids }
 }
 
-// WithRepeatPenalty makes generated tokens less likely; 0 and 1 are off.
+// WithRepeatPenalty makes generated tokens less likely; 0 and 1 switch this off.
 func WithRepeatPenalty(penalty float32) GenerateOption {
 	return func(c *GenerateConfig) { c.RepeatPenalty = penalty }
 }
@@ -105,17 +105,17 @@ func WithContextLen(tokens int) LoadOption {
 	return func(c *LoadConfig) { c.ContextLen = tokens }
 }
 
-// WithGPULayers says how many layers run on the GPU; -1 is all.
+// WithGPULayers sets how many layers run on the GPU; -1 means all.
 func WithGPULayers(layers int) LoadOption {
 	return func(c *LoadConfig) { c.GPULayers = layers }
 }
 
-// WithParallelSlots says how many sequences are computed at once.
+// WithParallelSlots sets how many sequences are computed at the same time.
 func WithParallelSlots(n int) LoadOption {
 	return func(c *LoadConfig) { c.ParallelSlots = n }
 }
 
-// WithAdapterPath loads a LoRA adapter's folder with the model.
+// WithAdapterPath loads the LoRA adapter in a folder with the model.
 func WithAdapterPath(path string) LoadOption {
 	return func(c *LoadConfig) { c.AdapterPath = path }
 }

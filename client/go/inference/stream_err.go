@@ -4,16 +4,16 @@ package inference
 
 import "sync"
 
-// streamErr is how the last stream ended, for a model whose streams may run together. What
-// fails stays told until a stream ends well that began after it: neither the start of another
-// nor the end of one that ran beside it hides a failure.
+// streamErr says how the last stream ended, for a model whose streams may run at the same time. A
+// failure stays until a stream succeeds that began after it. Neither the start of another stream nor
+// the end of one that ran at the same time hides a failure.
 type streamErr struct {
 	mu       sync.Mutex
 	err      error
-	failures int // so far
+	failures int // how many streams have failed
 }
 
-// begin notes a stream's start. end has to be called with what it ended with.
+// begin records a stream's start. The caller must call end with the stream's error or nil.
 func (s *streamErr) begin() (end func(error)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

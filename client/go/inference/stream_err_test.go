@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestAFailureIsToldUntilAStreamEndsWellThatBeganAfterIt(t *testing.T) {
+func TestAFailureStaysUntilALaterStreamSucceeds(t *testing.T) {
 	var last streamErr
 	failure, other := errors.New("failure"), errors.New("other")
 	expect := func(when string, want error) {

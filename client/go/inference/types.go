@@ -2,7 +2,7 @@ package inference
 
 import "time"
 
-// A Token is one generated token; its text may be empty, where a character is not complete yet.
+// A Token is one generated token. Its text is empty while a character is not complete.
 type Token struct {
 	ID   int32
 	Text string
@@ -17,13 +17,13 @@ type Message struct {
 // ClassifyResult is the likeliest next token of one prompt.
 type ClassifyResult struct {
 	Token  Token
-	Logits []float32 // vocabulary-sized, only with WithLogits
+	Logits []float32 // one for each token of the vocabulary, if WithLogits asked for them
 }
 
-// BatchResult is what one prompt of a batch became.
+// BatchResult holds the tokens that continue one prompt of a batch.
 type BatchResult struct {
 	Tokens []Token
-	Err    error // this prompt's own
+	Err    error // why this prompt failed, or nil
 }
 
 // GenerateMetrics are the figures of one operation.
@@ -39,7 +39,8 @@ type GenerateMetrics struct {
 	ActiveMemoryBytes   uint64
 }
 
-// ModelInfo describes a loaded model. QuantBits and QuantGroup are 0 where nothing is quantized.
+// ModelInfo describes a loaded model. QuantBits and QuantGroup are 0 if its weights are not
+// quantized.
 type ModelInfo struct {
 	Architecture string
 	VocabSize    int
@@ -55,5 +56,5 @@ type DiscoveredModel struct {
 	ModelType  string
 	QuantBits  int
 	QuantGroup int
-	NumFiles   int // weight files
+	NumFiles   int // the number of weight files
 }

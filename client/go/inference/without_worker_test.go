@@ -6,6 +6,6 @@ import "testing"
 
 func TestTheTagLeavesTheWorkerOut(t *testing.T) {
 	if names := List(); len(names) != 0 {
-		t.Errorf("registered: %v", names)
+		t.Errorf("the backends %v are registered", names)
 	}
 }

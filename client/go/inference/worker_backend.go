@@ -12,19 +12,20 @@ import (
 
 func init() { Register(WorkerBackend{}) }
 
-// WorkerBackend is "mlx_lm": a worker process for each model, which the model's Close ends.
+// WorkerBackend is the backend "mlx_lm". It starts a worker process for each model; the model's
+// Close ends the process.
 type WorkerBackend struct {
-	// Options are for mlxwire.Start. Register a WorkerBackend with options of your own to
-	// name the worker's command, log, or restart it after a crash.
+	// Options are passed to mlxwire.Start. Register a WorkerBackend with options to log, or to
+	// restart the worker after a crash.
 	Options []mlxwire.StartOption
-	// Command, if it is not empty, is the worker's; without it, see mlxwire.FindWorker.
+	// Command is the worker's command line. If it is empty, mlxwire.FindWorker finds one.
 	Command []string
 }
 
-// Name is "mlx_lm".
+// Name returns "mlx_lm".
 func (WorkerBackend) Name() string { return "mlx_lm" }
 
-// Available says whether there is a worker to start.
+// Available returns true if there is a worker to start.
 func (b WorkerBackend) Available() bool {
 	if len(b.Command) > 0 {
 		return true
@@ -53,23 +54,4 @@ func (b WorkerBackend) LoadModel(path string, options ...LoadOption) (TextModel,
 		return nil, errors.Join(fmt.Errorf("inference: mlx_lm: %w", err), worker.Close())
 	}
 	return newWorkerModel(worker, model), nil
-}
-
-// loadOptions are those of a config that say something.
-func loadOptions(config LoadConfig) ([]mlxwire.LoadOption, error) {
-	if config.GPULayers != allLayers {
-		return nil, fmt.Errorf("inference: mlx_lm computes all layers on one device: leave GPULayers at %d, not %d",
-			allLayers, config.GPULayers)
-	}
-	var load []mlxwire.LoadOption
-	if config.ContextLen != 0 {
-		load = append(load, mlxwire.WithContextLen(config.ContextLen))
-	}
-	if config.ParallelSlots != 0 {
-		load = append(load, mlxwire.WithParallelSlots(config.ParallelSlots))
-	}
-	if config.AdapterPath != "" {
-		load = append(load, mlxwire.WithAdapter(config.AdapterPath))
-	}
-	return load, nil
 }

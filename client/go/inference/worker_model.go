@@ -10,7 +10,7 @@ import (
 	mlxwire "github.com/mlxwire/mlxwire/client/go"
 )
 
-// workerModel is a TextModel over a worker of its own.
+// workerModel is a TextModel with a worker of its own.
 type workerModel struct {
 	worker   *mlxwire.Worker
 	model    *mlxwire.Model
@@ -67,7 +67,7 @@ func (m *workerModel) stream(ctx context.Context, options []GenerateOption,
 	}
 }
 
-// noted leaves a stream's failure for Err.
+// noted records a stream's failure for Err.
 func (m *workerModel) noted(tokens iter.Seq2[Token, error]) iter.Seq[Token] {
 	return func(yield func(Token) bool) {
 		var failure error
@@ -158,7 +158,7 @@ func (m *workerModel) Close() error { return m.worker.Close() }
 // CancelRequest implements RequestCanceller.
 func (m *workerModel) CancelRequest(id string) bool { return m.inFlight.cancel(id) }
 
-// Capabilities implements CapabilityReporter: the worker's, and those of its model.
+// Capabilities implements CapabilityReporter. It merges those of the worker and of its model.
 func (m *workerModel) Capabilities() mlxwire.Capabilities {
 	all := make(mlxwire.Capabilities)
 	for name, value := range m.worker.Capabilities() {
@@ -183,7 +183,7 @@ func (m *workerModel) SetMemory(ctx context.Context, limits mlxwire.MemoryLimits
 	return m.worker.SetMemory(ctx, limits)
 }
 
-// take adds a token. Text that was held back until the end belongs to the last one.
+// take adds a token. Text that the worker held back until the end belongs to the last token.
 func (r *BatchResult) take(token mlxwire.Token) {
 	if last := len(r.Tokens) - 1; token.Flush && last >= 0 {
 		r.Tokens[last].Text += token.Text

@@ -2,15 +2,13 @@
 
 from mlxwire_protocol import WireError
 from mlxwire_protocol.messages import Message
-from mlxwire_protocol.replies import (
+from mlxwire_protocol.replies import Event, Progress, RequestMetrics
+from mlxwire_protocol.results import (
     CacheResult,
     CancelResult,
-    Event,
     HelloResult,
     MemoryResult,
     ModelInfo,
-    Progress,
-    RequestMetrics,
     WorkerMetrics,
 )
 

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from importlib.metadata import entry_points
 from typing import Any, Protocol, Unpack
 
-from mlxwire_protocol.replies import ModelInfo, RequestMetrics
+from mlxwire_protocol.replies import RequestMetrics
+from mlxwire_protocol.results import ModelInfo
 
 from .batch import BatchStream
 from .cache import PromptCache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlxwire_protocol.replies import CacheResult
+from mlxwire_protocol.results import CacheResult
 
 from .connection.route import Route
 from .options import Messages, Path, chat_messages, set_fields

@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, Unpack
 
-from mlxwire_protocol.replies import LoadResult, ModelInfo, RequestMetrics
+from mlxwire_protocol.replies import RequestMetrics
+from mlxwire_protocol.results import LoadResult, ModelInfo
 
 from .batch import BatchStream
 from .cache import PromptCache

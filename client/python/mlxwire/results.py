@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from mlxwire_protocol.client_connection import TokenReceived as Token
-from mlxwire_protocol.client_connection import TopLogprob
+from mlxwire_protocol.client_events import TokenReceived as Token
+from mlxwire_protocol.client_events import TopLogprob
 from mlxwire_protocol.errors import quoted
 from mlxwire_protocol.replies import Event, RequestMetrics
 

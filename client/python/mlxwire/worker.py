@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, Self, Unpack
 
-from mlxwire_protocol.replies import (
+from mlxwire_protocol.replies import Event
+from mlxwire_protocol.results import (
     CancelResult,
-    Event,
     HelloResult,
     LoadResult,
     MemoryResult,

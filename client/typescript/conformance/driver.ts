@@ -23,7 +23,7 @@ async function runScenario(report: Report): Promise<void> {
   });
 }
 
-/** A worker that may do anything, and a good one after it. */
+/** Run a request on a worker that may do anything, and then one on a good worker. */
 async function runFault(report: Report): Promise<void> {
   await serve(IMPATIENT, report, async (worker) => {
     const model = await worker.load(MODEL, { timeoutMs: FAULT_REQUEST_MS });
@@ -37,7 +37,7 @@ async function runFault(report: Report): Promise<void> {
   if (fresh.error !== null) report.next = { outcome: "error", text: "", error: fresh.error };
 }
 
-/** Start a worker, and close it whatever happens; what fails goes into the report. */
+/** Start a worker, and close it whatever happens; failures go into the report. */
 async function serve(
   options: WorkerOptions,
   report: Report,
@@ -56,7 +56,7 @@ async function serve(
   report.closedSeconds = secondsSince(began);
 }
 
-/** The operation that the scenario is about; how it failed goes into the report. */
+/** Run and time the scenario's operation; its failure goes into the report. */
 async function measure(
   operation: Operation,
   worker: Worker,
@@ -73,7 +73,7 @@ async function measure(
   report.seconds = secondsSince(began);
 }
 
-/** The request after the scenario's own: it has to be as good as before. */
+/** Run the request after the scenario's operation, which has to succeed. */
 async function follow(model: Model, prompt: string, maxTokens: number): Promise<Following> {
   try {
     const text = await model.generate(prompt, { maxTokens }).text();

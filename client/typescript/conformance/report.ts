@@ -1,4 +1,4 @@
-/** What the driver prints: one scenario's outcome, in the names of tests/conformance/DRIVER.md. */
+/** The driver's output: one scenario's outcome, in the names of tests/conformance/DRIVER.md. */
 import { InvalidParams, MlxwireError, type TokenStream } from "../src/index.js";
 
 export interface Failure {
@@ -14,7 +14,7 @@ export interface Following {
   error: Failure | null;
 }
 
-/** An error as data. One that is no error of the client has a code that no check accepts. */
+/** Give an error as data. An error of another kind has the code `untyped`, which no check accepts. */
 export function describe(error: unknown, tokens: number, signal?: AbortSignal): Failure {
   const told = { retryable: false, message: String(error), tokens_delivered: tokens };
   if (error instanceof MlxwireError) {
@@ -35,12 +35,12 @@ export class Report {
   closedSeconds = 0;
   workerPid: number | null = null;
   next: Following | null = null;
-  /** The scenario's own fields. */
+  /** The fields of this scenario alone. */
   readonly own: Record<string, unknown> = {};
 
   constructor(readonly scenario: string) {}
 
-  /** Take a stream to its end, or until `enough` says so; what is left then is cancelled. */
+  /** Read a stream to its end, or until `enough` gives true; the rest is cancelled. */
   async read(
     stream: TokenStream,
     enough: (tokens: number) => boolean | Promise<boolean> = () => false,

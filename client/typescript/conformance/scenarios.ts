@@ -1,6 +1,6 @@
-/** The scenarios of tests/conformance/DRIVER.md that meet a worker which does what it should. */
+/** The scenarios of tests/conformance/DRIVER.md for a worker that behaves well. */
 import type { Model, Worker } from "../src/index.js";
-import { snakeCase } from "../src/shape.js";
+import { snakeCase } from "../src/wire/shape.js";
 import type { Report } from "./report.js";
 
 const PROMPT = "one two three";
@@ -11,7 +11,7 @@ export interface Session {
   worker: Worker;
   model: Model;
   report: Report;
-  /** What ends an operation in this language's own way. */
+  /** Cancels an operation in this language's own way. */
   controller: AbortController;
 }
 
@@ -90,7 +90,7 @@ async function badOption({ model, report }: Session): Promise<void> {
   await report.read(model.generate(PROMPT, { temperature: -1 }));
 }
 
-/** Unloads first: this client has nothing to ask with before a load. */
+/** Ask an unloaded model; before a load this client has no object to ask. */
 async function noModel(session: Session): Promise<void> {
   await session.model.close();
   await generate(session);
@@ -101,7 +101,7 @@ async function overlong({ worker, model, report }: Session): Promise<void> {
 }
 
 async function idle(): Promise<void> {
-  // Only the start and the close are looked at.
+  // The scenario checks the start and the close alone.
 }
 
 export const SCENARIOS: Record<string, Operation> = {

@@ -1,14 +1,17 @@
-/** The prompt cache of a loaded model: what earlier prompts computed, and may be used again. */
+/** The prompt cache of a loaded model: the keys and values of earlier prompts, kept for reuse. */
 
-import { ask } from "./ask.js";
-import type { JsonObject } from "./json.js";
-import type { Message, Path } from "./options.js";
-import { type CacheStats, readCache } from "./results.js";
-import type { Route } from "./route.js";
-import type { CallOptions } from "./streamOptions.js";
-import { chatMessages, pathText } from "./wireFields.js";
+import type { CallOptions, Message, Path } from "./options.js";
+import { ask } from "./requests/ask.js";
+import type { Route } from "./requests/route.js";
+import type { CacheStats } from "./results.js";
+import type { JsonObject } from "./wire/json.js";
+import { readCache } from "./wire/readReplies.js";
+import { chatMessages, pathText } from "./wire/wireFields.js";
 
-/** `Model.cache`. Every method tells the cache's state after it; `affected` is what it did. */
+/**
+ * The prompt cache of one model, as `Model.cache` gives it. Each method resolves to the state of
+ * the cache afterwards; `affected` counts what the method changed.
+ */
 export class PromptCache {
   readonly #route: Route;
 
@@ -17,31 +20,31 @@ export class PromptCache {
     this.#route = route;
   }
 
-  /** What it holds, and how often it helped. */
+  /** Ask for the number of entries, their bytes, and the hits and misses so far. */
   stats(options?: CallOptions): Promise<CacheStats> {
     return this.#act({ action: "stats" }, options);
   }
 
-  /** Drop all of it. */
+  /** Drop all entries. */
   clear(options?: CallOptions): Promise<CacheStats> {
     return this.#act({ action: "clear" }, options);
   }
 
   /**
-   * Compute a prompt (a string, as for `generate`) or a conversation (as for `chat`) for later;
-   * `affected` is how many tokens it has.
+   * Compute a prompt (a string, as for `generate`) or a conversation (as for `chat`) and keep it;
+   * `affected` is its number of tokens.
    */
   warm(prompt: string | readonly Message[], options?: CallOptions): Promise<CacheStats> {
     const what = typeof prompt === "string" ? { prompt } : { messages: chatMessages(prompt) };
     return this.#act({ action: "warm", ...what }, options);
   }
 
-  /** Write it to a file, below the worker's `--data-root` where it has one. */
+  /** Write the entries to a file; it must lie below the worker's `--data-root` if that is set. */
   save(path: Path, options?: CallOptions): Promise<CacheStats> {
     return this.#act({ action: "save", path: pathText(path) }, options);
   }
 
-  /** Read what `save` wrote, for this very model, adapter and KV configuration. */
+  /** Read the entries that `save` wrote for the same model, adapter and KV configuration. */
   load(path: Path, options?: CallOptions): Promise<CacheStats> {
     return this.#act({ action: "load", path: pathText(path) }, options);
   }

@@ -1,35 +1,37 @@
 /** Every failure as an error: one tree under `MlxwireError`, one class for each code (SPEC §6). */
 
-/** What an error is made with beside its message. */
+/** The parts of an error beside its message. */
 export interface ErrorDetails {
-  /** The code of SPEC §6; the class's own where it is left out. */
+  /** The code of SPEC §6; left out, the code of the class. */
   readonly code?: string;
-  /** Whether the same request may succeed later, unchanged. */
+  /** True if the same request may succeed later, unchanged. */
   readonly retryable?: boolean;
-  /** More about it, as SPEC §6 lists for each code. */
+  /** Further facts, as SPEC §6 lists them for each code. */
   readonly data?: Readonly<Record<string, unknown>>;
-  /** The last that the worker wrote to stderr. */
+  /** The last lines that the worker wrote to stderr. */
   readonly stderrTail?: string;
-  /** What led to it. */
+  /** The error that led to this one. */
   readonly cause?: unknown;
 }
 
-/** Anything that went wrong with a worker. A code that this version does not know is kept in it. */
+/** Base of all errors of this client. An unknown code of a newer worker is kept in `code`. */
 export class MlxwireError extends Error {
   /** The code of the class; instances have their own in `code`. */
   static readonly code: string = "internal";
-  /** Whether errors of the class are retryable unless they say otherwise. */
+  /** True if errors of the class are retryable unless they say otherwise. */
   static readonly retryable: boolean = false;
 
   /** One of SPEC §6, or of a later version. */
   readonly code: string;
-  /** Whether the same request may succeed later, unchanged. */
+  /** True if the same request may succeed later, unchanged. */
   readonly retryable: boolean;
-  /** More about it, as SPEC §6 lists for each code. */
+  /** Further facts, as SPEC §6 lists them for each code. */
   readonly data: Readonly<Record<string, unknown>>;
-  /** The last that the worker wrote to stderr, where that explains something. */
+  /** The last lines that the worker wrote to stderr, if they may explain the error; else "". */
   readonly stderrTail: string;
-  /** How many tokens the failed request had given before: sent again, it gives these again. */
+  /**
+   * The number of tokens that the failed request had delivered; sent again, it delivers them again.
+   */
   tokensDelivered = 0;
 
   constructor(message: string, details: ErrorDetails = {}) {
@@ -41,7 +43,7 @@ export class MlxwireError extends Error {
     this.stderrTail = details.stderrTail ?? "";
   }
 
-  /** The same failure for another request: each has its own stack and its own count of tokens. */
+  /** Copy the error for another request, with a token count of its own. */
   copy(): this {
     const twin = Object.create(Object.getPrototypeOf(this)) as this;
     Object.defineProperties(twin, Object.getOwnPropertyDescriptors(this));
@@ -51,8 +53,8 @@ export class MlxwireError extends Error {
 }
 
 /**
- * What a worker answers a request with, or this client in its place where it knows the answer. Its
- * subclasses are the codes of SPEC §6; a code that this version does not know is of this class.
+ * An error reply of the worker, or of this client in its place if the answer is known. Each
+ * subclass has one code of SPEC §6; an error with an unknown code is of this class itself.
  */
 export class WorkerError extends MlxwireError {}
 
@@ -61,7 +63,7 @@ export class ParseError extends WorkerError {
   static override readonly code = "parse_error";
 }
 
-/** A request was no request: bad id, missing command, hello said twice. */
+/** A line was JSON but no request: bad id, missing command, or a second hello. */
 export class InvalidRequest extends WorkerError {
   static override readonly code = "invalid_request";
 }
@@ -70,13 +72,13 @@ export class InvalidRequest extends WorkerError {
 export class InvalidParams extends WorkerError {
   static override readonly code = "invalid_params";
 
-  /** The wire's path to the field, such as `messages[0].content`; "" where none was named. */
+  /** The path of the field on the wire, such as `messages[0].content`; "" if none was named. */
   get field(): string {
     return typeof this.data.field === "string" ? this.data.field : "";
   }
 }
 
-/** The worker has no such command; a newer one may. */
+/** The worker does not know the command; a newer worker may. */
 export class UnknownCommand extends WorkerError {
   static override readonly code = "unknown_command";
 }
@@ -91,7 +93,7 @@ export class UnsupportedProtocol extends WorkerError {
   static override readonly code = "unsupported_protocol";
 }
 
-/** The worker lacks something that was required; `data.missing` names it. */
+/** The worker lacks a required capability; `data.missing` names it. */
 export class UnsupportedCapability extends WorkerError {
   static override readonly code = "unsupported_capability";
 }
@@ -106,13 +108,13 @@ export class MessageTooLarge extends WorkerError {
   static override readonly code = "message_too_large";
 }
 
-/** The worker has as many requests as it takes; send this one again later. */
+/** The worker has as many requests as it accepts; send this one again later. */
 export class Overloaded extends WorkerError {
   static override readonly code = "overloaded";
   static override readonly retryable = true;
 }
 
-/** The worker is closing, or was closed; start another. */
+/** The worker is closing or was closed; start another one. */
 export class ShuttingDown extends WorkerError {
   static override readonly code = "shutting_down";
 }
@@ -127,7 +129,7 @@ export class ModelNotFound extends WorkerError {
   static override readonly code = "model_not_found";
 }
 
-/** The model's files are there and can't be used. */
+/** The model's files exist and can't be used. */
 export class ModelLoadFailed extends WorkerError {
   static override readonly code = "model_load_failed";
 }
@@ -142,7 +144,7 @@ export class ContextOverflow extends WorkerError {
   static override readonly code = "context_overflow";
 }
 
-/** The request needs more memory than there is. */
+/** The request needs more memory than is free. */
 export class OutOfMemory extends WorkerError {
   static override readonly code = "out_of_memory";
   static override readonly retryable = true;
@@ -164,34 +166,37 @@ export class SpawnFailed extends MlxwireError {
 }
 
 /**
- * The program started and did not answer hello as a worker does, or exited instead: `data` has its
- * `exit_code` or `signal` then. Another start would do the same.
+ * The program started and exited, or did not answer hello as a worker does. After an exit `data`
+ * has its `exit_code` or `signal`. Another start would fail the same way.
  */
 export class HandshakeFailed extends MlxwireError {
   static override readonly code = "handshake_failed";
 }
 
-/** How a process ended: one of the two is null, both where it had to be ended. */
+/**
+ * The exit of a process: one of the two is null; both are null if the process could not be ended.
+ */
 export interface Exit {
-  /** What it exited with. */
+  /** The exit code. */
   readonly exitCode: number | null;
-  /** The signal that ended it, such as `SIGKILL`. */
+  /** The signal that ended the process, such as `SIGKILL`. */
   readonly signal: NodeJS.Signals | null;
 }
 
 /**
- * The worker died. Not `retryable` where it died so often that it is not started again, and, behind
- * a supervisor, where the same request was the only one in flight at the crash before too.
+ * The worker process died, or was ended because it hung. With the option `restart` the error is not
+ * `retryable` if the worker was given up, or if the same request was the only one in flight at the
+ * crash before too.
  */
 export class WorkerCrashed extends MlxwireError implements Exit {
   static override readonly code = "worker_crashed";
   static override readonly retryable = true;
 
-  /** What it exited with, where it did. */
+  /** The exit code; null if the process did not exit by itself. */
   readonly exitCode: number | null;
-  /** The signal that ended it, where one did. */
+  /** The signal that ended the process; null if none did. */
   readonly signal: NodeJS.Signals | null;
-  /** How many requests it owed their final then: with 1 it was that request, or chance. */
+  /** The number of requests in flight at the crash: if it is 1, that request may have caused it. */
   inFlight = 0;
 
   constructor(message: string, details: ErrorDetails & Partial<Exit> = {}) {
@@ -202,30 +207,34 @@ export class WorkerCrashed extends MlxwireError implements Exit {
   }
 }
 
-/** The caller's `timeoutMs` or `idleTimeoutMs` passed; the request was cancelled in the worker. */
+/**
+ * The `timeoutMs` or `idleTimeoutMs` of a request passed; the request was cancelled in the worker.
+ */
 export class RequestTimeout extends MlxwireError {
   static override readonly code = "timeout";
 }
 
-/** A cancelled request did not end in time; the worker may hang. Close it. */
+/** The worker did not end a cancelled request within `drainTimeoutMs` and may hang; close it. */
 export class DrainTimeout extends MlxwireError {
   static override readonly code = "drain_timeout";
 }
 
-/** A stream was not taken and passed its buffer. A worker that knows `window` waits instead. */
+/**
+ * A stream outgrew its buffer because its consumer was slow. A worker with windows waits instead.
+ */
 export class SlowConsumer extends MlxwireError {
   static override readonly code = "slow_consumer";
 }
 
 /**
- * Another call cancelled the request, such as `Worker.cancel`; whoever waited for all of it gets this.
- * A stream that is iterated ends instead, and its `done` tells.
+ * Another call, such as `Worker.cancel`, cancelled the request. Calls that wait for a whole answer
+ * reject with this error; a stream that is iterated ends instead, and its `done` tells why.
  */
 export class RequestCancelled extends MlxwireError {
   static override readonly code = "cancelled";
 }
 
-/** The worker broke the wire's rules; it was stopped. */
+/** The worker broke the rules of the protocol and was stopped. */
 export class ProtocolViolation extends MlxwireError {
   static override readonly code = "protocol_violation";
 }

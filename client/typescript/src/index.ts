@@ -1,23 +1,11 @@
 /** Run a language model in a child process: start a worker, load a model, stream its tokens. */
 
-export {
-  type Backend,
-  type BackendModel,
-  type BackendOptions,
-  DEFAULT_BACKEND,
-  get,
-  getDefault,
-  list,
-  loadModel,
-  register,
-} from "./backend.js";
 export type { PromptCache } from "./cache.js";
 export * from "./errors.js";
-export { findWorker, WORKER_VARIABLE } from "./findWorker.js";
-export type { LivenessLimits } from "./liveness.js";
 export type { Model } from "./model.js";
 export type {
   BatchOptions,
+  CallOptions,
   ChatOptions,
   ClassifyOptions,
   GenerateOptions,
@@ -28,8 +16,13 @@ export type {
   Message,
   Path,
   SamplingOptions,
+  StreamOptions,
 } from "./options.js";
-export type { RestartPolicy } from "./restart.js";
+export { findWorker, WORKER_VARIABLE } from "./process/findWorker.js";
+export type { LivenessLimits } from "./process/liveness.js";
+export type { ShutdownLimits } from "./process/shutdown.js";
+export type { RestartPolicy } from "./restart/policy.js";
+export type { WorkerChange, WorkerState } from "./restart/workerStates.js";
 export type {
   BatchItem,
   BatchToken,
@@ -49,11 +42,7 @@ export type {
   WorkerEvent,
   WorkerMetrics,
 } from "./results.js";
-export type { ShutdownLimits } from "./shutdown.js";
 export type { BatchStream, Stream, TokenStream } from "./stream.js";
-export type { CallOptions, StreamOptions } from "./streamOptions.js";
-export { Supervisor, type SupervisorOptions } from "./supervisor.js";
-export { VERSION } from "./version.js";
+export { VERSION } from "./wire/clientConnection.js";
 export { Worker } from "./worker.js";
 export type { WorkerOptions } from "./workerOptions.js";
-export type { WorkerChange, WorkerState } from "./workerStates.js";

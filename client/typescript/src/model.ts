@@ -1,35 +1,38 @@
 /** A loaded model: generate, chat, batch, classify, and its prompt cache. */
 
-import { ask } from "./ask.js";
 import { PromptCache } from "./cache.js";
-import { BatchRequest, ClassifyRequest } from "./itemRequest.js";
-import type { JsonObject } from "./json.js";
 import type {
   BatchOptions,
+  CallOptions,
   ChatOptions,
   ClassifyOptions,
   GenerateOptions,
   Message,
+  StreamOptions,
 } from "./options.js";
-import {
-  type ClassifyItem,
-  type Done,
-  type ModelInfo,
-  type RequestMetrics,
-  readInfo,
-} from "./results.js";
-import type { ModelRoute } from "./route.js";
+import { ask } from "./requests/ask.js";
+import { BatchRequest, ClassifyRequest, TokenRequest } from "./requests/modelRequests.js";
+import type { ModelRoute } from "./requests/route.js";
+import type { ClassifyItem, Done, ModelInfo, RequestMetrics } from "./results.js";
 import { BatchStream, inOrder, Stream, TokenStream } from "./stream.js";
-import type { CallOptions, StreamOptions } from "./streamOptions.js";
-import { TokenRequest } from "./tokenRequest.js";
-import { BATCH, CHAT, CLASSIFY, chatMessages, SAMPLING, STREAM, wireFields } from "./wireFields.js";
+import type { JsonObject } from "./wire/json.js";
+import { readInfo } from "./wire/readReplies.js";
+import {
+  BATCH,
+  CHAT,
+  CLASSIFY,
+  chatMessages,
+  SAMPLING,
+  STREAM,
+  wireFields,
+} from "./wire/wireFields.js";
 
 /**
- * What `Worker.load` gives. It stands for one load: a later one replaces it. Any number of requests
- * may run at the same time; the worker decodes them together.
+ * One loaded model, as `Worker.load` gives it. A later load makes it void: its requests then fail
+ * with `ModelNotLoaded`. Any number of requests may run at once; the worker decodes them together.
  */
 export class Model implements AsyncDisposable {
-  /** What earlier prompts computed: look at it, clear, fill, save and load it. */
+  /** The prompt cache: inspect, clear, fill, save and load it. */
   readonly cache: PromptCache;
   readonly #route: ModelRoute;
   readonly #onUnload: () => Promise<void>;
@@ -42,36 +45,42 @@ export class Model implements AsyncDisposable {
     this.cache = new PromptCache(route);
   }
 
-  /** What it is, as its last `load` or `refreshInfo` said. */
+  /** The description of the model by its last `load` or `refreshInfo`. */
   get info(): ModelInfo {
     return this.#route.loaded;
   }
 
-  /** How long its last `load` took. */
+  /** The seconds that the last `load` of the model took. */
   get loadSeconds(): number {
     return this.#route.loaded.loadSeconds;
   }
 
-  /** Figures of the last stream that ended; null before the first. */
+  /** The metrics of the last stream that ended; null before the first. */
   get metrics(): RequestMetrics | null {
     return this.#metrics;
   }
 
-  /** Continue a raw prompt. Nothing is sent before the stream is iterated. */
+  /**
+   * Continue a raw prompt. The request is sent when the first token is asked for.
+   *
+   * @throws InvalidParams for an unknown option; the stream rejects with all other errors.
+   */
   generate(prompt: string, options: GenerateOptions = {}): TokenStream {
     const fields = { ...wireFields("generate", options, SAMPLING, STREAM), prompt };
     return this.#tokens("generate", fields, options);
   }
 
-  /** Answer a conversation, or one user turn given as a string. Streams as `generate`. */
+  /**
+   * Answer a conversation, or one user turn given as a string. Streams and throws as `generate`.
+   */
   chat(messages: string | readonly Message[], options: ChatOptions = {}): TokenStream {
     const fields = wireFields("chat", options, CHAT, STREAM);
     return this.#tokens("chat", { ...fields, messages: chatMessages(messages) }, options);
   }
 
   /**
-   * Continue many raw prompts in one request; a `BatchItem` for each as it ends. A prompt that fails
-   * has its own `error` and costs the others nothing.
+   * Continue many raw prompts in one request. The stream gives a `BatchItem` for each prompt as it
+   * ends. A prompt that fails has an `error` in its item and does not disturb the others.
    */
   batch(prompts: readonly string[], options: BatchOptions = {}): BatchStream {
     const fields = { ...wireFields("batch", options, BATCH, STREAM), prompts };
@@ -79,8 +88,8 @@ export class Model implements AsyncDisposable {
   }
 
   /**
-   * One forward pass for each prompt: the likeliest next token, in the prompts' order. One bad
-   * prompt fails all.
+   * Find the likeliest next token of each prompt by one forward pass. Gives one item per prompt, in
+   * the order of the prompts; one bad prompt fails the whole request.
    */
   async classify(
     prompts: readonly string[],
@@ -96,19 +105,19 @@ export class Model implements AsyncDisposable {
     return inOrder(items);
   }
 
-  /** Ask again what the model is; `info` tells it from then on. */
+  /** Ask for the model's description again; `info` gives the new one from then on. */
   async refreshInfo(options: CallOptions = {}): Promise<ModelInfo> {
     const info = await ask(this.#route, "info", {}, readInfo, options);
     this.#route.loaded = { ...this.#route.loaded, ...info };
     return info;
   }
 
-  /** Give its memory back. Harmless when it is gone already. */
+  /** Unload the model and free its memory. Does nothing if the model is gone already. */
   async unload(): Promise<void> {
     await this.#onUnload();
   }
 
-  /** `unload`. */
+  /** Unload the model, as `unload`. */
   close(): Promise<void> {
     return this.unload();
   }
@@ -117,7 +126,7 @@ export class Model implements AsyncDisposable {
     return this.close();
   }
 
-  #tokens(command: string, fields: JsonObject, options: StreamOptions): TokenStream {
+  #tokens(command: "generate" | "chat", fields: JsonObject, options: StreamOptions): TokenStream {
     return new TokenStream(new TokenRequest(this.#route, command, fields, options, this.#note));
   }
 

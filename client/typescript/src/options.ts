@@ -1,62 +1,82 @@
-/** The options of requests, by their names in JavaScript; `wireFields.ts` puts them on the wire. */
+/** The options of requests, by their names in JavaScript; `wire/wireFields.ts` translates them. */
 
 import type { Progress } from "./results.js";
-import type { CallOptions, StreamOptions } from "./streamOptions.js";
 
-/** A folder or a file: a path, or a `file:` URL. */
+/** A path of a folder or file, or its `file:` URL. */
 export type Path = string | URL;
 
 /** One turn of a conversation. */
 export interface Message {
-  /** `system`, `user`, `assistant`, or what else the model's template knows. */
+  /** `system`, `user`, `assistant`, or another role of the model's template. */
   readonly role: string;
-  /** What was said. */
+  /** The text of the turn. */
   readonly content: string;
 }
 
-/** How tokens are chosen and when to stop (SPEC §4.4). What is left out is the worker's default. */
+/** Options of every call; they stay in this client. */
+export interface CallOptions {
+  /** Milliseconds that the call may take in all; after that it rejects with `RequestTimeout`. */
+  readonly timeoutMs?: number | undefined;
+  /** Cancels the request in the worker; the call rejects with the signal's own reason. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Options of every call that streams; they stay in this client. */
+export interface StreamOptions extends CallOptions {
+  /**
+   * Milliseconds without a message while the consumer waits; then the stream rejects with
+   * `RequestTimeout`.
+   */
+  readonly idleTimeoutMs?: number | undefined;
+  /** Called with the progress of the prompt or of another stage. */
+  readonly onProgress?: ((progress: Progress) => void) | undefined;
+}
+
+/**
+ * The choice of tokens and the end of the text (SPEC §4.4). An option left out has the worker's default.
+ */
 export interface SamplingOptions {
-  /** Tokens at most: 256. */
+  /** The most tokens to generate: 256. */
   readonly maxTokens?: number | undefined;
-  /** 0, the default, is greedy. */
+  /** The sampling temperature; 0, the default, is greedy. */
   readonly temperature?: number | undefined;
-  /** Only the likeliest so many; 0 is off. */
+  /** Sample among this many likeliest tokens; 0 is off. */
   readonly topK?: number | undefined;
-  /** Only the likeliest that have this probability together; 0 and 1 are off. */
+  /** Sample among the likeliest tokens with this probability together; 0 and 1 are off. */
   readonly topP?: number | undefined;
-  /** Only those with this part of the likeliest one's probability. */
+  /** Sample among tokens with at least this part of the likeliest token's probability. */
   readonly minP?: number | undefined;
-  /** Makes tokens that were generated before less likely; 0 and 1 are off. */
+  /** Makes generated tokens less likely to come again; 0 and 1 are off. */
   readonly repeatPenalty?: number | undefined;
-  /** The same request with the same seed gives the same tokens. */
+  /** The seed of sampling: the same request with the same seed gives the same tokens. */
   readonly seed?: number | null | undefined;
-  /** Strings before which the text ends. */
+  /** Strings that end the text; they are not part of it. */
   readonly stop?: string | readonly string[] | undefined;
-  /** Token ids that end the text, beside the model's own. */
+  /** Token ids that end the text, in addition to the model's own. */
   readonly stopTokens?: readonly number[] | undefined;
-  /** Go on past the model's own end of text. */
+  /** Continue past the model's own end of text. */
   readonly ignoreEos?: boolean | undefined;
-  /** No end of text before so many tokens. */
+  /** The least number of tokens before the text may end. */
   readonly minTokens?: number | undefined;
-  /** With this probability leave out the likeliest tokens above the threshold. */
+  /** The probability of leaving out all but the least likely token above `xtcThreshold`. */
   readonly xtcProbability?: number | undefined;
-  /** See `xtcProbability`; at most 0.5. */
+  /** The probability that makes a token a candidate for `xtcProbability`; at most 0.5. */
   readonly xtcThreshold?: number | undefined;
-  /** Subtracted once from a generated token's logit. */
+  /** Subtracted once from the logit of each token that was generated before. */
   readonly presencePenalty?: number | undefined;
-  /** Subtracted from a generated token's logit for each time that it occurred. */
+  /** Subtracted from the logit of a token for each time that it was generated before. */
   readonly frequencyPenalty?: number | undefined;
-  /** How many of the last tokens the penalties count over; 0 is all. */
+  /** The number of last tokens that the penalties look at; 0 is all. */
   readonly penaltyWindow?: number | undefined;
-  /** Token ids and what is added to their logits. */
+  /** Added to the logits of these token ids. */
   readonly logitBias?: Readonly<Record<number, number>> | ReadonlyMap<number, number> | undefined;
-  /** Each token brings its log-probability. */
+  /** Give each token its log-probability. */
   readonly logprobs?: boolean | undefined;
-  /** So many of the likeliest tokens with theirs; needs `logprobs`. */
+  /** Give each token this many likeliest tokens with their log-probabilities; needs `logprobs`. */
   readonly topLogprobs?: number | undefined;
-  /** False computes the prompt anew. */
+  /** Reuse what earlier prompts computed: true. */
   readonly cache?: boolean | undefined;
-  /** The worker's own deadline, from the request's arrival; ends in `DeadlineExceeded`. */
+  /** Seconds from the request's arrival after which the worker ends it with `DeadlineExceeded`. */
   readonly deadlineSeconds?: number | null | undefined;
 }
 
@@ -65,69 +85,69 @@ export interface GenerateOptions extends SamplingOptions, StreamOptions {}
 
 /** The options of `Model.chat`. */
 export interface ChatOptions extends GenerateOptions {
-  /** The chat template's switch; left out, the template's own default. */
+  /** The switch for thinking in the chat template; left out, the template's own default. */
   readonly thinking?: boolean | undefined;
-  /** Honour control tokens that are written in messages; else they are plain text: false. */
+  /** Read control tokens in messages as such, not as plain text: false. */
   readonly specialTokens?: boolean | undefined;
 }
 
 /** The options of `Model.batch`. */
 export interface BatchOptions extends GenerateOptions {
-  /** Bring each token as it comes, with the `index` of its prompt: false. */
+  /** Also give each token as it comes, with the `index` of its prompt: false. */
   readonly stream?: boolean | undefined;
 }
 
 /** The options of `Model.classify` (SPEC §4.5). */
 export interface ClassifyOptions extends StreamOptions {
-  /** Each result has the raw row over the vocabulary. */
+  /** Give each item the raw row of logits over the vocabulary. */
   readonly logits?: boolean | undefined;
-  /** Each result has the probability of each of these continuations. */
+  /** Give each item the probability of each of these continuations. */
   readonly labels?: readonly string[] | undefined;
-  /** As in `SamplingOptions`. */
+  /** The deadline, as in `SamplingOptions`. */
   readonly deadlineSeconds?: number | null | undefined;
 }
 
-/** What a model is loaded with (SPEC §4.1). */
+/** The fields of a `load` (SPEC §4.1). */
 export interface LoadFields {
-  /** Tokens of prompt and answer together. */
+  /** The most tokens of prompt and answer together. */
   readonly contextLen?: number | null | undefined;
-  /** A LoRA adapter's folder. */
+  /** The folder of a LoRA adapter. */
   readonly adapterPath?: Path | null | undefined;
-  /** Sequences that are computed at once. */
+  /** The number of sequences that are computed at once. */
   readonly parallelSlots?: number | null | undefined;
-  /** Compile before the load ends, so that the first request is fast: true. */
+  /** Compile kernels before the load ends, so that the first request is fast: true. */
   readonly warmup?: boolean | undefined;
-  /** What becomes of a text that passes the context. */
+  /** Refuse a text that outgrows the context, or drop its oldest part (`rotate`). */
   readonly contextPolicy?: "refuse" | "rotate" | undefined;
-  /** Keys and values in so many bits. */
+  /** Keep keys and values quantized in this many bits. */
   readonly kvBits?: 2 | 3 | 4 | 6 | 8 | null | undefined;
-  /** In groups of so many. */
+  /** The size of the groups of `kvBits`. */
   readonly kvGroupSize?: 32 | 64 | 128 | undefined;
-  /** Bytes, as in `MemoryFields`. */
+  /** The limit of memory in bytes, as in `MemoryFields`. */
   readonly memoryLimit?: number | null | undefined;
-  /** Bytes, likewise. */
+  /** The limit of the prompt cache in bytes, as in `MemoryFields`. */
   readonly promptCacheLimit?: number | null | undefined;
-  /** How long one slice of a prompt may hold up the streams beside it. */
+  /** Seconds that one slice of a prompt may hold up the other streams. */
   readonly prefillSeconds?: number | undefined;
 }
 
 /** The options of `Worker.load`. */
 export interface LoadOptions extends LoadFields, CallOptions {
-  /** Hears how far the load has come. */
+  /** Called with the progress of the load. */
   readonly onProgress?: ((progress: Progress) => void) | undefined;
 }
 
 /** Limits of memory to set, in bytes (SPEC §4.12). */
 export interface MemoryFields {
-  /** 0 is none at all. */
+  /** The memory above which requests wait; 0 turns the limit off. */
   readonly memoryLimit?: number | null | undefined;
-  /** 0 keeps nothing. */
+  /** The size of the prompt cache; 0 keeps nothing. */
   readonly promptCacheLimit?: number | null | undefined;
-  /** Buffers kept for reuse. */
+  /** The size of the freed buffers that are kept for reuse. */
   readonly bufferLimit?: number | null | undefined;
-  /** Memory that may not be paged out. */
+  /** The memory that may not be paged out. */
   readonly wiredLimit?: number | null | undefined;
-  /** Give back the buffers that are kept. */
+  /** Free the buffers that are kept for reuse. */
   readonly clear?: boolean | undefined;
 }
 

@@ -1,167 +1,103 @@
-/** What requests give back, as types and as the readers that make them of replies. */
+/** The types of what requests give back. */
 
-import { errorFromBody } from "./errorReply.js";
-import { type MlxwireError, ProtocolViolation } from "./errors.js";
-import type { JsonObject } from "./json.js";
-import * as replies from "./replies.js";
-import { type Reader, type Shaped, shape } from "./shape.js";
+import type { MlxwireError } from "./errors.js";
+import type { JsonObject } from "./wire/json.js";
+import type * as replies from "./wire/replies.js";
+import type { Shaped } from "./wire/shape.js";
 
-/** Figures of one request: counts in tokens, times in seconds, memory in bytes (SPEC §5). */
+/** The metrics of one request: counts in tokens, times in seconds, memory in bytes (SPEC §5). */
 export type RequestMetrics = Shaped<typeof replies.REQUEST_METRICS>;
-/** Sums over the worker's life, and its state now (SPEC §4.7). */
+/** Sums over the life of the worker process, and its present state (SPEC §4.7). */
 export type WorkerMetrics = Shaped<typeof replies.WORKER_METRICS>;
-/** What a worker said in the handshake: identity, capabilities and limits (SPEC §3). */
+/** The worker's answer to hello: identity, capabilities and limits (SPEC §3). */
 export type Hello = Shaped<typeof replies.HELLO>;
-/** What a model is (SPEC §4.3). */
+/** The description of a model (SPEC §4.3). */
 export type ModelInfo = Shaped<typeof replies.MODEL_INFO>;
-/** What a `load` answered: all of `ModelInfo`, and `loadSeconds`. */
+/** The answer to a `load`: all of `ModelInfo`, and `loadSeconds`. */
 export type LoadResult = Shaped<typeof replies.LOAD>;
-/** What a cancel reached; `outcome` is `accepted`, `finished` or `unknown` (SPEC §4.6). */
+/** The effect of a cancel; `outcome` is `accepted`, `finished` or `unknown` (SPEC §4.6). */
 export type CancelOutcome = Shaped<typeof replies.CANCEL>;
-/** The prompt cache's state, and what the action `affected` (SPEC §4.11). */
+/** The state of the prompt cache, and how much the action `affected` (SPEC §4.11). */
 export type CacheStats = Shaped<typeof replies.CACHE>;
 /** Memory in use and its limits, in bytes (SPEC §4.12). */
 export type MemoryFigures = Shaped<typeof replies.MEMORY>;
-/** How far a stage has come, in the stage's own unit. */
+/** The progress of a stage: `done` of `total`, in the stage's own unit. */
 export type Progress = Shaped<typeof replies.PROGRESS>;
 
-/** One of the likeliest tokens at a place; `logprob` is natural, null for minus infinity. */
+/** One of the likeliest tokens at one place of a text. */
 export interface TopLogprob {
-  /** Its text. */
+  /** The text of the token. */
   readonly text: string;
-  /** Its id in the vocabulary. */
+  /** The id of the token in the vocabulary. */
   readonly tokenId: number;
-  /** Its natural log-probability. */
+  /** The natural log-probability; null for minus infinity. */
   readonly logprob: number | null;
 }
 
 /** One generated token, or text that was held back until the end (`flush`). */
 export interface Token {
-  /** Its place among the tokens of its request (or of its prompt, in a batch), from 0. */
+  /** The place among the tokens of the request (in a batch: of the prompt), from 0. */
   readonly seq: number;
-  /** The text that it completes; may be empty. */
+  /** The text that the token completes; may be empty. */
   readonly text: string;
-  /** Its id in the vocabulary. */
+  /** The id of the token in the vocabulary. */
   readonly tokenId: number;
-  /** Whether it is held-back text, which is not counted as a token. */
+  /** True for held-back text, which does not count as a token. */
   readonly flush: boolean;
-  /** The prompt's place in a batch, else null. */
+  /** The place of the prompt in a batch; null outside of batches. */
   readonly index: number | null;
-  /** The channel of its text, such as thinking; null for plain text. */
+  /** The channel of the text, such as thinking; null for plain text. */
   readonly channel: string | null;
-  /** Its natural log-probability; null unless `logprobs` was asked for, and for minus infinity. */
+  /** The natural log-probability; null without the option `logprobs`, and for minus infinity. */
   readonly logprob: number | null;
-  /** The likeliest tokens in its place, likeliest first; null unless asked for. */
+  /** The likeliest tokens at this place, likeliest first; null without the option `topLogprobs`. */
   readonly topLogprobs: readonly TopLogprob[] | null;
 }
 
-/** Why a stream ended; `cancelled` also where it was left. */
+/** Why a stream ended; `cancelled` also if its consumer left it. */
 export type FinishReason = "stop" | "length" | "cancelled" | "tool_calls" | (string & {});
 
-/** How a stream ended. */
+/** The end of a stream. */
 export interface Done extends Omit<Shaped<typeof replies.DONE>, "finishReason"> {
-  /** Why it ended. */
+  /** Why the stream ended. */
   readonly finishReason: FinishReason;
 }
 
 /** The likeliest next token of one prompt, with its natural `logprob`. */
 export interface ClassifyItem extends Omit<Shaped<typeof replies.CLASSIFY_ITEM>, "token"> {
-  /** The token's text. */
+  /** The text of the token. */
   readonly text: string;
 }
 
-/** One token of a batch that streams; `index` is its prompt's place. */
+/** One token of a batch with the option `stream`; `index` is the place of its prompt. */
 export interface BatchToken extends Token {
-  /** What tells it from an item. */
+  /** Tells a token from an item. */
   readonly type: "token";
 }
 
-/** What one prompt of a batch became. */
+/** The answer to one prompt of a batch. */
 export interface BatchItem extends Shaped<typeof replies.BATCH_ITEM> {
-  /** What tells it from a token. */
+  /** Tells an item from a token. */
   readonly type: "item";
-  /** This prompt's own failure, which costs the others nothing. */
+  /** The failure of this prompt, which does not disturb the others; null if it succeeded. */
   readonly error: MlxwireError | null;
 }
 
-/** The event `heartbeat`, which comes also while the worker computes, or hangs. */
+/** The event `heartbeat`. It comes also while the worker computes or hangs. */
 export interface Heartbeat extends Shaped<typeof replies.HEARTBEAT> {
-  /** Its name. */
+  /** The name of the event. */
   readonly event: "heartbeat";
 }
 
-/** An event of a name that this version does not know. */
+/** An event that this version does not know. */
 export interface UnknownEvent {
-  /** Always "other": events that are known have their own name here. */
+  /** Always "other"; a known event has its own name here. */
   readonly event: "other";
-  /** Its name on the wire. */
+  /** The name of the event on the wire. */
   readonly name: string;
-  /** What it brings, as on the wire. */
+  /** The data of the event, as on the wire. */
   readonly data: JsonObject;
 }
 
-/** A message that the worker sent unasked. */
+/** A message that the worker sends without a request. */
 export type WorkerEvent = Heartbeat | UnknownEvent;
-
-/** Reads a reply, and says what is wrong with one that can't be. */
-function reader<T>(name: string, read: Reader<T>): (message: JsonObject) => T {
-  return (message) => {
-    try {
-      return read(message);
-    } catch (error) {
-      throw new ProtocolViolation(
-        `the worker's \`${String(message.type)}\` reply is no ${name}: ${(error as Error).message}. ` +
-          "Client and worker may be of different versions",
-      );
-    }
-  };
-}
-
-export const readHello = reader("hello result", shape(replies.HELLO));
-export const readInfo = reader("model info", shape(replies.MODEL_INFO));
-export const readLoad = reader("load result", shape(replies.LOAD));
-export const readMetrics = reader("worker metrics", shape(replies.WORKER_METRICS));
-export const readCancel = reader("cancel result", shape(replies.CANCEL));
-export const readCache = reader("cache result", shape(replies.CACHE));
-export const readMemory = reader("memory result", shape(replies.MEMORY));
-export const readProgress = reader("progress", shape(replies.PROGRESS));
-export const readDone: (message: JsonObject) => Done = reader("end", shape(replies.DONE));
-
-const readClassifyItemFields = reader("classify item", shape(replies.CLASSIFY_ITEM));
-const readBatchItemFields = reader("batch item", shape(replies.BATCH_ITEM));
-const readTokenFields = reader("token", shape(replies.TOKEN));
-const readEventFields = reader("event", shape(replies.EVENT));
-const readHeartbeat = shape(replies.HEARTBEAT);
-
-/** Any token, also one with log-probabilities or of a batch. @throws ProtocolViolation */
-export function readToken(message: JsonObject): Token {
-  const { token, topLogprobs, ...rest } = readTokenFields(message);
-  const likeliest = topLogprobs?.map(({ token: text, ...top }) => ({ text, ...top }));
-  return { text: token, ...rest, topLogprobs: likeliest ?? null };
-}
-
-/** One prompt of a `classify`. @throws ProtocolViolation */
-export function readClassifyItem(message: JsonObject): ClassifyItem {
-  const { token, ...rest } = readClassifyItemFields(message);
-  return { ...rest, text: token };
-}
-
-/** One prompt of a `batch`. @throws ProtocolViolation */
-export function readBatchItem(message: JsonObject): BatchItem {
-  const failed = message.error ?? null;
-  const error = failed === null ? null : errorFromBody(failed);
-  return { type: "item", ...readBatchItemFields(message), error };
-}
-
-/** An event, as its type where that is known. @throws ProtocolViolation */
-export function readEvent(message: JsonObject): WorkerEvent {
-  const { event: name, data } = readEventFields(message);
-  if (name === "heartbeat") {
-    try {
-      return { event: "heartbeat", ...readHeartbeat(data) };
-    } catch {
-      // A heartbeat of a later version, in a shape that this one does not know.
-    }
-  }
-  return { event: "other", name, data };
-}

@@ -1,15 +1,15 @@
 /** A stream of replies: an async iterable over one request, for one consumer and one pass. */
 
 import { DrainTimeout } from "./errors.js";
+import type { StreamRequest } from "./requests/streamRequest.js";
 import type { BatchItem, BatchToken, Done, Token } from "./results.js";
-import type { StreamRequest } from "./streamRequest.js";
 
 /**
- * Iterate it for what comes. The request is sent at the first step.
+ * Async iterator over the replies of one request. The request is sent at the first `next()`.
  *
- * Leaving a `for await` early, by `break`, `return` or an exception, cancels the request in the worker
- * and waits for its word, as do `cancel` and `await using`. A consumer that takes its time holds back
- * this stream in the worker, and no other.
+ * Leaving a `for await` early, by `break`, `return` or an exception, cancels the request in the
+ * worker and waits until the worker confirms, as do `cancel` and `await using`. A slow consumer
+ * holds up this stream in the worker, and no other stream.
  */
 export class Stream<T> implements AsyncIterableIterator<T, undefined>, AsyncDisposable {
   protected readonly request: StreamRequest<T>;
@@ -19,15 +19,15 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, AsyncDisp
     this.request = request;
   }
 
-  /** The request's id, for `Worker.cancel`. */
+  /** The id of the request, for `Worker.cancel`. */
   get id(): string {
     return this.request.id;
   }
 
   /**
-   * How it ended: why, how many tokens, and the request's metrics. Rejects with what ended it, an
-   * abort signal's own reason included. It is settled by the stream's end, and takes nothing itself:
-   * a stream that nobody takes does not end.
+   * Settled when the stream ends: with the finish reason, the number of tokens and the metrics, or
+   * rejected with the error or the abort signal's reason. Reading it takes no messages: a stream
+   * that nobody iterates does not end.
    */
   get done(): Promise<Done> {
     return this.request.done;
@@ -37,18 +37,18 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, AsyncDisp
     return this;
   }
 
-  /** The next message. Rejects with what ended the stream. */
+  /** Take the next message. Rejects with the error that ended the stream. */
   next(): Promise<IteratorResult<T, undefined>> {
     return this.request.take();
   }
 
-  /** `cancel`, as a `for await` that is left calls it. */
+  /** Cancel the stream; a `for await` that is left calls this. */
   async return(): Promise<IteratorReturnResult<undefined>> {
     await this.cancel();
     return { done: true, value: undefined };
   }
 
-  /** The same stream in arrays of all that is here at each step, which costs less than one by one. */
+  /** Iterate over arrays of all messages at hand at each step, which costs less than one by one. */
   chunks(): AsyncIterableIterator<T[], undefined> {
     const iterator: AsyncIterableIterator<T[], undefined> = {
       [Symbol.asyncIterator]: () => iterator,
@@ -59,9 +59,10 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, AsyncDisp
   }
 
   /**
-   * Cancel what is left and wait for the worker to confirm. Harmless where it has ended.
+   * Cancel the rest of the stream and wait for the worker to confirm. Does nothing if the stream
+   * has ended.
    *
-   * @throws DrainTimeout where the worker did not within `drainTimeoutMs`.
+   * @throws DrainTimeout if the worker did not confirm within `drainTimeoutMs`.
    */
   async cancel(): Promise<void> {
     this.request.leave();
@@ -77,13 +78,14 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, AsyncDisp
   }
 }
 
-/** A `Stream` of `Token`s, as `Model.generate` and `Model.chat` give. */
+/** The stream of `Token`s that `Model.generate` and `Model.chat` give. */
 export class TokenStream extends Stream<Token> {
   #text: Promise<string> | null = null;
 
   /**
-   * All of its plain text at once; other channels, such as thinking, are left out. Asked again, it
-   * is the same text. Rejects where tokens were taken before, and where another call cut it off.
+   * Collect the whole plain text; other channels, such as thinking, are left out. A second call
+   * gives the same text. Rejects if tokens were taken before, and with `RequestCancelled` if
+   * another call cancelled the request.
    */
   text(): Promise<string> {
     this.#text ??= this.#collect();
@@ -93,8 +95,8 @@ export class TokenStream extends Stream<Token> {
   async #collect(): Promise<string> {
     if (!this.request.untouched) {
       throw new Error(
-        "tokens of this stream were taken before, and text() gives all of it: join the tokens' text " +
-          "yourself, or call text() first",
+        "tokens of this stream were taken already, so text() can't give the whole text; call text() " +
+          "first, or join the text of the tokens yourself",
       );
     }
     let text = "";
@@ -109,11 +111,14 @@ export class TokenStream extends Stream<Token> {
 }
 
 /**
- * A `Stream` of `BatchItem`s, in the order in which the prompts end, and with the option `stream` of
- * their `BatchToken`s before; `type` tells which is which.
+ * The stream of `BatchItem`s that `Model.batch` gives, in the order in which the prompts end. With
+ * the option `stream` it also gives their `BatchToken`s; `type` tells the two apart.
  */
 export class BatchStream extends Stream<BatchItem | BatchToken> {
-  /** All items at once, in the order of the prompts. Rejects where another call cut it off. */
+  /**
+   * Collect all items, in the order of the prompts. Rejects with `RequestCancelled` if another call
+   * cancelled the request.
+   */
   async items(): Promise<BatchItem[]> {
     const items: BatchItem[] = [];
     for await (const message of this) {
@@ -126,7 +131,7 @@ export class BatchStream extends Stream<BatchItem | BatchToken> {
   }
 }
 
-/** Items in the order of their prompts. */
+/** Sort items by the order of their prompts. */
 export function inOrder<T extends { readonly index: number }>(items: T[]): T[] {
   return items.sort((one, other) => one.index - other.index);
 }

@@ -1,236 +1,194 @@
-/** A worker: a child process with one model in it. */
+/**
+ * `Worker`: a child process with one model in it, started again after a crash where its host asks
+ * for that.
+ */
 
-import { ask, ResultRequest } from "./ask.js";
-import { callGuarded, onAbort } from "./callbacks.js";
-import { Connection } from "./connection.js";
-import { type Exit, MlxwireError } from "./errors.js";
-import { findWorker } from "./findWorker.js";
-import type { JsonObject } from "./json.js";
+import type { Exit } from "./errors.js";
 import { Model } from "./model.js";
-import type { LoadOptions, MemoryOptions, Path } from "./options.js";
-import { withTail } from "./postmortem.js";
-import { type Spawn, WorkerProcess } from "./process.js";
-import * as results from "./results.js";
-import { ModelRoute } from "./route.js";
-import { StderrRing } from "./stderrRing.js";
-import type { CallOptions } from "./streamOptions.js";
-import { VERSION } from "./version.js";
-import { Watchdog } from "./watchdog.js";
-import * as wire from "./wireFields.js";
+import type { CallOptions, LoadOptions, MemoryOptions, Path } from "./options.js";
+import type { Spawn } from "./process/process.js";
+import { ask } from "./requests/ask.js";
+import { type Processes, StartedWorker } from "./restart/startedWorker.js";
+import type { Judge } from "./restart/workerLife.js";
+import { WorkerSeries } from "./restart/workerSeries.js";
+import type { WorkerState } from "./restart/workerStates.js";
+import type { CancelOutcome, Hello, MemoryFigures, WorkerMetrics } from "./results.js";
+import { readCancel, readMetrics } from "./wire/readReplies.js";
 import { settle, type WorkerOptions } from "./workerOptions.js";
-
-const HEARTBEAT = "heartbeat";
-/** What a model says that a later load replaced. */
-export const REPLACED = "this model was replaced by a later load; use that one";
-/** What a model says that was closed. */
-export const CLOSED = "this model was closed; load it again";
 
 /**
  * A child process that serves one model at a time: `await using worker = await Worker.start()`.
  *
- * The host's event loop may end while nothing is asked of it; the worker then ends with its host.
+ * With the option `restart` a process that dies is replaced by another, which loads the same model.
+ * A crash still fails the requests in flight: no request is ever sent twice, since only the caller
+ * knows whether it may be repeated. Requests that come between two processes wait for the next one.
+ *
+ * The host's event loop may end while no request is in flight; the process then ends with its host.
  */
 export class Worker implements AsyncDisposable {
-  readonly #options: WorkerOptions;
-  readonly #connection: Connection;
-  readonly #stderr: StderrRing;
-  #hello!: results.Hello;
-  #watchdog: Watchdog | null = null;
-  #route: ModelRoute | null = null;
+  readonly #processes: Processes;
 
-  private constructor(options: WorkerOptions, settings: ReturnType<typeof settle>) {
-    const { onStderr } = options;
-    this.#options = options;
-    this.#stderr = new StderrRing(onStderr ? (line) => callGuarded(onStderr, line) : null);
-    this.#connection = new Connection({
-      shutdown: settings.shutdown,
-      limits: settings.limits,
-      stderr: this.#stderr,
-      onEvent: (message) => this.#takeEvent(message),
-    });
+  /** @internal */
+  constructor(processes: Processes) {
+    this.#processes = processes;
   }
 
   /**
-   * Spawn a worker and shake hands.
+   * Start a worker process and shake hands with it. With `restart` too, a first start that fails is
+   * not tried again.
    *
-   * Rejects with `SpawnFailed`, `HandshakeFailed` (also where it exits instead), `UnsupportedProtocol`,
-   * `UnsupportedCapability`, or the signal's own reason; the child is gone in each case.
-   *
-   * @param spawn starts the process; tests give one that does not.
+   * Rejects with `InvalidParams` for a wrong option, `SpawnFailed`, `HandshakeFailed` (also if the
+   * process exits instead of answering), `UnsupportedProtocol`, `UnsupportedCapability`, or the
+   * signal's own reason. The process is gone in each case.
    */
-  static async start(options: WorkerOptions = {}, spawn?: Spawn): Promise<Worker> {
-    const settings = settle(options);
-    const { signal, require = [], cwd, env } = options;
-    signal?.throwIfAborted();
-    const found = await findWorker(options.command, { ...process.env, ...env });
-    const command = [...found, ...settings.args];
-    const worker = new Worker(options, settings);
-    const connection = worker.#connection;
-    const forget = signal && onAbort(signal, () => void connection.abort());
-    try {
-      signal?.throwIfAborted();
-      worker.#hello = await connection.open(
-        spawn ?? WorkerProcess.spawn,
-        { command, env: settings.env, cwd },
-        { version: VERSION, require, events: worker.#wantedEvents() },
-        settings.startTimeoutMs,
-      );
-      signal?.throwIfAborted();
-    } catch (error) {
-      await connection.abort();
-      signal?.throwIfAborted();
-      throw error instanceof MlxwireError ? withTail(error, worker.#tail()) : error;
-    } finally {
-      forget?.();
-    }
-    if (settings.liveness !== null && worker.#hello.events.includes(HEARTBEAT)) {
-      worker.#watchdog = new Watchdog(connection, settings.liveness);
-    }
-    return worker;
+  static start(options: WorkerOptions = {}): Promise<Worker> {
+    return startWorker(options);
   }
 
-  /** Who it is: name, version, pid and engine. */
-  get identity(): results.Hello["worker"] {
-    return this.#hello.worker;
+  /** Name, version, pid and engine, as the process told them in the handshake. */
+  get identity(): Hello["worker"] {
+    return this.#processes.current.hello.worker;
   }
 
-  /** What it can do; a name that is missing or false is not supported (SPEC §3). */
-  get capabilities(): results.Hello["capabilities"] {
-    return this.#hello.capabilities;
+  /** Capabilities by name; a name that is missing or false is not supported (SPEC §3). */
+  get capabilities(): Hello["capabilities"] {
+    return this.#processes.current.hello.capabilities;
   }
 
-  /** Sizes that it enforces. */
-  get limits(): results.Hello["limits"] {
-    return this.#hello.limits;
-  }
-
-  /** What its requests go through. @internal */
-  get connection(): Connection {
-    return this.#connection;
-  }
-
-  /** Its process id, also after its end. */
-  get pid(): number {
-    return this.#connection.child?.pid ?? this.#hello.worker.pid;
-  }
-
-  /** How it ended, once it has; both null where nothing could end it. */
-  get closed(): Promise<Exit> {
-    return this.#connection.exited;
-  }
-
-  /** The last 64 KiB that it wrote to stderr. */
-  get stderr(): string {
-    return this.#stderr.text();
-  }
-
-  /** Lines on its stdout before the handshake that are no messages, such as a banner. */
-  get strayLines(): readonly Buffer[] {
-    return this.#connection.circumstances.strayLines;
+  /** The sizes that the worker enforces: bytes of a line, requests in flight. */
+  get limits(): Hello["limits"] {
+    return this.#processes.current.hello.limits;
   }
 
   /**
-   * Load a model folder; it replaces the one loaded before, whose `Model` is void then. Where the
-   * new one fails its checks the one before stays.
+   * The process id; after a crash that of the process that died, until the next one has started.
+   */
+  get pid(): number {
+    return this.#processes.current.pid;
+  }
+
+  /**
+   * The worker's state. Without `restart` one of `ready`, `failed` (the process died) and `closed`;
+   * with it `failed` means that the policy gave the worker up, until `restart()` is called.
+   */
+  get state(): WorkerState {
+    return this.#processes.state;
+  }
+
+  /**
+   * Settled when the process has ended, with its exit; both fields are null if nothing could end
+   * it. With `restart` it is settled by `close` or `kill` alone, with the exit of the last process.
+   */
+  get closed(): Promise<Exit> {
+    return this.#processes.closed;
+  }
+
+  /** The last 64 KiB that the process wrote to stderr. */
+  get stderr(): string {
+    return this.#processes.current.stderr;
+  }
+
+  /** Lines on the process's stdout before the handshake that are no messages, such as a banner. */
+  get strayLines(): readonly Buffer[] {
+    return this.#processes.current.strayLines;
+  }
+
+  /**
+   * Load a model folder. It replaces the model loaded before, whose `Model` is void from then on;
+   * if the new one fails its checks, the one before stays.
+   *
+   * With `restart` the model is loaded again, with these options, into each process to come. A load
+   * that fails then leaves the model before usable in any case: if the process has lost it, the
+   * next request has it loaded again first.
+   *
+   * Rejects with `ModelNotFound`, `ModelLoadFailed`, `UnsupportedModel`, `InvalidParams` or
+   * `OutOfMemory`.
    */
   async load(path: Path, options: LoadOptions = {}): Promise<Model> {
-    const route = await this.loadRoute(path, options);
-    return new Model(route, () => this.#unload(route, {}));
+    const { route, unload } = await this.#processes.load(path, options);
+    return new Model(route, unload);
   }
 
-  /** The way to a model that is loaded now. @internal */
-  async loadRoute(path: Path, options: LoadOptions): Promise<ModelRoute> {
-    const fields = wire.wireFields("load", options, wire.LOAD, [...wire.CALL, "onProgress"]);
-    const request = new ResultRequest(
-      this.#connection,
-      "load",
-      { ...fields, path: wire.pathText(path) },
-      (message) => this.#loadEnded(results.readLoad(message)),
-      { timeoutMs: options.timeoutMs, signal: options.signal, onProgress: options.onProgress },
-    );
-    request.open();
-    return request.result;
+  /** Unload the loaded model. Does nothing if no model is loaded. */
+  unload(options: CallOptions = {}): Promise<void> {
+    return this.#processes.unload(options);
   }
 
-  /** Unload the model that is loaded; nothing where there is none. */
-  async unload(options: CallOptions = {}): Promise<void> {
-    if (this.#route !== null) {
-      await this.#unload(this.#route, options);
-    }
-  }
-
-  /** Sums over the worker's life, and its state now. */
-  metrics(options: CallOptions = {}): Promise<results.WorkerMetrics> {
-    return ask(this.#connection, "metrics", {}, results.readMetrics, options);
-  }
-
-  /** The memory in use, in bytes; first sets the limits given. */
-  memory(options: MemoryOptions = {}): Promise<results.MemoryFigures> {
-    return ask(this.#connection, "memory", {}, results.readMemory, options, wire.MEMORY);
-  }
-
-  /** Cancel one request by its stream's `id`, or all in flight; each still ends by itself. */
-  cancel(requestId?: string, options: CallOptions = {}): Promise<results.CancelOutcome> {
-    const fields = requestId === undefined ? {} : { target: requestId };
-    return ask(this.#connection, "cancel", fields, results.readCancel, options);
+  /** Ask for the sums over the process's life, and its present state. */
+  metrics(options: CallOptions = {}): Promise<WorkerMetrics> {
+    return ask(this.#processes.route, "metrics", {}, readMetrics, options);
   }
 
   /**
-   * End the worker: ask, close its stdin, SIGTERM, SIGKILL, each with its limit. May be called at any
-   * time, any number of times and by several callers at once.
+   * Ask for the memory in use, in bytes, after setting the limits given. With `restart` the limits
+   * are set again in each process to come; `memoryLimit` and `promptCacheLimit` belong to the
+   * loaded model and end with it.
    */
-  close(): Promise<void> {
-    return this.#connection.close();
+  memory(options: MemoryOptions = {}): Promise<MemoryFigures> {
+    return this.#processes.memory(options);
   }
 
-  /** SIGKILL to it and its group, without a word. `closed` tells when it is gone. */
+  /**
+   * Cancel one request by its stream's `id`, or all requests in flight; each still ends by itself.
+   */
+  cancel(requestId?: string, options: CallOptions = {}): Promise<CancelOutcome> {
+    const fields = requestId === undefined ? {} : { target: requestId };
+    return ask(this.#processes.route, "cancel", fields, readCancel, options);
+  }
+
+  /**
+   * Replace the process by another, also after the policy gave the worker up. Requests in flight
+   * have `drainMs` to end and are cancelled then; requests that come meanwhile wait for the next
+   * process.
+   *
+   * Rejects with `InvalidParams` if the worker was started without `restart`, with `ShuttingDown`
+   * if it was closed, and as `start` and `load` do if the next process fails.
+   */
+  restart(drainMs = 30_000): Promise<void> {
+    return this.#processes.restart(drainMs);
+  }
+
+  /**
+   * End the worker for good: send `quit`, close its stdin, SIGTERM, SIGKILL, each step with its
+   * limit. May be called at any time, any number of times and by several callers at once.
+   */
+  close(): Promise<void> {
+    return this.#processes.close();
+  }
+
+  /**
+   * End the worker for good with a SIGKILL to its process group. `closed` tells when it is gone.
+   */
   kill(): void {
-    this.#connection.kill();
+    this.#processes.kill();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
+}
 
-  #tail(): string {
-    return this.#connection.circumstances.stderrTail;
-  }
+/** The parts that tests replace: the start of a process, and chance. */
+export interface Seams {
+  /** Starts a process in place of `WorkerProcess.spawn`. */
+  readonly spawn?: Spawn;
+  /** Gives a number from 0 to 1 for the jitter of pauses, in place of `Math.random`. */
+  readonly random?: () => number;
+}
 
-  #wantedEvents(): string[] {
-    const wanted = this.#options.liveness ? [HEARTBEAT] : [];
-    return [...new Set([...(this.#options.events ?? []), ...wanted])];
+/** Start a worker as `Worker.start` does, with the seams of tests. */
+export async function startWorker(options: WorkerOptions, seams: Seams = {}): Promise<Worker> {
+  const settings = settle(options);
+  const { restart } = settings;
+  if (restart === null) {
+    return new Worker(await StartedWorker.start(options, settings, seams.spawn));
   }
-
-  #takeEvent(message: JsonObject): void {
-    const { onEvent, events = [] } = this.#options;
-    let event: results.WorkerEvent;
-    try {
-      event = results.readEvent(message);
-    } catch {
-      return; // an event of a later version, in a shape that this one does not know
-    }
-    if (event.event === "heartbeat") {
-      this.#watchdog?.takeBeat(event);
-    }
-    if (events.includes(event.event === "other" ? event.name : event.event)) {
-      callGuarded(onEvent, event);
-    }
-  }
-
-  /** The model of before is replaced, also where whoever asked has gone. */
-  #loadEnded(loaded: results.LoadResult): ModelRoute {
-    this.#route?.close(REPLACED);
-    this.#route = new ModelRoute(this.#connection, loaded);
-    return this.#route;
-  }
-
-  async #unload(route: ModelRoute, options: CallOptions): Promise<void> {
-    route.close(CLOSED);
-    if (this.#route === route) {
-      this.#route = null;
-      if (this.#connection.failure === null) {
-        await ask(this.#connection, "unload", {}, () => undefined, options);
-      }
-    }
-  }
+  const start = (signal: AbortSignal, judge: Judge): Promise<StartedWorker> =>
+    StartedWorker.start({ ...options, signal }, settings, seams.spawn, judge);
+  const { onChange } = options;
+  const { random = Math.random } = seams;
+  const { limits } = settings;
+  const series = new WorkerSeries({ start, policy: restart, onChange, random, limits });
+  await series.begin(options.signal);
+  return new Worker(series);
 }

@@ -1,48 +1,66 @@
-/** What a worker is started with. */
+/** The options of `Worker.start`: their types, their checks and their defaults. */
 
-import { DEFAULT_LIVENESS_LIMITS, type LivenessLimits } from "./liveness.js";
-import { checkCount, checkDurations, refuseUnknown, withDefaults } from "./optionChecks.js";
-import { DEFAULT_BUFFER_BYTES, DEFAULT_WINDOW, type RequestLimits } from "./requestLimits.js";
+import { DEFAULT_LIVENESS_LIMITS, type LivenessLimits } from "./process/liveness.js";
+import { DEFAULT_SHUTDOWN_LIMITS, type ShutdownLimits } from "./process/shutdown.js";
+import { DEFAULT_BUFFER_BYTES, DEFAULT_WINDOW, type RequestLimits } from "./requests/route.js";
+import { DEFAULT_RESTART_POLICY, type RestartPolicy } from "./restart/policy.js";
+import type { WorkerChange } from "./restart/workerStates.js";
 import type { WorkerEvent } from "./results.js";
-import { DEFAULT_SHUTDOWN_LIMITS, type ShutdownLimits } from "./shutdown.js";
+import {
+  checkCount,
+  checkDurations,
+  invalid,
+  refuseUnknown,
+  withDefaults,
+} from "./wire/optionChecks.js";
 
 /** The options of `Worker.start`. */
 export interface WorkerOptions {
-  /** The worker's program and arguments; by default as `findWorker` says. */
+  /**
+   * Start another process when one dies, by this policy; `{}` is the default policy, left out is
+   * never.
+   */
+  readonly restart?: Partial<RestartPolicy> | null | undefined;
+  /** Called with each change of the process. Needs `restart`. */
+  readonly onChange?: ((change: WorkerChange) => void) | undefined;
+  /** The worker's program and arguments; left out, what `findWorker` finds. */
   readonly command?: string | readonly string[] | undefined;
-  /** Which engine it runs, given to it as `--engine`. */
+  /** The engine, passed to the worker as `--engine`. */
   readonly engine?: "mlx" | "mock" | undefined;
-  /** Arguments after the command's own. */
+  /** Further arguments, after those of `command`. */
   readonly args?: readonly string[] | undefined;
-  /** Variables beside the host's own. */
+  /** Environment variables, in addition to the host's own. */
   readonly env?: Readonly<Record<string, string>> | undefined;
-  /** Its folder, where relative paths begin. */
+  /** The working folder of the process; left out, the host's own. */
   readonly cwd?: string | undefined;
-  /** Milliseconds until it must have answered hello: 30,000. */
+  /** Milliseconds until the worker must have answered hello: 30,000. */
   readonly startTimeoutMs?: number | undefined;
-  /** For each request that names no `timeoutMs` of its own; `load` takes only its own. */
+  /** The `timeoutMs` of each request that has none of its own; `load` uses only its own. */
   readonly requestTimeoutMs?: number | undefined;
-  /** For each stream that names no `idleTimeoutMs` of its own. */
+  /** The `idleTimeoutMs` of each stream that has none of its own. */
   readonly idleTimeoutMs?: number | undefined;
-  /** How long it has to end a cancelled request: 5000. */
+  /** Milliseconds that the worker has to end a cancelled request: 5000. */
   readonly drainTimeoutMs?: number | undefined;
-  /** How many messages of a stream may be on their way: 256. */
+  /** The most messages of one stream on their way to its consumer: 256. */
   readonly window?: number | undefined;
-  /** What a stream may hold for a slow consumer where the worker knows no windows: 64 MiB. */
+  /** Bytes that a stream may buffer if the worker knows no windows: 64 MiB. */
   readonly bufferBytes?: number | undefined;
-  /** Of the steps that end it. */
+  /** Limits of the steps that end the process. */
   readonly limits?: Partial<ShutdownLimits> | undefined;
-  /** How long it may hang before it is ended; it is left alone without. Needs its heartbeats. */
+  /**
+   * Limits after which a hanging process is ended; needs its heartbeats. Left out, it may hang
+   * for ever, and with `restart` the default limits hold; null turns the limits off.
+   */
   readonly liveness?: Partial<LivenessLimits> | null | undefined;
-  /** Capabilities without which it is of no use. */
+  /** Capabilities that the worker must have; without one the start fails. */
   readonly require?: readonly string[] | undefined;
-  /** Events that `onEvent` hears, such as `heartbeat`. */
+  /** Names of the events for `onEvent`, such as `heartbeat`. */
   readonly events?: readonly string[] | undefined;
-  /** Hears each of these events. */
+  /** Called with each of these events. */
   readonly onEvent?: ((event: WorkerEvent) => void) | undefined;
-  /** Hears each line that it logs. */
+  /** Called with each line that the process writes to stderr. */
   readonly onStderr?: ((line: string) => void) | undefined;
-  /** Ends it while it starts, and fails the start with the signal's own reason. */
+  /** Ends the process while it starts; the start rejects with the signal's own reason. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -54,9 +72,12 @@ export interface Settings {
   readonly limits: RequestLimits;
   readonly shutdown: ShutdownLimits;
   readonly liveness: LivenessLimits | null;
+  readonly restart: RestartPolicy | null;
 }
 
 const KNOWN: Readonly<Record<keyof WorkerOptions, true>> = {
+  restart: true,
+  onChange: true,
   command: true,
   engine: true,
   args: true,
@@ -77,13 +98,21 @@ const KNOWN: Readonly<Record<keyof WorkerOptions, true>> = {
   signal: true,
 };
 
-/** Check options, and fill in what is left out. @throws InvalidParams */
+/** Check the options and fill in the defaults. @throws InvalidParams */
 export function settle(options: WorkerOptions): Settings {
   refuseUnknown("Worker.start", options, KNOWN);
-  const { limits = {}, liveness } = options;
+  const { limits = {}, restart = null, onChange } = options;
+  const liveness = options.liveness === undefined && restart !== null ? {} : options.liveness;
+  if (onChange !== undefined && restart === null) {
+    throw invalid(
+      "onChange",
+      "tells of restarts and needs `restart`; give it too, {} for its defaults",
+    );
+  }
+  refuseUnknown("restart", restart ?? {}, DEFAULT_RESTART_POLICY);
   refuseUnknown("limits", limits, DEFAULT_SHUTDOWN_LIMITS);
   refuseUnknown("liveness", liveness ?? {}, DEFAULT_LIVENESS_LIMITS);
-  for (const durations of [options, limits, liveness ?? {}]) {
+  for (const durations of [options, limits, liveness ?? {}, restart ?? {}]) {
     checkDurations(durations);
   }
   checkCount("window", options.window);
@@ -102,5 +131,6 @@ export function settle(options: WorkerOptions): Settings {
     },
     shutdown: withDefaults(DEFAULT_SHUTDOWN_LIMITS, limits),
     liveness: liveness ? withDefaults(DEFAULT_LIVENESS_LIMITS, liveness) : null,
+    restart: restart ? withDefaults(DEFAULT_RESTART_POLICY, restart) : null,
   };
 }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { MlxwireError } from "../src/index.js";
-import { startModel } from "./scriptedWorker.js";
+import { startModel } from "./support/scriptedWorker.js";
 
 suite("a batch", () => {
   const item = (id: string, index: number, more: object = {}) => ({
@@ -24,7 +24,7 @@ suite("a batch", () => {
     assert.deepEqual([second?.text, second?.tokenIds, second?.error], ["text 1", [1, 2], null]);
   });
 
-  test("that does not stream counts the tokens of its items", async () => {
+  test("without the option stream counts the tokens of its items", async () => {
     const { script, model } = await startModel();
     const stream = model.batch(["a", "b"]);
     const step = stream.next();
@@ -37,7 +37,7 @@ suite("a batch", () => {
     await assert.rejects(stream.next(), { tokensDelivered: 2 });
   });
 
-  test("that streams gives tokens too, and counts them", async () => {
+  test("with the option stream gives tokens too, and counts them", async () => {
     const { script, model } = await startModel();
     const stream = model.batch(["a", "b"], { stream: true });
     const step = stream.next();
@@ -59,7 +59,7 @@ suite("a batch", () => {
     await assert.rejects(stream.next(), { tokensDelivered: 2 });
   });
 
-  test("to classify gives its items in order", async () => {
+  test("of classify gives its items in order", async () => {
     const { script, model } = await startModel();
     const items = model.classify(["a", "b"], { labels: ["x"] });
     const request = await script.next("classify");

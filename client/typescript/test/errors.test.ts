@@ -1,15 +1,15 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { suite, test } from "node:test";
-import { ERRORS_BY_CODE, errorFromCode } from "../src/errorReply.js";
 import * as api from "../src/index.js";
-import { repositoryPath } from "./repository.js";
+import { ERRORS_BY_CODE, errorFromCode } from "../src/wire/readReplies.js";
+import { repositoryPath } from "./support/repository.js";
 
 suite("errors", () => {
   const spec = readFileSync(repositoryPath("protocol/SPEC.md"), "utf8").split("## §6")[1] ?? "";
   const [table = "", made = ""] = (spec.split("## §7")[0] ?? "").split("Made by a client");
 
-  test("of the wire have a class for each code, and tell whether another try helps", () => {
+  test("of the wire have a class for each code, with its retryable of SPEC §6", () => {
     const rows = [...table.matchAll(/^\| `(\w+)`( \(retryable\))?/gm)];
     assert.ok(rows.length > 15);
     for (const [, code = "", retryable] of rows) {
@@ -19,7 +19,7 @@ suite("errors", () => {
     }
   });
 
-  test("of the client have one too, and are not the worker's", () => {
+  test("of the client have a class for each code too, outside of WorkerError", () => {
     const codes = [...made.matchAll(/`([a-z]+_[a-z]+|timeout|cancelled)`/g)].map(
       ([, code = ""]) => code,
     );
@@ -30,12 +30,12 @@ suite("errors", () => {
     }
   });
 
-  test("of the worker's own word are never a crash, which it could not tell of", () => {
+  test("sent by the worker are never a WorkerCrashed", () => {
     const error = errorFromCode("worker_crashed", "m", {});
     assert.deepEqual([error.constructor, error.code], [api.WorkerError, "worker_crashed"]);
   });
 
-  test("are copied with all that they are but the count of tokens", () => {
+  test("are copied with all fields except the count of tokens", () => {
     const error = new api.WorkerCrashed("m", { exitCode: 3, stderrTail: "t" });
     error.tokensDelivered = 5;
     const copy = error.copy();

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import type { WorkerEvent } from "../src/index.js";
-import { startScripted } from "./scriptedWorker.js";
+import { startScripted } from "./support/scriptedWorker.js";
 
 suite("events", () => {
-  test("are heard where they were asked for", async () => {
+  test("are heard if they were asked for", async () => {
     const heard: WorkerEvent[] = [];
     const { script } = await startScripted({
       events: ["heartbeat", "eclipse"],
@@ -25,7 +25,7 @@ suite("events", () => {
 
   const beat = { phase: "idle", steps: 3, last_step_seconds: 0.5 };
 
-  test("are what their name says, whatever they bring", async () => {
+  test("keep their name, whatever data they bring", async () => {
     const heard: WorkerEvent[] = [];
     const events = ["heartbeat", "eclipse"];
     const { script } = await startScripted({ events, onEvent: (event) => heard.push(event) });
@@ -41,13 +41,13 @@ suite("events", () => {
     ]);
   });
 
-  test("in no shape at all are none", async () => {
-    const { worker, script } = await startScripted({ onEvent: () => assert.fail("it is none") });
+  test("in a wrong shape are ignored", async () => {
+    const { script } = await startScripted({ onEvent: () => assert.fail("it is none") });
     script.say({ id: null, type: "event", event: 5, data: {} });
-    assert.equal(worker.connection.failure, null);
+    assert.equal(script.connection.failure, null);
   });
 
-  test("tell of a worker that hangs, which is ended then", async (t) => {
+  test("end a worker whose heartbeats tell that it hangs", async (t) => {
     const eventLoop = setInterval(() => undefined, 1000); // a process would keep it
     t.after(() => clearInterval(eventLoop));
     const liveness = { silenceMs: 10_000, stepMs: 20, phases: {} };

@@ -1,20 +1,20 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { ProtocolViolation } from "../src/index.js";
-import type { JsonObject } from "../src/json.js";
-import { startModel } from "./scriptedWorker.js";
+import type { JsonObject } from "../src/wire/json.js";
+import { startModel } from "./support/scriptedWorker.js";
 
 const PROGRESS = { type: "progress", stage: "prefill", done: 1, total: 2 };
 const ITEM = { type: "item", index: 0, token: "a", token_id: 1, logprob: null };
 const TOKEN = { type: "token", seq: 0, token: "a", token_id: 1 };
 
-suite("a reply that is not in its shape is the worker's offence, and never thrown at the host", () => {
+suite("a reply in a wrong shape is the worker's offence, and no exception in the host", () => {
   const replies: [what: string, reply: JsonObject][] = [
-    ["a progress without its stage", { ...PROGRESS, stage: null }],
+    ["a progress without a stage", { ...PROGRESS, stage: null }],
     ["an item whose index is a text", { ...ITEM, index: "0" }],
     ["a token whose text is a number", { ...TOKEN, token: 5 }],
     ["a token whose id is a fraction", { ...TOKEN, token_id: 1.5 }],
-    ["a token with likeliest ones that are none", { ...TOKEN, logprob: 0, top_logprobs: [7] }],
+    ["a token whose likeliest tokens are numbers", { ...TOKEN, logprob: 0, top_logprobs: [7] }],
   ];
   for (const [what, reply] of replies) {
     test(what, async () => {
@@ -28,7 +28,7 @@ suite("a reply that is not in its shape is the worker's offence, and never throw
     });
   }
 
-  test("but a progress that nobody hears is not looked at", async () => {
+  test("but a progress without a callback is not read", async () => {
     const { worker, script, model } = await startModel();
     const classified = model.classify(["a"]);
     const request = await script.next("classify");
@@ -38,7 +38,7 @@ suite("a reply that is not in its shape is the worker's offence, and never throw
     await worker.close();
   });
 
-  test("but a field that nobody knows is none", async () => {
+  test("but an unknown field is ignored", async () => {
     const { worker, script, model } = await startModel();
     const classified = model.classify(["a"]);
     const request = await script.next("classify");

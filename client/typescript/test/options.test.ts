@@ -1,43 +1,12 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { InvalidParams, Supervisor, Worker, type WorkerOptions } from "../src/index.js";
-import { DEFAULT_LIVENESS_LIMITS } from "../src/liveness.js";
-import { snakeCase } from "../src/shape.js";
-import { DEFAULT_SHUTDOWN_LIMITS } from "../src/shutdown.js";
-import * as wire from "../src/wireFields.js";
+import { InvalidParams, Worker, type WorkerOptions } from "../src/index.js";
+import { DEFAULT_LIVENESS_LIMITS } from "../src/process/liveness.js";
+import { DEFAULT_SHUTDOWN_LIMITS } from "../src/process/shutdown.js";
+import { snakeCase } from "../src/wire/shape.js";
+import * as wire from "../src/wire/wireFields.js";
 import { settle } from "../src/workerOptions.js";
-import { readJson } from "./repository.js";
-import { startModel } from "./scriptedWorker.js";
-
-interface Definition {
-  properties: Record<string, unknown>;
-}
-
-const schema = readJson<{ $defs: Record<string, Definition> }>(
-  "protocol/schema/mlxwire-protocol-1.schema.json",
-).$defs;
-
-/** What every command has, and what this client fills in itself. */
-const OWN = ["id", "cmd", "window", "prompt", "prompts", "messages", "path"];
-
-const TABLES: [command: string, sent: object][] = [
-  ["Generate", wire.SAMPLING],
-  ["Chat", wire.CHAT],
-  ["Batch", wire.BATCH],
-  ["Classify", wire.CLASSIFY],
-  ["Load", wire.LOAD],
-  ["Memory", wire.MEMORY],
-];
-
-suite("the options of a command are those of the schema", () => {
-  for (const [command, sent] of TABLES) {
-    test(command, () => {
-      const fields = Object.keys(schema[command]?.properties ?? {});
-      const wanted = fields.filter((field) => !OWN.includes(field)).sort();
-      assert.deepEqual(Object.keys(sent).map(snakeCase).sort(), wanted);
-    });
-  }
-});
+import { startModel } from "./support/scriptedWorker.js";
 
 suite("options on the wire", () => {
   const fields = (options: object) => wire.wireFields("chat", options, wire.CHAT, wire.STREAM);
@@ -57,12 +26,12 @@ suite("options on the wire", () => {
     assert.deepEqual(load, { adapter_path: process.platform === "win32" ? "\\a b" : "/a b" });
   });
 
-  test("stay here where they are this client's own", () => {
+  test("are not sent if they are this client's own", () => {
     assert.deepEqual(fields({ timeoutMs: 5, signal: AbortSignal.abort(), idleTimeoutMs: 5 }), {});
   });
 
   for (const name of ["maxToken", "max_tokens", "toString", "__proto__x"]) {
-    test(`that nobody knows are refused by name: ${name}`, () => {
+    test(`are refused by name if unknown: ${name}`, () => {
       assert.throws(
         () => fields({ [name]: 1 }),
         (error) => {
@@ -76,29 +45,29 @@ suite("options on the wire", () => {
   }
 });
 
-suite("options of a start that nobody knows are refused by name", () => {
+suite("unknown options of a start are refused by name", () => {
   const refused = (name: string) => ({ code: "invalid_params", message: new RegExp(name) });
-  /** As a caller without types would give them. */
+  /** Give options as a caller without types would. */
   const untyped = (options: object): object => options;
 
   test("of a worker", async () => {
     await assert.rejects(Worker.start(untyped({ comand: "x" })), refused("comand"));
   });
 
-  test("of its ladder and its liveness", async () => {
+  test("of the shutdown limits and of liveness", async () => {
     await assert.rejects(Worker.start(untyped({ limits: { quit: 3 } })), refused("quit"));
     await assert.rejects(Worker.start(untyped({ liveness: { stepms: 3 } })), refused("stepms"));
   });
 
   test("of a restart", async () => {
-    await assert.rejects(Supervisor.start(untyped({ restart: { window: 3 } })), refused("window"));
+    await assert.rejects(Worker.start(untyped({ restart: { window: 3 } })), refused("window"));
   });
 });
 
-suite("options of a call that sends none are refused by name", () => {
+suite("unknown options of a call that sends no options are refused by name", () => {
   const untyped = (options: object): object => options;
 
-  test("and nothing is sent then", async () => {
+  test("and nothing is sent", async () => {
     const { worker, script, model } = await startModel();
     const wrong = untyped({ timeout: 5 });
     const calls = [
@@ -126,7 +95,7 @@ suite("milliseconds that no timer can wait", () => {
       await assert.rejects(Worker.start(wrong({ limits: { quitMs: ms } })), field("quitMs"));
       const hanging = Worker.start(wrong({ liveness: { stepMs: ms } }));
       await assert.rejects(hanging, field("stepMs"));
-      const restart = Supervisor.start(wrong({ restart: { windowMs: ms } }));
+      const restart = Worker.start(wrong({ restart: { windowMs: ms } }));
       await assert.rejects(restart, field("windowMs"));
       const options: object = { timeoutMs: ms };
       assert.throws(
@@ -136,7 +105,7 @@ suite("milliseconds that no timer can wait", () => {
     });
   }
 
-  test("and windows of none are refused too", async () => {
+  test("counts below 1 are refused too", async () => {
     for (const name of ["window", "bufferBytes"]) {
       for (const count of [0, 1.5]) {
         const start = Worker.start({ [name]: count });
@@ -146,14 +115,14 @@ suite("milliseconds that no timer can wait", () => {
   });
 });
 
-test("the longest and the least that can be had are taken", () => {
+test("the longest time and the smallest window are accepted", () => {
   const { startTimeoutMs, limits } = settle({ startTimeoutMs: 2 ** 31 - 1, window: 1 });
   assert.deepEqual([startTimeoutMs, limits.window], [2 ** 31 - 1, 1]);
 });
 
-test("what is left out of a start has its default", () => {
+test("an option left out of a start has its default", () => {
   assert.deepEqual(settle({}), {
-    ...{ args: [], env: {}, startTimeoutMs: 30_000, liveness: null },
+    ...{ args: [], env: {}, startTimeoutMs: 30_000, liveness: null, restart: null },
     limits: {
       ...{ requestTimeoutMs: undefined, idleTimeoutMs: undefined },
       ...{ drainTimeoutMs: 5000, window: 256, bufferBytes: 64 * 1024 * 1024 },
@@ -162,7 +131,7 @@ test("what is left out of a start has its default", () => {
   });
 });
 
-test("what is given for a start is taken", () => {
+test("an option given for a start is used", () => {
   const env = { A: "b" };
   const given = settle({ engine: "mock", args: ["--x"], env, drainTimeoutMs: 7, bufferBytes: 8 });
   assert.deepEqual([given.args, given.env], [["--engine", "mock", "--x"], env]);

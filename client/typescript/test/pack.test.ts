@@ -1,9 +1,11 @@
-/** What `npm publish` would send: the built client and nothing of its making. */
+/** The files that `npm publish` would send: the built client, and no sources or tests. */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
+import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { VERSION } from "../src/index.js";
 
 const PACKAGE = fileURLToPath(new URL("../../", import.meta.url)); // from dist-test/test
 const run = promisify(execFile);
@@ -27,4 +29,9 @@ test("the package has the built client, README, LICENSE and package.json, and no
     built.filter((file) => !/^dist\/[\w/]+(\.d\.ts|\.js)$/.test(file)),
     [],
   );
+});
+
+test("the version that the worker is told is the package's", async () => {
+  const { version } = JSON.parse(await readFile(`${PACKAGE}package.json`, "utf8"));
+  assert.equal(VERSION, version);
 });

@@ -1,17 +1,22 @@
-/** The programs of README.md print what it says that they print. */
+/** The programs of README.md print what README.md shows. */
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { readdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { rm, writeFile } from "node:fs/promises";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { repositoryPath, skipWithoutWorker, workerCommand } from "./repository.js";
+import {
+  listFiles,
+  repositoryPath,
+  skipWithoutWorker,
+  workerCommand,
+} from "./support/repository.js";
 
 const run = promisify(execFile);
 const README = readFileSync(repositoryPath("client/typescript/README.md"), "utf8");
-/** A program and, in the next block, what it prints. */
+/** A program and, in the next block, its output. */
 const PROGRAM = /^```js\n(.*?)^```\n\n```text\n(.*?)^```$/gms;
 
 const options = { timeout: 60_000, skip: skipWithoutWorker };
@@ -37,9 +42,11 @@ test("README has two programs to run", () => {
   assert.equal([...README.matchAll(PROGRAM)].length, 2);
 });
 
-test("README's tree has each file, and none that there is not", () => {
-  const tree = README.slice(README.indexOf("## The tree"));
-  const named = Array.from(tree.matchAll(/`(\w+\.ts)`/g), ([, name]) => name);
-  const sources = readdirSync(repositoryPath("client/typescript/src"));
-  assert.deepEqual(named.sort(), sources.sort());
+test("README's tree has each file of src, and no other", () => {
+  const rows = README.slice(README.indexOf("## The tree")).split("\n");
+  const named = rows.flatMap((row) => {
+    const folder = /^\| `(\w+\/)`/.exec(row)?.[1] ?? "";
+    return Array.from(row.matchAll(/`(\w+\.ts)`/g), ([, name]) => `${folder}${name}`);
+  });
+  assert.deepEqual(named.sort(), listFiles("client/typescript/src", ".ts").sort());
 });

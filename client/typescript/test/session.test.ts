@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { suite, test } from "node:test";
-import { Deferred } from "../src/deferred.js";
-import { loadModel, Worker, WorkerCrashed, type WorkerEvent } from "../src/index.js";
-import { repositoryPath, skipWithoutWorker as skip, workerCommand } from "./repository.js";
+import { Worker, WorkerCrashed, type WorkerEvent } from "../src/index.js";
+import { Deferred } from "../src/requests/callbacks.js";
+import { repositoryPath, skipWithoutWorker as skip, workerCommand } from "./support/repository.js";
 
 const MOCK = { command: workerCommand("mock"), startTimeoutMs: 120_000 };
 const TINY = { command: workerCommand("mlx"), startTimeoutMs: 120_000 };
@@ -44,7 +44,7 @@ suite("a session with the mock engine", { skip }, () => {
     await model.unload();
   });
 
-  test("cancels what is left early, and goes on", async () => {
+  test("cancels a stream that is left early, and goes on", async () => {
     await using worker = await Worker.start(MOCK);
     const model = await worker.load("any");
     const stream = model.generate("a b c", ENDLESS);
@@ -67,7 +67,7 @@ suite("a session with the mock engine", { skip }, () => {
     assert.equal((await worker.metrics()).inFlight, 0);
   });
 
-  test("serves many while one sleeps", async () => {
+  test("serves many streams while one is not read", async () => {
     await using worker = await Worker.start(MOCK);
     const model = await worker.load("any");
     const sleeper = model.generate("sleeper", ENDLESS);
@@ -82,7 +82,7 @@ suite("a session with the mock engine", { skip }, () => {
     await sleeper.cancel();
   });
 
-  test("tells a crash by its signal", { skip: process.platform === "win32" }, async () => {
+  test("reports a crash with its signal", { skip: process.platform === "win32" }, async () => {
     const worker = await Worker.start(MOCK);
     const model = await worker.load("any");
     const stream = model.generate("a", ENDLESS);
@@ -115,7 +115,7 @@ suite("a session with the mock engine", { skip }, () => {
     assert.equal((await beat.promise).event, "heartbeat");
   });
 
-  test("keeps its host only while something is asked of it", async () => {
+  test("keeps the host's event loop only while a request is in flight", async () => {
     const client = JSON.stringify(new URL("../src/index.js", import.meta.url).href);
     const script = `
       import { Worker } from ${client};
@@ -136,7 +136,8 @@ suite("a session with the mock engine", { skip }, () => {
 
 suite("a session with a real model", { skip }, () => {
   test("adds two and three", async () => {
-    await using model = await loadModel(repositoryPath("testdata/tiny"), { worker: TINY });
+    await using worker = await Worker.start(TINY);
+    const model = await worker.load(repositoryPath("testdata/tiny"));
     assert.equal(await model.chat("What is 2 + 3?", { maxTokens: 8 }).text(), "5");
     assert.equal(model.metrics?.generatedTokens, 1);
     const stream = model.chat("What is 2 + 3?", { maxTokens: 1, logprobs: true, topLogprobs: 2 });

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import { DrainTimeout, SlowConsumer, type Token, WorkerCrashed } from "../src/index.js";
-import { startModel, withoutWindows } from "./scriptedWorker.js";
+import { startModel, withoutWindows } from "./support/scriptedWorker.js";
 
-/** Take so many of a stream, each by itself. */
+/** Take `count` messages of a stream, one by one. */
 async function take(stream: AsyncIterator<Token>, count: number): Promise<string[]> {
   const texts: string[] = [];
   for (let taken = 0; taken < count; taken += 1) {
@@ -14,7 +14,7 @@ async function take(stream: AsyncIterator<Token>, count: number): Promise<string
 }
 
 suite("a stream", () => {
-  test("sends its request with the first step, under the id that it told before", async () => {
+  test("sends its request at the first next(), under the id that `id` told before", async () => {
     const { script, model } = await startModel();
     const stream = model.generate("a", { maxTokens: 3, topK: 2, seed: null });
     assert.equal(script.unread.length, 0);
@@ -33,7 +33,7 @@ suite("a stream", () => {
     });
   });
 
-  test("gives each token once and tells how it ended", async () => {
+  test("gives each token once, and `done` tells how the stream ended", async () => {
     const { script, model } = await startModel();
     const stream = model.chat("hello", { thinking: false });
     const reading = collect(stream);
@@ -53,7 +53,7 @@ suite("a stream", () => {
     assert.equal(model.metrics, metrics);
   });
 
-  test("gives in chunks all that is here", async () => {
+  test("gives all messages at hand as chunks", async () => {
     const { script, model } = await startModel();
     const chunks = model.generate("a").chunks();
     const first = chunks.next();
@@ -70,7 +70,7 @@ suite("a stream", () => {
     assert.deepEqual(await chunks.next(), { done: true, value: undefined });
   });
 
-  test("gives its text as often as it is asked for", async () => {
+  test("gives its text again when text() is called twice", async () => {
     const { script, model } = await startModel();
     const stream = model.generate("a");
     const texts = [stream.text(), stream.text()];
@@ -88,13 +88,13 @@ suite("a stream", () => {
     assert.deepEqual(await Promise.all(texts), ["t0 t1 ", "t0 t1 "]);
   });
 
-  test("does not give half of its text for all", async () => {
+  test("refuses text() once tokens were taken", async () => {
     const { script, model } = await startModel();
     const stream = model.generate("a");
     const step = stream.next();
     script.tokens(await script.next("generate"), 0, 2);
     await step;
-    await assert.rejects(stream.text(), /were taken before/);
+    await assert.rejects(stream.text(), /were taken already/);
   });
 
   test("fails with the worker's error, after the tokens that came before", async () => {
@@ -110,7 +110,7 @@ suite("a stream", () => {
     await assert.rejects(stream.done, expected);
   });
 
-  test("whose failure nobody looks at is no unhandled rejection", async (t) => {
+  test("leaves no unhandled rejection if nobody reads its failure", async (t) => {
     const unhandled = t.mock.fn();
     process.once("unhandledRejection", unhandled);
     const { script, model } = await startModel();
@@ -150,7 +150,7 @@ suite("leaving a stream", () => {
     assert.deepEqual(await stream.next(), { done: true, value: undefined });
   });
 
-  test("that ended at the same moment is harmless", async () => {
+  test("does nothing if the stream ended in the same turn", async () => {
     const { script, model } = await startModel();
     const stream = model.generate("a");
     const step = stream.next();
@@ -164,7 +164,7 @@ suite("leaving a stream", () => {
     assert.equal((await stream.done).finishReason, "stop");
   });
 
-  test("before it was sent sends nothing", async () => {
+  test("sends nothing if the request was not sent yet", async () => {
     const { script, model } = await startModel();
     const stream = model.generate("a");
     await stream.cancel();
@@ -173,7 +173,7 @@ suite("leaving a stream", () => {
     assert.equal(script.unread.length, 0);
   });
 
-  test("fails where the worker does not end it in time", async () => {
+  test("fails if the worker does not end the request in time", async () => {
     const { script, model } = await startModel({ drainTimeoutMs: 20 });
     const stream = model.generate("a");
     const step = stream.next();
@@ -186,7 +186,7 @@ suite("leaving a stream", () => {
 });
 
 suite("an abort signal", () => {
-  test("cancels, and its own reason is thrown", async () => {
+  test("cancels the request, and the stream rejects with the signal's reason", async () => {
     const { script, model } = await startModel();
     const controller = new AbortController();
     const stream = model.generate("a", { signal: controller.signal });
@@ -203,7 +203,7 @@ suite("an abort signal", () => {
     script.done(request, "cancelled");
   });
 
-  test("that aborted before sends nothing", async () => {
+  test("sends nothing if it had aborted before", async () => {
     const { script, model } = await startModel();
     const stream = model.generate("a", { signal: AbortSignal.abort("why") });
     await assert.rejects(stream.next(), (error) => error === "why");
@@ -226,8 +226,8 @@ suite("an abort signal", () => {
   });
 });
 
-suite("a consumer that takes its time", () => {
-  test("holds back its own stream by the credit that it does not give", async () => {
+suite("a slow consumer", () => {
+  test("holds up its own stream by giving no credit", async () => {
     const { script, model } = await startModel({ window: 4 });
     const stream = model.generate("a");
     const first = take(stream, 1);
@@ -243,7 +243,7 @@ suite("a consumer that takes its time", () => {
     assert.equal((await script.next("credit")).n, 2);
   });
 
-  test("costs another stream nothing", async () => {
+  test("does not hold up another stream", async () => {
     const { script, model } = await startModel({ window: 4 });
     const sleeper = model.generate("a");
     const step = sleeper.next();
@@ -257,7 +257,7 @@ suite("a consumer that takes its time", () => {
     assert.equal(await text, "t0 t1 ");
   });
 
-  test("loses its stream where the worker knows no windows and the buffer is full", async () => {
+  test("loses its stream if the worker knows no windows and the buffer overflows", async () => {
     const { script, model } = await startModel({ bufferBytes: 2000 }, withoutWindows());
     const stream = model.generate("a");
     const step = stream.next();
@@ -278,7 +278,7 @@ suite("a consumer that takes its time", () => {
 });
 
 suite("a crash", () => {
-  test("fails all that is pending with its cause, and what each had been given", async () => {
+  test("fails each pending request with the cause and the request's own token count", async () => {
     const { script, worker, model } = await startModel();
     const streams = [model.generate("a"), model.generate("b")];
     const steps = streams.map((stream) => stream.next());

@@ -12,7 +12,7 @@ import {
   WorkerCrashed,
   WorkerError,
 } from "../src/index.js";
-import { LOADED, ScriptedWorker, startModel, startScripted } from "./scriptedWorker.js";
+import { LOADED, ScriptedWorker, startModel, startScripted } from "./support/scriptedWorker.js";
 
 suite("a start", () => {
   test("tells who the worker is and what it can do", async () => {
@@ -28,7 +28,7 @@ suite("a start", () => {
     assert.equal(worker.pid, 4711);
   });
 
-  test("knows its child's pid where that only starts the worker", async () => {
+  test("gives the child's pid, also if the child only starts the worker", async () => {
     const script = new ScriptedWorker();
     const identity = { name: "behind", version: "1", pid: 1, engine: "mock" };
     script.greeting = { worker: identity, capabilities: {} };
@@ -36,7 +36,7 @@ suite("a start", () => {
     assert.deepEqual([worker.pid, worker.identity.pid], [4711, 1]);
   });
 
-  test("fails where the worker exits instead", async () => {
+  test("fails if the worker exits instead", async () => {
     const script = new ScriptedWorker();
     script.greeting = null;
     const starting = startScripted({}, script);
@@ -53,14 +53,14 @@ suite("a start", () => {
     });
   });
 
-  test("fails where the worker is silent, and ends it", async () => {
+  test("fails if the worker is silent, and ends it", async () => {
     const script = new ScriptedWorker();
     script.greeting = null;
     await assert.rejects(startScripted({ startTimeoutMs: 20 }, script), HandshakeFailed);
     assert.deepEqual(script.steps, ["stdin", "SIGTERM"]);
   });
 
-  test("fails where the answer is not in its shape", async () => {
+  test("fails if the answer has a wrong shape", async () => {
     const script = new ScriptedWorker();
     script.greeting = { worker: "me" };
     const refused = { code: "handshake_failed", message: /is no hello result: `worker`: is "me"/ };
@@ -68,14 +68,14 @@ suite("a start", () => {
     assert.deepEqual(script.steps, ["stdin", "SIGTERM"]);
   });
 
-  test("fails where what comes is no answer, and ends it", async () => {
+  test("fails if the answer names a protocol that was not offered, and ends the worker", async () => {
     const script = new ScriptedWorker();
     script.greeting = { protocol: 2 };
     await assert.rejects(startScripted({}, script), { code: "handshake_failed" });
     assert.deepEqual(script.steps, ["stdin", "SIGTERM"]);
   });
 
-  test("fails with what the worker refuses it for, and what it logged", async () => {
+  test("fails with the worker's error and the tail of its stderr", async () => {
     const script = new ScriptedWorker();
     const error = { code: "unsupported_protocol", message: "m", retryable: false, data: {} };
     script.greeting = { type: "error", error };
@@ -90,7 +90,7 @@ suite("a start", () => {
     assert.notEqual(script.status, null);
   });
 
-  test("that is aborted ends the worker and throws the signal's reason", async () => {
+  test("ends the worker and throws the signal's reason if it is aborted", async () => {
     const script = new ScriptedWorker();
     script.greeting = null;
     const controller = new AbortController();
@@ -102,7 +102,7 @@ suite("a start", () => {
     assert.deepEqual(script.steps, ["stdin", "SIGTERM"]);
   });
 
-  test("refuses an option that it does not know by name", async () => {
+  test("refuses an unknown option by name", async () => {
     await assert.rejects(Worker.start({ startTimeout: 1 } as object), (error) => {
       assert.ok(error instanceof InvalidParams);
       return error.field === "startTimeout" && /startTimeoutMs/.test(error.message);
@@ -112,7 +112,7 @@ suite("a start", () => {
 });
 
 suite("an end", () => {
-  test("is asked for, waited for, and shared by all who ask", async () => {
+  test("asks the worker to quit, once for all callers of close()", async () => {
     const { worker, script, model } = await startModel();
     const text = model.generate("a").text();
     await script.next("generate");
@@ -126,7 +126,7 @@ suite("an end", () => {
     await assert.rejects(worker.metrics(), ShuttingDown);
   });
 
-  test("goes down the whole ladder where the worker is deaf", async () => {
+  test("takes every step if the worker reacts to none", async () => {
     const { worker, script } = await startScripted();
     script.deafTo = ["quit", "stdin", "SIGTERM", "SIGKILL"];
     await worker.close();
@@ -135,7 +135,7 @@ suite("an end", () => {
     assert.deepEqual(await worker.closed, { exitCode: null, signal: null });
   });
 
-  test("can be had at once", async () => {
+  test("comes at once after kill()", async () => {
     const { worker, script } = await startScripted();
     const asked = worker.metrics();
     await script.next("metrics");
@@ -148,7 +148,7 @@ suite("an end", () => {
 });
 
 suite("a worker that misbehaves", () => {
-  test("by the wire's rules fails all that is pending, and is ended without a word", async () => {
+  test("by breaking the wire's rules fails all pending requests, and is ended without quit", async () => {
     const { worker, script } = await startScripted();
     const asked = [worker.metrics(), worker.memory()];
     await script.next("metrics");
@@ -164,7 +164,7 @@ suite("a worker that misbehaves", () => {
     "an item": { type: "item", index: "first" },
     progress: { type: "progress", stage: 1 },
   })) {
-    test(`by ${what} that is none likewise`, async () => {
+    test(`by sending ${what} in a wrong shape is ended likewise`, async () => {
       const { worker, script, model } = await startModel();
       const options = { onProgress: () => undefined };
       const asked = [worker.metrics(), model.batch(["a"], options).items()];
@@ -191,7 +191,7 @@ suite("a worker that misbehaves", () => {
     assert.deepEqual(script.steps, ["stdin", "SIGTERM"]);
   });
 
-  test("by an exit that breaks its pipes first is told by the exit", async () => {
+  test("by an exit that breaks its pipes first is reported by its exit", async () => {
     const { worker, script } = await startScripted();
     const asked = worker.metrics();
     await script.next("metrics");
@@ -202,20 +202,20 @@ suite("a worker that misbehaves", () => {
     assert.deepEqual(script.steps, []);
   });
 
-  test("is none where this client has a defect", async () => {
+  test("is not blamed for an exception of this client", async () => {
     const { worker, script } = await startScripted();
-    worker.connection.onIdle = () => {
+    script.connection.onIdle = () => {
       throw new Error("a defect");
     };
     const asked = worker.cancel("r");
     const request = await script.next("cancel");
     assert.throws(() => script.answer(request, { outcome: "unknown", cancelled: 0 }), /a defect/);
     await asked;
-    assert.equal(worker.connection.failure, null);
-    worker.connection.onIdle = null;
+    assert.equal(script.connection.failure, null);
+    script.connection.onIdle = null;
   });
 
-  test("by a code that nobody knows has failed like any other", async () => {
+  test("by an unknown error code fails the request like any other code", async () => {
     const { worker, script } = await startScripted();
     const asked = worker.metrics();
     script.fail(await script.next("metrics"), "sunspots", { retryable: true, data: { n: 1 } });
@@ -226,7 +226,7 @@ suite("a worker that misbehaves", () => {
     });
   });
 
-  test("by a result that is none fails its request alone", async () => {
+  test("by a result in a wrong shape fails that request alone", async () => {
     const { worker, script } = await startScripted();
     const [metrics, cancel] = [worker.metrics(), worker.cancel("r")];
     script.answer(await script.next("metrics"), { requests: "many" });
@@ -237,7 +237,7 @@ suite("a worker that misbehaves", () => {
 });
 
 suite("a host's event loop", () => {
-  test("goes on for a worker only while something is asked of it", async () => {
+  test("goes on for a worker only while a request is in flight", async () => {
     const { worker, script } = await startScripted();
     assert.equal(script.held, false);
     const asked = [worker.metrics(), worker.cancel("r")];
@@ -251,7 +251,7 @@ suite("a host's event loop", () => {
 });
 
 suite("a load", () => {
-  test("sends paths as text, and what was set and nothing else", async () => {
+  test("sends paths as text, and only the options that were set", async () => {
     const { worker, script } = await startScripted();
     const progress: unknown[] = [];
     const loading = worker.load("/models/a", {
@@ -273,7 +273,7 @@ suite("a load", () => {
     assert.deepEqual([model.info.modelType, model.loadSeconds], ["mock", 0.5]);
   });
 
-  test("replaces the model before, and one that fails does not", async () => {
+  test("replaces the model before, unless the load fails", async () => {
     const { worker, script, model } = await startModel();
     const failing = worker.load("nowhere");
     script.fail(await script.next("load"), "model_not_found");
@@ -300,7 +300,7 @@ suite("a load", () => {
     await assert.rejects(model.refreshInfo(), ModelNotLoaded);
   });
 
-  test("is undone by the worker's own unload too, which asks nothing where there is none", async () => {
+  test("is undone by Worker.unload, which sends nothing if no model is loaded", async () => {
     const { worker, script, model } = await startModel();
     const unloading = worker.unload();
     script.answer(await script.next("unload"));
@@ -310,14 +310,14 @@ suite("a load", () => {
     await assert.rejects(model.generate("a").text(), ModelNotLoaded);
   });
 
-  test("is undone by the worker's end, and an unload asks nothing then", async () => {
+  test("is undone by the worker's end, after which an unload sends nothing", async () => {
     const { script, model } = await startModel();
     script.exit(1);
     await model.unload();
     assert.equal(script.unread.length, 0);
   });
 
-  test("can be asked again what it is", async () => {
+  test("lets the model's description be asked for again", async () => {
     const { script, model } = await startModel();
     const asked = model.refreshInfo();
     script.answer(await script.next("info"), { ...LOADED, context_len: 99 });
@@ -327,7 +327,7 @@ suite("a load", () => {
 });
 
 suite("a request", () => {
-  test("to cancel names its target, or none for all", async () => {
+  test("to cancel names its target, or no target to cancel all", async () => {
     const { worker, script } = await startScripted();
     const asked = [worker.cancel("r7"), worker.cancel()];
     for (const target of ["r7", undefined]) {
@@ -338,13 +338,13 @@ suite("a request", () => {
     await Promise.all(asked);
   });
 
-  test("past the worker's line limit is not sent", async () => {
+  test("longer than the worker's line limit is not sent", async () => {
     const { script, model } = await startModel();
     await assert.rejects(model.generate("x".repeat(16_777_216)).text(), MessageTooLarge);
     assert.equal(script.unread.length, 0);
   });
 
-  test("with an option that it does not have is refused by the wire's name", async () => {
+  test("with an unknown option is refused by the option's name on the wire", async () => {
     const { model } = await startModel();
     const refused = { code: "invalid_params", data: { field: "max_token" } };
     assert.throws(() => model.generate("a", { maxToken: 1 } as object), refused);
@@ -353,7 +353,7 @@ suite("a request", () => {
     assert.throws(() => model.generate("a", { toString: 1 } as object), InvalidParams);
   });
 
-  test("to the prompt cache says what to do", async () => {
+  test("to the prompt cache names its action", async () => {
     const { script, model } = await startModel();
     const asked = [
       model.cache.stats(),

@@ -1,31 +1,26 @@
-/** What a start asks for, and where a signal stops it. */
+/** The command and hello of a start, and the points at which a signal stops it. */
 
 import assert from "node:assert/strict";
 import { afterEach, suite, test } from "node:test";
-import { WORKER_VARIABLE } from "../src/findWorker.js";
 import { Worker, type WorkerOptions } from "../src/index.js";
-import type { Spawn } from "../src/process.js";
-import { type Request, ScriptedWorker, startScripted } from "./scriptedWorker.js";
+import { WORKER_VARIABLE } from "../src/process/findWorker.js";
+import type { Spawn } from "../src/process/process.js";
+import { startWorker } from "../src/worker.js";
+import { ScriptedWorker, startScripted } from "./support/scriptedWorker.js";
 
-/** A worker that notes what it was started by, and what hello asked of it. */
+/** A worker that notes the command that started it. */
 class NotingWorker extends ScriptedWorker {
   command: readonly string[] | null = null;
-  hello: Request | null = null;
 
   readonly note: Spawn = (what, stderr, listener) => {
     this.command = what.command;
     return this.spawn(what, stderr, listener);
   };
-
-  override write(line: Buffer): void {
-    this.hello ??= JSON.parse(line.toString()) as Request;
-    super.write(line);
-  }
 }
 
 async function start(options: WorkerOptions): Promise<NotingWorker> {
   const script = new NotingWorker();
-  await Worker.start(options, script.note);
+  await startWorker(options, { spawn: script.note });
   return script;
 }
 
@@ -36,7 +31,7 @@ suite("the worker's command", () => {
     Object.assign(process.env, before === undefined ? {} : { [WORKER_VARIABLE]: before });
   });
 
-  test("is named by the host's environment, and by what the worker is given before that", async () => {
+  test("comes from the option env before the host's environment", async () => {
     process.env[WORKER_VARIABLE] = "of-the-host";
     assert.deepEqual((await start({ args: ["-x"] })).command, ["of-the-host", "-x"]);
     const env = { [WORKER_VARIABLE]: "of-the-worker" };
@@ -62,7 +57,7 @@ suite("hello asks for", () => {
 suite("a start under a signal", () => {
   const isWhy = (reason: unknown): boolean => reason === "why";
 
-  test("that aborted before looks for no worker", async () => {
+  test("that had aborted before looks for no worker", async () => {
     const starting = Worker.start({ command: "'not closed", signal: AbortSignal.abort("why") });
     await assert.rejects(starting, isWhy);
   });
@@ -70,13 +65,14 @@ suite("a start under a signal", () => {
   test("that aborts while the worker is looked for spawns none", async () => {
     const script = new NotingWorker();
     const controller = new AbortController();
-    const starting = Worker.start({ command: "noted", signal: controller.signal }, script.note);
+    const options = { command: "noted", signal: controller.signal };
+    const starting = startWorker(options, { spawn: script.note });
     controller.abort("why");
     await assert.rejects(starting, isWhy);
     assert.equal(script.command, null);
   });
 
-  test("that aborts in the breath of its hello has failed, and ends the worker", async () => {
+  test("that aborts in the turn of the hello's answer fails, and ends the worker", async () => {
     const script = new ScriptedWorker();
     const controller = new AbortController();
     const { answer } = script;
@@ -88,7 +84,7 @@ suite("a start under a signal", () => {
     assert.notEqual(script.status, null);
   });
 
-  test("hears the lines that its worker logs", async () => {
+  test("passes on the lines of the worker's stderr", async () => {
     const lines: string[] = [];
     const { script } = await startScripted({ onStderr: (line) => lines.push(line) });
     script.log("one\ntwo\nrest");

@@ -1,4 +1,4 @@
-/** Runs the chat as a program, with piped stdin, over the mock worker and over the tiny model. */
+/** Runs the chat as a program, with piped stdin, with the mock worker and with the tiny model. */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -23,7 +23,7 @@ const limits = {
   skip: needed ? false : "no worker: name one in MLXWIRE_WORKER, or set up .venv (make test)",
 };
 
-/** The chat over that worker; its output so far is in `stdout` and `stderr`. */
+/** A chat with this worker; its output so far is in `stdout` and `stderr`. */
 class Chat {
   stdout = "";
   stderr = "";
@@ -42,7 +42,7 @@ class Chat {
     this.closed = once(this.child, "close").then(([code]) => code);
   }
 
-  /** Wait until one of the pipes has said that. */
+  /** Wait until the output of a pipe matches. */
   async until(pipe, pattern) {
     while (!pattern.test(this[pipe])) {
       const ended = await Promise.race([this.closed, once(this.#changed, "change")]);
@@ -56,14 +56,14 @@ class Chat {
     this.child.stdin.write(text);
   }
 
-  /** Close its stdin; the exit code. */
+  /** Close stdin. Gives the exit code. */
   end(text = "") {
     this.child.stdin.end(text);
     return this.closed;
   }
 }
 
-/** A worker that goes wrong as a fault script says. */
+/** Give the command of a worker that goes wrong by a fault script. */
 async function faulty(context, faults) {
   const folder = await mkdtemp(join(tmpdir(), "node-chat-"));
   context.after(() => rm(folder, { recursive: true }));
@@ -72,23 +72,23 @@ async function faulty(context, faults) {
   return `${MOCK} --faults '${script}'`;
 }
 
-test("each line of a pipe is a turn, and the answers alone go to stdout", limits, async () => {
+test("each line of a pipe is a turn, and only the answers go to stdout", limits, async () => {
   const chat = new Chat(MOCK);
   assert.equal(await chat.end("one two\n\nthree four five"), 0);
   assert.equal(chat.stdout, "one two\nthree four five\n");
 });
 
-test("the tiny model answers, and knows the turn before", limits, async () => {
+test("the tiny model answers, and remembers the turn before", limits, async () => {
   const chat = new Chat(WORKER, TINY);
   assert.equal(await chat.end("What is 2 + 3?\nWhat is 2 + 3?\n"), 0, chat.stderr);
   assert.match(chat.stdout, /^5\n/);
   const prompts = [...chat.stderr.matchAll(/prompt of (\d+) tokens, (\d+) known/g)];
   const [first, second] = prompts.map(([, tokens, known]) => [Number(tokens), Number(known)]);
   assert.ok(second[0] > first[0], "the second prompt has the first turn in it");
-  assert.ok(second[1] >= first[0] - 1, "and what was computed for it is used again");
+  assert.ok(second[1] >= first[0] - 1, "and reuses what was computed for the first");
 });
 
-test("Ctrl-C cancels the answer, and the next one leaves", limits, async () => {
+test("Ctrl-C cancels the answer, and the next Ctrl-C exits", limits, async () => {
   const chat = new Chat(`${MOCK} --mock-step-seconds 0.01`);
   chat.type(`${"word ".repeat(5000)}\n`);
   await chat.until("stdout", /word/);
@@ -101,7 +101,7 @@ test("Ctrl-C cancels the answer, and the next one leaves", limits, async () => {
   assert.equal(await chat.closed, 0);
 });
 
-test("a worker that dies costs one answer, and another takes its place", limits, async (t) => {
+test("a worker that dies loses one answer, and another one takes its place", limits, async (t) => {
   const crash = { kind: "crash", phase: "request", type: "token", nth: 4 };
   const chat = new Chat(await faulty(t, [crash]));
   assert.equal(await chat.end("one two\nthree four five\nsix seven\n"), 0, chat.stderr);
@@ -110,7 +110,7 @@ test("a worker that dies costs one answer, and another takes its place", limits,
   assert.match(chat.stderr, /another one starts/);
 });
 
-test("where there is no worker it says what to do", limits, async () => {
+test("a missing worker is explained", limits, async () => {
   const chat = new Chat("/nowhere/mlxwire-worker");
   assert.equal(await chat.end(), 1);
   assert.match(chat.stderr, /\/nowhere\/mlxwire-worker/);
@@ -118,7 +118,7 @@ test("where there is no worker it says what to do", limits, async () => {
   assert.doesNotMatch(chat.stderr, /\n {4}at /, "and shows no stack");
 });
 
-test("a model that is not there is named", limits, async () => {
+test("a missing model is named", limits, async () => {
   const chat = new Chat(WORKER, "/nowhere/model");
   assert.equal(await chat.end(), 1);
   assert.match(chat.stderr, /\/nowhere\/model/);

@@ -1,4 +1,4 @@
-"""A host that is killed takes its worker along, whatever that is doing (LESSONS 31, 32, 36)."""
+"""A host that is killed takes its worker along, whatever that is doing (lessons 31, 32, 36)."""
 
 from __future__ import annotations
 

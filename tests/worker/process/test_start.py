@@ -28,13 +28,13 @@ main()
 TELLING = """
 import sys
 from mlxwire_worker import worker
-from mlxwire_worker.requests.session import Session
-handle = Session._handle
+from mlxwire_worker.requests.conversation import Conversation
+follow = Conversation.follow
 def telling(self, events):
-    handle(self, events)
+    follow(self, events)
     heavy = {"mlx", "mlx_lm", "transformers", "tokenizers", "jinja2", "numpy"} & sys.modules.keys()
     print("heavy:", sorted(heavy), file=sys.stderr)
-Session._handle = telling
+Conversation.follow = telling
 from mlxwire_worker.mlx_engine.engine import MlxEngine
 MlxEngine.preload = lambda self: None
 from mlxwire_worker.__main__ import main
@@ -43,9 +43,9 @@ main()
 UNHEARD = """
 import os
 from mlxwire_worker.mock.engine import MockEngine
-def prepare(self, request, index=0):
+def text_prompt(self, text, params, *, field):
     raise RuntimeError("told on stderr")
-MockEngine.prepare = prepare
+MockEngine.text_prompt = text_prompt
 unread, stderr = os.pipe()
 os.dup2(stderr, 2)
 os.close(unread)

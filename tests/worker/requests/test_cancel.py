@@ -1,4 +1,4 @@
-"""A cancel reaches a request wherever it is, and each ends exactly once (LESSONS 19 to 22)."""
+"""A cancel reaches a request wherever it is, and each ends exactly once (lessons 19 to 22)."""
 
 from __future__ import annotations
 

@@ -17,14 +17,14 @@ def test_a_deadline_is_kept_while_the_prompt_is_being_prepared(
 ) -> None:
     host = connect()
     engine.open()
-    prepare, leave = engine.prepare, threading.Event()
+    prepare, leave = engine.text_prompt, threading.Event()
 
-    def slowly(*arguments: Any) -> Any:
+    def slowly(*arguments: Any, **options: Any) -> Any:
         leave.wait(PATIENCE_SECONDS)
-        return prepare(*arguments)
+        return prepare(*arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(engine, "prepare", slowly)
+        patch.setattr(engine, "text_prompt", slowly)
         late = host.send("generate", prompt="x", deadline_seconds=0.3)
         error = host.final(late)["error"]
         leave.set()

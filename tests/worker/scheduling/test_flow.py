@@ -220,7 +220,7 @@ def test_a_deadline_that_is_kept_leaves_no_trace(connect: Connect, engine: Gated
     host.ask("generate", prompt="a b", deadline_seconds=1e-6)
     host.ask("generate", prompt="a b")
 
-    assert len(host._scheduler._timed) <= 1
+    assert len(host.inbox.timed()) <= 1
 
 
 # -- the end -------------------------------------------------------------------------

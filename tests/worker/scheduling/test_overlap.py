@@ -217,11 +217,11 @@ def test_a_request_that_can_not_be_prepared_is_an_internal_error_without_its_tex
 ) -> None:
     host = connect()
 
-    def raising(_: object) -> object:
+    def raising(*_: object, **__: object) -> object:
         raise KeyError("secret prompt")
 
     with monkeypatch.context() as patch:
-        patch.setattr(engine, "prepare", raising)
+        patch.setattr(engine, "text_prompt", raising)
         error = host.ask("generate", prompt="x")["error"]
 
     assert error["code"] == "internal"

@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 
 from mlxwire_protocol import WireError
-from mlxwire_protocol.messages import Batch, Cache, Chat, Generate
-from mlxwire_worker.engine import Prompt, Sampled, StepResult
 from mlxwire_worker.mock.engine import MockEngine
+from mlxwire_worker.prompts import Prompt, Sampled, SamplingParams, StepResult
 from support.conversation import ENDLESS, Message
 from support.driver import mock
 from support.gated_engine import GatedEngine
@@ -113,10 +112,10 @@ def test_a_streamed_batch_counts_for_each_prompt_by_itself() -> None:
 class Fussy(MockEngine):
     """Prompts with "bad" fail where they are prepared, with "sad" where they are computed."""
 
-    def prepare(self, request: Generate | Chat | Batch | Cache, index: int = 0) -> Prompt:
-        if isinstance(request, Batch) and "bad" in request.prompts[index]:
+    def text_prompt(self, text: str, params: SamplingParams, *, field: str) -> Prompt:
+        if field.startswith("prompts") and "bad" in text:
             raise WireError("context_overflow", "too long; shorten it")
-        return super().prepare(request, index)
+        return super().text_prompt(text, params, field=field)
 
     def step(self) -> list[StepResult]:
         results = super().step()
@@ -213,12 +212,12 @@ class SlowToPrepare(MockEngine):
         self.reached, self.go_on = threading.Event(), threading.Event()
         self.prepared = 0
 
-    def prepare(self, request: Generate | Chat | Batch | Cache, index: int = 0) -> Prompt:
+    def text_prompt(self, text: str, params: SamplingParams, *, field: str) -> Prompt:
         self.prepared += 1
-        if index == 10:
+        if field == "prompts[10]":
             self.reached.set()
             self.go_on.wait(PATIENCE_SECONDS)
-        return super().prepare(request, index)
+        return super().text_prompt(text, params, field=field)
 
 
 @pytest.mark.parametrize("how", ["cancel", "deadline"])

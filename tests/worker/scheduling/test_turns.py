@@ -99,11 +99,12 @@ def test_a_service_that_raises_is_an_error_and_the_next_is_served(
 ) -> None:
     host = connect()
 
-    def raising(*_: object) -> object:
+    def raising(*_: object, **__: object) -> object:
         raise RuntimeError("broken")
 
     with monkeypatch.context() as patch:
-        patch.setattr(engine, "serve", raising)
+        patch.setattr(engine, "set_memory", raising)
+        patch.setattr(engine, "cache_figures", raising)
         assert host.ask("memory")["error"]["code"] == "internal"
         assert host.ask("cache")["error"]["code"] == "internal"
 

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
-
-from msgspec import Struct
+from typing import TYPE_CHECKING
 
 from mlxwire_protocol import WireError
-from mlxwire_protocol.messages import (
-    Batch,
-    Cache,
-    Chat,
-    Classify,
-    Command,
-    Generate,
-    Load,
-    Memory,
-)
-from mlxwire_protocol.replies import ModelInfo
+from mlxwire_protocol.commands import EngineName
+from mlxwire_protocol.results import ModelInfo
 
-from ..engine import Classified, ClassifyPrompts, Engine, ProgressReport, Prompt, StepResult
+from ..engine import (
+    CacheFigures,
+    Engine,
+    LoadOptions,
+    MemoryFigures,
+    MemoryLimits,
+    ProgressReport,
+)
+from ..prompts import ChatInput, Classified, ClassifyPrompts, Prompt, SamplingParams, StepResult
 
 if TYPE_CHECKING:
     from .loading import LoadedModel
@@ -32,7 +29,7 @@ if TYPE_CHECKING:
 class MlxEngine(Engine):
     """One model on MLX's default device, and the sequences that it computes."""
 
-    name: Literal["mlx", "mock"] = "mlx"
+    name: EngineName = "mlx"
 
     def __init__(
         self,
@@ -83,10 +80,10 @@ class MlxEngine(Engine):
 
     # -- the model -----------------------------------------------------------------------
 
-    def load(self, request: Load, report: ProgressReport) -> ModelInfo:
+    def load(self, options: LoadOptions, report: ProgressReport) -> ModelInfo:
         """Load a folder; whatever its checks find, the old model stays until they are passed."""
-        path = self._paths.model(request.path)
-        adapter = self._paths.adapter(request.adapter_path) if request.adapter_path else None
+        path = self._paths.model(options.path)
+        adapter = self._paths.adapter(options.adapter_path) if options.adapter_path else None
         report("check", 0, 1)
         _import_or_explain()
         from . import loading
@@ -97,7 +94,7 @@ class MlxEngine(Engine):
 
         give_large_blocks_back()
         with self._paths.unchanged(path, adapter):
-            loaded = loading.build(request, path, adapter)
+            loaded = loading.build(options, path, adapter)
         if loaded.template is not None:
             self._templates.check(loaded.template)
         report("check", 1, 1)
@@ -105,7 +102,7 @@ class MlxEngine(Engine):
         loading.materialize(loaded.model, report)
         share_tables(loaded.model)
         hold_children_directly(loaded.model)
-        if request.warmup:
+        if options.warmup:
             warm_up(loaded.model, loaded.policy, loaded.info.vocab_size, report)
         self._loaded = loaded
         return loaded.info
@@ -126,17 +123,31 @@ class MlxEngine(Engine):
 
     # -- the prepare thread --------------------------------------------------------------
 
-    def prepare(self, request: Generate | Chat | Batch | Cache, index: int = 0) -> Prompt:
-        """Template, tokens and limits."""
+    def check_params(self, params: SamplingParams) -> None:
+        """Refuse options that the model can't honour."""
         from .text import prompts
 
-        return prompts.prepare(request, index, self._ready(), self._templates.render)
+        prompts.check_params(params, self._ready())
 
-    def prepare_classify(self, request: Classify) -> ClassifyPrompts:
-        """Tokens and limits of every prompt and label."""
+    def text_prompt(self, text: str, params: SamplingParams, *, field: str) -> Prompt:
+        """Tokenize a raw prompt."""
         from .text import prompts
 
-        return prompts.prepare_classify(request, self._ready())
+        return prompts.text_prompt(text, params, field, self._ready())
+
+    def chat_prompt(self, chat: ChatInput, params: SamplingParams) -> Prompt:
+        """Render and tokenize a conversation."""
+        from .text import prompts
+
+        return prompts.chat_prompt(chat, params, self._ready(), self._templates.render)
+
+    def classify_prompts(
+        self, prompts: list[str], labels: list[str], *, logits: bool
+    ) -> ClassifyPrompts:
+        """Tokenize prompts and labels."""
+        from .text.prompts import classify_prompts
+
+        return classify_prompts(prompts, labels, logits, self._ready())
 
     # -- the engine's thread -------------------------------------------------------------
 
@@ -172,15 +183,46 @@ class MlxEngine(Engine):
         )
         return scoring.classify_slice(tools, prompts)
 
-    def serve(self, request: Command, prompt: Prompt | None = None) -> Struct:
-        """Answer `cache` or `memory`."""
-        _import_or_explain()
-        from . import services
+    # -- what is kept --------------------------------------------------------------------
 
-        if isinstance(request, Cache):
-            return services.serve_cache(request, self._ready(), self._paths, prompt)
-        assert isinstance(request, Memory)
-        return services.serve_memory(request, self._loaded)
+    def cache_figures(self) -> CacheFigures:
+        """Describe the prompt cache."""
+        return self._ready().cache.figures()
+
+    def clear_cache(self) -> int:
+        """Drop the prompt cache."""
+        return self._ready().cache.clear()
+
+    def save_cache(self, path: str) -> int:
+        """Write the prompt cache to a file below the data roots."""
+        from .cache import cache_files
+
+        loaded = self._ready()
+        return cache_files.save(self._paths.output(path), loaded.cache, loaded.identity())
+
+    def load_cache(self, path: str) -> int:
+        """Read a prompt cache of this model from a file below the data roots."""
+        from .cache import cache_files
+
+        loaded = self._ready()
+        return cache_files.load(
+            self._paths.output(path),
+            loaded.cache,
+            loaded.policy,
+            loaded.identity(),
+            loaded.info.vocab_size,
+        )
+
+    def warmed_tokens(self, prompt: Prompt) -> int:
+        """Return how many tokens of an ended sequence the prompt cache holds."""
+        return len(prompt.ids) if self._ready().cache.holds(prompt.ids) else 0
+
+    def set_memory(self, limits: MemoryLimits, *, clear: bool) -> MemoryFigures:
+        """Set limits in MLX and in the model's guard, and describe the memory."""
+        _import_or_explain()
+        from . import memory
+
+        return memory.set_memory(limits, self._loaded, clear=clear)
 
     def memory(self) -> tuple[int, int]:
         """Bytes that MLX has in use, and had at the peak."""

@@ -14,10 +14,10 @@ from mlx_lm import utils as mlx_lm_utils
 from mlx_lm.models.cache import make_prompt_cache
 
 from mlxwire_protocol import invalid_params
-from mlxwire_protocol.messages import Load
-from mlxwire_protocol.replies import ModelInfo
+from mlxwire_protocol.results import ModelInfo
 
-from ..engine import ProgressReport
+from ..engine import LoadOptions, ProgressReport
+from .cache.cache_files import fingerprint
 from .cache.kv import CachePolicy
 from .cache.memory_guard import MemoryGuard
 from .cache.prompt_cache import DEFAULT_BUDGET, PromptCache
@@ -53,24 +53,28 @@ class LoadedModel:
     files: list[Path]
     info: ModelInfo
 
+    def identity(self) -> str:
+        """Return the fingerprint that a saved prompt cache must have to fit this model."""
+        return fingerprint(self.files, self.policy.fingerprint, self.template)
 
-def build(request: Load, path: Path, adapter: Path | None) -> LoadedModel:
+
+def build(options: LoadOptions, path: Path, adapter: Path | None) -> LoadedModel:
     """Check a folder and put its model together, with its weights still on disk.
 
     Raises: WireError ``model_not_found``, ``unsupported_model``, ``model_load_failed``, or
     ``invalid_params`` where the model can't do what was asked.
     """
     checked = check_model(path)
-    context_len = _context_len(request, checked.config)
+    context_len = _context_len(options, checked.config)
     if adapter is not None:
         check_adapter(adapter)
     tokenizer = Tokenizer.from_folder(path)
     model, config = _build_module(checked, adapter)
     policy = CachePolicy(
         model,
-        window=context_len if request.context_policy == "rotate" else None,
-        kv_bits=request.kv_bits,
-        kv_group_size=request.kv_group_size,
+        window=context_len if options.context_policy == "rotate" else None,
+        kv_bits=options.kv_bits,
+        kv_group_size=options.kv_group_size,
     )
     template = find_template(path)
     info = _describe(
@@ -79,7 +83,7 @@ def build(request: Load, path: Path, adapter: Path | None) -> LoadedModel:
         path=str(path),
         adapter_path=str(adapter) if adapter else None,
         context_len=context_len,
-        parallel_slots=(request.parallel_slots or PARALLEL_SLOTS) if policy.batchable else 1,
+        parallel_slots=(options.parallel_slots or PARALLEL_SLOTS) if policy.batchable else 1,
         chat_template=template is not None,
         capabilities={
             "chat": template is not None,
@@ -87,20 +91,20 @@ def build(request: Load, path: Path, adapter: Path | None) -> LoadedModel:
             "thinking": template is not None and "thinking" in template,
             "batchable": policy.batchable,
             "cache_trimmable": policy.trimmable,
-            "kv_bits": request.kv_bits or 0,
-            "context_policy": request.context_policy,
+            "kv_bits": options.kv_bits or 0,
+            "context_policy": options.context_policy,
         },
     )
-    cache = PromptCache(policy, _prompt_cache_limit(request))
-    guard = MemoryGuard(model, policy, request.memory_limit)
-    chunk = ChunkSize(request.prefill_seconds)
+    cache = PromptCache(policy, _prompt_cache_limit(options))
+    guard = MemoryGuard(model, policy, options.memory_limit)
+    chunk = ChunkSize(options.prefill_seconds)
     runner = Runner(model, policy, cache, chunk, guard)
     return LoadedModel(
         model=model,
         tokenizer=tokenizer,
         template=template,
         eos_ids=_eos_ids(config, tokenizer, info.vocab_size),
-        context_policy=request.context_policy,
+        context_policy=options.context_policy,
         policy=policy,
         cache=cache,
         guard=guard,
@@ -111,25 +115,25 @@ def build(request: Load, path: Path, adapter: Path | None) -> LoadedModel:
     )
 
 
-def _prompt_cache_limit(request: Load) -> int:
+def _prompt_cache_limit(options: LoadOptions) -> int:
     """What the host named; else 2 GiB, or a quarter of a smaller memory limit."""
-    if request.prompt_cache_limit is not None:
-        return request.prompt_cache_limit
-    if request.memory_limit:
-        return min(DEFAULT_BUDGET, request.memory_limit // 4)
+    if options.prompt_cache_limit is not None:
+        return options.prompt_cache_limit
+    if options.memory_limit:
+        return min(DEFAULT_BUDGET, options.memory_limit // 4)
     return DEFAULT_BUDGET
 
 
-def _context_len(request: Load, config: dict[str, Any]) -> int:
+def _context_len(options: LoadOptions, config: dict[str, Any]) -> int:
     declared = declared_context(config)
-    if request.context_len is not None and request.context_len > declared:
+    if options.context_len is not None and options.context_len > declared:
         raise invalid_params(
             "context_len",
             f"the model has {declared} positions; ask for at most that, or leave "
             "`context_len` out",
             context_len=declared,
         )
-    return request.context_len or declared
+    return options.context_len or declared
 
 
 def _adapter_files(adapter: Path | None) -> list[Path]:
@@ -172,7 +176,7 @@ def materialize(model: Any, report: ProgressReport) -> None:
     """Read the weights, telling bytes as they come, and evaluate every other array too.
 
     Arrays that are no parameters (the frequencies of scaled RoPE) stay lazy in mlx-lm and can
-    then be evaluated by this thread alone (ENGINE.md §1).
+    then be evaluated by this thread alone (engine-notes §1).
     """
     parameters = _parameters(model)
     total = sum(array.nbytes for array in parameters)

@@ -13,35 +13,33 @@ import re
 import time
 import zlib
 from collections.abc import Sequence
-from typing import Literal
 
-from msgspec import Struct
+from msgspec import structs
 
 from mlxwire_protocol import WireError
-from mlxwire_protocol.messages import (
-    Batch,
-    Cache,
-    Chat,
-    Classify,
-    Command,
-    Generate,
-    Load,
-    Sampling,
-)
-from mlxwire_protocol.replies import CacheResult, MemoryResult, ModelInfo
+from mlxwire_protocol.commands import EngineName
+from mlxwire_protocol.results import ModelInfo
 
 from ..engine import (
+    CacheFigures,
+    Engine,
+    LoadOptions,
+    MemoryFigures,
+    MemoryLimits,
+    ProgressReport,
+)
+from ..prompts import (
+    ChatInput,
     Classified,
     ClassifyPrompts,
     Detokenizer,
-    Engine,
     Prefilled,
-    ProgressReport,
     Prompt,
     Sampled,
+    SamplingParams,
     StepResult,
 )
-from ..requests.admission import check_labels, check_sampling, context_overflow, warm_request
+from ..requests.admission import check_labels, check_sampling, context_overflow
 
 VOCABULARY = 65536
 EOS = 0
@@ -52,13 +50,14 @@ _WORD = re.compile(r"\s*\S+|\s+$")
 class MockEngine(Engine):
     """The Engine that ships with the worker for tests. ``step_seconds`` paces its steps."""
 
-    name: Literal["mlx", "mock"] = "mock"
+    name: EngineName = "mock"
 
     def __init__(self, step_seconds: float = 0.0) -> None:
         self._model: ModelInfo | None = None
         self._step_seconds = step_seconds
         self._words: dict[int, str] = {}
         self._running: dict[Prompt, int] = {}
+        self._limits = MemoryLimits()
 
     @property
     def model(self) -> ModelInfo | None:
@@ -68,24 +67,38 @@ class MockEngine(Engine):
     def preload(self) -> None:
         """Nothing here is heavy."""
 
-    def load(self, request: Load, report: ProgressReport) -> ModelInfo:
-        """Any path is a model."""
+    def load(self, options: LoadOptions, report: ProgressReport) -> ModelInfo:
+        """Take any path as a model; refuse the options that need a real one."""
+        for name, asked in (
+            ("adapter_path", options.adapter_path is not None),
+            ("kv_bits", options.kv_bits is not None),
+            ("context_policy", options.context_policy != "refuse"),
+        ):
+            if asked:
+                raise WireError(
+                    "unsupported_capability",
+                    f"the mock can't honour `{name}`; leave it out, or use the engine mlx",
+                    data={"missing": [name]},
+                )
         report("load", 0, 1)
         self._model = ModelInfo(
             model_type="mock",
             vocab_size=VOCABULARY,
             layers=1,
             hidden_size=64,
-            context_len=request.context_len or CONTEXT,
+            context_len=options.context_len or CONTEXT,
             quant_bits=0,
             quant_group=0,
             parameters=VOCABULARY * 64,
             weight_bytes=VOCABULARY * 128,
-            path=request.path,
-            adapter_path=request.adapter_path,
+            path=options.path,
+            adapter_path=None,
             chat_template=True,
-            parallel_slots=request.parallel_slots or 8,
+            parallel_slots=options.parallel_slots or 8,
             capabilities={"classify": True, "thinking": False},
+        )
+        self._limits = MemoryLimits(
+            memory_limit=options.memory_limit, prompt_cache_limit=options.prompt_cache_limit
         )
         report("load", 1, 1)
         return self._model
@@ -99,34 +112,38 @@ class MockEngine(Engine):
         """As many as `load` asked for."""
         return self.model.parallel_slots if self.model else 1
 
-    def prepare(self, request: Generate | Chat | Batch | Cache, index: int = 0) -> Prompt:
-        """Words as tokens."""
-        sampling, text, field = _prompt_of(request, index)
-        ids = [self._token_id(word) for word in _WORD.findall(text)] or [EOS + 1]
+    def check_params(self, params: SamplingParams) -> None:
+        """Refuse what no engine honours."""
+        check_sampling(params, VOCABULARY)
+
+    def text_prompt(self, text: str, params: SamplingParams, *, field: str) -> Prompt:
+        """Take words as tokens."""
+        ids = self._ids(text) or [EOS + 1]
         context = self._model.context_len if self._model else CONTEXT
         if len(ids) >= context:
             raise context_overflow(field, len(ids), context)
-        check_sampling(sampling, VOCABULARY)
-        stop_ids = set(sampling.stop_tokens) | (set() if sampling.ignore_eos else {EOS})
+        stop_ids = set(params.stop_tokens) | (set() if params.ignore_eos else {EOS})
         return Prompt(
             ids=ids,
-            max_tokens=min(sampling.max_tokens, context - len(ids)),
+            max_tokens=min(params.max_tokens, context - len(ids)),
             stop_ids=frozenset(stop_ids),
             detokenizer=_WordDetokenizer(self._words),
-            request=sampling,
+            params=params,
         )
 
-    def prepare_classify(self, request: Classify) -> ClassifyPrompts:
-        """Words as tokens, of prompts and labels."""
-        labels = request.labels or []
+    def chat_prompt(self, chat: ChatInput, params: SamplingParams) -> Prompt:
+        """Take the words of the last message."""
+        return self.text_prompt(chat.messages[-1]["content"], params, field="messages")
+
+    def classify_prompts(
+        self, prompts: list[str], labels: list[str], *, logits: bool
+    ) -> ClassifyPrompts:
+        """Take words as tokens, of prompts and labels."""
         check_labels(labels)
         return ClassifyPrompts(
-            prompts=[
-                [self._token_id(word) for word in _WORD.findall(prompt)]
-                for prompt in request.prompts
-            ],
+            prompts=[self._ids(prompt) for prompt in prompts],
             labels={label: [self._token_id(label)] for label in labels},
-            request=request,
+            logits=logits,
         )
 
     def add(self, prompt: Prompt) -> None:
@@ -165,7 +182,7 @@ class MockEngine(Engine):
             token_id=token_id,
             logprob=-0.5,
             logits=[float(place == token_id % 16) for place in range(16)]
-            if prompts.request.logits
+            if prompts.logits
             else None,
             labels={label: weight / total for label, weight in weights.items()} or None,
         )
@@ -180,37 +197,35 @@ class MockEngine(Engine):
         """Nothing here takes memory."""
         return True
 
-    def serve(self, request: Command, prompt: Prompt | None = None) -> Struct:
-        """`cache` and `memory` of an engine that keeps nothing."""
-        if isinstance(request, Cache):
-            if request.action in ("save", "load"):
-                raise WireError("unsupported_capability", "the mock keeps no prompt cache")
-            return CacheResult(
-                id=request.id,
-                entries=0,
-                cached_bytes=0,
-                limit_bytes=0,
-                hits=0,
-                misses=0,
-                reused_tokens=0,
-                evictions=0,
-                rejected=0,
-                affected=len(prompt.ids) if prompt else 0,
-            )
-        active, peak = self.memory()
-        return MemoryResult(
-            id=request.id,
-            active_bytes=active,
-            peak_bytes=peak,
-            buffer_bytes=0,
-            sequence_bytes=0,
-            prompt_cache_bytes=0,
-            memory_limit=0,
-            prompt_cache_limit=0,
-            buffer_limit=0,
-            wired_limit=0,
-            bytes_per_token=0,
+    def cache_figures(self) -> CacheFigures:
+        """Describe a cache that keeps nothing."""
+        return CacheFigures()
+
+    def clear_cache(self) -> int:
+        """Drop nothing."""
+        return 0
+
+    def save_cache(self, path: str) -> int:
+        """Refuse: there is nothing to save."""
+        raise _no_prompt_cache()
+
+    def load_cache(self, path: str) -> int:
+        """Refuse: there is nowhere to load it to."""
+        raise _no_prompt_cache()
+
+    def warmed_tokens(self, prompt: Prompt) -> int:
+        """Tell the prompt's tokens, as if they were kept."""
+        return len(prompt.ids)
+
+    def set_memory(self, limits: MemoryLimits, *, clear: bool) -> MemoryFigures:
+        """Keep the limits, which bound nothing here, and tell them."""
+        self._limits = structs.replace(
+            self._limits,
+            **{name: n for name, n in structs.asdict(limits).items() if n is not None},
         )
+        kept = {name: n or 0 for name, n in structs.asdict(self._limits).items()}
+        active, peak = self.memory()
+        return MemoryFigures(active_bytes=active, peak_bytes=peak, **kept)
 
     def memory(self) -> tuple[int, int]:
         """As if the model were in memory."""
@@ -219,6 +234,9 @@ class MockEngine(Engine):
 
     def close(self) -> None:
         """Nothing to end."""
+
+    def _ids(self, text: str) -> list[int]:
+        return [self._token_id(word) for word in _WORD.findall(text)]
 
     def _token_id(self, word: str) -> int:
         token_id = 1 + zlib.crc32(word.encode("utf-8", "replace")) % (VOCABULARY - 1)
@@ -243,7 +261,7 @@ class _WordDetokenizer(Detokenizer):
 
 def _echo(prompt: Prompt, position: int) -> int:
     """The token at a place of the answer: the prompt again, then EOS where that may come."""
-    words, least = len(prompt.ids), prompt.request.min_tokens
+    words, least = len(prompt.ids), prompt.params.min_tokens
     if position < max(words, least) or EOS not in prompt.stop_ids:
         return prompt.ids[position % words]
     return EOS
@@ -251,24 +269,16 @@ def _echo(prompt: Prompt, position: int) -> int:
 
 def _certain(prompt: Prompt, token_id: int) -> Sampled:
     """A token of probability 1: no temperature, penalty or bias could choose another."""
-    request = prompt.request
-    if not request.logprobs:
+    params = prompt.params
+    if not params.logprobs:
         return Sampled(prompt, token_id)
-    top = [(token_id, 0.0)] if request.top_logprobs else None
+    top = [(token_id, 0.0)] if params.top_logprobs else None
     return Sampled(prompt, token_id, 0.0, top)
 
 
-def _prompt_of(
-    request: Generate | Chat | Batch | Cache, index: int
-) -> tuple[Sampling, str, str]:
-    """The sampling, text and field of a request's prompt."""
-    match request:
-        case Generate():
-            return request, request.prompt, "prompt"
-        case Chat():
-            return request, request.messages[-1].content, "messages"
-        case Batch():
-            return request, request.prompts[index], f"prompts[{index}]"
-        case Cache():
-            chat = warm_request(request)
-            return _prompt_of(chat, 0)
+def _no_prompt_cache() -> WireError:
+    return WireError(
+        "unsupported_capability",
+        "the mock keeps no prompt cache; use the engine mlx to save or load one",
+        data={"missing": ["prompt_cache"]},
+    )

@@ -1,1 +1,1 @@
-"""Generated text on its way to the host. Knows no engine."""
+"""Turns generated tokens into text pieces for the host. Imports no engine."""

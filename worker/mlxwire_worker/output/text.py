@@ -1,18 +1,19 @@
-"""Generated text on its way out: stop strings, with what may begin one held back.
+"""Turns tokens into text pieces, ends the text at a stop string, and holds back its beginnings.
 
-Matching is on text, so a stop string is found however the model cut it into tokens.
+Stop strings are matched in text, so one is found however the model split it into tokens.
 """
 
 from __future__ import annotations
 
-from ..engine import Detokenizer
+from ..prompts import Detokenizer
 
 
 class TextAssembler:
-    """One sequence's token ids as pieces that are safe to send.
+    """Turns the token ids of one sequence into pieces of text that are safe to send.
 
-    The pieces concatenate to the text up to the first stop string that a token after the first
-    ``min_tokens`` completes; one that is complete before is text, as with vLLM.
+    The pieces add up to the text before the first stop string that is completed after
+    ``min_tokens`` tokens. A stop string that is completed earlier is ordinary text, as in vLLM.
+    ``stopped`` is True once a stop string has ended the text.
     """
 
     __slots__ = (
@@ -37,7 +38,7 @@ class TextAssembler:
         self.stopped = False
 
     def add_token(self, token: int) -> str:
-        """The piece that this token makes safe. ``stopped`` is set where a stop string ended."""
+        """Add a token and return the text that can be sent now; set ``stopped`` at a stop string."""
         piece = self._detokenizer.add_token(token)
         if not self._stops:
             return piece
@@ -45,7 +46,7 @@ class TextAssembler:
         return self._release(piece, at_end=False)
 
     def finish(self) -> str:
-        """What was held back, at an end that is not a stop string's."""
+        """Return the text that was held back; empty after a stop string."""
         if self.stopped:
             return ""
         rest = self._detokenizer.finalize()
@@ -53,8 +54,8 @@ class TextAssembler:
 
     def _release(self, piece: str, *, at_end: bool) -> str:
         text = self._held + piece
-        # The first to be complete wins, so that the cut into tokens decides nothing. What is
-        # held has none, unless it came too early.
+        # The stop string that is completed first wins, so the split into tokens does not matter.
+        # The held text contains none, except one that was completed before `min_tokens`.
         found = [
             (index + len(stop), index)
             for stop in self._stops
@@ -69,7 +70,7 @@ class TextAssembler:
         return text[: len(text) - keep]
 
     def _partial_match(self, text: str) -> int:
-        """Length of the longest end of ``text`` that begins a stop string."""
+        """Return the length of the longest end of ``text`` with which a stop string begins."""
         for size in range(min(self._hold, len(text)), 0, -1):
             end = text[-size:]
             if any(stop.startswith(end) for stop in self._stops):

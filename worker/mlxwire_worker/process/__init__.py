@@ -1,1 +1,1 @@
-"""The worker as a process: its pipes, its command line, its host's death."""
+"""The worker as a process: its pipes, its command line, its environment, its host's death."""

@@ -1,4 +1,4 @@
-"""Exits for a worker that nobody hears any more (SPEC §9)."""
+"""Ends the worker when its host is gone (SPEC §9)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ EXIT_PARENT_GONE = 4
 
 
 def exit_if_abandoned(sign: str) -> None:
-    """End at once where the reader saw that the host is gone; nothing is left to flush to."""
+    """Exit at once if the reader's sign says that the host is gone; no output can be read."""
     if sign == "stdout_broken":
         os._exit(EXIT_STDOUT_BROKEN)
     if sign == "parent_gone":

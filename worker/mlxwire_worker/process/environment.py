@@ -1,7 +1,7 @@
-"""What of the host's environment the worker keeps (`--scrub-env`) and its helper is given.
+"""Lists the environment variables that the worker keeps (`--scrub-env`) and its helper gets.
 
-A host's environment carries secrets that no model needs. The template helper, which runs a
-model folder's program, never gets more than is listed here.
+A host's environment holds secrets that no model needs. The template helper runs a program from
+a model folder, so it never gets more than these.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ NEEDED = (
     *("RAYON_*", "TOKENIZERS_PARALLELISM"),
 )
 HUB = ("HF_*", "HUGGING*", "*_PROXY", "*_proxy", "SSL_CERT_*", "REQUESTS_CA_BUNDLE")
-"""Needed by a worker that may fetch models: among them the host's own token for the hub."""
+"""Also kept by a worker that may fetch models; the host's own hub token is among them."""
 
 
 def kept(environment: Mapping[str, str], more: Iterable[str] = ()) -> dict[str, str]:
-    """The variables that are needed, or match one of ``more`` (`*` stands for anything)."""
+    """Return the variables that match ``NEEDED`` or ``more``, patterns in which `*` is anything."""
     patterns = (*NEEDED, *more)
     return {
         name: value
@@ -35,7 +35,10 @@ def kept(environment: Mapping[str, str], more: Iterable[str] = ()) -> dict[str, 
 
 
 def scrub(more: Iterable[str], *, hub: bool) -> None:
-    """Take every other variable out of this process, and so out of all that it starts."""
+    """Remove all variables but ``NEEDED``, ``more`` and, with ``hub``, ``HUB`` from this process.
+
+    Processes that it starts later inherit what remains.
+    """
     remaining = kept(os.environ, (*more, *(HUB if hub else ())))
     for name in os.environ.keys() - remaining.keys():
         del os.environ[name]

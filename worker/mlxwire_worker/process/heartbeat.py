@@ -1,38 +1,38 @@
-"""The `heartbeat` event: what the engine does and how long ago it last took a step.
+"""Sends the `heartbeat` event: the engine's phase and the seconds since its last step.
 
-Sent from the reader's thread, so it goes on while the engine computes, and while it hangs: a
-long prefill takes steps, a wedge does not.
+The reader's thread sends it, so heartbeats continue while the engine computes and while it hangs.
+A long prefill takes steps; an engine that hangs does not.
 """
 
 from __future__ import annotations
 
 import time
 
-from ..requests.session import Session
-from ..scheduling.scheduler import Scheduler
+from ..requests.conversation import Conversation
+from ..scheduling.pulse import Pulse
 
 
 class Heartbeat:
-    """Beats every ``seconds`` if the host asked for it in `hello`."""
+    """Sends a heartbeat every ``seconds``, if the host asked for the event in `hello`."""
 
-    def __init__(self, session: Session, scheduler: Scheduler, seconds: float) -> None:
-        self._session = session
-        self._scheduler = scheduler
+    def __init__(self, conversation: Conversation, pulse: Pulse, seconds: float) -> None:
+        self._conversation = conversation
+        self._pulse = pulse
         self._seconds = seconds
         self._next = time.perf_counter() + seconds
 
     def beat_if_due(self) -> None:
-        """Send the event, if its time has come."""
+        """Send the event if it is due."""
         now = time.perf_counter()
-        if now < self._next or "heartbeat" not in self._session.events:
+        if now < self._next or "heartbeat" not in self._conversation.subscribed:
             return
         self._next = now + self._seconds
-        scheduler = self._scheduler
-        self._session.send_event(
+        pulse = self._pulse
+        self._conversation.send_event(
             "heartbeat",
             {
-                "phase": scheduler.phase,
-                "steps": scheduler.steps,
-                "last_step_seconds": now - scheduler.last_step,
+                "phase": pulse.phase,
+                "steps": pulse.steps,
+                "last_step_seconds": now - pulse.last_step,
             },
         )

@@ -1,4 +1,4 @@
-"""The worker's command line."""
+"""Parses the worker's command line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 class Options(NamedTuple):
-    """What the host decided when it started the worker; nothing on the wire can change it."""
+    """The options that the host started the worker with. No request can change them.
+
+    Sizes are in bytes, times in seconds; `testdata/faults/README.md` describes ``faults``.
+    """
 
     engine: str = "mlx"
     drain_on_eof: bool = False
@@ -32,16 +35,16 @@ class Options(NamedTuple):
 
 
 def parse_options(arguments: list[str]) -> Options:
-    """Parse, or exit 2 with a usage line on stderr."""
+    """Parse the arguments; exit 2 with a usage line on stderr if one is wrong."""
     if not arguments:
-        return Options()  # the usual start, without argparse's 3 ms
+        return Options()  # the usual start saves the 3 ms that importing argparse takes
     parser = _make_parser()
     parsed = vars(parser.parse_args(arguments))
     if parsed["faults"] is not None and parsed["engine"] != "mock":
-        parser.error("--faults needs --engine mock: no model is spoiled on purpose")
+        parser.error("--faults works with the mock engine only; add --engine mock")
     parsed["env_allow"] = tuple(parsed["env_allow"])
     if parsed["env_allow"] and not parsed["scrub_env"]:
-        parser.error("--env-allow needs --scrub-env: nothing is taken away without it")
+        parser.error("--env-allow has no effect without --scrub-env; add --scrub-env")
     roots = {name: tuple(parsed.pop(name)) for name in ("model_root", "data_root")}
     return Options(model_roots=roots["model_root"], data_roots=roots["data_root"], **parsed)
 
@@ -59,7 +62,7 @@ def _make_parser() -> ArgumentParser:
     parser.add_argument(
         "--drain-on-eof",
         action="store_true",
-        help="at stdin's end finish what is in flight instead of cancelling it",
+        help="at the end of stdin, finish the requests in flight instead of cancelling them",
     )
     parser.add_argument(
         "--model-root",
@@ -67,7 +70,7 @@ def _make_parser() -> ArgumentParser:
         action="append",
         default=[],
         metavar="DIR",
-        help="read models and adapters from below DIR alone, symlinks resolved (repeatable)",
+        help="read models and adapters only from below DIR, symlinks resolved (repeatable)",
     )
     parser.add_argument(
         "--data-root",
@@ -75,7 +78,7 @@ def _make_parser() -> ArgumentParser:
         action="append",
         default=[],
         metavar="DIR",
-        help="let commands write files below DIR alone, symlinks resolved (repeatable)",
+        help="let commands write files only below DIR, symlinks resolved (repeatable)",
     )
     parser.add_argument(
         "--allow-hub",
@@ -85,14 +88,15 @@ def _make_parser() -> ArgumentParser:
     parser.add_argument(
         "--scrub-env",
         action="store_true",
-        help="forget the host's environment at the start, but for what Python and MLX need",
+        help="remove the host's environment variables at the start, except those that Python and "
+        "MLX need",
     )
     parser.add_argument(
         "--env-allow",
         action="append",
         default=[],
         metavar="NAME",
-        help="with --scrub-env: keep this variable too; `*` stands for anything (repeatable)",
+        help="with --scrub-env: keep this variable too; `*` matches anything (repeatable)",
     )
     parser.add_argument("--max-line-bytes", type=_positive, default=defaults.max_line_bytes)
     parser.add_argument("--max-inflight", type=_positive, default=defaults.max_inflight)
@@ -100,18 +104,18 @@ def _make_parser() -> ArgumentParser:
         "--heartbeat-seconds",
         type=float,
         default=defaults.heartbeat_seconds,
-        help="how often the `heartbeat` event is sent to a host that asked for it",
+        help="seconds between two `heartbeat` events to a host that asked for them",
     )
     parser.add_argument(
         "--mock-step-seconds",
         type=float,
         default=defaults.mock_step_seconds,
-        help="with --engine mock: how long a step takes",
+        help="with --engine mock: seconds that a step takes",
     )
     parser.add_argument(
         "--faults",
         metavar="FILE",
-        help="with --engine mock: what goes wrong, and when, for tests of a client",
+        help="with --engine mock: a script of faults, for tests of a client",
     )
     parser.add_argument(
         "--print-schema", action="store_true", help="print the wire's JSON Schema and exit"
@@ -124,7 +128,7 @@ def _positive(text: str) -> int:
 
     value = int(text)
     if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is less than 1")
+        raise argparse.ArgumentTypeError(f"{value} is less than 1; give a positive integer")
     return value
 
 
@@ -132,5 +136,5 @@ def _folder(text: str) -> str:
     import argparse
 
     if not os.path.isdir(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no folder")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a folder; give an existing folder")
     return text

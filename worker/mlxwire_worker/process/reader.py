@@ -1,8 +1,27 @@
-"""Reads the host's requests and notices its death, whatever the engine is doing.
+"""Reads the host's requests and notices the host's death, whatever the engine is doing.
 
-Three signs end the worker: stdin's end, a broken stdout, and a *change* of the parent's pid
-(right also where the first parent was pid 1). Each is looked for at least every
-``POLL_SECONDS``, also while requests are left unread behind a stalled writer.
+Theory of operation. The main thread alone calls `wait` and `read`, in a loop: `wait` returns one
+`Sign`, and the caller acts on it. It never blocks for longer than ``timeout``, so every sign below is
+looked for at least every ``POLL_SECONDS``, and the caller sends heartbeats in between.
+
+Signs, in the order in which they are checked:
+- `stdout_broken`: the host closed its end of stdout. Nothing can be answered: exit at once.
+- `parent_gone`: the parent's pid *changed*. Comparing with 1 would be wrong in a container, where
+  the first parent may be pid 1, and where a subreaper adopts orphans.
+- `data`, `end`: stdin has bytes, or has ended. Bytes come first, so the last requests are read.
+- `stalled`: the writer's backlog is full. Input is not read, so a host that never reads answers
+  can't make the backlog grow; but the signs of its death are still looked for, every 20 ms.
+- `idle`: nothing happened within ``timeout``.
+
+Invariants. `wait` takes no bytes from stdin; `read` is called only after `data`. `read` returns b""
+only at the end of the stream. The engine's thread is never involved: a step that hangs, or a
+native call that releases the interpreter's lock, delays no sign.
+
+Hazards and what went wrong before: hosts that were killed left workers with gigabytes of weights
+(docs/lessons.md 31, 32, 36). A pipe is a shared description: another process may have made it
+non-blocking or read from it first, so `read` expects `BlockingIOError`. A native call that keeps the
+interpreter's lock stops this thread; that is why pipes are never opened as files, and long texts are
+tokenized without the lock.
 """
 
 from __future__ import annotations
@@ -21,7 +40,10 @@ Sign = Literal["data", "stalled", "end", "stdout_broken", "parent_gone", "idle"]
 
 
 class Reader:
-    """Waits on the wire's two descriptors and on the parent."""
+    """Watches the wire's two descriptors and the parent process.
+
+    ``stalled`` is called before each wait; while it returns True, input is not read.
+    """
 
     def __init__(self, wire_in: int, wire_out: int, *, stalled: Callable[[], bool]) -> None:
         self._in = wire_in
@@ -32,7 +54,7 @@ class Reader:
         self._poll.register(wire_out, 0)
 
     def wait(self, *, read: bool = True, timeout: float = POLL_SECONDS) -> Sign:
-        """What there is now: at most ``timeout`` seconds later. ``read`` false ignores data."""
+        """Return the first sign within ``timeout`` seconds; without ``read`` ignore stdin."""
         stalled = self._stalled()
         wanted = select.POLLIN if read and not stalled else _PEER_CLOSED
         if read:
@@ -52,15 +74,15 @@ class Reader:
         return "stalled" if stalled else "idle"
 
     def read(self) -> bytes:
-        """The next bytes; empty at the end of the stream."""
+        """Return the next bytes of stdin; empty at its end."""
         while True:
             try:
                 return os.read(self._in, READ_BYTES)
-            except BlockingIOError:  # another reader of the host's description was faster
+            except BlockingIOError:  # another process has read the bytes from the same pipe
                 self._poll.poll(POLL_SECONDS * 1000)
             except OSError:
                 return b""
 
     def ignore_input(self) -> None:
-        """Watch stdout and the parent only, from now on."""
+        """Stop watching stdin; stdout and the parent are still watched."""
         self._poll.unregister(self._in)

@@ -1,7 +1,7 @@
-"""Claim the wire before anything else runs (LESSONS 7, 8).
+"""Moves the wire away from descriptors 0 and 1, before anything else runs.
 
-Afterwards fd 1 is stderr and fd 0 is the null device, so a stray `print` in any library, and
-any child process, can't touch the protocol.
+Afterwards descriptor 1 is stderr and 0 is the null device, so neither a `print` in a library nor a
+child process can touch the protocol (docs/lessons.md 7, 8).
 """
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ from contextlib import suppress
 
 
 def claim_wire() -> tuple[int, int]:
-    """Move stdin and stdout to private descriptors: (in, out), not inherited by children."""
+    """Move stdin and stdout to new descriptors and return them as (in, out).
+
+    Child processes do not inherit them.
+    """
     _ensure_stderr()
     wire_in = os.dup(0)
     wire_out = os.dup(1)
@@ -23,7 +26,10 @@ def claim_wire() -> tuple[int, int]:
 
 
 def _ensure_stderr() -> None:
-    """Started without stderr, the next descriptor to be opened would become it: the wire."""
+    """Open the null device as stderr if the worker was started without one.
+
+    Otherwise the next descriptor to be opened, one of the wire's, would become stderr.
+    """
     try:
         os.fstat(2)
     except OSError:
@@ -35,6 +41,9 @@ def _ensure_stderr() -> None:
 
 
 def log(message: str) -> None:
-    """One line to stderr, never prompts or generated text; a closed stderr is not a failure."""
+    """Write one line to stderr, and ignore a closed stderr.
+
+    ``message`` must not contain prompts or generated text.
+    """
     with suppress(OSError):
         os.write(2, f"mlxwire-worker[{os.getpid()}]: {message}\n".encode("utf-8", "replace"))

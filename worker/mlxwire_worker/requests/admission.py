@@ -5,41 +5,36 @@ No value may reach a step that could raise in it: one row's exception costs the 
 
 from __future__ import annotations
 
-import re
-
 from mlxwire_protocol import WireError, invalid_params
-from mlxwire_protocol.messages import Batch, Cache, Chat, Generate, Sampling
+
+from ..prompts import SamplingParams
 
 
-def check_sampling(request: Sampling, vocabulary: int) -> None:
-    """Options against the model. Raises: WireError ``invalid_params``."""
-    if request.top_k > vocabulary:
+def check_sampling(params: SamplingParams, vocabulary: int) -> None:
+    """Refuse options that a vocabulary can't honour. Raises: WireError ``invalid_params``."""
+    if params.top_k > vocabulary:
         raise invalid_params(
             "top_k", f"`top_k` may be at most {vocabulary}, the vocabulary's size"
         )
-    for index, token_id in enumerate(request.stop_tokens):
+    for index, token_id in enumerate(params.stop_tokens):
         if token_id >= vocabulary:
             raise invalid_params(
                 f"stop_tokens[{index}]",
                 f"token id {token_id} is not in the vocabulary of {vocabulary}",
             )
-    if request.top_logprobs and not request.logprobs:
+    if params.top_logprobs and not params.logprobs:
         raise invalid_params("top_logprobs", "`top_logprobs` needs `logprobs`: true")
-    if isinstance(request, Batch) and request.logprobs and not request.stream:
-        raise invalid_params(
-            "logprobs", "the log-probabilities of a batch come with its tokens: set `stream`"
-        )
-    if request.top_logprobs > vocabulary:
+    if params.top_logprobs > vocabulary:
         raise invalid_params("top_logprobs", "there are fewer tokens than `top_logprobs`")
-    if request.penalty_window == 1:
+    if params.penalty_window == 1:
         raise invalid_params(
             "penalty_window", "`penalty_window` may be 0, for the whole text, or 2 and more"
         )
-    for token in request.logit_bias:
-        if not re.fullmatch("[0-9]{1,10}", token) or int(token) >= vocabulary:
+    for token in params.logit_bias:
+        if not 0 <= token < vocabulary:
             raise invalid_params(
-                f"logit_bias.{token[:20]}",
-                f"{token[:20]!r} is no token id of the vocabulary of {vocabulary}",
+                f"logit_bias.{token}",
+                f"`logit_bias` names token id {token}; the vocabulary has {vocabulary}",
             )
 
 
@@ -82,13 +77,3 @@ def context_overflow(field: str, prompt_tokens: int, context_len: int) -> WireEr
         "room to answer; shorten it or load with a larger context_len",
         data={"field": field, "prompt_tokens": prompt_tokens, "context_len": context_len},
     )
-
-
-def warm_request(request: Cache) -> Generate | Chat:
-    """The request that computes what `cache` is to warm. Raises: WireError ``invalid_params``."""
-    if (request.prompt is None) == (request.messages is None):
-        raise invalid_params("prompt", "to warm, give either `prompt` or `messages`")
-    if request.messages is not None:
-        return Chat(id=request.id, messages=request.messages, max_tokens=0)
-    assert request.prompt is not None
-    return Generate(id=request.id, prompt=request.prompt, max_tokens=0)

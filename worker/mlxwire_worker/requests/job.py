@@ -1,55 +1,97 @@
-"""One accepted request inside the worker: its command, its clock, and whether it has ended."""
+"""One accepted request inside the worker: where it is on its way, and what it has taken.
+
+A job is in one state at a time, and `TRANSITIONS` holds every legal way between two. `Ledger`
+calls the transitions under its lock; nothing else changes a state.
+
+accepted: read, and not handed on. queued: waiting for its turn. prefill, decode: at work.
+held: its final reply is made, and waits behind messages that need the host's credit.
+sent: its final reply is on its way; the id is free.
+
+A cancel is an event like the others. It does not move a job that waits or works, since only
+the engine's thread can take it off the engine; it sets ``cancel_requested``, which that thread
+looks at before each step. A job that is held has left the engine, so a cancel ends it.
+"""
 
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Literal, Protocol
 
-from mlxwire_protocol.messages import Command, command_name
+from mlxwire_protocol.messages import Command
 from mlxwire_protocol.replies import CancelStage, RequestMetrics
 
 from .delivery import Delivery
+
+State = Literal["accepted", "queued", "prefill", "decode", "held", "sent"]
+JobEvent = Literal["queue", "start", "first_token", "cancel", "hold", "send"]
+
+TRANSITIONS: dict[tuple[State, JobEvent], State] = {
+    ("accepted", "queue"): "queued",
+    ("accepted", "cancel"): "accepted",
+    ("accepted", "send"): "sent",
+    ("queued", "start"): "prefill",
+    ("queued", "cancel"): "queued",
+    ("queued", "send"): "sent",
+    ("prefill", "first_token"): "decode",
+    ("prefill", "cancel"): "prefill",
+    ("prefill", "hold"): "held",
+    ("prefill", "send"): "sent",
+    ("decode", "cancel"): "decode",
+    ("decode", "hold"): "held",
+    ("decode", "send"): "sent",
+    ("held", "cancel"): "held",
+    ("held", "send"): "sent",
+}
+_STAGES: dict[State, CancelStage] = {
+    "accepted": "queued",
+    "queued": "queued",
+    "prefill": "prefill",
+    "decode": "decode",
+}
+
+
+class Reuse(Protocol):
+    """What a job's prompts took from the prompt cache, known once they have started."""
+
+    @property
+    def cached_tokens(self) -> int:
+        """Prompt tokens that were not computed, since an earlier request had computed them."""
+
+    @property
+    def cache_miss(self) -> str | None:
+        """The reason why no more were reused."""
 
 
 class Job:
     """Created when a request is accepted, ended by exactly one final reply.
 
-    Times are `time.perf_counter` seconds. ``stage`` is where a cancel would find it.
+    Times are `time.perf_counter` seconds. ``stage`` is where a cancel finds it, and stays when
+    the job is held. ``seq`` numbers its next token message.
     """
 
     __slots__ = (
-        "accepted", "batch_size", "cancelled", "command", "deadline", "delivery", "ended",
-        "first_token", "generated", "last_token", "parts_left", "prepared", "prompt_tokens",
-        "seq", "stage", "started",
+        "accepted_at", "batch_size", "cancel_requested", "command", "deadline", "delivery",
+        "first_token_at", "generated", "last_token_at", "prompt_tokens", "reuse", "seq", "stage",
+        "started_at", "state",
     )  # fmt: skip
 
     def __init__(self, command: Command, delivery: Delivery) -> None:
         self.command = command
         self.delivery = delivery
-        self.accepted = time.perf_counter()
-        seconds: float | None = getattr(command, "deadline_seconds", None)
-        self.deadline = None if seconds is None else self.accepted + seconds
+        self.state: State = "accepted"
         self.stage: CancelStage = "queued"
-        self.cancelled = False
-        self.ended = False
-        self.prepared: Any = None
-        self.started: float | None = None
-        self.first_token: float | None = None
-        self.last_token: float | None = None
+        self.cancel_requested = False
+        self.accepted_at = time.perf_counter()
+        seconds: float | None = getattr(command, "deadline_seconds", None)
+        self.deadline = None if seconds is None else self.accepted_at + seconds
+        self.started_at: float | None = None
+        self.first_token_at: float | None = None
+        self.last_token_at: float | None = None
         self.prompt_tokens = 0
+        self.reuse: Reuse | None = None
         self.generated = 0
         self.seq = 0
         self.batch_size = 0
-        self.parts_left = 0
-
-    @property
-    def over(self) -> bool:
-        """Whether its final has been sent."""
-        return self.ended and not self.delivery.finished
-
-    def expired(self, now: float) -> bool:
-        """Whether its deadline has passed before its end."""
-        return self.deadline is not None and now >= self.deadline and not self.over
 
     @property
     def id(self) -> str:
@@ -57,37 +99,69 @@ class Job:
         return self.command.id
 
     @property
-    def name(self) -> str:
-        """The command's name."""
-        return command_name(self.command)
+    def closed(self) -> bool:
+        """Whether its final reply is made: nothing more may be sent for it."""
+        return self.state in ("held", "sent")
 
-    @property
-    def cached_tokens(self) -> int:
-        """Prompt tokens that were not computed, since an earlier request had."""
-        return getattr(self.prepared, "cached_tokens", 0)
+    def expired(self, now: float) -> bool:
+        """Return whether the deadline has passed before the final was sent."""
+        return self.deadline is not None and now >= self.deadline and self.state != "sent"
 
-    @property
-    def cache_miss(self) -> str | None:
-        """Why no more were."""
-        return getattr(self.prepared, "cache_miss", None)
+    # -- transitions ---------------------------------------------------------------------
+
+    def queue(self) -> None:
+        """Wait for a turn."""
+        self._move("queue")
+
+    def start(self) -> None:
+        """Begin to work."""
+        self._move("start")
+        self.started_at = time.perf_counter()
+
+    def begin_decode(self) -> None:
+        """Note the first token, or the first result of a `classify` that counts as one."""
+        self._move("first_token")
+
+    def request_cancel(self) -> None:
+        """Note that the job is to end before its time."""
+        self._move("cancel")
+        self.cancel_requested = True
+
+    def hold(self) -> None:
+        """Let the final wait for the messages before it."""
+        self._move("hold")
+
+    def send(self) -> None:
+        """End: the final goes out."""
+        self._move("send")
+
+    def _move(self, event: JobEvent) -> None:
+        following = TRANSITIONS.get((self.state, event))
+        if following is None:
+            raise RuntimeError(f"a job that is {self.state} can't take the event {event}")
+        self.state = following
+        self.stage = _STAGES.get(following, self.stage)
+
+    # -- figures -------------------------------------------------------------------------
 
     def metrics(self, *, active_memory: int, peak_memory: int) -> RequestMetrics:
-        """What the request took, up to now."""
+        """Return what the request took, up to now."""
         now = time.perf_counter()
-        started, first, last = self.started, self.first_token, self.last_token
+        started, first, last = self.started_at, self.first_token_at, self.last_token_at
+        cached = self.reuse.cached_tokens if self.reuse else 0
         prefill = 0.0 if started is None else (first or now) - started
         decode = (last - first) if first is not None and last is not None else 0.0
         return RequestMetrics(
             prompt_tokens=self.prompt_tokens,
-            cached_tokens=self.cached_tokens,
-            cache_miss=self.cache_miss,
+            cached_tokens=cached,
+            cache_miss=self.reuse.cache_miss if self.reuse else None,
             generated_tokens=self.generated,
-            queue_seconds=(started or now) - self.accepted,
+            queue_seconds=(started or now) - self.accepted_at,
             prefill_seconds=prefill,
             decode_seconds=decode,
-            total_seconds=now - self.accepted,
-            first_token_seconds=None if first is None else first - self.accepted,
-            prefill_tokens_per_second=(self.prompt_tokens - self.cached_tokens) / prefill
+            total_seconds=now - self.accepted_at,
+            first_token_seconds=None if first is None else first - self.accepted_at,
+            prefill_tokens_per_second=(self.prompt_tokens - cached) / prefill
             if first and prefill
             else 0.0,
             decode_tokens_per_second=max(self.generated - 1, 0) / decode if decode > 0 else 0.0,

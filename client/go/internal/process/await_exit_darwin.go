@@ -5,11 +5,11 @@ import (
 	"syscall"
 )
 
-// awaitExit returns when the child has ended, and leaves it to be reaped: until then its
-// number, and that of its group, can't be given to another process.
+// awaitExit returns when the child has exited, and does not reap it: until it is reaped, no other
+// process can have its pid or its group's number.
 //
-// macOS' waitid returns for a stopped child too (golang#19314), so a kqueue tells.
-// Not run by this project's tests, which have no Mac.
+// It uses a kqueue because waitid on macOS returns for a stopped child too (golang#19314). The
+// project's tests do not run this file, for lack of a Mac.
 func awaitExit(child *os.Process) {
 	queue, err := syscall.Kqueue()
 	if err != nil {
@@ -24,7 +24,7 @@ func awaitExit(child *os.Process) {
 	}}
 	events := make([]syscall.Kevent_t, 1)
 	for err = syscall.EINTR; err == syscall.EINTR; {
-		// ESRCH says that it has ended already.
+		// ESRCH means that the child has exited already.
 		_, err = syscall.Kevent(queue, changes, events, nil)
 	}
 }

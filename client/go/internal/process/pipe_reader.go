@@ -8,12 +8,13 @@ import (
 
 const (
 	readBytes = 64 * 1024
-	// drainLimit is how long the pipes of a child that has ended are read at most: a grandchild
-	// outside the group may hold them open, and write for ever.
+	// drainLimit bounds how long the pipes of a child that has ended are read. A grandchild outside
+	// the group may hold them open and write forever.
 	drainLimit = 500 * time.Millisecond
 )
 
-// A pipeReader hands on all that arrives at a pipe, at once and for as long as it is open.
+// A pipeReader hands on everything that arrives at a pipe until the pipe ends. It never waits for
+// anything but the pipe, so the child can always write.
 type pipeReader struct {
 	file  *os.File
 	ended chan struct{}
@@ -45,14 +46,14 @@ func (r *pipeReader) read(take func([]byte), atEnd func()) {
 	}
 }
 
-// finish takes what the pipe of an ended child still holds, until last, and closes it.
+// finish reads what the pipe of an ended child still holds, at most until last, and closes the pipe.
 func (r *pipeReader) finish(last time.Time) {
 	if r.file.SetReadDeadline(last) == nil {
 		<-r.ended
 		r.file.Close()
 		return
 	}
-	// Windows' pipes know no deadlines; one that a grandchild holds is left to its reader.
+	// Pipes of Windows have no deadlines. A pipe that a grandchild holds open stays with its reader.
 	select {
 	case <-r.ended:
 		r.file.Close()

@@ -5,14 +5,14 @@ import (
 	"sync"
 )
 
-// A pipeWriter writes whole lines in the order given. Whoever writes never waits: one goroutine
-// owns the pipe, and joins all that is queued into one write.
+// A pipeWriter writes whole lines in the order in which they were given. Callers of write never
+// wait: one goroutine owns the pipe and joins all queued lines into one write.
 type pipeWriter struct {
 	file     *os.File
 	onBroken func()
 
 	mu     sync.Mutex
-	filled sync.Cond // signalled when the queue is filled, or closed
+	filled sync.Cond // signalled when the queue receives a line and when the writer is closed
 	queue  []byte
 	closed bool
 }
@@ -33,8 +33,8 @@ func (w *pipeWriter) write(line []byte) {
 	}
 }
 
-// close drops what is queued and closes the pipe, also under a write that is blocked. It takes
-// no lock that a write holds.
+// close drops queued lines and closes the pipe, even during a write that blocks: run holds no lock
+// while it writes.
 func (w *pipeWriter) close() {
 	w.mu.Lock()
 	closed := w.closed
@@ -52,7 +52,7 @@ func (w *pipeWriter) run() {
 		if !ok {
 			return
 		}
-		// os.File loops on short writes.
+		// os.File repeats short writes itself.
 		if _, err := w.file.Write(lines); err != nil {
 			if w.breakOff() && w.onBroken != nil {
 				w.onBroken()
@@ -62,7 +62,7 @@ func (w *pipeWriter) run() {
 	}
 }
 
-// next waits for lines; false once the pipe is closed.
+// next waits for queued lines. It returns false once the writer is closed.
 func (w *pipeWriter) next() ([]byte, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -74,7 +74,7 @@ func (w *pipeWriter) next() ([]byte, bool) {
 	return lines, !w.closed
 }
 
-// breakOff closes after a failed write; false where the host had closed before.
+// breakOff closes the writer after a failed write. It returns false if the host had closed it before.
 func (w *pipeWriter) breakOff() bool {
 	w.mu.Lock()
 	closed := w.closed

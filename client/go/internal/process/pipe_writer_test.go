@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// newIdleWriter is one whose goroutine has not started: run does it.
+// newIdleWriter returns a writer whose goroutine was not started; tests call run themselves.
 func newIdleWriter(t *testing.T, onBroken func()) (w *pipeWriter, reader *os.File) {
 	t.Helper()
 	reader, writer, err := os.Pipe()
@@ -20,38 +20,38 @@ func newIdleWriter(t *testing.T, onBroken func()) (w *pipeWriter, reader *os.Fil
 	return w, reader
 }
 
-func TestNothingIsKeptForAPipeThatWasClosed(t *testing.T) {
+func TestAClosedWriterKeepsNoBytes(t *testing.T) {
 	w, _ := newIdleWriter(t, nil)
 	w.write([]byte("before"))
 	w.close()
 	w.write([]byte("after"))
 	if len(w.queue) != 0 {
-		t.Errorf("%q is kept", w.queue)
+		t.Errorf("%q is kept after the close", w.queue)
 	}
-	w.run() // ends, with nothing to write
+	w.run() // returns, because nothing is left to write
 }
 
-func TestAPipeWhoseReaderIsGoneIsToldOnceAndClosed(t *testing.T) {
+func TestAPipeWithoutAReaderIsReportedOnceAndClosed(t *testing.T) {
 	told := 0
 	w, reader := newIdleWriter(t, func() { told++ })
 	reader.Close()
 	w.write([]byte("x"))
 	w.run()
 	if _, err := w.file.Stat(); told != 1 || err == nil {
-		t.Errorf("told %d times, and its file: %v", told, err)
+		t.Errorf("onBroken was called %d times, and the file has the state %v", told, err)
 	}
 	silent, reader := newIdleWriter(t, nil)
 	reader.Close()
 	silent.write([]byte("x"))
-	silent.run() // with nobody to tell
+	silent.run() // there is no handler to call
 }
 
-func TestAPipeThatItsHostClosedUnderAWriteIsNotBroken(t *testing.T) {
-	w, reader := newIdleWriter(t, func() { t.Error("it is said to be broken") })
+func TestAPipeThatTheHostClosesDuringAWriteIsNotBroken(t *testing.T) {
+	w, reader := newIdleWriter(t, func() { t.Error("onBroken was called although the host closed the pipe") })
 	w.write(make([]byte, 1<<20)) // more than a pipe holds
 	ended := make(chan struct{})
 	go func() { defer close(ended); w.run() }()
-	if _, err := reader.Read(make([]byte, 1)); err != nil { // it writes
+	if _, err := reader.Read(make([]byte, 1)); err != nil { // the writer has begun to write
 		t.Fatal(err)
 	}
 	w.close()
@@ -60,6 +60,6 @@ func TestAPipeThatItsHostClosedUnderAWriteIsNotBroken(t *testing.T) {
 
 func TestAProcessThatHasNotEndedHasNoExitCode(t *testing.T) {
 	if state := exitState(nil); state.Code != -1 || state.Signal != 0 {
-		t.Errorf("%+v", state)
+		t.Errorf("the exit state is %+v", state)
 	}
 }

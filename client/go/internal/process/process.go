@@ -1,3 +1,25 @@
+// Package process runs one child process: it starts it in a process group of its own, always reads
+// its pipes, and notices its death.
+//
+// # Theory of operation
+//
+// Each Process has these goroutines:
+//
+//   - watch waits for the child's exit, reaps it, and then ends the others;
+//   - two pipeReaders, one for stdout and one for stderr, hand on chunks as they arrive;
+//   - a pipeWriter owns stdin. Callers of Write queue bytes and never wait.
+//
+// Death means the exit of the process and not the end of its pipes, because a grandchild may hold
+// them open (golang#23019). The order of events at a death: awaitExit returns while the child is
+// still a zombie, so that its pid can't be given to another process; reap kills the rest of the
+// group and then reaps the child (Dead); the readers have until drainLimit to hand on what the
+// pipes still hold (Exited). No Handler is called after Exited is closed.
+//
+// Invariant: no signal goes to a pid that was reaped (go-plugin#320). mu is held while a signal is
+// sent and while the child is reaped, and reaped forbids signals from then on.
+//
+// Hazard: on Windows pipes have no read deadlines, so the reader of a pipe that a grandchild holds
+// open outlives its Process.
 package process
 
 import (
@@ -7,21 +29,22 @@ import (
 	"time"
 )
 
-// A Command says what to start.
+// A Command describes the process to start.
 type Command struct {
 	Args []string
-	Env  []string // the whole environment; nil is the host's own
+	Env  []string // the whole environment; nil means the host's
 	Dir  string
 }
 
-// Handlers hear what a child does. Each is called by one goroutine, none after Exited is closed.
+// Handlers receive a child's output and the ends of its pipes. One goroutine calls each handler;
+// none is called after Exited is closed.
 type Handlers struct {
-	// Stdout and Stderr take what the child writes; the bytes are valid during the call only.
+	// Stdout and Stderr receive what the child writes. The bytes are valid during the call only.
 	Stdout, Stderr func(chunk []byte)
-	// StdoutEnded is called at stdout's end, also where the child lives on; not where a
-	// grandchild holds it open.
+	// StdoutEnded is called when stdout ends, even if the child lives on. It is not called if a
+	// grandchild holds the pipe open.
 	StdoutEnded func()
-	// StdinBroken is called when the child no longer reads.
+	// StdinBroken is called when a write fails because the child has closed its stdin.
 	StdinBroken func()
 }
 
@@ -48,8 +71,8 @@ func Start(command Command, handlers Handlers) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Files, and not readers: exec then needs no goroutine of its own, and its Wait waits for
-	// the process alone.
+	// These are files and not readers, so exec starts no goroutines and Wait waits for the process
+	// alone.
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = theirs.stdin, theirs.stdout, theirs.stderr
 	err = cmd.Start()
 	theirs.close()
@@ -70,29 +93,30 @@ func Start(command Command, handlers Handlers) (*Process, error) {
 	return p, nil
 }
 
-// PID is the child's process id, also after its end.
+// PID returns the child's process id. It stays the same after the child has ended.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
-// Write queues bytes for the child's stdin, in order. It never waits; what is written after the
-// end is dropped, for the exit tells why.
+// Write queues bytes for the child's stdin, in order, and never waits. Bytes that are written after
+// the child's end are dropped; the exit explains that better than an error of the write.
 func (p *Process) Write(line []byte) { p.stdin.write(line) }
 
-// CloseStdin gives the child the end of its input; what is still queued is dropped.
+// CloseStdin closes the child's stdin. Bytes that are still queued are dropped.
 func (p *Process) CloseStdin() { p.stdin.close() }
 
-// Terminate asks the whole group to end.
+// Terminate asks the whole process group to end (SIGTERM).
 func (p *Process) Terminate() { p.signal(group.terminate) }
 
-// Kill ends the whole group.
+// Kill ends the whole process group (SIGKILL).
 func (p *Process) Kill() { p.signal(group.kill) }
 
-// Dead is closed as soon as the child has ended; what it wrote last may still have to come.
+// Dead returns a channel that is closed when the child has exited. Its last output may still arrive.
 func (p *Process) Dead() <-chan struct{} { return p.dead }
 
-// Exited is closed once the child has ended and all that it wrote has been handed on.
+// Exited returns a channel that is closed when the child has exited and all its output has been
+// handed on.
 func (p *Process) Exited() <-chan struct{} { return p.exited }
 
-// ExitState tells how it ended, once Exited is closed.
+// ExitState returns how the child ended. Call it after Exited is closed.
 func (p *Process) ExitState() ExitState { return exitState(p.cmd.ProcessState) }
 
 func (p *Process) signal(send func(group)) {
@@ -114,12 +138,12 @@ func (p *Process) watch() {
 	close(p.exited)
 }
 
-// reap kills what is left of the group while its number still is the child's own.
+// reap kills the rest of the group while the group's number still belongs to the child.
 func (p *Process) reap() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.group.kill()
-	// Its error says that the exit code was not 0, which ExitState tells.
+	// The error says only that the exit code was not 0; ExitState has the code.
 	_ = p.cmd.Wait()
 	p.group.release()
 	p.reaped = true
@@ -152,4 +176,19 @@ func (e ends) close() {
 			file.Close()
 		}
 	}
+}
+
+// ExitState says how a process ended: with an exit code or by a signal.
+type ExitState struct {
+	Code   int    // -1 if a signal ended the process
+	Signal int    // 0 if no signal ended the process
+	Name   string // the signal's name, such as "killed"
+}
+
+func exitState(state *os.ProcessState) ExitState {
+	if state == nil {
+		return ExitState{Code: -1}
+	}
+	number, name := endingSignal(state)
+	return ExitState{Code: state.ExitCode(), Signal: number, Name: name}
 }

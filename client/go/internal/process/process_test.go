@@ -8,11 +8,13 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/mlxwire/mlxwire/client/go/internal/workertest"
 )
 
-const patience = 30 * time.Second
+const patience = workertest.Patience
 
-// output collects what a process writes.
+// output collects the bytes that a process writes.
 type output struct {
 	mu    sync.Mutex
 	bytes bytes.Buffer
@@ -30,7 +32,7 @@ func (o *output) text() string {
 	return o.bytes.String()
 }
 
-// start runs a shell's command line.
+// start starts a shell with a script.
 func start(t *testing.T, script string, handlers Handlers) (*Process, *output) {
 	t.Helper()
 	stdout := new(output)
@@ -46,16 +48,12 @@ func start(t *testing.T, script string, handlers Handlers) (*Process, *output) {
 	return p, stdout
 }
 
-func await(t *testing.T, what string, done <-chan struct{}) {
+func await(t *testing.T, event string, closed <-chan struct{}) {
 	t.Helper()
-	select {
-	case <-done:
-	case <-time.After(patience):
-		t.Fatalf("%s did not come", what)
-	}
+	workertest.Await(t, event, closed)
 }
 
-func TestWhatIsWrittenComesBackWholeAndInOrder(t *testing.T) {
+func TestWrittenBytesArriveCompleteAndInOrder(t *testing.T) {
 	p, stdout := start(t, "cat", Handlers{})
 	var want strings.Builder
 	for i := range 1000 {
@@ -68,7 +66,7 @@ func TestWhatIsWrittenComesBackWholeAndInOrder(t *testing.T) {
 	p.CloseStdin()
 	await(t, "the exit", p.Exited())
 	if stdout.text() != want.String() || p.ExitState().Code != 0 {
-		t.Errorf("%d of %d bytes, %+v", len(stdout.text()), want.Len(), p.ExitState())
+		t.Errorf("%d of %d bytes came back, exit %+v", len(stdout.text()), want.Len(), p.ExitState())
 	}
 }
 
@@ -77,15 +75,15 @@ func TestAWriteNeverWaitsForAChildThatDoesNotRead(t *testing.T) {
 	for range 100 {
 		p.Write(make([]byte, 1<<16))
 	}
-	p.CloseStdin() // under a write that is blocked
+	p.CloseStdin() // during a write that blocks
 	p.Kill()
 	await(t, "the exit", p.Exited())
 	if state := p.ExitState(); state.Signal != 9 || state.Code != -1 {
-		t.Errorf("%+v", state)
+		t.Errorf("the exit state is %+v", state)
 	}
 }
 
-func TestAChildThatNoLongerReadsIsTold(t *testing.T) {
+func TestStdinBrokenIsCalledForAChildThatClosedItsStdin(t *testing.T) {
 	broken := make(chan struct{})
 	p, _ := start(t, "exec <&-; sleep 600", Handlers{StdinBroken: func() { close(broken) }})
 	p.Write([]byte("x"))
@@ -93,28 +91,28 @@ func TestAChildThatNoLongerReadsIsTold(t *testing.T) {
 		select {
 		case <-broken:
 			return
-		case <-time.After(10 * time.Millisecond): // the shell may not have closed it yet
+		case <-time.After(10 * time.Millisecond): // the shell may not have closed its stdin yet
 			p.Write([]byte("x"))
 		}
 	}
 }
 
-func TestAllThatAChildWroteIsHandedOnBeforeItsExit(t *testing.T) {
+func TestAllOutputIsHandedOnBeforeExited(t *testing.T) {
 	p, stdout := start(t, "printf %70000d 7; exit 3", Handlers{})
 	await(t, "the exit", p.Exited())
 	if len(stdout.text()) != 70000 || p.ExitState().Code != 3 {
-		t.Errorf("%d bytes, %+v", len(stdout.text()), p.ExitState())
+		t.Errorf("%d bytes were handed on, exit %+v", len(stdout.text()), p.ExitState())
 	}
 }
 
-func TestNothingIsSignalledAfterTheExit(t *testing.T) {
+func TestNoSignalIsSentAfterTheExit(t *testing.T) {
 	p, _ := start(t, "exit 0", Handlers{})
 	await(t, "the exit", p.Exited())
 	p.mu.Lock()
 	reaped := p.reaped
 	p.mu.Unlock()
 	if !reaped {
-		t.Error("it has ended, and may still be signalled")
+		t.Error("the process has exited and may still be signalled")
 	}
 	p.signal(func(group) { t.Error("a reaped process was signalled") })
 }

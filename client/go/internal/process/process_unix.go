@@ -7,14 +7,14 @@ import (
 	"syscall"
 )
 
-// groupAttributes gives a child a process group of its own: Ctrl-C reaches the host alone, and
-// the ladder reaches whatever the child has started.
+// groupAttributes gives a child a process group of its own. So Ctrl-C reaches the host alone, and
+// signals of the client reach everything that the child has started.
 func groupAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true}
 }
 
-// A group is a child and all that it started. Its number is the child's own, so it may be
-// signalled only until the child is reaped.
+// A group is a child and everything that it started. The group's number is the child's pid, so the
+// group may be signalled only until the child is reaped.
 type group struct{ id int }
 
 func newGroup(child *os.Process) group { return group{id: child.Pid} }
@@ -26,7 +26,7 @@ func (g group) kill() { g.send(syscall.SIGKILL) }
 func (g group) release() {}
 
 func (g group) send(signal syscall.Signal) {
-	// ESRCH and, on macOS, EPERM say that only zombies are left.
+	// ESRCH and, on macOS, EPERM mean that only zombies are left.
 	_ = syscall.Kill(-g.id, signal)
 }
 

@@ -5,9 +5,9 @@ import (
 	"syscall"
 )
 
-// Windows has neither process groups that can be signalled nor SIGTERM. A job object holds the
-// child and what it starts, and ends them together.
-// Not run by this project's tests, which have no Windows.
+// Windows has neither process groups that can be signalled nor SIGTERM. A job object holds the child
+// and what the child starts, and ends them together. The project's tests do not run this file, for
+// lack of a Windows machine.
 
 var (
 	kernel32                 = syscall.NewLazyDLL("kernel32.dll")
@@ -16,12 +16,12 @@ var (
 	terminateJobObject       = kernel32.NewProc("TerminateJobObject")
 )
 
-// groupAttributes keeps the console's Ctrl-C with the host.
+// groupAttributes makes Ctrl-C in the console reach the host alone.
 func groupAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{CreationFlags: syscall.CREATE_NEW_PROCESS_GROUP}
 }
 
-// A group is a job object; without one, the child alone.
+// A group is a job object, or the child alone if no job object could be made.
 type group struct {
 	child *os.Process
 	job   syscall.Handle

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// startCommand runs a command that ends by itself, and gives what it wrote.
+// startCommand runs a command that ends by itself, and returns what it wrote to stdout.
 func startCommand(t *testing.T, command Command) string {
 	t.Helper()
 	stdout := new(output)
@@ -21,7 +21,7 @@ func startCommand(t *testing.T, command Command) string {
 	return stdout.text()
 }
 
-func TestAChildRunsWhereItIsToldWithTheEnvironmentThatItIsGiven(t *testing.T) {
+func TestAChildHasTheGivenFolderAndEnvironment(t *testing.T) {
 	dir, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -29,10 +29,10 @@ func TestAChildRunsWhereItIsToldWithTheEnvironmentThatItIsGiven(t *testing.T) {
 	t.Setenv("OF_THE_HOST", "there")
 	script := []string{"/bin/sh", "-c", `printf '%s %s %s' "$(pwd -P)" "$OF_THE_CHILD" "$OF_THE_HOST"`}
 	if told := startCommand(t, Command{Args: script, Env: []string{"OF_THE_CHILD=here"}, Dir: dir}); told != dir+" here " {
-		t.Errorf("%q", told)
+		t.Errorf("the child wrote %q", told)
 	}
 	if told := startCommand(t, Command{Args: script, Dir: dir}); told != dir+"  there" {
-		t.Errorf("with the host's environment: %q", told)
+		t.Errorf("with the host's environment the child wrote %q", told)
 	}
 }
 
@@ -44,19 +44,19 @@ func TestAStartThatFailsLeavesNoPipeOpen(t *testing.T) {
 	}
 	for range 50 {
 		if _, err := Start(Command{Args: []string{"/nonexistent/program"}}, Handlers{}); err == nil {
-			t.Fatal("it started")
+			t.Fatal("the program started")
 		}
 	}
 	if after, _ := os.ReadDir(folder); len(after) > len(before)+10 {
-		t.Errorf("%d descriptors were open, and now %d", len(before), len(after))
+		t.Errorf("%d descriptors were open before, and %d afterwards", len(before), len(after))
 	}
 }
 
-func TestADeathIsToldWhileAGrandchildHoldsThePipes(t *testing.T) {
+func TestDeadIsClosedWhileAGrandchildHoldsThePipes(t *testing.T) {
 	grandchild := make(chan struct{})
 	p, err := Start(Command{Args: []string{"/bin/sh", "-c", "exit 3"}}, Handlers{
 		Stdout: func([]byte) {}, Stderr: func([]byte) {},
-		StdoutEnded: func() { <-grandchild }, // as if the pipe had not ended
+		StdoutEnded: func() { <-grandchild }, // as if the pipe were still open
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -64,15 +64,15 @@ func TestADeathIsToldWhileAGrandchildHoldsThePipes(t *testing.T) {
 	await(t, "the death", p.Dead())
 	select {
 	case <-p.Exited():
-		t.Error("it has ended before its pipes")
+		t.Error("Exited was closed before the pipes had ended")
 	default:
 	}
 	close(grandchild)
 	await(t, "the exit", p.Exited())
 }
 
-func TestWhatIsWrittenAfterTheEndIsDroppedAndEndingAgainIsHarmless(t *testing.T) {
-	p, _ := start(t, "cat", Handlers{StdinBroken: func() { t.Error("a pipe that its host closed is not broken") }})
+func TestAWriteAfterCloseStdinIsDropped(t *testing.T) {
+	p, _ := start(t, "cat", Handlers{StdinBroken: func() { t.Error("StdinBroken was called for a pipe that the host closed") }})
 	for range 2 {
 		p.CloseStdin()
 	}
@@ -81,20 +81,20 @@ func TestWhatIsWrittenAfterTheEndIsDroppedAndEndingAgainIsHarmless(t *testing.T)
 	p.stdin.mu.Lock()
 	defer p.stdin.mu.Unlock()
 	if len(p.stdin.queue) != 0 {
-		t.Errorf("%q is kept for nobody", p.stdin.queue)
+		t.Errorf("%q is kept after the close", p.stdin.queue)
 	}
 }
 
-func TestAPipeThatIsHeldOpenIsReadNoLongerThanItsLimit(t *testing.T) {
+func TestAPipeThatStaysOpenIsReadUpToALimit(t *testing.T) {
 	reader, writer, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer writer.Close() // the grandchild's
-	r := newPipeReader(reader, func([]byte) {}, func() { t.Error("it has not ended") })
+	defer writer.Close() // the end that a grandchild would hold
+	r := newPipeReader(reader, func([]byte) {}, func() { t.Error("the end of a pipe that is still open was reported") })
 	r.finish(time.Now())
 	await(t, "the reader's end", r.ended)
 	if _, err := reader.Stat(); err == nil {
-		t.Error("it is still open")
+		t.Error("the file is still open")
 	}
 }

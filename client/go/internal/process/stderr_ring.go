@@ -7,31 +7,31 @@ import (
 )
 
 const (
-	// DefaultRingBytes is how much of stderr is kept.
+	// DefaultRingBytes is how many bytes of stderr a connection keeps.
 	DefaultRingBytes = 64 * 1024
-	// maxLogLineBytes cuts a longer line into pieces for the listener.
+	// maxLogLineBytes is the length at which a line is cut into pieces for the listener.
 	maxLogLineBytes = 16 * 1024
 )
 
-// A StderrRing keeps the tail of a child's stderr in bounded memory, and hands its lines to
-// whoever listens. It is a ring of bytes: output without a newline may not grow it.
+// A StderrRing keeps the last bytes of a child's stderr in bounded memory, and hands lines to a
+// listener. It keeps bytes and not lines, so that output without a newline can't make it grow.
 type StderrRing struct {
 	onLine  func(string)
-	partial []byte // of a line, for onLine; touched by the writer alone
+	partial []byte // the unfinished line for onLine; only the goroutine that writes uses it
 
 	mu   sync.Mutex
 	ring []byte
-	next int // where the oldest byte is, once the ring is full
+	next int // the index of the oldest byte once the ring is full
 	full bool
 }
 
-// NewStderrRing returns a ring of that many bytes. onLine, if there is one, is called for each
-// line, without its end, by the goroutine that writes.
+// NewStderrRing returns a ring of size bytes. If onLine is not nil, the goroutine that writes calls
+// it with each line, without the line's end.
 func NewStderrRing(size int, onLine func(string)) *StderrRing {
 	return &StderrRing{onLine: onLine, ring: make([]byte, size)}
 }
 
-// Size is how many bytes are kept.
+// Size returns how many bytes the ring keeps.
 func (r *StderrRing) Size() int { return len(r.ring) }
 
 // Write takes bytes as they arrive. It never fails.
@@ -43,7 +43,7 @@ func (r *StderrRing) Write(chunk []byte) (int, error) {
 	return len(chunk), nil
 }
 
-// End hands on an unfinished line: no more will come.
+// End hands on an unfinished last line. Call it when no more bytes will arrive.
 func (r *StderrRing) End() {
 	if len(r.partial) > 0 {
 		r.emit(r.partial)
@@ -51,7 +51,8 @@ func (r *StderrRing) End() {
 	}
 }
 
-// Tail is the last that was written, limit bytes at most; a character that was cut is replaced.
+// Tail returns the last bytes that were written, at most limit. A character that was cut is replaced
+// by U+FFFD.
 func (r *StderrRing) Tail(limit int) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()

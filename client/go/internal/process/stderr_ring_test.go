@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestTheRingKeepsTheTailHoweverItComes(t *testing.T) {
+func TestTheRingKeepsTheTailInChunksOfAnySize(t *testing.T) {
 	text := strings.Repeat("0123456789", 10)
 	for size := 1; size <= len(text)+1; size++ {
 		ring := NewStderrRing(16, nil)
@@ -16,19 +16,19 @@ func TestTheRingKeepsTheTailHoweverItComes(t *testing.T) {
 			}
 		}
 		if tail := ring.Tail(16); tail != text[len(text)-16:] {
-			t.Errorf("in pieces of %d: %q", size, tail)
+			t.Errorf("written in pieces of %d, the tail is %q", size, tail)
 		}
 		if tail := ring.Tail(3); tail != "789" {
-			t.Errorf("the last 3: %q", tail)
+			t.Errorf("the last 3 bytes are %q", tail)
 		}
 	}
 }
 
-func TestARingThatIsNotFullHasWhatWasWritten(t *testing.T) {
+func TestARingThatIsNotFullReturnsAllThatWasWritten(t *testing.T) {
 	ring := NewStderrRing(16, nil)
 	_, _ = ring.Write([]byte("abc"))
 	if tail := ring.Tail(16); tail != "abc" || len(ring.ring) != ring.Size() {
-		t.Errorf("%q", tail)
+		t.Errorf("the tail is %q", tail)
 	}
 }
 
@@ -36,11 +36,11 @@ func TestACharacterThatWasCutIsReplaced(t *testing.T) {
 	ring := NewStderrRing(16, nil)
 	_, _ = ring.Write([]byte("xé"))
 	if tail := ring.Tail(1); tail != "\uFFFD" {
-		t.Errorf("%q", tail)
+		t.Errorf("the tail is %q", tail)
 	}
 }
 
-func TestLinesAreHandedOnAndLongOnesInPieces(t *testing.T) {
+func TestTheListenerReceivesLinesAndLongOnesInPieces(t *testing.T) {
 	var lines []string
 	ring := NewStderrRing(16, func(line string) { lines = append(lines, line) })
 	long := strings.Repeat("x", maxLogLineBytes+1)
@@ -51,7 +51,7 @@ func TestLinesAreHandedOnAndLongOnesInPieces(t *testing.T) {
 	ring.End()
 	want := []string{"ab", "", "c", ("d" + long)[:maxLogLineBytes], ("d" + long)[maxLogLineBytes:], "l\uFFFDst"}
 	if !slices.Equal(lines, want) {
-		t.Errorf("lines %.100q", lines)
+		t.Errorf("the lines are %.100q", lines)
 	}
 }
 
@@ -61,6 +61,6 @@ func TestOutputWithoutALineEndDoesNotGrowTheRing(t *testing.T) {
 		_, _ = ring.Write([]byte(strings.Repeat("x", 10_000)))
 	}
 	if cap(ring.partial) > 4*maxLogLineBytes || len(ring.ring) != 1<<10 {
-		t.Errorf("%d and %d bytes are held", cap(ring.partial), len(ring.ring))
+		t.Errorf("the ring holds a partial line of %d bytes, and %d bytes", cap(ring.partial), len(ring.ring))
 	}
 }

@@ -1,3 +1,30 @@
+// Package wire is the client's side of the protocol, sans-IO: it takes bytes, gives messages, and
+// enforces the rules that a worker must keep (SPEC §1 to §3). It never reads, writes, waits or looks
+// at a clock; package mlxwire connects it to a process.
+//
+// # Theory of operation
+//
+// A ClientConnection is used by one goroutine at a time; its owner holds a lock. Receive takes a
+// chunk and handles each line that the chunk completes before it returns:
+//
+//	bytes ─LineSplitter─▶ line ─scanToken─▶ token ───────────────▶ requestState ─▶ Sink.TakeToken
+//	                           └──parse─────▶ envelope ─advance──▶ requestState ─▶ Sink.TakeReply
+//
+// Nearly every line is a plain token, so scanToken reads it without an allocation. Any other line
+// takes the long way through encoding/json.
+//
+// Invariants:
+//
+//   - State goes from New to Greeting to Ready, and from each of them to Failed; never back.
+//   - A request is in pending from Expect to its final reply or FailAll. A Sink therefore receives
+//     exactly one final reply or one Fail, and nothing after it.
+//   - The first offence fails the connection: nothing that the worker sends later can be trusted.
+//   - Before the handshake, lines that are not messages (a banner, for example) are kept as stray
+//     lines, up to a bound, for the error of a start that fails.
+//
+// Hazards: line, chunk and Token share memory with the reader's buffer, so they are valid during a
+// call only. recent caches the request of the last token and must be cleared whenever pending
+// loses an entry. A Sink must not call the connection.
 package wire
 
 import (
@@ -10,27 +37,27 @@ import (
 // Protocol is the version of the protocol that this client speaks.
 const Protocol = 1
 
-// maxStrayLines bounds what may come before the handshake that is no message.
+// These bounds apply to the lines before the handshake that are not messages.
 const (
 	maxStrayLines     = 64
 	maxStrayLineBytes = 4096
 )
 
-// A Sink takes the replies to one request. It is called in the order in which they came and
-// must not wait.
+// A Sink receives the replies to one request, in the order in which they arrive. Its methods must
+// not wait.
 type Sink interface {
-	// TakeToken takes one token, which is valid during the call only.
+	// TakeToken receives one token, which is valid during the call only.
 	TakeToken(token *Token)
-	// TakeReply takes any other reply; line is valid during the call only.
+	// TakeReply receives any other reply. line is valid during the call only.
 	TakeReply(kind string, final bool, line []byte)
-	// Fail ends a request whose final will not come.
+	// Fail ends a request whose final reply will not come.
 	Fail(err error)
 }
 
-// State is where a connection is in its life.
+// State is the stage of a connection's life.
 type State uint8
 
-// A connection says hello, is answered, and may be broken off at any time.
+// A connection greets its worker, then is ready. It may fail at any time.
 const (
 	New State = iota
 	Greeting
@@ -38,23 +65,24 @@ const (
 	Failed
 )
 
-// ClientConnection is what a client knows of its worker. One goroutine at a time.
+// A ClientConnection is a client's view of its worker: the state of the connection and the pending
+// requests.
 type ClientConnection struct {
-	// OnEvent takes what the worker says unasked; line is valid during the call only.
+	// OnEvent receives event messages. line is valid during the call only.
 	OnEvent func(line []byte)
 
 	state    State
 	maxLine  int
 	splitter *LineSplitter
 	texts    textCache
-	token    Token // the one that is handed on, so that none is allocated
+	token    Token // passed to every Sink, so that no token is allocated
 	pending  map[string]*requestState
-	recent   *requestState // the one that the last token was for
+	recent   *requestState // the request of the last token
 	strays   []string
 	helloID  string
 }
 
-// NewClientConnection returns the end of a connection on which nothing has been said yet.
+// NewClientConnection returns a connection on which nothing has been said yet.
 func NewClientConnection() *ClientConnection {
 	return &ClientConnection{
 		maxLine:  DefaultMaxLineBytes,
@@ -63,28 +91,28 @@ func NewClientConnection() *ClientConnection {
 	}
 }
 
-// State is where the connection is in its life.
+// State returns the stage of the connection's life.
 func (c *ClientConnection) State() State { return c.state }
 
-// MaxLineBytes is how long a request may be.
+// MaxLineBytes returns how long a request may be, in bytes.
 func (c *ClientConnection) MaxLineBytes() int { return c.maxLine }
 
-// StrayLines are the lines before the handshake that are no messages, such as a banner.
+// StrayLines returns the lines before the handshake that are not messages, such as a banner.
 func (c *ClientConnection) StrayLines() []string { return c.strays }
 
-// Expect makes id pending: its replies go to sink until its final has come. The caller writes
+// Expect makes a request pending: sink receives its replies until the final one. The caller writes
 // the request.
 func (c *ClientConnection) Expect(id string, sink Sink) {
 	c.pending[id] = &requestState{id: id, sink: sink}
 }
 
-// ExpectHello is Expect for the handshake.
+// ExpectHello makes hello pending and starts the handshake.
 func (c *ClientConnection) ExpectHello(id string, sink Sink) {
 	c.state, c.helloID = Greeting, id
 	c.Expect(id, sink)
 }
 
-// Pending are the sinks of all whose final is due, in no order.
+// Pending returns the sinks of the pending requests, in no order.
 func (c *ClientConnection) Pending() []Sink {
 	sinks := make([]Sink, 0, len(c.pending))
 	for _, request := range c.pending {
@@ -93,7 +121,7 @@ func (c *ClientConnection) Pending() []Sink {
 	return sinks
 }
 
-// FailAll ends all that is pending; nothing is handed on any more.
+// FailAll ends all pending requests with err. No Sink is called after that.
 func (c *ClientConnection) FailAll(err error) {
 	c.state = Failed
 	pending := c.pending
@@ -103,8 +131,8 @@ func (c *ClientConnection) FailAll(err error) {
 	}
 }
 
-// Receive takes bytes as they arrive and hands on the messages that they complete. An error is
-// a worker's offence; nothing that follows can be trusted then.
+// Receive takes bytes as they arrive and handles the lines that they complete. An error says which
+// rule the worker broke; nothing that follows can be trusted then.
 func (c *ClientConnection) Receive(chunk []byte) error {
 	for line := range c.splitter.Feed(chunk) {
 		if err := c.receiveLine(line); err != nil {
@@ -115,8 +143,8 @@ func (c *ClientConnection) Receive(chunk []byte) error {
 	return nil
 }
 
-// End takes the end of the worker's output: a last line without its end is still a line. One
-// that was cut off tells of a death, which is no offence.
+// End handles the end of the worker's output. A last line without 0x0A is still a line, unless it
+// was cut off: that happens when a worker dies, and breaks no rule.
 func (c *ClientConnection) End() error {
 	line, ok := c.splitter.End()
 	if !ok || !json.Valid(line.Bytes) {
@@ -142,7 +170,7 @@ func (c *ClientConnection) receiveLine(line Line) error {
 	return c.take(message, line.Bytes)
 }
 
-// lookUp finds a pending request; most tokens are for the same as the one before.
+// lookUp finds a pending request. Most tokens belong to the same request as the one before.
 func (c *ClientConnection) lookUp(id []byte) *requestState {
 	if c.recent == nil || c.recent.id != string(id) {
 		c.recent = c.pending[string(id)]
@@ -161,7 +189,7 @@ func (c *ClientConnection) takeToken(request *requestState, id []byte) error {
 	return nil
 }
 
-// envelope is what every message has.
+// envelope holds the fields that every message has.
 type envelope struct {
 	ID    json.RawMessage `json:"id"`
 	Type  *string         `json:"type"`
@@ -169,13 +197,14 @@ type envelope struct {
 	Error json.RawMessage `json:"error"`
 }
 
-// parse reads a line's envelope; nil for a line before the handshake that is no message.
+// parse reads a line's envelope. It returns nil for a line before the handshake that is not a
+// message.
 func (c *ClientConnection) parse(line Line) (*envelope, error) {
 	if line.TooLong {
-		return nil, fmt.Errorf("a line has more than %d bytes", c.splitter.MaxLineBytes)
+		return nil, fmt.Errorf("the worker sent a line of more than %d bytes", c.splitter.MaxLineBytes)
 	}
 	var message envelope
-	// encoding/json would read U+FFFD where the bytes are no UTF-8.
+	// utf8.Valid comes first because encoding/json replaces bytes that are not UTF-8 by U+FFFD.
 	if utf8.Valid(line.Bytes) && json.Unmarshal(line.Bytes, &message) == nil && isObject(line.Bytes) {
 		if c.state == Ready || message.Type != nil && message.ID != nil {
 			return &message, nil
@@ -185,7 +214,7 @@ func (c *ClientConnection) parse(line Line) (*envelope, error) {
 		}
 	}
 	if c.state != Greeting || len(c.strays) >= maxStrayLines {
-		return nil, fmt.Errorf("a line is no message: %.80q", line.Bytes)
+		return nil, fmt.Errorf("the worker sent a line that is not a message: %.80q", line.Bytes)
 	}
 	c.strays = append(c.strays, string(line.Bytes[:min(len(line.Bytes), maxStrayLineBytes)]))
 	return nil, nil
@@ -203,7 +232,7 @@ func (c *ClientConnection) take(message *envelope, line []byte) error {
 			}
 			return nil
 		}
-		return fmt.Errorf("the worker could not read a request of ours: %.200s", message.Error)
+		return fmt.Errorf("the worker could not read a request of this client: %.200s", message.Error)
 	}
 	var id string
 	if json.Unmarshal(message.ID, &id) != nil || c.pending[id] == nil {
@@ -214,7 +243,7 @@ func (c *ClientConnection) take(message *envelope, line []byte) error {
 
 func (c *ClientConnection) reply(request *requestState, kind string, message *envelope, line []byte) error {
 	if kind == "error" && hasCode(message.Error, "duplicate_id") {
-		return fmt.Errorf("the worker says that id %q was used twice", request.id)
+		return fmt.Errorf("the worker refused id %q because it was used twice", request.id)
 	}
 	if err := request.advance(kind, message.Final == true); err != nil {
 		return err
@@ -222,7 +251,7 @@ func (c *ClientConnection) reply(request *requestState, kind string, message *en
 	if kind == "token" {
 		var err error
 		if c.token, err = ReadToken(line); err != nil {
-			return fmt.Errorf("a token is malformed: %w", err)
+			return fmt.Errorf("the worker sent a malformed token: %w", err)
 		}
 		return c.takeToken(request, nil)
 	}
@@ -230,7 +259,7 @@ func (c *ClientConnection) reply(request *requestState, kind string, message *en
 	if final {
 		if request.id == c.helloID {
 			if err := c.greeted(kind, line); err != nil {
-				return err // hello stays pending, and fails with the connection
+				return err // hello stays pending and fails with the connection
 			}
 		}
 		delete(c.pending, request.id)
@@ -240,7 +269,7 @@ func (c *ClientConnection) reply(request *requestState, kind string, message *en
 	return nil
 }
 
-// greeted takes the answer to hello.
+// greeted handles the answer to hello.
 func (c *ClientConnection) greeted(kind string, line []byte) error {
 	if kind != "result" {
 		c.state = Failed
@@ -253,10 +282,10 @@ func (c *ClientConnection) greeted(kind string, line []byte) error {
 		} `json:"limits"`
 	}
 	if err := json.Unmarshal(line, &hello); err != nil {
-		return fmt.Errorf("the answer to hello is malformed: %w", err)
+		return fmt.Errorf("the worker sent a malformed answer to hello: %w", err)
 	}
 	if hello.Protocol != Protocol {
-		return fmt.Errorf("the worker chose protocol %d, which was not offered", hello.Protocol)
+		return fmt.Errorf("the worker chose protocol %d; this client offered %d", hello.Protocol, Protocol)
 	}
 	if limit := hello.Limits.MaxLineBytes; limit > 0 {
 		c.maxLine = limit
@@ -267,7 +296,7 @@ func (c *ClientConnection) greeted(kind string, line []byte) error {
 }
 
 func notPending(id string) error {
-	return fmt.Errorf("a reply has the id %.200s, which is not pending", id)
+	return fmt.Errorf("the worker sent a reply with the id %.200s, which is not pending", id)
 }
 
 func hasCode(body json.RawMessage, code string) bool {

@@ -10,7 +10,7 @@ import (
 
 const hello = `{"id":"h","type":"result","final":true,"protocol":1,"limits":{"max_line_bytes":1000}}` + "\n"
 
-// recorder is a Sink that remembers.
+// A recorder is a Sink that records its calls.
 type recorder struct{ got []string }
 
 func (r *recorder) TakeToken(token *Token) {
@@ -23,13 +23,13 @@ func (r *recorder) TakeReply(kind string, final bool, _ []byte) {
 
 func (r *recorder) Fail(err error) { r.got = append(r.got, err.Error()) }
 
-// ready is a connection after its handshake, with a request "r" pending.
+// ready returns a connection after its handshake, with a request "r" pending.
 func ready(t *testing.T) (*ClientConnection, *recorder) {
 	t.Helper()
 	c, r := NewClientConnection(), new(recorder)
 	c.ExpectHello("h", new(recorder))
 	if err := c.Receive([]byte(hello)); err != nil || c.State() != Ready {
-		t.Fatalf("state %v, %v", c.State(), err)
+		t.Fatalf("after hello the state is %v, %v", c.State(), err)
 	}
 	c.Expect("r", r)
 	return c, r
@@ -50,7 +50,7 @@ func TestRepliesReachTheirRequestInOrder(t *testing.T) {
 	}
 	want := []string{"progress false", `token 0 "a"`, "novelty false", `token 1 "b"`, "done true"}
 	if !slices.Equal(r.got, want) {
-		t.Errorf("got %q, want %q", r.got, want)
+		t.Errorf("the request received %q, want %q", r.got, want)
 	}
 }
 
@@ -60,7 +60,7 @@ func TestAnUnknownTypeThatIsFinalEndsItsRequest(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !slices.Equal(r.got, []string{"novelty true"}) || len(c.pending) != 0 {
-		t.Errorf("got %q, pending %v", r.got, c.pending)
+		t.Errorf("the request received %q, and %v is pending", r.got, c.pending)
 	}
 }
 
@@ -76,15 +76,15 @@ func TestTokensOfABatchAreCountedForEachPrompt(t *testing.T) {
 		}
 	}
 	if len(r.got) != 3 {
-		t.Errorf("got %q", r.got)
+		t.Errorf("the request received %q", r.got)
 	}
 }
 
-func TestWhatBreaksTheRulesIsAnOffence(t *testing.T) {
+func TestALineThatBreaksARuleFailsTheConnection(t *testing.T) {
 	for name, c := range map[string]struct{ line, says string }{
-		"not JSON":               {`nonsense`, "no message"},
-		"no object":              {`[1]`, "no message"},
-		"no UTF-8":               {`{"id":"r","type":"token","seq":0,"token":"` + "\xff" + `","token_id":1}`, "no message"},
+		"not JSON":               {`nonsense`, "not a message"},
+		"no object":              {`[1]`, "not a message"},
+		"no UTF-8":               {`{"id":"r","type":"token","seq":0,"token":"` + "\xff" + `","token_id":1}`, "not a message"},
 		"no id":                  {`{"type":"token"}`, "could not read"},
 		"null id":                {`{"id":null,"type":"error","final":true,"error":{"code":"parse_error"}}`, "parse_error"},
 		"an id that is a number": {`{"id":1,"type":"done","final":true}`, "not pending"},
@@ -102,20 +102,20 @@ func TestWhatBreaksTheRulesIsAnOffence(t *testing.T) {
 			connection, _ := ready(t)
 			err := connection.Receive([]byte(c.line + "\n"))
 			if err == nil || !strings.Contains(err.Error(), c.says) || connection.State() != Failed {
-				t.Errorf("%v in state %v, want an offence with %q", err, connection.State(), c.says)
+				t.Errorf("Receive gave %v in state %v, want an error with %q", err, connection.State(), c.says)
 			}
 		})
 	}
 }
 
-func TestNothingMayComeAfterTheFinal(t *testing.T) {
+func TestAReplyAfterTheFinalIsRefused(t *testing.T) {
 	c, _ := ready(t)
 	final := []byte(`{"id":"r","type":"done","final":true}` + "\n")
 	if err := c.Receive(final); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.Receive(final); err == nil {
-		t.Error("a second final passed")
+		t.Error("a second final was accepted")
 	}
 }
 
@@ -124,28 +124,28 @@ func TestAResultMayNotEndAStream(t *testing.T) {
 	err := c.Receive([]byte(`{"id":"r","type":"token","seq":0,"token":"a","token_id":1}` + "\n" +
 		`{"id":"r","type":"result","final":true}` + "\n"))
 	if err == nil {
-		t.Error("it passed")
+		t.Error("a result was accepted as the end of a stream")
 	}
 }
 
-func TestAResultMayNotComeAmidAStream(t *testing.T) {
+func TestAResultMayNotComeDuringAStream(t *testing.T) {
 	c, _ := ready(t)
 	err := c.Receive([]byte(`{"id":"r","type":"token","seq":0,"token":"a","token_id":1}` + "\n" +
 		`{"id":"r","type":"result"}` + "\n"))
-	if err == nil || !strings.Contains(err.Error(), "may not come") {
-		t.Errorf("%v", err)
+	if err == nil || !strings.Contains(err.Error(), "not allowed") {
+		t.Errorf("Receive gave %v", err)
 	}
 }
 
-func TestAHelloThatIsRefusedLeavesNoConnectionToTrust(t *testing.T) {
+func TestARefusedHelloFailsTheConnection(t *testing.T) {
 	c, r := NewClientConnection(), new(recorder)
 	c.ExpectHello("h", r)
 	refusal := `{"id":"h","type":"error","final":true,"error":{"code":"unsupported_protocol"}}`
 	if err := c.Receive([]byte(refusal + "\n")); err != nil || c.State() != Failed {
-		t.Errorf("%v in state %v", err, c.State())
+		t.Errorf("Receive gave %v in state %v", err, c.State())
 	}
 	if !slices.Equal(r.got, []string{"error true"}) {
-		t.Errorf("hello was told %q", r.got)
+		t.Errorf("hello received %q", r.got)
 	}
 }
 
@@ -155,7 +155,7 @@ func TestAWorkerThatNamesNoLimitHasTheDefault(t *testing.T) {
 		c.ExpectHello("h", new(recorder))
 		line := `{"id":"h","type":"result","final":true,"protocol":1,"limits":` + limits + `}`
 		if err := c.Receive([]byte(line + "\n")); err != nil || c.MaxLineBytes() != DefaultMaxLineBytes {
-			t.Errorf("%s: %v, %d bytes", limits, err, c.MaxLineBytes())
+			t.Errorf("with the limits %s: %v, %d bytes", limits, err, c.MaxLineBytes())
 		}
 	}
 }
@@ -169,10 +169,10 @@ func TestLinesBeforeTheHandshakeAreRecordedUpToABound(t *testing.T) {
 		}
 	}
 	if len(c.StrayLines()) != maxStrayLines || c.StrayLines()[0] != "a banner" {
-		t.Errorf("stray lines %q", c.StrayLines())
+		t.Errorf("the stray lines are %q", c.StrayLines())
 	}
 	if err := c.Receive([]byte("one more\n")); err == nil {
-		t.Error("one more passed")
+		t.Error("one stray line too many was accepted")
 	}
 }
 
@@ -186,10 +186,10 @@ func TestTheHandshakeIsRefused(t *testing.T) {
 		c.ExpectHello("h", r)
 		err := c.Receive([]byte(line + "\n"))
 		if err == nil {
-			t.Errorf("%s: it passed", name)
+			t.Errorf("refused %s: the handshake was accepted", name)
 		}
 		if c.FailAll(err); len(r.got) != 1 {
-			t.Errorf("%s: hello was told %q", name, r.got)
+			t.Errorf("refused %s: hello received %q", name, r.got)
 		}
 	}
 }
@@ -200,45 +200,45 @@ func TestTheLastLineNeedsNoEnd(t *testing.T) {
 		t.Fatal(err, r.got)
 	}
 	if err := c.End(); err != nil || !slices.Equal(r.got, []string{"done true"}) {
-		t.Errorf("%v, %q", err, r.got)
+		t.Errorf("End gave %v, and the request received %q", err, r.got)
 	}
 }
 
-func TestALastLineWithoutItsEndMayOffendToo(t *testing.T) {
+func TestALastLineWithoutItsEndMayBreakARule(t *testing.T) {
 	c, _ := ready(t)
 	if err := c.Receive([]byte(`{"id":"x","type":"done","final":true}`)); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.End(); err == nil || c.State() != Failed {
-		t.Errorf("%v in state %v", err, c.State())
+		t.Errorf("End gave %v in state %v", err, c.State())
 	}
 }
 
-func TestALastLineThatWasCutOffIsNoOffence(t *testing.T) {
+func TestALastLineThatWasCutOffBreaksNoRule(t *testing.T) {
 	c, r := ready(t)
 	if err := c.Receive([]byte(`{"id":"r","type":"tok`)); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.End(); err != nil || len(r.got) != 0 {
-		t.Errorf("%v, %q", err, r.got)
+		t.Errorf("End gave %v, and the request received %q", err, r.got)
 	}
 }
 
-func TestEventsAreHandedOn(t *testing.T) {
+func TestEventsReachOnEvent(t *testing.T) {
 	c, _ := ready(t)
 	var got string
 	c.OnEvent = func(line []byte) { got = string(line) }
 	line := `{"id":null,"type":"event","event":"heartbeat","data":{}}`
 	if err := c.Receive([]byte(line + "\n")); err != nil || got != line {
-		t.Errorf("%v, %q", err, got)
+		t.Errorf("Receive gave %v, and OnEvent received %q", err, got)
 	}
 }
 
-func TestFailAllEndsWhatIsPending(t *testing.T) {
+func TestFailAllEndsPendingRequests(t *testing.T) {
 	c, r := ready(t)
 	c.FailAll(errors.New("gone"))
 	if !slices.Equal(r.got, []string{"gone"}) {
-		t.Errorf("got %q", r.got)
+		t.Errorf("the request received %q", r.got)
 	}
 }
 
@@ -258,7 +258,7 @@ func FuzzReceive(f *testing.F) {
 			}
 		}
 		if (wholeErr == nil) != (piecesErr == nil) || !slices.Equal(wholeRecorder.got, piecesRecorder.got) {
-			t.Errorf("in one piece %q, %v; in pieces %q, %v",
+			t.Errorf("in one piece the request received %q, %v; in pieces %q, %v",
 				wholeRecorder.got, wholeErr, piecesRecorder.got, piecesErr)
 		}
 	})

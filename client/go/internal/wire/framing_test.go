@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// vector is one of testdata/framing; see the README there.
+// A vector is one case of testdata/framing; its README describes the fields.
 type vector struct {
 	Name         string            `json:"name"`
 	MaxLineBytes int               `json:"max_line_bytes"`
@@ -25,7 +25,7 @@ func readVectors(t *testing.T) []vector {
 	t.Helper()
 	files, err := filepath.Glob("../../../../testdata/framing/*.json")
 	if err != nil || len(files) == 0 {
-		t.Fatalf("no framing vectors: %v", err)
+		t.Fatalf("no framing vectors were found: %v", err)
 	}
 	var all []vector
 	for _, file := range files {
@@ -42,7 +42,7 @@ func readVectors(t *testing.T) []vector {
 	return all
 }
 
-// assemble makes bytes of a string, or of a list of parts.
+// assemble returns the bytes of a vector's string or list of parts.
 func assemble(t *testing.T, raw json.RawMessage) []byte {
 	t.Helper()
 	var text string
@@ -94,7 +94,7 @@ func describe(line Line) string {
 	return string(line.Bytes)
 }
 
-// split gives all lines of a stream that comes in chunks; the last is the unterminated one.
+// split returns all lines of a stream that arrives in chunks, and its unterminated last line.
 func split(maxLineBytes int, chunks ...[]byte) (lines []string, end *string) {
 	splitter := NewLineSplitter(maxLineBytes)
 	for _, chunk := range chunks {
@@ -108,7 +108,7 @@ func split(maxLineBytes int, chunks ...[]byte) (lines []string, end *string) {
 	return lines, end
 }
 
-func TestEveryFramingVectorGivesItsLinesHoweverItIsCut(t *testing.T) {
+func TestEveryFramingVectorGivesItsLinesInAnyPieces(t *testing.T) {
 	for _, v := range readVectors(t) {
 		t.Run(v.Name, func(t *testing.T) {
 			input := assemble(t, v.Input)
@@ -126,10 +126,10 @@ func TestEveryFramingVectorGivesItsLinesHoweverItIsCut(t *testing.T) {
 			check := func(how string, chunks ...[]byte) {
 				lines, end := split(v.MaxLineBytes, chunks...)
 				if !slices.Equal(lines, wantLines) {
-					t.Fatalf("%s: lines %.300q, want %.300q", how, lines, wantLines)
+					t.Fatalf("%s: the lines are %.300q, want %.300q", how, lines, wantLines)
 				}
 				if (end == nil) != (wantEnd == nil) || end != nil && *end != *wantEnd {
-					t.Fatalf("%s: the end is not what it should be", how)
+					t.Fatalf("%s: the unterminated last line is wrong", how)
 				}
 			}
 			for _, cut := range cuts(input) {
@@ -142,7 +142,7 @@ func TestEveryFramingVectorGivesItsLinesHoweverItIsCut(t *testing.T) {
 	}
 }
 
-// cuts are all places of a short stream, and of a long one those beside each line's end.
+// cuts returns all positions of a short stream; of a long one, those beside each line's end.
 func cuts(input []byte) []int {
 	var places []int
 	for place := 0; place <= len(input); place++ {
@@ -154,12 +154,12 @@ func cuts(input []byte) []int {
 	return places
 }
 
-func TestALongLineThatComesInPiecesIsScannedOnce(t *testing.T) {
+func TestALongLineInPiecesIsScannedOnce(t *testing.T) {
 	splitter := NewLineSplitter(DefaultMaxLineBytes)
 	piece := bytes.Repeat([]byte{'x'}, 1<<10)
 	for range 1 << 13 {
 		for range splitter.Feed(piece) {
-			t.Fatal("a line came before its end")
+			t.Fatal("a line was given before its end arrived")
 		}
 	}
 	for line := range splitter.Feed([]byte("\n")) {
@@ -174,11 +174,11 @@ func TestMemoryOfALineThatNeverEndsIsBounded(t *testing.T) {
 	piece := bytes.Repeat([]byte{'x'}, 1<<16)
 	for range 1000 {
 		for range splitter.Feed(piece) {
-			t.Fatal("a line came before its end")
+			t.Fatal("a line was given before its end arrived")
 		}
 	}
 	if held := cap(splitter.tail); held > 1<<18 {
-		t.Errorf("%d bytes are held", held)
+		t.Errorf("the splitter holds %d bytes", held)
 	}
 }
 
@@ -188,7 +188,7 @@ func FuzzLineSplitter(f *testing.F) {
 		whole, wholeEnd := split(int(limit), input)
 		pieces, piecesEnd := split(int(limit), slices.Collect(slices.Chunk(input, int(size)+1))...)
 		if !slices.Equal(whole, pieces) || (wholeEnd == nil) != (piecesEnd == nil) {
-			t.Errorf("in one piece %q, in pieces of %d %q", whole, int(size)+1, pieces)
+			t.Errorf("in one piece the lines are %q, in pieces of %d %q", whole, int(size)+1, pieces)
 		}
 	})
 }

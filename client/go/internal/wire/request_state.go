@@ -14,7 +14,7 @@ func (p phase) String() string {
 	return [...]string{"open", "streaming", "ended"}[p]
 }
 
-// transitions says which reply may come when; anything else is a violation.
+// transitions lists which reply may come in which phase. Any other reply breaks the rules.
 var transitions = map[phase]map[string]phase{
 	open: {
 		"progress": open, "token": streaming, "item": streaming,
@@ -26,19 +26,19 @@ var transitions = map[phase]map[string]phase{
 	},
 }
 
-// requestState follows the replies to one request and refuses what the wire forbids.
+// requestState follows the replies to one request and refuses those that the wire forbids.
 type requestState struct {
 	id      string
 	sink    Sink
 	phase   phase
 	nextSeq int
-	// byIndex counts instead of nextSeq where tokens name a prompt, as in a batch.
+	// byIndex holds the next seq of each prompt, for tokens of a batch, which name their prompt.
 	byIndex map[int]int
 }
 
-// advance takes one reply's type and whether it is final.
+// advance checks the type of one reply, and whether it is final, against the table.
 func (r *requestState) advance(kind string, final bool) error {
-	if _, known := transitions[open][kind]; !known { // ignored, unless it ends the request (SPEC §2)
+	if _, known := transitions[open][kind]; !known { // an unknown type is ignored unless it is final (SPEC §2)
 		if final {
 			r.phase = ended
 		}
@@ -46,23 +46,23 @@ func (r *requestState) advance(kind string, final bool) error {
 	}
 	next, legal := transitions[r.phase][kind]
 	if !legal {
-		return fmt.Errorf("request %q: `%s` may not come while the request is %s", r.id, kind, r.phase)
+		return fmt.Errorf("request %q: the worker sent `%s`, which is not allowed while the request is %s", r.id, kind, r.phase)
 	}
 	if (next == ended) != final {
-		return fmt.Errorf("request %q: `%s` carries the wrong `final`", r.id, kind)
+		return fmt.Errorf("request %q: the worker sent `%s` with the wrong `final`", r.id, kind)
 	}
 	r.phase = next
 	return nil
 }
 
-// takeSeq checks that a token is the next of its request, or of its prompt in a batch.
+// takeSeq checks that a token is the next one of its request, or of its prompt in a batch.
 func (r *requestState) takeSeq(token *Token) error {
 	expected := r.nextSeq
 	if token.Index >= 0 {
 		expected = r.byIndex[token.Index]
 	}
 	if token.Seq != expected {
-		return fmt.Errorf("request %q: token seq %d where %d was due", r.id, token.Seq, expected)
+		return fmt.Errorf("request %q: the worker sent token seq %d where %d was due", r.id, token.Seq, expected)
 	}
 	r.phase = streaming
 	if token.Index < 0 {

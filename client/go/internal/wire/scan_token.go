@@ -5,12 +5,12 @@ import (
 	"unicode/utf8"
 )
 
-// scanToken reads a plain token line: `type`, `id`, `seq`, `token` and `token_id`, each once, in
-// any order, without white space. Nearly every line of a connection is one, and encoding/json
-// takes ten times as long for it. It reports false for anything else, which then takes the
-// long way; what it accepts, encoding/json reads the same (a fuzz target holds it to that).
+// scanToken reads a plain token line: `type`, `id`, `seq`, `token` and `token_id`, each once, in any
+// order, without white space. Nearly every line of a connection is one, and encoding/json takes ten
+// times as long for it. scanToken returns false for any other line, which encoding/json then reads.
+// Both read an accepted line in the same way; a fuzz test compares them.
 //
-// The id shares its memory with line; token is no use where ok is false.
+// The returned id shares memory with line. token has no meaning if ok is false.
 func scanToken(line []byte, token *Token, texts *textCache) (id []byte, ok bool) {
 	const (
 		hasType = 1 << iota
@@ -78,7 +78,7 @@ func scanToken(line []byte, token *Token, texts *textCache) (id []byte, ok bool)
 	return id, true
 }
 
-// scanString reads a string without escapes, of which only ASCII is looked at.
+// scanString reads a string that has no escapes. It does not check that the string is UTF-8.
 func scanString(rest []byte) (value, after []byte, ok bool) {
 	if len(rest) == 0 || rest[0] != '"' {
 		return nil, nil, false
@@ -95,7 +95,7 @@ func scanString(rest []byte) (value, after []byte, ok bool) {
 	return nil, nil, false
 }
 
-// scanText reads a string of valid UTF-8, which may have escapes.
+// scanText reads a string of valid UTF-8 that may have escapes.
 func scanText(rest []byte) (value, after []byte, escaped, ok bool) {
 	if len(rest) == 0 || rest[0] != '"' {
 		return nil, nil, false, false
@@ -119,9 +119,9 @@ func scanText(rest []byte) (value, after []byte, escaped, ok bool) {
 	return nil, nil, false, false
 }
 
-// scanCount reads an integer from 0 to 2^53-1 or a bit more; leading zeros are no JSON.
+// scanCount reads an integer of at most 9 digits. It refuses leading zeros, which JSON forbids.
 func scanCount(rest []byte) (value int, after []byte, ok bool) {
-	const maxDigits = 9 // fits an int of 32 bits
+	const maxDigits = 9 // so that the value fits into an int of 32 bits
 	digits := 0
 	for digits < len(rest) && rest[digits]-'0' <= 9 {
 		value = value*10 + int(rest[digits]-'0')
@@ -136,7 +136,7 @@ func scanCount(rest []byte) (value int, after []byte, ok bool) {
 	return value, rest[digits:], true
 }
 
-// unescape resolves JSON's short escapes; \u takes the long way.
+// unescape resolves the short escapes of JSON. It returns false for \u, which encoding/json reads.
 func unescape(text []byte) (string, bool) {
 	plain := make([]byte, 0, len(text))
 	for {
@@ -158,8 +158,8 @@ var shortEscapes = [256]byte{
 	'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t',
 }
 
-// textCache remembers what short token texts were last seen under a token id, so that a token
-// that comes again costs no allocation: a vocabulary is small and a stream is long.
+// textCache keeps the short text that was last seen for a token id, so that a token that occurs
+// again needs no allocation: a vocabulary is small and a stream is long.
 type textCache [1024]string
 
 const longestCachedText = 32

@@ -8,27 +8,27 @@ import (
 // NoIndex is the index of a token that belongs to no prompt of a batch.
 const NoIndex = -1
 
-// A Token is one generated token, or with Flush text that was held back until the end.
+// A Token is one generated token or, with Flush, text that the worker held back until the end.
 type Token struct {
 	Seq         int
 	Text        string
 	ID          int
 	Flush       bool
-	Index       int // the prompt's in a batch, else NoIndex
+	Index       int // the index of the prompt in a batch, otherwise NoIndex
 	Channel     string
 	Logprob     *float64
 	TopLogprobs []TopLogprob
 }
 
-// TopLogprob is one of the likeliest tokens at a place; a nil Logprob is minus infinity.
+// TopLogprob is one of the likeliest tokens at a position. A nil Logprob means minus infinity.
 type TopLogprob struct {
 	Text    string   `json:"token"`
 	ID      int      `json:"token_id"`
 	Logprob *float64 `json:"logprob"`
 }
 
-// tokenMessage is a token as the wire spells it. What is required is a pointer, so that its
-// absence shows.
+// tokenMessage is a token as the wire spells it. Its required fields are pointers, so that a missing
+// one is noticed.
 type tokenMessage struct {
 	Type        string       `json:"type"`
 	RequestID   string       `json:"id"`
@@ -42,14 +42,14 @@ type tokenMessage struct {
 	TopLogprobs []TopLogprob `json:"top_logprobs"`
 }
 
-// ReadToken reads any token line. The common one is read by scanToken.
+// ReadToken reads any token line. scanToken reads the common ones.
 func ReadToken(line []byte) (Token, error) {
 	var message tokenMessage
 	if err := json.Unmarshal(line, &message); err != nil {
 		return Token{}, err
 	}
 	if message.Seq == nil || message.Text == nil || message.ID == nil {
-		return Token{}, errors.New("it lacks `seq`, `token` or `token_id`")
+		return Token{}, errors.New("`seq`, `token` or `token_id` is missing")
 	}
 	token := Token{
 		Seq: *message.Seq, Text: *message.Text, ID: *message.ID, Flush: message.Flush,
@@ -58,7 +58,7 @@ func ReadToken(line []byte) (Token, error) {
 	}
 	if message.Index != nil {
 		if *message.Index < 0 {
-			return Token{}, errors.New("its `index` is negative")
+			return Token{}, errors.New("`index` is negative")
 		}
 		token.Index = *message.Index
 	}

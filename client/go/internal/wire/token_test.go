@@ -39,7 +39,7 @@ var otherLines = []string{
 	`{"type":xtoken","id":"r","seq":0,"token":"a","token_id":1}`,
 }
 
-func TestTheFastPathReadsPlainTokensAndLeavesTheRest(t *testing.T) {
+func TestScanTokenReadsPlainTokensAndRefusesOtherLines(t *testing.T) {
 	for _, line := range tokenLines {
 		checkSame(t, []byte(line), true)
 	}
@@ -48,13 +48,13 @@ func TestTheFastPathReadsPlainTokensAndLeavesTheRest(t *testing.T) {
 	}
 }
 
-// checkSame holds scanToken to what encoding/json reads.
+// checkSame compares what scanToken reads with what encoding/json reads.
 func checkSame(t *testing.T, line []byte, mustScan bool) {
 	t.Helper()
 	var token Token
 	id, ok := scanToken(line, &token, new(textCache))
 	if ok != mustScan {
-		t.Errorf("%s: the fast path took it: %v", line, ok)
+		t.Errorf("%s: scanToken accepted the line: %v", line, ok)
 	}
 	if ok {
 		sameAsJSON(t, line, id, token)
@@ -66,10 +66,10 @@ func sameAsJSON(t *testing.T, line, id []byte, token Token) {
 	want, err := ReadToken(line)
 	var message tokenMessage
 	if err != nil || json.Unmarshal(line, &message) != nil {
-		t.Fatalf("%q: encoding/json refuses what the fast path took: %v", line, err)
+		t.Fatalf("%q: encoding/json refuses a line that scanToken accepted: %v", line, err)
 	}
 	if !reflect.DeepEqual(token, want) || message.RequestID != string(id) || message.Type != "token" {
-		t.Errorf("%q: the fast path read %q %+v, encoding/json %+v", line, id, token, want)
+		t.Errorf("%q: scanToken read %q %+v, encoding/json %+v", line, id, token, want)
 	}
 }
 
@@ -89,17 +89,17 @@ func TestTheTextCacheKeepsNoLongText(t *testing.T) {
 	cache := new(textCache)
 	long := strings.Repeat("x", longestCachedText+1)
 	if text := cache.text(1, []byte(long)); text != long || cache[1] != "" {
-		t.Errorf("%q was given, and %q kept", text, cache[1])
+		t.Errorf("the cache returned %q and kept %q", text, cache[1])
 	}
 	if cache.text(1, []byte(long[1:])); cache[1] != long[1:] {
-		t.Errorf("%q was kept", cache[1])
+		t.Errorf("the cache kept %q", cache[1])
 	}
 }
 
 func TestAPlainTokenCostsNoAllocation(t *testing.T) {
 	line, token, texts := []byte(tokenLines[0]), new(Token), new(textCache)
 	if count := testing.AllocsPerRun(100, func() { scanToken(line, token, texts) }); count != 0 {
-		t.Errorf("%v allocations", count)
+		t.Errorf("scanToken made %v allocations", count)
 	}
 }
 

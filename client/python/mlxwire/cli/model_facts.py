@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from mlxwire_protocol.replies import ModelInfo
+from mlxwire_protocol.results import ModelInfo
 
 from .arguments import Launch
 from .launch import launch_worker, load_model

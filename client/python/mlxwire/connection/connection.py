@@ -13,13 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from mlxwire_protocol import WireError
-from mlxwire_protocol.client_connection import (
-    ClientConnection,
-    EventReceived,
-    ReplyReceived,
-    TokenReceived,
-)
-from mlxwire_protocol.replies import Event, HelloResult
+from mlxwire_protocol.client_connection import ClientConnection
+from mlxwire_protocol.client_events import EventReceived, ReplyReceived, TokenReceived
+from mlxwire_protocol.replies import Event
+from mlxwire_protocol.results import HelloResult
 
 from ..errors import (
     HandshakeFailed,

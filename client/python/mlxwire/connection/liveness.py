@@ -1,7 +1,7 @@
 """Whether a worker still makes progress, judged by its heartbeats alone; knows no clock.
 
 A long prefill takes steps, a wedge does not, and a process that was stopped says nothing at
-all (LESSONS 37). `watchdog` feeds it.
+all (lesson 37). `watchdog` feeds it.
 """
 
 from __future__ import annotations

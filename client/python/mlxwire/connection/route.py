@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Protocol
 
-from mlxwire_protocol.replies import LoadResult
+from mlxwire_protocol.results import LoadResult
 
 from ..errors import MlxwireError, ModelNotLoaded
 from ..requests.request_limits import RequestLimits

@@ -13,7 +13,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
-from mlxwire_protocol.replies import MemoryResult, WorkerMetrics
+from mlxwire_protocol.results import MemoryResult, WorkerMetrics
 
 from ..connection.route import ModelRoute
 from ..errors import InvalidParams, MlxwireError, ShuttingDown

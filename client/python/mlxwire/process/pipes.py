@@ -1,6 +1,6 @@
 """Non-blocking ends of a child's pipes on an event loop: no thread, no line limit.
 
-asyncio's streams stop reading when a buffer is full and cap a line at 64 KiB (LESSONS 4); these
+asyncio's streams stop reading when a buffer is full and cap a line at 64 KiB (lesson 4); these
 always read, and a write never waits.
 """
 

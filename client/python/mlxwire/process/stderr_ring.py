@@ -1,6 +1,6 @@
 """The tail of a worker's stderr in bounded memory, and its lines for whoever listens.
 
-A byte ring, not a line ring: output without a newline may not grow it (LESSONS 10).
+A byte ring, not a line ring: output without a newline may not grow it (lesson 10).
 """
 
 from __future__ import annotations

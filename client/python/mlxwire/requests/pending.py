@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-from mlxwire_protocol.client_connection import TokenReceived
+from mlxwire_protocol.client_events import TokenReceived
 from mlxwire_protocol.replies import Progress
 
 from ..connection.route import Route, Sender

@@ -3,7 +3,7 @@
 The connection fills the buffer and never waits. A worker that knows `window` sends no further
 than it was given credit, so a consumer that sleeps holds back its own stream and nothing else.
 From an older worker all comes at once; a consumer that lets the buffer overflow then loses its
-stream (LESSONS 24, 25).
+stream (lessons 24, 25).
 """
 
 from __future__ import annotations

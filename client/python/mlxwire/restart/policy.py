@@ -26,7 +26,7 @@ class RestartPolicy:
 
 class CrashHistory:
     """The crashes of one worker within a sliding window. A good start in between counts for
-    nothing: a worker that dies each time it is used starts well (LESSONS 34)."""
+    nothing: a worker that dies each time it is used starts well (lesson 34)."""
 
     def __init__(self, policy: RestartPolicy) -> None:
         self._policy = policy

@@ -13,7 +13,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Self, Unpack
 
-from mlxwire_protocol.replies import CancelResult, HelloResult, MemoryResult, WorkerMetrics
+from mlxwire_protocol.results import CancelResult, HelloResult, MemoryResult, WorkerMetrics
 
 from ..connection.connection import Connection
 from ..connection.liveness import LivenessLimits

@@ -6,7 +6,8 @@ import contextlib
 from collections.abc import Sequence
 from typing import Self, Unpack
 
-from mlxwire_protocol.replies import CacheResult, LoadResult, ModelInfo, RequestMetrics
+from mlxwire_protocol.replies import RequestMetrics
+from mlxwire_protocol.results import CacheResult, LoadResult, ModelInfo
 
 from .. import cache as aio_cache
 from .. import model as aio_model

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Coroutine, Sequence
 from typing import Any, Unpack
 
-from mlxwire_protocol.replies import CancelResult, HelloResult, MemoryResult, WorkerMetrics
+from mlxwire_protocol.results import CancelResult, HelloResult, MemoryResult, WorkerMetrics
 
 from ..options import LoadOptions, MemoryOptions, OnProgress, Path
 from ..restart import supervisor as aio_supervisor

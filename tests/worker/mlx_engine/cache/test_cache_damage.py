@@ -12,7 +12,6 @@ import mlx.core as mx
 import pytest
 
 from mlxwire_protocol import WireError
-from mlxwire_protocol.messages import Cache
 from mlxwire_worker.mlx_engine.cache import sealed_file
 from mlxwire_worker.mlx_engine.cache.sealed_file import SealedReader
 from support.direct import Direct
@@ -34,13 +33,13 @@ def saved(tiny: Direct, tmp_path: Path) -> Path:
     tiny.forget()
     tiny.run([tiny.prepare(prompt, max_tokens=2) for prompt in PROMPTS])
     path = tmp_path / "cache.safetensors"
-    assert tiny.engine.serve(Cache(id="s", action="save", path=str(path))).affected == 2
+    assert tiny.engine.save_cache(str(path)) == 2
     tiny.forget()
     return path
 
 
 def load(tiny: Direct, path: Path) -> Any:
-    return tiny.engine.serve(Cache(id="l", action="load", path=str(path)))
+    return tiny.engine.load_cache(str(path))
 
 
 def refusal(tiny: Direct, path: Path) -> str:
@@ -54,7 +53,7 @@ def refusal(tiny: Direct, path: Path) -> str:
 
 
 def test_what_was_saved_is_loaded_and_reused(tiny: Direct, saved: Path) -> None:
-    assert load(tiny, saved).affected == 2
+    assert load(tiny, saved) == 2
     for prompt in PROMPTS:
         again = tiny.prepare(prompt, max_tokens=2)
         tiny.run([again])
@@ -70,7 +69,7 @@ def test_any_byte_that_was_changed_is_found(tiny: Direct, saved: Path) -> None:
         saved.write_bytes(changed)
         refusal(tiny, saved)
     saved.write_bytes(raw)
-    assert load(tiny, saved).affected == 2
+    assert load(tiny, saved) == 2
 
 
 @pytest.mark.parametrize("change", [-1, -1000, 1], ids=["cut", "cut more", "longer"])
@@ -180,8 +179,8 @@ def test_a_file_of_an_older_format_says_to_save_a_new_one(tiny: Direct, tmp_path
     mx.save_safetensors(str(path), {"0.tokens": mx.array([1])}, metadata)
 
     assert "another format" in refusal(tiny, path)
-    tiny.engine.serve(Cache(id="s", action="save", path=str(path)))
-    assert load(tiny, path).affected == 0
+    tiny.engine.save_cache(str(path))
+    assert load(tiny, path) == 0
 
 
 def test_a_cache_with_less_room_takes_the_last_used(tiny: Direct, saved: Path) -> None:
@@ -192,11 +191,11 @@ def test_a_cache_with_less_room_takes_the_last_used(tiny: Direct, saved: Path) -
     tree = tiny.loaded.cache.tree
     before, tree.budget = tree.budget, size - 1
     try:
-        assert load(tiny, saved).affected == 1
+        assert load(tiny, saved) == 1
         assert [entry.tokens for entry in tree] == [tokens]
         tiny.forget()
         tree.budget = 0
-        assert load(tiny, saved).affected == 0
+        assert load(tiny, saved) == 0
     finally:
         tree.budget = before
 
@@ -207,9 +206,9 @@ def test_chunks_of_an_array_that_change_places_are_found(
     load(tiny, saved)
     monkeypatch.setattr(sealed_file, "CHUNK_BYTES", 1000)
     path = tmp_path / "chunks.safetensors"
-    tiny.engine.serve(Cache(id="s", action="save", path=str(path)))
+    tiny.engine.save_cache(str(path))
     tiny.forget()
-    assert load(tiny, path).affected == 2
+    assert load(tiny, path) == 2
     tiny.forget()
     raw = bytearray(path.read_bytes())
     first = raw_offsets(path)[-1]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mlxwire_protocol import WireError
-from mlxwire_protocol.messages import Cache, Load
+from mlxwire_protocol.messages import Load
 from mlxwire_worker.mlx_engine import MlxEngine
 from support.tiny_model import TINY
 
@@ -19,10 +19,10 @@ def test_a_save_replaces_a_saved_cache_and_no_other_file(tmp_path: Path) -> None
     precious = tmp_path / "notes.txt"
     precious.write_text("precious")
     with pytest.raises(WireError) as refused:
-        engine.serve(Cache(id="s", action="save", path=str(precious)))
+        engine.save_cache(str(precious))
     assert refused.value.field == "path"
     assert precious.read_text() == "precious"
     for _ in range(2):
-        engine.serve(Cache(id="s", action="save", path=str(tmp_path / "cache.safetensors")))
+        engine.save_cache(str(tmp_path / "cache.safetensors"))
     engine.unload()
     engine.close()

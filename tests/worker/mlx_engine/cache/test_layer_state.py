@@ -125,7 +125,7 @@ def test_no_number_of_a_state_can_be_another(kind: str) -> None:
                 if fits_too:  # where a ring goes on, of which each place is as good
                     continue
                 tried += 1
-                with pytest.raises(ValueError, match="it"):
+                with pytest.raises(ValueError, match=r"layer|array"):
                     layer_state.refuse_misfit(
                         policy.make()[place], {**state, name: number}, like, tokens
                     )
@@ -148,7 +148,7 @@ def test_no_array_of_a_state_can_be_of_another_shape(kind: str) -> None:
             others += [mx.repeat(value, 2, axis=axis) for axis in range(value.ndim)]
             others += [value[..., :-1, :]] if value.shape[-2] > 1 else []
             for other in others:
-                with pytest.raises(ValueError, match="it"):
+                with pytest.raises(ValueError, match=r"layer|array"):
                     layer_state.refuse_misfit(
                         policy.make()[place], {**state, name: other}, like, 5
                     )

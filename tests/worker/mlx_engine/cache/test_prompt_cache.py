@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-from mlxwire_worker.engine import Prompt
 from mlxwire_worker.mlx_engine.cache import kv
+from mlxwire_worker.prompts import Prompt
 from support.direct import Direct
 from worker.mlx_engine.conftest import Open
 

@@ -53,7 +53,7 @@ def test_a_count_out_of_proportion_is_refused_before_modules_are_made(
         engine.close()
 
     assert raised.value.data["reason"] == "weights_do_not_fit"
-    assert "config.json says" in raised.value.message
+    assert "in config.json is too large" in raised.value.message
     assert len(raised.value.message) < 300
 
 

@@ -8,9 +8,10 @@ import mlx.core as mx
 import pytest
 
 from mlxwire_protocol.messages import Classify
-from mlxwire_worker.engine import Classified
 from mlxwire_worker.mlx_engine.sequences.chunks import ChunkSize
+from mlxwire_worker.prompts import Classified
 from support.direct import Direct
+from support.engine_prompts import classify_prompts_of
 from worker.mlx_engine.conftest import Open
 
 LABELS = ["yes", " no", "perhaps, or not at all, or only on some days of the week"]
@@ -19,7 +20,7 @@ LABELS = ["yes", " no", "perhaps, or not at all, or only on some days of the wee
 def classify(direct: Direct, prompts: list[str]) -> tuple[dict[int, Classified], int]:
     """Return results by place, and the number of slices."""
     request = Classify(id="c", prompts=prompts, labels=LABELS)
-    prepared = direct.engine.prepare_classify(request)
+    prepared = classify_prompts_of(direct.engine, request)
     found: dict[int, Classified] = {}
     slices = 0
     while len(found) < len(prompts):
@@ -81,7 +82,7 @@ def test_work_that_is_done_or_dropped_leaves_nothing_to_the_collector(
 
     def work() -> None:
         classify(direct, ["one two three", "four"])
-        dropped = direct.engine.prepare_classify(Classify(id="c", prompts=["one " * 40]))
+        dropped = classify_prompts_of(direct.engine, Classify(id="c", prompts=["one " * 40]))
         direct.engine.classify(dropped)
 
     work()  # the model keeps the last positions' table

@@ -10,11 +10,10 @@ import mlx_lm.sample_utils as theirs
 import numpy as np
 import pytest
 
-from mlxwire_protocol.messages import Generate
-from mlxwire_worker.engine import Prompt
 from mlxwire_worker.mlx_engine.sequences.penalties import Penalties
 from mlxwire_worker.mlx_engine.sequences.rows import Row
 from mlxwire_worker.mlx_engine.sequences.sampling import BatchSampler
+from mlxwire_worker.prompts import Prompt, SamplingParams
 from support.direct import Direct
 
 VOCABULARY = 60
@@ -24,14 +23,13 @@ HOT = 100.0
 
 def row(ids: list[int] | None = None, **options: Any) -> Row:
     stop_ids = frozenset(options.get("stop_tokens", ()))
-    request = Generate(id="r", prompt="-", **options)
     return Row.of(
         Prompt(
             ids=ids or [1, 2],
             max_tokens=100,
             stop_ids=stop_ids,
             detokenizer=None,  # type: ignore[arg-type]
-            request=request,
+            params=SamplingParams(**options),
         )
     )
 
@@ -169,9 +167,9 @@ PENALTIES: list[dict[str, Any]] = [
     {"frequency_penalty": 2.0, "penalty_window": 2},
     {"repeat_penalty": 3.0, "penalty_window": 3},
     {"presence_penalty": 5.0, "penalty_window": 7},
-    {"logit_bias": {"4": 3.0, "7": -100.0, "59": 2.5}},
+    {"logit_bias": {4: 3.0, 7: -100.0, 59: 2.5}},
     {"min_tokens": 6, "stop_tokens": [1, 2, 3, 9, 30]},
-    {"logit_bias": {"5": 9.0}, "frequency_penalty": 1.0, "min_tokens": 3, "stop_tokens": [5]},
+    {"logit_bias": {5: 9.0}, "frequency_penalty": 1.0, "min_tokens": 3, "stop_tokens": [5]},
 ]
 
 
@@ -245,7 +243,7 @@ def test_logprobs_are_those_of_a_full_pass_and_the_likeliest_come_first(llama: D
         {"top_logprobs": 5},
         {},
         {"top_logprobs": 64, "temperature": 1.2, "seed": 1},
-        {"top_logprobs": 1, "frequency_penalty": 2.0, "logit_bias": {"9": 50.0}},
+        {"top_logprobs": 1, "frequency_penalty": 2.0, "logit_bias": {9: 50.0}},
     ]
     prompts = [
         llama.prepare(

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from mlxwire_worker.engine import Detokenizer
 from mlxwire_worker.output.text import TextAssembler
+from mlxwire_worker.prompts import Detokenizer
 from support.direct import Direct
 from support.model_worker import Models, ModelWorker
 from support.tiny_model import TINY

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mlxwire_worker.engine import Prompt
+from mlxwire_worker.prompts import Prompt
 from support.direct import Direct
 from worker.mlx_engine.conftest import Open
 

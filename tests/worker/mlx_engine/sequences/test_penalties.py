@@ -8,10 +8,9 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from mlxwire_protocol.messages import Generate
-from mlxwire_worker.engine import Prompt
 from mlxwire_worker.mlx_engine.sequences.penalties import Penalties
 from mlxwire_worker.mlx_engine.sequences.rows import Row
+from mlxwire_worker.prompts import Prompt, SamplingParams
 
 VOCABULARY = 50
 
@@ -23,7 +22,7 @@ def row(generated: list[int], **options: Any) -> Row:
             max_tokens=100,
             stop_ids=frozenset(),
             detokenizer=None,  # type: ignore[arg-type]
-            request=Generate(id="r", prompt="-", **options),
+            params=SamplingParams(**options),
         )
     )
     made.generated = generated

@@ -8,7 +8,7 @@ from typing import Any
 import mlx.core as mx
 import pytest
 
-from mlxwire_worker.engine import Prompt
+from mlxwire_worker.prompts import Prompt
 from support.direct import Direct
 
 GOOD = 15

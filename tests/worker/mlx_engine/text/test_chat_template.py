@@ -12,11 +12,11 @@ import pytest
 
 from factories import FAMILIES
 from mlxwire_protocol import WireError
-from mlxwire_protocol.messages import Chat, Message
 from mlxwire_worker.mlx_engine.text import template_process as template_module
 from mlxwire_worker.mlx_engine.text.chat_template import find_template, template_variables
 from mlxwire_worker.mlx_engine.text.template_process import TemplateProcess
 from mlxwire_worker.mlx_engine.text.tokenizer import Tokenizer
+from mlxwire_worker.prompts import ChatInput
 from support.model_worker import Models, ModelWorker
 from support.processes import children_of
 from support.reference import reference
@@ -33,8 +33,8 @@ CONVERSATIONS = {
 }
 
 
-def chat(messages: list[dict[str, str]], **fields: Any) -> Chat:
-    return Chat(id="c", messages=[Message(**message) for message in messages], **fields)
+def chat(messages: list[dict[str, str]], **fields: Any) -> ChatInput:
+    return ChatInput(messages=messages, **fields)
 
 
 @pytest.mark.parametrize("thinking", [None, True, False], ids=["omitted", "on", "off"])

@@ -20,6 +20,7 @@ from mlxwire_worker.mlx_engine.text import token_bounds
 from mlxwire_worker.mlx_engine.text.token_bounds import TokenBound
 from mlxwire_worker.mlx_engine.text.tokenizer import Tokenizer
 from support.direct import Direct
+from support.engine_prompts import classify_prompts_of, prompt_of
 from support.model_worker import Models
 from support.tiny_model import TINY
 
@@ -125,16 +126,16 @@ def test_a_prompt_of_megabytes_is_refused_without_its_tokens(
     monkeypatch.setattr(type(tokenizer.control_tokens), "_encode_apart", None)
     engine = tiny.engine
     asked: list[tuple[str, Callable[[], object]]] = [
-        ("prompt", lambda: engine.prepare(Generate(id="r", prompt=text))),
-        ("prompts[0]", lambda: engine.prepare(Batch(id="r", prompts=[text]), 0)),
-        ("prompts[0]", lambda: engine.prepare_classify(Classify(id="r", prompts=[text]))),
+        ("prompt", lambda: prompt_of(engine, Generate(id="r", prompt=text))),
+        ("prompts[0]", lambda: prompt_of(engine, Batch(id="r", prompts=[text]))),
+        ("prompts[0]", lambda: classify_prompts_of(engine, Classify(id="r", prompts=[text]))),
     ]
     message = Message(role="user", content=text)
     asked += [
         (
             "messages",
-            lambda special=special: engine.prepare(  # type: ignore[misc]
-                Chat(id="r", messages=[message], special_tokens=special)
+            lambda special=special: prompt_of(  # type: ignore[misc]
+                engine, Chat(id="r", messages=[message], special_tokens=special)
             ),
         )
         for special in (False, True)

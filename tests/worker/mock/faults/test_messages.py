@@ -65,7 +65,7 @@ def test_bytes_of_a_line_are_replaced(play: Play) -> None:
 
 def test_a_rewrite_that_fits_nothing_says_so(play: Play) -> None:
     assert (
-        b"'four' is not in"
+        b"`old` is 'four', which is not in the line"
         in play({**TOKEN, "kind": "rewrite", "old": "four", "new": ""}).stderr
     )
 

@@ -1,7 +1,29 @@
-"""The prompt cache on disk: safetensors, written whole or not at all, read for this model alone.
+"""Saves the prompt cache to a safetensors file, and loads a file that this model has saved.
 
-mlx-lm's own files name the classes to make and no model; here the model makes its caches and
-the file fills them, once its fingerprint says that it is of this model.
+Theory of operation. The file's layout: entry ``n`` has its token ids in ``n.tokens`` and the
+arrays of layer ``p`` in ``n.p.PATH``, where PATH is the array's place in the cache's state
+(`layer_state`). The metadata hold the format, the model's fingerprint and, as JSON, the numbers
+that stand in the states beside the arrays. `sealed_file` adds a digest of all bytes.
+
+Order of a save: encode all entries; refuse a path that holds anything but a cache of ours; write
+and fsync a partial file beside the target; rename it over the target. A reader sees the old file
+or the new one, never half of one.
+
+Order of a load: refuse what is no regular file; read the header; compare format and fingerprint;
+check every entry's dtypes, shapes and numbers against the model's own caches by the header alone;
+choose the newest entries that fit the budget; read the content once, hash it and fill caches
+that the model itself has created; store them. Any failure leaves the prompt cache as it was.
+
+Invariants. The file never decides which class is created: the model creates its caches and the
+file fills them. Nothing that was read is used before the digest of the whole file is verified.
+
+Threads: the engine's thread only; the hashing threads belong to `sealed_file`.
+
+What went wrong before: mlx-lm's own files name the classes to create and no model, so a file of
+another model is accepted (docs/engine-notes.md §5). A flipped byte was accepted and answered in
+wrong text. Arrays shorter than their tokens ended a later request with `internal`. A save
+overwrote any file that its path named. Opening a FIFO held the interpreter's lock, and the worker
+outlived its host.
 """
 
 from __future__ import annotations
@@ -27,10 +49,10 @@ _SAMPLES, _SAMPLE_BYTES = 1024, 1 << 12
 
 
 def fingerprint(files: list[Path], *parts: str | None) -> str:
-    """What must be the same for a cache to mean the same: weights, adapter, KV kind, template.
+    """Return a digest of all that a cache depends on: weights, adapter, KV policy, template.
 
-    Of a large file its size and samples from all over are read, not its gigabytes: weights that
-    were trained further differ in whole tensors, and those may lie anywhere.
+    Large files are sampled, not read whole: their size and about 1,024 blocks of 4 KiB at equal
+    distances. Weights that were trained further differ in whole tensors, which may lie anywhere.
     """
     digest = hashlib.sha256()
     for file in files:
@@ -47,7 +69,7 @@ def fingerprint(files: list[Path], *parts: str | None) -> str:
 
 
 def save(path: Path, cache: PromptCache, identity: str) -> int:
-    """Write all entries, least recently used first; returns their number.
+    """Write all entries, least recently used first, and return their number.
 
     Raises: WireError ``invalid_params`` for ``path``.
     """
@@ -71,7 +93,11 @@ def save(path: Path, cache: PromptCache, identity: str) -> int:
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
-        raise invalid_params("path", f"the cache can't be written: {error}") from None
+        raise invalid_params(
+            "path",
+            f"the cache can't be written to {str(path)!r}: {error}; give a file in a folder "
+            "that the worker can write to",
+        ) from None
     finally:
         partial.unlink(missing_ok=True)
     return len(entries)
@@ -80,10 +106,10 @@ def save(path: Path, cache: PromptCache, identity: str) -> int:
 def load(
     path: Path, cache: PromptCache, policy: kv.CachePolicy, identity: str, vocabulary: int
 ) -> int:
-    """Read entries into the cache, all or nothing; returns how many it took.
+    """Load a file's entries into the cache, all that fit or none; return how many were stored.
 
-    Raises: WireError ``invalid_params`` for ``path`` where the file is damaged or another
-    model's.
+    Raises: WireError ``invalid_params`` for ``path`` if the file is missing, damaged or saved by
+    another model; then ``data.reason`` is ``fingerprint``.
     """
     _check_regular(path)
     try:
@@ -94,11 +120,13 @@ def load(
     except (WireError, MemoryError):
         raise
     except FileNotFoundError:
-        raise invalid_params("path", f"there is no file {str(path)!r}") from None
-    except Exception as error:  # a file's parts may fail to fit together in any way
+        raise invalid_params(
+            "path", f"there is no file {str(path)!r}; give a file that `cache` has saved"
+        ) from None
+    except Exception as error:  # a damaged file can make any part of the read fail
         raise invalid_params(
             "path",
-            f"the file is no prompt cache, or a damaged one ({type(error).__name__}: "
+            f"{str(path)!r} is not a prompt cache, or is damaged ({type(error).__name__}: "
             f"{str(error)[:200]}); save a new one",
         ) from None
     return sum(cache.store(tokens, layers) for tokens, layers in entries)
@@ -107,10 +135,10 @@ def load(
 def _read_entries(
     sealed: SealedReader, policy: kv.CachePolicy, vocabulary: int, budget: int
 ) -> list[tuple[list[int], kv.Layers]]:
-    """The last of the entries, as many as the budget has room for.
+    """Read the newest entries that fit into ``budget`` bytes, oldest first.
 
-    All are checked by the header before anything is read. Raises whatever a file leads to
-    whose parts do not fit together.
+    All entries are checked by the header before any content is read. Raises: ValueError, or any
+    other exception that a damaged file causes.
     """
     tensors = sealed.tensors()
     parts = _by_layer(tensors, json.loads(sealed.metadata["scalars"]))
@@ -118,12 +146,12 @@ def _read_entries(
     example = policy.example()
     places = [_TOKENS, *map(str, range(len(example)))]
     if parts.keys() != {(str(number), place) for number in range(count) for place in places}:
-        raise ValueError("it has other layers than the model")
+        raise ValueError("its layers differ from the model's")
     taken = []
     for number in reversed(range(count)):
         tokens = tensors[f"{number}.{_TOKENS}"]
         if tokens.dtype != mx.int32 or len(tokens.shape) != 1:
-            raise ValueError("the tokens are no list of ids")
+            raise ValueError("the tokens of an entry are not a list of int32 ids")
         layers = policy.make()
         for place, (layer, like) in enumerate(zip(layers, example, strict=True)):
             layer_state.refuse_misfit(
@@ -139,10 +167,13 @@ def _read_entries(
 def _by_layer(
     tensors: dict[str, Tensor], scalars: dict[str, Any]
 ) -> dict[tuple[str, str], dict[str, Any]]:
-    """What belongs to each layer of each entry; arrays are lazy, and nothing is computed."""
+    """Group the header's arrays and scalars by (entry, layer).
+
+    Each array is represented by lazy zeros of its shape and dtype; nothing is computed.
+    """
     zeros = {name: mx.zeros(tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
     if zeros.keys() & scalars.keys():
-        raise ValueError("a name stands for an array and for a number")
+        raise ValueError("one name is used for an array and for a number")
     parts: dict[tuple[str, str], dict[str, Any]] = {}
     for key, value in [*zeros.items(), *scalars.items()]:
         number, place, name = (*key.split(".", 2), "")[:3]
@@ -159,7 +190,7 @@ def _entry(
 ) -> tuple[list[int], kv.Layers]:
     tokens: Any = read[f"{number}.{_TOKENS}"].tolist()
     if not 0 <= min(tokens) <= max(tokens) < vocabulary:
-        raise ValueError("a token is not of the model's vocabulary")
+        raise ValueError(f"a token id is outside 0 to {vocabulary - 1}, the model's vocabulary")
     layers = policy.make()
     for place, layer in enumerate(layers):
         state = parts[number, str(place)]
@@ -171,7 +202,7 @@ def _entry(
 
 
 def _refuse_foreign(path: Path) -> None:
-    """A save may replace a cache that was saved before, and no other file."""
+    """Refuse to save over any file but a prompt cache. Raises: WireError ``invalid_params``."""
     if not path.exists():
         return
     _check_regular(path)
@@ -182,27 +213,32 @@ def _refuse_foreign(path: Path) -> None:
         ours = False
     if not ours:
         raise invalid_params(
-            "path", f"{str(path)!r} is there and is no prompt cache; name another file"
+            "path",
+            f"{str(path)!r} exists and is not a prompt cache; name another file, or one that "
+            "`cache` has saved",
         )
 
 
 def _check_regular(path: Path) -> None:
-    """A pipe would be waited for, with the interpreter's lock held."""
+    """Refuse pipes and devices: opening a pipe blocks with the interpreter's lock held.
+
+    Raises: WireError ``invalid_params``.
+    """
     if path.exists() and not path.is_file():
-        raise invalid_params("path", f"{str(path)!r} is no regular file; name another one")
+        raise invalid_params("path", f"{str(path)!r} is not a regular file; name another file")
 
 
 def _check_identity(metadata: dict[str, str], identity: str) -> None:
     told = metadata.get("format", "")
     if told != FORMAT:
-        whose = "an older or newer mlxwire" if told.startswith(_FORMATS) else "something else"
+        whose = "an older or newer mlxwire" if told.startswith(_FORMATS) else "another program"
         raise invalid_params(
-            "path", f"this file was saved by {whose}, in another format; save a new cache"
+            "path", f"the file was saved by {whose}, in another format; save a new cache"
         )
     if metadata.get("fingerprint") != identity:
         raise invalid_params(
             "path",
-            "this cache was saved with another model, adapter, template or KV setting; warm a "
-            "new one",
+            "the cache was saved with another model, adapter, chat template or KV setting; load "
+            "that model, or warm and save a new cache",
             reason="fingerprint",
         )

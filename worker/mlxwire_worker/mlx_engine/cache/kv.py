@@ -1,8 +1,35 @@
-"""The key-value caches of sequences: making, joining, taking apart.
+"""Key-value caches of sequences: create, merge into a batch, extract a row, trim.
 
-A sequence alone has mlx-lm's plain caches (the fastest path); sequences together have its
-batched ones. Where mlx-lm asks the device for what is known here (a row's length), it is
-computed here instead: each such question stalls the pipeline once for every layer.
+A sequence that runs alone has mlx-lm's plain caches, the fastest path; sequences that run
+together have its batched ones.
+
+Theory of operation. ``Layers`` is a list with one cache object per layer of the model. A plain
+cache holds arrays [1, heads, tokens, width]. A batched cache holds [B, heads, longest, width]:
+shorter rows are padded on the left, ``left_padding`` [B] counts that padding and ``offset`` [B]
+the tokens of each row, while ``_idx`` is the length of the buffer in use. `CachePolicy` decides
+which class a layer gets (plain, rotating, quantized) and what can be done with it: ``batchable``
+(the class has `merge`) and ``trimmable`` (its last tokens can be cut off).
+
+All functions run on the engine's thread, inside its stream. Arrays are lazy: `merge`, `extend`,
+`keep_rows` and `extract_row` only build a graph, and `states` lists what a caller must evaluate.
+
+Invariants:
+- The caller knows the length of each row and passes it. mlx-lm reads it from the device instead
+  (``left_padding.tolist()``), which stalls the pipeline once per layer. `keep_rows` and
+  `_extract` therefore repeat two short methods of `BatchKVCache`, with the length as an argument.
+  They apply to exactly that class; a subclass goes the slower way through its own methods.
+- All layers of one kind in a batch have equal offsets, so they can share one array.
+- `snapshot` copies on write: the copy costs nothing until one of the two is written, and then
+  all of it.
+
+Hazards and what went wrong before:
+- `max_kv_size` is ignored by every model that defines `make_cache`, so the window is built here,
+  with ``keep=0``: batched rotating caches drop the kept head (docs/engine-notes.md §11).
+- A rotating cache that has rotated can't be trimmed, although a new one says that it can.
+- Only the first layer's ``left_padding`` is ever used, so those of the others stayed lazy. Each
+  join and leave added to their graphs, about 18 KB per request. See `paddings`.
+- A trimmed cache that kept its whole buffer pinned the memory of a long sequence for one shared
+  token. See `_cut_room`.
 """
 
 from __future__ import annotations
@@ -28,7 +55,15 @@ Layers = list[Any]
 
 
 class CachePolicy:
-    """How this model's caches are made: plain, in a rotating window, or quantized."""
+    """Creates the caches of one model: plain, with a rotating window, or quantized.
+
+    ``window`` and ``kv_group_size`` are in tokens and in numbers per group. ``batchable`` says
+    if sequences can be merged, ``trimmable`` if a cache's last tokens can be cut off, and
+    ``fingerprint`` is equal for policies whose caches are interchangeable.
+
+    Raises: WireError ``invalid_params`` for ``context_policy``, ``kv_bits`` or
+    ``kv_group_size``.
+    """
 
     def __init__(
         self,
@@ -46,16 +81,16 @@ class CachePolicy:
         if kv_bits is not None:
             self._check_quantization()
         self.batchable = all(hasattr(layer, "merge") for layer in layers)
-        # A rotating cache can be trimmed only until it first rotates.
+        # `is_trimmable` is true for a rotating cache that has not rotated yet.
         self.trimmable = all(
             layer.is_trimmable() and not isinstance(layer, RotatingKVCache) for layer in layers
         )
         self.fingerprint = f"{[type(layer).__name__ for layer in layers]}/{window}/{kv_bits}/{kv_group_size if kv_bits else 0}"
 
     def make(self) -> Layers:
-        """Empty caches for one sequence.
+        """Create empty caches for one sequence.
 
-        Raises: WireError ``invalid_params`` where a layer's kind can't be had as asked.
+        Raises: WireError ``invalid_params`` if a layer's class can't rotate or be quantized.
         """
         layers: Layers = make_prompt_cache(self._model)
         if self._window is not None:
@@ -66,7 +101,7 @@ class CachePolicy:
         return layers
 
     def example(self) -> Layers:
-        """Caches after one token, lazily: their shapes are known, nothing is computed."""
+        """Create caches that hold one token, lazily: only their shapes and dtypes are known."""
         layers = self.make()
         self._model(mx.zeros((1, 1), dtype=mx.int32), cache=layers)
         return layers
@@ -74,58 +109,67 @@ class CachePolicy:
     def _rotating(self, layer: Any) -> Any:
         if type(layer) is KVCache:
             assert self._window is not None
-            # keep=0: a batch's rotating cache has no kept head, and both must agree.
+            # keep=0: a batched rotating cache keeps no head, and both must give the same text.
             return RotatingKVCache(max_size=self._window, keep=0)
         if isinstance(layer, RotatingKVCache):
             return layer
         raise invalid_params(
             "context_policy",
-            f"this model's {type(layer).__name__} can't rotate; load with `refuse`",
+            f"`context_policy` is `rotate`, but this model's {type(layer).__name__} can't rotate; "
+            "load the model with `refuse`",
         )
 
     def _check_quantization(self) -> None:
-        """Whether the heads' width can be cut into such groups, which only mlx can say."""
+        """Run one lazy step: only MLX knows which head widths the group size divides.
+
+        Raises: WireError ``invalid_params`` for ``kv_group_size``.
+        """
         try:
             self.example()
         except ValueError:
             raise invalid_params(
                 "kv_group_size",
-                f"keys and values of this model can't be cut into groups of "
-                f"{self._kv_group_size}: a head's width must be divisible by it; ask for a "
-                "smaller `kv_group_size`, or leave `kv_bits` out",
+                f"`kv_group_size` is {self._kv_group_size}, but the width of this model's "
+                "attention heads is not divisible by it; send a smaller `kv_group_size`, or leave "
+                "`kv_bits` out",
             ) from None
 
     def _quantized(self, layer: Any) -> Any:
         if type(layer) is not KVCache:
             raise invalid_params(
                 "kv_bits",
-                f"this model's {type(layer).__name__} can't be quantized; leave it out",
+                f"`kv_bits` is given, but this model's {type(layer).__name__} can't be quantized; "
+                "leave `kv_bits` out",
             )
         assert self._kv_bits is not None
         return QuantizedKVCache(group_size=self._kv_group_size, bits=self._kv_bits)
 
 
 def is_exactly(layer: Any, kind: type) -> bool:
-    """Whether a cache is of this very class, whose inner workings may then be relied on."""
+    """Return True if a cache is of this class and no subclass, so its internals are known."""
     return type(layer) is kind
 
 
 def states(layers: Layers) -> list[Any]:
-    """What must be evaluated for the caches to be in memory."""
+    """Return the arrays to evaluate so that the caches are computed."""
     return [layer.state for layer in layers]
 
 
 def paddings(layers: Layers) -> list[mx.array]:
-    """What a batch's rows are padded by. Only the first layer's is ever used, for the mask of all:
-    the others' would stay lazy, and each join and leave add to a graph that lives with the batch."""
+    """Return the layers' left paddings [B], to be evaluated whenever the rows change.
+
+    The model uses the first layer's only, for the mask of all layers. The others would stay lazy,
+    and each join and leave would add to a graph that lives as long as the batch.
+    """
     found = (getattr(layer, "left_padding", None) for layer in layers)
     return [padding for padding in found if isinstance(padding, mx.array)]
 
 
 def share_offsets(layers: Layers) -> None:
-    """Have all of a batch's layers hold one array of offsets, which are equal in each of a kind.
+    """Let all layers of one class in a batch hold the same array of offsets [B].
 
-    They count one step at a time, each for itself, and `rotary` knows equal positions by their array.
+    The offsets are equal, but each layer counts its own, and `mlx_patches.rotary` recognises
+    equal positions by the identity of their array.
     """
     first: dict[type, mx.array] = {}
     for layer in layers:
@@ -135,12 +179,12 @@ def share_offsets(layers: Layers) -> None:
 
 
 def nbytes(layers: Layers) -> int:
-    """Bytes that the caches hold."""
+    """Return the bytes that the caches hold."""
     return sum(layer.nbytes for layer in layers)
 
 
 def merge(rows: list[Layers]) -> Layers:
-    """Single sequences' caches as one batch, in this order."""
+    """Merge the plain caches of several sequences into one batch, in this order."""
     return [layer[0].merge(list(layer)) for layer in zip(*rows, strict=True)]
 
 
@@ -152,13 +196,16 @@ def extend(batch: Layers, other: Layers) -> Layers:
 
 
 def keep_rows(batch: Layers, kept: list[int], lengths: list[int]) -> None:
-    """Drop all rows but ``kept``, whose ``lengths`` are the tokens that they hold."""
+    """Remove all rows but those at the places ``kept``, in place.
+
+    ``lengths`` are the tokens that each kept row holds.
+    """
     index = mx.array(kept)
     for layer in batch:
         if not is_exactly(layer, BatchKVCache) or layer.keys is None:
             layer.filter(kept)
             continue
-        # As BatchKVCache.filter, but the least padding is known without asking the device.
+        # As `BatchKVCache.filter`, which reads the least padding from the device.
         spare = max(layer._idx - max(lengths), 0)
         layer.keys = layer.keys[index][..., spare : layer._idx, :]
         layer.values = layer.values[index][..., spare : layer._idx, :]
@@ -168,17 +215,20 @@ def keep_rows(batch: Layers, kept: list[int], lengths: list[int]) -> None:
 
 
 def extract_row(batch: Layers, row: int, length: int) -> Layers:
-    """One row of a batch as a sequence's own caches; its first ``length`` tokens are held."""
+    """Copy one row of a batch, which holds ``length`` tokens, into plain caches."""
     return [_extract(layer, row, length) for layer in batch]
 
 
 def snapshot(layers: Layers) -> Layers:
-    """A copy that later writes to the original do not change; costs nothing until then."""
+    """Copy caches on write: later writes to the original do not change the copy."""
     return [copy.deepcopy(layer) for layer in layers]
 
 
 def trim(layers: Layers, held: int, wanted: int) -> bool:
-    """Cut a sequence's caches from ``held`` tokens to the first ``wanted``; false if they can't."""
+    """Cut plain caches from ``held`` tokens to the first ``wanted``, in place.
+
+    Return False, and change nothing, if one of them can't be trimmed.
+    """
     if held == wanted:
         return True
     if not all(layer.is_trimmable() for layer in layers):
@@ -190,8 +240,11 @@ def trim(layers: Layers, held: int, wanted: int) -> bool:
 
 
 def _cut_room(layer: Any, wanted: int) -> None:
-    """Let go of a long sequence's buffer where little of it is wanted: the next write copies all
-    that is there, so one shared token would cost as much memory as the whole sequence."""
+    """Cut a trimmed cache's buffer to the tokens wanted, rounded up to a step of its growth.
+
+    The next write copies the whole buffer. Without the cut, reusing one token of a long sequence
+    would take as much memory as the sequence.
+    """
     if type(layer) not in (KVCache, QuantizedKVCache) or layer.keys is None:
         return
     room = -(-wanted // layer.step) * layer.step

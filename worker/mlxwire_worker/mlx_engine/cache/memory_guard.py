@@ -1,7 +1,7 @@
-"""How much memory sequences will take, measured, and whether one more fits.
+"""Estimates the memory that sequences will take and defers requests that would exceed a limit.
 
-mlx's own limit is advisory (25 times overshot, ENGINE.md §15), so requests are deferred here
-before it would be passed; nothing that would fit alone is ever refused.
+MLX's own limit is advisory: it was exceeded 25 times over without an error
+(docs/engine-notes.md §15). A request that fits when it runs alone is deferred, never refused.
 """
 
 from __future__ import annotations
@@ -16,18 +16,21 @@ from .prompt_cache import PromptCache
 
 PROBE_TOKENS = 256
 STEP_TOKENS = 256
-"""Caches grow by so many tokens at once (KVCache.step), from wherever they are."""
+"""Caches grow by this many tokens at a time (`KVCache.step`), counted from any length."""
 
 
 class MemoryGuard:
-    """Bytes a sequence's cache takes, and the limit that all of them keep to."""
+    """Measures the bytes that one token's cache takes, and keeps all sequences below a limit.
+
+    ``limit`` is in bytes; None and 0 mean no limit.
+    """
 
     def __init__(self, model: Any, policy: kv.CachePolicy, limit: int | None) -> None:
         self.limit = limit or 0
         self._per_token: list[tuple[float, int | None]] = []
         self._fixed = 0
         layers = policy.make()
-        # Shapes are known without computing: nothing here is evaluated.
+        # Nothing is evaluated: the shapes of lazy arrays are known.
         model(mx.zeros((1, PROBE_TOKENS), dtype=mx.int32), cache=layers)
         for layer in layers:
             size = layer.nbytes
@@ -39,27 +42,28 @@ class MemoryGuard:
 
     @property
     def bytes_per_token(self) -> int:
-        """What one more token of one sequence takes, within every window."""
+        """Return the bytes that one more token takes while no window is full."""
         return round(sum(size for size, _ in self._per_token))
 
     def sequence_bytes(self, tokens: int) -> int:
-        """What a sequence of so many tokens takes."""
+        """Return the bytes that the cache of a sequence of ``tokens`` takes at most."""
         tokens += STEP_TOKENS - 1
         held = sum(size * min(tokens, window or tokens) for size, window in self._per_token)
         return self._fixed + round(held)
 
     def trim(self, cache: PromptCache) -> None:
-        """Let the prompt cache give way where what runs has grown past the limit beside it."""
+        """Shrink the prompt cache if it and the running sequences together exceed the limit."""
         excess = mx.get_active_memory() - self.limit
         if self.limit and excess > 0:
             cache.shrink(max(cache.tree.nbytes - excess, 0))
 
     def has_room(self, lengths: list[int], now: int, cache: PromptCache) -> bool:
-        """Whether sequences of these final lengths fit; the prompt cache gives way first, if that
-        is enough or the sequence is alone, which is never refused.
+        """Return True if sequences of these final ``lengths`` in tokens fit into the limit.
 
-        A batch's cache is as long as its longest row, and is copied once where a row joins,
-        so ``now``, its bytes today, count twice.
+        ``now`` is the number of bytes that the batch's caches hold at present. They count twice,
+        because the batch is copied when a row joins, and a batch's cache is as long as its longest
+        row. The prompt cache is shrunk first if that makes enough room, or if there is only one
+        sequence.
         """
         if not self.limit:
             return True

@@ -1,7 +1,29 @@
-"""A radix tree over token ids: which stored sequence shares the longest beginning with a prompt.
+"""A radix tree over token ids that finds the stored sequence with the longest common prefix.
 
-Plain Python. Edges hold runs of tokens, so a lookup costs one comparison of lists for each
-branching, not one step for each token; entries leave in true least-recently-used order.
+Plain Python, without MLX. The prompt cache stores its KV caches in one tree and the token ids of
+evicted sequences in another.
+
+Theory of operation. A node's edge holds a run of token ids; the path from the root to a node
+spells a sequence. An entry (tokens, value, bytes) sits on the node where its sequence ends. A
+lookup compares one slice of a list per branching, in C, instead of taking one step per token:
+mlx-lm's own trie is quadratic in the part that differs, 0.68 s for 40,000 tokens
+(docs/engine-notes.md §5).
+
+Invariants:
+- A node below the root has an entry, or at least two children. `remove` restores this by
+  deleting bare leaves and joining a node with its only child.
+- ``children`` is keyed by the first token of each child's edge; no edge is empty but the root's.
+- ``_recency`` holds each entry once, least recently used first; ``nbytes`` is the sum of their
+  bytes and never exceeds ``budget`` after a call returns.
+- `find` and `prefixes` change nothing. Only `touch` and `insert` count as a use, so asking what
+  could be reused does not keep an entry alive.
+
+Threads: none of its own. All calls come from the engine's thread.
+
+Hazards. Nodes refer to their parents, so a dropped tree is a reference cycle. `clear` detaches
+the values first; before it did, a cleared cache kept its memory until Python's collector ran.
+mlx-lm's cache evicts first in, first out, and one oversized entry evicts all others; here a hit
+moves an entry to the end, and an entry larger than the budget is refused before any eviction.
 """
 
 from __future__ import annotations
@@ -16,7 +38,7 @@ V = TypeVar("V")
 
 @dataclass(slots=True, eq=False)
 class Entry(Generic[V]):
-    """A stored sequence: its tokens, what was stored for them, and that one's bytes."""
+    """A stored sequence: its tokens, the value stored for them, and the value's bytes."""
 
     tokens: list[int]
     value: V
@@ -34,8 +56,12 @@ class _Node(Generic[V]):
 
 @dataclass(slots=True)
 class Match(Generic[V]):
-    """``common`` tokens of the prompt are on the tree's path; ``whole`` is the longest stored
-    sequence that is a prefix of the prompt, ``sharing`` one that has those common tokens."""
+    """The result of a lookup for one prompt.
+
+    ``common`` is the number of the prompt's first tokens that some stored sequence shares.
+    ``whole`` is the longest stored sequence that is a prefix of the prompt. ``sharing`` is a
+    stored sequence that begins with those ``common`` tokens.
+    """
 
     common: int
     whole: Entry[V] | None
@@ -43,7 +69,7 @@ class Match(Generic[V]):
 
 
 class PrefixTree(Generic[V]):
-    """Sequences under a budget in bytes. Not for several threads at once."""
+    """Stored sequences under a budget in bytes. Not thread-safe."""
 
     def __init__(
         self, budget: int, on_evict: Callable[[list[int]], None] = lambda _: None
@@ -58,11 +84,11 @@ class PrefixTree(Generic[V]):
         return len(self._recency)
 
     def __iter__(self) -> Iterator[Entry[V]]:
-        """Entries, least recently used first."""
+        """Iterate over a copy of the entries, least recently used first."""
         return iter(list(self._recency.values()))
 
     def find(self, tokens: list[int]) -> Match[V]:
-        """What the tree has for a prompt. Does not count as a use; see `touch`."""
+        """Look a prompt up. A lookup does not count as a use; see `touch`."""
         node, position, whole = self._root, 0, None
         while True:
             if node.entry is not None:
@@ -77,11 +103,14 @@ class PrefixTree(Generic[V]):
             node = child
 
     def touch(self, entry: Entry[V]) -> None:
-        """Count a use."""
+        """Mark an entry as the most recently used."""
         self._recency.move_to_end(id(entry))
 
     def insert(self, tokens: list[int], value: V, nbytes: int) -> bool:
-        """Store a sequence; false if it alone would pass the budget. The oldest make room."""
+        """Store a sequence and evict the least recently used ones until all fit the budget.
+
+        Return False, and change nothing, if the sequence alone exceeds the budget.
+        """
         if nbytes > self.budget:
             return False
         node = self._node_for(tokens)
@@ -94,7 +123,7 @@ class PrefixTree(Generic[V]):
         return True
 
     def remove(self, entry: Entry[V]) -> None:
-        """Drop one entry and the branches that only it needed."""
+        """Remove one entry, and the nodes that no other entry needs."""
         self._forget(entry)
         node = entry.node
         node.entry = None
@@ -106,7 +135,7 @@ class PrefixTree(Generic[V]):
             self._join_only_child(node)
 
     def prefixes(self, tokens: list[int]) -> list[Entry[V]]:
-        """Stored sequences that are proper prefixes of ``tokens``."""
+        """Return the stored sequences that are proper prefixes of ``tokens``."""
         found, node, position = [], self._root, 0
         while position < len(tokens):
             child = node.children.get(tokens[position])
@@ -119,7 +148,10 @@ class PrefixTree(Generic[V]):
         return found
 
     def shrink(self, budget: int) -> int:
-        """Drop the least recently used until ``budget`` bytes are kept; returns bytes dropped."""
+        """Evict the least recently used entries until at most ``budget`` bytes are kept.
+
+        Return the number of bytes dropped.
+        """
         before = self.nbytes
         while self.nbytes > budget and self._recency:
             oldest = next(iter(self._recency.values()))
@@ -128,8 +160,11 @@ class PrefixTree(Generic[V]):
         return before - self.nbytes
 
     def clear(self) -> None:
-        """Drop everything, and the values at once: nodes refer to each other in circles, and the
-        memory of caches must not wait for the collector."""
+        """Remove all entries and release their values now.
+
+        Nodes refer to each other in cycles; the memory of caches must not wait for Python's
+        collector.
+        """
         for entry in self._recency.values():
             entry.node.entry = None
         self._root = _Node([], None)
@@ -141,7 +176,7 @@ class PrefixTree(Generic[V]):
         self.nbytes -= entry.nbytes
 
     def _node_for(self, tokens: list[int]) -> _Node[V]:
-        """The node at the end of ``tokens``, made where it is missing."""
+        """Return the node where ``tokens`` ends; create it if it is missing."""
         node, position = self._root, 0
         while position < len(tokens):
             child = node.children.get(tokens[position])
@@ -156,7 +191,7 @@ class PrefixTree(Generic[V]):
         return node
 
     def _split(self, node: _Node[V], at: int) -> _Node[V]:
-        """Cut a node's edge in two; returns the upper half."""
+        """Cut a node's edge in two and return the new upper node."""
         parent = node.parent
         assert parent is not None
         upper: _Node[V] = _Node(node.edge[:at], parent, {node.edge[at]: node})
@@ -173,9 +208,9 @@ class PrefixTree(Generic[V]):
 
 
 def common_prefix(edge: list[int], tokens: list[int], start: int = 0) -> int:
-    """How many tokens of ``edge`` stand in ``tokens`` from ``start`` on.
+    """Count the first tokens of ``edge`` that equal those of ``tokens`` from ``start`` on.
 
-    Compares whole slices first, which runs in C, and halves only where they differ.
+    Compare whole slices first, which runs in C, and bisect only if they differ.
     """
     high = min(len(edge), len(tokens) - start)
     if edge[:high] == tokens[start : start + high]:
@@ -191,7 +226,7 @@ def common_prefix(edge: list[int], tokens: list[int], start: int = 0) -> int:
 
 
 def _any(node: _Node[V]) -> Entry[V] | None:
-    """Some entry at or below a node, by the shortest way down the first children."""
+    """Return an entry at or below a node: the first one on the way down the first children."""
     while node.entry is None:
         if not node.children:
             return None

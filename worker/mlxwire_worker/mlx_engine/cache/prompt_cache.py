@@ -1,27 +1,31 @@
-"""What earlier requests computed, for later ones that begin the same way.
+"""Keeps the KV caches of earlier requests for later prompts that begin with the same tokens.
 
-Entries are a sequence's tokens and its caches. A prompt takes the longest beginning that any
-entry shares; models whose caches can't be trimmed take only whole entries, the boundaries that
-were saved. Every answer says what was reused, and why not more (LESSONS 42).
+An entry is a sequence's token ids and its caches. A prompt reuses the longest prefix that it
+shares with any entry; if the model's caches can't be trimmed, only entries that are prefixes as a
+whole. Each result says how much was reused and why not more (docs/lessons.md 42).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ...engine import CacheFigures
 from . import kv
 from .prefix_tree import PrefixTree
 
 DEFAULT_BUDGET = 2 << 30
-"""Bytes, where the host named no limit."""
+"""The budget in bytes if the host names none."""
 
 EVICTED_TOKENS = 1 << 17
-"""How many tokens of evicted sequences are remembered, to tell `evicted` from `cold`."""
+"""Token ids of evicted sequences to remember, so that a miss can say `evicted` or `cold`."""
 
 
 @dataclass(slots=True)
 class Reuse:
-    """Caches that hold the first ``held`` tokens of a prompt; ``miss`` says why not all."""
+    """Caches that hold the first ``held`` tokens of a prompt.
+
+    ``miss`` says why no more tokens were reused (SPEC §4), None if nothing was missed.
+    """
 
     layers: kv.Layers | None
     held: int
@@ -30,7 +34,7 @@ class Reuse:
 
 @dataclass(slots=True)
 class CacheStats:
-    """Counts since the model was loaded."""
+    """Counts of look-ups, tokens and entries since the model was loaded."""
 
     hits: int = 0
     evictions: int = 0
@@ -40,7 +44,10 @@ class CacheStats:
 
 
 class PromptCache:
-    """A tree of sequences' caches under a byte budget. Lives on the engine's thread."""
+    """The KV caches of ended and running sequences under a budget in bytes.
+
+    Not thread-safe: all calls come from the engine's thread.
+    """
 
     def __init__(self, policy: kv.CachePolicy, budget: int = DEFAULT_BUDGET) -> None:
         self._policy = policy
@@ -49,7 +56,10 @@ class PromptCache:
         self._evicted: PrefixTree[None] = PrefixTree(EVICTED_TOKENS)
 
     def fetch(self, tokens: list[int]) -> Reuse:
-        """The most that can be reused for a prompt; its last token is always computed anew."""
+        """Return copies of the caches that hold the longest reusable prefix of a prompt.
+
+        The last token is never reused: its logits are needed to sample the first new token.
+        """
         wanted = tokens[:-1]
         found = self.tree.find(wanted)
         whole_size = len(found.whole.tokens) if found.whole else 0
@@ -67,9 +77,9 @@ class PromptCache:
         return Reuse(None, 0, self._why(wanted, 0, found.common, not wanted))
 
     def store(self, tokens: list[int], layers: kv.Layers) -> bool:
-        """Keep a sequence; false if it alone passes the budget.
+        """Store a sequence; return False if it is empty or alone exceeds the budget.
 
-        A trimmable sequence makes its own stored beginnings superfluous.
+        Stored prefixes of a trimmable sequence are removed: they can be cut from it.
         """
         if not tokens:
             return False
@@ -82,34 +92,50 @@ class PromptCache:
         if size > self.tree.budget:
             self.stats.rejected += 1
             return False
-        if self._policy.trimmable:  # first, or others would be evicted for what then leaves
+        if self._policy.trimmable:  # before the insert, which would evict others to keep these
             for prefix in self.tree.prefixes(tokens):
                 self.tree.remove(prefix)
         return self.tree.insert(list(tokens), layers, size)
 
     def held_by(self, tokens: list[int]) -> int:
-        """How many of a prompt's tokens could be reused now."""
+        """Return how many of a prompt's tokens could be reused now."""
         found = self.tree.find(tokens[:-1])
         if self._policy.trimmable:
             return found.common if found.sharing is not None else 0
         return len(found.whole.tokens) if found.whole else 0
 
     def holds(self, tokens: list[int]) -> bool:
-        """Whether all of a sequence is kept, so that a prompt that goes on from it reuses it."""
+        """Return True if all tokens of a sequence are stored, in its own or a longer entry."""
         found = self.tree.find(tokens)
         return found.common == len(tokens) and found.sharing is not None
 
     def shrink(self, budget: int) -> int:
-        """Drop the least recently used down to ``budget`` bytes; returns bytes dropped."""
+        """Evict least recently used entries down to ``budget`` bytes; return the bytes dropped."""
         return self.tree.shrink(budget)
 
-    def clear(self) -> None:
-        """Drop everything."""
+    def clear(self) -> int:
+        """Remove all entries, and forget which were evicted; return how many there were."""
+        held = len(self.tree)
         self.tree.clear()
         self._evicted.clear()
+        return held
+
+    def figures(self) -> CacheFigures:
+        """Describe the cache: sequences, bytes, and counts since the model was loaded."""
+        stats = self.stats
+        return CacheFigures(
+            entries=len(self.tree),
+            cached_bytes=self.tree.nbytes,
+            limit_bytes=self.tree.budget,
+            hits=stats.hits,
+            misses=stats.misses,
+            reused_tokens=stats.reused_tokens,
+            evictions=stats.evictions,
+            rejected=stats.rejected,
+        )
 
     def _why(self, wanted: list[int], held: int, common: int, whole: bool) -> str | None:
-        """Why no more of a prompt was reused, in the words of SPEC §4."""
+        """Return why no more of a prompt was reused, in the words of SPEC §4."""
         if self._evicted.find(wanted).common > max(held, common):
             return "evicted"
         if common > held:
@@ -124,9 +150,10 @@ class PromptCache:
 
 
 def begin_alike(first: list[int], second: list[int], size: int) -> bool:
-    """Whether two prompts' first ``size`` tokens are the same, their last ones aside.
+    """Return True if two prompts share their first ``size`` tokens and both are longer.
 
-    Looks at the last of them first: there are pairs by the thousand, and most part there.
+    The token at ``size - 1`` is compared first: there are thousands of pairs, and most of them
+    differ there.
     """
     if size >= len(first) or size >= len(second) or first[size - 1] != second[size - 1]:
         return False

@@ -1,8 +1,25 @@
-"""A safetensors file with a digest of all its bytes, written and read in one pass.
+"""Reads and writes safetensors files that carry a digest of all their bytes.
 
-Whatever is changed or cut, also while it is read, is found before any array is used. Chunks are
-hashed by threads of their own while the next ones are on their way from or to the disk: hashlib
-lets go of the interpreter's lock meanwhile.
+Theory of operation. The layout is plain safetensors: 8 bytes of header size, the header as JSON,
+the arrays' bytes. The header's first field is ``digest``, 64 hexadecimal digits at a fixed place.
+It is SHA-256 over the header (with zeros in the digest's place) followed by the SHA-256 of each
+chunk of 4 MiB of each array; so the chunk size is part of the format.
+
+Order of a write: header with a blank digest, arrays one at a time, then seek back and fill in the
+digest. A file that was cut anywhere therefore fails its digest. Order of a read: `SealedReader`
+parses the header, `tensors` checks that offsets and sizes account for every byte of the file, and
+`read` fills the arrays' own memory chunk by chunk. Each byte is read once: what was verified is
+what is used, even if the file is changed meanwhile.
+
+Threads. The calling thread reads and writes; up to 4 threads hash. hashlib releases the
+interpreter's lock, so hashing overlaps the disk and the other threads of the worker run on. The
+caller waits once 8 chunks are not hashed yet, which bounds the memory that they pin.
+
+Invariants. No array of `read` reaches the caller before the digest is verified. The header is
+bounded, and a name may not occur twice in it: two readers could take different values.
+
+What went wrong before: MLX's own safetensors files have no digest, so a flipped byte was accepted
+and later requests were answered in wrong text.
 """
 
 from __future__ import annotations
@@ -24,11 +41,11 @@ from ..models.model_files import MAX_READ_BYTES
 from ..models.weight_files import without_repeats
 
 CHUNK_BYTES = 4 << 20
-"""What is hashed by itself: a part of the format."""
+"""Bytes that are hashed on their own. The digest depends on this number: part of the format."""
 HASHING_THREADS = 4
 _OPENING = b'{"__metadata__":{"digest":"'
 _BLANK = b"0" * 64
-"""Where the digest will stand, while it is computed."""
+"""The digest's place in the header while the digest is computed."""
 _DTYPES: dict[str, mx.Dtype] = {
     "BOOL": mx.bool_,
     "U8": mx.uint8,
@@ -47,19 +64,19 @@ _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
 
 class Tensor(NamedTuple):
-    """What the header says of an array."""
+    """The dtype and shape that the header gives for one array."""
 
     dtype: mx.Dtype
     shape: tuple[int, ...]
 
     @property
     def nbytes(self) -> int:
-        """Its size in the file."""
+        """Return the array's size in the file, in bytes."""
         return math.prod(self.shape) * self.dtype.size
 
 
 def write(file: BinaryIO, arrays: dict[str, mx.array], metadata: dict[str, str]) -> None:
-    """Write arrays, evaluating one at a time. Raises: OSError."""
+    """Write arrays and text metadata, evaluating one array at a time. Raises: OSError."""
     header = _header(arrays, metadata)
     file.write(len(header).to_bytes(8, "little") + header)
     with _hashing() as digest:
@@ -74,44 +91,50 @@ def write(file: BinaryIO, arrays: dict[str, mx.array], metadata: dict[str, str])
 
 
 class SealedReader:
-    """A file that was opened for reading, with its header read.
+    """Reads one open file; the constructor reads its header.
 
-    Raises: ValueError where it is none, or damaged; OSError.
+    Raises: ValueError if the header is missing, damaged or too large; OSError.
     """
 
     def __init__(self, file: BufferedReader) -> None:
         self._file = file
         size = int.from_bytes(file.read(8), "little")
         if size > MAX_READ_BYTES:
-            raise ValueError(f"its header has {size} bytes")
+            raise ValueError(
+                f"its header has {size} bytes; the largest accepted size is {MAX_READ_BYTES}"
+            )
         self._header = file.read(size)
         try:
             fields = json.loads(self._header, object_pairs_hook=without_repeats)
         except RecursionError:
             raise ValueError("its header is nested too deeply") from None
         if len(self._header) < size or not isinstance(fields, dict):
-            raise ValueError("it has no header")
+            raise ValueError("its header is cut or is not a JSON object")
         self.metadata = _texts(fields.pop("__metadata__", {}))
         self._fields = fields
 
     def tensors(self) -> dict[str, Tensor]:
-        """What the file holds, in its order. Raises: ValueError."""
+        """Return the header's arrays by name, in the file's order.
+
+        Raises: ValueError if offsets and sizes do not account for every byte of the file.
+        """
         found: dict[str, Tensor] = {}
         end = 0
         for name, field in self._fields.items():
             found[name] = tensor = _tensor(name, field)
             begin, end = end, end + tensor.nbytes
             if field["data_offsets"] != [begin, end]:
-                raise ValueError(f"{name!r} does not lie where it should")
+                raise ValueError(f"{name!r} does not begin where the array before it ends")
         size = os.fstat(self._file.fileno()).st_size
         if size != 8 + len(self._header) + end:
-            raise ValueError(f"it has {size} bytes, other than its header says")
+            expected = 8 + len(self._header) + end
+            raise ValueError(f"it has {size} bytes, but its header describes {expected}")
         return found
 
     def read(self, wanted: Callable[[str], bool]) -> dict[str, mx.array]:
-        """The arrays that are wanted; those that are not are hashed all the same.
+        """Read the file and return the arrays whose names ``wanted`` accepts.
 
-        Raises: ValueError where anything in the file is not as it was written.
+        All arrays are hashed. Raises: ValueError if any byte differs from what was written.
         """
         arrays: dict[str, mx.array] = {}
         with _hashing() as digest:
@@ -125,11 +148,11 @@ class SealedReader:
             told = self._header[place : place + len(_BLANK)]
             blank = self._header[:place] + _BLANK + self._header[place + len(_BLANK) :]
             if digest.over(blank) != told:
-                raise ValueError("its content is not what was saved")
+                raise ValueError("its content differs from what was saved")
         return arrays
 
     def _fill(self, content: memoryview, digest: _Digest) -> None:
-        """Read straight into an array's memory."""
+        """Read the next bytes into an array's own memory. Raises: ValueError."""
         for chunk in _chunks(content):
             if self._file.readinto(chunk) < len(chunk):
                 raise ValueError("it was cut while it was read")
@@ -137,7 +160,7 @@ class SealedReader:
 
 
 class _Digest:
-    """SHA-256 over the header and the chunks' own."""
+    """Computes SHA-256 over the header and the digests of the chunks."""
 
     def __init__(self, pool: ThreadPoolExecutor) -> None:
         self._pool = pool
@@ -145,13 +168,13 @@ class _Digest:
         self._known: list[bytes] = []
 
     def add(self, chunk: memoryview) -> None:
-        """Have the next chunk hashed; waits where many are not done yet."""
+        """Hash the next chunk in another thread; wait if too many chunks are not hashed yet."""
         self._pending.append(self._pool.submit(_sha256, chunk))
         if len(self._pending) > 2 * HASHING_THREADS:
             self._known.append(self._pending.popleft().result())
 
     def over(self, header: bytes) -> bytes:
-        """The digest in hexadecimal digits; the header's own place for it is blank."""
+        """Return the digest in hexadecimal; ``header`` has zeros in the digest's place."""
         self._known += [future.result() for future in self._pending]
         return _sha256(header + b"".join(self._known)).hex().encode()
 
@@ -163,7 +186,7 @@ def _hashing() -> Iterator[_Digest]:
 
 
 def _content(array: mx.array) -> memoryview:
-    """An array's own memory; of uint8, since MLX lends no other type of every dtype."""
+    """Return the memory of a uint8 array; MLX exports no buffer for some other dtypes."""
     mx.eval(array)
     return memoryview(array).cast("B")  # type: ignore[arg-type]
 
@@ -193,16 +216,16 @@ def _header(arrays: dict[str, mx.array], metadata: dict[str, str]) -> bytes:
 
 def _texts(fields: Any) -> dict[str, str]:
     if not isinstance(fields, dict) or not all(isinstance(v, str) for v in fields.values()):
-        raise ValueError("its metadata are no texts")
+        raise ValueError("its metadata are not strings")
     return fields
 
 
 def _tensor(name: str, field: Any) -> Tensor:
     if not isinstance(field, dict) or field.keys() != {"dtype", "shape", "data_offsets"}:
-        raise ValueError(f"{name!r} is described by other fields")
+        raise ValueError(f"{name!r} does not have the fields dtype, shape and data_offsets")
     dtype, shape = _DTYPES.get(str(field["dtype"])), field["shape"]
     if dtype is None or not isinstance(shape, list) or not shape:
-        raise ValueError(f"{name!r} is of no known type and shape")
+        raise ValueError(f"{name!r} has an unknown dtype, or no shape")
     if not all(type(size) is int and 0 < size < 1 << 31 for size in shape):
-        raise ValueError(f"{name!r} has an impossible shape")
+        raise ValueError(f"{name!r} has a shape with a size outside 1 to 2147483647")
     return Tensor(dtype, tuple(shape))

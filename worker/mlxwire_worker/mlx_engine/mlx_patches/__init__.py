@@ -1,1 +1,1 @@
-"""Replacements for parts of mlx and mlx-lm, each with its reason."""
+"""Replaces parts of mlx and mlx-lm. Each file names the part, the reason and the version."""

@@ -1,8 +1,9 @@
-"""A model's modules as plain attributes of their parents, for a forward pass's Python.
+"""Stores a model's submodules as plain attributes too, for a faster forward pass in Python.
 
-An `nn.Module` is a dict that holds its parts as items: each `self.q_proj` is an attribute that
-is missed first and then looked for by `__getattr__`, in fifteen times the time. A layer has a
-dozen of them, and with one stream on a GPU the host's Python is what a token waits for.
+Replaces the attribute look-up of `mlx.nn.Module` (mlx 0.32.4). A module is a dict whose items are
+its parts: Python first misses the attribute in `self.q_proj` and then calls `__getattr__`, which
+takes fifteen times as long. A layer has a dozen such look-ups, and with one stream on a GPU each
+token waits for the host's Python.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from mlx import nn
 
 
 def hold_children_directly(model: nn.Module) -> None:
-    """Let every part be found at the first look; the dict's items stay as they are.
+    """Set each submodule as an attribute of its parent; the dict's items stay as they are.
 
-    Comes last: a part that is replaced afterwards would still be found as it was.
+    Call this last: a submodule that is replaced afterwards would still be found as before.
     """
     for module in model.modules():
         for name, part in module.items():

@@ -1,8 +1,13 @@
-"""Imports mlx_lm without what it drags along and without what it does to the process.
+"""Imports mlx_lm without its slow dependencies and without its changes to the process.
 
-Measured (ENGINE.md §2, §15, §16): `import mlx_lm` spends 0.67 of its 0.8 s in transformers and
-huggingface_hub, lowers RLIMIT_NOFILE for good, and later raises the wired limit by itself.
-Here the two packages are placeholders while it is imported, and both limits are left alone.
+Replaces four parts of mlx-lm 0.32.2 (measured in docs/engine-notes.md §2, §15, §16):
+- `transformers` and `huggingface_hub` are placeholders during the import. They take 0.67 s of its
+  0.8 s, and a folder with a tokenizer.json needs neither.
+- `resource.setrlimit` does nothing during the import. mlx-lm lowers RLIMIT_NOFILE to 2048, which
+  an unprivileged process cannot undo.
+- `mlx_lm.utils.snapshot_download` imports huggingface_hub at its first call.
+- `mlx_lm.generate.maybe_set_recommended_wired_limit` does nothing. It raises the wired limit, which
+  has led to kernel panics (mlx#3186).
 """
 
 from __future__ import annotations
@@ -23,14 +28,15 @@ _PLACEHOLDERS = (
 
 
 def import_mlx_lm() -> None:
-    """Import mlx_lm once, lightly. Afterwards transformers imports as ever, when it is needed.
+    """Import mlx_lm, unless it is imported already.
 
-    Raises: ImportError where the ``[mlx]`` extra is not installed.
+    Afterwards `transformers` can be imported as usual. Raises: ImportError if the ``[mlx]`` extra
+    is not installed.
     """
     if "mlx_lm" in sys.modules:
         return
     with _unchanged_descriptor_limit(), _placeholders():
-        # Not `mlx_lm.generate`: the package exports a function of that name over the module.
+        # `mlx_lm.generate` as an attribute is a function: the package shadows the module.
         generate: Any = import_module("mlx_lm.generate")
         utils: Any = import_module("mlx_lm.utils")
         import_module("mlx_lm.tokenizer_utils")
@@ -39,11 +45,11 @@ def import_mlx_lm() -> None:
 
 
 def _leave_wired_limit() -> None:
-    """Stands in for mlx-lm's implicit raise of the wired limit (mlx#3186: kernel panics)."""
+    """Do nothing, in place of mlx-lm's function that raises the wired limit."""
 
 
 def _snapshot_download(*args: Any, **kwargs: Any) -> Any:
-    """huggingface_hub's function, imported when a host that allows the hub first needs it."""
+    """Call huggingface_hub's function, which is imported here, at its first use."""
     from huggingface_hub import snapshot_download
 
     return snapshot_download(*args, **kwargs)
@@ -72,13 +78,13 @@ def _placeholders() -> Iterator[None]:
 
 
 class _Placeholder(ModuleType):
-    """A module whose every public name is an empty class that can be registered to."""
+    """A module in which every public name is an empty class with a `register` method."""
 
     def __getattr__(self, name: str) -> type:
         if name.startswith("__"):
             raise AttributeError(name)
 
         def accept(*_args: object, **_kwargs: object) -> None:
-            """Registrations of tokenizer classes, which this worker does not look up."""
+            """Ignore the registration of a tokenizer class, which the worker never looks up."""
 
         return type(name, (), {"register": staticmethod(accept)})

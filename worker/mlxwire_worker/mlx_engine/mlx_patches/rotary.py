@@ -1,7 +1,9 @@
-"""Rotary positions on a CPU: one table of a step's cosines and sines for all of its layers.
+"""Computes a step's rotary cosines and sines once for all layers of a model on a CPU.
 
-MLX has no kernel of its own for them there: each layer computes them anew, for queries and for
-keys, nine operations each time. The small model has a fifth of a decode step in them.
+Replaces `__call__` of `mlx.nn.RoPE` (mlx 0.32.4) and `mlx_lm.models.rope_utils.Llama3RoPE` (mlx-lm
+0.32.2). MLX has no CPU kernel for `mx.fast.rope`: each layer computes the cosines and sines again
+for its queries and its keys, in nine operations each time, a fifth of a decode step of the tiny
+model.
 """
 
 from __future__ import annotations
@@ -18,7 +20,10 @@ Rotate = Callable[..., mx.array]
 
 
 class RotationTable:
-    """The last asked positions' factors, as MLX's own rotation of a unit vector has them."""
+    """Caches the rotation factors of the positions that were asked for last.
+
+    The factors come from MLX's own rotation of a unit vector, so they are the same bit for bit.
+    """
 
     def __init__(self, rotate: Rotate, dims: int) -> None:
         self._rotate = rotate
@@ -30,10 +35,11 @@ class RotationTable:
     def factors(
         self, length: int, offset: int | mx.array, dtype: mx.Dtype
     ) -> tuple[mx.array, mx.array]:
-        """What multiplies a vector, and what multiplies it with its halves exchanged: both
-        [rows, 1, length, dims] of ``dtype``, for the positions from ``offset`` on.
+        """Return the factors of a vector and of the vector with its halves exchanged.
 
-        Offsets in an array [rows] are the same where the array is: its values aren't looked at.
+        Both have the shape [rows, 1, length, dims] and the given dtype, for ``length`` positions
+        from ``offset`` on. Offsets in an array [rows] count as equal only if the array is the same
+        object: reading its values would stall the device.
         """
         same = offset is self._offset or (
             isinstance(offset, int) and isinstance(self._offset, int) and offset == self._offset
@@ -52,7 +58,7 @@ class RotationTable:
 
 
 class _Tabled(nn.Module):  # type: ignore[misc]
-    """mlx-lm's module, which goes its own way where the table does not hold."""
+    """A rotary module that uses a shared table, or its own method for another width."""
 
     table: RotationTable
     dims: int
@@ -77,10 +83,10 @@ class _TabledLlama3RoPE(_Tabled, Llama3RoPE):  # type: ignore[misc]
 
 
 def share_tables(model: nn.Module) -> None:
-    """Let a model's layers share their tables, where MLX computes on the CPU.
+    """Let a model's layers share rotation tables, if MLX computes on the CPU.
 
     The results are the same bit for bit. The modules' own arrays must have been evaluated, and
-    the model may not be traced by `mx.compile` afterwards: a table would outlive the trace.
+    the model must not be traced by `mx.compile` afterwards: a table would outlive the trace.
     """
     if mx.default_device() != mx.cpu:
         return
@@ -101,7 +107,7 @@ def _table(
     scale: float,
     freqs: mx.array | None,
 ) -> RotationTable:
-    """The table of these parameters, made where ``tables`` has none yet."""
+    """Return the table for these parameters; create it if ``tables`` has none yet."""
     values: Any = None if freqs is None else freqs.tolist()
     key = dims, base, scale, values and tuple(values)
     if key not in tables:

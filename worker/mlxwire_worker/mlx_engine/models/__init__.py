@@ -1,1 +1,1 @@
-"""Model folders: checked before anything in them is believed."""
+"""Model and adapter folders: path rules, checks before a load, adapters, quantization."""

@@ -1,4 +1,4 @@
-"""LoRA adapters at load, as mlx-lm writes them: checked whole before the model is used."""
+"""Checks LoRA, DoRA and full adapters in mlx-lm's format, and applies them at load."""
 
 from __future__ import annotations
 
@@ -18,11 +18,15 @@ _LEAVES = frozenset({"lora_a", "lora_b", "m"})
 
 
 def check_adapter(path: Path) -> None:
-    """Look an adapter folder over. Raises: WireError ``model_not_found``, ``model_load_failed``."""
+    """Check an adapter folder's files, config and tensor header, without reading a tensor.
+
+    Raises: WireError ``model_not_found`` or ``model_load_failed``.
+    """
     if not path.is_dir():
         raise WireError(
             "model_not_found",
-            f"there is no adapter folder {str(path)!r}",
+            f"there is no adapter folder {str(path)!r}; give the path of a folder with "
+            "adapter_config.json and adapters.safetensors",
             data={"path": str(path), "field": "adapter_path"},
         )
     check_files(path)
@@ -30,7 +34,8 @@ def check_adapter(path: Path) -> None:
         if not (path / name).is_file():
             raise failed(
                 "adapter",
-                f"the adapter folder has no {name}; copy it from where it was trained",
+                f"the adapter folder has no {name}; copy the file from where the adapter was "
+                "trained",
                 file=name,
             )
     config = read_object(path / "adapter_config.json")
@@ -38,8 +43,8 @@ def check_adapter(path: Path) -> None:
     if kind not in _KINDS:
         raise failed(
             "adapter",
-            f"adapter_config.json names the type {str(kind)[:40]!r}; use one of "
-            f"{', '.join(_KINDS)}",
+            f"adapter_config.json has the `fine_tune_type` {str(kind)[:40]!r}; accepted are "
+            f"{', '.join(_KINDS)}; use an adapter of one of these types",
             file="adapter_config.json",
         )
     if kind != "full":
@@ -47,7 +52,7 @@ def check_adapter(path: Path) -> None:
             if name not in config:
                 raise failed(
                     "adapter",
-                    f"adapter_config.json has no `{name}`; save the adapter anew with mlx_lm.lora",
+                    f"adapter_config.json has no `{name}`; save the adapter again with mlx_lm.lora",
                     file="adapter_config.json",
                 )
     try:
@@ -57,16 +62,19 @@ def check_adapter(path: Path) -> None:
     except (SafetensorError, OSError, ValueError) as error:
         raise failed(
             "adapter",
-            f"adapters.safetensors is truncated or damaged ({error}); copy it anew",
+            f"adapters.safetensors is truncated or damaged ({error}); copy it again from where "
+            "the adapter was trained",
             file="adapters.safetensors",
         ) from None
 
 
 def apply_adapter(model: Any, path: Path) -> Any:
-    """Put the adapter on a model that is not in use yet.
+    """Apply a checked adapter to a model that is not in use yet, and return the model.
 
-    mlx-lm accepts an adapter with some of its tensors missing, which then computes with random
-    ones (ENGINE.md §12); here that is an error. Raises: WireError ``model_load_failed``.
+    mlx-lm accepts an adapter that lacks some of its tensors and computes with random ones instead
+    (docs/engine-notes.md §12); here a missing tensor is an error.
+
+    Raises: WireError ``model_load_failed``.
     """
     from mlx_lm.tuner.utils import load_adapters
 
@@ -74,7 +82,7 @@ def apply_adapter(model: Any, path: Path) -> Any:
         model = load_adapters(model, str(path))
     except MemoryError:
         raise
-    except Exception as error:  # mlx-lm and MLX raise whatever a bad number leads to
+    except Exception as error:  # a bad number in the config can raise anything in mlx-lm or MLX
         raise failed(
             "adapter",
             f"the adapter does not fit this model ({' '.join(str(error).split())[:300]}); use one "
@@ -88,8 +96,8 @@ def apply_adapter(model: Any, path: Path) -> Any:
     if missing := sorted(wanted - given):
         raise failed(
             "adapter",
-            f"the adapter lacks {len(missing)} of {len(wanted)} tensors ({missing[0]} first); "
-            "copy it anew",
+            f"the adapter lacks {len(missing)} of {len(wanted)} tensors ({missing[0]} is the "
+            "first); copy adapters.safetensors again from where the adapter was trained",
             file="adapters.safetensors",
         )
     model.eval()

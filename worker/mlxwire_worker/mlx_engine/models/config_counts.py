@@ -1,7 +1,8 @@
-"""What an architecture counts to when it is built from config.json, one Python object each.
+"""Refuses a config.json whose counts would create far too many Python objects.
 
-A billion of layers would fill the memory, and hold up a cancel, before they are found to have
-no weights; and a folder may have weights for them.
+mlx-lm builds one object per layer, expert and head before it compares them with the weights. A
+billion layers would fill the memory and delay a cancel, and a hostile folder can have matching
+weights, so the comparison alone is not enough.
 """
 
 from __future__ import annotations
@@ -14,17 +15,20 @@ from mlxwire_protocol import WireError
 from .model_files import failed, quoted
 
 MOST_LAYERS = 1024
-"""Eight times as many as the deepest models have; each costs 0.1 MB and 2 ms."""
+"""The largest number of layers accepted, eight times the deepest known model's.
+
+Each layer costs 0.1 MB and 2 ms before any weight is read.
+"""
 _LAYERS = re.compile(r"(?:^|_)(?:layers?|blocks?|depth)(?:_|$)")
 _PARTS = re.compile(r"(?:^|_)(?:experts?|heads?)(?:_|$)")
 _FOR_EACH_LAYER = re.compile("layer|block|pattern")
-"""Names of lists, or texts, with an entry for each layer."""
+"""Matches the names of lists and strings that have one entry per layer."""
 _OF_WEIGHTS = ("quantization", "compression")
-"""Objects that name weights, not modules: their lists may be long."""
+"""Beginnings of the names of objects that list weights, not modules: those may be long."""
 
 
 def check_counts(config: Any, *, tensors: int, name: str = "") -> None:
-    """Refuse numbers and lists that are out of all proportion to the weights' ``tensors``.
+    """Check the counts in a config, or in its part ``name``, against the number of ``tensors``.
 
     Raises: WireError ``model_load_failed``.
     """
@@ -48,7 +52,8 @@ def check_counts(config: Any, *, tensors: int, name: str = "") -> None:
 def _out_of_proportion(name: str, told: str) -> WireError:
     return failed(
         "weights_do_not_fit",
-        f"config.json says `{quoted(name)}`: {told}, and the weights have not that many tensors, or "
-        "no model has; copy both from the same source",
+        f"`{quoted(name)}` in config.json is too large: {told}; layers may be at most "
+        f"{MOST_LAYERS}, experts and heads at most the number of tensors in the weights. Copy "
+        "config.json and the weights from the same source",
         file="config.json",
     )

@@ -1,4 +1,4 @@
-"""The files of a model's or an adapter's folder, before anything in them is believed."""
+"""Limits and readers for the files of a model folder or an adapter folder, and their errors."""
 
 from __future__ import annotations
 
@@ -10,28 +10,29 @@ from mlxwire_protocol import WireError
 
 _READ_WHOLE = frozenset({".json", ".jinja", ".txt", ".model"})
 MAX_READ_BYTES = 128 << 20
-"""Of a file that is read as a whole; the largest tokenizers have 40 MB."""
+"""The largest accepted size of a file that is read whole; the largest tokenizers have 40 MB."""
 MAX_CONFIG_BYTES = 8 << 20
-"""Of a file with settings: as Python objects it takes forty times as much."""
+"""The largest accepted size of a settings file; parsed, it takes forty times its size."""
 _SETTINGS = frozenset({"config.json", "generation_config.json", "adapter_config.json"})
 
 
 MOST_QUOTED = 300
+"""Characters of a file's or a library's own text that an error message quotes."""
 
 
 def quoted(words: object) -> str:
-    """A file's own words, or what a library makes of them, as much of it as an error tells."""
+    """Shorten a text from a file or a library to one line of at most ``MOST_QUOTED`` characters."""
     return " ".join(str(words)[: 4 * MOST_QUOTED].split())[:MOST_QUOTED]
 
 
 def failed(reason: str, message: str, **data: Any) -> WireError:
-    """``model_load_failed`` with its reason."""
+    """Create the WireError ``model_load_failed`` with ``data.reason`` and more data."""
     return WireError("model_load_failed", message, data={"reason": reason, **data})
 
 
 def read_object(file: Path) -> dict[str, Any]:
-    """A JSON file that holds an object. Raises: WireError ``model_load_failed``."""
-    remedy = "copy it anew from the model's source"
+    """Read a JSON file that must hold an object. Raises: WireError ``model_load_failed``."""
+    remedy = "copy it again from the model's source"
     try:
         value = json.loads(file.read_text("utf-8"))
     except (ValueError, RecursionError) as error:
@@ -45,20 +46,23 @@ def read_object(file: Path) -> dict[str, Any]:
             file=file.name,
         ) from None
     if not isinstance(value, dict):
-        raise failed("invalid_json", f"{file.name} holds no object; {remedy}", file=file.name)
+        raise failed(
+            "invalid_json", f"{file.name} is not a JSON object; {remedy}", file=file.name
+        )
     return value
 
 
 def check_files(folder: Path) -> None:
-    """To open a pipe or a device is to wait for it, in part with the interpreter's lock held.
+    """Refuse pipes and devices in a folder, and files too large to be read whole.
 
-    A file that is read as a whole may fill the memory.
+    Opening a pipe blocks, in part with the interpreter's lock held, and a huge JSON file fills the
+    memory. Raises: WireError ``model_load_failed``.
     """
     for file in folder.iterdir():
         if file.exists() and not file.is_file() and not file.is_dir():
             raise failed(
                 "not_a_file",
-                f"{file.name} is no regular file; copy the model anew from its source",
+                f"{file.name} is not a regular file; copy the model again from its source",
                 file=file.name,
             )
         most = MAX_CONFIG_BYTES if file.name in _SETTINGS else MAX_READ_BYTES
@@ -66,6 +70,7 @@ def check_files(folder: Path) -> None:
         if whole and file.stat().st_size > most:
             raise failed(
                 "too_large",
-                f"{file.name} has more than {most} bytes; copy it anew from the model's source",
+                f"{file.name} has {file.stat().st_size} bytes; the largest accepted size is {most} "
+                "bytes. Copy it again from the model's source",
                 file=file.name,
             )

@@ -1,4 +1,4 @@
-"""Which paths a `load` may name: local folders below the host's roots, or a hub name if allowed."""
+"""Decides which paths requests may name: folders below the host's roots, or hub names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 class PathPolicy:
-    """The host's rules for what is read and written; nothing on the wire can change them."""
+    """Holds the folders that the host has opened for reading and writing.
+
+    They come from the worker's command line; no request can change them. Without ``roots`` any
+    folder may be read, without ``data_roots`` any file written.
+    """
 
     def __init__(
         self, roots: tuple[str, ...], data_roots: tuple[str, ...], *, allow_hub: bool
@@ -24,41 +28,55 @@ class PathPolicy:
         self._allow_hub = allow_hub
 
     def model(self, name: str) -> Path:
-        """The folder to load. Raises: WireError ``model_not_found``."""
+        """Return the folder for the ``path`` of a `load`; fetch a hub name if that is allowed.
+
+        Raises: WireError ``model_not_found``.
+        """
         path = self._local(name, "path")
         if path.exists() or not _HUB_NAME.fullmatch(name):
             return path
         if not self._allow_hub:
             raise WireError(
                 "model_not_found",
-                f"there is no folder {name!r} here. If it is a hub's name: this worker reads "
-                "local folders alone unless the host starts it with --allow-hub",
+                f"there is no folder {name!r}; give the path of a local model folder. To load a "
+                "model by its hub name, start the worker with --allow-hub",
                 data={"path": name},
             )
         return self._fetch(name)
 
     def adapter(self, name: str) -> Path:
-        """An adapter's folder, always local."""
+        """Return an adapter's folder, which is always local.
+
+        Raises: WireError ``model_not_found``.
+        """
         return self._local(name, "adapter_path")
 
     def output(self, name: str) -> Path:
-        """A file that a command may write, or read back. Raises: WireError ``invalid_params``."""
+        """Return the path of a file that a command may write or read back.
+
+        Raises: WireError ``invalid_params``.
+        """
         try:
             path = Path(name).expanduser().resolve()
         except (OSError, ValueError, RuntimeError) as error:
-            raise invalid_params("path", f"{name[:200]!r} is no path: {error}") from None
+            raise invalid_params(
+                "path", f"{name[:200]!r} is not a valid path: {error}; give the path of a file"
+            ) from None
         roots = self._data_roots
         if roots and not any(path.is_relative_to(root) for root in roots):
             raise invalid_params(
-                "path", f"{str(path)!r} is outside the folders opened with --data-root"
+                "path",
+                f"{str(path)!r} is outside the folders that the host opened with --data-root; "
+                "give a path below one of them",
             )
         return path
 
     @contextmanager
     def unchanged(self, *folders: Path | None) -> Iterator[None]:
-        """What is read within is what was checked: no folder, no file of it was exchanged.
+        """Check again at entry, and at exit that no file of the folders changed inside the block.
 
-        Raises: WireError ``model_not_found``, ``model_load_failed``.
+        So the files that are loaded are those that were checked. Folders that are None are
+        ignored. Raises: WireError ``model_not_found`` or ``model_load_failed``.
         """
         present = [folder for folder in folders if folder is not None and folder.is_dir()]
         before = [_state(folder) for folder in present]
@@ -69,12 +87,13 @@ class PathPolicy:
             if _state(folder) != state:
                 raise WireError(
                     "model_load_failed",
-                    f"{folder.name} was changed while it was read; load it when it is complete",
+                    f"{folder.name} was changed while it was read; load it again when no program "
+                    "writes to it",
                     data={"reason": "changed"},
                 )
 
     def _check_again(self, folder: Path) -> None:
-        """Between its check and now a link could have been put in the folder's place."""
+        """Resolve a folder again: it could have been replaced by a link since its check."""
         if any(folder.is_relative_to(root) for root in self._roots):
             for entry in (folder, *folder.iterdir()):
                 self._check(entry.resolve(), "path")
@@ -83,13 +102,14 @@ class PathPolicy:
         try:
             path = Path(name).expanduser().resolve()
             self._check(path, field)
-            path.exists()  # raises for a name that no file can have
+            path.exists()  # raises if no file can have such a name
             entries = list(path.iterdir()) if self._roots and path.is_dir() else []
         except (OSError, ValueError, RuntimeError) as error:
             detail = error.strerror if isinstance(error, OSError) else error
             raise WireError(
                 "model_not_found",
-                f"{name[:200]!r} is no path to a folder here ({detail}); give the path of a model folder",
+                f"{name[:200]!r} is not the path of a folder ({detail}); give the path of a local "
+                "model or adapter folder",
                 data={"field": field},
             ) from None
         for entry in entries:
@@ -100,7 +120,8 @@ class PathPolicy:
         if self._roots and not any(path.is_relative_to(root) for root in self._roots):
             raise WireError(
                 "model_not_found",
-                f"{str(path)!r} is outside the folders that the host opened with --model-root",
+                f"{str(path)!r} is outside the folders that the host opened with --model-root; "
+                "give a path below one of them",
                 data={"field": field},
             )
 
@@ -112,21 +133,22 @@ class PathPolicy:
 
         try:
             return Path(_download(name))
-        except Exception as error:  # the hub's client raises dozens of kinds
+        except Exception as error:  # the hub's client raises dozens of exception classes
             raise WireError(
                 "model_not_found",
-                f"{name!r} could not be fetched from the hub ({type(error).__name__}: {error})",
+                f"{name!r} could not be fetched from the hub ({type(error).__name__}: {error}); "
+                "check the name and the network, or give the path of a local model folder",
                 data={"path": name},
             ) from None
 
 
 def _state(folder: Path) -> dict[str, tuple[int, ...]]:
-    """Which files a folder holds, links followed, and when each was last changed in any way."""
+    """Return device, inode, size and times of a folder and its files, links followed."""
     found: dict[str, tuple[int, ...]] = {}
     for entry in (folder, *folder.iterdir()):
         try:
             status = os.stat(entry)
-        except OSError:  # a link to nothing
+        except OSError:  # a broken link
             continue
         found[entry.name] = (
             status.st_dev,

@@ -1,7 +1,7 @@
-"""Looks a model folder over before anything is loaded: one typed error, with the remedy.
+"""Checks a model folder before anything is loaded, and raises one typed error with a remedy.
 
-mlx-lm's own errors are raw (KeyError, RuntimeError, …), and several bad folders it loads
-silently with wrong numbers (ENGINE.md §2). Nothing here reads tensor data.
+mlx-lm raises raw errors (KeyError, RuntimeError, …), and it loads several kinds of bad folders
+without an error and with wrong numbers (docs/engine-notes.md §2). No check reads tensor data.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _TOKENIZER_FILES = (
 
 @dataclass(frozen=True, slots=True)
 class CheckedModel:
-    """A folder that passed: its config, and its weight files with their tensors' dtypes."""
+    """A folder that passed all checks: its config, its weight files and each tensor's dtype."""
 
     path: Path
     config: dict[str, Any]
@@ -39,15 +39,15 @@ class CheckedModel:
 
     @property
     def weight_bytes(self) -> int:
-        """Size of the weight files."""
+        """Return the size of all weight files, in bytes."""
         return sum(shard.stat().st_size for shard in self.shards)
 
 
 def check_model(path: Path) -> CheckedModel:
-    """Check a local folder.
+    """Check a local model folder.
 
     Raises: WireError ``model_not_found``, ``unsupported_model`` or ``model_load_failed`` with
-    ``data.reason`` and, where one is at fault, ``data.file``.
+    ``data.reason`` and, if one file is at fault, ``data.file``.
     """
     if not path.exists():
         raise WireError(
@@ -56,12 +56,15 @@ def check_model(path: Path) -> CheckedModel:
             data={"path": str(path)},
         )
     if not path.is_dir():
-        raise failed("not_a_folder", f"{str(path)!r} is a file; give the folder it lies in")
+        raise failed("not_a_folder", f"{str(path)!r} is a file; give the folder that holds it")
     check_files(path)
     config = _read_config(path)
     _check_architecture(config)
     if not any((path / name).exists() for name in _TOKENIZER_FILES):
-        raise failed("tokenizer", "the folder has no tokenizer; copy tokenizer.json into it")
+        raise failed(
+            "tokenizer",
+            "the folder has no tokenizer; copy tokenizer.json from the model's source into it",
+        )
     shards = find_shards(path)
     tensors = check_shards(shards)
     check_counts(config, tensors=len(tensors))
@@ -75,15 +78,15 @@ def _read_config(path: Path) -> dict[str, Any]:
     if not file.exists():
         raise failed(
             "no_config",
-            f"{path.name} has no config.json; give the folder that holds it beside the weights",
+            f"{path.name} has no config.json; give a folder that holds config.json and the weights",
             file=file.name,
         )
     config = read_object(file)
     if config.get("model_file") is not None:
         raise WireError(
             "unsupported_model",
-            "config.json names a `model_file`, code that would have to run; this worker runs "
-            "no code from a model folder. Use a model of a known architecture",
+            "config.json names a `model_file`, which is code; the worker runs no code from a "
+            "model folder. Use a model whose architecture mlx-lm knows",
             data={"reason": "remote_code"},
         )
     return config
@@ -94,7 +97,7 @@ def _check_architecture(config: dict[str, Any]) -> None:
     if not isinstance(model_type, str) or not model_type:
         raise failed(
             "no_model_type",
-            "config.json has no `model_type`; copy it anew from the model's source",
+            "config.json has no `model_type`; copy it again from the model's source",
             file="config.json",
         )
     from mlx_lm.utils import _get_classes
@@ -106,7 +109,7 @@ def _check_architecture(config: dict[str, Any]) -> None:
     if not known:
         raise WireError(
             "unsupported_model",
-            f"mlx-lm has no architecture {model_type[:80]!r}; use a newer mlx-lm or another "
-            "model",
+            f"mlx-lm does not know the architecture {model_type[:80]!r}; install a newer mlx-lm or "
+            "use another model",
             data={"reason": "unknown_architecture", "model_type": model_type[:80]},
         )

@@ -1,4 +1,4 @@
-"""Whether a model's config and its weights agree on how they are quantized."""
+"""Checks that a model's config and its weights agree on the quantization."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ SUPPORTED_QUANT_METHODS = frozenset(
 
 
 def check_quantization(config: dict[str, Any], tensors: dict[str, str]) -> None:
-    """Raises: WireError ``model_load_failed`` or ``unsupported_model``."""
+    """Compare the quantization in a config with the names of the weights' tensors.
+
+    Raises: WireError ``model_load_failed`` or ``unsupported_model``.
+    """
     text = config.get("text_config")
     sources = [config, text if isinstance(text, dict) else {}]
     plain = next(
@@ -25,13 +28,13 @@ def check_quantization(config: dict[str, Any], tensors: dict[str, str]) -> None:
         )
         if not complete:
             raise _failed(
-                "`quantization` in config.json needs the numbers `bits` and `group_size`; copy it "
-                "anew from the model's source",
+                "`quantization` in config.json lacks the integers `bits` and `group_size`; copy "
+                "config.json again from the model's source",
             )
         if not packed:
             raise _failed(
-                "config.json says that the weights are quantized, but they are plain; remove "
-                "`quantization` from it, or download the quantized weights",
+                "config.json says that the weights are quantized, but they have no scales; remove "
+                "`quantization` from config.json, or download the quantized weights",
             )
         return
     foreign = next(
@@ -46,7 +49,7 @@ def _check_foreign_quantization(foreign: Any, tensors: dict[str, str]) -> None:
     if method not in SUPPORTED_QUANT_METHODS:
         raise WireError(
             "unsupported_model",
-            f"mlx-lm can't read weights quantized by {str(method)[:40]!r}; convert the original "
+            f"mlx-lm can't read weights quantized with {str(method)[:40]!r}; convert the original "
             "model with `mlx_lm.convert -q`",
             data={"reason": "quantization"},
         )
@@ -55,8 +58,9 @@ def _check_foreign_quantization(foreign: Any, tensors: dict[str, str]) -> None:
     )
     if not scaled and method != "bitnet":
         raise _failed(
-            f"config.json says that the weights are quantized by {method!r}, but they have no "
-            "scales; remove `quantization_config` from it, or download the quantized weights",
+            f"config.json says that the weights are quantized with {method!r}, but they have no "
+            "scales; remove `quantization_config` from config.json, or download the quantized "
+            "weights",
         )
 
 

@@ -1,6 +1,6 @@
 """`classify`: one forward pass for each prompt, many prompts in one, and labels after them.
 
-The portable form of ENGINE.md §6: all tokens but the last fill a cache, whose head is never
+The portable form of engine-notes §6: all tokens but the last fill a cache, whose head is never
 computed; the last goes through the whole model, so the head runs on one place of each prompt.
 """
 
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, cast
 import mlx.core as mx
 from mlx_lm.generate import generation_stream
 
-from ...engine import Classified, ClassifyPrompts
+from ...prompts import Classified, ClassifyPrompts
 from ..cache import kv
 from ..cache.prefix_tree import common_prefix
 from ..sequences.chunks import ChunkSize
@@ -54,7 +54,7 @@ def classify_slice(tools: Tools, prompts: ClassifyPrompts) -> list[tuple[int, Cl
     if prompts.work is None:
         prompts.work = _score_all(tools, Asked.of(prompts), prompts.left)
     with mx.stream(generation_stream):
-        results: list[tuple[int, Classified]] | None = next(prompts.work)
+        results = next(prompts.work)
     if results and not prompts.left:
         prompts.work = None
     return results or []
@@ -71,7 +71,7 @@ class Asked(NamedTuple):
     @classmethod
     def of(cls, prompts: ClassifyPrompts) -> Asked:
         """The same, as far as scoring reads it."""
-        return cls(prompts.prompts, prompts.labels, prompts.request.logits)
+        return cls(prompts.prompts, prompts.labels, prompts.logits)
 
 
 def _score_all(

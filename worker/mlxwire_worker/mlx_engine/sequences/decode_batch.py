@@ -1,7 +1,32 @@
-"""The rows that decode together: one forward pass a step for all of them.
+"""Decodes rows together: one forward pass per step for all of them.
 
-A row alone runs on mlx-lm's plain caches, several on its batched ones. The next step is on its
-way to the device before the last one's tokens are read, so a row's token comes one call late.
+Theory of operation. The batch is pipelined by one step. `_next` holds the tokens that the device is
+still computing. `step` first sends the following forward pass, which takes those tokens as lazy
+input, and only then reads them; so the device works while Python handles the last tokens. A row's
+token is therefore returned one call after its forward pass was sent, and a row that has just
+ended has one pass too many on its way. That pass is left out if every row reaches `max_tokens`.
+
+Invariants:
+- ``rows``, the batch axis of ``_layers``, the sampler's rows and ``_next`` have the same order.
+- ``row.held`` counts the tokens that the row's cache holds once all passes that were sent are
+  computed. After `step` these are all tokens of the row, or, if no further pass was sent, all but
+  the newest.
+- A single row has plain caches, several rows have batched ones: `join` and `drop` convert.
+- `join` computes the first token of new rows from their last prompt token, before they are added.
+
+Order in `join`: forward pass of the new rows; send it; merge caches; extend rows, sampler and
+`_next`. Order in `drop`: rows; caches; sampler; `_next`.
+
+Threads: the engine's thread only.
+
+Hazards and what went wrong before:
+- An exception in `step` may leave caches half written. The caller drops the batch then
+  (`Runner._recover`); no method tries to repair it.
+- Lengths come from ``row.held``. Reading them from the device stalls the pipeline (`cache.kv`).
+- The left paddings of all layers but the first were never evaluated. Each join and leave added
+  about ten operations to a graph that lived as long as the batch: 18 KB per request in a storm.
+- MLX keeps freed buffers for reuse. `mx.clear_cache` every ``CLEAR_CACHE_STEPS`` steps returns
+  those that no longer fit.
 """
 
 from __future__ import annotations
@@ -15,10 +40,15 @@ from .rows import Row
 from .sampling import BatchSampler, Choice
 
 CLEAR_CACHE_STEPS = 512
+"""Steps between two calls of `mx.clear_cache`."""
 
 
 class Token(NamedTuple):
-    """One row's next token; log-probabilities where it asked."""
+    """One row's next token.
+
+    ``logprob`` is natural, and ``top`` lists (id, log-probability), likeliest first; both are None
+    unless the request asked for them.
+    """
 
     row: Row
     token_id: int
@@ -27,7 +57,7 @@ class Token(NamedTuple):
 
 
 class DecodeBatch:
-    """Rows, their caches and samplers, and the step that is under way."""
+    """The decoding rows with their caches, their sampler and the step that is under way."""
 
     def __init__(self, model: Any) -> None:
         self._model = model
@@ -42,13 +72,13 @@ class DecodeBatch:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the rows' caches."""
+        """Return the bytes of the rows' caches."""
         return kv.nbytes(self._layers)
 
     def join(self, rows: list[Row], layers: kv.Layers) -> None:
-        """Add rows whose prompts are computed up to their last token.
+        """Add rows whose caches hold all prompt tokens but the last.
 
-        ``layers`` are plain caches for one row, batched ones for several.
+        ``layers`` are plain caches for one row, batched caches for several.
         """
         sampler = BatchSampler(rows)
         last = mx.array([row.tokens[-1] for row in rows])
@@ -72,7 +102,7 @@ class DecodeBatch:
         mx.async_eval(kv.paddings(self._layers))
 
     def step(self) -> list[Token]:
-        """Every row's next token."""
+        """Send the next forward pass, and return every row's token of the pass before it."""
         current = self._next
         if any(len(row.generated) + 1 < max(row.prompt.max_tokens, 1) for row in self.rows):
             kv.share_offsets(self._layers)
@@ -88,7 +118,7 @@ class DecodeBatch:
         return tokens
 
     def take_out(self, row: Row) -> tuple[list[int], kv.Layers]:
-        """A row's tokens as its cache holds them, and that cache; the batch is unchanged."""
+        """Return the tokens that a row's cache holds, and a cache of them; keep the batch."""
         place = self.rows.index(row)
         layers = self._layers
         if len(self.rows) > 1:
@@ -96,7 +126,7 @@ class DecodeBatch:
         return (row.prompt.ids + row.generated)[: row.held], layers
 
     def drop(self, rows: list[Row]) -> None:
-        """Remove rows; the others go on undisturbed."""
+        """Remove rows from the batch; the other rows' tokens do not change."""
         gone = set(map(id, rows))
         kept = [place for place, row in enumerate(self.rows) if id(row) not in gone]
         if len(kept) == len(self.rows):
@@ -115,7 +145,7 @@ class DecodeBatch:
         mx.async_eval(kv.paddings(self._layers))
 
     def clear(self) -> None:
-        """Remove all rows."""
+        """Remove all rows and their caches."""
         self.rows, self._layers = [], []
 
     def _read(self, choice: Choice) -> list[Token]:
@@ -139,15 +169,15 @@ class DecodeBatch:
 def _with_logprobs(
     row: Row, token_id: int, logprob: float, top: list[tuple[int, float]]
 ) -> Token:
-    request = row.prompt.request
-    if not request.logprobs:
+    params = row.prompt.params
+    if not params.logprobs:
         return Token(row, token_id, None, None)
-    wanted = top[: request.top_logprobs] if request.top_logprobs else None
+    wanted = top[: params.top_logprobs] if params.top_logprobs else None
     return Token(row, token_id, logprob, wanted)
 
 
 def _joined(first: Choice, second: Choice) -> Choice:
-    """Two batches' choices as one; what only one of them computed is filled in as absent."""
+    """Concatenate the choices of two batches; fill in what only one of them computed."""
     rows = first.tokens.shape[0], second.tokens.shape[0]
 
     def both(a: mx.array | None, b: mx.array | None, fill: float) -> mx.array | None:

@@ -1,7 +1,8 @@
-"""Repetition, presence and frequency penalties, logit bias and min_tokens, for a whole batch.
+"""Applies penalties, logit bias and `min_tokens` to the logits of a whole batch.
 
-They count over the generated text alone, as OpenAI's do, within each request's window. A row
-that asks for none has neutral values, so a few array operations shape the whole batch.
+Repetition, presence and frequency penalties count generated tokens only, as OpenAI's do, within
+each request's window. A row without penalties has neutral values, so a few array operations
+serve all rows.
 """
 
 from __future__ import annotations
@@ -12,37 +13,39 @@ from .rows import Row
 
 
 class Penalties:
-    """``counts`` [B, V] of generated tokens in float32, and the rows' parameters as columns."""
+    """The penalties of a batch's rows, in the batch's order.
+
+    ``counts`` [B, V] are the generated tokens inside each row's window, in float32; the rows'
+    parameters are columns [B, 1].
+    """
 
     def __init__(self, rows: list[Row], counts: mx.array | None = None) -> None:
-        requests = [row.prompt.request for row in rows]
+        all_params = [row.prompt.params for row in rows]
         self._rows = rows
         self._counts = counts
         self._bias: mx.array | None = None
-        self._repeat = _column([request.repeat_penalty or 1.0 for request in requests])
-        self._presence = _column([request.presence_penalty for request in requests])
-        self._frequency = _column([request.frequency_penalty for request in requests])
+        self._repeat = _column([each.repeat_penalty or 1.0 for each in all_params])
+        self._presence = _column([each.presence_penalty for each in all_params])
+        self._frequency = _column([each.frequency_penalty for each in all_params])
         self._counting = any(map(_counts, rows))
-        self._biased = [
-            place for place, row in enumerate(rows) if row.prompt.request.logit_bias
-        ]
+        self._biased = [place for place, row in enumerate(rows) if row.prompt.params.logit_bias]
         self._minimum = [
-            place for place, row in enumerate(rows) if row.prompt.request.min_tokens
+            place for place, row in enumerate(rows) if row.prompt.params.min_tokens
         ]
         self._windowed = [
-            place for place, row in enumerate(rows) if row.prompt.request.penalty_window
+            place for place, row in enumerate(rows) if row.prompt.params.penalty_window
         ]
 
     @classmethod
     def of(cls, rows: list[Row], counts: mx.array | None = None) -> Penalties | None:
-        """None where no row asks for any."""
+        """Create the penalties of ``rows``; None if no row asks for any."""
         return cls(rows, counts) if any(map(_asks, rows)) else None
 
     @classmethod
     def joined(
         cls, rows: list[Row], first: Penalties | None, second: Penalties | None, split: int
     ) -> Penalties | None:
-        """Two batches' penalties as one batch's; ``split`` rows are the first's."""
+        """Join the penalties of two batches; the first ``split`` rows are those of ``first``."""
         counts = None
         known = [part._counts for part in (first, second) if part and part._counts is not None]
         if known:
@@ -56,12 +59,15 @@ class Penalties:
         return cls.of(rows, counts)
 
     def kept(self, rows: list[Row], places: list[int]) -> Penalties | None:
-        """The penalties of the rows at ``places``, which are ``rows``."""
+        """Return the penalties of the rows at ``places``, which are ``rows``; None if none asks."""
         counts = self._counts[mx.array(places)] if self._counts is not None else None
         return Penalties.of(rows, counts)
 
     def apply(self, logits: mx.array, drawn: list[int]) -> mx.array:
-        """Logits [B, V] as the requests shape them; ``drawn`` tokens were drawn before."""
+        """Apply the rows' parameters to logits [B, V] and return them in the same dtype.
+
+        ``drawn`` is the number of tokens that each row has drawn before.
+        """
         wide = logits.astype(mx.float32)
         if self._counts is None:
             self._counts = self._counted_so_far(wide.shape)
@@ -74,12 +80,12 @@ class Penalties:
             wide = wide + self._bias_rows(wide.shape)
         for place in self._minimum:
             prompt = self._rows[place].prompt
-            if drawn[place] < prompt.request.min_tokens and prompt.stop_ids:
+            if drawn[place] < prompt.params.min_tokens and prompt.stop_ids:
                 wide[place, mx.array(sorted(prompt.stop_ids))] = -mx.inf
         return wide.astype(logits.dtype)
 
     def count(self, tokens: mx.array, drawn: list[int]) -> None:
-        """Take the drawn tokens [B] into account, and let old ones leave their windows."""
+        """Count the drawn tokens [B], and stop counting those that leave their windows."""
         if not self._counting or self._counts is None:
             return
         rows = mx.arange(tokens.shape[0])
@@ -88,17 +94,20 @@ class Penalties:
             (place, row.generated[leaves])
             for place in self._windowed
             if (row := self._rows[place])
-            and (leaves := drawn[place] - row.prompt.request.penalty_window) >= 0
+            and (leaves := drawn[place] - row.prompt.params.penalty_window) >= 0
         ]
         if leaving:
             places, ids = zip(*leaving, strict=True)
             self._counts = self._counts.at[mx.array(places), mx.array(ids)].subtract(1.0)
 
     def _counted_so_far(self, shape: tuple[int, ...]) -> mx.array:
-        """Counts of what rows that come back after a failed step had generated."""
+        """Count the tokens that rows generated before they entered this batch.
+
+        Only rows that return after a failed step have any.
+        """
         counts = mx.zeros(shape, dtype=mx.float32)
         for place, row in enumerate(self._rows):
-            window = row.prompt.request.penalty_window
+            window = row.prompt.params.penalty_window
             if recent := row.generated[-window:]:
                 counts = counts.at[place, mx.array(recent)].add(1.0)
         return counts
@@ -107,24 +116,24 @@ class Penalties:
         if self._bias is None:
             bias = mx.zeros(shape, dtype=mx.float32)
             for place in self._biased:
-                given = self._rows[place].prompt.request.logit_bias
-                ids = mx.array([int(token) for token in given])
+                given = self._rows[place].prompt.params.logit_bias
+                ids = mx.array(list(given))
                 bias[place, ids] = mx.array(list(given.values()), dtype=mx.float32)
             self._bias = bias
         return self._bias
 
 
 def _asks(row: Row) -> bool:
-    request = row.prompt.request
-    return _counts(row) or bool(request.logit_bias) or request.min_tokens > 0
+    params = row.prompt.params
+    return _counts(row) or bool(params.logit_bias) or params.min_tokens > 0
 
 
 def _counts(row: Row) -> bool:
-    request = row.prompt.request
+    params = row.prompt.params
     return (
-        request.repeat_penalty not in (0.0, 1.0)
-        or request.presence_penalty != 0.0
-        or request.frequency_penalty != 0.0
+        params.repeat_penalty not in (0.0, 1.0)
+        or params.presence_penalty != 0.0
+        or params.frequency_penalty != 0.0
     )
 
 

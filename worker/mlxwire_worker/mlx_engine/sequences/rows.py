@@ -1,4 +1,4 @@
-"""One sequence inside the engine: its prompt, what it has generated, and where its cache is."""
+"""One sequence inside the engine: its prompt, its generated tokens, and its caches."""
 
 from __future__ import annotations
 
@@ -7,19 +7,23 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...engine import Prompt
+from ...prompts import Prompt
 from ..cache.kv import Layers
 
 Processor = Callable[[list[int], Any], Any]
-"""(generated ids, logits [1, V]) to logits [1, V]; for grammars and for tests. May raise."""
+"""Maps (generated ids, logits [1, V]) to logits [1, V], for grammars and tests. May raise."""
 
 _MASK = (1 << 64) - 1
 
 
 @dataclass(slots=True, eq=False)
 class Row:
-    """``held`` tokens of ``tokens`` are in the cache: in ``layers`` while it is alone, in the
-    batch's row otherwise."""
+    """One sequence that waits, is prefilled or decodes.
+
+    ``tokens`` are the ids to compute; the caches hold the first ``held`` of them, and later of the
+    generated ones. The caches are in ``layers`` until the row joins a batch. ``alone`` marks a row
+    that must take one step in a batch of its own, after a failed step.
+    """
 
     prompt: Prompt
     tokens: list[int]
@@ -32,25 +36,25 @@ class Row:
 
     @classmethod
     def of(cls, prompt: Prompt) -> Row:
-        """A row that has computed nothing yet."""
-        seed = prompt.request.seed
+        """Create a row that has computed nothing; draw a random seed if the request has none."""
+        seed = prompt.params.seed
         if seed is None:
             seed = int.from_bytes(os.urandom(8), "big")
         return cls(prompt=prompt, tokens=list(prompt.ids), seed=_mix(seed))
 
     @property
     def left(self) -> int:
-        """Prompt tokens still to be computed before the one that is decoded."""
+        """Return the number of tokens to compute before the last one, which the batch decodes."""
         return len(self.tokens) - 1 - self.held
 
     def key(self, draw: int) -> tuple[int, int]:
-        """The random key of this row's ``draw``-th token, whatever runs beside it."""
+        """Return the random key of this row's ``draw``-th token; other rows do not affect it."""
         mixed = _mix(self.seed + draw * 0x9E3779B97F4A7C15)
         return mixed >> 32, mixed & 0xFFFFFFFF
 
 
 def _mix(value: int) -> int:
-    """splitmix64's finalizer (Steele et al., OOPSLA 2014): near seeds give unrelated keys."""
+    """Apply splitmix64's finalizer (Steele et al., OOPSLA 2014), so that near seeds differ."""
     value &= _MASK
     value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
     value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & _MASK

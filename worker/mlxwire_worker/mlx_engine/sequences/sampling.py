@@ -1,8 +1,8 @@
-"""Chooses the next token of every row at once; each row has its own parameters and keys.
+"""Samples the next token of all rows at once; each row has its own parameters and random keys.
 
-Parameters are arrays, so that a new temperature compiles nothing: mlx-lm's samplers bake them
-in as constants of compiled functions, 410 ms for each new value on the CPU, and a cache that
-only grows (ENGINE.md §7). The cuts' meaning is theirs: by the probabilities before temperature.
+Parameters are arrays, so a new temperature compiles nothing: mlx-lm's samplers make them constants
+of compiled functions, 410 ms per new value on a CPU and a cache that only grows
+(docs/engine-notes.md §7). As in mlx-lm, cuts use the probabilities before temperature.
 """
 
 from __future__ import annotations
@@ -16,12 +16,15 @@ from .penalties import Penalties
 from .rows import Row
 
 COLDEST = 1e-3
-"""Below this a temperature is greedy: dividing by it would only overflow."""
+"""Lower temperatures are sampled greedily: dividing by them would only overflow."""
 
 
 class Choice(NamedTuple):
-    """Chosen ids [B]; where a row asked, log-probabilities in float32 of them [B], and of the
-    likeliest [B, K] with their ids."""
+    """The chosen ids [B], as lazy arrays.
+
+    If a row asked for them: float32 log-probabilities of the chosen ids [B], and ids and
+    log-probabilities of the likeliest tokens [B, K], in no order.
+    """
 
     tokens: mx.array
     logprobs: mx.array | None = None
@@ -29,19 +32,19 @@ class Choice(NamedTuple):
     top_logprobs: mx.array | None = None
 
     def rows(self, index: mx.array) -> Choice:
-        """The choices of some rows."""
+        """Return the choices of the rows at the places ``index`` [N]."""
         return Choice(
             self.tokens[index],
             *(None if array is None else array[index] for array in self[1:]),
         )
 
     def arrays(self) -> list[mx.array]:
-        """What there is to evaluate."""
+        """Return the arrays that are present, to be evaluated."""
         return [array for array in self if array is not None]
 
 
 class BatchSampler:
-    """The samplers of a batch's rows, in its order."""
+    """Samples for the rows of one batch, in the batch's order."""
 
     def __init__(self, rows: list[Row]) -> None:
         self._rows = list(rows)
@@ -50,7 +53,7 @@ class BatchSampler:
         self._regroup()
 
     def extend(self, other: BatchSampler) -> None:
-        """Append another batch's rows, with the draws that they have made."""
+        """Append the rows of another sampler, with their numbers of draws."""
         split = len(self._rows)
         self._rows = self._rows + other._rows
         self._penalties = Penalties.joined(self._rows, self._penalties, other._penalties, split)
@@ -58,7 +61,7 @@ class BatchSampler:
         self._regroup()
 
     def keep(self, kept: list[int]) -> None:
-        """Drop all rows but ``kept``."""
+        """Remove all rows but those at the places ``kept``."""
         self._rows = [self._rows[place] for place in kept]
         self._drawn = [self._drawn[place] for place in kept]
         if self._penalties is not None:
@@ -66,9 +69,10 @@ class BatchSampler:
         self._regroup()
 
     def choose(self, logits: mx.array, unread: mx.array | None = None) -> Choice:
-        """The next token of every row, lazily: ``logits`` [B, V] of the model's dtype.
+        """Sample the next token of every row, lazily, from ``logits`` [B, V].
 
-        ``unread`` are the tokens [B] before it, where the rows' logs lack them still.
+        ``unread`` are the tokens [B] of the step before, if the rows' ``generated`` still lack
+        them. Raises: whatever a row's own processor raises.
         """
         shaped = logits
         if self._penalties is not None:
@@ -84,7 +88,7 @@ class BatchSampler:
         return self._with_logprobs(logits, tokens)
 
     def _process(self, logits: mx.array, unread: mx.array | None) -> mx.array:
-        """Rows' own processors, which see all tokens so far: this waits for the last ones."""
+        """Apply the rows' own processors. They see all tokens, so this waits for the device."""
         last: Any = [] if unread is None else unread.tolist()
         for place, row in self._processed:
             assert row.processor is not None
@@ -94,11 +98,11 @@ class BatchSampler:
         return logits
 
     def _regroup(self) -> None:
-        """Sort rows into those that need the same work; only a change of rows changes it."""
+        """Group the rows by the kind of sampling that they need, after a change of the rows."""
         greedy, plain, cut = [], [], []
         for place, row in enumerate(self._rows):
-            request = row.prompt.request
-            if request.temperature < COLDEST:
+            params = row.prompt.params
+            if params.temperature < COLDEST:
                 greedy.append(place)
             elif _cuts(row):
                 cut.append(place)
@@ -115,9 +119,9 @@ class BatchSampler:
             back = sorted(range(len(order)), key=order.__getitem__)
             self._restore = mx.array(back)
         self._processed = [(p, row) for p, row in enumerate(self._rows) if row.processor]
-        wanted = [row.prompt.request for row in self._rows]
-        self._wants_logprobs = any(request.logprobs for request in wanted)
-        self._top = max((request.top_logprobs for request in wanted), default=0)
+        wanted = [row.prompt.params for row in self._rows]
+        self._wants_logprobs = any(each.logprobs for each in wanted)
+        self._top = max((each.top_logprobs for each in wanted), default=0)
 
     def _pick(self, logits: mx.array) -> mx.array:
         if self._restore is None:
@@ -127,7 +131,7 @@ class BatchSampler:
         return mx.concatenate(picked)[self._restore]
 
     def _with_logprobs(self, logits: mx.array, tokens: mx.array) -> Choice:
-        """The model's own distribution, before penalties and temperature."""
+        """Add log-probabilities by the model's own distribution, before penalties."""
         wide = logits.astype(mx.float32)
         wide = wide - mx.logsumexp(wide, axis=-1, keepdims=True)
         chosen = mx.take_along_axis(wide, tokens[:, None], axis=-1)[:, 0]
@@ -138,33 +142,33 @@ class BatchSampler:
 
 
 class _Group:
-    """Rows of one kind, their parameters as columns [N, 1]."""
+    """Rows that need the same kind of sampling, with their parameters as columns [N, 1]."""
 
     def __init__(self, places: list[int], rows: list[Row], pick: _Pick) -> None:
         self.places = places
         self.rows = rows
         self.pick = pick
         self.index = mx.array(places)
-        requests = [row.prompt.request for row in rows]
+        all_params = [row.prompt.params for row in rows]
         if pick is _greedy:
             return
-        self.inverse_temperature = _column([1 / request.temperature for request in requests])
+        self.inverse_temperature = _column([1 / each.temperature for each in all_params])
         if pick is not _cut:
             return
-        self.top_p = _column([request.top_p or 1.0 for request in requests])
+        self.top_p = _column([each.top_p or 1.0 for each in all_params])
         self.min_logprob = _column(
-            [math.log(request.min_p) if request.min_p else -math.inf for request in requests]
+            [math.log(each.min_p) if each.min_p else -math.inf for each in all_params]
         )
-        self.top_k = _column([float(request.top_k or math.inf) for request in requests])
+        self.top_k = _column([float(each.top_k or math.inf) for each in all_params])
         self.xtc = None
-        if any(request.xtc_probability for request in requests):
+        if any(each.xtc_probability for each in all_params):
             self.xtc = (
-                _column([request.xtc_probability for request in requests]),
-                _column([request.xtc_threshold for request in requests]),
+                _column([each.xtc_probability for each in all_params]),
+                _column([each.xtc_threshold for each in all_params]),
             )
 
     def keys(self, drawn: list[int]) -> mx.array:
-        """Each row's key for its next draw: uint32 [N, 2]."""
+        """Return each row's key for its next draw: uint32 [N, 2]."""
         pairs = [
             row.key(drawn[place]) for place, row in zip(self.places, self.rows, strict=True)
         ]
@@ -172,7 +176,7 @@ class _Group:
 
 
 class _Pick:
-    """Ids [N] from logits [N, V]."""
+    """Chooses ids [N] from logits [N, V]."""
 
     def __call__(self, group: _Group, logits: mx.array, drawn: list[int]) -> mx.array:
         raise NotImplementedError
@@ -180,8 +184,8 @@ class _Pick:
 
 class _GreedyPick(_Pick):
     def __call__(self, group: _Group, logits: mx.array, drawn: list[int]) -> mx.array:
-        # By logprobs in the model's dtype, as mlx-lm does: in bf16 their rounding makes ties
-        # that plain logits do not have, and the greedy text must equal mlx-lm's.
+        # mlx-lm compares logprobs in the model's dtype. In bf16 their rounding makes ties that
+        # the logits do not have, and the greedy text must equal mlx-lm's.
         return mx.argmax(logits - mx.logsumexp(logits, axis=-1, keepdims=True), axis=-1)
 
 
@@ -205,7 +209,7 @@ class _CutPick(_Pick):
         if group.xtc is not None:
             excluded = _top_choices(mx.where(kept, probabilities, 0.0), group.xtc, keys)
             kept, rank = mx.logical_and(kept, rank >= excluded), rank - excluded
-        # What is kept is one run of the order, so the k likeliest of it are its first k.
+        # The kept tokens are one run in the order, so the k likeliest are the first k of it.
         kept = mx.logical_and(kept, rank < group.top_k)
         scaled = mx.where(kept, logprobs * group.inverse_temperature, -mx.inf)
         place = _draw(scaled, keys)
@@ -218,9 +222,12 @@ _greedy, _plain, _cut = _GreedyPick(), _PlainPick(), _CutPick()
 def _top_choices(
     probabilities: mx.array, xtc: tuple[mx.array, mx.array], keys: mx.array
 ) -> mx.array:
-    """XTC (text-generation-webui#6335): how many of the likeliest [N, 1] are left out, by a row's
-    chance all above the threshold but the least likely of them. ``probabilities`` are sorted,
-    0 where cut; mlx-lm flips one coin for the whole batch, here each row flips its own."""
+    """Return how many of the likeliest tokens XTC leaves out in each row [N, 1].
+
+    XTC (text-generation-webui#6335) leaves out, with a row's probability, all tokens above the
+    threshold but the least likely of them. ``probabilities`` are sorted, 0 for cut tokens. mlx-lm
+    flips one coin for the whole batch; here each row flips its own.
+    """
     probability, threshold = xtc
     coins = mx.vmap(lambda key: mx.random.uniform(key=key))(
         keys ^ mx.array(0x5BF03635, mx.uint32)
@@ -231,17 +238,15 @@ def _top_choices(
 
 
 def _draw(scaled: mx.array, keys: mx.array) -> mx.array:
-    """A draw from softmax(scaled) [N, V], each row by its own key (the Gumbel-max trick)."""
+    """Draw from softmax(scaled) [N, V] with each row's own key (the Gumbel-max trick)."""
     size = scaled.shape[-1]
     noise = mx.vmap(lambda key: mx.random.gumbel(shape=(size,), key=key))(keys)
     return mx.argmax(scaled + noise, axis=-1)
 
 
 def _cuts(row: Row) -> bool:
-    request = row.prompt.request
-    return bool(
-        0 < request.top_p < 1 or request.min_p or request.top_k or request.xtc_probability
-    )
+    params = row.prompt.params
+    return bool(0 < params.top_p < 1 or params.min_p or params.top_k or params.xtc_probability)
 
 
 def _column(values: list[float]) -> mx.array:

@@ -1,4 +1,4 @@
-"""Runs what a first request would wait for: kernels compile on first use, 10 s on some GPUs."""
+"""Compiles a model's kernels at load: they compile at their first use, 10 s on some GPUs."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import Any
 import mlx.core as mx
 from mlx_lm.generate import generation_stream
 
-from mlxwire_protocol.messages import Classify, Generate
-
-from ...engine import ClassifyPrompts, Detokenizer, ProgressReport, Prompt
+from ...engine import ProgressReport
+from ...prompts import ClassifyPrompts, Detokenizer, Prompt, SamplingParams
 from ..cache import kv
 from ..cache.kv import CachePolicy
 from ..cache.prompt_cache import PromptCache
@@ -22,7 +21,7 @@ PROMPT_TOKENS = 33
 NEW_TOKENS = 3
 PREFILL_LENGTHS = (2, 7, 16, 64, 128, 512)
 SLOW_SECONDS = 0.02
-"""Where a second pass takes this long, computing outweighs what is left to compile."""
+"""A second pass of this length ends the warm-up of prefill: little is left to compile then."""
 _SAMPLINGS: tuple[dict[str, Any], ...] = (
     {},
     {"temperature": 1.0},
@@ -31,7 +30,7 @@ _SAMPLINGS: tuple[dict[str, Any], ...] = (
 
 
 def warm_up(model: Any, policy: CachePolicy, vocabulary: int, report: ProgressReport) -> None:
-    """One request alone, then several together, each kind of sampling among them."""
+    """Run one request alone for each kind of sampling, then all kinds in one batch."""
     runner = Runner(model, policy, PromptCache(policy, budget=0), ChunkSize())
     rounds = [_SAMPLINGS[:1], _SAMPLINGS[1:2], _SAMPLINGS[2:]]
     if policy.batchable:
@@ -52,7 +51,7 @@ def warm_up(model: Any, policy: CachePolicy, vocabulary: int, report: ProgressRe
 
 
 def _warm_prefill(model: Any, policy: CachePolicy, vocabulary: int) -> None:
-    """Prompts of growing length, while they are fast: each shape has kernels of its own."""
+    """Compute prompts of growing length until one is slow: each shape has its own kernels."""
     with mx.stream(generation_stream):
         for length in PREFILL_LENGTHS:
             ids = mx.array([[token % vocabulary for token in range(length)]])
@@ -66,7 +65,7 @@ def _warm_prefill(model: Any, policy: CachePolicy, vocabulary: int) -> None:
 
 
 def _warm_classify(model: Any, policy: CachePolicy, vocabulary: int) -> None:
-    """Full groups of short prompts: on a GPU their shapes are compiled, 0.1 s each."""
+    """Classify full groups of short prompts: a GPU compiles their shapes, 0.1 s each."""
     chunk = ChunkSize()
     chunk.tokens = ChunkSize.LARGEST
     tools = scoring.Tools(model, policy, lambda _: "", chunk)
@@ -76,27 +75,25 @@ def _warm_classify(model: Any, policy: CachePolicy, vocabulary: int) -> None:
             [(place + token) % vocabulary for token in range(length + 1)]
             for place in range(scoring.GROUP_PROMPTS)
         ]
-        request = Classify(id="warmup", prompts=["-"])
-        work = ClassifyPrompts(prompts=prompts, labels={}, request=request)
+        work = ClassifyPrompts(prompts=prompts, labels={})
         done = 0
         while done < len(prompts):
             done += len(scoring.classify_slice(tools, work))
 
 
 def _prompt(vocabulary: int, place: int, sampling: dict[str, Any]) -> Prompt:
-    request = Generate(id="warmup", prompt="-", cache=False, seed=0, **sampling)
     ids = [(place + token) % vocabulary for token in range(PROMPT_TOKENS - place)]
     return Prompt(
         ids=ids,
         max_tokens=NEW_TOKENS + 2,
         stop_ids=frozenset(),
         detokenizer=_Mute(),
-        request=request,
+        params=SamplingParams(cache=False, seed=0, **sampling),
     )
 
 
 class _Mute(Detokenizer):
-    """The text of warming up is nobody's."""
+    """A detokenizer that returns no text."""
 
     def add_token(self, token: int) -> str:
         return ""

@@ -7,11 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from mlxwire_protocol import WireError
-from mlxwire_protocol.messages import Chat
 
+from ...prompts import ChatInput
 from .tokenizer import Tokenizer
 
 Render = Callable[[str, dict[str, Any]], str]
@@ -42,7 +40,7 @@ def find_template(path: Path) -> str | None:
 
 
 def encode_chat(
-    request: Chat,
+    chat: ChatInput,
     template: str,
     tokenizer: Tokenizer,
     render: Render,
@@ -53,27 +51,27 @@ def encode_chat(
     ``check`` sees the rendered text before it is tokenized, and may raise.
     Raises: WireError ``invalid_params`` where the template refuses the messages.
     """
-    variables = template_variables(request, tokenizer.special_tokens)
-    if request.special_tokens:
+    variables = template_variables(chat, tokenizer.special_tokens)
+    if chat.special_tokens:
         rendered = render(template, variables)
         check(rendered)
         return tokenizer.encode(rendered, add_special_tokens=False)
-    mark, variables["messages"] = tokenizer.control_tokens.mark(request.messages)
+    mark, variables["messages"] = tokenizer.control_tokens.mark(chat.messages)
     return tokenizer.control_tokens.encode(render(template, variables), mark, check)
 
 
-def template_variables(request: Chat, special_tokens: dict[str, str]) -> dict[str, Any]:
+def template_variables(chat: ChatInput, special_tokens: dict[str, str]) -> dict[str, Any]:
     """What the template sees. ``thinking`` left out leaves the template's own default."""
     variables: dict[str, Any] = {
         **special_tokens,
-        "messages": [msgspec.to_builtins(message) for message in request.messages],
+        "messages": list(chat.messages),
         "tools": None,
         "documents": None,
         "add_generation_prompt": True,
     }
-    if isinstance(request.thinking, bool):
+    if chat.thinking is not None:
         # Qwen 3 and most others ask for the first name, DeepSeek V3.1 and Granite the second.
-        variables["enable_thinking"] = variables["thinking"] = request.thinking
+        variables["enable_thinking"] = variables["thinking"] = chat.thinking
     return variables
 
 

@@ -1,8 +1,35 @@
 """Keeps the text of chat messages from becoming control tokens (SPEC §4.4).
 
-Which characters of a rendered conversation come from a message is known to nobody, since a
-template may trim, split and quote. So every place in a message where a control token could
-begin is marked before the render; what is unmarked after it is the template's own.
+Theory of operation. A user who writes ``<|im_end|>`` must not end a turn. Nothing in a rendered
+conversation says which characters came from a message: a template may trim, split, quote and
+escape them. So the messages are marked before the render:
+
+1. `ControlTokens.mark` chooses a private-use character that occurs in no message, and inserts it
+   after every character of a message that could begin a control token. The text of a control token
+   in a message is now broken in two; the template's own control tokens are whole.
+2. The template renders the marked messages.
+3. `ControlTokens.encode` finds the control tokens that are still whole: those are the template's.
+   It removes the marks and encodes the plain text. If that gives the same control tokens, the ids
+   are right, and they equal those of an encoder without any of this. This is nearly every chat.
+4. Otherwise a message holds the text of a control token. Each of the template's control tokens is
+   replaced with a stand-in, a random name that no message can guess, and the text is encoded by a
+   second tokenizer (`_blind`) whose control tokens have these names and their old ids. The text
+   in the messages then has no special meaning and becomes ordinary tokens.
+
+Invariants:
+- A text without control tokens in its messages has the ids that the plain tokenizer gives it.
+- Roles are not marked, because templates compare them; a role that holds a control token's text is
+  refused.
+- In the assistant's turns, think and tool-call marks stay whole: models write them, and hosts send
+  them back.
+
+Threads: the prepare thread encodes; the two cached tokenizers are created there at first use and
+are read-only afterwards.
+
+Hazards and what went wrong before: to encode with the interpreter's lock held keeps the worker from
+reading requests, so all calls go through `fast_tokenizer`. A template that writes JSON in ASCII
+writes the mark as an escape. `_blind` parses the whole tokenizer.json, a second for a large
+vocabulary, so it is created only when a message first needs it.
 """
 
 from __future__ import annotations
@@ -10,7 +37,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -18,7 +45,6 @@ from tokenizers import AddedToken, models
 from tokenizers import Tokenizer as FastTokenizer
 
 from mlxwire_protocol import invalid_params
-from mlxwire_protocol.messages import Message
 
 from .fast_tokenizer import encode_ids, encode_with_offsets
 
@@ -28,15 +54,16 @@ _HTML = re.compile(
     r"|code|pre|p|br|a|ul|ol|li|div|span|img|hr)>"
 )
 _ANSWER_MARKS = r"(</?(?:think|tool_call)>)"
-"""What a model writes into its own answers, and a host sends back in the assistant's turns."""
+"""Marks that a model writes into its answers and a host sends back in the assistant's turns."""
 _PRIVATE_USE = re.compile("[\ue000-\uf8ff]")
 
 
 def is_control(token: AddedToken) -> bool:
-    """Whether a message must not write it: every special token, and what looks like one.
+    """Return True for an added token that no message may write: special ones and their like.
 
-    Plain words, runs of white space and HTML (Gemma has both) are text that happens to be one
-    token; DeepSeek's turns and Qwen's tool marks are not special, and control all the same.
+    Plain words, runs of white space and HTML tags are added tokens of some models (Gemma) and
+    ordinary text. DeepSeek's turn marks and Qwen's tool marks are not declared as special, but they
+    control the model, so any token in angle, square or curly brackets counts.
     """
     text = token.content
     if not text.replace("▁", " ").strip():
@@ -47,7 +74,7 @@ def is_control(token: AddedToken) -> bool:
 
 
 class ControlTokens:
-    """The control tokens of one tokenizer, and how to encode around them."""
+    """Marks the messages of a chat and encodes the rendered text, for one tokenizer."""
 
     def __init__(self, fast: FastTokenizer) -> None:
         self._fast = fast
@@ -61,34 +88,37 @@ class ControlTokens:
         self._openings = re.compile(openings or "(?!)")
         self._openings_of_answers = re.compile(f"{_ANSWER_MARKS}|{openings or '(?!)'}")
 
-    def mark(self, messages: Iterable[Message]) -> tuple[str, list[dict[str, str]]]:
-        """A character that is in no message, and the messages as the template shall see them.
+    def mark(self, messages: list[dict[str, Any]]) -> tuple[str, list[dict[str, str]]]:
+        """Return a character that no message contains, and the messages marked with it.
 
-        Raises: WireError ``invalid_params`` for a role that holds a control token.
+        Raises: WireError ``invalid_params`` for a role that holds a control token's text, and for
+        messages that use every private-use character.
         """
-        messages = list(messages)
         used: set[str] = set()
         for index, message in enumerate(messages):
-            self._check_role(message.role, f"messages[{index}].role")
-            used.update(_PRIVATE_USE.findall(message.content + message.role))
+            self._check_role(message["role"], f"messages[{index}].role")
+            used.update(_PRIVATE_USE.findall(message["content"] + message["role"]))
         mark = next((c for c in map(chr, range(0xE000, 0xF900)) if c not in used), None)
         if mark is None:
             raise invalid_params(
-                "messages", "the messages use every private-use character; leave some out"
+                "messages",
+                "the messages contain all 6,400 private-use characters, U+E000 to U+F8FF; leave "
+                "one of them out",
             )
         return mark, [
-            {"role": message.role, "content": self._marked(message, mark)}
+            {"role": message["role"], "content": self._marked(message, mark)}
             for message in messages
         ]
 
     def encode(
         self, rendered: str, mark: str, check: Callable[[str], None] = lambda _: None
     ) -> list[int]:
-        """Token ids of a rendered conversation, in which the template alone wrote control tokens.
+        """Return the token ids of a rendered chat; only the template's control tokens are kept.
 
-        ``check`` sees the plain text first, and may raise. Without such text in the messages these are the ids that the plain text has.
+        ``check`` is called first with the plain text, and may raise to refuse it. Raises: WireError
+        ``invalid_params`` if this tokenizer can't keep the texts apart.
         """
-        # A template that asks for ASCII's JSON has written the mark as an escape.
+        # A template that writes JSON in ASCII has written the mark as an escape.
         rendered = rendered.replace(json.dumps(mark)[1:-1], mark)
         plain = rendered.replace(mark, "")
         check(plain)
@@ -119,22 +149,23 @@ class ControlTokens:
     def _check_role(self, role: str, field: str) -> None:
         if any(encode_ids(self._finder, role, add_special_tokens=False)):
             raise invalid_params(
-                field, "the role holds the text of a control token; give a plain name"
+                field,
+                "the role contains the text of a control token; give a plain name such as `user`",
             )
 
-    def _marked(self, message: Message, mark: str) -> str:
-        if message.role == "assistant":
+    def _marked(self, message: dict[str, Any], mark: str) -> str:
+        if message["role"] == "assistant":
             return self._openings_of_answers.sub(
                 lambda found: found[1] or found[0] + mark,
-                message.content,
+                message["content"],
             )
-        return self._openings.sub(lambda found: found[0] + mark, message.content)
+        return self._openings.sub(lambda found: found[0] + mark, message["content"])
 
     @cached_property
     def _finder(self) -> FastTokenizer:
-        """Finds control tokens as the tokenizer itself does: the leftmost, then the longest.
+        """Return a tokenizer that finds control tokens only, the leftmost and then the longest.
 
-        Id 0 is all else; id n is the n-th control token.
+        Id 0 is all other text; id n is the n-th control token.
         """
         finder = FastTokenizer(models.WordLevel({"": 0}, unk_token=""))
         known = self._fast.get_added_tokens_decoder()
@@ -143,9 +174,10 @@ class ControlTokens:
 
     @cached_property
     def _blind(self) -> tuple[FastTokenizer, Mapping[int, str]]:
-        """The tokenizer with names for its control tokens that nobody can guess, and the names.
+        """Return a copy of the tokenizer with random names for its control tokens, and the names.
 
-        Made when a message first holds such text: for a large vocabulary it takes a second.
+        The copy is created when a message first holds a control token's text. Raises: WireError
+        ``invalid_params`` if the renamed tokens do not keep their ids.
         """
         nonce = secrets.token_hex(16)
         stand_ins = {token_id: f"<{nonce}:{token_id}>" for token_id in self._ids}
@@ -155,8 +187,8 @@ class ControlTokens:
         if wrong:
             raise invalid_params(
                 "messages",
-                "the text of control tokens can't be kept apart with this tokenizer; leave it "
-                "out of the messages",
+                "a message contains the text of a control token, which can't be kept as plain "
+                "text with this tokenizer; leave that text out of the messages",
             )
         return blind, stand_ins
 
@@ -166,7 +198,10 @@ class ControlTokens:
 
 
 def _opening(text: str) -> str:
-    """Where a control token could begin; for one that begins like a word, where it stands."""
+    """Return a pattern for the first character of a control token.
+
+    If that is a letter or a digit, the pattern also requires the rest of the token to follow.
+    """
     first, rest = re.escape(text[0]), re.escape(text[1:])
     return f"{first}(?={rest})" if text[0].isalnum() else first
 
@@ -182,7 +217,7 @@ def _exact(token: AddedToken) -> AddedToken:
 
 
 def _rename(state: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    """A tokenizer.json with other names for some added tokens; their ids stay."""
+    """Rename some added tokens in the content of a tokenizer.json; their ids do not change."""
     model = state["model"]
     vocab = model["vocab"]
     if isinstance(vocab, dict):

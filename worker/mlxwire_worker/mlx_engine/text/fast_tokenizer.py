@@ -1,7 +1,7 @@
-"""Calls into the tokenizers library: without the interpreter's lock, and with typed errors.
+"""Calls the tokenizers library without the interpreter's lock and with typed errors.
 
-With the lock held a long text, or a pattern of the folder's that backtracks, would keep the
-worker from hearing its host. A panic of the library is no `Exception`: it would end the thread.
+With the lock held, a long text or a pattern that backtracks would keep the worker from reading
+requests. A panic of the library is not an `Exception`, so it would end the calling thread.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from mlxwire_protocol import WireError
 
 @contextmanager
 def panics_as_errors() -> Iterator[None]:
-    """Raises: WireError ``unsupported_model``, which does not quote the text."""
+    """Turn a panic of the tokenizers library into a WireError ``unsupported_model``.
+
+    The error does not quote the text.
+    """
     try:
         yield
     except BaseException as error:
@@ -24,14 +27,15 @@ def panics_as_errors() -> Iterator[None]:
             raise
         raise WireError(
             "unsupported_model",
-            "the model's tokenizer gave up, on a pattern that needs too many tries or for a "
-            "fault of its own; copy tokenizer.json anew, or use another model",
+            "the model's tokenizer failed on this text: a pattern in tokenizer.json needs too many "
+            "steps, or the file is damaged; copy tokenizer.json again from the model's source, or "
+            "use another model",
             data={"reason": "tokenizer"},
         ) from None
 
 
 def encode_ids(fast: Tokenizer, text: str, *, add_special_tokens: bool) -> list[int]:
-    """A text's token ids."""
+    """Return the token ids of a text. Raises: WireError ``unsupported_model``."""
     with panics_as_errors():
         (encoded,) = fast.encode_batch_fast([text], add_special_tokens=add_special_tokens)
     ids: list[int] = encoded.ids
@@ -39,7 +43,10 @@ def encode_ids(fast: Tokenizer, text: str, *, add_special_tokens: bool) -> list[
 
 
 def encode_with_offsets(fast: Tokenizer, text: str) -> Encoding:
-    """A text's token ids and where each begins and ends, in characters."""
+    """Return the token ids of a text and where each begins and ends, in characters.
+
+    Raises: WireError ``unsupported_model``.
+    """
     with panics_as_errors():
         (encoded,) = fast.encode_batch([text], add_special_tokens=False)
     return encoded

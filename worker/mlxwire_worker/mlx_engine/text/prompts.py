@@ -1,15 +1,16 @@
-"""From requests to token ids that the engine may take, on the prepare thread.
+"""From texts and conversations to token ids that the engine may take, on the prepare thread.
 
 Whatever a request could make a step raise, or compute for nothing, is refused here.
 """
 
 from __future__ import annotations
 
-from mlxwire_protocol import WireError, invalid_params
-from mlxwire_protocol.messages import Batch, Cache, Chat, Classify, Generate
+from collections.abc import Callable
 
-from ...engine import ClassifyPrompts, Prompt
-from ...requests.admission import check_ids, check_labels, check_sampling, warm_request
+from mlxwire_protocol import WireError, invalid_params
+
+from ...prompts import ChatInput, ClassifyPrompts, Prompt, SamplingParams
+from ...requests.admission import check_ids, check_labels, check_sampling
 from ..loading import LoadedModel
 from .chat_template import Render, encode_chat
 from .tokenizer import Tokenizer
@@ -20,39 +21,43 @@ LONG_CHARACTERS = 1 << 20
 """Shorter texts are tokenized in less than a second."""
 
 
-def prepare(
-    request: Generate | Chat | Batch | Cache, index: int, loaded: LoadedModel, render: Render
+def check_params(params: SamplingParams, loaded: LoadedModel) -> None:
+    """Refuse options that the model can't honour. Raises: WireError ``invalid_params``."""
+    check_sampling(params, loaded.info.vocab_size)
+    _check_minimum(params.min_tokens, _stop_ids(params, loaded), loaded.info.vocab_size)
+
+
+def text_prompt(text: str, params: SamplingParams, field: str, loaded: LoadedModel) -> Prompt:
+    """Make a raw prompt ready; ``field`` is its name in errors. Raises: WireError."""
+    room = _room(loaded)
+    _check_length(text, field, loaded.tokenizer, room)
+    return _prompt(loaded.tokenizer.encode_prompt(text), params, field, loaded)
+
+
+def chat_prompt(
+    chat: ChatInput, params: SamplingParams, loaded: LoadedModel, render: Render
 ) -> Prompt:
-    """Template, tokens and limits; ``index`` is a batch's prompt. Raises: WireError."""
-    if isinstance(request, Cache):
-        request = warm_request(request)
-    info = loaded.info
-    stop_ids = frozenset(request.stop_tokens)
-    if not request.ignore_eos:
-        stop_ids |= loaded.eos_ids
-    if index == 0:  # a batch's options are those of all its prompts
-        check_sampling(request, info.vocab_size)
-        _check_minimum(request.min_tokens, stop_ids, info.vocab_size)
-    rotates = loaded.context_policy == "rotate"
-    room = MAX_ROTATING_TOKENS if rotates else info.context_len
-    field, ids = _encode(request, index, loaded, render, room)
-    check_ids(ids, field, vocabulary=info.vocab_size, context_len=room)
-    return Prompt(
-        ids=ids,
-        max_tokens=min(request.max_tokens, room - len(ids)),
-        stop_ids=stop_ids,
-        detokenizer=loaded.tokenizer.detokenizer(),
-        request=request,
+    """Make a conversation ready. Raises: WireError."""
+    return _prompt(encode_conversation(chat, loaded, render), params, "messages", loaded)
+
+
+def encode_conversation(chat: ChatInput, loaded: LoadedModel, render: Render) -> list[int]:
+    """Return the token ids of a conversation. Raises: WireError."""
+    if loaded.template is None:
+        raise _no_template()
+    return encode_chat(
+        chat, loaded.template, loaded.tokenizer, render, _length_check("messages", loaded)
     )
 
 
-def prepare_classify(request: Classify, loaded: LoadedModel) -> ClassifyPrompts:
-    """Tokens and limits of every prompt and label. Raises: WireError."""
-    asked = request.labels or []
+def classify_prompts(
+    texts: list[str], asked: list[str], logits: bool, loaded: LoadedModel
+) -> ClassifyPrompts:
+    """Make the prompts and labels of a `classify` ready. Raises: WireError."""
     check_labels(asked)
     limits = {"vocabulary": loaded.info.vocab_size, "context_len": loaded.info.context_len}
     prompts = []
-    for index, prompt in enumerate(request.prompts):
+    for index, prompt in enumerate(texts):
         _check_length(prompt, f"prompts[{index}]", loaded.tokenizer, loaded.info.context_len)
         prompts.append(loaded.tokenizer.encode_prompt(prompt))
     labels = {
@@ -63,17 +68,47 @@ def prepare_classify(request: Classify, loaded: LoadedModel) -> ClassifyPrompts:
         check_ids(ids, f"prompts[{index}]", extra=longest_label, **limits)
     for index, ids in enumerate(labels.values()):
         check_ids(ids, f"labels[{index}]", **limits)
-    return ClassifyPrompts(prompts=prompts, labels=labels, request=request)
+    return ClassifyPrompts(prompts=prompts, labels=labels, logits=logits)
+
+
+def _prompt(ids: list[int], params: SamplingParams, field: str, loaded: LoadedModel) -> Prompt:
+    room = _room(loaded)
+    check_ids(ids, field, vocabulary=loaded.info.vocab_size, context_len=room)
+    return Prompt(
+        ids=ids,
+        max_tokens=min(params.max_tokens, room - len(ids)),
+        stop_ids=_stop_ids(params, loaded),
+        detokenizer=loaded.tokenizer.detokenizer(),
+        params=params,
+    )
+
+
+def _room(loaded: LoadedModel) -> int:
+    """Return how many tokens prompt and answer may have together."""
+    rotates = loaded.context_policy == "rotate"
+    return MAX_ROTATING_TOKENS if rotates else loaded.info.context_len
+
+
+def _stop_ids(params: SamplingParams, loaded: LoadedModel) -> frozenset[int]:
+    own = frozenset(params.stop_tokens)
+    return own if params.ignore_eos else own | loaded.eos_ids
 
 
 def _check_minimum(min_tokens: int, stop_ids: frozenset[int], vocabulary: int) -> None:
-    """Before `min_tokens` no stop token is chosen: another one must be left."""
+    """Refuse `min_tokens` where every token is a stop token: none would be left to choose."""
     if min_tokens and len(stop_ids) >= vocabulary:
         raise invalid_params(
             "stop_tokens",
             f"all {vocabulary} tokens of the vocabulary end the text, so none is left for "
             "`min_tokens`; leave some out, or `min_tokens`",
         )
+
+
+def _length_check(field: str, loaded: LoadedModel) -> Callable[[str], None]:
+    def check(text: str) -> None:
+        _check_length(text, field, loaded.tokenizer, _room(loaded))
+
+    return check
 
 
 def _check_length(text: str, field: str, tokenizer: Tokenizer, room: int) -> None:
@@ -93,32 +128,6 @@ def _check_length(text: str, field: str, tokenizer: Tokenizer, room: int) -> Non
                 "at_least": True,
             },
         )
-
-
-def _encode(
-    request: Generate | Chat | Batch,
-    index: int,
-    loaded: LoadedModel,
-    render: Render,
-    room: int,
-) -> tuple[str, list[int]]:
-    """The field that a prompt comes from, and its token ids."""
-    tokenizer = loaded.tokenizer
-    if isinstance(request, Chat):
-        if loaded.template is None:
-            raise _no_template()
-
-        def check(text: str) -> None:
-            _check_length(text, "messages", tokenizer, room)
-
-        return "messages", encode_chat(request, loaded.template, tokenizer, render, check)
-    field, text = (
-        ("prompt", request.prompt)
-        if isinstance(request, Generate)
-        else (f"prompts[{index}]", request.prompts[index])
-    )
-    _check_length(text, field, tokenizer, room)
-    return field, tokenizer.encode_prompt(text)
 
 
 def _no_template() -> WireError:

@@ -1,4 +1,30 @@
-"""The worker's end of the template process: asks, waits a bounded time, kills and starts anew."""
+"""Renders chat templates in a helper process, with a time limit, and restarts the helper.
+
+Theory of operation. A chat template is a program from a model folder, which nobody has checked.
+`template_program` runs it in Jinja's sandbox, with limits for memory and processor time; this
+file limits the wall clock. The protocol is one JSON object per line in each direction.
+
+Order of events: `start` spawns the helper while the model loads, so its imports cost nothing;
+`check` compiles the template once; `render` is called for each chat. The helper lives until `close`
+and is replaced if it ends. Its first answer may take ``START_SECONDS``, because of the imports; each
+later one ``RENDER_SECONDS``.
+
+How a call can end:
+- an answer with a text or an error: the latter becomes `model_load_failed` or `invalid_params`;
+- no answer in time: the helper is killed, and the template is at fault;
+- the helper ends by a signal in ``_OWN_DEATHS``, or by itself: the template used too much processor
+  time, memory or stack, and is at fault;
+- the helper ends by another signal: somebody outside has killed it. The error is `internal` and
+  retryable.
+
+Invariants. One call at a time, under ``_lock``; any thread may call. A helper that has missed a
+deadline is never asked again, since its late answer would be taken for the next one. The helper gets
+none of the host's environment but what `process.environment` lists.
+
+Hazards and what went wrong before: a write to a helper that does not read blocks, so `_exchange`
+polls both pipes. `close` kills without the lock, to end a render that holds it. Pipes of helpers
+that had ended stayed open. A helper killed from outside was reported as a fault of the messages.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +48,14 @@ RENDER_SECONDS = 5.0
 START_SECONDS = 20.0
 END_SECONDS = 5.0
 _OWN_DEATHS = frozenset({signal.SIGXCPU, signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS})
-"""What a template that uses too much time, memory or stack dies of; other signals are sent."""
+"""Signals that a template causes by using too much time, memory or stack; others come from outside."""
 
 
 class TemplateProcess:
-    """A helper that renders chat templates. Calls are serialised; any thread may call."""
+    """A helper process that renders chat templates.
+
+    Any thread may call; calls run one after the other.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -34,42 +63,44 @@ class TemplateProcess:
         self._warm = False
 
     def start(self) -> None:
-        """Spawn the helper ahead of its first use; it imports while the model loads."""
+        """Spawn the helper before its first use, so that it imports while the model loads."""
         with self._lock:
             self._ensure()
 
     def check(self, template: str) -> None:
         """Compile a template.
 
-        Raises: WireError ``model_load_failed``, or ``internal`` where the helper was killed.
+        Raises: WireError ``model_load_failed``, or ``internal`` if the helper was killed from
+        outside.
         """
         answer = self._ask({"template": template})
         if "error" in answer:
             raise WireError(
                 "model_load_failed",
-                f"the chat template does not compile: {answer['error']}. Mend "
-                "chat_template.jinja (or chat_template in tokenizer_config.json), or remove it",
+                f"the chat template does not compile: {answer['error']}. Correct "
+                "chat_template.jinja (or `chat_template` in tokenizer_config.json), or remove it",
                 data={"reason": "chat_template"},
             )
 
     def render(self, template: str, variables: dict[str, Any]) -> str:
-        """The conversation as the model's text.
+        """Render a template and return its text.
 
-        Raises: WireError ``invalid_params`` for field ``messages`` where the template refuses,
-        ``internal`` where the helper was killed.
+        Raises: WireError ``invalid_params`` for field ``messages`` if the template raises or uses
+        too much time or memory, ``internal`` if the helper was killed from outside.
         """
         answer = self._ask({"template": template, "variables": variables})
         if "error" in answer:
             raise WireError(
                 "invalid_params",
-                f"the model's chat template refuses these messages: {answer['error']}",
+                f"the model's chat template can't render these messages: {answer['error']}; change "
+                "the messages, or use `generate` with a `prompt`",
                 data={"field": "messages"},
             )
         text: str = answer["text"]
         return text
 
     def close(self) -> None:
-        """End the helper."""
+        """Kill the helper, also in the middle of a render."""
         process = self._process
         if process is not None:
             process.kill()  # also ends a render that holds the lock
@@ -93,7 +124,7 @@ class TemplateProcess:
         try:
             answer: dict[str, Any] = orjson.loads(line)
         except orjson.JSONDecodeError:
-            return {"error": "it renders half a character, an unpaired surrogate"}
+            return {"error": "its text contains an unpaired surrogate"}
         return answer
 
     def _ensure(self) -> subprocess.Popen[bytes]:
@@ -111,9 +142,9 @@ class TemplateProcess:
         return self._process
 
     def _end(self, process: subprocess.Popen[bytes]) -> None:
-        """See a helper off that has left in the middle.
+        """Reap a helper that ended during a call.
 
-        Raises: WireError ``internal`` where the template can't have been the cause.
+        Raises: WireError ``internal`` if it was killed by a signal that no template causes.
         """
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(END_SECONDS)
@@ -122,13 +153,13 @@ class TemplateProcess:
         if code is not None and code <= 0 and -code not in _OWN_DEATHS:
             raise WireError(
                 "internal",
-                "the process that renders chat templates was killed from outside; ask again, "
-                "another one takes its place",
+                "the process that renders chat templates was killed from outside; send the request "
+                "again, a new process is started for it",
                 retryable=True,
             )
 
     def _discard(self, process: subprocess.Popen[bytes]) -> None:
-        """Kill the helper and give its pipes back."""
+        """Kill and reap the helper, and close its pipes."""
         process.kill()
         process.wait()
         for pipe in (process.stdin, process.stdout):
@@ -138,7 +169,10 @@ class TemplateProcess:
 
 
 def _exchange(process: subprocess.Popen[bytes], request: bytes, seconds: float) -> bytes:
-    """Write one line and read one, within a time; neither side may block the other."""
+    """Write one line and read one line within ``seconds``, without blocking on either pipe.
+
+    Raises: TimeoutError; OSError if the helper ended.
+    """
     assert process.stdin is not None
     assert process.stdout is not None
     sink, source = process.stdin.fileno(), process.stdout.fileno()

@@ -1,8 +1,8 @@
-"""Renders chat templates in a process of its own, since a template is an untrusted program.
+"""Renders chat templates in a process of its own, because a template is an untrusted program.
 
-One JSON object a line on stdin, one on stdout. Memory and processor time are limited here; the
-worker (`template.py`) limits the wall clock and kills. Stdin's end ends it, also amid a render.
-The environment follows transformers' (`chat_template_utils.py`).
+The process reads one JSON object per line from stdin and writes one to stdout. It limits its memory
+and processor time; the worker (`template_process.py`) limits the wall clock and kills it. The end
+of stdin ends it, also during a render. The Jinja environment follows transformers'.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 MEMORY_BYTES = 1 << 30
 CPU_SECONDS = 20
 MAX_OUTPUT_CHARS = 16 << 20
-"""More than any context holds; to encode a character takes some 200 bytes."""
+"""The longest accepted text: more than any context holds, at about 200 bytes to encode each."""
 MAX_ERROR_CHARS = 1000
 
 
 class Generation(Extension):
-    """`{% generation %}…{% endgeneration %}` marks the assistant's text; here it is passed on."""
+    """Accepts `{% generation %}…{% endgeneration %}`, and renders what stands between them."""
 
     tags = {"generation"}
 
     def parse(self, parser: Parser) -> Node:
-        """The block, called with its own body."""
+        """Parse the block into a call that returns its body."""
         line = next(parser.stream).lineno
         body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
         return CallBlock(self.call_method("_pass"), [], [], body).set_lineno(line)
@@ -45,7 +45,7 @@ class Generation(Extension):
 
 
 def make_environment() -> ImmutableSandboxedEnvironment:
-    """The sandbox with what templates expect to find."""
+    """Create the sandbox with the filters and functions that chat templates expect."""
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols]
     )
@@ -66,7 +66,7 @@ def _tojson(
     separators: tuple[str, str] | None = None,
     sort_keys: bool = False,
 ) -> str:
-    """Unlike Jinja's own, without HTML escapes."""
+    """Write a value as JSON, without the HTML escapes of Jinja's own filter."""
     return json.dumps(
         value,
         ensure_ascii=ensure_ascii,
@@ -81,7 +81,7 @@ def _strftime_now(pattern: str) -> str:
 
 
 class Renderer:
-    """Compiles each template once."""
+    """Renders templates, and compiles a template only if it differs from the one before."""
 
     def __init__(self) -> None:
         self._environment = make_environment()
@@ -89,7 +89,7 @@ class Renderer:
         self._template: Any = None
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        """``{"text": …}``, ``{"ok": true}`` for a compile, or ``{"error": …}``."""
+        """Answer one request: ``{"text": …}``, ``{"ok": true}`` for a compile, ``{"error": …}``."""
         try:
             source = request["template"]
             if source != self._source:
@@ -103,12 +103,14 @@ class Renderer:
         except Exception as error:  # a template may raise anything that Python can
             return {"error": f"{type(error).__name__}: {error}"[:MAX_ERROR_CHARS]}
         if len(text) > MAX_OUTPUT_CHARS:
-            return {"error": f"it renders {len(text)} characters, more than {MAX_OUTPUT_CHARS}"}
+            return {
+                "error": f"its text has {len(text)} characters; at most {MAX_OUTPUT_CHARS} are accepted"
+            }
         return {"text": text}
 
 
 def main() -> None:
-    """Answer until stdin ends."""
+    """Answer requests until stdin ends."""
     _limit(resource.RLIMIT_AS, MEMORY_BYTES)
     renderer = Renderer()
     requests: queue.SimpleQueue[bytes] = queue.SimpleQueue()

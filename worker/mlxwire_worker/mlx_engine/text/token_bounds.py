@@ -1,8 +1,8 @@
-"""How many tokens a text has at least, without cutting it into them.
+"""Computes a lower bound of a text's number of tokens without tokenizing it.
 
-A prompt of megabytes is tokenized for seconds, and the requests behind it wait: one that can't
-fit is refused by this bound. It must never be more than the truth, so it is known only for
-tokenizers that drop nothing of a text.
+Tokenizing a prompt of megabytes takes seconds, and the requests behind it wait; a prompt whose
+bound exceeds the context is refused first. The bound must never exceed the true number, so it
+exists only for tokenizers that keep every character of a text.
 """
 
 from __future__ import annotations
@@ -18,23 +18,25 @@ from tokenizers import Tokenizer as FastTokenizer
 
 CHUNK_CHARACTERS = 1 << 16
 _KEEPING = frozenset({"ByteLevel", "Digits", "Metaspace", "Split"})
-"""Pre-tokenizers that only cut."""
+"""Pre-tokenizers that split a text and drop nothing of it."""
 _COMPOSED = re.compile(
     "[\x00-\u02ff\u0400-\u0482\u3001-\u3029\u3041-\u3096\u30a1-\u30fa\u4e00-\u9fff\uac00-\ud7a3"
     "\uff01-\uff60]*"
 )
-"""Characters that NFC leaves as they are, whichever of them follow each other."""
+"""Matches characters that NFC does not change, in whatever order they follow each other."""
 
 
 class TokenBound:
-    """A tokenizer's bound: of a token with some byte in it, no more bytes than the longest has.
+    """The lower bound for one tokenizer.
 
-    So each byte is at least one over that length of a token, and these parts can be added up.
+    ``longest[b]`` is the length in bytes of the longest token that contains byte ``b``. Each
+    occurrence of ``b`` in a text is therefore at least 1 / ``longest[b]`` of a token, and the sum over
+    all bytes is a lower bound of the number of tokens.
     """
 
     def __init__(self, longest: list[int], *, composes: bool) -> None:
         self._composes = composes
-        # In powers of two, rounded up: their sums are exact, and there are few.
+        # Rounded up to powers of two: the sums are exact, and there are few distinct lengths.
         widths = [1 << max(size - 1, 0).bit_length() for size in longest]
         self._classes = [
             (width, bytes(b for b in range(256) if widths[b] == width))
@@ -43,7 +45,7 @@ class TokenBound:
 
     @classmethod
     def of(cls, fast: FastTokenizer) -> TokenBound | None:
-        """None where it is not sure that every character ends in a token of its own bytes."""
+        """Create the bound of a tokenizer; None if it may drop or change characters of a text."""
         state: dict[str, Any] = json.loads(fast.to_str())
         steps = {step["type"] for step in _steps(state["normalizer"], "normalizers")}
         cuts = _steps(state["pre_tokenizer"], "pretokenizers")
@@ -72,7 +74,7 @@ class TokenBound:
         return cls(_longest([*texts, *names]), composes="NFC" in steps)
 
     def at_least(self, text: str, enough: int) -> int:
-        """A number of tokens that the text has for sure; counted no further than ``enough``."""
+        """Return a number of tokens that a text has at least; stop counting after ``enough``."""
         tokens = 0.0
         for start in range(0, len(text), CHUNK_CHARACTERS):
             if tokens > enough:
@@ -84,7 +86,7 @@ class TokenBound:
         if self._composes and not _COMPOSED.fullmatch(chunk):
             return 0.0
         left = chunk.encode("utf-8", "replace")
-        # The first and the last character may belong to what stands beside them.
+        # The first and the last character may be in tokens that cross the chunk's ends.
         tokens = -8.0
         for width, members in self._classes:
             rest = left.translate(None, members)
@@ -102,14 +104,14 @@ def _steps(part: Any, inner: str) -> list[dict[str, Any]]:
 
 
 def _keeps(normalizer: dict[str, Any]) -> bool:
-    """Whether it leaves a text as it is, NFC's compositions and SentencePiece's spaces aside."""
+    """Return True for a normalizer that keeps a text, except for NFC and SentencePiece's spaces."""
     if normalizer["type"] == "Replace":
         return bool(normalizer["pattern"] == {"String": " "} and normalizer["content"] == "▁")
     return normalizer["type"] in ("NFC", "Prepend")
 
 
 def _by_bytes(vocabulary: Iterable[str]) -> list[tuple[int, bytes]] | None:
-    """Tokens whose characters stand for bytes; None where a byte has no token."""
+    """Return (length, bytes) of each token of a byte-level vocabulary; None if a byte has none."""
     table: dict[str, int] = theirs._byte_decoder()
     texts = [
         (len(token), bytes(table[c] for c in token))
@@ -121,7 +123,7 @@ def _by_bytes(vocabulary: Iterable[str]) -> list[tuple[int, bytes]] | None:
 
 
 def _spelled(token: str) -> tuple[int, bytes]:
-    """A token's own bytes; its `▁` may be a space of the text."""
+    """Return a token's length and bytes; a space counts as contained if the token has a `▁`."""
     content = token.encode()
     return len(content), content + (b" " if "▁" in token else b"")
 

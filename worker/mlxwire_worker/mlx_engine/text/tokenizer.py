@@ -1,7 +1,7 @@
-"""Text to token ids and back, on the `tokenizers` library and mlx-lm's streaming detokenizers.
+"""Converts text to token ids and back, with `tokenizers` and mlx-lm's streaming detokenizers.
 
-transformers is not imported for a folder with a tokenizer.json (0.67 s, ENGINE.md §16); for
-one without, it converts the older files once.
+`transformers` takes 0.67 s to import (docs/engine-notes.md §16). It is imported only for a folder
+without a tokenizer.json, to convert the older files.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tokenizers import Tokenizer as FastTokenizer
 
 from mlxwire_protocol import WireError
 
-from ...engine import Detokenizer
+from ...prompts import Detokenizer
 from ..models.model_files import quoted
 from .control_tokens import ControlTokens
 from .fast_tokenizer import encode_ids, panics_as_errors
@@ -35,13 +35,13 @@ _SPECIAL_NAMES = (
 
 
 MOST_IDS = 1 << 22
-"""A detokenizer has a list of all ids, also of those without a token; Gemma 3 has 262,144."""
+"""The most token ids accepted: a detokenizer lists all ids, even unused ones. Gemma 3 has 262,144."""
 
 
 class Tokenizer:
-    """One model's tokenizer, read-only after construction, so every thread may use it.
+    """The tokenizer of one model. Read-only after construction, so any thread may use it.
 
-    It has the few methods of transformers' tokenizers that mlx-lm's detokenizers call.
+    It has the methods of transformers' tokenizers that mlx-lm's detokenizers call.
     """
 
     def __init__(self, fast: FastTokenizer, config: dict[str, Any]) -> None:
@@ -52,13 +52,16 @@ class Tokenizer:
         self.size = 1 + max(fast.get_vocab(with_added_tokens=True).values(), default=-1)
         if self.size > MOST_IDS:
             raise ValueError(
-                f"it has a token with id {self.size - 1}, and {MOST_IDS} are taken"
+                f"it has a token with id {self.size - 1}; the largest accepted id is {MOST_IDS - 1}"
             )
         self._detokenizer_prototype = _detokenizer_class(fast)(self)
 
     @classmethod
     def from_folder(cls, path: Path) -> Tokenizer:
-        """Read a model folder's tokenizer. Raises: WireError ``model_load_failed``."""
+        """Read the tokenizer of a model folder.
+
+        Raises: WireError ``model_load_failed`` or ``unsupported_model``.
+        """
         config = _read_json(path / "tokenizer_config.json")
         for name, value in _read_json(path / "special_tokens_map.json").items():
             config.setdefault(name, value)
@@ -73,22 +76,25 @@ class Tokenizer:
         except Exception as error:
             raise WireError(
                 "model_load_failed",
-                f"the tokenizer can't be read: {quoted(error)}. Copy tokenizer.json anew from the "
+                f"the tokenizer can't be read: {quoted(error)}. Copy tokenizer.json again from the "
                 "model's source",
                 data={"reason": "tokenizer", "file": file.name},
             ) from None
 
     def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
-        """Token ids of a text; control tokens written in it become themselves."""
+        """Return the token ids of a text. Control tokens in the text become control tokens."""
         return encode_ids(self._fast, text, add_special_tokens=add_special_tokens)
 
     def encode_prompt(self, prompt: str) -> list[int]:
-        """A raw prompt as mlx_lm.stream_generate encodes it: BOS unless it begins with it."""
+        """Encode a raw prompt as `mlx_lm.stream_generate` does: add BOS unless it begins with it."""
         bos = self.special_tokens.get("bos_token")
         return self.encode(prompt, add_special_tokens=bos is None or not prompt.startswith(bos))
 
     def at_least(self, text: str, enough: int) -> int:
-        """How many tokens a text has for sure, soon; 0 where that can't be told."""
+        """Return a lower bound of a text's tokens without encoding it; 0 if none is known.
+
+        The count stops soon after ``enough``.
+        """
         return self._bound.at_least(text, enough) if self._bound is not None else 0
 
     @cached_property
@@ -97,41 +103,42 @@ class Tokenizer:
 
     @cached_property
     def control_tokens(self) -> ControlTokens:
-        """What a chat message must not write."""
+        """Return the control tokens, which the text of a chat message must not become."""
         return ControlTokens(self._fast)
 
     def decode(self, ids: list[int]) -> str:
-        """Text of token ids, control tokens included."""
+        """Return the text of token ids, control tokens included."""
         with panics_as_errors():
             text: str = self._fast.decode(ids, skip_special_tokens=False)
         return text
 
     def token_id(self, token: str) -> int | None:
-        """A token's id by its content."""
+        """Return the id of a token by its text, None if there is no such token."""
         found: int | None = self._fast.token_to_id(token)
         return found
 
     def detokenizer(self) -> SafeDetokenizer:
-        """A fresh detokenizer for one sequence."""
+        """Create a detokenizer for one sequence."""
         return SafeDetokenizer(self, self._detokenizer_prototype)
 
     def __len__(self) -> int:
         return self.size
 
     def convert_ids_to_tokens(self, ids: list[int]) -> list[str]:
-        """Tokens of ids; a hole in the vocabulary is an empty token."""
+        """Return the tokens of ids; an unused id gives an empty string."""
         return [self._fast.id_to_token(token_id) or "" for token_id in ids]
 
 
 KEPT_CHARACTERS = 256
-"""Of the text that a detokenizer has handed out; more is forgotten."""
+"""Characters of returned text after which a detokenizer forgets them."""
 
 
 class SafeDetokenizer(Detokenizer):
-    """mlx-lm's streaming detokenizer where it is right, and quiet where it would raise.
+    """A streaming detokenizer of mlx-lm that returns no text where mlx-lm's would raise.
 
-    It raises on ids past the vocabulary (IndexError) and, at the end, on characters outside
-    its byte table (KeyError), ENGINE.md §8; one odd token must not end a request.
+    mlx-lm's raises on ids outside the vocabulary (IndexError) and, at the end of a text, on
+    characters outside its byte table (KeyError), docs/engine-notes.md §8. One odd token must not
+    fail a request.
     """
 
     __slots__ = ("_inner", "_tokenizer")
@@ -142,7 +149,7 @@ class SafeDetokenizer(Detokenizer):
         self._inner.reset()
 
     def add_token(self, token: int) -> str:
-        """The text that this token completes."""
+        """Add a token and return the text that it completes, which may be empty."""
         inner = self._inner
         try:
             inner.add_token(token)
@@ -154,11 +161,11 @@ class SafeDetokenizer(Detokenizer):
         return segment
 
     def text_of(self, token: int) -> str:
-        """One token by itself; half a character is U+FFFD."""
+        """Return the text of one token by itself; an incomplete character becomes U+FFFD."""
         return self._tokenizer.decode([token])
 
     def finalize(self) -> str:
-        """What was held back; a character that was never finished is U+FFFD."""
+        """Return the text that was held back; an incomplete character becomes U+FFFD."""
         inner = self._inner
         try:
             inner.finalize()
@@ -169,9 +176,12 @@ class SafeDetokenizer(Detokenizer):
 
 
 def _forget_sent(inner: Any) -> None:
-    """Drop the text that was taken: mlx-lm copies all of it for each token, and a block past 1 KB
-    makes the allocator merge what MLX freed, 70 µs a token on a CPU with a tiny model."""
-    if hasattr(inner, "_text"):  # NaiveStreamingDetokenizer: `text` is computed from it
+    """Drop the returned text from a detokenizer.
+
+    mlx-lm copies all of the text for each token. A block of more than 1 KB makes malloc merge the
+    blocks that MLX has freed: 70 µs per token on a CPU with a tiny model.
+    """
+    if hasattr(inner, "_text"):  # NaiveStreamingDetokenizer computes `text` from `_text`
         inner.offset -= len(inner._text)
         inner._text = ""
     else:
@@ -180,7 +190,7 @@ def _forget_sent(inner: Any) -> None:
 
 
 def _detokenizer_class(fast: FastTokenizer) -> Any:
-    """mlx-lm's choice (tokenizer_utils.load): by the decoder that tokenizer.json declares."""
+    """Choose the detokenizer as `mlx_lm.tokenizer_utils.load` does, by the decoder's type."""
     from mlx_lm import tokenizer_utils as theirs
 
     decoder = json.loads(fast.to_str()).get("decoder")
@@ -194,7 +204,10 @@ def _detokenizer_class(fast: FastTokenizer) -> Any:
 
 
 def _convert(path: Path) -> FastTokenizer:
-    """Older tokenizer files through transformers, without network and without model code."""
+    """Convert older tokenizer files with transformers, without network and without model code.
+
+    Raises: WireError ``unsupported_model``.
+    """
     from transformers import AutoTokenizer
 
     slow = AutoTokenizer.from_pretrained(
@@ -204,27 +217,28 @@ def _convert(path: Path) -> FastTokenizer:
     if not isinstance(backend, FastTokenizer):
         raise WireError(
             "unsupported_model",
-            "the tokenizer has no fast form; save the model with a tokenizer.json",
+            "transformers can't convert the tokenizer to a tokenizer.json; use a model folder "
+            "that has one",
             data={"reason": "tokenizer"},
         )
     return backend
 
 
 def _special_tokens(config: dict[str, Any]) -> dict[str, str]:
-    """The named special tokens as strings, for templates."""
+    """Return the named special tokens as strings, for chat templates."""
     found: dict[str, str] = {}
     for name in _SPECIAL_NAMES:
         value = config.get(name)
         if isinstance(value, dict):
             value = value.get("content")
         if isinstance(value, str):
-            value.encode()  # raises for half a character, which no tokenizer takes
+            value.encode()  # raises for an unpaired surrogate, which no tokenizer accepts
             found[name] = value
     return found
 
 
 def _add_missing_tokens(fast: FastTokenizer, config: dict[str, Any]) -> None:
-    """Tokens that tokenizer_config.json declares and tokenizer.json lacks, as transformers does."""
+    """Add tokens that only tokenizer_config.json declares, as transformers does."""
     declared = config.get("added_tokens_decoder")
     if not isinstance(declared, dict):
         return
@@ -246,7 +260,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise WireError(
             "model_load_failed",
-            f"{path.name} can't be read: {error}; copy it anew from the model's source",
+            f"{path.name} can't be read: {error}; copy it again from the model's source",
             data={"reason": "tokenizer", "file": path.name},
         ) from None
     return value if isinstance(value, dict) else {}

@@ -1,5 +1,5 @@
-"""Faults for the mock: what a worker may do wrong, at the message that a script names.
+"""Makes the mock worker fail at the messages that a fault script names, to test clients.
 
-The loop is the one that ships. Only the two ends of its wire and its process are wrapped, so
-whatever a script does not spoil is served as ever. Scripts: `testdata/faults/README.md`.
+The worker's loop is the one that ships. Only its reader, its writer and its process are wrapped,
+so messages without a fault are served as usual. Scripts: `testdata/faults/README.md`.
 """

@@ -1,4 +1,4 @@
-"""Cancels that don't end as the wire says: without a final, or after one that was faster."""
+"""Faults of cancels: the target gets no final, or ends before the cancel is answered."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from .script import HeardFault, Race, Unended
 
 
 class Cancels:
-    """Keeps back, changes and reorders the replies around a cancel."""
+    """Drops, changes and reorders the replies to cancels and to their targets."""
 
     def __init__(self, dialogue: Dialogue) -> None:
         self._dialogue = dialogue
         self._unended: set[str] = set()
         self._racing: dict[str, str] = {}
-        """The target of each cancel that has to lose its race."""
+        """Maps the id of each cancel that must lose its race to the id of its target."""
         self._answers: dict[str, dict[str, Any]] = {}
-        """Answers to such cancels, by the target whose final they wait for."""
+        """Maps a target's id to the answer of such a cancel, held until the target's final."""
 
     def take(self, fault: HeardFault, request: Request) -> None:
-        """A fault befalls this cancel."""
+        """Apply a fault to this cancel, if its target is in flight."""
         if not self._dialogue.is_open(request.target) or request.target is None:
             return
         if isinstance(fault, Unended):
@@ -30,7 +30,7 @@ class Cancels:
             self._racing[request.id] = request.target
 
     def in_order(self, message: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """What is written now that this reply is due."""
+        """Yield the replies to write now in place of this one."""
         request_id: str = message.get("id") or ""
         if request_id in self._unended:
             return

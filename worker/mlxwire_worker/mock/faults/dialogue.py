@@ -1,4 +1,4 @@
-"""What was said so far, as far as faults need it; shared by the wire's two ends."""
+"""Tracks open requests and token counts for the faulty reader and the faulty writer."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ PHASES: dict[str, Phase] = {
     "credit": "credit",
     "quit": "end",
 }
-"""Phases of commands; of all others it is `request`."""
+"""The phase of each command; all other commands are in phase `request`."""
 
 
 class Request(NamedTuple):
-    """One request of the host's; ``target`` is that of a `cancel` or `credit`."""
+    """One request from the host. ``target`` is the target's id of a `cancel` or `credit`."""
 
     id: str
     command: str
@@ -27,19 +27,19 @@ class Request(NamedTuple):
 
     @property
     def phase(self) -> Phase:
-        """Which part of a worker's life it belongs to."""
+        """Return the phase of a fault script that this request belongs to."""
         return PHASES.get(self.command, "request")
 
 
 class Dialogue:
-    """Requests by id, and the `seq` that is due for each."""
+    """The open requests by id, and the next `seq` of each."""
 
     def __init__(self) -> None:
         self._open: dict[str, Request] = {}
         self._next_seq: dict[str, int] = {}
 
     def hear(self, line: bytes) -> Request | None:
-        """Take a line of the host's; None where it is no request with an id."""
+        """Record a line from the host; return None if it is not a request with a new id."""
         try:
             message = orjson.loads(line)
             request = Request(message["id"], message["cmd"], message.get("target"))
@@ -51,7 +51,7 @@ class Dialogue:
         return request
 
     def answered(self, message: dict[str, Any]) -> Request | None:
-        """Take a reply; the request that it belongs to."""
+        """Record a reply and return the request that it answers, if that is open."""
         request = self._open.get(message.get("id") or "")
         if request is not None and message.get("type") == "token":
             self._next_seq[request.id] = message["seq"] + 1
@@ -60,9 +60,9 @@ class Dialogue:
         return request
 
     def is_open(self, request_id: str | None) -> bool:
-        """Whether a final is due."""
+        """Return True if the request is known and has no final yet."""
         return request_id in self._open
 
     def next_seq(self, request_id: str) -> int:
-        """The `seq` of its next token."""
+        """Return the `seq` of the request's next token."""
         return self._next_seq.get(request_id, 0)

@@ -1,4 +1,4 @@
-"""Faults of a message's meaning and bytes: from one reply to what is written in its place."""
+"""Faults of one message: turns a reply into the lines that are written in its place."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import orjson
 from .script import Burst, Change, Drop, Insert, Pad, Part, Repeat, ReplyFault, Rewrite
 
 BURST_LINES = 4096
-"""Tokens of a burst that are written at once."""
+"""The number of a burst's tokens that are written at once."""
 
 
 class Edit:
-    """One reply on its way out: its message, what comes before and after, and how often."""
+    """One reply to be written: its message, the lines before and after it, and the repeats."""
 
     def __init__(self, message: dict[str, Any], next_seq: int, max_line_bytes: int) -> None:
         self.message = message
@@ -27,7 +27,7 @@ class Edit:
         self._rewrites: list[Rewrite] = []
 
     def apply(self, fault: ReplyFault) -> None:
-        """Take a fault of a message; those of the process are not its business."""
+        """Apply a fault of a message; faults of the process are ignored here."""
         match fault:
             case Change():
                 self.message.update(fault.set)
@@ -49,7 +49,7 @@ class Edit:
                 self._rewrites.append(fault)
 
     def chunks(self) -> Iterator[bytes]:
-        """Whole lines to write, some at a time."""
+        """Yield the lines to write, one or several per chunk."""
         for fault in self._before:
             yield from self._burst(fault) if isinstance(fault, Burst) else self._inserted(fault)
         line = self.line()
@@ -59,12 +59,15 @@ class Edit:
             yield from self._inserted(fault)
 
     def line(self) -> bytes:
-        """The reply itself. Raises: ValueError where there is nothing to rewrite."""
+        """Return the reply's line. Raises: ValueError if a text to rewrite is not in it."""
         line = orjson.dumps(self.message, option=orjson.OPT_APPEND_NEWLINE)
         for fault in self._rewrites:
             old = fault.old.encode()
             if old not in line:
-                raise ValueError(f"`rewrite`: {fault.old!r} is not in {line[:200]!r}")
+                raise ValueError(
+                    f"`rewrite`: `old` is {fault.old!r}, which is not in the line {line[:200]!r}; "
+                    "give a part of that line"
+                )
             line = line.replace(old, _bytes_of(fault.new), 1)
         return line
 

@@ -1,4 +1,4 @@
-"""Faults of the process itself: how it dies, what it closes, whom it leaves behind."""
+"""Faults of the process: it exits, crashes, closes a pipe, floods stderr or leaves a child."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from .script import CHUNK_BYTES, Close, Crash, Exit, Grandchild, Stderr
 
 
 def die(fault: Exit | Crash) -> NoReturn:
-    """End here and now, without another byte."""
+    """End the process at once, by an exit code or a signal, without writing another byte."""
     if isinstance(fault, Exit):
         os._exit(fault.code)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # it is no crash worth a dump
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # an intended crash needs no core dump
     os.kill(os.getpid(), signal.Signals[fault.signal])
     while True:
         signal.pause()
 
 
 def write_stderr(fault: Stderr) -> None:
-    """Far more than anybody asked for."""
+    """Write the fault's number of bytes to stderr."""
     chunk = b"e" * CHUNK_BYTES
     if fault.line_bytes:
         line = b"e" * (fault.line_bytes - 1) + b"\n"
@@ -35,7 +35,7 @@ def write_stderr(fault: Stderr) -> None:
 
 
 def spawn_grandchild(fault: Grandchild, wire_in: int, wire_out: int) -> None:
-    """A process that does nothing but hold the pipes, stderr among them."""
+    """Spawn a process that only holds the wire's pipes and stderr open."""
     subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", f"import time; time.sleep({fault.seconds})"],
         stdin=wire_in,
@@ -45,12 +45,12 @@ def spawn_grandchild(fault: Grandchild, wire_in: int, wire_out: int) -> None:
 
 
 def close_pipe(fault: Close, wire_in: int, wire_out: int) -> None:
-    """Give up one end of the wire, in a way that the loop does not notice."""
+    """Close stdin or stdout for the host, while the worker's loop notices nothing."""
     if fault.pipe == "stdout":
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, wire_out, inheritable=False)
         os.close(null)
     else:
-        silence, _held_open = os.pipe()  # its end never comes
+        silence, _held_open = os.pipe()  # neither data nor an end ever arrives here
         os.dup2(silence, wire_in, inheritable=False)
         os.close(silence)

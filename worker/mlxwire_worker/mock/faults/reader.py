@@ -1,4 +1,4 @@
-"""The worker's ear with faults: requests that are not heard, or late, and an end that is not."""
+"""A reader with faults: requests that are ignored or delayed, and an unnoticed end of stdin."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from .script import HeardFault, Ignore, Late
 from .triggers import Triggers
 
 BLANK = b"\n"
-"""What is handed on in place of lines that are not heard: the wire ignores it."""
+"""A blank line, returned in place of ignored lines: the connection ignores it."""
 
 
 class FaultyReader(Reader):
-    """Tells the dialogue of each request, and keeps from the loop what a fault swallows."""
+    """Records each request in the dialogue, and withholds requests that have a fault.
+
+    ``on_fault`` is called with each fault of a request that is due, and with that request.
+    """
 
     def __init__(
         self,
@@ -40,13 +43,13 @@ class FaultyReader(Reader):
         self._late: list[tuple[float, bytes]] = []
 
     def turn_deaf(self) -> None:
-        """Hear nothing from now on; returns once no wait for input is under way."""
+        """Stop reading; return once no other thread is waiting for input."""
         self._deaf = True
         if threading.current_thread() is not threading.main_thread():
             self._turned_away.wait(4 * POLL_SECONDS)
 
     def wait(self, *, read: bool = True, timeout: float = POLL_SECONDS) -> Sign:
-        """As the loop's own, but for what is late or may not be seen."""
+        """Wait as `Reader.wait` does, but wake for delayed lines and hide what is ignored."""
         if self._deaf:
             self._stop_listening()
             read = False
@@ -64,7 +67,7 @@ class FaultyReader(Reader):
         return "data" if self._partial else sign
 
     def read(self) -> bytes:
-        """The next lines that may be heard; empty at the end of the stream."""
+        """Return the next lines that are not withheld; empty at the end of the stream."""
         if self._late and self._late[0][0] <= time.monotonic():
             return self._late.pop(0)[1]
         chunk = super().read()
@@ -78,7 +81,7 @@ class FaultyReader(Reader):
         return b"".join(self._hear(line + b"\n") for line in lines) or BLANK
 
     def _stop_listening(self) -> None:
-        with suppress(KeyError):  # it has stopped before
+        with suppress(KeyError):  # the input may be unregistered already
             self.ignore_input()
         self._turned_away.set()
 

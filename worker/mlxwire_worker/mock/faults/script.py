@@ -1,7 +1,7 @@
-"""A fault script: a list of faults, each with the message that it waits for.
+"""The types of a fault script: a list of faults, each with the message that triggers it.
 
-The kinds and their fields are documented in `testdata/faults/README.md`. An unknown kind, field
-or phase is refused at the start, so that no script tests less than it says.
+`testdata/faults/README.md` documents the kinds and their fields. A script with an unknown kind,
+field or phase is refused at the start, so that no script tests less than it says.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ CHUNK_BYTES = 1 << 16
 
 
 class Part(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """Bytes that JSON can't spell, or many of them: ``hex``, or ``repeat`` so many ``times``."""
+    """Bytes that JSON can't hold: ``hex`` digits, then the text ``repeat``, ``times`` times."""
 
     hex: str = ""
     repeat: str = ""
     times: int = 1
 
     def chunks(self) -> Iterator[bytes]:
-        """The bytes, in pieces that no memory minds."""
+        """Yield the bytes in chunks of about 64 KiB."""
         yield bytes.fromhex(self.hex)
         piece = self.repeat.encode()
         at_once = max(1, CHUNK_BYTES // max(1, len(piece)))
@@ -33,10 +33,10 @@ class Part(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class Fault(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, tag_field="kind"):
-    """The message that a fault waits for: the ``nth`` that all the other fields fit.
+    """A fault and the message that triggers it: the ``nth`` that matches all other fields.
 
-    ``phase`` is that of the request it belongs to; ``command`` and ``id`` are that request's, and
-    ``type`` the reply's.
+    ``phase``, ``command`` and ``id`` are compared with the request that the message is or answers,
+    ``type`` with the reply. None matches any.
     """
 
     phase: Phase
@@ -47,80 +47,87 @@ class Fault(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, tag_field=
 
 
 class ProcessFault(Fault):
-    """Befalls the process just before its message; in phase `start` without a command, at once."""
+    """A fault of the process, applied just before its message is written.
+
+    In phase `start` or `end` without ``command`` and ``type`` it is applied at the start.
+    """
 
 
 class Silent(ProcessFault, tag="silent"):
-    """Nothing is written any more; what comes is still heard."""
+    """Writes nothing from now on; requests are still read."""
 
 
 class Stall(ProcessFault, tag="stall"):
-    """All stands still for so long."""
+    """Blocks the whole worker for ``seconds``."""
 
     seconds: float
 
 
 class Exit(ProcessFault, tag="exit"):
-    """Exits, once ``after_bytes`` of the message are written."""
+    """Exits with ``code`` once ``after_bytes`` bytes of the message are written."""
 
     code: int = 1
     after_bytes: int = 0
 
 
 class Crash(ProcessFault, tag="crash"):
-    """Dies of a signal, once ``after_bytes`` of the message are written."""
+    """Dies of ``signal`` once ``after_bytes`` bytes of the message are written."""
 
     signal: Literal["SIGKILL", "SIGSEGV", "SIGABRT", "SIGTERM"] = "SIGKILL"
     after_bytes: int = 0
 
 
 class Write(ProcessFault, tag="write"):
-    """Bytes on stdout that belong to no message."""
+    """Writes bytes to stdout that belong to no message."""
 
     parts: list[str | Part]
 
     def chunks(self) -> Iterator[bytes]:
-        """The bytes."""
+        """Yield the bytes in chunks."""
         for part in self.parts:
             yield from [part.encode()] if isinstance(part, str) else part.chunks()
 
 
 class Stderr(ProcessFault, tag="stderr"):
-    """So many bytes on stderr, in lines of ``line_bytes``; 0 is one endless line."""
+    """Writes ``bytes`` bytes to stderr, in lines of ``line_bytes``; 0 means without a newline."""
 
     bytes: int
     line_bytes: int = 0
 
 
 class Grandchild(ProcessFault, tag="grandchild"):
-    """A child of the worker holds all its pipes for so long, in a session of its own or not."""
+    """Spawns a child that holds the worker's three pipes for ``seconds``.
+
+    With ``own_session`` the child is outside the worker's process group.
+    """
 
     seconds: float
     own_session: bool = False
 
 
 class Close(ProcessFault, tag="close"):
-    """Closes a pipe and lives on."""
+    """Closes a pipe and keeps the process running."""
 
     pipe: Literal["stdin", "stdout"]
 
 
 class Deaf(ProcessFault, tag="deaf"):
-    """Nothing is read any more, and the end of stdin is not noticed."""
+    """Reads nothing from now on and does not notice the end of stdin."""
 
 
 class IgnoreEof(ProcessFault, tag="ignore_eof"):
-    """Lives on when stdin ends."""
+    """Keeps running when stdin ends."""
 
 
 class IgnoreSigterm(ProcessFault, tag="ignore_sigterm"):
-    """Lives on at SIGTERM."""
+    """Keeps running after a SIGTERM."""
 
 
 class Split(ProcessFault, tag="split"):
-    """From its message on, ``messages`` of them, each write has a size of ``sizes`` in turn.
+    """Splits the next ``messages`` messages (None: all) into writes of the ``sizes`` in turn.
 
-    With ``up_to`` the sizes are drawn from the script's seed. ``pause`` seconds lie between two.
+    With ``up_to`` the sizes are random, from the script's seed. After each write the worker pauses
+    for ``pause`` seconds.
     """
 
     sizes: list[int] = []
@@ -130,11 +137,13 @@ class Split(ProcessFault, tag="split"):
 
     def __post_init__(self) -> None:
         if bool(self.sizes) == bool(self.up_to) or min([1, *self.sizes]) < 1:
-            raise ValueError("`split` needs `sizes` of at least 1, or `up_to`")
+            raise ValueError(
+                "`split` needs either `sizes`, each at least 1, or `up_to`; give one of the two"
+            )
 
 
 class LineEnd(ProcessFault, tag="line_end"):
-    """From its message on, lines end in ``text`` instead of a line feed."""
+    """Ends lines with ``text`` instead of a line feed, from this message on."""
 
     text: str
 
@@ -147,14 +156,14 @@ class Change(Fault, tag="change"):
 
 
 class Rewrite(Fault, tag="rewrite"):
-    """Puts ``new`` in place of ``old`` in the message's bytes."""
+    """Replaces the first ``old`` in the message's bytes with ``new``."""
 
     old: str
     new: str | Part
 
 
 class Pad(Fault, tag="pad"):
-    """Makes the line ``over`` bytes longer than `max_line_bytes`, by a field of no meaning."""
+    """Makes the line ``over`` bytes longer than `max_line_bytes`, with an unknown field."""
 
     over: int
 
@@ -164,13 +173,16 @@ class Drop(Fault, tag="drop"):
 
 
 class Repeat(Fault, tag="repeat"):
-    """Writes the message once more, ``times`` times."""
+    """Writes the message ``times`` times more."""
 
     times: int = 1
 
 
 class Insert(Fault, tag="insert"):
-    """Writes another message beside it; ``$id`` and ``$seq`` stand for what would be next."""
+    """Writes another message before or ``after`` the message, ``times`` times.
+
+    A value ``$id`` in it becomes the message's id, ``$seq`` the `seq` of the next token.
+    """
 
     message: dict[str, Any]
     after: bool = False
@@ -178,27 +190,27 @@ class Insert(Fault, tag="insert"):
 
 
 class Burst(Fault, tag="burst"):
-    """So many tokens just before the message, whatever was asked for."""
+    """Writes ``tokens`` tokens just before the message."""
 
     tokens: int
 
 
 class Ignore(Fault, tag="ignore"):
-    """The request is not heard."""
+    """Ignores the request."""
 
 
 class Late(Fault, tag="late"):
-    """The request is heard so much later."""
+    """Delays the request by ``seconds``."""
 
     seconds: float
 
 
 class Unended(Fault, tag="unended"):
-    """The cancel is answered, and its target gets no final."""
+    """Answers the cancel, and drops the final of its target."""
 
 
 class Race(Fault, tag="race"):
-    """The cancel's target ends by itself before the cancel is answered."""
+    """Lets the cancel's target end by itself before the cancel is answered."""
 
 
 HeardFault = Ignore | Late | Unended | Race
@@ -210,7 +222,7 @@ ReplyFault = (
 
 
 class FaultScript(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """One file. ``about`` and ``expect`` are for those who judge a client by it."""
+    """One script file. The worker ignores ``about`` and ``expect``, which tests of clients use."""
 
     faults: list[HeardFault | ReplyFault]
     seed: int = 0
@@ -219,7 +231,7 @@ class FaultScript(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 def load_script(path: str) -> FaultScript:
-    """Read a script. Raises: ValueError that says what is wrong, and where."""
+    """Read a script file. Raises: ValueError with the path and the reason."""
     try:
         return msgspec.json.decode(Path(path).read_bytes(), type=FaultScript)
     except OSError as error:

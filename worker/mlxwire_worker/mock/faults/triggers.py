@@ -1,4 +1,4 @@
-"""Which faults are due: counts the messages that each waits for."""
+"""Counts messages and returns the faults that are due at each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .script import Fault, FaultScript, HeardFault, ProcessFault, ReplyFault
 
 
 class Triggers:
-    """The faults of a script that have not befallen yet."""
+    """The faults of a script, and how many messages each has matched so far."""
 
     def __init__(self, script: FaultScript) -> None:
         self._at_once: list[ReplyFault] = []
@@ -26,17 +26,17 @@ class Triggers:
                 self._replies.append(fault)
 
     def at_once(self) -> list[ReplyFault]:
-        """What befalls the process before it has read anything."""
+        """Return the faults to apply before the first request is read, and log them."""
         for fault in self._at_once:
             _tell(fault, "start")
         return self._at_once
 
     def of_reply(self, request: Request, kind: str) -> list[ReplyFault]:
-        """What befalls this reply, in the script's order."""
+        """Return the faults that are due at this reply, in the script's order."""
         return [fault for fault in self._replies if self._is_due(fault, request, kind)]
 
     def of_request(self, request: Request) -> list[HeardFault]:
-        """What befalls this request."""
+        """Return the faults that are due at this request, in the script's order."""
         return [fault for fault in self._requests if self._is_due(fault, request, None)]
 
     def _is_due(self, fault: Fault, request: Request, kind: str | None) -> bool:
@@ -56,10 +56,14 @@ class Triggers:
 
 
 def _tell(fault: Fault, when: str) -> None:
-    """So that whoever wrote the script sees that it was reached."""
+    """Log that a fault is applied, so that the script's author sees that it was reached."""
     log(f"fault {fault.__struct_config__.tag}, at {when}")
 
 
 def _names_no_message(fault: Fault) -> bool:
-    """A process begins before its first message, and is told to refuse its end before that comes."""
+    """Return True for a fault to apply at the start of the process.
+
+    Faults of phase `end` without a message are among them: a worker must be told to ignore the end
+    of stdin before that end is there.
+    """
     return fault.phase in ("start", "end") and fault.command is None and fault.type is None

@@ -1,4 +1,4 @@
-"""A worker process with faults at both ends of its wire, and the loop that ships between them."""
+"""Runs the worker's own loop with a faulty reader and a faulty writer around it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ EXIT_USAGE = 2
 
 
 def serve_with_faults(options: Options, path: str, wire_in: int, wire_out: int) -> NoReturn:
-    """Run the script of that path; exits 2 where it is none."""
+    """Serve with the fault script at ``path``; exit 2 if it can't be read."""
     try:
         script = load_script(path)
     except ValueError as error:
@@ -43,7 +43,7 @@ def serve_with_faults(options: Options, path: str, wire_in: int, wire_out: int) 
 
 
 class FaultyWorker(Worker):
-    """Serves as `Worker` does, but for what the script spoils."""
+    """A `Worker` that applies the faults of a script."""
 
     def __init__(
         self, options: Options, script: FaultScript, wire_in: int, wire_out: int
@@ -58,7 +58,7 @@ class FaultyWorker(Worker):
             dialogue=dialogue,
             triggers=triggers,
             cancels=cancels,
-            befall=self._befall,
+            on_process_fault=self._on_process_fault,
             max_line_bytes=options.max_line_bytes,
             seed=script.seed,
         )
@@ -72,7 +72,7 @@ class FaultyWorker(Worker):
         )
         self._writer.begin()
 
-    def _befall(self, fault: ProcessFault) -> None:
+    def _on_process_fault(self, fault: ProcessFault) -> None:
         match fault:
             case Stderr():
                 write_stderr(fault)

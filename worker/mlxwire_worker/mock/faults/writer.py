@@ -1,4 +1,4 @@
-"""The worker's mouth with faults: each reply passes here on its way to the pipe."""
+"""A writer with faults: every reply passes through it on the way to the pipe."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from .script import Crash, Exit, LineEnd, ProcessFault, ReplyFault, Silent, Spli
 from .triggers import Triggers
 
 FLUSH_SECONDS = 60.0
-"""How long what was written before a fault may take to leave."""
+"""The longest time to wait until the lines before a fault are written."""
 
 
 class FaultyWriter(Writer):
-    """Writes what the faults make of each reply, in the order in which they were put.
+    """Applies the faults of each reply and writes the result, in the order of the replies.
 
-    Called under the session's lock, so a fault that takes its time holds up the whole worker.
+    Called under the session's lock, so a fault that takes time blocks the whole worker.
     """
 
     def __init__(
@@ -37,17 +37,17 @@ class FaultyWriter(Writer):
         dialogue: Dialogue,
         triggers: Triggers,
         cancels: Cancels,
-        befall: Callable[[ProcessFault], None],
+        on_process_fault: Callable[[ProcessFault], None],
         max_line_bytes: int,
         seed: int,
     ) -> None:
-        """``befall`` does what befalls the process and not its output."""
+        """Set the writer up; ``on_process_fault`` applies faults that do not concern output."""
         super().__init__(fd, on_broken=on_broken)
         self._break = on_broken
         self._dialogue = dialogue
         self._triggers = triggers
         self._cancels = cancels
-        self._befall = befall
+        self._on_process_fault = on_process_fault
         self._max_line_bytes = max_line_bytes
         self._random = random.Random(seed)
         self._silent = False
@@ -57,21 +57,21 @@ class FaultyWriter(Writer):
         self._messages_split = 0
 
     def begin(self) -> None:
-        """What befalls the process before it has read anything."""
+        """Apply the faults that are due before the first request is read."""
         for fault in self._triggers.at_once():
             self._process_fault(fault, b"")
 
     def put(self, line: bytes) -> None:
-        """Take whole lines."""
+        """Queue whole lines, after applying the faults of each."""
         for one in filter(None, line.split(b"\n")):
             for message in self._cancels.in_order(orjson.loads(one)):
                 self._put_message(message)
 
     def cork(self) -> None:
-        """Lines of one step are not held back, so that what a fault follows has been written."""
+        """Do nothing: the lines before a fault must be written before the fault is applied."""
 
     def uncork(self) -> None:
-        """As `cork`."""
+        """Do nothing, like `cork`."""
 
     def _put_message(self, message: dict[str, Any]) -> None:
         request = self._dialogue.answered(message)
@@ -87,7 +87,7 @@ class FaultyWriter(Writer):
             for chunk in edit.chunks():
                 self._send(chunk)
         except ValueError as error:
-            log(str(error))  # a script that does not fit what is said; the message is lost
+            log(str(error))  # the script does not fit this message, which is dropped
 
     def _process_fault(self, fault: ReplyFault, line: bytes) -> None:
         match fault:
@@ -108,7 +108,7 @@ class FaultyWriter(Writer):
             case LineEnd():
                 self._line_end = fault.text.encode()
             case ProcessFault():
-                self._befall(fault)
+                self._on_process_fault(fault)
 
     def _draw(self, up_to: int) -> Iterator[int]:
         while True:
@@ -133,7 +133,7 @@ class FaultyWriter(Writer):
             self._split = None
 
     def _write_now(self, piece: bytes | memoryview) -> None:
-        """Write behind all that waits, before anything else happens."""
+        """Flush what waits, then write a piece directly, before anything else happens."""
         self.flush(FLUSH_SECONDS)
         try:
             self._write(bytearray(piece))

@@ -1,5 +1,5 @@
-// Command driver runs one conformance scenario with this client and prints what happened as one
-// JSON object on one line. tests/conformance/DRIVER.md is its contract.
+// Command driver runs one conformance scenario with this client and prints its result as one JSON
+// object on one line. tests/conformance/DRIVER.md specifies the scenarios and the result.
 package main
 
 import (
@@ -14,12 +14,12 @@ import (
 )
 
 func main() {
-	name := flag.String("scenario", "", "which scenario of DRIVER.md to run")
+	name := flag.String("scenario", "", "the scenario of DRIVER.md to run")
 	flag.Parse()
 	logger := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	run, ok := scenarios[*name]
 	if !ok {
-		logger.Error("no such scenario", "name", *name)
+		logger.Error("DRIVER.md has no such scenario", "name", *name)
 		os.Exit(2)
 	}
 	s := &session{ctx: context.Background(), logger: logger, result: result{Scenario: *name, Outcome: "ok"}}
@@ -31,7 +31,7 @@ func main() {
 	}
 }
 
-// A session is one scenario's worker and model, and what is told of them.
+// A session is the worker, the model and the result of one scenario.
 type session struct {
 	ctx    context.Context
 	logger *slog.Logger
@@ -40,7 +40,8 @@ type session struct {
 	result result
 }
 
-// start starts a worker and loads the model; false where that failed, which is told.
+// start starts a worker and loads the model. It returns false if that failed, after it has put the
+// error into the result.
 func (s *session) start(options ...mlxwire.StartOption) bool {
 	var err error
 	s.worker, err = mlxwire.Start(s.ctx, append(options, mlxwire.WithLogger(s.logger))...)
@@ -62,7 +63,7 @@ func (s *session) fail(err error) {
 	s.result.Outcome, s.result.Error = "error", describe(err)
 }
 
-// timed runs the operation that the scenario is for.
+// timed runs the operation that the scenario measures.
 func (s *session) timed(operation func()) {
 	began := time.Now()
 	operation()

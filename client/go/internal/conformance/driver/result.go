@@ -20,7 +20,7 @@ type result struct {
 	WorkerPID     *int     `json:"worker_pid"`
 	Next          *next    `json:"next"`
 
-	// The scenarios' own.
+	// Fields of single scenarios.
 	Texts            []string           `json:"texts,omitempty"`
 	TextsEqualLength *bool              `json:"texts_equal_length,omitempty"`
 	Items            []map[string]any   `json:"items,omitempty"`
@@ -35,15 +35,15 @@ type failure struct {
 	TokensDelivered int    `json:"tokens_delivered"`
 }
 
-// next is the generate that follows the scenario's operation.
+// next is the result of the generate that follows the scenario's operation.
 type next struct {
 	Outcome string   `json:"outcome"`
 	Text    string   `json:"text"`
 	Error   *failure `json:"error"`
 }
 
-// describe gives an error as data. What is no error of the client is a defect, and fails the
-// check by a code that is in no list.
+// describe returns an error as data. An error that is not the client's own is a defect: its code is
+// in no list of codes, so the check fails.
 func describe(err error) *failure {
 	var own *mlxwire.Error
 	switch {

@@ -12,7 +12,7 @@ import (
 	mlxwire "github.com/mlxwire/mlxwire/client/go"
 )
 
-const forever = 100_000 // tokens: far more than a scenario waits for
+const forever = 100_000 // tokens; far more than any scenario waits for
 
 var scenarios = map[string]func(*session){
 	"generate":   generate,
@@ -111,7 +111,7 @@ func together(s *session) {
 		}
 		group.Wait()
 	})
-	for i := len(all) - 1; i >= 0; i-- { // so that the first one's figures stay
+	for i := len(all) - 1; i >= 0; i-- { // so that the result keeps the figures of the first
 		s.tell(all[i])
 	}
 	for _, one := range all {
@@ -193,7 +193,7 @@ func badOption(s *session) {
 	})
 }
 
-// noModel has to unload first: in this client there is nothing to call before a load.
+// noModel unloads the model first, because this client has no method to call before a load.
 func noModel(s *session) {
 	if !s.start() {
 		return
@@ -214,7 +214,7 @@ func overlong(s *session) {
 	s.again("again", 4)
 }
 
-// fault meets a worker that may do anything, and then a good one.
+// fault runs against a worker with any fault, and then against a good worker.
 func fault(s *session) {
 	patience := []mlxwire.StartOption{
 		mlxwire.WithStartTimeout(5 * time.Second),

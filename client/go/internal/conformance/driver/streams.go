@@ -6,7 +6,7 @@ import (
 	mlxwire "github.com/mlxwire/mlxwire/client/go"
 )
 
-// taken is what was read of a stream.
+// taken is what a scenario has read from a stream.
 type taken struct {
 	text   strings.Builder
 	tokens int
@@ -14,7 +14,7 @@ type taken struct {
 	err    error
 }
 
-// take reads a stream to its end, or until enough says so.
+// take reads a stream to its end, or until enough returns true.
 func take(stream *mlxwire.Stream, err error, enough func(tokens int) bool) *taken {
 	t := &taken{err: err}
 	if err != nil {
@@ -38,7 +38,7 @@ func take(stream *mlxwire.Stream, err error, enough func(tokens int) bool) *take
 	return t
 }
 
-// tell makes what was read the scenario's result.
+// tell puts what was read into the scenario's result.
 func (s *session) tell(t *taken) {
 	s.result.Text, s.result.Tokens, s.result.FinishReason = t.text.String(), t.tokens, t.reason
 	if t.err != nil {
@@ -54,7 +54,7 @@ func (s *session) generate(prompt string, options ...mlxwire.RequestOption) *tak
 	return take(stream, err, nil)
 }
 
-// again asks the same worker for something short: it has to be as good as before.
+// again sends a short request to the same worker, which must work as well as before.
 func (s *session) again(prompt string, maxTokens int) {
 	t := s.generate(prompt, mlxwire.WithMaxTokens(maxTokens))
 	s.result.Next = &next{Outcome: "ok", Text: t.text.String()}

@@ -1,4 +1,0 @@
-package mlxwire
-
-// Version is this client's; the worker logs it.
-const Version = "0.1.0"

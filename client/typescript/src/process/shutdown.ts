@@ -1,0 +1,62 @@
+/**
+ * The ladder that ends a worker: `quit`, close its stdin, SIGTERM, SIGKILL. Each step has a limit,
+ * both output pipes are read throughout, and the signals go to the whole process group.
+ */
+
+/** Milliseconds from each step to the next; a close takes their sum at most. */
+export interface ShutdownLimits {
+  /** From `quit` on: 3000. */
+  readonly quitMs: number;
+  /** From the end of stdin on: 2000. */
+  readonly stdinMs: number;
+  /** From SIGTERM on: 2000. */
+  readonly termMs: number;
+  /** From SIGKILL on: 2000. */
+  readonly killMs: number;
+}
+
+/** The default limits. */
+export const DEFAULT_SHUTDOWN_LIMITS: ShutdownLimits = {
+  quitMs: 3000,
+  stdinMs: 2000,
+  termMs: 2000,
+  killMs: 2000,
+};
+
+/** A process, as the ladder uses it. */
+export interface Endable {
+  /** Close stdin. */
+  closeStdin(): void;
+  /** Signal the process and its group. */
+  signalGroup(signal: NodeJS.Signals): void;
+  /** Wait for the process to end. Gives false if it did not within `ms`. */
+  wait(ms: number): Promise<boolean>;
+}
+
+/**
+ * End a process by as many steps of the ladder as needed. Gives false if it did not end. Without
+ * `sayQuit` the ladder begins at SIGTERM, for a worker that can't be talked to.
+ */
+export async function endProcess(
+  worker: Endable,
+  limits: ShutdownLimits,
+  sayQuit: (() => void) | null,
+): Promise<boolean> {
+  if (sayQuit !== null) {
+    sayQuit();
+    if (await worker.wait(limits.quitMs)) {
+      return true;
+    }
+    worker.closeStdin();
+    if (await worker.wait(limits.stdinMs)) {
+      return true;
+    }
+  }
+  worker.closeStdin();
+  worker.signalGroup("SIGTERM");
+  if (await worker.wait(limits.termMs)) {
+    return true;
+  }
+  worker.signalGroup("SIGKILL");
+  return worker.wait(limits.killMs);
+}

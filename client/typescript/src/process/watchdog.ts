@@ -1,0 +1,52 @@
+/** Ends a worker that runs and makes no progress: `Liveness` judges, a timer keeps the time. */
+
+import type { Exit, MlxwireError } from "../errors.js";
+import type { Heartbeat } from "../results.js";
+import { Liveness, type LivenessLimits } from "./liveness.js";
+import { type Circumstances, type Death, hangs } from "./postmortem.js";
+
+/** Looks within the shortest limit. */
+const LOOKS_WITHIN_LIMIT = 8;
+
+/** The connection that a watchdog looks after. */
+export interface Watched {
+  /** Not null once the worker has ended or is being ended. */
+  readonly failure: MlxwireError | null;
+  /** Changes whenever anything comes from the worker. */
+  readonly chunksRead: number;
+  readonly circumstances: Circumstances;
+  readonly exited: Promise<Exit>;
+  /** Fail all pending requests and end the worker. */
+  condemn(death: Death): void;
+}
+
+/** Looks after one connection until its process has ended. */
+export class Watchdog {
+  readonly #watched: Watched;
+  readonly #liveness: Liveness;
+
+  constructor(watched: Watched, limits: LivenessLimits) {
+    const ofPhases = Object.values(limits.phases).filter((limit) => limit !== null);
+    const intervalMs = Math.min(limits.silenceMs, limits.stepMs, ...ofPhases) / LOOKS_WITHIN_LIMIT;
+    this.#watched = watched;
+    this.#liveness = new Liveness(limits, intervalMs, performance.now());
+    const timer = setInterval(() => this.#look(), intervalMs).unref();
+    void watched.exited.then(() => clearInterval(timer));
+  }
+
+  /** Take a heartbeat of the worker. */
+  takeBeat(beat: Heartbeat): void {
+    this.#liveness.takeBeat(beat);
+  }
+
+  #look(): void {
+    const watched = this.#watched;
+    if (watched.failure !== null) {
+      return; // it is being ended
+    }
+    const verdict = this.#liveness.verdict(watched.chunksRead, performance.now());
+    if (verdict !== null) {
+      watched.condemn(hangs(verdict, watched.circumstances));
+    }
+  }
+}

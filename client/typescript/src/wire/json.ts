@@ -1,0 +1,118 @@
+/** JSON as the wire allows it: strict Unicode, finite numbers, bounded depth (SPEC §1). */
+
+import { isUtf8 } from "node:buffer";
+import { InvalidParams } from "../errors.js";
+
+/** A JSON object of any content. */
+export type JsonObject = Readonly<Record<string, unknown>>;
+
+/** The most levels of nested objects and arrays. */
+export const MAX_DEPTH = 1024;
+
+const SURROGATE_ESCAPE = /\\u[dD][89a-fA-F]/;
+
+/** Tell if a value is a JSON object. */
+export function isObject(value: unknown): value is JsonObject {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/**
+ * Parse a line of bytes.
+ *
+ * @throws SyntaxError if it is no JSON, no UTF-8, or holds an unpaired surrogate.
+ */
+export function parseLine(line: Buffer): unknown {
+  return parseText(decodeUtf8(line));
+}
+
+/**
+ * Decode a line. A decoded text has U+FFFD in place of wrong bytes, or because U+FFFD was sent;
+ * only such a text has its bytes checked.
+ *
+ * @throws SyntaxError if the line is no UTF-8.
+ */
+export function decodeUtf8(line: Buffer): string {
+  const text = line.toString();
+  if (text.includes("\uFFFD") && !isUtf8(line)) {
+    throw new SyntaxError("not UTF-8");
+  }
+  return text;
+}
+
+/** Parse a text. @throws SyntaxError as `parseLine`. */
+export function parseText(text: string): unknown {
+  return SURROGATE_ESCAPE.test(text) ? JSON.parse(text, refuseSurrogates) : JSON.parse(text);
+}
+
+function refuseSurrogates(key: string, value: unknown): unknown {
+  if (!key.isWellFormed() || (typeof value === "string" && !value.isWellFormed())) {
+    throw new SyntaxError("an unpaired surrogate");
+  }
+  return value;
+}
+
+/**
+ * Check that a value of a request can be sent unchanged; `JSON.stringify` would change it silently.
+ *
+ * @param path the path of the value on the wire: `messages[0].content`.
+ * @throws InvalidParams naming the path.
+ */
+export function checkSendable(value: unknown, path: string, depth = 2): void {
+  switch (typeof value) {
+    case "boolean":
+      return;
+    case "string":
+      if (!value.isWellFormed()) {
+        throw unsendable(
+          path,
+          "has an unpaired surrogate; make it well-formed Unicode, as with toWellFormed()",
+        );
+      }
+      return;
+    case "number":
+      if (!Number.isFinite(value)) {
+        throw unsendable(
+          path,
+          `is ${value}; JSON has finite numbers only, so give one or leave the option out`,
+        );
+      }
+      return;
+    case "object":
+      if (value !== null) {
+        checkNested(value, path, depth);
+      }
+      return;
+    default:
+      throw unsendable(
+        path,
+        `is a ${typeof value}, which JSON can't carry; give a string, number, boolean, array or plain object`,
+      );
+  }
+}
+
+function checkNested(value: object, path: string, depth: number): void {
+  if (depth > MAX_DEPTH) {
+    throw unsendable(
+      path.slice(0, 80),
+      `is nested too deeply; at most ${MAX_DEPTH} levels are accepted`,
+    );
+  }
+  if (Array.isArray(value)) {
+    for (let place = 0; place < value.length; place += 1) {
+      checkSendable(value[place], `${path}[${place}]`, depth + 1);
+    }
+    return;
+  }
+  const prototype: unknown = Object.getPrototypeOf(value);
+  if (prototype !== Object.prototype && prototype !== null) {
+    throw unsendable(path, "is an object of a class; give a plain object or an array");
+  }
+  for (const [key, inner] of Object.entries(value)) {
+    checkSendable(key, path);
+    checkSendable(inner, `${path}.${key}`, depth + 1);
+  }
+}
+
+function unsendable(path: string, why: string): InvalidParams {
+  return new InvalidParams(`\`${path}\` ${why}`, { data: { field: path } });
+}

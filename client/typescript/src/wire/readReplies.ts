@@ -1,0 +1,116 @@
+/** Reads replies of the wire into the results and errors that callers get. */
+
+import * as errors from "../errors.js";
+import {
+  type ErrorDetails,
+  HandshakeFailed,
+  MlxwireError,
+  ProtocolViolation,
+  WorkerError,
+} from "../errors.js";
+import type { BatchItem, ClassifyItem, Done, Hello, Token, WorkerEvent } from "../results.js";
+import { isObject, type JsonObject } from "./json.js";
+import * as replies from "./replies.js";
+import { type Reader, shape } from "./shape.js";
+
+/** Make a reader of replies that throws `ProtocolViolation` for a reply in another shape. */
+function reader<T>(name: string, read: Reader<T>): (message: JsonObject) => T {
+  return (message) => {
+    try {
+      return read(message);
+    } catch (error) {
+      throw new ProtocolViolation(
+        `the worker's \`${String(message.type)}\` reply is no ${name}: ${(error as Error).message}. ` +
+          "Client and worker may be of different versions",
+      );
+    }
+  };
+}
+
+export const readHello = reader("hello result", shape(replies.HELLO));
+/**
+ * Read the answer to hello. @throws HandshakeFailed if it is in another shape: it may be no worker.
+ */
+export function readHandshake(message: JsonObject): Hello {
+  try {
+    return readHello(message);
+  } catch (error) {
+    throw new HandshakeFailed((error as Error).message);
+  }
+}
+
+export const readInfo = reader("model info", shape(replies.MODEL_INFO));
+export const readLoad = reader("load result", shape(replies.LOAD));
+export const readMetrics = reader("worker metrics", shape(replies.WORKER_METRICS));
+export const readCancel = reader("cancel result", shape(replies.CANCEL));
+export const readCache = reader("cache result", shape(replies.CACHE));
+export const readMemory = reader("memory result", shape(replies.MEMORY));
+export const readProgress = reader("progress", shape(replies.PROGRESS));
+export const readDone: (message: JsonObject) => Done = reader("end", shape(replies.DONE));
+
+const readClassifyItemFields = reader("classify item", shape(replies.CLASSIFY_ITEM));
+const readBatchItemFields = reader("batch item", shape(replies.BATCH_ITEM));
+const readTokenFields = reader("token", shape(replies.TOKEN));
+const readEventFields = reader("event", shape(replies.EVENT));
+const readHeartbeat = shape(replies.HEARTBEAT);
+
+/** Read a token, also one with log-probabilities or of a batch. @throws ProtocolViolation */
+export function readToken(message: JsonObject): Token {
+  const { token, topLogprobs, ...rest } = readTokenFields(message);
+  const likeliest = topLogprobs?.map(({ token: text, ...top }) => ({ text, ...top }));
+  return { text: token, ...rest, topLogprobs: likeliest ?? null };
+}
+
+/** Read the item of one prompt of a `classify`. @throws ProtocolViolation */
+export function readClassifyItem(message: JsonObject): ClassifyItem {
+  const { token, ...rest } = readClassifyItemFields(message);
+  return { ...rest, text: token };
+}
+
+/** Read the item of one prompt of a `batch`. @throws ProtocolViolation */
+export function readBatchItem(message: JsonObject): BatchItem {
+  const failed = message.error ?? null;
+  const error = failed === null ? null : errorFromBody(failed);
+  return { type: "item", ...readBatchItemFields(message), error };
+}
+
+/** Read an event; one that is unknown keeps its name and data. @throws ProtocolViolation */
+export function readEvent(message: JsonObject): WorkerEvent {
+  const { event: name, data } = readEventFields(message);
+  if (name === "heartbeat") {
+    try {
+      return { event: "heartbeat", ...readHeartbeat(data) };
+    } catch {
+      // A heartbeat of a later version, in a shape that this one does not know.
+    }
+  }
+  return { event: "other", name, data };
+}
+
+type ErrorClass = new (message: string, details?: ErrorDetails) => MlxwireError;
+
+/** The classes of errors by their code. */
+export const ERRORS_BY_CODE: ReadonlyMap<string, ErrorClass> = new Map(
+  Object.values(errors)
+    .filter((kind) => kind !== MlxwireError && kind !== WorkerError)
+    .map((kind) => [kind.code, kind]),
+);
+
+/** Make the error of a code; a plain `WorkerError` if the code is unknown. */
+export function errorFromCode(code: string, message: string, details: ErrorDetails): MlxwireError {
+  // A worker that can still say so has not crashed.
+  const known = code === "worker_crashed" ? undefined : ERRORS_BY_CODE.get(code);
+  return new (known ?? WorkerError)(message, { ...details, code });
+}
+
+/** Make the error of the field `error` of a reply or of a batch's item. */
+export function errorFromBody(body: unknown): MlxwireError {
+  if (!isObject(body)) {
+    return new ProtocolViolation(`an error reply has no error in it: ${String(body)}`);
+  }
+  const { code, message, retryable, data } = body;
+  return errorFromCode(String(code), String(message), {
+    retryable: retryable === true,
+    data: isObject(data) ? data : {},
+  });
+}

@@ -1,0 +1,144 @@
+/**
+ * Translates options to fields of the wire. Only the options that the caller set are sent, so the
+ * worker's defaults hold; an unknown option is refused by name, never dropped.
+ */
+
+import { fileURLToPath } from "node:url";
+import type {
+  BatchOptions,
+  CallOptions,
+  ChatOptions,
+  ClassifyOptions,
+  LoadFields,
+  MemoryFields,
+  Message,
+  Path,
+  SamplingOptions,
+  StreamOptions,
+} from "../options.js";
+import type { JsonObject } from "./json.js";
+import { checkDurations, unknownOption } from "./optionChecks.js";
+import { snakeCase } from "./shape.js";
+
+type ToWire = (value: never) => unknown;
+/** Options by name, each with the translation of its value. */
+export type SentOptions = Readonly<Record<string, ToWire>>;
+/** The options of `Options` by name, each with the translation of its value. */
+type Sent<Options> = Readonly<Record<keyof Options & string, ToWire>>;
+
+const plain = (value: unknown): unknown => value;
+const biasByToken = (bias: JsonObject | ReadonlyMap<number, number>): unknown =>
+  bias instanceof Map ? Object.fromEntries(bias) : bias;
+
+const DEADLINE = { deadlineSeconds: plain };
+
+/** The options that `generate` sends. */
+export const SAMPLING: Sent<SamplingOptions> = {
+  ...DEADLINE,
+  maxTokens: plain,
+  temperature: plain,
+  topK: plain,
+  topP: plain,
+  minP: plain,
+  repeatPenalty: plain,
+  seed: plain,
+  stop: plain,
+  stopTokens: plain,
+  ignoreEos: plain,
+  minTokens: plain,
+  xtcProbability: plain,
+  xtcThreshold: plain,
+  presencePenalty: plain,
+  frequencyPenalty: plain,
+  penaltyWindow: plain,
+  logitBias: biasByToken,
+  logprobs: plain,
+  topLogprobs: plain,
+  cache: plain,
+};
+
+/** The options that `chat` sends. */
+export const CHAT: Sent<Omit<ChatOptions, keyof StreamOptions>> = {
+  ...SAMPLING,
+  thinking: plain,
+  specialTokens: plain,
+};
+
+/** The options that `batch` sends. */
+export const BATCH: Sent<Omit<BatchOptions, keyof StreamOptions>> = { ...SAMPLING, stream: plain };
+
+/** The options that `classify` sends. */
+export const CLASSIFY: Sent<Omit<ClassifyOptions, keyof StreamOptions>> = {
+  ...DEADLINE,
+  logits: plain,
+  labels: plain,
+};
+
+/** The options that `load` sends. */
+export const LOAD: Sent<LoadFields> = {
+  contextLen: plain,
+  adapterPath: pathText,
+  parallelSlots: plain,
+  warmup: plain,
+  contextPolicy: plain,
+  kvBits: plain,
+  kvGroupSize: plain,
+  memoryLimit: plain,
+  promptCacheLimit: plain,
+  prefillSeconds: plain,
+};
+
+/** The options that `memory` sends. */
+export const MEMORY: Sent<MemoryFields> = {
+  memoryLimit: plain,
+  promptCacheLimit: plain,
+  bufferLimit: plain,
+  wiredLimit: plain,
+  clear: plain,
+};
+
+/** The options of each call that stay in this client. */
+export const CALL: readonly (keyof CallOptions)[] = ["timeoutMs", "signal"];
+/** The options of each stream that stay in this client. */
+export const STREAM: readonly (keyof StreamOptions)[] = [...CALL, "idleTimeoutMs", "onProgress"];
+
+/** Give a path as text. */
+export function pathText(path: Path): string {
+  return typeof path === "string" ? path : fileURLToPath(path);
+}
+
+/** Give a conversation for the wire; a bare string is one turn of the user. */
+export function chatMessages(messages: string | readonly Message[]): readonly Message[] {
+  return typeof messages === "string" ? [{ role: "user", content: messages }] : messages;
+}
+
+/**
+ * Translate the options of a command to fields of the wire; null and undefined are the same as left
+ * out.
+ *
+ * @param local names of options that stay in this client.
+ * @throws InvalidParams for an unknown option, or milliseconds that no timer can wait.
+ */
+export function wireFields<Options extends object>(
+  command: string,
+  options: Options,
+  sent: SentOptions,
+  local: readonly string[],
+): JsonObject {
+  checkDurations(options);
+  const fields: Record<string, unknown> = {};
+  for (const [name, value] of Object.entries(options)) {
+    if (local.includes(name)) {
+      continue;
+    }
+    const toWire = Object.hasOwn(sent, name) ? sent[name] : undefined;
+    if (toWire === undefined) {
+      const known = [...Object.keys(sent), ...local].sort();
+      throw unknownOption(name, command, known, snakeCase(name));
+    }
+    if (value !== undefined && value !== null) {
+      fields[snakeCase(name)] = (toWire as (value: unknown) => unknown)(value);
+    }
+  }
+  return fields;
+}

@@ -1,0 +1,65 @@
+/** Workers that misbehave in ways that need a real process: `node roles.js ROLE [PORT]`. */
+
+import { spawn } from "node:child_process";
+import { closeSync, writeSync } from "node:fs";
+import { connect } from "node:net";
+import { fileURLToPath } from "node:url";
+
+const THIS_FILE = fileURLToPath(import.meta.url);
+const FLOOD_BYTES = 4 * 1024 * 1024;
+
+/** Give the command of a worker in this role. */
+export function roleCommand(role: string, ...args: string[]): string[] {
+  return [process.execPath, THIS_FILE, role, ...args];
+}
+
+function liveOn(): void {
+  setInterval(() => undefined, 60_000);
+}
+
+/** Keep a connection to a port for as long as this process runs. */
+function hold(port: number): void {
+  connect(port, "127.0.0.1", () => process.send?.("connected"));
+  liveOn();
+}
+
+/** Leave a grandchild behind, inside or outside of the group, that holds a connection and the pipes. */
+function leaveGrandchild(port: string, exitCode: number, detached: boolean): void {
+  const [program = "", ...args] = roleCommand("hold", port);
+  const child = spawn(program, args, { stdio: ["inherit", "inherit", "inherit", "ipc"], detached });
+  child.once("message", () => {
+    writeSync(2, `grandchild ${child.pid}\n`);
+    process.exit(exitCode);
+  });
+}
+
+const ROLES: Record<string, (port: string) => void> = {
+  hold: (port) => hold(Number(port)),
+  deaf: () => {
+    process.on("SIGTERM", () => undefined);
+    writeSync(2, `pid ${process.pid}\n`);
+    liveOn();
+  },
+  "until eof": () => {
+    process.stdin.on("end", () => process.exit(6)).resume();
+  },
+  "hang up": () => {
+    process.stdin.once("data", () => closeSync(1));
+    liveOn();
+  },
+  "in group": (port) => leaveGrandchild(port, 8, false),
+  outside: (port) => leaveGrandchild(port, 7, true),
+  flood: () => {
+    const page = Buffer.alloc(64 * 1024, "x");
+    for (let written = 0; written < FLOOD_BYTES; written += page.length) {
+      writeSync(2, page);
+    }
+    writeSync(2, "\nthat was it\n");
+    process.exit(5);
+  },
+};
+
+const [, file, role = "", port = ""] = process.argv;
+if (file === THIS_FILE) {
+  ROLES[role]?.(port);
+}

@@ -1,0 +1,61 @@
+"""The events that `ClientConnection` yields to its caller."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import msgspec
+
+
+class TopLogprob(msgspec.Struct, frozen=True, gc=False):
+    """One of the likeliest tokens at one position; ``logprob`` is natural, None for -infinity."""
+
+    text: str = msgspec.field(name="token")
+    id: int = msgspec.field(name="token_id")
+    logprob: float | None
+
+
+class TokenReceived(
+    msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="type", tag="token"
+):
+    """One token of a pending request. Nearly every reply is one, so decoding it must be cheap.
+
+    ``id`` is the token's id, ``request_id`` that of its request; ``text`` may be empty. A piece with
+    ``flush`` was held back until the end of the text and does not count as a token. ``index`` is
+    the prompt's place in a batch, else None; ``channel`` is None for plain text. ``logprob``
+    (natural) and ``top_logprobs``, likeliest first, are None unless the request asked for them.
+    """
+
+    request_id: str = msgspec.field(name="id")
+    seq: int
+    text: str = msgspec.field(name="token")
+    id: int = msgspec.field(name="token_id")
+    flush: bool = False
+    index: int | None = None
+    channel: str | None = None
+    logprob: float | None = None
+    top_logprobs: list[TopLogprob] | None = None
+    final: bool = False
+
+
+class ReplyReceived(NamedTuple):
+    """Any other reply to a pending request; ``ended`` is True for its final reply."""
+
+    id: str
+    message: dict[str, Any]
+    ended: bool
+
+
+class EventReceived(NamedTuple):
+    """An event: a message that answers no request."""
+
+    message: dict[str, Any]
+
+
+class StrayLine(NamedTuple):
+    """A line before the handshake that is no message, such as a banner."""
+
+    line: bytes
+
+
+Received = TokenReceived | ReplyReceived | EventReceived | StrayLine

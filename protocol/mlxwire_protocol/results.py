@@ -1,0 +1,201 @@
+"""The replies to commands that do not stream, as types (SPEC §5)."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from .messages import Count
+from .replies import (
+    BatchItem,
+    BatchToken,
+    CancelledDone,
+    Done,
+    Error,
+    Event,
+    FlushToken,
+    Item,
+    LogprobToken,
+    Progress,
+    Reply,
+    Token,
+)
+
+CancelOutcome = Literal["accepted", "finished", "unknown"]
+
+
+class Result(Reply, kw_only=True, tag="result"):
+    """The final reply to a command that does not stream."""
+
+    final: Literal[True] = True
+
+
+class OkResult(Result, kw_only=True, tag="result"):
+    """The answer to `quit` and `unload`."""
+
+    ok: Literal[True] = True
+
+
+class WorkerIdentity(Struct, kw_only=True):
+    """The worker's name, version, process id and engine."""
+
+    name: str
+    version: str
+    pid: int
+    engine: Literal["mlx", "mock"]
+
+
+class Limits(Struct, kw_only=True):
+    """The limits that the worker enforces: bytes of a line, requests in flight."""
+
+    max_line_bytes: int
+    max_inflight: int
+
+
+class HelloResult(Result, kw_only=True, tag="result"):
+    """The answer to `hello`."""
+
+    protocol: int
+    worker: WorkerIdentity
+    capabilities: dict[str, Any]
+    limits: Limits
+    events: list[str] = []
+
+
+class ModelInfo(Struct, kw_only=True):
+    """The loaded model, described by its modules rather than by its config.
+
+    ``quant_bits`` and ``quant_group`` are 0 if nothing is quantized; ``context_len`` is in tokens,
+    ``weight_bytes`` in bytes; ``parameters`` counts weights before packing.
+    """
+
+    model_type: str
+    vocab_size: int
+    layers: int
+    hidden_size: int
+    context_len: int
+    quant_bits: int
+    quant_group: int
+    parameters: int
+    weight_bytes: int
+    path: str
+    adapter_path: str | None
+    chat_template: bool
+    parallel_slots: int
+    capabilities: dict[str, Any]
+
+
+class InfoResult(ModelInfo, kw_only=True, tag_field="type", tag="result"):
+    """The answer to `info`."""
+
+    id: str
+    final: Literal[True] = True
+
+
+class LoadResult(InfoResult, kw_only=True, tag="result"):
+    """The answer to `load`: the fields of `info`, and the duration of the load."""
+
+    ok: Literal[True] = True
+    load_seconds: float = 0.0
+
+
+class CreditResult(Result, kw_only=True, tag="result"):
+    """The answer to `credit`: messages that the target may be sent now, 0 if it has ended."""
+
+    credit: Count
+
+
+class CacheResult(Result, kw_only=True, tag="result"):
+    """The answer to `cache`: sequences, bytes, and counts since the model was loaded.
+
+    ``affected`` is the number of sequences that the action dropped, saved or loaded, or of tokens
+    that it warmed.
+    """
+
+    entries: Count
+    cached_bytes: Count
+    limit_bytes: Count
+    hits: Count
+    misses: Count
+    reused_tokens: Count
+    evictions: Count
+    rejected: Count
+    affected: Count = 0
+
+
+class MemoryResult(Result, kw_only=True, tag="result"):
+    """The answer to `memory`, in bytes. ``buffer_bytes`` are kept by MLX for reuse; a limit of 0
+    means none."""
+
+    active_bytes: Count
+    peak_bytes: Count
+    buffer_bytes: Count
+    sequence_bytes: Count
+    prompt_cache_bytes: Count
+    memory_limit: Count
+    prompt_cache_limit: Count
+    buffer_limit: Count
+    wired_limit: Count
+    bytes_per_token: Count
+
+
+class CancelResult(Result, kw_only=True, tag="result"):
+    """The answer to `cancel`. The target's own final reply follows under the target's id."""
+
+    outcome: CancelOutcome
+    cancelled: int = 0
+
+
+class WorkerMetrics(Struct, kw_only=True):
+    """Totals since the worker started, and its present state, in seconds, tokens and bytes."""
+
+    requests: int = 0
+    in_flight: int = 0
+    queued: int = 0
+    cancelled: int = 0
+    errors: int = 0
+    uptime_seconds: float = 0.0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    generated_tokens: int = 0
+    queue_seconds: float = 0.0
+    prefill_seconds: float = 0.0
+    decode_seconds: float = 0.0
+    prefill_tokens_per_second: float = 0.0
+    decode_tokens_per_second: float = 0.0
+    peak_memory_bytes: int = 0
+    active_memory_bytes: int = 0
+    batch_size: int = 0
+
+
+class MetricsResult(WorkerMetrics, kw_only=True, tag_field="type", tag="result"):
+    """The answer to `metrics`."""
+
+    id: str
+    final: Literal[True] = True
+
+
+REPLY_TYPES: tuple[type[Struct], ...] = (
+    Token,
+    FlushToken,
+    LogprobToken,
+    BatchToken,
+    Item,
+    BatchItem,
+    Progress,
+    Done,
+    CancelledDone,
+    Error,
+    OkResult,
+    HelloResult,
+    InfoResult,
+    LoadResult,
+    CancelResult,
+    CreditResult,
+    CacheResult,
+    MemoryResult,
+    MetricsResult,
+    Event,
+)
+"""The type of every message that the worker sends in dialect 1."""

@@ -1,0 +1,41 @@
+"""Operations: all that the worker does for a command, in one file for each."""
+
+from __future__ import annotations
+
+from mlxwire_protocol.commands import row_of
+
+from ..engine import Engine
+from ..requests.job import Job
+from ..requests.ledger import Ledger
+from .batch import BatchOperation
+from .cache import CacheOperation, WarmOperation
+from .chat import ChatOperation
+from .classify import ClassifyOperation
+from .generate import GenerateOperation
+from .info import InfoOperation
+from .load import LoadOperation
+from .memory import MemoryOperation
+from .metrics import MetricsOperation
+from .operation import Operation
+from .unload import UnloadOperation
+
+OPERATIONS: dict[tuple[str, str | None], type[Operation]] = {
+    ("load", None): LoadOperation,
+    ("unload", None): UnloadOperation,
+    ("info", None): InfoOperation,
+    ("generate", None): GenerateOperation,
+    ("chat", None): ChatOperation,
+    ("batch", None): BatchOperation,
+    ("classify", None): ClassifyOperation,
+    ("cache", None): CacheOperation,
+    ("cache", "warm"): WarmOperation,
+    ("memory", None): MemoryOperation,
+    ("metrics", None): MetricsOperation,
+}
+"""The operation of each row of the table of commands; the session itself answers the others."""
+
+
+def make_operation(job: Job, engine: Engine, ledger: Ledger) -> Operation:
+    """Return the operation that serves a job."""
+    row = row_of(job.command)
+    return OPERATIONS[row.name, row.action](job, engine, ledger)

@@ -1,0 +1,166 @@
+"""`batch`: continue many raw prompts in one request; each ends by itself, in an `item`."""
+
+from __future__ import annotations
+
+from mlxwire_protocol import WireError, error_reply, invalid_params
+from mlxwire_protocol.messages import Batch
+from mlxwire_protocol.replies import BatchItem, BatchToken, FinishReason
+
+from ..engine import Engine
+from ..prompts import Prompt, Sampled
+from ..requests.failures import failure_of
+from ..requests.job import Job
+from ..requests.ledger import Ledger
+from .sequence import Generating, Sequence, sampling_params
+
+
+class BatchOperation(Generating):
+    """One `batch`. Its prompts take turns with the requests after it."""
+
+    __slots__ = ("_next", "_prompts", "_unfinished")
+
+    cache_miss: str | None = None
+    """Why no more was reused differs from prompt to prompt, so none is told."""
+
+    def __init__(self, job: Job, engine: Engine, ledger: Ledger) -> None:
+        super().__init__(job, engine, ledger)
+        self._prompts: list[Prompt | WireError] = []
+        self._next = 0
+        self._unfinished = 0
+
+    def prepare(self) -> None:
+        """Make every prompt ready by itself: one that is too long is its own item's error.
+
+        Raises: WireError where an option is wrong, which is the whole request's.
+        """
+        request = self._request
+        if request.logprobs and not request.stream:
+            raise invalid_params(
+                "logprobs",
+                "the log-probabilities of a batch come with its tokens: set `stream`",
+            )
+        params = sampling_params(request)
+        self.engine.check_params(params)
+        for index, text in enumerate(request.prompts):
+            if self.job.closed:
+                return  # cancelled, or past its deadline: nobody waits for the rest
+            field = f"prompts[{index}]"
+            try:
+                self._prompts.append(self.engine.text_prompt(text, params, field=field))
+            except WireError as error:
+                if error.code == "invalid_params" and error.field != field:
+                    raise
+                self._prompts.append(error)
+        ready = [prompt for prompt in self._prompts if isinstance(prompt, Prompt)]
+        self.job.prompt_tokens = sum(len(prompt.ids) for prompt in ready)
+        self.job.reuse = self
+        self._unfinished = len(self._prompts)
+
+    @property
+    def cached_tokens(self) -> int:
+        """Tokens of all prompts that were not computed, since an earlier request had."""
+        return sum(p.cached_tokens for p in self._prompts if isinstance(p, Prompt))
+
+    @property
+    def left(self) -> int:
+        """Prompts that have not started."""
+        return len(self._prompts) - self._next
+
+    @property
+    def starts_at_once(self) -> bool:
+        """Whether it may begin before a slot is free: always."""
+        return True
+
+    @property
+    def next_prompt(self) -> Prompt | WireError:
+        """The first prompt that has not started, or the error that it alone ends with."""
+        return self._prompts[self._next]
+
+    def start_next(self) -> Sequence | None:
+        """Take the next prompt as started; one that is an error ends here."""
+        index, prompt = self._next, self.next_prompt
+        self._next += 1
+        if isinstance(prompt, Prompt):
+            return Sequence(self, prompt, index)
+        self._complete(self._failed_item(index, prompt))
+        return None
+
+    def send_token(self, sequence: Sequence, text: str, sampled: Sampled) -> None:
+        """Send a token, if the host wants the tokens of its batch."""
+        if not self._request.stream:
+            return
+        assert sequence.index is not None
+        self.ledger.send(
+            self.job,
+            BatchToken(
+                id=self.job.id,
+                index=sequence.index,
+                seq=sequence.seq,
+                token=text,
+                token_id=sampled.token_id,
+                logprob=sampled.logprob,
+                top_logprobs=sequence.top_logprobs(sampled),
+            ),
+            tokens=1,
+        )
+        sequence.seq += 1
+
+    def send_rest(self, sequence: Sequence, text: str, token_id: int) -> None:
+        """Send text that was held back until the end, likewise."""
+        if not self._request.stream:
+            return
+        assert sequence.index is not None
+        self.ledger.send(
+            self.job,
+            BatchToken(
+                id=self.job.id,
+                index=sequence.index,
+                seq=sequence.seq,
+                token=text,
+                token_id=token_id,
+                flush=True,
+            ),
+        )
+
+    def end_sequence(self, sequence: Sequence, reason: FinishReason) -> None:
+        """Send the item of a prompt that has its answer."""
+        sequence.flush()
+        assert sequence.index is not None
+        item = BatchItem(
+            id=self.job.id,
+            index=sequence.index,
+            text="".join(sequence.pieces),
+            token_ids=sequence.token_ids,
+            finish_reason=reason,
+            tokens_generated=sequence.generated,
+        )
+        self._complete(item)
+
+    def fail_sequence(self, sequence: Sequence, error: Exception) -> None:
+        """Send the item of a prompt that could not be continued."""
+        assert sequence.index is not None
+        self._complete(self._failed_item(sequence.index, error))
+
+    @property
+    def _request(self) -> Batch:
+        assert isinstance(self.job.command, Batch)
+        return self.job.command
+
+    def _complete(self, item: BatchItem) -> None:
+        """Send one prompt's item; with the last of them the batch has ended."""
+        told = 0 if self._request.stream else item.tokens_generated
+        self.ledger.send(self.job, item, tokens=told)
+        self._unfinished -= 1
+        if not self._unfinished:
+            self.ledger.finish(self.job)
+
+    def _failed_item(self, index: int, error: Exception) -> BatchItem:
+        return BatchItem(
+            id=self.job.id,
+            index=index,
+            text="",
+            token_ids=[],
+            finish_reason=None,
+            tokens_generated=0,
+            error=error_reply(None, failure_of(error)).error,
+        )

@@ -1,0 +1,71 @@
+"""`cache`: look at the prompt cache, change it, keep it in a file, or warm it."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from mlxwire_protocol import invalid_params
+from mlxwire_protocol.messages import Cache
+from mlxwire_protocol.replies import FinishReason
+from mlxwire_protocol.results import CacheResult
+
+from ..engine import Engine
+from ..prompts import ChatInput, SamplingParams
+from .chat import turns
+from .operation import BetweenSteps
+from .sequence import OneSequence, Sequence
+
+
+class CacheOperation(BetweenSteps):
+    """One `cache`, but for the action `warm`."""
+
+    __slots__ = ()
+
+    def answer(self) -> Struct:
+        """Do the action and tell the cache's state after it."""
+        request, engine = self.job.command, self.engine
+        assert isinstance(request, Cache)
+        affected = 0
+        match request.action:
+            case "clear":
+                affected = engine.clear_cache()
+            case "save":
+                affected = engine.save_cache(_path(request))
+            case "load":
+                affected = engine.load_cache(_path(request))
+        return _result(engine, request.id, affected)
+
+
+class WarmOperation(OneSequence):
+    """One `cache` that computes a prompt for later: a sequence that generates nothing."""
+
+    __slots__ = ()
+
+    def prepare(self) -> None:
+        """Tokenize the prompt or the conversation. Raises: WireError ``invalid_params``."""
+        request = self.job.command
+        assert isinstance(request, Cache)
+        params = SamplingParams(max_tokens=0)
+        if request.messages is not None and request.prompt is None:
+            chat = ChatInput(messages=turns(request.messages))
+            self.make_prompt(self.engine.chat_prompt(chat, params))
+        elif request.prompt is not None and request.messages is None:
+            self.make_prompt(self.engine.text_prompt(request.prompt, params, field="prompt"))
+        else:
+            raise invalid_params("prompt", "to warm, give either `prompt` or `messages`")
+
+    def end_sequence(self, sequence: Sequence, reason: FinishReason) -> None:
+        """Answer with the tokens that the cache now holds."""
+        self.engine.remove([sequence.prompt])
+        warmed = self.engine.warmed_tokens(sequence.prompt)
+        self.ledger.end(self.job, _result(self.engine, self.job.id, warmed))
+
+
+def _result(engine: Engine, request_id: str, affected: int) -> CacheResult:
+    return CacheResult(id=request_id, affected=affected, **engine.cache_figures()._asdict())
+
+
+def _path(request: Cache) -> str:
+    if request.path is None:
+        raise invalid_params("path", f"`{request.action}` needs the field `path`")
+    return request.path

@@ -1,0 +1,59 @@
+"""`classify`: one forward pass for each prompt, and the label or token that follows it."""
+
+from __future__ import annotations
+
+import time
+
+from mlxwire_protocol.messages import Classify
+from mlxwire_protocol.replies import Item
+
+from ..prompts import Classified, ClassifyPrompts
+from .operation import OnePass
+
+
+class ClassifyOperation(OnePass):
+    """One `classify`: groups of its prompts, in slices."""
+
+    __slots__ = ("_prompts",)
+
+    _prompts: ClassifyPrompts
+
+    def prepare(self) -> None:
+        """Tokenize the prompts and labels."""
+        request = self.job.command
+        assert isinstance(request, Classify)
+        self._prompts = self.engine.classify_prompts(
+            request.prompts, request.labels or [], logits=request.logits
+        )
+        self.job.prompt_tokens = sum(map(len, self._prompts.prompts))
+
+    @property
+    def over(self) -> bool:
+        """Whether every prompt has its item."""
+        return not self._prompts.left
+
+    def step(self) -> bool:
+        """Do one slice; send the items that it completes, the final after the last."""
+        job = self.job
+        items = self.engine.classify(self._prompts)
+        if not items:
+            return False
+        job.last_token_at = time.perf_counter()
+        job.first_token_at = job.first_token_at or job.last_token_at
+        job.batch_size = max(job.batch_size, len(items))
+        for index, item in items:
+            self.ledger.send(job, self._item(index, item))
+        if self.over:
+            self.ledger.finish(job)
+        return True
+
+    def _item(self, index: int, item: Classified) -> Item:
+        return Item(
+            id=self.job.id,
+            index=index,
+            token=item.text,
+            token_id=item.token_id,
+            logprob=item.logprob,
+            logits=item.logits,
+            labels=item.labels,
+        )

@@ -1,0 +1,21 @@
+"""`generate`: continue a raw prompt, token by token."""
+
+from __future__ import annotations
+
+from mlxwire_protocol.messages import Generate
+
+from .sequence import OneSequence, sampling_params
+
+
+class GenerateOperation(OneSequence):
+    """One `generate`."""
+
+    __slots__ = ()
+
+    def prepare(self) -> None:
+        """Tokenize the prompt and check the options."""
+        request = self.job.command
+        assert isinstance(request, Generate)
+        params = sampling_params(request)
+        self.engine.check_params(params)
+        self.make_prompt(self.engine.text_prompt(request.prompt, params, field="prompt"))

@@ -1,0 +1,43 @@
+"""`load`: read a model, which replaces the one before."""
+
+from __future__ import annotations
+
+import time
+
+from msgspec import Struct, structs
+
+from mlxwire_protocol.messages import Load
+from mlxwire_protocol.replies import Progress
+from mlxwire_protocol.results import LoadResult
+
+from ..engine import Cancelled, LoadOptions
+from .operation import Alone, Beat
+
+
+class LoadOperation(Alone):
+    """One `load`."""
+
+    __slots__ = ()
+
+    def run(self, beat: Beat) -> Struct:
+        """Load the model, and send progress meanwhile."""
+        job, request = self.job, self.job.command
+        assert isinstance(request, Load)
+
+        def report(stage: str, done: float, total: float) -> None:
+            beat()
+            if job.cancel_requested:
+                raise Cancelled
+            progress = Progress(id=job.id, stage=stage, done=done, total=total)
+            self.ledger.send(job, progress)
+
+        info = self.engine.load(load_options(request), report)
+        seconds = time.perf_counter() - job.accepted_at
+        return LoadResult(id=job.id, load_seconds=seconds, **structs.asdict(info))
+
+
+def load_options(request: Load) -> LoadOptions:
+    """Return the options of a request as the engine takes them."""
+    options = structs.asdict(request)
+    del options["id"]
+    return LoadOptions(**options)

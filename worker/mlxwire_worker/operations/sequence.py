@@ -1,0 +1,277 @@
+"""A prompt on its way through the engine, and the operations that consist of such sequences.
+
+The scheduler hands the engine's results to `Sequence.take`, which decides when the text ends;
+the operation decides what is sent for it.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from contextlib import suppress
+
+from mlxwire_protocol import WireError, invalid_params
+from mlxwire_protocol.messages import Sampling
+from mlxwire_protocol.replies import (
+    Done,
+    FinishReason,
+    FlushToken,
+    LogprobToken,
+    Progress,
+    TopLogprob,
+)
+
+from ..output.text import TextAssembler
+from ..prompts import Prompt, Sampled, SamplingParams
+from ..requests.failures import failure_of
+from .operation import Operation
+
+PROGRESS_SECONDS = 0.1
+"""Prefill progress is told at most this often for each request."""
+
+
+class Sequence:
+    """One prompt of an operation: its only one (``index`` None), or one of a batch."""
+
+    __slots__ = (
+        "index", "last_token_id", "operation", "pieces", "plain", "prompt", "reported", "seq",
+        "text", "token_ids",
+    )  # fmt: skip
+
+    def __init__(self, operation: Generating, prompt: Prompt, index: int | None = None) -> None:
+        self.operation = operation
+        self.prompt = prompt
+        self.index = index
+        params = prompt.params
+        self.text = TextAssembler(prompt.detokenizer, params.stop_strings, params.min_tokens)
+        self.reported = time.perf_counter()
+        self.last_token_id: int | None = None
+        self.token_ids: list[int] = []
+        self.pieces: list[str] = []
+        self.seq = 0
+        self.plain = index is None and not params.logprobs
+
+    @property
+    def generated(self) -> int:
+        """Tokens so far, stop tokens aside."""
+        return len(self.token_ids)
+
+    def take(self, sampled: Sampled) -> FinishReason | None:
+        """Send one token; return the reason if it was the last."""
+        operation, prompt, token_id = self.operation, self.prompt, sampled.token_id
+        job = operation.job
+        now = time.perf_counter()
+        if job.first_token_at is None:
+            job.first_token_at = now
+            operation.ledger.begin_decode(job)
+        job.last_token_at = now
+        if token_id in prompt.stop_ids:
+            return "stop"
+        if prompt.max_tokens == 0:
+            return "length"
+        text = self.text.add_token(token_id)
+        self.last_token_id = token_id
+        self.token_ids.append(token_id)
+        if self.plain:
+            operation.ledger.send_token(job, text, token_id)
+        else:
+            self.pieces.append(text)
+            operation.send_token(self, text, sampled)
+            job.generated += 1
+        if self.text.stopped:
+            return "stop"
+        return "length" if self.generated >= prompt.max_tokens else None
+
+    def flush(self) -> None:
+        """Send the text that was held back, under the last token's id."""
+        if self.last_token_id is None:
+            return
+        rest = self.text.finish()
+        if rest:
+            self.pieces.append(rest)
+            self.operation.send_rest(self, rest, self.last_token_id)
+
+    def top_logprobs(self, sampled: Sampled) -> list[TopLogprob] | None:
+        """Return the likeliest tokens in this place with their texts; None if not asked for."""
+        if sampled.top is None:
+            return None
+        text_of = self.prompt.detokenizer.text_of
+        return [
+            TopLogprob(token=text_of(token_id), token_id=token_id, logprob=logprob)
+            for token_id, logprob in sampled.top
+        ]
+
+
+class Generating(Operation, ABC):
+    """An operation of the lane `sequences`."""
+
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def left(self) -> int:
+        """Sequences that have not started."""
+
+    @property
+    def starts_at_once(self) -> bool:
+        """Whether it may begin before a slot is free: its sequences then wait, not the queue."""
+        return False
+
+    @property
+    @abstractmethod
+    def next_prompt(self) -> Prompt | WireError:
+        """The first prompt that has not started, or the error that it alone ends with."""
+
+    @abstractmethod
+    def start_next(self) -> Sequence | None:
+        """Take `next_prompt` as started; return None after sending the error that it is."""
+
+    @abstractmethod
+    def send_token(self, sequence: Sequence, text: str, sampled: Sampled) -> None:
+        """Send a token with log-probabilities, or one of a batch."""
+
+    @abstractmethod
+    def send_rest(self, sequence: Sequence, text: str, token_id: int) -> None:
+        """Send text that was held back until the end."""
+
+    @abstractmethod
+    def end_sequence(self, sequence: Sequence, reason: FinishReason) -> None:
+        """End a sequence that came to its own end."""
+
+    @abstractmethod
+    def fail_sequence(self, sequence: Sequence, error: Exception) -> None:
+        """End a sequence that can't go on."""
+
+    def drop_sequence(self, sequence: Sequence) -> None:
+        """Let go of a sequence whose job was cancelled or has expired."""
+
+    def report_prefill(self, sequence: Sequence, done: int) -> None:
+        """Note how many tokens of a prompt have been computed."""
+
+
+class OneSequence(Generating):
+    """An operation whose job streams the tokens of one sequence."""
+
+    __slots__ = ("_prompt", "_started")
+
+    _prompt: Prompt
+
+    def make_prompt(self, prompt: Prompt) -> None:
+        """Take the prepared prompt."""
+        self._prompt = prompt
+        self._started = False
+        self.job.reuse = prompt
+        self.job.prompt_tokens = len(prompt.ids)
+
+    @property
+    def left(self) -> int:
+        """Sequences that have not started: one or none."""
+        return 0 if self._started else 1
+
+    @property
+    def next_prompt(self) -> Prompt:
+        """The only prompt."""
+        return self._prompt
+
+    def start_next(self) -> Sequence:
+        """Start the only sequence."""
+        self._started = True
+        return Sequence(self, self._prompt)
+
+    def send_token(self, sequence: Sequence, text: str, sampled: Sampled) -> None:
+        """Send a token with its log-probability."""
+        job = self.job
+        assert sampled.logprob is not None
+        self.ledger.send(
+            job,
+            LogprobToken(
+                id=job.id,
+                seq=job.seq,
+                token=text,
+                token_id=sampled.token_id,
+                logprob=sampled.logprob,
+                top_logprobs=sequence.top_logprobs(sampled),
+            ),
+            tokens=1,
+        )
+        job.seq += 1
+
+    def send_rest(self, sequence: Sequence, text: str, token_id: int) -> None:
+        """Send text that was held back until the end."""
+        job = self.job
+        self.ledger.send(job, FlushToken(id=job.id, seq=job.seq, token=text, token_id=token_id))
+
+    def end_sequence(self, sequence: Sequence, reason: FinishReason) -> None:
+        """End the job with its stream."""
+        sequence.flush()
+        job = self.job
+        self.ledger.end(
+            job,
+            Done(
+                id=job.id,
+                finish_reason=reason,
+                tokens_generated=job.generated,
+                metrics=self.ledger.metrics_of(job),
+            ),
+        )
+
+    def fail_sequence(self, sequence: Sequence, error: Exception) -> None:
+        """End the job with the sequence's error."""
+        self.ledger.fail(self.job, failure_of(error))
+
+    def drop_sequence(self, sequence: Sequence) -> None:
+        """Send what the text held back before the job is ended."""
+        with suppress(WireError):  # too long for a line; nobody wants it any more
+            sequence.flush()
+
+    def report_prefill(self, sequence: Sequence, done: int) -> None:
+        """Send progress, at most every `PROGRESS_SECONDS`."""
+        now = time.perf_counter()
+        if now - sequence.reported >= PROGRESS_SECONDS:
+            sequence.reported = now
+            job = self.job
+            self.ledger.send(
+                job, Progress(id=job.id, stage="prefill", done=done, total=job.prompt_tokens)
+            )
+
+
+def sampling_params(request: Sampling) -> SamplingParams:
+    """Return the sampling options of a request as the engine takes them.
+
+    Raises: WireError ``invalid_params`` for a name in `logit_bias` that is no token id.
+    """
+    return SamplingParams(
+        max_tokens=request.max_tokens,
+        temperature=request.temperature,
+        top_k=request.top_k,
+        top_p=request.top_p,
+        min_p=request.min_p,
+        repeat_penalty=request.repeat_penalty,
+        seed=request.seed,
+        stop_strings=request.stop_strings,
+        stop_tokens=tuple(request.stop_tokens),
+        ignore_eos=request.ignore_eos,
+        min_tokens=request.min_tokens,
+        xtc_probability=request.xtc_probability,
+        xtc_threshold=request.xtc_threshold,
+        presence_penalty=request.presence_penalty,
+        frequency_penalty=request.frequency_penalty,
+        penalty_window=request.penalty_window,
+        logit_bias={_token_id(name): bias for name, bias in request.logit_bias.items()},
+        logprobs=request.logprobs,
+        top_logprobs=request.top_logprobs,
+        cache=request.cache,
+    )
+
+
+def _token_id(name: str) -> int:
+    """Return the token id that a name in `logit_bias` writes.
+
+    The type's pattern lets a line break at the end through: Python's `$` matches before it.
+    """
+    if not (name.isascii() and name.isdigit()):
+        raise invalid_params(
+            f"logit_bias.{name[:20]}",
+            f'`logit_bias` has the name {name[:20]!r}; a name is a token id in digits, as "17"',
+        )
+    return int(name)

@@ -1,0 +1,162 @@
+"""The lane of the sequences: those that the engine computes, and the batches that feed it more.
+
+All on the engine's thread. Each sequence ends by itself: at a stop token or string, at its
+limit, or with its own error.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Iterable
+
+from ..engine import Engine
+from ..operations.operation import Operation
+from ..operations.sequence import Generating, Sequence
+from ..process.stdio import log
+from ..prompts import Failed, Prefilled, Prompt, Sampled, StepResult
+from ..requests.ledger import Ledger
+from .pulse import Pulse
+
+
+class SequencesLane:
+    """Sequences that run, by prompt, and operations with sequences left to start."""
+
+    def __init__(self, engine: Engine, ledger: Ledger, pulse: Pulse) -> None:
+        self._engine = engine
+        self._ledger = ledger
+        self._pulse = pulse
+        self._running: dict[Prompt, Sequence] = {}
+        self._feeding: deque[Generating] = deque()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a sequence runs or is left to start."""
+        return bool(self._running or self._feeding)
+
+    @property
+    def has_step(self) -> bool:
+        """Whether `step` has anything to do."""
+        return bool(self._running)
+
+    @property
+    def operations(self) -> set[Operation]:
+        """Operations that have started and not ended."""
+        return {*self._feeding, *(each.operation for each in self._running.values())}
+
+    def may_start(self, operation: Generating) -> bool:
+        """Return whether an operation may leave the queue."""
+        if operation.starts_at_once:
+            return True
+        prompt = operation.next_prompt
+        return self._has_slot() and isinstance(prompt, Prompt) and self._engine.has_room(prompt)
+
+    def start(self, operation: Generating) -> None:
+        """Take an operation from the queue."""
+        if operation.starts_at_once:
+            self._feeding.append(operation)
+        else:
+            self._start_next(operation)
+
+    @property
+    def may_feed(self) -> bool:
+        """Whether a slot is free for an operation that has started and has sequences left."""
+        return bool(self._feeding) and self._has_slot()
+
+    def feed(self) -> bool:
+        """Start the next sequence of the operation whose turn it is; return whether one did."""
+        if not self.may_feed:
+            return False
+        operation = self._feeding[0]
+        prompt = operation.next_prompt
+        if isinstance(prompt, Prompt) and not self._engine.has_room(prompt):
+            return False
+        self._start_next(operation)
+        self._feeding.popleft()
+        if operation.left:
+            self._feeding.append(operation)
+        return True
+
+    def drop(self, operations: Collection[Operation]) -> None:
+        """Take operations off the engine, and send what their texts held back."""
+        self._feeding = deque(each for each in self._feeding if each not in operations)
+        gone = [each for each in self._running.values() if each.operation in operations]
+        self._remove(gone)
+        for sequence in gone:
+            sequence.operation.drop_sequence(sequence)
+
+    def step(self) -> None:
+        """Do one step of the engine, and send its results in one write."""
+        self._pulse.phase = "decode" if self._engine.decoding else "prefill"
+        try:
+            results = self._engine.step()
+        except Exception as error:  # the engine names the culprit where it can; here it can't
+            self._fail_all(error)
+            return
+        self._ledger.cork()
+        try:
+            self._take(results)
+        finally:
+            self._ledger.uncork()
+
+    def _has_slot(self) -> bool:
+        return len(self._running) < self._engine.slots
+
+    def _start_next(self, operation: Generating) -> None:
+        sequence = operation.start_next()
+        if sequence is None:
+            return
+        try:
+            self._engine.add(sequence.prompt)
+        except Exception as error:
+            operation.fail_sequence(sequence, error)
+            return
+        self._running[sequence.prompt] = sequence
+
+    def _take(self, results: list[StepResult]) -> None:
+        size = len(self._running)
+        ended: list[Sequence] = []
+        for result in results:
+            sequence = self._running.get(result.prompt)
+            if sequence is None:
+                continue
+            if isinstance(result, Sampled):
+                if self._take_token(sequence, result, size):
+                    ended.append(sequence)
+            elif isinstance(result, Prefilled):
+                sequence.operation.report_prefill(sequence, result.done)
+            else:
+                assert isinstance(result, Failed)
+                del self._running[sequence.prompt]
+                sequence.operation.fail_sequence(sequence, result.error)
+        self._remove(ended)
+
+    def _take_token(self, sequence: Sequence, sampled: Sampled, size: int) -> bool:
+        """Send one token; return True if the sequence ends. Its own trouble ends it alone."""
+        operation = sequence.operation
+        operation.job.batch_size = size
+        try:
+            reason = sequence.take(sampled)
+            if reason is not None:
+                operation.end_sequence(sequence, reason)
+        except Exception as error:
+            operation.fail_sequence(sequence, error)
+            return True
+        return reason is not None
+
+    def _remove(self, sequences: Iterable[Sequence]) -> None:
+        prompts = [sequence.prompt for sequence in sequences]
+        if not prompts:
+            return
+        for prompt in prompts:
+            self._running.pop(prompt, None)
+        self._engine.remove(prompts)
+
+    def _fail_all(self, error: Exception) -> None:
+        sequences = list(self._running.values())
+        try:
+            self._remove(sequences)
+        except Exception as second:
+            log(f"dropping sequences after a failed step failed too: {type(second).__name__}")
+        self._running.clear()
+        for sequence in sequences:
+            sequence.operation.fail_sequence(sequence, error)
