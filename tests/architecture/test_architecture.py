@@ -1,4 +1,4 @@
-"""Who may import what, what is exported, how large a file may be, what a file may not name.
+"""Rules for imports, exports, the length of files, and names that no file may contain.
 
 The rules are in `architecture/rules.py`; here they are kept, and each is shown to fail.
 """

@@ -1,4 +1,4 @@
-"""What the package exports, and that type checkers see it."""
+"""The package's exports, as users and type checkers see them."""
 
 from __future__ import annotations
 

@@ -14,13 +14,13 @@ pytestmark = needs_tiny
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Where the worker may write."""
+    """Return the folder in which the worker may write."""
     return tmp_path_factory.mktemp("worker")
 
 
 @pytest.fixture(scope="module")
 def model(folder):
-    """One worker for the whole file."""
+    """Yield the model of one worker for the whole file."""
     with sync.Worker(args=["--engine", "mlx", "--data-root", str(folder)]) as worker:
         model = worker.load(TINY, warmup=False)
         model.worker = worker

@@ -65,23 +65,23 @@ class CorePeer:
         self._ended = False
 
     def write(self, payload: bytes) -> None:
-        """Bytes to the worker."""
+        """Give bytes to the worker."""
         self._handle(self._connection.receive(payload))
 
     def close_input(self) -> None:
-        """The end of the bytes to the worker."""
+        """End the bytes to the worker."""
         self._handle(self._connection.receive_end())
         self._ended = True
 
     def read_line(self) -> bytes | None:
-        """The worker's next line; None if it has said all. The answer to `quit` is its last."""
+        """Return the worker's next line, or None after its last, which is the answer to `quit`."""
         if self._sent:
             return self._sent.pop(0)
         last, self._last = self._last, None
         return last or None
 
     def exit_code(self) -> int:
-        """0 after `quit` or the end of input."""
+        """Return 0 after `quit` or the end of input."""
         return 0 if self._ended else -1
 
     def _handle(self, events: Iterable[Event]) -> None:

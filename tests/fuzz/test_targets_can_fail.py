@@ -30,7 +30,7 @@ Break = Callable[[pytest.MonkeyPatch], None]
 
 
 def nothing(*_: object, **__: object) -> None:
-    """Stands for a guard."""
+    """Do nothing, in the place of a guard."""
 
 
 def a_carriage_return_ends_a_line(patch: pytest.MonkeyPatch) -> None:

@@ -123,7 +123,7 @@ WRONG_FIELDS: list[tuple[str, dict[str, Any], str]] = [
 
 
 def outcome(fields: dict[str, Any]) -> tuple[str, str | None]:
-    """What becomes of a request: accepted, or the error's code and field."""
+    """Return "accepted" for a request, or the error's code and field."""
     try:
         convert_command(fields)
     except WireError as error:
