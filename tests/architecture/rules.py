@@ -50,6 +50,7 @@ MOST_FILES = 15
 """In one folder, its `__init__` aside."""
 MOST_LINES = 300
 DOCSTRING_LINES = 5
+RIDDLE = re.compile(r"(?:What|Whether|How|It|Of|As|Who|Whoever|Where|Until|Nothing)\b")
 FORBIDDEN_TEXT = re.compile(
     r"(?<![\w.~$])/(?:root|home|Users|work)/\w"
     r"|\b(?:pypi\.org|pythonhosted\.org|npmjs\.org|proxy\.golang\.org|anaconda\.org)\b"
@@ -240,6 +241,21 @@ def too_long(sources: list[Module]) -> Iterator[str]:
         count = module.source.count("\n")
         if count > MOST_LINES:
             yield f"{module.name} has {count} lines: split it"
+
+
+def riddles(sources: list[Module]) -> Iterator[str]:
+    """A docstring names its subject: it does not open with a clause about a situation."""
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    for module in sources:
+        for node in ast.walk(module.tree):
+            if not isinstance(node, documented):
+                continue
+            opening = RIDDLE.match(ast.get_docstring(node) or "")
+            is_property = "property" in {
+                ast.unparse(each) for each in getattr(node, "decorator_list", [])
+            }
+            if opening and not (is_property and opening[0] == "Whether"):
+                yield f"{module.name}: a docstring opens with {opening[0]!r}"
 
 
 def crowded(sources: list[Module]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What the pages name exists: files, targets, extras, options, exit codes, sections."""
+"""The names that the pages use exist: files, targets, extras, options, exit codes, sections."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 
 class SamplingParams(Struct, kw_only=True, frozen=True, gc=False):
-    """How the tokens of one sequence are chosen, and what ends it (SPEC §4.4).
+    """Options that choose the tokens of one sequence and end it (SPEC §4.4).
 
     ``logit_bias`` maps token ids to additions in nats. ``cache`` lets the sequence take from
     the prompt cache and leave its own there.
@@ -136,7 +136,7 @@ class Sampled(NamedTuple):
 
 
 class Prefilled(NamedTuple):
-    """How much of one sequence's prompt has been computed, in tokens."""
+    """The number of tokens of one sequence's prompt that have been computed."""
 
     prompt: Prompt
     done: int

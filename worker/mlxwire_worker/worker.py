@@ -1,4 +1,4 @@
-"""The process up to its handshake, which is answered before the rest is imported."""
+"""The worker until its handshake, which it answers before it imports the rest."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ _STAGES: dict[State, CancelStage] = {
 
 
 class Reuse(Protocol):
-    """What a job's prompts took from the prompt cache, known once they have started."""
+    """Tokens that a job's prompts took from the prompt cache, known once they have started."""
 
     @property
     def cached_tokens(self) -> int:
