@@ -14,9 +14,8 @@ from mlxwire_protocol.events import Accepted, Answer, Event, Greeted
 from mlxwire_protocol.results import Limits, WorkerIdentity
 
 from . import __version__
-from .process.abandoned import EXIT_STDOUT_BROKEN, exit_if_abandoned
 from .process.options import Options
-from .process.reader import Reader
+from .process.reader import EXIT_STDOUT_BROKEN, Reader, exit_if_abandoned
 from .process.writer import Writer
 from .scheduling.inbox import Inbox
 

@@ -7,8 +7,8 @@ import signal
 import sys
 from typing import NoReturn
 
-from ...process.abandoned import EXIT_STDOUT_BROKEN
 from ...process.options import Options
+from ...process.reader import EXIT_STDOUT_BROKEN
 from ...process.stdio import log
 from ...worker import Worker
 from .cancels import Cancels
