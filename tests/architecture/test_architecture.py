@@ -50,7 +50,7 @@ RULES: list[Callable[[list[Module]], Iterator[str]]] = [
     crowded,
     riddles,
 ]
-DOC = '"""What it is for."""\n'
+DOC = '"""The framing of lines."""\n'
 BAD: list[tuple[Callable[[list[Module]], Iterator[str]], str, str]] = [
     (impure_protocol, "mlxwire_protocol.framing", "import time"),
     (impure_protocol, "mlxwire_protocol.codec", "def f():\n    import asyncio"),

@@ -59,7 +59,7 @@ class Writer:
         fd: int,
         *,
         on_broken: Callable[[], None],
-        on_room: Callable[[], None] = lambda: None,
+        on_room: Callable[[], None],
         room_bytes: int = 1 << 20,
         stall_bytes: int = 4 << 20,
     ) -> None:

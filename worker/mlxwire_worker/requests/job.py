@@ -56,10 +56,12 @@ class Reuse(Protocol):
     @property
     def cached_tokens(self) -> int:
         """Prompt tokens that were not computed, since an earlier request had computed them."""
+        ...
 
     @property
     def cache_miss(self) -> str | None:
         """The reason why no more were reused."""
+        ...
 
 
 class Job:

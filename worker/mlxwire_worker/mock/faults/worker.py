@@ -55,6 +55,7 @@ class FaultyWorker(Worker):
         self._writer: FaultyWriter = FaultyWriter(
             wire_out,
             on_broken=lambda: os._exit(EXIT_STDOUT_BROKEN),
+            on_room=self._inbox.wake,
             dialogue=dialogue,
             triggers=triggers,
             cancels=cancels,
