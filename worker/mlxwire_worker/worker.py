@@ -43,7 +43,7 @@ class Worker:
             on_broken=lambda: os._exit(EXIT_STDOUT_BROKEN),
             on_room=self._inbox.wake,
         )
-        self._reader = Reader(wire_in, wire_out, stalled=lambda: self._writer.stalled)
+        self._reader = Reader(wire_in, wire_out, stalled=self._writer.stalled)
 
     def run(self) -> NoReturn:
         """Serve until the host quits, closes a pipe or dies; never returns."""

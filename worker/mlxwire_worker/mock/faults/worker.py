@@ -66,7 +66,7 @@ class FaultyWorker(Worker):
         self._reader: FaultyReader = FaultyReader(
             wire_in,
             wire_out,
-            stalled=lambda: self._writer.stalled,
+            stalled=self._writer.stalled,
             dialogue=dialogue,
             triggers=triggers,
             on_fault=cancels.take,
