@@ -51,7 +51,7 @@ class Serving:
             connection, writer, self._engine, inbox, subscribed or frozenset()
         )
         self._scheduler = Scheduler(
-            self._engine, self._conversation.ledger, inbox, lambda: writer.has_room
+            self._engine, self._conversation.ledger, inbox, writer.has_room
         )
         self._heart = Heartbeat(
             self._conversation, self._scheduler.pulse, options.heartbeat_seconds

@@ -126,9 +126,9 @@ def test_lines_held_together_come_together(pipe: Pipe) -> None:
 
 def test_a_backlog_takes_the_room_stalls_and_gives_the_room_back(pipe: Pipe) -> None:
     before = pipe.fill()
-    assert pipe.writer.has_room
+    assert pipe.writer.has_room()
     pipe.put(line(1 << 18))
-    assert not pipe.writer.has_room
+    assert not pipe.writer.has_room()
     assert not pipe.writer.stalled()
     pipe.put(line(1 << 18))
     assert pipe.writer.stalled()
@@ -137,7 +137,7 @@ def test_a_backlog_takes_the_room_stalls_and_gives_the_room_back(pipe: Pipe) -> 
     pipe.read(before + (1 << 19))
 
     assert pipe.room.wait(PATIENCE_SECONDS)
-    assert pipe.writer.has_room
+    assert pipe.writer.has_room()
     assert not pipe.writer.stalled()
 
 

@@ -115,7 +115,6 @@ class Writer:
         if batch:
             self._write_direct(batch)
 
-    @property
     def has_room(self) -> bool:
         """Return True if the backlog is small enough to generate more."""
         return self._bytes < self._room_bytes
@@ -171,12 +170,12 @@ class Writer:
                 self._on_broken()
                 return
             with self._lock:
-                had_room = self.has_room
+                had_room = self.has_room()
                 self._writing = False
                 self._bytes -= len(batch)
                 if self._bytes == 0:
                     self._is_empty.notify_all()
-            if not had_room and self.has_room:
+            if not had_room and self.has_room():
                 self._on_room()
 
     def _write(self, batch: bytearray) -> None:

@@ -88,7 +88,7 @@ class Conversation:
     def send_event(self, name: str, data: dict[str, Any]) -> None:
         """Send an event that the host asked for, with the load that the worker bears."""
         with self.ledger.lock:
-            if not self._writer.has_room:
+            if not self._writer.has_room():
                 return  # a host that does not read has no use for news
             jobs = self.ledger.jobs.values()
             queued = sum(job.stage == "queued" for job in jobs)

@@ -16,18 +16,19 @@ accept the next request (dialect 0 serves one at a time), within the same call.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Collection, Iterable
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from mlxwire_protocol import WireError, WorkerConnection, error_reply
 from mlxwire_protocol.events import Event
 from mlxwire_protocol.replies import CancelledDone, Done, Error, Progress, RequestMetrics
+from mlxwire_protocol.results import MetricsResult, WorkerMetrics
 
 from ..process.writer import Writer
 from .failures import no_credit
 from .job import Job
-from .totals import Totals
 
 
 class Ledger:
@@ -238,3 +239,57 @@ class Ledger:
         if job.delivery.overfull and not job.cancel_requested:
             job.request_cancel()
             self._wake()
+
+
+class Totals:
+    """Counts of requests, tokens and seconds. Guarded by the ledger's lock."""
+
+    def __init__(self) -> None:
+        self._started = time.perf_counter()
+        self._sums = WorkerMetrics()
+
+    def accepted(self) -> None:
+        """Count a request."""
+        self._sums.requests += 1
+
+    def failed(self) -> None:
+        """Count an error, of a request or of a line that is no request."""
+        self._sums.errors += 1
+
+    def ended(self, done: Done) -> None:
+        """Add a stream's figures."""
+        sums, one = self._sums, done.metrics
+        sums.cancelled += done.finish_reason == "cancelled"
+        sums.prompt_tokens += one.prompt_tokens
+        sums.cached_tokens += one.cached_tokens
+        sums.generated_tokens += one.generated_tokens
+        sums.queue_seconds += one.queue_seconds
+        sums.prefill_seconds += one.prefill_seconds
+        sums.decode_seconds += one.decode_seconds
+
+    def result(
+        self, request_id: str, jobs: Collection[Job], memory: tuple[int, int]
+    ) -> MetricsResult:
+        """Return the sums and the state now as the answer to a `metrics` request.
+
+        ``jobs`` are all that owe their final, that request among them; ``memory`` is in bytes,
+        in use and at the peak.
+        """
+        sums = self._sums
+        queued = sum(job.stage == "queued" for job in jobs)
+        figures = structs.asdict(sums)
+        figures.update(
+            in_flight=len(jobs) - 1,
+            queued=queued - 1,
+            batch_size=len(jobs) - queued,
+            uptime_seconds=time.perf_counter() - self._started,
+            active_memory_bytes=memory[0],
+            peak_memory_bytes=memory[1],
+            prefill_tokens_per_second=_rate(sums.prompt_tokens, sums.prefill_seconds),
+            decode_tokens_per_second=_rate(sums.generated_tokens, sums.decode_seconds),
+        )
+        return MetricsResult(id=request_id, **figures)
+
+
+def _rate(count: int, seconds: float) -> float:
+    return count / seconds if seconds > 0 else 0.0

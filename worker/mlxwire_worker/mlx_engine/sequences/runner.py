@@ -49,9 +49,8 @@ from ..cache import kv
 from ..cache.memory_guard import MemoryGuard
 from ..cache.prompt_cache import PromptCache
 from .decode_batch import DecodeBatch, Token
-from .prefill import ChunkSize, compute_rest, compute_slice
+from .prefill import ChunkSize, Sharing, compute_rest, compute_slice, may_share
 from .rows import Row
-from .sharing import Sharing, may_share
 
 GROUP_ROWS = 8
 """The most short prompts that one slice of prefill computes together."""
