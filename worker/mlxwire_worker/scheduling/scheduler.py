@@ -120,7 +120,7 @@ class Scheduler:
         if operation.job.closed or isinstance(operation, OnePass):
             return True
         if isinstance(operation, Alone):
-            return not (self._sequences.busy or self._one_pass.busy)
+            return not (self._sequences.busy or self._one_pass.busy or self._between_steps)
         return self._sequences.may_start(operation)
 
     def _admit(self) -> None:
