@@ -198,4 +198,9 @@ class Scheduler:
                 self._ledger.end_cancelled(job)
             elif job.expired(now):
                 self._ledger.end_expired(job)
-        self._inbox.timed()
+        self._inbox.drop_ended()
+        with self._inbox.alarm:
+            # One that runs alone stays: the prepare thread waits behind it.
+            self._queue = deque(
+                each for each in self._queue if isinstance(each, Alone) or not each.job.closed
+            )
