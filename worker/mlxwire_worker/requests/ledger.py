@@ -185,9 +185,8 @@ class Ledger:
         with self.lock:
             if job.state == "sent":
                 return False
-            overfull = job.delivery.overfull
             job.generated -= job.delivery.drop()
-            if overfull:
+            if job.delivery.overfull:
                 self._close(job, error_reply(job.id, no_credit()))
                 return True
             final = CancelledDone(
