@@ -6,7 +6,7 @@ unknown fields, except in `hello`: an option is honoured or named in an error.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -109,11 +109,6 @@ class Sampling(Streaming, kw_only=True, frozen=True):
     logprobs: bool = False
     top_logprobs: Annotated[int, Meta(ge=0, le=64)] = 0
     cache: bool = True
-
-    @property
-    def stop_strings(self) -> tuple[str, ...]:
-        """``stop`` as a tuple, whichever form it came in."""
-        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
 
 
 class Generate(Sampling, kw_only=True, frozen=True, tag="generate"):
@@ -229,9 +224,3 @@ class Metrics(Command, kw_only=True, frozen=True, tag="metrics"):
 
 class Quit(Command, kw_only=True, frozen=True, tag="quit"):
     """Cancel what is in flight, send every final, answer, exit 0."""
-
-
-def command_name(command: Command | type[Command]) -> str:
-    """Return the ``cmd`` of a request or of a request type."""
-    tag: Any = command.__struct_config__.tag
-    return str(tag)

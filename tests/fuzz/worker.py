@@ -115,7 +115,6 @@ class Core:
         self._scheduler = Scheduler(
             self._engine, self.session.ledger, self._inbox, lambda: self._output.has_room
         )
-        self._preparing = self._scheduler._preparing
         self.written = self._output.written
 
     def take(self, step: Step) -> None:
@@ -129,7 +128,7 @@ class Core:
         """Take one turn of the prepare thread; return False if it has nothing to do."""
         self._turns.turns = 1
         try:
-            self._preparing._run()
+            self._scheduler._prepare_all()
         except Idle:
             return not self._turns.turns
         return False

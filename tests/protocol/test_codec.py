@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mlxwire_protocol import WireError
 from mlxwire_protocol.codec import convert_command, encode, encode_token, parse_object, valid_id
-from mlxwire_protocol.messages import command_name
+from mlxwire_protocol.commands import command_name
 from mlxwire_protocol.replies import Item
 from protocol.strategies import JSON_VALUES, near_misses, requests
 

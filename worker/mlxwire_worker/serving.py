@@ -11,12 +11,11 @@ from mlxwire_protocol.connection import WorkerConnection
 from mlxwire_protocol.events import Event
 
 from .engine import Engine
-from .process.abandoned import exit_if_abandoned
-from .process.heartbeat import Heartbeat
 from .process.options import Options
-from .process.reader import Reader
+from .process.reader import Reader, exit_if_abandoned
 from .process.writer import Writer
 from .requests.conversation import Conversation
+from .scheduling.heartbeat import Heartbeat
 from .scheduling.inbox import Inbox
 from .scheduling.scheduler import Scheduler
 

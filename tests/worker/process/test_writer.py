@@ -129,16 +129,16 @@ def test_a_backlog_takes_the_room_stalls_and_gives_the_room_back(pipe: Pipe) -> 
     assert pipe.writer.has_room
     pipe.put(line(1 << 18))
     assert not pipe.writer.has_room
-    assert not pipe.writer.stalled
+    assert not pipe.writer.stalled()
     pipe.put(line(1 << 18))
-    assert pipe.writer.stalled
+    assert pipe.writer.stalled()
     assert not pipe.room.is_set()
 
     pipe.read(before + (1 << 19))
 
     assert pipe.room.wait(PATIENCE_SECONDS)
     assert pipe.writer.has_room
-    assert not pipe.writer.stalled
+    assert not pipe.writer.stalled()
 
 
 @pytest.mark.parametrize("size", [10, 40 * PAGE])

@@ -24,7 +24,7 @@ from .cache.prompt_cache import DEFAULT_BUDGET, PromptCache
 from .models.adapters import apply_adapter, check_adapter
 from .models.model_files import failed
 from .models.preflight import CheckedModel, check_model
-from .sequences.chunks import ChunkSize
+from .sequences.prefill import ChunkSize
 from .sequences.runner import Runner
 from .text.chat_template import find_template
 from .text.tokenizer import Tokenizer

@@ -120,7 +120,6 @@ class Writer:
         """Return True if the backlog is small enough to generate more."""
         return self._bytes < self._room_bytes
 
-    @property
     def stalled(self) -> bool:
         """Return True if the backlog is so large that no more requests should be read."""
         return self._bytes >= self._stall_bytes

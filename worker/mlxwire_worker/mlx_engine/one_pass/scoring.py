@@ -17,7 +17,7 @@ from mlx_lm.generate import generation_stream
 from ...prompts import Classified, ClassifyPrompts
 from ..cache import kv
 from ..cache.prefix_tree import common_prefix
-from ..sequences.chunks import ChunkSize
+from ..sequences.prefill import ChunkSize
 
 GROUP_PROMPTS = 32
 GROUP_TOKENS = 2048
