@@ -30,7 +30,7 @@ import mlxwire
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from worker.processes import children_of, has_ended, resident_bytes  # noqa: E402
+from support.processes import children_of, has_ended, resident_bytes  # noqa: E402
 
 HOST = str(ROOT / "tests" / "death" / "host.py")
 TINY = str(ROOT / "testdata" / "tiny")

@@ -20,7 +20,7 @@ from statistics import median
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY / "tests"))
 
-from worker.driver import Driver  # noqa: E402
+from support.driver import Driver  # noqa: E402
 
 TINY = REPOSITORY / "testdata" / "tiny"
 PROMPT = {"prompt": "Once upon a time there was", "max_tokens": 16, "ignore_eos": True}

@@ -236,3 +236,23 @@ def test_a_flush_ends_with_the_write_that_it_waits_for(
     pipe.put(b"one\n")
 
     assert flushed.wait(PATIENCE_SECONDS)
+
+
+def test_room_that_a_direct_write_makes_is_told(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, seen = os.write, []
+
+    def joined_by_much(descriptor: int, text: bytes) -> int:
+        if descriptor == pipe.write_end and not seen:
+            pipe.writer.put(line((1 << 18) - PAGE))  # one more byte than there is room for
+            seen.append(pipe.writer.has_room)
+            monkeypatch.setattr(os, "write", write)
+        return write(descriptor, text)
+
+    monkeypatch.setattr(os, "write", joined_by_much)
+    pipe.put(line(PAGE))
+
+    assert seen == [False]
+    assert pipe.room.wait(PATIENCE_SECONDS)
+    pipe.read(1 << 18)

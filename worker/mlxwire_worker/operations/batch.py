@@ -14,13 +14,31 @@ from ..requests.ledger import Ledger
 from .sequence import Generating, Sequence, sampling_params
 
 
+class BatchReuse:
+    """What the prompts of a batch took from the prompt cache.
+
+    It is not the operation: that holds its job, and the two would be freed by the garbage
+    collector alone, with all their prompts.
+    """
+
+    __slots__ = ("_prompts",)
+
+    cache_miss: str | None = None
+    """The reason differs from prompt to prompt, so none is told."""
+
+    def __init__(self, prompts: list[Prompt]) -> None:
+        self._prompts = prompts
+
+    @property
+    def cached_tokens(self) -> int:
+        """Tokens of all prompts that were not computed, since an earlier request had."""
+        return sum(prompt.cached_tokens for prompt in self._prompts)
+
+
 class BatchOperation(Generating):
     """One `batch`. Its prompts take turns with the requests after it."""
 
     __slots__ = ("_next", "_prompts", "_unfinished")
-
-    cache_miss: str | None = None
-    """Why no more was reused differs from prompt to prompt, so none is told."""
 
     def __init__(self, job: Job, engine: Engine, ledger: Ledger) -> None:
         super().__init__(job, engine, ledger)
@@ -50,16 +68,12 @@ class BatchOperation(Generating):
             except WireError as error:
                 if error.code == "invalid_params" and error.field != field:
                     raise
-                self._prompts.append(error)
+                # Its traceback would hold this call, and so the operation, in a cycle.
+                self._prompts.append(error.with_traceback(None))
         ready = [prompt for prompt in self._prompts if isinstance(prompt, Prompt)]
         self.job.prompt_tokens = sum(len(prompt.ids) for prompt in ready)
-        self.job.reuse = self
+        self.job.reuse = BatchReuse(ready)
         self._unfinished = len(self._prompts)
-
-    @property
-    def cached_tokens(self) -> int:
-        """Tokens of all prompts that were not computed, since an earlier request had."""
-        return sum(p.cached_tokens for p in self._prompts if isinstance(p, Prompt))
 
     @property
     def left(self) -> int:

@@ -45,7 +45,12 @@ class Conversation:
         self._inbox = inbox
         self.subscribed = subscribed
         self.ledger = Ledger(
-            connection, writer, memory=engine.memory, wake=inbox.wake, follow=self.follow
+            connection,
+            writer,
+            memory=engine.memory,
+            wake=inbox.wake,
+            ended=inbox.forget,
+            follow=self.follow,
         )
         self._quit: Job | None = None
         self._closing = False

@@ -22,27 +22,24 @@ class Delivery:
     """Lines of one request on their way to the writer, in order.
 
     ``credit`` is how many more messages may go out, None without a window. ``final`` is the
-    reply that waits behind held messages.
+    reply that waits behind held messages. ``overfull`` tells that more waited for credit than
+    the worker keeps, and stays: the request ends for it, whatever credit comes meanwhile.
     """
 
-    __slots__ = ("_held", "_put", "credit", "final", "held_bytes")
+    __slots__ = ("_held", "_put", "credit", "final", "held_bytes", "overfull")
 
     def __init__(self, put: Callable[[bytes], None], window: int | None) -> None:
         self._put = put
         self.credit = window
         self._held: deque[tuple[bytes, int]] = deque()
         self.held_bytes = 0
+        self.overfull = False
         self.final: Struct | None = None
 
     @property
     def held(self) -> int:
         """Messages that wait for credit, the final aside."""
         return len(self._held)
-
-    @property
-    def overfull(self) -> bool:
-        """Whether more waits for credit than the worker keeps."""
-        return self.held_bytes > MAX_HELD_BYTES
 
     def message(self, line: bytes, tokens: int = 0) -> None:
         """Send a message that counts against the window, and tells ``tokens`` generated tokens."""
@@ -54,6 +51,7 @@ class Delivery:
         else:
             self._held.append((line, tokens))
             self.held_bytes += len(line)
+            self.overfull |= self.held_bytes > MAX_HELD_BYTES
 
     def advice(self, line: bytes) -> None:
         """Send progress if nothing waits; else leave it out, since a later one says more."""

@@ -35,8 +35,8 @@ class Ledger:
     """All jobs in flight. Every method may be called from any thread.
 
     ``memory`` tells the bytes in use and at the peak. ``wake`` is called when a job's end has
-    been asked for and the engine's thread must see to it. ``follow`` takes what the connection
-    makes of an ended request.
+    been asked for and the engine's thread must see to it, ``ended`` with each job whose final is
+    sent. ``follow`` takes what the connection makes of an ended request.
     """
 
     def __init__(
@@ -46,6 +46,7 @@ class Ledger:
         *,
         memory: Callable[[], tuple[int, int]],
         wake: Callable[[], None],
+        ended: Callable[[Job], None],
         follow: Callable[[Iterable[Event]], None],
     ) -> None:
         self.lock = threading.RLock()
@@ -55,6 +56,7 @@ class Ledger:
         self._connection = connection
         self._writer = writer
         self._wake = wake
+        self._ended = ended
         self._follow = follow
 
     # -- messages ------------------------------------------------------------------------
@@ -184,9 +186,8 @@ class Ledger:
         with self.lock:
             if job.state == "sent":
                 return False
-            overfull = job.delivery.overfull
             job.generated -= job.delivery.drop()
-            if overfull:
+            if job.delivery.overfull:
                 self._close(job, error_reply(job.id, no_credit()))
                 return True
             final = CancelledDone(
@@ -224,6 +225,7 @@ class Ledger:
         self._writer.put(self._connection.encode_reply(final))
         job.send()
         del self.jobs[job.id]
+        self._ended(job)
         if isinstance(final, Error):
             self.totals.failed()
         elif isinstance(final, Done):

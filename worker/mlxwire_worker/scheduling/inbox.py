@@ -58,6 +58,12 @@ class Inbox:
             self._preload = self._woken = True
             self.alarm.notify_all()
 
+    def forget(self, job: Job) -> None:
+        """Forget the deadline of a job that has ended. Any thread."""
+        if job.deadline is not None:
+            with self.alarm:
+                self._timed.discard(job)
+
     # -- the prepare thread --------------------------------------------------------------
 
     def next_arrival(self) -> Operation:
@@ -107,11 +113,16 @@ class Inbox:
         return max(self._first_deadline - time.perf_counter(), 0.0)
 
     def timed(self) -> list[Job]:
-        """Return the jobs with a deadline that have not ended, and forget the others."""
+        """Return the jobs with a deadline that have not ended."""
         with self.alarm:
-            self._timed = {job for job in self._timed if job.state != "sent"}
+            return list(self._timed)
+
+    def drop_ended(self) -> None:
+        """Drop operations whose jobs have ended, and find the next deadline."""
+        with self._arrivals:
+            self._arrived = deque(each for each in self._arrived if not each.job.closed)
+        with self.alarm:
             self._first_deadline = min(
                 (job.deadline for job in self._timed if job.deadline is not None),
                 default=math.inf,
             )
-            return list(self._timed)

@@ -48,8 +48,7 @@ class SequencesLane:
         """Return whether an operation may leave the queue."""
         if operation.starts_at_once:
             return True
-        prompt = operation.next_prompt
-        return self._has_slot() and isinstance(prompt, Prompt) and self._engine.has_room(prompt)
+        return self._can_start_next(operation)
 
     def start(self, operation: Generating) -> None:
         """Take an operation from the queue."""
@@ -60,17 +59,18 @@ class SequencesLane:
 
     @property
     def may_feed(self) -> bool:
-        """Whether a slot is free for an operation that has started and has sequences left."""
-        return bool(self._feeding) and self._has_slot()
+        """Whether an operation that has started can start its next sequence.
+
+        It looks at the memory too: while the writer is full no step frees any, and a loop that
+        found work without being able to do it would spin.
+        """
+        return bool(self._feeding) and self._can_start_next(self._feeding[0])
 
     def feed(self) -> bool:
         """Start the next sequence of the operation whose turn it is; return whether one did."""
         if not self.may_feed:
             return False
         operation = self._feeding[0]
-        prompt = operation.next_prompt
-        if isinstance(prompt, Prompt) and not self._engine.has_room(prompt):
-            return False
         self._start_next(operation)
         self._feeding.popleft()
         if operation.left:
@@ -99,8 +99,11 @@ class SequencesLane:
         finally:
             self._ledger.uncork()
 
-    def _has_slot(self) -> bool:
-        return len(self._running) < self._engine.slots
+    def _can_start_next(self, operation: Generating) -> bool:
+        if len(self._running) >= self._engine.slots:
+            return False
+        prompt = operation.next_prompt
+        return not isinstance(prompt, Prompt) or self._engine.has_room(prompt)
 
     def _start_next(self, operation: Generating) -> None:
         sequence = operation.start_next()

@@ -20,7 +20,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from ..engine import Cancelled, Engine
 from ..operations.operation import Alone, BetweenSteps, OnePass, Operation
@@ -133,7 +133,7 @@ class Scheduler:
         if operation.job.closed or isinstance(operation, OnePass):
             return True
         if isinstance(operation, Alone):
-            return not (self._sequences.busy or self._one_pass.busy)
+            return not (self._sequences.busy or self._one_pass.busy or self._between_steps)
         return self._sequences.may_start(operation)
 
     def _admit(self) -> None:
@@ -195,8 +195,14 @@ class Scheduler:
             for operation in self._started()
             if (job := operation.job).closed or job.cancel_requested or job.expired(now)
         }
-        self._sequences.drop(gone)
-        self._one_pass.drop(gone)
+        try:
+            self._sequences.drop(gone)
+            self._one_pass.drop(gone)
+        finally:  # no lane holds them any more, so nobody else would end them
+            self._end_asked(gone, now)
+
+    def _end_asked(self, gone: Collection[Operation], now: float) -> None:
+        """End the jobs whose end was asked for: those off the engine, and those that wait."""
         with self._inbox.alarm:
             waiting = [*self._inbox.waiting(), *self._queue]
         jobs = [operation.job for operation in (*waiting, *gone)]
@@ -205,4 +211,9 @@ class Scheduler:
                 self._ledger.end_cancelled(job)
             elif job.expired(now):
                 self._ledger.end_expired(job)
-        self._inbox.timed()
+        self._inbox.drop_ended()
+        with self._inbox.alarm:
+            # One that runs alone stays: the prepare thread waits behind it.
+            self._queue = deque(
+                each for each in self._queue if isinstance(each, Alone) or not each.job.closed
+            )
