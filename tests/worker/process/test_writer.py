@@ -246,7 +246,7 @@ def test_room_that_a_direct_write_makes_is_told(
     def joined_by_much(descriptor: int, text: bytes) -> int:
         if descriptor == pipe.write_end and not seen:
             pipe.writer.put(line((1 << 18) - PAGE))  # one more byte than there is room for
-            seen.append(pipe.writer.has_room)
+            seen.append(pipe.writer.has_room())
             monkeypatch.setattr(os, "write", write)
         return write(descriptor, text)
 

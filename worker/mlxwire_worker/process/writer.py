@@ -148,7 +148,7 @@ class Writer:
         except OSError:
             self._on_broken()
         with self._lock:
-            had_room = self.has_room
+            had_room = self.has_room()
             self._writing = False
             self._bytes -= written
             if written < len(view):
@@ -157,7 +157,7 @@ class Writer:
                 self._has_lines.notify()
             elif not self._bytes:
                 self._is_empty.notify_all()
-        if not had_room and self.has_room:
+        if not had_room and self.has_room():
             self._on_room()
 
     def _run(self) -> None:
