@@ -50,7 +50,7 @@ class Sharing:
         """Store caches in the prompt cache, evaluated: lazy ones pin the whole batch's buffers."""
         if self._cache.store(tokens, layers):
             mx.async_eval(kv.states(layers))
-        if self._guard is not None:
+        if self._guard is not None and self._guard.limit:
             self._guard.trim(self._cache)
 
     def waits(self, row: Row, waiting: Iterable[Row]) -> bool:

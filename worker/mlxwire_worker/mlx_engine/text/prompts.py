@@ -6,14 +6,17 @@ Whatever a request could make a step raise, or compute for nothing, is refused h
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from mlxwire_protocol import WireError, invalid_params
 
 from ...prompts import ChatInput, ClassifyPrompts, Prompt, SamplingParams
 from ...requests.admission import check_ids, check_labels, check_sampling
 from ..loading import LoadedModel
-from .chat_template import Render, encode_chat
 from .tokenizer import Tokenizer
+
+Render = Callable[[str, dict[str, Any]], str]
+"""Maps a template's source and its variables to the rendered text."""
 
 MAX_ROTATING_TOKENS = 1 << 30
 """Prompt and answer together, where a rotating window forgets what is too old."""
@@ -56,6 +59,42 @@ def encode_conversation(
     if loaded.template is None:
         raise _no_template()
     return encode_chat(chat, loaded.template, loaded.tokenizer, render, check)
+
+
+def encode_chat(
+    chat: ChatInput,
+    template: str,
+    tokenizer: Tokenizer,
+    render: Render,
+    check: Callable[[str], None] = lambda _: None,
+) -> list[int]:
+    """Return the token ids of a conversation; control tokens in messages count if it says so.
+
+    ``check`` sees the rendered text before it is tokenized, and may raise.
+    Raises: WireError ``invalid_params`` where the template refuses the messages.
+    """
+    variables = template_variables(chat, tokenizer.special_tokens)
+    if chat.special_tokens:
+        rendered = render(template, variables)
+        check(rendered)
+        return tokenizer.encode(rendered, add_special_tokens=False)
+    mark, variables["messages"] = tokenizer.control_tokens.mark(chat.messages)
+    return tokenizer.control_tokens.encode(render(template, variables), mark, check)
+
+
+def template_variables(chat: ChatInput, special_tokens: dict[str, str]) -> dict[str, Any]:
+    """Return the variables of a template; without ``thinking`` its own default holds."""
+    variables: dict[str, Any] = {
+        **special_tokens,
+        "messages": list(chat.messages),
+        "tools": None,
+        "documents": None,
+        "add_generation_prompt": True,
+    }
+    if chat.thinking is not None:
+        # Qwen 3 and most others ask for the first name, DeepSeek V3.1 and Granite the second.
+        variables["enable_thinking"] = variables["thinking"] = chat.thinking
+    return variables
 
 
 def classify_prompts(
