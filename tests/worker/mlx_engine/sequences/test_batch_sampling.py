@@ -204,7 +204,7 @@ def test_a_row_that_comes_back_is_penalised_for_what_it_had_generated() -> None:
     options = {"frequency_penalty": 1.0, "penalty_window": 3}
     back = row(**options)
     back.generated = [4, 4, 9, 4]
-    penalties = Penalties.of([back])
+    penalties = Penalties([back])
     assert penalties is not None
     logits = random_logits(1)
 

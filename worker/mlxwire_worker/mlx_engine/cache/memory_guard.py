@@ -52,10 +52,7 @@ class MemoryGuard:
         return self._fixed + round(held)
 
     def trim(self, cache: PromptCache) -> None:
-        """Shrink the prompt cache if it and the running sequences together exceed the limit.
-
-        There must be a limit.
-        """
+        """Shrink the prompt cache if it and the running sequences exceed the limit, which is set."""
         excess = mx.get_active_memory() - self.limit
         if excess > 0:
             cache.shrink(max(cache.tree.nbytes - excess, 0))

@@ -1,4 +1,4 @@
-"""Finds a model's chat template in its folder. `prompts` says what it sees, `template_process` runs it."""
+"""The files of a model folder that may hold its chat template."""
 
 from __future__ import annotations
 

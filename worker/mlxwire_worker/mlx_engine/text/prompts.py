@@ -16,7 +16,8 @@ from ..loading import LoadedModel
 from .tokenizer import Tokenizer
 
 Render = Callable[[str, dict[str, Any]], str]
-"""Runs a chat template over its variables (`TemplateProcess.render`)."""
+"""Maps a template's source and its variables to the rendered text."""
+
 MAX_ROTATING_TOKENS = 1 << 30
 """Prompt and answer together, where a rotating window forgets what is too old."""
 LONG_CHARACTERS = 1 << 20
