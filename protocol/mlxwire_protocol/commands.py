@@ -7,7 +7,9 @@ of an engine is derived from here, and nowhere written a second time.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from typing import Literal
+
+from msgspec import Struct
 
 from . import messages
 from .messages import Command, command_name
@@ -29,7 +31,7 @@ BOTH: frozenset[EngineName] = frozenset({"mlx", "mock"})
 MLX: frozenset[EngineName] = frozenset({"mlx"})
 
 
-class Row(NamedTuple):
+class Row(Struct, frozen=True):
     """One command, or one of its actions where that is served differently.
 
     ``final`` is the type of the reply that ends a request that succeeds. ``engines`` are those
