@@ -41,7 +41,7 @@ class Watch(Host):
 
 
 def in_decode(host: Watch, others: int, rounds: int) -> tuple[list[float], float]:
-    """Cancels of one stream beside others, in seconds, and the median step."""
+    """Measure cancels of one stream beside others, in seconds, and the median step."""
     endless = {"prompt": "Tell me", "max_tokens": 6000, "ignore_eos": True, "cache": False}
     beside = [host.send("generate", **endless) for _ in range(others)]
     taken: list[float] = []
@@ -60,7 +60,7 @@ def in_decode(host: Watch, others: int, rounds: int) -> tuple[list[float], float
 
 
 def in_prefill(host: Watch, tokens: int, rounds: int) -> list[float]:
-    """Cancels at random moments of a long prompt; an eighth of it tells how long that lasts."""
+    """Measure cancels at random moments of a long prompt, whose length an eighth of it predicts."""
     dice = random.Random(2)
     taken: list[float] = []
     digits = [str(dice.randrange(10)) for _ in range(tokens // 2)]

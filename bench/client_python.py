@@ -107,7 +107,7 @@ def writer(tokens: int, *more: str) -> list[str]:
 
 
 def bare(tokens: int) -> float:
-    """The floor: what a loop without any client costs. Seconds."""
+    """Measure the floor: the seconds of a loop without any client."""
     command = writer(tokens, "bare")
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdin

@@ -33,7 +33,7 @@ MOST_FINDINGS = 8
 
 
 class Tally(NamedTuple):
-    """What one job did; the findings' files."""
+    """The figures of one job, and the files of its findings."""
 
     cases: int
     inputs: int
@@ -96,7 +96,7 @@ def run(names: list[str], given: argparse.Namespace) -> int:
 
 
 def report(name: str, tallies: list[Tally]) -> int:
-    """A target's row, and its findings below; how many there were."""
+    """Print a target's row and its findings; return how many there were."""
     cases, inputs = (sum(getattr(t, field) for t in tallies) for field in ("cases", "inputs"))
     seconds = max(tally.seconds for tally in tallies)
     findings = [found for tally in tallies for found in tally.findings.items()]

@@ -55,7 +55,7 @@ class Tally:
     """Bytes of memory, descriptors, threads; of host and worker together."""
 
     def sample(self, *pids: int) -> None:
-        """How much there is now of this process, and of the memory of others."""
+        """Figures of this process and of the memory of others, now."""
         memory = sum(resident_bytes(pid) for pid in (os.getpid(), *pids))
         descriptors = len(os.listdir("/dev/fd"))
         self.samples.append((memory, descriptors, threading.active_count()))
@@ -89,7 +89,7 @@ class Budget:
         self._end = time.monotonic() + seconds
 
     def take(self) -> bool:
-        """Whether there is another round."""
+        """Return whether there is another round."""
         self._left -= 1
         return self._left >= 0 and time.monotonic() < self._end
 
@@ -103,7 +103,7 @@ class Budget:
 
 
 async def mock(budget: Budget, dice: random.Random) -> Tally:
-    """Requests of all kinds through the client, a third of them left early."""
+    """Send requests of all kinds through the client, and leave a third of them early."""
     tally = Tally()
     args = ["--engine", "mock"]
     async with mlxwire.Worker(args=args, drain_timeout=LATE_SECONDS) as worker:
@@ -192,7 +192,7 @@ async def tiny(budget: Budget, dice: random.Random) -> Tally:
 
 
 async def host_kills(budget: Budget, dice: random.Random) -> Tally:
-    """A host is killed at some moment of its life: its worker may not outlive it."""
+    """Kill a host at some moment of its life: its worker may not outlive it."""
     tally = Tally()
     while budget.take():
         phase = dice.choice(["starting", "idle", "decoding", "closing"])
@@ -218,7 +218,7 @@ def kill_host(phase: str, wait: float, tally: Tally) -> None:
 
 
 async def worker_kills(budget: Budget, dice: random.Random) -> Tally:
-    """A worker is killed amid requests: each of them ends at once."""
+    """Kill a worker amid requests: each of them must end at once."""
     tally = Tally()
     while budget.take():
         args = ["--engine", "mock", "--mock-step-seconds", "0.001"]

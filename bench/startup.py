@@ -86,7 +86,7 @@ def _seconds(action: Callable[[], object]) -> float:
 
 
 def _model(scratch: Path) -> Path:
-    """The tiny model where it lies in the repository, else one with random weights."""
+    """Return the folder of the tiny model, or make a model with random weights."""
     if (TINY / "model.safetensors").exists():
         return TINY
     from factories import build_model

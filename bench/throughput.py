@@ -33,7 +33,7 @@ def prompts(width: int) -> list[str]:
 
 
 def serve_in_process(model_path: str, pipe: Connection) -> None:
-    """The peer: answers (width, tokens) with (tokens counted, seconds)."""
+    """Run the peer: answer (width, tokens) with (tokens counted, seconds)."""
     from mlx_lm import load, stream_generate
     from mlx_lm.generate import BatchGenerator
 

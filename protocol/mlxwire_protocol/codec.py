@@ -13,10 +13,10 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import msgspec
 import orjson
 
-from .commands import COMMANDS
+from .commands import COMMANDS, command_name
 from .errors import SHOWN_CHARACTERS, WireError, invalid_params
 from .framing import PREFIX_BYTES
-from .messages import MAX_ID_BYTES, MAX_SAFE_INTEGER, Command, command_name
+from .messages import MAX_ID_BYTES, MAX_SAFE_INTEGER, Command
 
 _LINE = orjson.OPT_APPEND_NEWLINE | orjson.OPT_STRICT_INTEGER
 _FIELD_PATH = re.compile(r" - at (?:`key` in )?`\$\.?([^`]*)`$")

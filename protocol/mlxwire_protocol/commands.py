@@ -7,12 +7,12 @@ of an engine is derived from here, and nowhere written a second time.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct
 
 from . import messages
-from .messages import Command, command_name
+from .messages import Command
 
 EngineName = Literal["mlx", "mock"]
 Final = Literal["result", "done"]
@@ -29,6 +29,12 @@ one_pass: in slices of a forward pass, between the steps of the sequences.
 
 BOTH: frozenset[EngineName] = frozenset({"mlx", "mock"})
 MLX: frozenset[EngineName] = frozenset({"mlx"})
+
+
+def command_name(command: Command | type[Command]) -> str:
+    """Return the ``cmd`` of a request or of a request type."""
+    tag: Any = command.__struct_config__.tag
+    return str(tag)
 
 
 class Row(Struct, frozen=True):

@@ -1,12 +1,12 @@
-"""Every request of dialect 1 as a type: fields, defaults and ranges in one place (SPEC §4).
+"""The requests of dialect 1 as types: fields, defaults and ranges in one place (SPEC §4).
 
-The types check a request, generate its JSON Schema, and carry it through the worker. Unknown
-fields are refused, `hello` excepted: an option is honoured or named in an error.
+The types check a request, generate its JSON Schema, and carry it through the worker. They refuse
+unknown fields, except in `hello`: an option is honoured or named in an error.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -18,7 +18,7 @@ Count = Annotated[int, Meta(ge=0, le=MAX_SAFE_INTEGER)]
 Positive = Annotated[int, Meta(ge=1, le=MAX_SAFE_INTEGER)]
 TokenId = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 TokenIdText = Annotated[str, Meta(pattern="^(0|[1-9][0-9]{0,9})$")]
-"""A token id as an object's name: in one way alone, or two names could mean the same token."""
+"""A token id as a name in an object, without leading zeros: no two names mean one token."""
 Penalty = Annotated[float, Meta(ge=-100, le=100)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 StopString = Annotated[str, Meta(min_length=1, max_length=4096)]
@@ -29,20 +29,20 @@ Prompts = Annotated[
 
 
 class Command(Struct, kw_only=True, frozen=True, tag_field="cmd", forbid_unknown_fields=True):
-    """What every request has: its id."""
+    """The base of every request, with its id."""
 
     id: Id
 
 
 class ClientInfo(Struct, kw_only=True, frozen=True):
-    """Who the client is, for logs."""
+    """The name and version of a client, for logs."""
 
     name: Annotated[str, Meta(max_length=256)] = ""
     version: Annotated[str, Meta(max_length=256)] = ""
 
 
 class Hello(Command, kw_only=True, frozen=True, tag="hello", forbid_unknown_fields=False):
-    """Opens dialect 1: versions the client speaks, what it needs, which events it wants."""
+    """Open dialect 1: the versions a client speaks, capabilities it needs, events it wants."""
 
     protocols: Annotated[list[int], Meta(max_length=64)]
     client: ClientInfo = ClientInfo()
@@ -75,14 +75,14 @@ class Info(Command, kw_only=True, frozen=True, tag="info"):
 
 
 class Streaming(Command, kw_only=True, frozen=True):
-    """What every request that streams may bound: messages on their way, and its time."""
+    """The bounds of a request that streams: messages without credit, and seconds."""
 
     window: Positive | None = None
     deadline_seconds: Annotated[float, Meta(gt=0, le=1e6)] | None = None
 
 
 class Sampling(Streaming, kw_only=True, frozen=True):
-    """How tokens are chosen and when to stop; shared by `generate` and `chat`.
+    """Options that choose tokens and end a text; shared by `generate`, `chat` and `batch`.
 
     ``temperature`` 0 is greedy. Zero ``top_k``, ``top_p`` or ``repeat_penalty`` is off.
     ``repeat_penalty`` counts over the generated tokens alone (CTRL, arXiv:1909.05858):
@@ -109,11 +109,6 @@ class Sampling(Streaming, kw_only=True, frozen=True):
     logprobs: bool = False
     top_logprobs: Annotated[int, Meta(ge=0, le=64)] = 0
     cache: bool = True
-
-    @property
-    def stop_strings(self) -> tuple[str, ...]:
-        """``stop`` as a tuple, whichever form it came in."""
-        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
 
 
 class Generate(Sampling, kw_only=True, frozen=True, tag="generate"):
@@ -199,8 +194,10 @@ class Credit(Command, kw_only=True, frozen=True, tag="credit"):
 
 
 class Cache(Command, kw_only=True, frozen=True, tag="cache"):
-    """Look at the prompt cache or change it. ``warm`` takes a ``prompt`` or ``messages`` and
-    computes it; ``save`` and ``load`` take a ``path``."""
+    """Describe the prompt cache, or change it first.
+
+    ``warm`` computes a ``prompt`` or ``messages``; ``save`` and ``load`` take a ``path``.
+    """
 
     action: Literal["stats", "clear", "warm", "save", "load"] = "stats"
     prompt: Annotated[str, Meta(min_length=1)] | None = None
@@ -209,8 +206,10 @@ class Cache(Command, kw_only=True, frozen=True, tag="cache"):
 
 
 class Memory(Command, kw_only=True, frozen=True, tag="memory"):
-    """Tell the memory in use; first set the limits that are given, in bytes, and ``clear``
-    the buffers that MLX keeps for reuse."""
+    """Describe the memory in use, in bytes; set the limits that are given first.
+
+    ``clear`` frees the buffers that MLX keeps for reuse.
+    """
 
     memory_limit: Count | None = None
     prompt_cache_limit: Count | None = None
@@ -220,14 +219,8 @@ class Memory(Command, kw_only=True, frozen=True, tag="memory"):
 
 
 class Metrics(Command, kw_only=True, frozen=True, tag="metrics"):
-    """Figures of the whole worker since it started."""
+    """Describe the worker since its start: sums of all requests, and its state now."""
 
 
 class Quit(Command, kw_only=True, frozen=True, tag="quit"):
     """Cancel what is in flight, send every final, answer, exit 0."""
-
-
-def command_name(command: Command | type[Command]) -> str:
-    """Return the ``cmd`` of a request or of a request type."""
-    tag: Any = command.__struct_config__.tag
-    return str(tag)

@@ -70,7 +70,7 @@ def _by_engine(engines: frozenset[EngineName]) -> dict[str, bool]:
 
 
 def schema_text() -> str:
-    """The document as the text that is kept in `protocol/schema/`."""
+    """Return the document as the text of the file in `protocol/schema/`."""
     return orjson.dumps(
         protocol_schema(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
     ).decode()

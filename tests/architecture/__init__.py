@@ -1,1 +1,1 @@
-"""What `test_architecture.py` reads, and the rules that it holds the packages to."""
+"""The rules that `test_architecture.py` holds the packages to, and the sources that it reads."""

@@ -1,4 +1,4 @@
-"""What each client declares to its users.
+"""The names that each client declares to its users.
 
 Python's by import; Go's and TypeScript's from the text of their sources, whose layout their
 formatters fix: a declaration begins a line, a member stands one step further in.
@@ -22,7 +22,7 @@ TYPESCRIPT = ROOT / "client" / "typescript" / "src"
 
 @cache
 def python_names() -> frozenset[str]:
-    """All that `mlxwire` exports, with attributes, keywords of methods, and values of Literals."""
+    """Return all exports of `mlxwire`, with attributes, keywords and values of Literals."""
     return frozenset(
         name for export in mlxwire.__all__ for name in _python(export, getattr(mlxwire, export))
     )
@@ -40,7 +40,7 @@ def _python(path: str, found: object) -> Iterator[str]:
 
 
 def _fields(found: object) -> Iterator[str]:
-    """Names that only instances have, and the values of fields that are Literals."""
+    """Yield names that only instances have, and the values of fields that are Literals."""
     if inspect.isclass(found) and issubclass(found, mlxwire.MlxwireError):
         yield from vars(found(""))
     if inspect.isclass(found):
@@ -51,7 +51,7 @@ def _fields(found: object) -> Iterator[str]:
 
 
 def keywords(function: object) -> list[str]:
-    """What may be left out of a call, those behind ``**options`` aside."""
+    """Return the names of a function's optional parameters, those behind ``**options`` aside."""
     if not inspect.isfunction(function):
         return []
     parameters = inspect.signature(function).parameters.values()
@@ -60,7 +60,7 @@ def keywords(function: object) -> list[str]:
 
 @cache
 def go_names() -> frozenset[str]:
-    """Exported functions, types, constants, methods and fields; `inference.` before that package's."""
+    """Return exported functions, types, constants, methods and fields of the Go packages."""
     names = set(_go(GO.glob("*.go")))
     return frozenset(names | {f"inference.{name}" for name in _go(GO.glob("inference/*.go"))})
 
@@ -89,7 +89,7 @@ MEMBER = re.compile(
 
 @cache
 def typescript_names() -> frozenset[str]:
-    """What `index.ts` exports, with its members, also those of what it extends or stands for."""
+    """Return the exports of `index.ts`, with the members of each class and its bases."""
     own: dict[str, set[str]] = {}
     behind: dict[str, set[str]] = {}
     for file in TYPESCRIPT.rglob("*.ts"):
@@ -110,7 +110,7 @@ def typescript_names() -> frozenset[str]:
 
 
 def _exports(file: Path) -> set[str]:
-    """Names that a module exports: its own, those it hands on, and `space.name` of `* as space`."""
+    """Return a module's exports: its own, those of others, and `space.name` of `* as space`."""
     text = _bare(file)
     declared = r"^export (?:abstract )?(?:async )?(?:class|function|interface|type|const) (\w+)"
     names = set(re.findall(declared, text, re.MULTILINE))
@@ -123,7 +123,7 @@ def _exports(file: Path) -> set[str]:
 
 
 def _declarations(text: str) -> Iterator[tuple[str, str, list[str]]]:
-    """Name, what it is made of, and own members of each class, interface, alias and table."""
+    """Yield name, heritage and own members of each class, interface, alias and table."""
     block = r"^export (?:abstract )?(?:class|interface) (\w+)([^{]*)\{(?:\n(.*?)^)?\}$"
     for name, heritage, body in re.findall(block, text, re.MULTILINE | re.DOTALL):
         yield name, heritage, MEMBER.findall(body)
@@ -139,12 +139,12 @@ def _declarations(text: str) -> Iterator[tuple[str, str, list[str]]]:
 
 
 def _bare(file: Path) -> str:
-    """Its text without comments."""
+    """Return a file's text without its comments."""
     return re.sub(r"/\*.*?\*/|(?<!:)//[^\n]*", "", file.read_text("utf-8"), flags=re.DOTALL)
 
 
 def camel_case(name: str) -> str:
-    """As TypeScript calls what is so on the wire."""
+    """Return a name of the wire as TypeScript writes it."""
     return re.sub(r"_(\w)", lambda found: found[1].upper(), name)
 
 

@@ -50,6 +50,7 @@ MOST_FILES = 15
 """In one folder, its `__init__` aside."""
 MOST_LINES = 300
 DOCSTRING_LINES = 5
+RIDDLE = re.compile(r"(?:What|Whether|How|It|Of|As|Who|Whoever|Where|Until|Nothing)\b")
 FORBIDDEN_TEXT = re.compile(
     r"(?<![\w.~$])/(?:root|home|Users|work)/\w"
     r"|\b(?:pypi\.org|pythonhosted\.org|npmjs\.org|proxy\.golang\.org|anaconda\.org)\b"
@@ -59,7 +60,7 @@ FORBIDDEN_TEXT = re.compile(
 
 
 def impure_protocol(sources: list[Module]) -> Iterator[str]:
-    """The protocol's core is sans-IO, and knows neither end."""
+    """Yield each place where the protocol's core does I/O or knows one of the two ends."""
     for module in sources:
         if not within(module.name, "mlxwire_protocol"):
             continue
@@ -71,7 +72,7 @@ def impure_protocol(sources: list[Module]) -> Iterator[str]:
 
 
 def crossed_ends(sources: list[Module]) -> Iterator[str]:
-    """The worker never imports the client, nor the client the worker, nor either the tests."""
+    """Yield each import between worker and client, and each import of the tests by either."""
     others = {"mlxwire_worker": "mlxwire", "mlxwire": "mlxwire_worker"}
     for module in sources:
         top = module.name.partition(".")[0]
@@ -81,7 +82,7 @@ def crossed_ends(sources: list[Module]) -> Iterator[str]:
 
 
 def mlx_outside_its_engine(sources: list[Module]) -> Iterator[str]:
-    """Only the engine's files import what `[mlx]` installs, and only `serving` the engine."""
+    """Yield each import of `[mlx]` outside the engine, and of the engine outside `serving`."""
     for module in sources:
         if within(module.name, "mlxwire_worker.mlx_engine"):
             continue
@@ -92,7 +93,7 @@ def mlx_outside_its_engine(sources: list[Module]) -> Iterator[str]:
 
 
 def wire_messages_in_the_engine(sources: list[Module]) -> Iterator[str]:
-    """An engine takes values, not requests: the operations translate."""
+    """Yield each import of a wire message by an engine: the operations translate requests."""
     for module in sources:
         if any(within(module.name, f"mlxwire_worker.{name}") for name in ENGINE_SIDE):
             for found in imports(module):
@@ -101,7 +102,7 @@ def wire_messages_in_the_engine(sources: list[Module]) -> Iterator[str]:
 
 
 def engine_in_output(sources: list[Module]) -> Iterator[str]:
-    """What cuts generated text knows prompts and detokenizers, and no engine."""
+    """Yield each import of `output` beyond prompts and detokenizers, such as one of an engine."""
     for module in sources:
         if within(module.name, "mlxwire_worker.output"):
             for found in imports(module):
@@ -111,7 +112,7 @@ def engine_in_output(sources: list[Module]) -> Iterator[str]:
 
 
 def command_line_outside_cli(sources: list[Module]) -> Iterator[str]:
-    """The library never imports the command line or what draws it."""
+    """Yield each import by the library of the command line or of the package that draws it."""
     for module in sources:
         if within(module.name, "mlxwire.cli"):
             continue
@@ -137,7 +138,7 @@ def _client_folder(name: str) -> str:
 
 
 def heavy_at_import(sources: list[Module]) -> Iterator[str]:
-    """What is imported before `hello`, or by every host, brings nothing heavy along."""
+    """Yield each heavy package that is imported before `hello`, or by every host."""
     known = {module.name: module for module in sources}
     for start, heavy in LIGHT_AT_IMPORT.items():
         if start in known:
@@ -147,7 +148,7 @@ def heavy_at_import(sources: list[Module]) -> Iterator[str]:
 
 
 def _reached(known: dict[str, Module], start: str) -> dict[str, list[str]]:
-    """All that an import of ``start`` imports, and by which way."""
+    """Return every module that an import of ``start`` imports, with the modules in between."""
     ways: dict[str, list[str]] = {}
     waiting: list[tuple[str, list[str]]] = [(start, [])]
     while waiting:
@@ -165,7 +166,7 @@ def _reached(known: dict[str, Module], start: str) -> dict[str, list[str]]:
 
 
 def undeclared(sources: list[Module]) -> Iterator[str]:
-    """Each third-party import is a declared requirement: of the base, or of `[mlx]`."""
+    """Yield each third-party import that is no declared requirement of the base, or of `[mlx]`."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     base = _names(project["dependencies"])
     extra = base | _names(project["optional-dependencies"]["mlx"])
@@ -183,7 +184,7 @@ def _names(requirements: list[str]) -> set[str]:
 
 
 def wrong_exports(sources: list[Module]) -> Iterator[str]:
-    """An `__init__` binds the names in `__all__`, sorted, and no other public one."""
+    """Yield each difference between the public names of an `__init__` and its sorted `__all__`."""
     for module in sources:
         if module.name in EXPORTING:
             bound, exported = _bound(module.tree), _exported(module.tree)
@@ -211,7 +212,7 @@ def _bound(tree: ast.Module) -> set[str]:
 
 
 def _local(tree: ast.Module) -> set[str]:
-    """What functions import for themselves."""
+    """Return the names that functions import for themselves."""
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
     return {
         alias.asname or alias.name
@@ -230,20 +231,35 @@ def _exported(tree: ast.Module) -> list[str]:
 
 
 def _order(name: str) -> tuple[int, str]:
-    """Constants, classes, functions: as ruff sorts them."""
+    """Return the key by which ruff sorts names: constants, classes, functions."""
     return (0 if name.isupper() else 1 if name[0].isupper() else 2), name
 
 
 def too_long(sources: list[Module]) -> Iterator[str]:
-    """A file that passes 300 lines has two concepts in it."""
+    """Yield each file that passes 300 lines: such a file has two concepts in it."""
     for module in sources:
         count = module.source.count("\n")
         if count > MOST_LINES:
             yield f"{module.name} has {count} lines: split it"
 
 
+def riddles(sources: list[Module]) -> Iterator[str]:
+    """A docstring names its subject: it does not open with a clause about a situation."""
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    for module in sources:
+        for node in ast.walk(module.tree):
+            if not isinstance(node, documented):
+                continue
+            opening = RIDDLE.match(ast.get_docstring(node) or "")
+            is_property = "property" in {
+                ast.unparse(each) for each in getattr(node, "decorator_list", [])
+            }
+            if opening and not (is_property and opening[0] == "Whether"):
+                yield f"{module.name}: a docstring opens with {opening[0]!r}"
+
+
 def crowded(sources: list[Module]) -> Iterator[str]:
-    """A folder with many files has more than one concern in it."""
+    """Yield each folder with too many files: such a folder has more than one concern in it."""
     folders = Counter(
         module.name.rpartition(".")[0] for module in sources if not module.is_package
     )
@@ -253,7 +269,7 @@ def crowded(sources: list[Module]) -> Iterator[str]:
 
 
 def unexplained(sources: list[Module]) -> Iterator[str]:
-    """A module opens with what it is for, in at most five lines."""
+    """Yield each module that does not open with its purpose in at most five lines."""
     for module in sources:
         opening = (ast.get_docstring(module.tree) or "").split("\n\n")[0]
         if not opening:
@@ -263,5 +279,5 @@ def unexplained(sources: list[Module]) -> Iterator[str]:
 
 
 def foreign_names(text: str) -> list[str]:
-    """What a tracked file may not name."""
+    """Return the parts of a text that no tracked file may contain."""
     return [found.group() for found in FORBIDDEN_TEXT.finditer(text)]

@@ -45,7 +45,7 @@ class Import(NamedTuple):
 
 
 def modules() -> list[Module]:
-    """Every source file of the three packages."""
+    """Return every source file of the three packages."""
     return [
         Module(
             ".".join([package, *file.relative_to(folder).with_suffix("").parts]).removesuffix(
@@ -60,7 +60,7 @@ def modules() -> list[Module]:
 
 
 def imports(module: Module) -> Iterator[Import]:
-    """Every import in it, relative ones made absolute."""
+    """Yield every import of a module, with relative ones made absolute."""
     yield from _imports(module, module.tree, True)
 
 
@@ -89,7 +89,7 @@ def within(name: str, package: str) -> bool:
 
 
 def tracked_files() -> list[Path]:
-    """What git tracks, relative to the repository; skips the test where it can't tell."""
+    """Return the paths that git tracks, relative to the repository. Skips the test without git."""
     if not (ROOT / ".git").exists() or not shutil.which("git"):
         pytest.skip("not a git checkout: what is tracked is not known")
     command = ["git", "-c", "safe.directory=*", "ls-files", "-z"]

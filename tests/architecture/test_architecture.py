@@ -1,4 +1,4 @@
-"""Who may import what, what is exported, how large a file may be, what a file may not name.
+"""Rules for imports, exports, the length of files, and names that no file may contain.
 
 The rules are in `architecture/rules.py`; here they are kept, and each is shown to fail.
 """
@@ -25,6 +25,7 @@ from architecture.rules import (
     heavy_at_import,
     impure_protocol,
     mlx_outside_its_engine,
+    riddles,
     too_long,
     undeclared,
     unexplained,
@@ -47,8 +48,9 @@ RULES: list[Callable[[list[Module]], Iterator[str]]] = [
     too_long,
     unexplained,
     crowded,
+    riddles,
 ]
-DOC = '"""What it is for."""\n'
+DOC = '"""The framing of lines."""\n'
 BAD: list[tuple[Callable[[list[Module]], Iterator[str]], str, str]] = [
     (impure_protocol, "mlxwire_protocol.framing", "import time"),
     (impure_protocol, "mlxwire_protocol.codec", "def f():\n    import asyncio"),
@@ -117,6 +119,16 @@ def test_a_module_that_does_not_say_what_it_is_for_is_found(source: str) -> None
     assert list(unexplained([Module("mlxwire.x", source)]))
 
 
+def test_a_docstring_without_a_subject_is_found() -> None:
+    source = (
+        DOC + 'def f():\n    """What there is."""\n\n@property\ndef g():\n    """Whether."""\n'
+    )
+
+    assert list(riddles([Module("mlxwire.x", source)])) == [
+        "mlxwire.x: a docstring opens with 'What'"
+    ]
+
+
 def test_a_crowded_folder_is_found() -> None:
     folder = [Module(f"mlxwire.rooms.room{n}", DOC) for n in range(MOST_FILES + 1)]
 
@@ -141,7 +153,7 @@ def test_what_a_start_imports_is_followed_through_other_modules() -> None:
 def test_every_rule_has_been_seen_to_fail_and_every_listed_module_exists() -> None:
     names = {module.name for module in modules()}
 
-    assert {rule for rule, _, _ in BAD} | {unexplained, crowded} == set(RULES)
+    assert {rule for rule, _, _ in BAD} | {unexplained, crowded, riddles} == set(RULES)
     assert {*LIGHT_AT_IMPORT, *EXPORTING, SCHEMA} <= names
 
 

@@ -25,14 +25,14 @@ class Row(NamedTuple):
 
 
 def tables() -> Iterator[list[list[str]]]:
-    """Each table's rows of cells, the header first."""
+    """Yield the rows of cells of each table, the header first."""
     for block in re.findall(r"(?:^\|.*\n)+", PAGE, re.MULTILINE):
         lines = [line.strip("|\n").split("|") for line in block.splitlines()]
         yield [[cell.strip() for cell in cells] for cells in (lines[0], *lines[2:])]
 
 
 def rows(language: str) -> list[Row]:
-    """What the page says of a language."""
+    """Return the rows of the page for one language."""
     found = []
     for header, *body in tables():
         column = next(n for n, cell in enumerate(header) if cell.split(":")[0] == language)
@@ -44,7 +44,7 @@ def rows(language: str) -> list[Row]:
 
 
 def quoted(cell: str) -> list[str]:
-    """The names in a cell."""
+    """Return the names in a cell."""
     return re.findall(r"`([^`]+)`", cell)
 
 

@@ -67,7 +67,7 @@ class Environment(NamedTuple):
 
 
 def required(requirements: Sequence[str], extra: str = "") -> Iterator[Distribution]:
-    """What these requirements bring along, all of it, as it is installed here."""
+    """Return the distributions that these requirements bring along, as they are installed here."""
     waiting = [(Requirement(text), extra) for text in requirements]
     seen: set[tuple[str, str]] = set()
     while waiting:
@@ -83,7 +83,7 @@ def required(requirements: Sequence[str], extra: str = "") -> Iterator[Distribut
 
 
 def link(distributions: Iterator[Distribution], site_packages: Path) -> None:
-    """Make them importable there: a link for each file or folder that they put at the top."""
+    """Make distributions importable there, by links to their files and folders."""
     for found in distributions:
         for name in {file.parts[0] for file in found.files or ()} - {"..", "__pycache__"}:
             target, place = Path(str(found.locate_file(name))), site_packages / name
@@ -92,7 +92,7 @@ def link(distributions: Iterator[Distribution], site_packages: Path) -> None:
 
 
 def make_environment(folder: Path, wheel: Path, extra: str = "") -> Environment:
-    """A clean one, with the wheel and what it requires."""
+    """Make a clean environment with the wheel and its requirements."""
     venv.create(folder, with_pip=False, symlinks=True)
     environment = Environment(folder)
     site_packages = next(folder.glob("lib/python*/site-packages"))
@@ -106,7 +106,7 @@ def make_environment(folder: Path, wheel: Path, extra: str = "") -> Environment:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel of this tree."""
+    """Build the wheel of this tree."""
     folder = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir"]
     built = subprocess.run(
@@ -121,13 +121,13 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def base(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    """Without `[mlx]`."""
+    """Return an environment without `[mlx]`."""
     return make_environment(tmp_path_factory.mktemp("base"), wheel)
 
 
 @pytest.fixture(scope="module")
 def real(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    """With `[mlx]`."""
+    """Return an environment with `[mlx]`."""
     return make_environment(tmp_path_factory.mktemp("mlx"), wheel, "mlx")
 
 

@@ -17,7 +17,7 @@ SCRIPT = ROOT / "tests" / "support" / "scripted_worker.py"
 
 @pytest.fixture
 def script() -> Callable[..., list[str]]:
-    """The command of a scripted worker that behaves as named."""
+    """Return the command of a scripted worker that behaves as named."""
 
     def command(behaviour: str, *args: str) -> list[str]:
         return [sys.executable, "-I", "-S", str(SCRIPT), behaviour, *args]
@@ -27,7 +27,7 @@ def script() -> Callable[..., list[str]]:
 
 @pytest.fixture
 async def memory() -> AsyncIterator[Callable[..., Awaitable[MemoryWorker]]]:
-    """Makes workers in memory that have shaken hands; they are closed at the end."""
+    """Yield a function that makes greeted workers in memory; they are closed at the end."""
     made: list[MemoryWorker] = []
 
     async def make(**options: Any) -> MemoryWorker:

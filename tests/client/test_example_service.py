@@ -26,7 +26,7 @@ WORDS = 250
 
 @pytest.fixture(scope="module")
 def program() -> Any:
-    """The example as a module."""
+    """Return the example as a module."""
     spec = importlib.util.spec_from_file_location("example_service", FILE)
     assert spec is not None
     assert spec.loader is not None
@@ -38,7 +38,7 @@ def program() -> Any:
 
 @pytest.fixture
 def service(program: Any) -> Iterator[Any]:
-    """It runs, on a port that the system chose."""
+    """Yield the running service, on a port that the system chose."""
     policy = mlxwire.RestartPolicy(backoff_min=0)
     args = ["--mock-step-seconds", "0.01"]
     with sync.Pool(engine="mock", args=args, restart=policy) as pool:

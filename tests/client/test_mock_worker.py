@@ -103,7 +103,7 @@ async def test_leaving_early_frees_the_worker(worker):
     assert metrics.requests >= 2
 
 
-async def test_many_streams_at_once(worker):
+async def test_many_streams_at_once_give_their_own_texts(worker):
     model = await worker.load("p")
     texts = [f"stream {number} says this" for number in range(50)]
     streams = [model.generate(text).text() for text in texts]
@@ -117,13 +117,13 @@ async def test_an_unknown_option_is_refused_by_name(worker):
     assert caught.value.field == "temprature"
 
 
-async def test_a_prompt_that_fills_the_context(worker):
+async def test_a_prompt_that_exceeds_the_context_is_refused(worker):
     model = await worker.load("p", context_len=2)
     with pytest.raises(mlxwire.ContextOverflow):
         await model.generate("a b c d e f").text()
 
 
-async def test_classify(worker):
+async def test_classify_gives_a_result_for_each_prompt(worker):
     model = await worker.load("p")
     results = await model.classify(["a", "b"], labels=["x", "y"])
     assert [result.index for result in results] == [0, 1]
@@ -132,7 +132,7 @@ async def test_classify(worker):
         await model.classify([])
 
 
-async def test_a_batch(worker):
+async def test_a_batch_gives_a_result_for_each_prompt(worker):
     model = await worker.load("p", context_len=4)
     results = await model.batch(["a", "b c d e f", "g h"]).results()
     assert [result.text for result in results] == ["a", "", "g h"]

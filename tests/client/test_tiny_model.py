@@ -14,13 +14,13 @@ pytestmark = needs_tiny
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Where the worker may write."""
+    """Return the folder in which the worker may write."""
     return tmp_path_factory.mktemp("worker")
 
 
 @pytest.fixture(scope="module")
 def model(folder):
-    """One worker for the whole file."""
+    """Yield the model of one worker for the whole file."""
     with sync.Worker(args=["--engine", "mlx", "--data-root", str(folder)]) as worker:
         model = worker.load(TINY, warmup=False)
         model.worker = worker
@@ -76,6 +76,31 @@ def test_the_cache_is_cleared_warmed_saved_and_loaded(model, folder):
     stream.text()
     assert stream.done.metrics.cached_tokens > 0
     assert model.cache.stats().hits >= 1
+
+
+def test_tokens_are_counted_as_the_requests_count_them(model):
+    for options in ({}, {"thinking": False}, {"special_tokens": True}):
+        turns = [{"role": "user", "content": "Naïve <|im_end|> 🚀"}]
+        stream = model.chat(turns, max_tokens=1, cache=False, **options)
+        stream.text()
+        told = model.tokenize_chat(turns, **options)
+        assert told.count == len(told.ids) == len(told.pieces)
+        assert told.count == stream.done.metrics.prompt_tokens
+        assert model.tokenize_chat(turns, **options, count_only=True).count == told.count
+    stream = model.generate("2 + 3 =", max_tokens=1, cache=False)
+    stream.text()
+    assert model.tokenize("2 + 3 =").count == stream.done.metrics.prompt_tokens
+
+
+def test_a_texts_tokens_give_the_text_back(model):
+    text = "Naïve <|im_end|> 🚀\n"
+    plain = model.tokenize(text, special_tokens=False)
+    assert "<|im_end|>" not in plain.pieces
+    assert model.detokenize(plain.ids) == text
+    assert "<|im_end|>" in model.tokenize(text).pieces
+    with pytest.raises(mlxwire.InvalidParams) as caught:
+        model.detokenize([1, 10**6])
+    assert caught.value.field == "ids[1]"
 
 
 def test_memory_is_told_and_limited(model):

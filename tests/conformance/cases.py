@@ -34,7 +34,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a case went."""
+    """The failures of a case, and the seconds that it took."""
 
     name: str
     failures: list[Failure]
@@ -57,7 +57,7 @@ def _run(case: Case) -> Outcome:
 
 
 def read_expected(path: Path) -> dict[str, str]:
-    """Cases that are known to fail: a line `NAME REASON…` each; `#` begins a comment."""
+    """Read the cases that are known to fail: a line `NAME REASON…` each; `#` begins a comment."""
     lines = (line.partition("#")[0].split(None, 1) for line in path.read_text().splitlines())
     expected = {}
     for words in filter(None, lines):
@@ -68,7 +68,7 @@ def read_expected(path: Path) -> dict[str, str]:
 
 
 def judge(outcome: Outcome, expected: dict[str, str]) -> list[Failure]:
-    """What is wrong with an outcome, given what is known to fail."""
+    """Return the words for an outcome that is not as it should be, given the known failures."""
     if outcome.name not in expected:
         return outcome.failures
     if outcome.failures:
@@ -78,7 +78,7 @@ def judge(outcome: Outcome, expected: dict[str, str]) -> list[Failure]:
 
 
 def unknown(expected: dict[str, str], cases: Sequence[Case]) -> list[Outcome]:
-    """Expected failures of cases that there are not."""
+    """Return the expected failures that name no case."""
     names = {case.name for case in cases}
     return [
         Outcome(

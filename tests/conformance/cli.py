@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def cases_of(side: str, command: Sequence[str]) -> list[Case]:
-    """All that there is to try of a worker, or of a client by its driver."""
+    """Return all cases for a worker, or for a client by its driver."""
     if side == "worker":
         return worker_cases(command)
     return [*scenario_cases(command), *fault_cases(command)]

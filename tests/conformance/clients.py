@@ -19,12 +19,12 @@ BUILD_SECONDS = 300
 
 
 def python_driver(_: Path) -> list[str]:
-    """This interpreter's own."""
+    """Return the command of the Python driver, by this interpreter."""
     return [sys.executable, str(HERE / "driver_python.py")]
 
 
 def go_driver(folder: Path) -> list[str]:
-    """Built into that folder."""
+    """Build the Go driver into that folder; return its command."""
     _need(GO / "internal" / "conformance" / "driver" / "main.go", "go")
     program = folder / "driver"
     _build(["go", "build", "-o", str(program), "./internal/conformance/driver"], GO)
@@ -32,7 +32,7 @@ def go_driver(folder: Path) -> list[str]:
 
 
 def typescript_driver(_: Path) -> list[str]:
-    """Compiled where its own tests are."""
+    """Compile the TypeScript driver beside its own tests; return its command."""
     _need(TYPESCRIPT / "conformance" / "driver.ts", "npm")
     if not (TYPESCRIPT / "node_modules").exists():
         _not_here("client/typescript lacks its compiler: run `npm ci` there")
@@ -55,7 +55,7 @@ def _need(sources: Path, program: str) -> None:
 
 
 def _not_here(why: str) -> None:
-    """A skip on somebody's machine is a hole in CI."""
+    """Skip the test on a developer's machine; fail it in CI."""
     if os.environ.get("CI"):
         pytest.fail(f"{why}; CI must have it")
     pytest.skip(why)

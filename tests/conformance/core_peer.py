@@ -39,7 +39,7 @@ from mlxwire_protocol.results import (
     WorkerIdentity,
 )
 from mlxwire_worker.mock.engine import MockEngine
-from mlxwire_worker.operations import make_operation
+from mlxwire_worker.operations import OPERATIONS
 from mlxwire_worker.operations.load import load_options
 from mlxwire_worker.output.text import TextAssembler
 from mlxwire_worker.prompts import Sampled
@@ -65,23 +65,23 @@ class CorePeer:
         self._ended = False
 
     def write(self, payload: bytes) -> None:
-        """Bytes to the worker."""
+        """Give bytes to the worker."""
         self._handle(self._connection.receive(payload))
 
     def close_input(self) -> None:
-        """The end of the bytes to the worker."""
+        """End the bytes to the worker."""
         self._handle(self._connection.receive_end())
         self._ended = True
 
     def read_line(self) -> bytes | None:
-        """The worker's next line; None if it has said all. The answer to `quit` is its last."""
+        """Return the worker's next line, or None after its last, which is the answer to `quit`."""
         if self._sent:
             return self._sent.pop(0)
         last, self._last = self._last, None
         return last or None
 
     def exit_code(self) -> int:
-        """0 after `quit` or the end of input."""
+        """Return 0 after `quit` or the end of input."""
         return 0 if self._ended else -1
 
     def _handle(self, events: Iterable[Event]) -> None:
@@ -141,7 +141,8 @@ class CorePeer:
         finals: list[msgspec.Struct] = []
         ledger = SimpleNamespace(end=lambda _job, final: finals.append(final))
         job = Job(command, Delivery(lambda _: None, None))
-        make_operation(job, self._engine, cast(Ledger, ledger)).prepare()
+        row = row_of(command)
+        OPERATIONS[row.name, row.action](job, self._engine, cast(Ledger, ledger)).prepare()
         return finals[0]
 
     def _classify(self, command: Classify) -> Done:
@@ -162,7 +163,7 @@ class CorePeer:
 
     def _stream(self, command: Generate | Chat) -> Done:
         prompt = prompt_of(self._engine, command)
-        text = TextAssembler(prompt.detokenizer, command.stop_strings, command.min_tokens)
+        text = TextAssembler(prompt.detokenizer, prompt.params.stop_strings, command.min_tokens)
         self._engine.add(prompt)
         count, last = 0, 0
         reason: FinishReason | None = None

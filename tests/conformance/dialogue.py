@@ -37,12 +37,12 @@ class Dialogue:
                 self.messages.append((source, message))
 
     def requests(self, command: str | None = None) -> list[dict[str, Any]]:
-        """What the client asked."""
+        """Return the client's requests, or those of one command."""
         said = [message for source, message in self.messages if source == "host"]
         return [each for each in said if command in (None, each.get("cmd"))]
 
     def replies(self, kind: str, command: str) -> list[dict[str, Any]]:
-        """The worker's replies of a type to a command."""
+        """Return the worker's replies of one type to one command."""
         ids = {request.get("id") for request in self.requests(command)}
         return [
             message
@@ -51,7 +51,7 @@ class Dialogue:
         ]
 
     def at_once(self, command: str) -> int:
-        """How many requests of a command were open together, at most."""
+        """Return the largest number of requests of a command that were open together."""
         running: set[Any] = set()
         most = 0
         for source, message in self.messages:
@@ -64,7 +64,7 @@ class Dialogue:
 
 
 def check_dialogue(dialogue: Dialogue) -> Iterator[Failure]:
-    """What holds for every scenario with a good worker."""
+    """Yield each breach of the rules for all scenarios with a good worker."""
     yield from _check_lines(dialogue)
     yield from _check_order(dialogue)
     yield from _check_replies(dialogue)
@@ -135,7 +135,7 @@ def _refuse(constant: str) -> None:
 
 
 def _schema_of(source: str, message: dict[str, Any]) -> Draft202012Validator:
-    """For a request its command's own type, so that a complaint names the field."""
+    """Return a request's own schema, so that a complaint names the field."""
     row = COMMANDS.get(str(message.get("cmd")))
     if source == "host":
         return _validator(row.request.__name__ if row is not None else "request")

@@ -28,7 +28,7 @@ WORKER = (sys.executable, "-m", "mlxwire_worker", "--engine", "mock")
 
 @dataclass(frozen=True)
 class DriverRun:
-    """How a driver went; ``exit_code`` is None where it had to be killed."""
+    """A driver's run; ``exit_code`` is None where it had to be killed."""
 
     exit_code: int | None
     stdout: bytes
@@ -103,7 +103,7 @@ def _start(
 def _see_out(
     process: subprocess.Popen[bytes], limit: float, mark: str
 ) -> tuple[bytes, bytes, bool]:
-    """Its output to its end, or to its limit, when it and all its own are killed."""
+    """Return a process's output and True at its end; kill it and all its own at the limit."""
     try:
         return *process.communicate(timeout=limit), True
     except subprocess.TimeoutExpired:

@@ -25,7 +25,7 @@ FAULT_REQUEST_SECONDS = 3.0
 
 @dataclass
 class Report:
-    """What is printed; ``more`` are the scenario's own fields."""
+    """The line that is printed; ``more`` are the scenario's own fields."""
 
     scenario: str
     outcome: str = "ok"
@@ -65,7 +65,7 @@ class Report:
 
 
 def describe(error: BaseException, tokens: int) -> dict[str, Any]:
-    """An error for the report."""
+    """Return an error in the report's form."""
     told = {"retryable": False, "message": str(error), "tokens_delivered": tokens}
     if isinstance(error, mlxwire.MlxwireError):
         told["tokens_delivered"] = error.tokens_delivered
@@ -166,7 +166,7 @@ async def overlong(model: Model, report: Report) -> None:
 
 
 async def idle(model: Model, report: Report) -> None:
-    """Nothing."""
+    """Ask for nothing."""
 
 
 OPERATIONS: dict[str, Operation] = {
@@ -180,7 +180,7 @@ WITH_NEXT = {"cancel", "abort", "deadline", "overlong"}
 
 
 async def run(scenario: str) -> Report:
-    """One scenario, whatever happens in it."""
+    """Run one scenario; return its report, whatever happens."""
     report = Report(scenario)
     if scenario == "fault":
         await run_fault(report)
@@ -197,7 +197,7 @@ async def run(scenario: str) -> Report:
 
 
 async def run_fault(report: Report) -> None:
-    """A worker that goes wrong, and a good one after it."""
+    """Use a worker that goes wrong, and a good one after it."""
 
     async def operate(worker: Worker) -> None:
         model = await worker.load(MODEL, timeout=FAULT_REQUEST_SECONDS)
@@ -223,7 +223,7 @@ def fault_worker(command: str | None = None) -> Worker:
 
 
 async def measured(operation: Operation, model: Model, report: Report) -> None:
-    """The operation that the scenario is about; its end, whatever it is, goes into the report."""
+    """Run the scenario's operation; put its duration and its outcome into the report."""
     began = time.monotonic()
     try:
         await operation(model, report)
@@ -235,7 +235,7 @@ async def measured(operation: Operation, model: Model, report: Report) -> None:
 async def serve(
     worker: Worker, operate: Callable[[Worker], Awaitable[None]], report: Report
 ) -> None:
-    """Start a worker and close it, whatever happens; what else fails goes into the report."""
+    """Start a worker and close it, whatever happens; put other failures into the report."""
     try:
         await worker.start()
         await operate(worker)
@@ -248,7 +248,7 @@ async def serve(
 
 
 async def following(model: Model, prompt: str, *, max_tokens: int) -> dict[str, Any]:
-    """The request after the scenario's own."""
+    """Send the request after the scenario's own; return its outcome."""
     try:
         text = await model.generate(prompt, max_tokens=max_tokens).text()
     except mlxwire.MlxwireError as error:

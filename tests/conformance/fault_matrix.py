@@ -23,7 +23,7 @@ CLOSED_SECONDS = 5.0
 
 
 class Expectation(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """What a right client makes of a fault; `testdata/faults/README.md` tells of each field."""
+    """The outcome of a fault in a right client; `testdata/faults/README.md` tells of each field."""
 
     ok: str
     codes: list[str] = []
@@ -37,7 +37,7 @@ class Expectation(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 def fault_cases(driver: Sequence[str], folder: Path = FOLDER) -> list[Case]:
-    """One case for each script."""
+    """Return one case for each script."""
     return [
         Case(f"fault/{path.stem}", partial(_run, driver, path))
         for path in sorted(folder.glob("*.json"))
@@ -45,7 +45,7 @@ def fault_cases(driver: Sequence[str], folder: Path = FOLDER) -> list[Case]:
 
 
 def read_expectation(path: Path) -> Expectation:
-    """What is beside the faults of a script."""
+    """Read what a script says beside its faults."""
     return msgspec.convert(json.loads(path.read_text("utf-8"))["expect"], Expectation)
 
 

@@ -37,7 +37,7 @@ SHOWN = 600
 
 
 def check_run(run: DriverRun, *, limit: float, survivors: bool = False) -> Iterator[Failure]:
-    """What holds for every run of a driver."""
+    """Yield each breach of the rules for all runs of a driver."""
     if run.exit_code is None:
         yield Failure(
             "time", f"it was killed after {run.seconds:.0f} s; its stderr: {_tail(run)}"
@@ -51,7 +51,7 @@ def check_run(run: DriverRun, *, limit: float, survivors: bool = False) -> Itera
 
 
 def read_result(run: DriverRun, scenario: str) -> dict[str, Any] | Failure:
-    """The one line that a driver prints, or what is wrong with it."""
+    """Return the one line that a driver prints, or the failure where it is malformed."""
     lines = run.stdout.splitlines()
     if len(lines) != 1:
         return Failure("result", f"it printed {len(lines)} lines, not one")
@@ -73,7 +73,7 @@ def read_result(run: DriverRun, scenario: str) -> dict[str, Any] | Failure:
 def check_error(
     error: dict[str, Any], *, retryable: bool | None = None, code_is_new: bool = False
 ) -> Iterator[Failure]:
-    """That an error is typed, and says of itself what is true."""
+    """Check that an error is typed and tells the truth about itself."""
     if wrong := _misfit(error, ERROR_FIELDS):
         yield Failure("error", wrong)
         return

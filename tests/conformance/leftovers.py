@@ -1,4 +1,4 @@
-"""Which processes a driver has left behind: all that inherited its mark and still run.
+"""Finds the processes that a driver has left behind: all that inherited its mark and still run.
 
 A mark in the environment finds grandchildren too, whatever group, session or parent they have.
 """
@@ -20,7 +20,7 @@ LOOK_SECONDS = 0.02
 
 
 def find_marked(mark: str) -> list[int]:
-    """The pids of running processes with that mark."""
+    """Return the pids of running processes with that mark."""
     assignment = f"{MARK_VARIABLE}={mark}"
     if sys.platform == "linux":
         return [
@@ -36,7 +36,7 @@ def find_marked(mark: str) -> list[int]:
 
 
 def left_behind(mark: str, grace: float = GRACE_SECONDS) -> list[int]:
-    """Those that are still there when what was killed is surely gone."""
+    """Return the marked processes that still run when all that was killed must be gone."""
     deadline = time.monotonic() + grace
     while (pids := find_marked(mark)) and time.monotonic() < deadline:
         time.sleep(LOOK_SECONDS)  # no event tells of the end of a process that is not a child

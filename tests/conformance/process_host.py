@@ -50,14 +50,14 @@ class ProcessHost:
         self._thread.join(SECONDS)
 
     def write(self, payload: bytes) -> None:
-        """Bytes to the worker; all of them."""
+        """Write all of these bytes to the worker."""
         assert self._process.stdin is not None
         view = memoryview(payload)
         while view:
             view = view[self._process.stdin.write(view) :]
 
     def wait_until_read(self) -> None:
-        """Until the worker has taken all that was written, so that the next bytes come apart."""
+        """Wait until the worker has taken all that was written, so that later bytes come apart."""
         assert self._process.stdin is not None
         deadline = time.monotonic() + SECONDS
         while self._process.poll() is None and time.monotonic() < deadline:
@@ -67,12 +67,12 @@ class ProcessHost:
             time.sleep(0.0002)  # no event tells a writer that its pipe was read
 
     def close_input(self) -> None:
-        """The end of the worker's stdin."""
+        """End the worker's stdin."""
         assert self._process.stdin is not None
         self._process.stdin.close()
 
     def read_line(self) -> bytes | None:
-        """The worker's next line; None at the end of its output."""
+        """Return the worker's next line, or None at the end of its output."""
         try:
             line = self._lines.get(timeout=SECONDS)
         except queue.Empty:
@@ -82,7 +82,7 @@ class ProcessHost:
         return line
 
     def exit_code(self) -> int:
-        """How the worker ended."""
+        """Wait for the worker's end; return its exit code."""
         return self._process.wait(SECONDS)
 
     def _collect(self) -> None:

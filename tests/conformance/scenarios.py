@@ -1,4 +1,4 @@
-"""What each scenario of DRIVER.md has to give, with a good worker and a proxy in between."""
+"""The outcome of each scenario of DRIVER.md, with a good worker and a proxy in between."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Scenario(NamedTuple):
 
 
 def scenario_cases(driver: Sequence[str], limit: float = LIMIT_SECONDS) -> list[Case]:
-    """All scenarios against a good worker."""
+    """Return all scenarios against a good worker."""
     return [
         Case(f"scenario/{name}", partial(_run, driver, name, scenario, limit))
         for name, scenario in SCENARIOS.items()
@@ -65,7 +65,7 @@ def _run(
 
 
 def check_outcome(result: Result, code: str | None) -> Iterator[Failure]:
-    """That it ended as it had to: well, or with that error."""
+    """Check that a scenario ended as it had to: well, or with that error."""
     error = result["error"]
     if error is not None:
         yield from check_error(error)
@@ -75,7 +75,7 @@ def check_outcome(result: Result, code: str | None) -> Iterator[Failure]:
 
 
 def check_next(result: Result, text: str = NEXT_TEXT) -> Iterator[Failure]:
-    """That the request after it was served."""
+    """Check that the request after the scenario was served."""
     following = result["next"]
     if following is None or following.get("outcome") != "ok" or following.get("text") != text:
         yield Failure("next", f"the request after it gave {following}, not {text!r}")
@@ -105,7 +105,7 @@ def _chat(result: Result, dialogue: Dialogue) -> Iterator[Failure]:
 
 
 def _left(result: Result, dialogue: Dialogue) -> Iterator[Failure]:
-    """It was left after three tokens: the worker was told, and stopped."""
+    """Check that a stream was left after three tokens, and that the worker was told and stopped."""
     yield from _same("tokens", result["tokens"], 3)
     first = dialogue.requests("generate")[0]["id"]
     targets = [request.get("target") for request in dialogue.requests("cancel")]

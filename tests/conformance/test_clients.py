@@ -24,7 +24,7 @@ def client(request: pytest.FixtureRequest) -> str:
 def outcomes(
     request: pytest.FixtureRequest, client: str, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Outcome]:
-    """Runs those cases of a client whose tests were chosen, some at a time, once."""
+    """Run the chosen cases of a client once, some at a time; return their outcomes."""
 
     def is_chosen(case: Case) -> bool:
         specs = [getattr(item, "callspec", None) for item in request.session.items]

@@ -111,7 +111,7 @@ def case_for(side: str, wrongness: str, name: str) -> Case:
 
 @pytest.fixture(scope="module")
 def found(request: pytest.FixtureRequest) -> Found:
-    """What the kit finds wrong; those whose tests were chosen are tried once, some at a time."""
+    """Run the chosen cases once, some at a time; return the failures that the kit finds."""
     specs = [getattr(item, "callspec", None) for item in request.session.items]
     chosen = {
         (spec.params["wrongness"], spec.params["name"])

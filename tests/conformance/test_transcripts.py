@@ -24,7 +24,7 @@ NOT_FOLLOWED_YET: dict[str, str] = {}
 
 
 def output(transcript: Transcript, chunks: list[bytes]) -> list[bytes]:
-    """All that the core answers to the host's bytes, given in these chunks."""
+    """Return all that the core answers to the host's bytes, given in these chunks."""
     worker = CorePeer()
     for chunk in chunks:
         worker.write(chunk)

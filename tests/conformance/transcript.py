@@ -38,7 +38,7 @@ class Mismatch(AssertionError):
 
 
 class WrongExit(Mismatch):
-    """It followed to its end, and exited with another code."""
+    """The other side followed to its end, and exited with another code."""
 
 
 @dataclass(frozen=True)
@@ -63,33 +63,33 @@ class Transcript:
 
     @property
     def stream(self) -> bytes:
-        """All that the host writes."""
+        """Return all that the host writes."""
         return b"".join(step.payload for step in self.steps)
 
 
 class Peer(Protocol):
-    """What speaks for the worker."""
+    """The worker's side of a transcript."""
 
     def write(self, payload: bytes) -> None:
-        """Bytes to the worker."""
+        """Give bytes to the worker."""
 
     def close_input(self) -> None:
-        """The end of the bytes to the worker."""
+        """End the bytes to the worker."""
 
     def read_line(self) -> bytes | None:
-        """The worker's next line; None at the end of its output."""
+        """Return the worker's next line, or None at the end of its output."""
 
     def exit_code(self) -> int:
-        """How it ended."""
+        """Return the worker's exit code."""
 
 
 def load_transcripts() -> list[Transcript]:
-    """Every transcript, by name."""
+    """Read every transcript, by name."""
     return [parse(path.stem, path.read_text("utf-8")) for path in sorted(FOLDER.glob("*.txt"))]
 
 
 def parse(name: str, text: str) -> Transcript:
-    """A transcript from its text. Raises ValueError with the line that is wrong."""
+    """Return a transcript from its text. Raises ValueError with the line that is wrong."""
     steps: list[Step] = []
     arguments: list[str] = []
     needs_process = False
@@ -130,7 +130,7 @@ def parse(name: str, text: str) -> Transcript:
 
 
 def fits(pattern: Any, value: Any) -> bool:
-    """Whether a value is what a pattern asks for."""
+    """Return True if a value is one that the pattern allows."""
     if isinstance(pattern, str) and pattern.startswith("$prefix:"):
         return isinstance(value, str) and value.startswith(pattern.removeprefix("$prefix:"))
     if isinstance(pattern, str) and pattern in _TYPES:
@@ -197,7 +197,7 @@ class _Follower:
         return False
 
     def _next_of(self, own: Any) -> dict[str, Any] | None:
-        """The oldest line with that id that is not taken; None at the end of the output."""
+        """Return the oldest untaken line with that id, or None at the end of the output."""
         while not self._untaken.get(own):
             if not self._read():
                 return None
@@ -214,7 +214,7 @@ class _Follower:
         return True
 
     def _check(self, message: dict[str, Any]) -> None:
-        """What holds for every reply of dialect 1."""
+        """Check the rules for every reply of dialect 1."""
         if message["type"] != "token" or self._checked_tokens < 20:  # a flood of them is alike
             self._checked_tokens += message["type"] == "token"
             _SCHEMA.validate(message)

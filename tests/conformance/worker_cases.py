@@ -1,4 +1,4 @@
-"""What a worker is tried with: every transcript, and the framing vectors on its stdin."""
+"""The cases for a worker: every transcript, and the framing vectors on its stdin."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LONG = 4096
 
 
 def worker_cases(command: Sequence[str]) -> list[Case]:
-    """All for one worker; ``command`` is to start it with its mock engine."""
+    """Return all cases for one worker; ``command`` starts it with its mock engine."""
     return [
         *(
             Case(f"transcript/{each.name}", partial(_follow, command, each))
@@ -54,7 +54,7 @@ def _follow(command: Sequence[str], transcript: Transcript) -> Iterator[Failure]
 
 
 def _split(command: Sequence[str], vector: FramingVector) -> Iterator[Failure]:
-    """Each line of a vector is answered with its error, whole and cut in two and byte by byte."""
+    """Check that each line of a vector gets its error, whole, cut in two and byte by byte."""
     lines = [*vector.lines, *([] if vector.end is None else [vector.end])]
     limited = vector.max_line_bytes < DEFAULT_MAX_LINE_BYTES
     options = ["--max-line-bytes", str(vector.max_line_bytes)] if limited else []
@@ -77,7 +77,7 @@ def _split(command: Sequence[str], vector: FramingVector) -> Iterator[Failure]:
 
 
 def _answer(line: bytes) -> str:
-    """The code of an error; of one without, that it is one."""
+    """Return an error's code, or the word "error" for an error without one."""
     error = orjson.loads(line).get("error")
     if isinstance(error, dict):
         return str(error.get("code"))
@@ -92,7 +92,7 @@ def _cuts(stream: bytes) -> Iterator[list[bytes]]:
 
 
 def _code_of(line: Line) -> str:
-    """What a worker has to answer a line with that is no request."""
+    """Return the code of the error that a line which is no request must get."""
     if isinstance(line, Overlong):
         return "message_too_large"
     try:

@@ -21,7 +21,7 @@ Patch = Callable[[], object]
 
 
 def _prints(change: Callable[[str], str]) -> Patch:
-    """Something else is printed."""
+    """Return a driver that prints something else."""
 
     def patch() -> None:
         line = Report.line
@@ -31,7 +31,7 @@ def _prints(change: Callable[[str], str]) -> Patch:
 
 
 def _tells(**fields: object) -> Patch:
-    """Something else is told."""
+    """Return a driver that reports something else."""
 
     def patch() -> None:
         line = Report.line
@@ -50,7 +50,7 @@ def _tells(**fields: object) -> Patch:
 
 
 def _tells_of_error(**fields: object) -> Patch:
-    """The error is told otherwise."""
+    """Return a driver that reports the error otherwise."""
 
     def patch() -> None:
         describe = driver.describe
@@ -60,12 +60,12 @@ def _tells_of_error(**fields: object) -> Patch:
 
 
 def _operates(scenario: str, operation: driver.Operation) -> Patch:
-    """Something else is done."""
+    """Return a driver that does something else."""
     return lambda: driver.OPERATIONS.update({scenario: operation})
 
 
 def _writes(change: Callable[[bytes], bytes]) -> Patch:
-    """Something else goes over the wire."""
+    """Return a driver that writes something else to the wire."""
 
     def patch() -> None:
         write = WorkerProcess.write

@@ -20,24 +20,24 @@ Message = dict[str, Any]
 
 
 def universal_line_ends() -> None:
-    """Takes U+2028 for a line's end."""
+    """Take U+2028 for a line's end."""
     feed = LineSplitter.feed
     LineSplitter.feed = lambda self, chunk: feed(self, chunk.replace(b"\xe2\x80\xa8", b"\n"))
 
 
 def no_limit() -> None:
-    """Takes lines of any length."""
+    """Take lines of any length."""
     make = LineSplitter.__init__
     LineSplitter.__init__ = lambda self, *_: make(self, 1 << 40)
 
 
 def cut_off_is_lost() -> None:
-    """Throws away a last line without its end."""
+    """Throw away a last line without its end."""
     LineSplitter.end = lambda _: None
 
 
 def chunks_are_lines() -> None:
-    """Takes each chunk for whole lines."""
+    """Take each chunk for whole lines."""
 
     def lines_of(chunk: bytes) -> list[Line]:
         return [line for line in chunk.split(b"\n") if line.strip()]
@@ -46,24 +46,24 @@ def chunks_are_lines() -> None:
 
 
 def exits_with_1() -> None:
-    """Ends well and says otherwise."""
+    """End well and exit with 1."""
     leave = os._exit
     os._exit = lambda code: leave(code or 1)
 
 
 def says_nothing() -> None:
-    """Never answers."""
+    """Never answer."""
     Writer.put = lambda *_: None
 
 
 def chatters() -> None:
-    """Prints to the wire."""
+    """Print to the wire."""
     put = Writer.put
     Writer.put = lambda self, line: (put(self, b"loading ...\n"), put(self, line))[1]
 
 
 def _edit(change: Callable[[Message], Iterator[Message]]) -> Callable[[], None]:
-    """A worker that writes something else for each of its messages."""
+    """Return a worker that writes something else for each of its messages."""
 
     def patch() -> None:
         put = Writer.put

@@ -16,14 +16,14 @@ ENDLESS_LOOP = "{% for a in range(99999) %}" * 3 + "{% endfor %}" * 3
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A model with room for a very long prompt."""
+    """Return the folder of a model with room for a very long prompt."""
     config = {"max_position_embeddings": 1 << 20}
     return str(build_model("qwen3", tmp_path_factory.mktemp("model"), config=config))
 
 
 @pytest.fixture(scope="session")
 def endless_model(model: str, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The same with a chat template that never ends."""
+    """Return the folder of the same model with a chat template that never ends."""
     folder = tmp_path_factory.mktemp("endless") / "model"
     shutil.copytree(model, folder)
     (folder / "chat_template.jinja").write_text(ENDLESS_LOOP)
@@ -45,5 +45,5 @@ class Doom:
 
 @pytest.fixture
 def doom(tmp_path: Path) -> Callable[[], Doom]:
-    """Makes the one doomed worker of a test."""
+    """Return a function that makes the one doomed worker of a test."""
     return lambda: Doom(tmp_path)

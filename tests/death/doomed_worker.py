@@ -21,13 +21,13 @@ def segfault() -> None:
 
 
 def abort() -> None:
-    """As C++ does with an exception that nobody caught."""
+    """Abort, as C++ does with an exception that nobody caught."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.abort()
 
 
 def no_more_memory() -> None:
-    """From now on nothing more can be allocated."""
+    """Let every further allocation fail."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
     resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize(), hard))
@@ -56,7 +56,7 @@ def grandchild() -> None:
 
 
 def same_pipe(pipe: tuple[int, int]) -> list[int]:
-    """All descriptors of a pipe, wherever they were moved to."""
+    """Return all descriptors of a pipe, also those that were moved."""
     found = []
     for fd in range(256):
         try:

@@ -16,7 +16,7 @@ LONG_PROMPT = "Once upon a time there was a cat. " * 20_000
 
 @dataclass
 class Scene:
-    """Where a worker is by then: the calls that are pending, and its model if it has one."""
+    """The calls that are pending when a worker is to die, and its model if it has one."""
 
     pending: list[asyncio.Task] = field(default_factory=list)
     model: mlxwire.Model | None = None
@@ -50,7 +50,7 @@ async def bring(worker: mlxwire.Worker, phase: Phase, model_path: str) -> Scene:
 
 
 async def _reported(begin: Any) -> asyncio.Task:
-    """A call that has told of its progress."""
+    """Begin a call; return its task once it has told of its progress."""
     told = asyncio.Event()
     call: Coroutine[Any, Any, object] = begin(lambda _: told.set())
     task = asyncio.create_task(call)

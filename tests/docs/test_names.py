@@ -1,4 +1,4 @@
-"""What the pages name exists: files, targets, extras, options, exit codes, sections."""
+"""The names that the pages use exist: files, targets, extras, options, exit codes, sections."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 import mlxwire
 from architecture.sources import ROOT, tracked_files
 from mlxwire.cli import exits
-from mlxwire.restart.worker_states import ChangeKind
+from mlxwire.restart.policy import ChangeKind
 from mlxwire_worker.process.options import Options
 
 from .pages import PAGES, read, section
@@ -134,8 +134,8 @@ def test_every_section_and_lesson_that_the_code_refers_to_exists() -> None:
     lessons = set(re.findall(r"^(\d+)\. ", read("docs/lessons.md"), re.MULTILINE))
     sources = [file for file in tracked_files() if file.suffix in {".py", ".go", ".ts"}]
     text = "\n".join((ROOT / file).read_text("utf-8") for file in sources)
-    referred = re.findall(r"engine-notes ((?:§\d+(?:, )?)+)", text)
-    learned = re.findall(r"lessons? ((?:\d+(?:, | to )?)+)", text)
+    referred = re.findall(r"engine-notes(?:\.md)? ((?:§\d+(?:, )?)+)", text)
+    learned = re.findall(r"lessons?(?:\.md)? ((?:\d+(?:, | to )?)+)", text)
 
     assert sections == {str(number) for number in range(1, 18)}
     assert lessons == {str(number) for number in range(1, 43)}

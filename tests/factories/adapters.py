@@ -23,7 +23,7 @@ def build_adapter(
     num_layers: int = 2,
     keys: list[str] | None = None,
 ) -> Path:
-    """Writes an adapter of the model at `model_path` into `directory`, and returns that folder.
+    """Write an adapter of the model at `model_path` into `directory`; return that folder.
 
     Args:
         model_path: a folder from `build_model`, quantized or not.
@@ -67,7 +67,7 @@ def _random_factors(shapes: dict[str, tuple[int, ...]], seed: int) -> dict[str, 
 def _training_arguments(
     model: Path, adapter: Path, lora: dict[str, Any], num_layers: int, seed: int
 ) -> dict[str, Any]:
-    """What mlx-lm saves is the run's arguments; loading reads type, layers and parameters."""
+    """Return a run's arguments as mlx-lm saves them; loading reads type, layers, parameters."""
     return {
         "adapter_path": str(adapter),
         "batch_size": 4,

@@ -13,7 +13,7 @@ BROKEN: dict[str, str] = {kind: damage.description for kind, damage in DAMAGES.i
 
 
 def build_broken(kind: str, directory: Path | str) -> Path:
-    """Writes a Qwen 2 model with the one fault `kind` (of `BROKEN`), and returns the folder."""
+    """Write a Qwen 2 model with the one fault `kind` (of `BROKEN`); return the folder."""
     damage = DAMAGES[kind]
     model = build_model("qwen2", directory, shards=damage.shards)
     damage.apply(model)

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .models import write_json
-
 
 @dataclass(frozen=True)
 class Damage:
@@ -26,7 +24,7 @@ DAMAGES: dict[str, Damage] = {}
 def damage(
     kind: str, description: str, *, shards: int = 1
 ) -> Callable[[Callable[[Path], None]], Callable[[Path], None]]:
-    """Registers the decorated function, which breaks the model in a folder, as `kind`."""
+    """Register the decorated function, which breaks the model in a folder, as `kind`."""
 
     def register(apply: Callable[[Path], None]) -> Callable[[Path], None]:
         DAMAGES[kind] = Damage(description, apply, shards)
@@ -36,12 +34,12 @@ def damage(
 
 
 def edit_json(path: Path, edit: Callable[[dict[str, Any]], object]) -> None:
-    """Rewrites a JSON file after `edit` has changed its object in place."""
+    """Rewrite a JSON file after `edit` has changed its object in place."""
     value = json.loads(path.read_text(encoding="utf-8"))
     edit(value)
-    write_json(path, value)
+    path.write_text(json.dumps(value, indent=2) + "\n")  # escapes, also of half a character
 
 
 def edit_config(path: Path, **changes: object) -> None:
-    """Sets members of the `config.json` in a model's folder."""
+    """Set members of the `config.json` in a model's folder."""
     edit_json(path / "config.json", lambda config: config.update(changes))

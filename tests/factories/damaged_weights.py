@@ -106,7 +106,7 @@ def _shift(header: dict[str, Any], *, first: bool, by: int) -> None:
 
 
 def _edit_header(model: Path, edit: Callable[[dict[str, Any]], None]) -> None:
-    """Rewrites the header of model.safetensors: 8 bytes of length, then JSON, then the data."""
+    """Rewrite the header of model.safetensors: 8 bytes of length, then JSON, then the data."""
     file = model / "model.safetensors"
     content = file.read_bytes()
     (length,) = struct.unpack_from("<Q", content)

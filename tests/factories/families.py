@@ -1,4 +1,4 @@
-"""What makes each family itself, as published: config, control tokens, tokenizer, chat template.
+"""The published traits of each family: config, control tokens, tokenizer, chat template.
 
 Sizes are small, and so are the two lengths that must bite within a short text: Gemma's window
 and Llama's original context.

@@ -35,7 +35,7 @@ def build_model(
     shards: int = 1,
     config: dict[str, Any] | None = None,
 ) -> Path:
-    """Writes a model of `family` into `directory`, which is made if absent, and returns the folder.
+    """Write a model of `family` into `directory`, which is made if absent; return the folder.
 
     Args:
         family: one of `FAMILIES`.
@@ -71,12 +71,12 @@ def build_model(
 
 
 def write_json(path: Path, value: object) -> None:
-    """Writes `value` as indented JSON in UTF-8."""
+    """Write `value` as indented JSON in UTF-8."""
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def save_shards(directory: Path, weights: dict[str, mx.array], shards: int) -> None:
-    """Writes model.safetensors, or `shards` numbered files and the index that names them."""
+    """Write model.safetensors, or `shards` numbered files and the index that names them."""
     if shards == 1:
         mx.save_safetensors(
             str(directory / "model.safetensors"), weights, metadata={"format": "pt"}
@@ -153,7 +153,7 @@ def _id(tokenizer: Tokenizer, token: str) -> int:
 
 
 def _muted(family: Family, tokenizer: Tokenizer, vocab_size: int) -> set[int]:
-    """Control tokens, so that no text ends early or opens a thought, and ids past the last."""
+    """Return ids past the last, and those of control tokens, which would end a text early."""
     control = [marker.content for marker in family.markers if marker.content.strip("\n▁")]
     padding = range(tokenizer.get_vocab_size(), vocab_size)
     return {*(_id(tokenizer, token) for token in control), *padding}

@@ -52,7 +52,7 @@ def token_ids(responses: list[Any]) -> list[int]:
 
 
 def lead(response: Any) -> float:
-    """How far the best token is ahead of the second, in nats."""
+    """Return how far the best token is ahead of the second, in nats."""
     second, best = mx.sort(response.logprobs)[-2:]
     gap: Any = (best - second).item()
     return float(gap)

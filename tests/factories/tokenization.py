@@ -42,17 +42,17 @@ class Marker:
 
 
 def special(*texts: str) -> list[Marker]:
-    """Markers of structure, such as `<|im_end|>`, which decoding may skip."""
+    """Return markers of structure, such as `<|im_end|>`, which decoding may skip."""
     return [Marker(text, special=True) for text in texts]
 
 
 def plain(*texts: str) -> list[Marker]:
-    """Markers that are part of the text, such as `<think>`."""
+    """Return markers that are part of the text, such as `<think>`."""
     return [Marker(text, special=False) for text in texts]
 
 
 def train_qwen(markers: list[Marker]) -> Tokenizer:
-    """Byte-level BPE with Qwen's pattern, NFC, and no BOS."""
+    """Train byte-level BPE with Qwen's pattern, NFC, and no BOS."""
     tokenizer = _train_byte_level(
         QWEN_PATTERN, normalizer=normalizers.NFC(), ignore_merges=False
     )
@@ -64,14 +64,14 @@ def train_qwen(markers: list[Marker]) -> Tokenizer:
 
 
 def train_deepseek_qwen(markers: list[Marker], *, bos: str) -> Tokenizer:
-    """Qwen's scheme with DeepSeek's control tokens and a BOS before each text."""
+    """Train Qwen's scheme with DeepSeek's control tokens and a BOS before each text."""
     tokenizer = train_qwen(markers)
     tokenizer.post_processor = _leading_bos(tokenizer, bos)
     return tokenizer
 
 
 def train_llama3(markers: list[Marker], *, bos: str) -> Tokenizer:
-    """Byte-level BPE with Llama 3's pattern (digits in threes), known words whole, BOS first."""
+    """Train byte-level BPE with Llama 3's pattern (digits in threes), known words, BOS first."""
     tokenizer = _train_byte_level(LLAMA3_PATTERN, normalizer=None, ignore_merges=True)
     _add(tokenizer, markers)
     byte_level = processors.ByteLevel(add_prefix_space=True, trim_offsets=False, use_regex=True)
@@ -80,7 +80,7 @@ def train_llama3(markers: list[Marker], *, bos: str) -> Tokenizer:
 
 
 def train_gemma(markers: list[Marker], *, bos: str) -> Tokenizer:
-    """SentencePiece-style BPE: spaces become ▁, unknown characters fall back to bytes, BOS first."""
+    """Train SentencePiece-style BPE: spaces are ▁, unknown characters bytes, BOS first."""
     # Trained on Latin text alone: every other script then needs the byte tokens.
     trainee = Tokenizer(BPE())
     trainee.normalizer = normalizers.Replace(" ", "▁")
@@ -113,7 +113,7 @@ def train_gemma(markers: list[Marker], *, bos: str) -> Tokenizer:
 
 
 def added_tokens_decoder(tokenizer: Tokenizer) -> dict[str, dict[str, Any]]:
-    """The `added_tokens_decoder` entry of tokenizer_config.json: id (as text) to token."""
+    """Return the entry `added_tokens_decoder` of tokenizer_config.json: id (as text) to token."""
     return {
         str(index): {
             "content": token.content,

@@ -20,7 +20,7 @@ _MUTED = 0.05
 
 
 def shapes_of(parameters: Any) -> dict[str, tuple[int, ...]]:
-    """Returns the shape of each array in a tree of parameters, by its dotted name."""
+    """Return the shape of each array in a tree of parameters, by its dotted name."""
     flat: dict[str, Any] = dict(tree_flatten(parameters))
     return {name: array.shape for name, array in flat.items()}
 
@@ -34,7 +34,7 @@ def random_weights(
     residual_gain: float,
     dtype: mx.Dtype,
 ) -> dict[str, mx.array]:
-    """Draws one evaluated array for each named shape; the global random state is left alone.
+    """Draw one evaluated array for each named shape, without touching the global random state.
 
     Args:
         shapes: parameter names, as mlx-lm flattens them, to shapes.
@@ -65,7 +65,7 @@ def random_weights(
 def _distribution(
     name: str, shape: tuple[int, ...], *, head: bool, residual_gain: float
 ) -> tuple[float, float]:
-    """Returns the mean and the standard deviation for one parameter."""
+    """Return the mean and the standard deviation for one parameter."""
     if name.endswith("embed_tokens.weight") and head:
         return 0.0, 1.0
     if name.endswith(("lm_head.weight", "embed_tokens.weight")):

@@ -22,7 +22,7 @@ Case = list[Step]
 
 
 class Finding(AssertionError):
-    """What must hold did not."""
+    """A rule that must hold was broken."""
 
 
 class Target(ABC):
@@ -35,7 +35,7 @@ class Target(ABC):
 
     @abstractmethod
     def make(self, dice: random.Random) -> Case:
-        """A new case by chance alone: the same dice, the same case."""
+        """Make a case by chance alone: the same dice give the same case."""
 
     @abstractmethod
     def run(self, case: Case) -> int:
@@ -46,19 +46,19 @@ class Target(ABC):
 
 
 def require(holds: object, otherwise: str) -> None:
-    """Raises: Finding."""
+    """Raise `Finding` with that text unless the condition holds."""
     if not holds:
         raise Finding(otherwise)
 
 
 def to_json(target: str, case: Case, found: str) -> str:
-    """A file's text."""
+    """Return a case as the text of a file."""
     steps = [_step_to_json(step) for step in case]
     return json.dumps({"target": target, "found": found, "steps": steps}, indent=1) + "\n"
 
 
 def from_json(text: str) -> tuple[str, Case]:
-    """The target's name and the case of a file."""
+    """Return the target's name and the case from the text of a file."""
     value = json.loads(text)
     return value["target"], [_step_from_json(step) for step in value["steps"]]
 
@@ -83,7 +83,7 @@ def _step_from_json(step: Any) -> Step:
 
 
 def smaller(target: Target, case: Case) -> Case:
-    """The case without the steps that its finding does not need."""
+    """Return the case without the steps that its finding does not need."""
     kind = kind_of(failure_of(target, case))
     size = max(len(case) // 2, 1)
     while size:
@@ -99,12 +99,12 @@ def smaller(target: Target, case: Case) -> Case:
 
 
 def kind_of(found: str | None) -> str:
-    """What findings of one cause have in common, mostly."""
+    """Return the part of a finding that findings of one cause mostly have in common."""
     return "" if found is None else found[:48]
 
 
 def failure_of(target: Target, case: Case) -> str | None:
-    """What is wrong after a case, in words; None if nothing is."""
+    """Run a case; return what went wrong in words, or None."""
     try:
         target.run(case)
     except Exception as error:
@@ -113,5 +113,5 @@ def failure_of(target: Target, case: Case) -> str | None:
 
 
 def words_for(error: Exception) -> str:
-    """A finding in words."""
+    """Return a finding in words."""
     return f"{type(error).__name__}: {error}"[:500]

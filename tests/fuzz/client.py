@@ -90,7 +90,7 @@ class Host:
         self.tasks: list[asyncio.Task[object]] = []
 
     async def start(self) -> None:
-        """Say hello; once it is answered, ask."""
+        """Send hello; once it is answered, ask."""
         greeting = greet(self.connection, version="0", require=[], events=[], seconds=60)
         self._add(self._greeted(greeting))
         await asyncio.sleep(0)
@@ -114,7 +114,7 @@ class Host:
         self.strange.append(f"{context.get('exception')!r}: {context['message']}")
 
     async def take(self, step: Step) -> None:
-        """Bytes of the worker, or something that happens meanwhile."""
+        """Take bytes of the worker, or something that happens meanwhile."""
         if isinstance(step, bytes):
             self.connection.stdout_received(step)
         elif step.name == "exit":
@@ -125,7 +125,7 @@ class Host:
             await tick()
 
     async def end(self) -> None:
-        """The worker dies. Raises: Finding if anything outlives it, or ended strangely."""
+        """Let the worker die. Raises: Finding if a request outlives it, or ended strangely."""
         self.connection.process_exited(1)
         await tick()
         for task in self.tasks:

@@ -20,7 +20,7 @@ IDENTITY = WorkerIdentity(name="fuzzed", version="0", pid=1, engine="mock")
 
 
 def worker_end(*, most: int = MOST, inflight: int = INFLIGHT) -> WorkerConnection:
-    """A worker's end before its handshake, with limits that are soon met."""
+    """Return a worker's end before its handshake, with limits that are soon met."""
     return WorkerConnection(
         IDENTITY,
         limits=Limits(max_line_bytes=most, max_inflight=inflight),
@@ -56,7 +56,7 @@ class Messages(Target):
 
 
 def _agreed_value(line: bytes) -> dict[str, object]:
-    """The line's object, by the reference and the code alike; empty where it is none to read."""
+    """Return the object on which reference and code agree; empty for an unreadable line."""
     if len(line.removesuffix(b"\r")) > MOST:
         return {}
     try:

@@ -59,12 +59,12 @@ FRAGMENTS = [
 
 
 def line_of(message: Raw) -> bytes:
-    """A message as a line without its end."""
+    """Return a message as a line without its end."""
     return b"{" + b",".join(b'"%b":%b' % (k.encode(), v) for k, v in message.items()) + b"}"
 
 
 def spoil_message(message: Raw, dice: random.Random) -> Raw:
-    """A message with one field changed, left out, added or renamed."""
+    """Return a message with one field changed, left out, added or renamed."""
     changed = dict(message)
     name = dice.choice(list(changed)) if changed else "id"
     kind = dice.randrange(6)
@@ -82,7 +82,7 @@ def spoil_message(message: Raw, dice: random.Random) -> Raw:
 
 
 def spoil_bytes(line: bytes, dice: random.Random) -> bytes:
-    """A line with some bytes changed, put in, cut out or repeated."""
+    """Return a line with some bytes changed, put in, cut out or repeated."""
     for _ in range(dice.choice([1, 1, 1, 2, 4])):
         line = dice.choice(_BYTE_CHANGES)(line, dice.randrange(len(line) + 1), dice)
     return line
@@ -119,7 +119,7 @@ _BYTE_CHANGES: list[Callable[[bytes, int, random.Random], bytes]] = [
 
 
 def maybe_spoiled(message: Raw, dice: random.Random, *, share: float) -> bytes:
-    """The line of a message; that ``share`` of them is spoiled."""
+    """Return the line of a message, spoiled in ``share`` of all cases."""
     if dice.random() >= share:
         return line_of(message)
     if dice.random() < 0.6:
@@ -128,7 +128,7 @@ def maybe_spoiled(message: Raw, dice: random.Random, *, share: float) -> bytes:
 
 
 def cut_up(stream: bytes, dice: random.Random) -> list[bytes]:
-    """A stream in pieces, empty ones too, cut anywhere."""
+    """Return a stream in pieces, empty ones too, cut anywhere."""
     places = sorted(dice.randrange(len(stream) + 1) for _ in range(dice.randrange(5)))
     ends = [*places, len(stream)]
     return [stream[start:end] for start, end in zip([0, *places], ends, strict=True)]

@@ -1,4 +1,4 @@
-"""What SPEC §1 says of bytes, told a second time: slowly, with nothing of the code that is fed."""
+"""SPEC §1 on bytes, written a second time: slowly, with nothing of the code that is fed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ DEPTH_THAT_IS_SURE = 900
 
 
 def lines_of(stream: bytes, most: int) -> tuple[list[bytes | None], bytes | None]:
-    """The lines that end in a stream, and the one that does not; None for one that is too long.
+    """Return the lines that end in a stream, None for one that is too long, and the unended rest.
 
     Of the last one None also stands for there being nothing.
     """
@@ -27,7 +27,7 @@ class NotJson(ValueError):
 
 
 def read_json(line: bytes) -> Any:
-    """A line's value. Raises: NotJson."""
+    """Return a line's value. Raises: NotJson."""
     try:
         value = json.loads(
             line.decode(), parse_constant=_refuse, parse_int=_number, parse_float=_number
@@ -39,7 +39,7 @@ def read_json(line: bytes) -> Any:
 
 
 def is_sure(line: bytes) -> bool:
-    """Whether a line is so flat that `read_json` can tell."""
+    """Return True if a line is so flat that `read_json` can tell."""
     return line.count(b"[") + line.count(b"{") < DEPTH_THAT_IS_SURE
 
 

@@ -1,4 +1,4 @@
-"""Whether what a worker writes is on the wire's terms: one JSON object a line, by the schema."""
+"""Checks that a worker's lines keep to the wire: one JSON object a line, by the schema."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _shapes: set[tuple[Any, ...]] = set()
 
 
 def check_reply(line: bytes) -> dict[str, Any]:
-    """A line of dialect 1 as its message. Raises: Finding.
+    """Return a line of dialect 1 as its message. Raises: Finding.
 
     The schema is asked about each shape once, since it takes a millisecond.
     """
@@ -30,7 +30,7 @@ def check_reply(line: bytes) -> dict[str, Any]:
 
 
 def read_line(line: bytes) -> dict[str, Any]:
-    """A line's object. Raises: Finding, also where it is not one line."""
+    """Return a line's object. Raises: Finding, also where the bytes are not one line."""
     require(line.endswith(b"\n") and line.count(b"\n") == 1, f"not one line: {line[:200]!r}")
     try:
         message = orjson.loads(line)
@@ -42,7 +42,7 @@ def read_line(line: bytes) -> dict[str, Any]:
 
 
 def _shape(value: Any, depth: int = 0) -> tuple[Any, ...]:
-    """Names and types, and the values of those strings that the schema enumerates."""
+    """Return names and types of an object, and the values of strings that the schema enumerates."""
     return tuple(
         (name, item)
         if name in ("type", "code", "finish_reason", "stage", "outcome", "final", "done")

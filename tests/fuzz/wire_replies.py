@@ -36,7 +36,7 @@ class Replies:
         self._seqs: dict[bytes, int] = {}
 
     def some(self, ids: list[bytes]) -> Raw:
-        """A reply to one of these ids; items go to the last half of them."""
+        """Return a reply to one of these ids; items go to the last half of the ids."""
         dice = self._dice
         kind = dice.random()
         some = ids[len(ids) // 2 :] if 0.5 <= kind < 0.75 else ids

@@ -85,7 +85,7 @@ _OFTEN += ["load", "unload", "info", "cache", "memory", "metrics"] * 2 + ["hello
 
 
 def some_request(dice: random.Random, *, quits: float = 0.02) -> Raw:
-    """A request that is nearly always right by itself; its id may have been used."""
+    """Return a request that is nearly always right by itself; its id may have been used."""
     command = "quit" if dice.random() < quits else dice.choice(_OFTEN)
     needed, optional = COMMANDS[command]
     message: Raw = {"id": dice.choice(IDS), "cmd": b'"%b"' % command.encode()}
@@ -100,5 +100,5 @@ def some_request(dice: random.Random, *, quits: float = 0.02) -> Raw:
 
 
 def without_id(message: Raw) -> Raw:
-    """The same in dialect 0."""
+    """Return the request as dialect 0 has it."""
     return {name: value for name, value in message.items() if name != "id"}

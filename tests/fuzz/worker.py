@@ -115,27 +115,26 @@ class Core:
         self._scheduler = Scheduler(
             self._engine, self.session.ledger, self._inbox, lambda: self._output.has_room
         )
-        self._preparing = self._scheduler._preparing
         self.written = self._output.written
 
     def take(self, step: Step) -> None:
-        """Bytes from the host, or something that happens meanwhile."""
+        """Take bytes from the host, or something that happens meanwhile."""
         if isinstance(step, bytes):
             self.session.receive(step)
         else:
             _MEANWHILE[step.name](self)
 
     def prepare(self) -> bool:
-        """One turn of the prepare thread; false if it has nothing to do."""
+        """Take one turn of the prepare thread; return False if it has nothing to do."""
         self._turns.turns = 1
         try:
-            self._preparing._run()
+            self._scheduler._prepare_all()
         except Idle:
             return not self._turns.turns
         return False
 
     def schedule(self) -> bool:
-        """One turn of the engine's thread; false if it has nothing to do."""
+        """Take one turn of the engine's thread; return False if it has nothing to do."""
         try:
             self._scheduler._turn()
         except Idle:
@@ -143,22 +142,22 @@ class Core:
         return True
 
     def stop_reading(self) -> None:
-        """The host reads no more answers."""
+        """Let the host read no more answers."""
         self._output.has_room = False
 
     def read_on(self) -> None:
-        """It does again."""
+        """Let the host read answers again."""
         self._output.has_room = True
         self._inbox.wake()
 
     def cancel_all(self) -> None:
-        """As at the end of input."""
+        """Cancel everything, as at the end of input."""
         if not self.session.quitting:
             self.session.receive_end()
         self.session.cancel_all()
 
     def drain(self) -> None:
-        """As at the end of input with `--drain-on-eof`."""
+        """Finish everything, as at the end of input with `--drain-on-eof`."""
         self.session.receive_end()
         self.session.ledger.open_windows()
         self.read_on()
@@ -167,7 +166,7 @@ class Core:
                 break
 
     def end(self) -> None:
-        """What `Serving` does last. Raises: Finding if a request outlives it."""
+        """End as `Serving` does. Raises: Finding if a request outlives the end."""
         self._output.has_room = True
         self.session.cancel_all()
         turns = 0
@@ -196,7 +195,7 @@ _OFTEN = ["prepare"] * 6 + ["schedule"] * 10 + ["stop reading", "read on", "read
 
 
 def _check_finals(stream: bytes, written: bytes) -> None:
-    """Every line has its one answer, and nothing follows it."""
+    """Check that every line has one answer and nothing follows the answer."""
     lines, rest = lines_of(stream, MOST)
     if rest is not None and (len(rest) > MOST or rest.strip(b" \t\r")):
         lines.append(rest)
@@ -233,7 +232,7 @@ def _check_finals(stream: bytes, written: bytes) -> None:
 def _check_older(
     objects: list[dict[str, object] | None], answers: list[bytes], *, sure: bool
 ) -> None:
-    """In dialect 0 `cancel` and `quit` have no answer of their own."""
+    """Check the answers of dialect 0, where `cancel` and `quit` have none of their own."""
     messages = [read_line(answer) for answer in answers]
     ends = sum("token" not in message for message in messages)
     silent = sum(
@@ -246,7 +245,7 @@ def _check_older(
 
 
 def _object(line: bytes | None) -> dict[str, object] | None:
-    """A line's object; None for one that is none, or too long."""
+    """Return a line's object, or None if the line is too long or has none."""
     if line is None or len(line) > MOST:
         return None
     try:

@@ -22,7 +22,7 @@ class FramingVector(NamedTuple):
 
 
 def load_vectors() -> list[FramingVector]:
-    """Every vector of every file."""
+    """Read every vector of every file."""
     return [
         FramingVector(
             name=f"{path.stem}: {raw['name']}",

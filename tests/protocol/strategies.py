@@ -120,7 +120,7 @@ JSON_VALUES = st.recursive(
 
 
 def requests(*commands: str) -> st.SearchStrategy[dict[str, Any]]:
-    """A valid request without its id, of any command or one of those named."""
+    """Draw a valid request without its id, of any command or one of those named."""
     names = commands or tuple(FIELDS)
     return st.sampled_from(names).flatmap(
         lambda name: FIELDS[name].map(lambda fields: {"cmd": name, **fields})
@@ -129,7 +129,7 @@ def requests(*commands: str) -> st.SearchStrategy[dict[str, Any]]:
 
 @st.composite
 def near_misses(draw: st.DrawFn) -> dict[str, Any]:
-    """A request with something changed: a value, a name, an id; perhaps still right."""
+    """Draw a request with something changed: a value, a name, an id; perhaps still right."""
     request = {"id": draw(IDS), **draw(requests())}
     for _ in range(draw(st.integers(1, 2))):
         known = [name for row in COMMANDS.values() for name in row.request.__struct_fields__]
@@ -142,13 +142,13 @@ def near_misses(draw: st.DrawFn) -> dict[str, Any]:
 
 
 def line_of(value: Any) -> bytes:
-    """A value as a line without its end; a NaN is written as Python does, so it is no JSON."""
+    """Return a value as a line without its end; a NaN is written as Python does: no JSON."""
     return json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
 @st.composite
 def damaged_lines(draw: st.DrawFn) -> bytes:
-    """A request's line with bytes cut out, put in or repeated."""
+    """Draw a request's line with bytes cut out, put in or repeated."""
     line = draw(near_misses().map(line_of))
     start = draw(st.integers(0, len(line)))
     end = draw(st.integers(start, min(len(line), start + 8)))

@@ -38,7 +38,7 @@ def greeted() -> tuple[ClientConnection, WorkerConnection]:
 
 
 def answer(worker: WorkerConnection, command: Command, texts: list[str], fails: bool) -> bytes:
-    """What a worker sends for one request, from its first token to its final."""
+    """Return what a worker sends for one request, from its first token to its final."""
     streams = row_of(command).final == "done"
     lines = [
         worker.encode_token(command.id, seq, text, seq)

@@ -1,4 +1,4 @@
-"""What a client takes from a worker that does not keep to the wire, or boasts of odd limits."""
+"""A client meets workers that do not keep to the wire, or boast of odd limits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def line(message: dict[str, Any]) -> bytes:
 
 
 def greeted(limits: object) -> ClientConnection:
-    """A client whose worker told these limits."""
+    """Return a client whose worker told these limits."""
     client = ClientConnection()
     request_id, _ = client.hello(name="test", version="0")
     result = {"id": request_id, "type": "result", "final": True, "protocol": 1}

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mlxwire_protocol import WireError
 from mlxwire_protocol.codec import convert_command, encode, encode_token, parse_object, valid_id
-from mlxwire_protocol.messages import command_name
+from mlxwire_protocol.commands import command_name
 from mlxwire_protocol.replies import Item
 from protocol.strategies import JSON_VALUES, near_misses, requests
 
@@ -123,7 +123,7 @@ WRONG_FIELDS: list[tuple[str, dict[str, Any], str]] = [
 
 
 def outcome(fields: dict[str, Any]) -> tuple[str, str | None]:
-    """What becomes of a request: accepted, or the error's code and field."""
+    """Return "accepted" for a request, or the error's code and field."""
     try:
         convert_command(fields)
     except WireError as error:

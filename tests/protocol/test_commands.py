@@ -23,7 +23,7 @@ from protocol.examples import REQUESTS
 
 
 def all_requests(kind: type[Command]) -> set[type[Command]]:
-    """The request types below a base, those without a tag of their own left out."""
+    """Return the request types below a base, without those that have no tag of their own."""
     below = {each for sub in kind.__subclasses__() for each in (sub, *all_requests(sub))}
     return {each for each in below if isinstance(each.__struct_config__.tag, str)}
 

@@ -91,7 +91,7 @@ TABLE: list[tuple[Start, Any, str, Any]] = [
 
 
 @pytest.mark.parametrize(("state", "message", "following", "outcome"), TABLE)
-def test_every_state_by_every_kind_of_line(
+def test_every_state_takes_or_refuses_every_kind_of_line(
     state: Start, message: Any, following: str, outcome: Any
 ) -> None:
     worker = started(state)

@@ -37,7 +37,7 @@ QUIT = {"cmd": "quit"}
 
 
 def running(request: dict[str, Any]) -> tuple[WorkerConnection, str]:
-    """A connection on which this request runs, and its id within the worker."""
+    """Return a connection on which this request runs, and the request's id within the worker."""
     worker = connection()
     (command,) = commands(send(worker, request))
     return worker, command.id

@@ -1,4 +1,4 @@
-"""What waits behind a request of the older wire: bounded, and served without depth (SPEC §7)."""
+"""The backlog behind a request of the older wire is bounded, and served without depth (SPEC §7)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ INFO = {"cmd": "info"}
 
 
 def running() -> tuple[WorkerConnection, str]:
-    """A connection on which a request runs, and its id within the worker."""
+    """Return a connection on which a request runs, and the request's id within the worker."""
     worker = connection()
     (command,) = commands(send(worker, GENERATE))
     return worker, command.id

@@ -1,4 +1,4 @@
-"""Which failures may be tried again unchanged: the table of SPEC §6."""
+"""The failures that may be tried again unchanged: the table of SPEC §6."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def split(chunks: Iterable[bytes], cap: int) -> tuple[list[Line], Line | None]:
 
 
 def cuts(stream: bytes) -> Iterator[int]:
-    """Every place to cut a short stream, and some of a long one: its ends and its line ends."""
+    """Return every place to cut a short stream; of a long one its ends and its line ends."""
     if len(stream) <= SHORT:
         yield from range(len(stream) + 1)
         return
@@ -35,16 +35,16 @@ def cuts(stream: bytes) -> Iterator[int]:
 
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector.name)
 class TestVectors:
-    def test_whole(self, vector: FramingVector) -> None:
+    def test_a_stream_fed_whole_gives_its_lines(self, vector: FramingVector) -> None:
         expected = (vector.lines, vector.end)
         assert split([vector.stream], vector.max_line_bytes) == expected
 
-    def test_cut_in_two_anywhere(self, vector: FramingVector) -> None:
+    def test_a_stream_cut_in_two_anywhere_gives_its_lines(self, vector: FramingVector) -> None:
         for cut in cuts(vector.stream):
             chunks = [vector.stream[:cut], vector.stream[cut:]]
             assert split(chunks, vector.max_line_bytes) == (vector.lines, vector.end), cut
 
-    def test_in_small_pieces(self, vector: FramingVector) -> None:
+    def test_a_stream_in_small_pieces_gives_its_lines(self, vector: FramingVector) -> None:
         size = 1 if len(vector.stream) <= SHORT else 1 + len(vector.stream) // 2000
         chunks = (
             vector.stream[start : start + size] for start in range(0, len(vector.stream), size)
@@ -53,7 +53,7 @@ class TestVectors:
 
 
 def naive(stream: bytes, cap: int) -> tuple[list[Line], Line | None]:
-    """The same by the letter of the specification, with the whole stream at hand."""
+    """Return the lines of a whole stream, by the letter of the specification."""
 
     def judge(raw: bytes) -> list[Line]:
         line = raw[:-1] if raw.endswith(b"\r") else raw

@@ -1,4 +1,4 @@
-"""What may follow what in the replies to one request, for whoever asks (SPEC §2)."""
+"""The order of the replies to one request, as both ends check it (SPEC §2)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def in_state(state: str) -> RequestState:
 
 @pytest.mark.parametrize("state", LEGAL)
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_state_by_every_kind(state: str, kind: str) -> None:
+def test_every_state_takes_or_refuses_every_kind_of_reply(state: str, kind: str) -> None:
     request = in_state(state)
     if kind in LEGAL[state]:
         request.advance(kind, KINDS[kind])

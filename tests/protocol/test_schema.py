@@ -133,7 +133,7 @@ def test_the_schema_and_the_worker_agree_on_near_misses(fields: dict[str, Any]) 
 
 
 def _integral(value: Any) -> bool:
-    """Whether a float stands where JSON Schema sees an integer (5.0): there the two differ."""
+    """Return True if a float stands where JSON Schema sees an integer (5.0)."""
     if isinstance(value, dict):
         return any(map(_integral, value.values()))
     if isinstance(value, list):

@@ -19,7 +19,7 @@ CAPABILITIES: dict[str, Any] = {"generate": True, "hub": False, "labels": {}}
 def connection(
     *, max_inflight: int = 8, max_line_bytes: int = 4096, greeted: bool = False
 ) -> WorkerConnection:
-    """A worker's end, after its handshake if ``greeted``."""
+    """Return a worker's end, after its handshake if ``greeted``."""
     limits = Limits(max_line_bytes=max_line_bytes, max_inflight=max_inflight)
     made = WorkerConnection(
         IDENTITY, limits=limits, capabilities=CAPABILITIES, events=frozenset({"heartbeat"})
@@ -31,26 +31,26 @@ def connection(
 
 
 def line(message: Any) -> bytes:
-    """A message, or bytes as they are, with the end of a line."""
+    """Return a message, or bytes as they are, with the end of a line."""
     raw = message if isinstance(message, bytes) else json.dumps(message).encode()
     return raw + b"\n"
 
 
 def send(worker: WorkerConnection, *messages: Any) -> list[Event]:
-    """What the worker's end makes of these messages."""
+    """Give messages to the worker's end; return its events."""
     return list(worker.receive(b"".join(map(line, messages))))
 
 
 def answers(events: Iterable[Event]) -> list[dict[str, Any]]:
-    """The replies in events that bring any."""
+    """Return the replies in the events."""
     return [json.loads(event.line) for event in events if isinstance(event, Answer | Greeted)]
 
 
 def commands(events: Iterable[Event]) -> list[Command]:
-    """The requests in events that bring any."""
+    """Return the requests in the events."""
     return [event.command for event in events if isinstance(event, Accepted)]
 
 
 def codes(events: Iterable[Event]) -> list[tuple[str | None, str]]:
-    """Each error among the replies, as its id and its code."""
+    """Return id and code of each error among the replies."""
     return [(answer["id"], answer["error"]["code"]) for answer in answers(events)]

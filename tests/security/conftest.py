@@ -13,7 +13,7 @@ __all__ = ["helper", "loaded", "worker"]
 
 @pytest.fixture
 def folder(models: Models, tmp_path: Path) -> Path:
-    """A model's folder, to be spoiled."""
+    """Return a copy of a model's folder that a test may spoil."""
     path = tmp_path / "model"
     shutil.copytree(models("qwen3"), path)
     return path

@@ -21,7 +21,7 @@ SECTIONS = (
 
 
 def missing(named: list[tuple[str, str]]) -> list[str]:
-    """Those that are no test file, or no test of it."""
+    """Return those that name no test file, or no test of one."""
     return [f"{file}::{test}" for file, test in named if not exists(file, test)]
 
 

@@ -62,7 +62,7 @@ main()
 
 
 def names_after_start(*arguments: str, **more: str) -> set[str]:
-    """The variables that a worker has once it begins to serve."""
+    """Return the names of the variables that a worker has once it begins to serve."""
     ran = subprocess.run(
         [sys.executable, "-c", AFTER_START, *arguments],
         env={**os.environ, **SECRETS, **more},

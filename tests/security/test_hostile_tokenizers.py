@@ -118,7 +118,7 @@ def test_a_harmful_tokenizer_is_one_typed_error(
 def test_an_odd_tokenizer_costs_no_more_than_its_own_requests(
     folder: Path, kind: str, worker: ModelWorker
 ) -> None:
-    """It loads; its requests end, with an answer or a typed error that is not the worker's own."""
+    """Check that the folder loads; its requests end with an answer or an error of their own."""
     BORNE[kind](folder)
     worker.use(folder)
 

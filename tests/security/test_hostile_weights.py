@@ -122,7 +122,7 @@ ODD = ["64", None, -1, 0, 10**18, 1e300, float("nan"), [{"a": 1}], {"a": 1}, Tru
 def test_no_value_in_a_config_is_the_workers_own_fault(
     worker: ModelWorker, folder: Path, name: str
 ) -> None:
-    """Each loads and answers, or is refused as the folder's fault."""
+    """Check that each folder loads and answers, or is refused as the folder's fault."""
     config = json.loads((folder / "config.json").read_text())
     for value in ODD:
         (folder / "config.json").write_text(json.dumps({**config, name: value}))
@@ -139,7 +139,7 @@ def test_no_value_in_a_config_is_the_workers_own_fault(
 def test_a_window_that_is_no_number_is_the_folders_fault(
     worker: ModelWorker, models: Models, tmp_path: Path, value: object
 ) -> None:
-    """It is used where the caches are made, after the model."""
+    """Check a value that is used only where the caches are made, after the model."""
     path = tmp_path / "model"
     shutil.copytree(models("gemma3"), path)
     edit_json(path / "config.json", lambda config: config.update(sliding_window=value))

@@ -1,4 +1,4 @@
-"""How far a worker reaches: no socket, no file outside the roots that its host opened."""
+"""A worker reaches no socket, and no file outside the roots that its host opened."""
 
 from __future__ import annotations
 

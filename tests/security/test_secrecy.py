@@ -102,12 +102,12 @@ def worker(request: pytest.FixtureRequest) -> Iterator[Driver]:
 
 
 def canary_of(request_id: str) -> str:
-    """A word that no other request's is a part of."""
+    """Return a word that is part of no other request's word."""
     return f"{CANARY}{request_id}Z"
 
 
 def assert_kept(worker: Driver) -> None:
-    """Each message has its own canary or none; stderr has none, and no generated text."""
+    """Check that each message has its own canary or none, and stderr has no canary and no text."""
     assert CANARY not in worker.stderr()
     for message in worker.order:
         own = canary_of(message["id"]) if message["id"] else "nobody's"

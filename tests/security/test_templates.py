@@ -26,7 +26,7 @@ MOST_BYTES = 600 << 20
 
 
 def refusal(helper: TemplateProcess, source: str, seconds: float = 5.0) -> str:
-    """Ended, by the helper or with it; the next render works."""
+    """Render a template that must be refused; return the message. The next render must work."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(template_module, "RENDER_SECONDS", seconds)
         with pytest.raises(WireError) as raised:
@@ -75,7 +75,7 @@ ESCAPES = [
 
 @pytest.mark.parametrize("source", ESCAPES)
 def test_no_way_leads_out_of_the_sandbox(helper: TemplateProcess, source: str) -> None:
-    """Refused, or nothing: no text of any object behind the values."""
+    """Check that each way is refused or renders nothing of any object behind the values."""
     try:
         text = helper.render(source, {"messages": USER})
     except WireError as error:
@@ -144,7 +144,7 @@ def test_what_is_nested_without_an_end_is_ended(helper: TemplateProcess, kind: s
 
 @pytest.mark.parametrize("source", [ENDLESS["a power"], ENDLESS["loops"]])
 def test_the_helper_ends_with_its_worker_amid_a_render(tmp_path: Path, source: str) -> None:
-    """Also where the interpreter's lock is held, so that stdin's end is not heard."""
+    """Check the end also where the interpreter's lock is held, so that stdin's end is not heard."""
     folder = tmp_path / "model"
     shutil.copytree(TINY, folder)
     (folder / "chat_template.jinja").write_text(source)
@@ -195,7 +195,7 @@ def test_a_template_of_a_hundred_megabytes_is_refused(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_the_helpers_limits_are_in_force(helper: TemplateProcess) -> None:
-    """They are what ends all of the above where the wall clock does not."""
+    """Check the limits that end all of the above where the wall clock does not."""
     assert helper.render("{{ 1 }}", {}) == "1"
     (pid, *_) = [pid for pid in children_of(os.getpid()) if _is_helper(pid)]
     limits = Path(f"/proc/{pid}/limits").read_text()

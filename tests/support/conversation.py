@@ -30,7 +30,7 @@ class Conversation:
         raise NotImplementedError
 
     def read_line(self, timeout: float) -> bytes:
-        """The next line; empty at the end of the worker's output. Raises: TimeoutError."""
+        """Return the next line; nothing at the end of the output. Raises: TimeoutError."""
         raise NotImplementedError
 
     def send(self, cmd: str, *, request_id: str | None = None, **fields: Any) -> str:
@@ -42,7 +42,7 @@ class Conversation:
         return request_id
 
     def receive(self, timeout: float = PATIENCE_SECONDS) -> Message:
-        """The next message of any id."""
+        """Receive the next message of any id."""
         line = self.read_line(timeout)
         assert line, "the worker's output ended"
         message: Message = json.loads(line)
@@ -54,17 +54,17 @@ class Conversation:
         return message
 
     def final(self, request_id: str, timeout: float = PATIENCE_SECONDS) -> Message:
-        """The final message of an id, which may have come already."""
+        """Wait for the final message of an id, which may have come already."""
         return self.until(lambda message: message.get("final", False), request_id, timeout)
 
     def first_token(self, request_id: str) -> Message:
-        """The first token of an id: it is being generated now."""
+        """Wait for the first token of an id: its text is being generated now."""
         return self.until(lambda message: message["type"] == "token", request_id)
 
     def until(
         self, wanted: Any, request_id: str | None, timeout: float = PATIENCE_SECONDS
     ) -> Message:
-        """The first message of an id that is ``wanted``."""
+        """Wait for the first message of an id that is ``wanted``."""
         seen = 0
         deadline = time.monotonic() + timeout
         while True:
@@ -75,7 +75,7 @@ class Conversation:
             self.receive(max(deadline - time.monotonic(), 0.0))
 
     def drain(self) -> list[Message]:
-        """Everything up to the end of the worker's output."""
+        """Receive everything up to the end of the worker's output."""
         while line := self.read_line(PATIENCE_SECONDS):
             message = json.loads(line)
             self.messages[message.get("id")].append(message)
@@ -83,11 +83,11 @@ class Conversation:
         return self.order
 
     def text(self, request_id: str) -> str:
-        """The text of an id as its tokens came."""
+        """Return the text of an id, from the tokens that have come."""
         return "".join(m["token"] for m in self.messages[request_id] if m["type"] == "token")
 
     def finals(self, request_id: str) -> list[Message]:
-        """All final messages of an id; there must be one."""
+        """Return all final messages of an id; there must be one."""
         return [message for message in self.messages[request_id] if message.get("final")]
 
     def ask(self, cmd: str, **fields: Any) -> Message:

@@ -20,7 +20,7 @@ from .engine_prompts import prompt_of
 
 @dataclass
 class Answer:
-    """What one prompt got. ``ended`` is None while it runs."""
+    """The answer to one prompt. ``ended`` is None while the prompt runs."""
 
     tokens: list[int] = field(default_factory=list)
     logprobs: list[float | None] = field(default_factory=list)
@@ -55,7 +55,7 @@ class Direct:
         self.loaded.cache.clear()
 
     def prepare(self, prompt: str | list[int], **options: Any) -> Prompt:
-        """A request made ready; a list is taken as token ids."""
+        """Prepare a request; a list is taken as token ids."""
         text = prompt if isinstance(prompt, str) else "x"
         made = prompt_of(self.engine, Generate(id="r", prompt=text, **options))
         if not isinstance(prompt, str):
@@ -81,7 +81,7 @@ class Direct:
         self.engine.remove(gone)
 
     def step(self) -> list[StepResult]:
-        """One step, with what ended in it taken out, as the worker's loop does."""
+        """Take one step and remove the prompts that ended in it, as the worker's loop does."""
         results = self.engine.step()
         self.steps += 1
         ended = []
@@ -105,24 +105,24 @@ class Direct:
         raise AssertionError("it never came")
 
     def finish(self) -> None:
-        """Until every prompt has ended."""
+        """Step until every prompt has ended."""
         self.until(lambda: all(answer.ended for answer in self.answers.values()))
         assert len(self.runner) == 0
         assert not self.runner._waiting
         assert not self.runner._batch.rows
 
     def decoding(self, prompt: Prompt, tokens: int = 1) -> None:
-        """Until a prompt has so many tokens."""
+        """Step until a prompt has ``tokens`` tokens."""
         self.until(lambda: len(self.answers[prompt].tokens) >= tokens)
 
     def run(self, prompts: Iterable[Prompt]) -> list[Answer]:
-        """All at once, to the end."""
+        """Run all prompts together, to the end of each."""
         added = [self.add(prompt) for prompt in prompts]
         self.finish()
         return [self.answers[prompt] for prompt in added]
 
     def answer(self, prompt: str | list[int], **options: Any) -> Answer:
-        """One alone."""
+        """Run one prompt alone."""
         return self.run([self.prepare(prompt, **options)])[0]
 
     def tokens(self, prompt: str | list[int], **options: Any) -> list[int]:

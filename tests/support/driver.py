@@ -78,7 +78,7 @@ class Driver(Conversation):
         assert not left, f"the worker left {len(left)} bytes unread"
 
     def write_some(self, data: bytes, patience: float) -> bytes:
-        """Write until nothing was taken for ``patience`` seconds; the rest is returned."""
+        """Write until nothing was taken for ``patience`` seconds; return the rest."""
         view = memoryview(data)
         poll = select.poll()
         poll.register(self._stdin, select.POLLOUT)
@@ -102,11 +102,11 @@ class Driver(Conversation):
         return line
 
     def silent_for(self, seconds: float) -> bool:
-        """Whether nothing comes for that long."""
+        """Return True if no output comes for ``seconds``."""
         return not self._buffer and not self._readable(seconds)
 
     def came_back_on_stdin(self) -> bytes:
-        """What an ended worker wrote to its stdin, which is a socket."""
+        """Return the bytes that an ended worker wrote to its stdin, which is a socket."""
         assert self._socket is not None
         with contextlib.suppress(ConnectionResetError):  # it left requests unread
             return self._socket.recv(1 << 16)
@@ -132,14 +132,14 @@ class Driver(Conversation):
             self._stdout = -1
 
     def wait(self, timeout: float = PATIENCE_SECONDS) -> int:
-        """The exit code."""
+        """Wait for the worker's end; return its exit code."""
         return self.process.wait(timeout)
 
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
     def stderr(self) -> str:
-        """What the worker wrote there so far."""
+        """Return the worker's stderr so far."""
         return os.pread(self._errors.fileno(), 1 << 20, 0).decode("utf-8", "replace")
 
     def close(self) -> None:
@@ -155,5 +155,5 @@ class Driver(Conversation):
 
 
 def mock(*arguments: str, **options: Any) -> Driver:
-    """A worker with the mock engine."""
+    """Start a worker with the mock engine."""
     return Driver("--engine", "mock", *arguments, **options)

@@ -114,7 +114,7 @@ class FakeProcess:
         self.reply(None, type="event", event="heartbeat", data=data)
 
     def die(self, returncode: int = -signal.SIGKILL, last_words: str = "") -> None:
-        """Exit, as the system would tell of it."""
+        """Exit, and tell the listener as the system would."""
         if self.alive:
             self._stderr.feed(last_words.encode())
             self.returncode = returncode
@@ -140,14 +140,14 @@ class FakeProcess:
         pass
 
     def answer_load(self, request: dict[str, Any]) -> None:
-        """It is loaded, and what it is."""
+        """Answer a `load` or `info` with the model's facts."""
         fields = {name: getattr(LOADED, name) for name in LoadResult.__struct_fields__}
         fields |= {"path": request.get("path", ""), "weight_bytes": self._weight_bytes}
         del fields["id"]
         self.reply(request["id"], type="result", **fields)
 
     async def request(self, command: str) -> dict[str, Any]:
-        """The first request with that command; waits for it."""
+        """Wait for the first request with that command; remove it and return it."""
         while True:
             for request in self.requests:
                 if request["cmd"] == command:
@@ -238,7 +238,7 @@ class Processes:
 
 @pytest.fixture
 def processes(monkeypatch: pytest.MonkeyPatch) -> Processes:
-    """Every worker of the test is one of these."""
+    """Let every worker of the test be a `FakeProcess`; return the list of them."""
     made = Processes()
     monkeypatch.setattr("mlxwire.connection.connection.WorkerProcess", made.spawn)
     return made

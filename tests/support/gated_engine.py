@@ -36,19 +36,19 @@ class GatedEngine(MockEngine):
         return super().step()
 
     def allow(self, count: int = 1) -> None:
-        """Let that many steps or loads pass."""
+        """Let ``count`` steps or loads pass."""
         with self._condition:
             self._permits += count
             self._condition.notify_all()
 
     def open(self) -> None:
-        """Stand in nobody's way any more."""
+        """Let every further step and load pass."""
         with self._condition:
             self._open = True
             self._condition.notify_all()
 
     def wait_at_gate(self) -> None:
-        """Until the engine's thread stands before the closed gate."""
+        """Wait until the engine's thread stands before the closed gate."""
         with self._condition:
             arrived = self._condition.wait_for(
                 lambda: self._waiting and not self._permits, PATIENCE_SECONDS

@@ -27,10 +27,10 @@ class MemoryWriter:
         self.has_room = True
 
     def cork(self) -> None:
-        """Nothing is held back here."""
+        """Do nothing: no line is held back here."""
 
     def uncork(self) -> None:
-        """Nothing was."""
+        """Do nothing."""
 
     def put(self, line: bytes) -> None:
         for part in line.split(b"\n")[:-1]:
@@ -65,7 +65,7 @@ class MemoryHost(Conversation):
             raise TimeoutError(f"no line in {timeout:.1f} s") from None
 
     def wait_until_prepared(self) -> None:
-        """Until all that was sent waits for nothing but its turn."""
+        """Wait until every request that was sent waits only for its turn."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while self.inbox.waiting():
             assert time.monotonic() < deadline, "the prepare thread does not come to an end"
@@ -81,7 +81,7 @@ class MemoryHost(Conversation):
         self.inbox.wake()
 
     def no_more(self) -> bool:
-        """Whether every line has been taken."""
+        """Return True if every line has been taken."""
         return self.writer.lines.empty()
 
 

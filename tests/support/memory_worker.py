@@ -61,7 +61,7 @@ class MemoryWorker:
         await greeting
 
     def send(self, data: bytes) -> None:
-        """Bytes on the worker's stdout."""
+        """Write bytes to the worker's stdout."""
         self.connection.stdout_received(data)
 
     def reply(self, request_id: str | None, **fields: Any) -> None:

@@ -23,7 +23,7 @@ class ModelWorker(Driver):
         self._loaded: tuple[Any, ...] = ()
 
     def use(self, path: Path, **options: Any) -> ModelWorker:
-        """Have a model loaded."""
+        """Load a model unless it is loaded already."""
         wanted = (path, sorted(options.items()))
         if self._loaded != wanted:
             self.load(str(path), **options)
@@ -31,22 +31,22 @@ class ModelWorker(Driver):
         return self
 
     def ask(self, cmd: str, **fields: Any) -> Message:
-        """As any conversation's; what changes the model is remembered."""
+        """Send a request, wait for its final, and note whether the loaded model changed."""
         final = super().ask(cmd, **fields)
         if cmd in ("load", "unload") and final["type"] != "error":
             self._loaded = ()
         return final
 
     def generate(self, prompt: str, **options: Any) -> tuple[str, list[int]]:
-        """Text and ids of a raw prompt's continuation."""
+        """Return text and ids of a raw prompt's continuation."""
         return self._answer(self.send("generate", prompt=prompt, **options))
 
     def chat(self, messages: list[dict[str, str]], **options: Any) -> tuple[str, list[int]]:
-        """Text and ids of a conversation's next turn."""
+        """Return text and ids of a conversation's next turn."""
         return self._answer(self.send("chat", messages=messages, **options))
 
     def refusal(self, cmd: str, **fields: Any) -> Message:
-        """The error that a request ends with."""
+        """Return the error that a request ends with."""
         final = self.ask(cmd, **fields)
         assert final["type"] == "error", final
         error: Message = final["error"]
@@ -63,7 +63,7 @@ class ModelWorker(Driver):
 
 @pytest.fixture(scope="session")
 def worker() -> Iterator[ModelWorker]:
-    """One worker for all the tests that do not end it."""
+    """Yield one worker for all the tests that do not end it."""
     with ModelWorker() as shared:
         yield shared
 

@@ -28,7 +28,7 @@ class NaiveHost:
         return self.read()
 
     def stream(self) -> Iterator[dict[str, Any]]:
-        """Lines up to the one `done`, or the one `error`."""
+        """Yield lines up to the one `done`, or the one `error`."""
         while True:
             reply = self.read()
             yield reply
@@ -36,7 +36,7 @@ class NaiveHost:
                 return
 
     def text(self) -> tuple[str, int]:
-        """A stream's text, and the count that its `done` names; the lines must agree."""
+        """Return a stream's text and the count in its `done`; check that the lines agree."""
         *tokens, done = self.stream()
         assert done["done"] is True, done
         assert all(set(token) == {"token", "token_id"} for token in tokens)

@@ -1,4 +1,4 @@
-"""How long tests wait for an event that must come."""
+"""The limit on each wait for an event that must come."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import subprocess
 
 
 def has_ended(pid: int, timeout: float) -> bool:
-    """Whether a process ends within ``timeout`` seconds, by the kernel's own notice."""
+    """Return True if a process ends within ``timeout`` seconds, by the kernel's own notice."""
     if hasattr(os, "pidfd_open"):
         try:
             fd = os.pidfd_open(pid)
@@ -31,12 +31,12 @@ def has_ended(pid: int, timeout: float) -> bool:
 
 
 def children_of(pid: int) -> list[int]:
-    """Pids of a process's children."""
+    """Return the pids of a process's children."""
     found = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True)
     return [int(line) for line in found.stdout.split()]
 
 
 def resident_bytes(pid: int) -> int:
-    """Physical memory of a process."""
+    """Return the physical memory of a process."""
     found = subprocess.run(["ps", "-o", "rss=", "-p", str(pid)], capture_output=True, text=True)
     return int(found.stdout) * 1024

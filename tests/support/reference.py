@@ -1,4 +1,4 @@
-"""What mlx-lm itself and transformers do with a model: the truth that the worker is held to."""
+"""The answers of mlx-lm itself and transformers: the truth that the worker is held to."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Messages = list[dict[str, str]]
 
 @functools.lru_cache(maxsize=32)
 def reference(path: Path, adapter: Path | None = None) -> Reference:
-    """A model as mlx-lm loads it, once."""
+    """Load a model as mlx-lm does, once."""
     return Reference(path, adapter)
 
 
@@ -29,7 +29,7 @@ class Reference:
         )
 
     def generate(self, prompt: str | list[int], tokens: int) -> tuple[str, list[int]]:
-        """Greedy text and the ids that it is made of."""
+        """Return greedy text and its ids."""
         responses = list(stream_generate(self.model, self.tokenizer, prompt, max_tokens=tokens))
         text = "".join(response.text for response in responses)
         ids = [response.token for response in responses]
@@ -38,7 +38,7 @@ class Reference:
         return text, ids
 
     def render(self, messages: Messages, **options: Any) -> str:
-        """The conversation by transformers, without mlx-lm's own default for thinking."""
+        """Render a conversation with transformers, without mlx-lm's own default for thinking."""
         # The plain tokenizer, since mlx-lm's wrapper puts `enable_thinking` in.
         plain = self.tokenizer._tokenizer
         text: str = plain.apply_chat_template(
@@ -47,19 +47,19 @@ class Reference:
         return text
 
     def encode(self, text: str) -> list[int]:
-        """A raw prompt's ids, as `stream_generate` makes them."""
+        """Return a raw prompt's ids, as `stream_generate` makes them."""
         bos = self.tokenizer.bos_token
         special = bos is None or not text.startswith(bos)
         ids: list[int] = self.tokenizer.encode(text, add_special_tokens=special)
         return ids
 
     def logits(self, ids: list[int]) -> np.ndarray[Any, Any]:
-        """Every position's logits by one forward pass over all, [L, V] in float64."""
+        """Return every position's logits by one forward pass over all, [L, V] in float64."""
         rows = self.model(mx.array(ids)[None], cache=make_prompt_cache(self.model))[0]
         return np.array(rows.astype(mx.float32)).astype(np.float64)
 
     def logprobs(self, ids: list[int]) -> np.ndarray[Any, Any]:
-        """`logits` as natural log-probabilities."""
+        """Return `logits` as natural log-probabilities."""
         rows = self.logits(ids)
         shifted = rows - rows.max(axis=-1, keepdims=True)
         normalised: np.ndarray[Any, Any] = shifted - np.log(

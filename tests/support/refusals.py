@@ -1,4 +1,4 @@
-"""What must hold of a worker that is told to load a folder that is no sound model."""
+"""Checks of a worker that is told to load a folder that is no sound model."""
 
 from __future__ import annotations
 

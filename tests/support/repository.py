@@ -1,4 +1,4 @@
-"""Where the repository lies on this machine."""
+"""The places of this repository on the machine."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def token(request, seq):
 
 
 def serve(generate=None, quit_too=True):
-    """Answer everything; `generate` and `chat` as told."""
+    """Answer everything; call ``generate`` for `generate` and `chat` if it is given."""
     for request in requests():
         command = request["cmd"]
         if command == "hello":
@@ -143,7 +143,7 @@ def old_wire():
 
 
 def deaf():
-    """Ignores quit, the end of stdin and SIGTERM."""
+    """Ignore quit, the end of stdin and SIGTERM."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     serve(quit_too=False)
     while True:
@@ -190,7 +190,7 @@ def exits_after_done():
 
 
 def grandchild():
-    """A process in a session of its own holds all the pipes."""
+    """Leave all the pipes with a process in a session of its own."""
     child = subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", "import signal; signal.pause()"],
         start_new_session=True,
@@ -201,7 +201,7 @@ def grandchild():
 
 
 def helper(fifo):
-    """A process in the worker's own group stays behind; it holds the FIFO while it lives."""
+    """Leave a process in the worker's own group; it holds the FIFO while it lives."""
     held = os.open(fifo, os.O_WRONLY)
     subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", "import signal; signal.pause()"],
@@ -236,7 +236,7 @@ def closes_stdin():
 
 
 def never_reads():
-    """Answers hello and reads nothing any more."""
+    """Answer hello and read nothing more."""
     line = os.read(0, 1 << 16)
     greet(json.loads(line))
     log("ready\n")
@@ -271,7 +271,7 @@ def tells_of_cancels():
 
 
 def noisy():
-    """Far more stderr than any pipe holds, mostly without a newline."""
+    """Write far more stderr than any pipe holds, mostly without a newline."""
 
     def generate(request):
         for _ in range(64):
@@ -284,7 +284,7 @@ def noisy():
 
 
 def measures():
-    """Reports how many bytes of each prompt came through."""
+    """Report how many bytes of each prompt came through."""
 
     def generate(request):
         send(

@@ -32,7 +32,7 @@ class _ImpatientSelector(selectors.DefaultSelector):
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """Its ``time`` begins at 0 and moves only when nothing is left to do."""
+    """A loop whose ``time`` begins at 0 and moves only when nothing is left to do."""
 
     def __init__(self) -> None:
         self._now = 0.0
@@ -46,11 +46,11 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
-    """`asyncio.run` in virtual time."""
+    """Run a coroutine as `asyncio.run` does, in virtual time."""
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         return runner.run(main)
 
 
 def now() -> float:
-    """Seconds since the loop began."""
+    """Return the seconds since the loop began."""
     return asyncio.get_running_loop().time()

@@ -13,7 +13,7 @@ __all__ = ["clock"]
 
 @pytest.fixture
 def engine() -> Iterator[GatedEngine]:
-    """A mock engine whose steps and loads wait for the test; at the end it runs free."""
+    """Yield a mock engine whose steps and loads wait for the test; at the end it runs free."""
     gated = GatedEngine()
     yield gated
     gated.open()
@@ -21,7 +21,7 @@ def engine() -> Iterator[GatedEngine]:
 
 @pytest.fixture
 def connect(engine: GatedEngine) -> Connect:
-    """Makes a host in memory that has shaken hands and loaded a model."""
+    """Return a function that makes a host in memory with a model loaded."""
 
     def make(*, slots: int = 8, max_inflight: int = 4096) -> MemoryHost:
         host = MemoryHost(engine, max_inflight=max_inflight)

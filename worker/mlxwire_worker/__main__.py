@@ -7,7 +7,7 @@ from typing import NoReturn
 
 
 def main() -> NoReturn:
-    """The worker's entry point; exits 0 at `quit` or EOF, 3 or 4 when abandoned (SPEC §9)."""
+    """Run a worker; exit 0 at `quit` or EOF, 3 or 4 when abandoned (SPEC §9)."""
     arguments = sys.argv[1:]
     if {"-h", "--help", "--version", "--print-schema"} & set(arguments):
         _print_and_exit(arguments)
@@ -37,7 +37,7 @@ def main() -> NoReturn:
 
 
 def _print_and_exit(arguments: list[str]) -> NoReturn:
-    """What is for a person's eyes goes to stdout, before that is the wire."""
+    """Print the help, version or schema to stdout, which is not the wire yet."""
     from .process.options import parse_options
 
     parse_options(arguments)

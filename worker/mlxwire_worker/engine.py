@@ -158,7 +158,7 @@ class Engine(ABC):
     @property
     @abstractmethod
     def slots(self) -> int:
-        """How many sequences may be computed at once."""
+        """The number of sequences that may be computed at once."""
 
     @property
     @abstractmethod

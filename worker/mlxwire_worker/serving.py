@@ -1,4 +1,4 @@
-"""The worker past its handshake: the parts put together, and an end within two seconds."""
+"""The worker after its handshake: it builds the parts, serves, and ends within two seconds."""
 
 from __future__ import annotations
 
@@ -11,20 +11,19 @@ from mlxwire_protocol.connection import WorkerConnection
 from mlxwire_protocol.events import Event
 
 from .engine import Engine
-from .process.abandoned import exit_if_abandoned
-from .process.heartbeat import Heartbeat
 from .process.options import Options
-from .process.reader import Reader
+from .process.reader import Reader, exit_if_abandoned
 from .process.writer import Writer
 from .requests.conversation import Conversation
+from .scheduling.heartbeat import Heartbeat
 from .scheduling.inbox import Inbox
 from .scheduling.scheduler import Scheduler
 
 EXIT_OK = 0
 FINALS_SECONDS = 0.8
-"""How long the engine may take to end what was cancelled before it is ended without it."""
+"""Seconds for the engine to end cancelled requests; after them they end without it."""
 FLUSH_SECONDS = 0.7
-"""How long the last lines may take to reach a host that is slow to read."""
+"""Seconds for the last lines to reach a host that is slow to read."""
 
 
 class Serving:
@@ -91,7 +90,7 @@ class Serving:
         self._exit()
 
     def _exit(self) -> NoReturn:
-        """Every final, then the answer to `quit`, then out; with bounds on each."""
+        """Send every final, then the answer to `quit`, and exit; each within its limit."""
         self._conversation.cancel_all()
         deadline = time.monotonic() + FINALS_SECONDS
         while not self._conversation.idle and time.monotonic() < deadline:
@@ -109,7 +108,7 @@ class Serving:
 
 
 def make_engine(options: Options) -> Engine:
-    """The engine that the command line named; its heavy imports come later, in `preload`."""
+    """Make the engine that the command line named; `preload` does its heavy imports later."""
     if options.engine == "mock":
         from .mock.engine import MockEngine
 

@@ -1,4 +1,4 @@
-"""The process up to its handshake, which is answered before the rest is imported."""
+"""The worker until its handshake, which it answers before it imports the rest."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from mlxwire_protocol.events import Accepted, Answer, Event, Greeted
 from mlxwire_protocol.results import Limits, WorkerIdentity
 
 from . import __version__
-from .process.abandoned import EXIT_STDOUT_BROKEN, exit_if_abandoned
 from .process.options import Options
-from .process.reader import Reader
+from .process.reader import EXIT_STDOUT_BROKEN, Reader, exit_if_abandoned
 from .process.writer import Writer
 from .scheduling.inbox import Inbox
 
@@ -44,7 +43,7 @@ class Worker:
             on_broken=lambda: os._exit(EXIT_STDOUT_BROKEN),
             on_room=self._inbox.wake,
         )
-        self._reader = Reader(wire_in, wire_out, stalled=lambda: self._writer.stalled)
+        self._reader = Reader(wire_in, wire_out, stalled=self._writer.stalled)
 
     def run(self) -> NoReturn:
         """Serve until the host quits, closes a pipe or dies; never returns."""

@@ -31,7 +31,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def environment(worker: str = MOCK) -> dict[str, str]:
-    """This one, with that worker and nothing that turns colours on or off."""
+    """Return this process's variables, with that worker and none that turns colours on or off."""
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -73,7 +73,7 @@ def invoke(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
 
 @pytest.fixture
 def worker_that(tmp_path: Path) -> Callable[[str], str]:
-    """A slow mock that runs a statement in the middle of its first answer."""
+    """Return the command of a slow mock that runs a statement in the middle of its first answer."""
 
     def worker_that(statement: str) -> str:
         script = tmp_path / "worker.py"
@@ -127,7 +127,7 @@ class Terminal:
         os.write(self._fd, keys.encode())
 
     def expect(self, text: str) -> str:
-        """Wait until the text is shown; all that was, up to and with it."""
+        """Wait until the text is shown; return all that was shown, up to the text and with it."""
         assert self._shows(text, PATIENCE_SECONDS), (
             f"{text!r} did not come, but {self._unread!r}"
         )
@@ -147,7 +147,7 @@ class Terminal:
         self.expect(text)
 
     def end(self) -> tuple[str, int]:
-        """Wait for the command's end; the rest that it showed, and its exit code."""
+        """Wait for the command's end; return the rest of its output and its exit code."""
         assert not self._shows(NEVER, PATIENCE_SECONDS)
         return self._unread, self.process.wait(PATIENCE_SECONDS)
 
@@ -157,7 +157,7 @@ class Terminal:
         os.close(self._fd)
 
     def _shows(self, text: str, seconds: float) -> bool:
-        """Whether the text comes in time; read until then, or until the command's end."""
+        """Return True if the text is shown in time, before the command ends."""
         deadline = time.monotonic() + seconds
         while text not in self._unread:
             if not select.select([self._fd], [], [], max(0, deadline - time.monotonic()))[0]:
@@ -184,7 +184,7 @@ main()
 
 @pytest.fixture
 def terminal() -> Iterator[Callable[..., Terminal]]:
-    """Opens terminals, and closes them at the end."""
+    """Yield a function that opens terminals; they are closed at the end."""
     opened: list[Terminal] = []
 
     def open_terminal(*args: str, **options: object) -> Terminal:

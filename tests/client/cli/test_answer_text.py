@@ -1,4 +1,4 @@
-"""How an answer is written as it comes: over a worker in memory, in this process."""
+"""An answer is written as it comes: over a worker in memory, in this process."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def test_imports_are_no_heavier_than_their_use():
 
 
 def _imported(code: str, modules: set[str], *args: str) -> set[str]:
-    """Which of the modules are imported when the code ends."""
+    """Return those of the modules that are imported when the code ends."""
     script = f"import atexit, sys; atexit.register(lambda: print(*sys.modules, file=sys.stderr)); {code}"
     result = subprocess.run(
         [sys.executable, "-c", script, *args], capture_output=True, text=True, check=True

@@ -1,4 +1,4 @@
-"""Which prompts share a beginning."""
+"""Prompts that share a beginning are found."""
 
 from __future__ import annotations
 

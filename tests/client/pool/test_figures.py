@@ -1,4 +1,4 @@
-"""What a pool's workers have done and what memory they take, together and each."""
+"""A pool tells the work and the memory of its workers, together and each."""
 
 from __future__ import annotations
 

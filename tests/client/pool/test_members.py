@@ -23,7 +23,7 @@ def chats(process: FakeProcess) -> int:
 
 
 async def ask(model: mlxwire.Model, count: int = 1) -> list[asyncio.Task[str]]:
-    """So many requests that begin alike, one after the other."""
+    """Begin ``count`` requests with the same beginning, one after the other."""
     tasks = []
     for _ in range(count):
         tasks.append(asyncio.create_task(model.chat("the same").text()))

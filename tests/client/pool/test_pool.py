@@ -386,7 +386,7 @@ def test_a_further_worker_that_does_not_start_is_done_without(processes: Process
 
 
 @pytest.mark.usefixtures("processes")
-def test_whoever_only_looks_at_a_model_does_not_use_it():
+def test_looking_at_a_model_does_not_use_it():
     async def test(pool: mlxwire.Pool) -> None:
         model = await pool.load("m")
         for _ in range(5):

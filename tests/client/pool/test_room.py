@@ -77,7 +77,7 @@ def test_a_model_as_large_as_all_the_room_may_have_it():
     with_room(test)
 
 
-def test_whoever_does_not_wait_has_those_leave_that_are_idle_alone():
+def test_a_tenant_that_does_not_wait_has_only_idle_ones_leave():
     async def test(room: Room) -> None:
         idle = Tenant(room, "idle", 60, holds=True)
         new = Tenant(room, "new", 60)
@@ -90,7 +90,7 @@ def test_whoever_does_not_wait_has_those_leave_that_are_idle_alone():
     with_room(test)
 
 
-def test_whoever_has_room_is_never_asked_how_large_it_became():
+def test_a_tenant_with_room_is_never_asked_how_large_it_became():
     async def test(room: Room) -> None:
         grown = Tenant(room, "grown", LIMIT + 1, holds=True, busy=True)
         new = Tenant(room, "new", 60)
@@ -102,7 +102,7 @@ def test_whoever_has_room_is_never_asked_how_large_it_became():
     with_room(test)
 
 
-def test_whoever_waits_is_not_turned_away_because_another_waits_too():
+def test_a_waiting_tenant_is_not_turned_away_because_another_waits_too():
     async def test(room: Room) -> None:
         busy = Tenant(room, "busy", LIMIT, holds=True, busy=True)
         tenants = [Tenant(room, name, 50) for name in ("first", "second")]
@@ -148,7 +148,7 @@ def test_settling_ends_where_all_are_busy():
     with_room(test)
 
 
-def test_whoever_comes_to_hold_room_while_it_waits_has_it():
+def test_a_tenant_that_gets_room_while_it_waits_has_it():
     async def test(room: Room) -> None:
         Tenant(room, "busy", LIMIT, holds=True, busy=True)
         new = Tenant(room, "new", 50)
@@ -162,7 +162,7 @@ def test_whoever_comes_to_hold_room_while_it_waits_has_it():
     with_room(test)
 
 
-def test_whoever_waited_leaves_no_tasks_behind():
+def test_a_tenant_that_waited_leaves_no_tasks_behind():
     async def test(room: Room) -> None:
         busy = Tenant(room, "busy", LIMIT, holds=True, busy=True)
         busy.idle = asyncio.Event()

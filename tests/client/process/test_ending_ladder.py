@@ -1,4 +1,4 @@
-"""What a connection does to end its worker, and what it never does: over a process in memory."""
+"""The steps by which a connection ends its worker, over a process in memory."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Stubborn:
 
 
 async def greeting(worker: MemoryWorker) -> tuple[asyncio.Task[Any], str]:
-    """A handshake that waits for its answer, and its request's id."""
+    """Begin a handshake; return its task and its request's id."""
     task = asyncio.create_task(
         greet(worker.connection, version="1", require=[], events=[], seconds=60)
     )
@@ -44,7 +44,7 @@ def commands(worker: MemoryWorker) -> list[str]:
     return [request["cmd"] for request in worker.process.requests]
 
 
-async def test_an_abort_goes_on_where_whoever_waits_for_it_is_cancelled():
+async def test_an_abort_goes_on_where_its_caller_is_cancelled():
     worker = MemoryWorker()
     stubborn = Stubborn(worker)
     aborting = asyncio.create_task(worker.connection.abort())

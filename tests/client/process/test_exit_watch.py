@@ -1,4 +1,4 @@
-"""How an exit is noticed where no pidfd tells of it; what macOS has is imitated here."""
+"""An exit is noticed where no pidfd tells of it; macOS's own means is imitated here."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PID = 4711
 
 
 class Exits:
-    """What a watch told, and how often it looked."""
+    """The exits that a watch told of, and the number of its looks."""
 
     def __init__(self) -> None:
         self.told = 0
@@ -149,7 +149,7 @@ async def test_a_kqueue_for_a_process_that_is_gone_gives_way_to_the_timer(macos,
     told = asyncio.Event()
     exits.tell = told.set
     exits.watch()
-    assert not told.is_set()  # whoever made the watch has to have it first
+    assert not told.is_set()  # the caller has to have its watch first
     await told.wait()
     assert [queue.closed for queue in macos.made] == [1]
 

@@ -1,4 +1,4 @@
-"""Which program is started."""
+"""The program that is started."""
 
 from __future__ import annotations
 
@@ -22,13 +22,15 @@ def test_the_environment_comes_next():
     assert find_worker(None, {"MLXWIRE_WORKER": "'/a b/worker' -x"}) == ["/a b/worker", "-x"]
 
 
-def test_then_this_interpreters_own_worker():
+def test_without_a_command_this_interpreters_own_worker_is_started():
     assert find_worker(None, NOTHING) == [sys.executable, "-m", "mlxwire_worker"]
     assert find_worker(None, {**NOTHING, "MLXWIRE_WORKER": " "})[0] == sys.executable
 
 
 @pytest.mark.parametrize("why", ["not installed", "frozen", "embedded"])
-def test_then_the_program_on_the_path(monkeypatch, tmp_path, why):
+def test_without_a_worker_of_its_own_the_program_on_the_path_is_started(
+    monkeypatch, tmp_path, why
+):
     if why == "frozen":  # sys.executable is the application itself then
         monkeypatch.setattr(sys, "frozen", True, raising=False)
     elif why == "embedded":  # in a program that is no interpreter

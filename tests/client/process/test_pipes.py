@@ -19,7 +19,7 @@ MUCH = 1 << 20
 
 @pytest.fixture
 def pipe() -> Iterator[tuple[FileIO, FileIO]]:
-    """Its reading and its writing end; a test may close either."""
+    """Return the reading and the writing end of a pipe; a test may close either."""
     read_fd, write_fd = os.pipe()
     with FileIO(read_fd, "rb") as read_end, FileIO(write_fd, "wb") as write_end:
         yield read_end, write_end
@@ -53,7 +53,7 @@ def broken() -> None:
 
 
 async def drained(read_end: FileIO, count: int) -> bytes:
-    """So many bytes from the other end, read as they come."""
+    """Read ``count`` bytes from the other end, as they come."""
     reader = Reader(read_end)
     while sum(map(len, reader.chunks)) < count:
         await reader.change()

@@ -23,7 +23,7 @@ needs_proc = pytest.mark.skipif(not FDS.is_dir(), reason="no /proc to count desc
 
 
 class Listener:
-    """What a process told, in order."""
+    """All that a process told, in order."""
 
     def __init__(self) -> None:
         self.heard: list[object] = []
@@ -64,7 +64,7 @@ def spawn(script: str, listener: Listener, ring: StderrRing | None = None) -> Wo
 
 
 def until_exited(process: WorkerProcess) -> None:
-    """Block, and leave the child to be reaped; the loop sees nothing meanwhile."""
+    """Block until the child has exited, without reaping it; the loop sees nothing meanwhile."""
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
 
 

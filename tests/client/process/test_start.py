@@ -29,20 +29,20 @@ async def failed_start(command, kind, **options):
     return worker, caught.value
 
 
-async def test_a_program_that_is_not_there(tmp_path):
+async def test_a_program_that_is_not_there_is_a_failed_spawn(tmp_path):
     _, error = await failed_start([str(tmp_path / "none")], mlxwire.SpawnFailed)
     assert "No such file" in error.message
     assert "none" in error.message
 
 
-async def test_a_program_that_may_not_be_run(tmp_path):
+async def test_a_program_that_may_not_be_run_is_a_failed_spawn(tmp_path):
     plain = tmp_path / "plain"
     plain.write_text("")
     _, error = await failed_start([str(plain)], mlxwire.SpawnFailed)
     assert "ermission" in error.message
 
 
-async def test_a_folder_that_is_not_there(script, tmp_path):
+async def test_a_folder_that_is_not_there_is_a_failed_spawn(script, tmp_path):
     _, error = await failed_start(script("good"), mlxwire.SpawnFailed, cwd=tmp_path / "none")
     assert "none" in error.message
 
@@ -111,7 +111,7 @@ async def test_a_silent_worker_that_ignores_sigterm_is_killed(script, over_once_
     assert worker.returncode == -9
 
 
-async def test_a_version_that_nobody_offered(script):
+async def test_a_version_that_nobody_offered_fails_the_handshake(script):
     _, error = await failed_start(script("wrong_version"), mlxwire.HandshakeFailed)
     assert "protocol 9" in error.message
 
@@ -126,7 +126,7 @@ async def test_a_worker_of_the_unversioned_wire_is_named_as_such(script):
     assert "dialect 0" in error.message
 
 
-async def test_a_program_that_only_chatters(script):
+async def test_a_program_that_only_chatters_fails_the_handshake(script):
     _, error = await failed_start(script("endless_banner"), mlxwire.HandshakeFailed)
     assert "not a message" in error.message
 

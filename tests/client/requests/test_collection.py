@@ -10,7 +10,7 @@ import pytest
 
 
 async def started(worker, taking):
-    """Wait until the first token was asked for, and give two; the request's id."""
+    """Wait until the first token was asked for, and give two; return the request's id."""
     task = asyncio.create_task(taking)
     request_id = (await worker.process.request("generate"))["id"]
     worker.tokens(request_id, "a", "b")

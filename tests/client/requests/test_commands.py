@@ -1,4 +1,4 @@
-"""What the newer options and commands put on the wire, and what becomes of the answers."""
+"""The newer options and commands go on the wire, and their answers become results."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ async def test_a_token_may_come_with_the_likeliest(memory):
         (lambda cache: cache.load("f"), {"action": "load", "path": "f"}),
     ],
 )
-async def test_the_prompt_cache(memory, ask, fields):
+async def test_each_call_of_the_prompt_cache_sends_its_action(memory, ask, fields):
     worker = await memory()
     asking = asyncio.create_task(ask(worker.model.cache))
     request = await worker.process.request("cache")

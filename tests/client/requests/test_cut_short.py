@@ -1,4 +1,4 @@
-"""Requests that another call ended: whoever waits for all of it is told so, by a typed error."""
+"""A request that another call ended raises a typed error in the call that waits for it."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ async def cut_off(
     way: Way,
     end: Callable[[mlxwire.Worker], Coroutine[Any, Any, object]],
 ) -> mlxwire.MlxwireError:
-    """What whoever waits for all of a request gets when the host ends it elsewhere."""
+    """Return the error that a caller gets for a request that the host ends elsewhere."""
     model = await worker.load("p", context_len=10_000)
     waiting = asyncio.create_task(way(model))
     await worker.metrics()  # answered after the request was heard

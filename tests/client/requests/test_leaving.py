@@ -12,7 +12,7 @@ from support.virtual_time import now, run
 
 
 async def first_token(worker, stream):
-    """Enter a stream and give it one token; its request's id."""
+    """Enter a stream and give it one token; return its request's id."""
     await stream.__aenter__()
     request_id = (await worker.process.request("generate"))["id"]
     worker.tokens(request_id, "a", "b")

@@ -1,4 +1,4 @@
-"""What is no conversation is refused before anything is sent, by name."""
+"""Messages that are no conversation are refused by name, before anything is sent."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from support.memory_worker import MemoryWorker
 
 @pytest.fixture
 async def complaints() -> list[dict[str, Any]]:
-    """What the loop's exception handler was told."""
+    """Return the list of all that the loop's exception handler is told."""
     heard: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: heard.append(context))
     return heard
@@ -128,7 +128,7 @@ async def test_each_request_after_the_end_has_an_exception_of_its_own(memory):
     assert caught[0] is not caught[1]
 
 
-async def test_whoever_runs_on_no_asyncio_loop_is_told_where_the_worker_can_be_used(memory):
+async def test_a_call_outside_an_asyncio_loop_says_where_the_worker_can_be_used(memory):
     worker = await memory()
 
     def without_a_loop() -> None:

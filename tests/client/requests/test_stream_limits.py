@@ -1,4 +1,4 @@
-"""What a stream counts: the bytes that it holds, the credit that it grants, the tokens it gave."""
+"""A stream counts the bytes that it holds, the credit that it grants, the tokens that it gave."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ONE_TOKEN = MESSAGE_OVERHEAD_BYTES + 1
 
 
 async def entered(worker: MemoryWorker, stream: mlxwire.TokenStream) -> str:
-    """Send it; its request's id."""
+    """Enter a stream; return its request's id."""
     await stream.__aenter__()
     return (await worker.process.request("generate"))["id"]
 
@@ -146,7 +146,7 @@ async def test_a_task_that_is_cancelled_at_its_stream_cancels_it_in_the_worker(m
     worker.done(request_id, "cancelled", stage="prefill")
 
 
-async def test_whoever_takes_all_of_a_stream_and_is_cancelled_leaves_it(memory):
+async def test_a_cancelled_taker_of_a_whole_stream_leaves_it(memory):
     worker = await memory()
     stream = worker.model.generate("p")
     collecting = asyncio.create_task(stream.text())

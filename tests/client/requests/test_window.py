@@ -15,7 +15,7 @@ BUFFER = {"buffer_bytes": WINDOW * WINDOW_MESSAGE_BYTES, "capabilities": {"windo
 
 
 def granted(worker):
-    """The credit that was granted since the last look, by target."""
+    """Return the credit that was granted since the last look, by target."""
     found = [request for request in worker.process.requests if request["cmd"] == "credit"]
     for request in found:
         worker.process.requests.remove(request)

@@ -1,4 +1,4 @@
-"""What is left of a request once it is over: its outcome and what was not taken, nothing else."""
+"""A request that is over leaves its outcome and the tokens not taken, and nothing else."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def with_worker(test: Callable[[MemoryWorker], Awaitable[None]], **options: Any)
 
 
 async def two_tokens(worker: MemoryWorker, **options: Any) -> tuple[mlxwire.TokenStream, str]:
-    """A stream with two tokens that nobody has taken yet, and its request's id."""
+    """Return a stream with two tokens that nobody has taken yet, and its request's id."""
     stream = worker.model.generate("p", **options)
     await stream.__aenter__()
     request_id = (await worker.process.request("generate"))["id"]
@@ -78,7 +78,7 @@ async def two_tokens(worker: MemoryWorker, **options: Any) -> tuple[mlxwire.Toke
 
 
 async def expired(worker: MemoryWorker) -> tuple[mlxwire.TokenStream, str]:
-    """A stream that its deadline has ended, and that the worker still has to end."""
+    """Return a stream that its deadline has ended, and that the worker still has to end."""
     stream, request_id = await two_tokens(worker, timeout=TIMEOUT)
     assert (await anext(stream)).text == "a"
     assert (await anext(stream)).text == "b"

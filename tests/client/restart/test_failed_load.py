@@ -29,7 +29,7 @@ def with_worker(test: Test) -> None:
 
 
 async def lose_model(worker: mlxwire.Worker, process: FakeProcess) -> None:
-    """A load that fails after its checks; from then on the worker is whole again."""
+    """Let a load fail after its checks; from then on the worker is whole again."""
     process.refuses = {"load": BROKEN, "info": NONE_LOADED}
     with pytest.raises(mlxwire.ModelLoadFailed):
         await worker.load("b")
@@ -38,7 +38,7 @@ async def lose_model(worker: mlxwire.Worker, process: FakeProcess) -> None:
 
 
 def commands(process: FakeProcess, *names: str) -> list[tuple[str, Any]]:
-    """What it was sent of these, with the paths."""
+    """Return the requests of these commands that a process was sent, with their paths."""
     return [(r["cmd"], r.get("path")) for r in process.requests if r["cmd"] in names]
 
 

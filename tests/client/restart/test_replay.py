@@ -1,4 +1,4 @@
-"""What a worker has again after a restart: its model with all options, and its limits."""
+"""A worker has its model with all options and its limits again after a restart."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ AT_ONCE = mlxwire.RestartPolicy(backoff_min=0, jitter=0)
 
 
 def sent(processes: Processes) -> list[dict[str, Any]]:
-    """What the last worker was sent after hello, without ids."""
+    """Return the requests that the last worker was sent after hello, without ids."""
     return [
         {name: value for name, value in request.items() if name != "id"}
         for request in processes.last.requests[1:]

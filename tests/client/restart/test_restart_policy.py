@@ -1,4 +1,4 @@
-"""How often and how soon: the policy alone, without clock and dice."""
+"""The restart policy alone, without clock and dice: how often and how soon."""
 
 from __future__ import annotations
 

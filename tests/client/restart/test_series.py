@@ -21,7 +21,7 @@ Test = Callable[[mlxwire.Worker], Awaitable[None]]
 
 
 class Changes(list[mlxwire.WorkerChange]):
-    """What the host was told, in order."""
+    """The changes that the host was told, in order."""
 
     def kinds(self) -> list[str]:
         return [change.kind for change in self]

@@ -33,7 +33,7 @@ async def forever(begun: threading.Event, cancelled: threading.Event) -> None:
 
 
 def overtaken(thread: LoopThread, handed_on: Callable[..., Any]) -> Callable[..., Any]:
-    """Another thread stops it in the moment in which something is handed to the loop."""
+    """Return a function that hands work to the loop while another thread stops the loop."""
     stopping = threading.Thread(target=thread.stop)
 
     def handing_on(*args: Any) -> Any:

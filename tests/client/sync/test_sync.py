@@ -19,7 +19,7 @@ def worker():
         yield worker
 
 
-def test_a_session(worker):
+def test_a_session_needs_no_loop_of_the_caller(worker):
     model = worker.load("p")
     with model.chat("one two three") as stream:
         assert [token.text for token in stream] == ["one", " two", " three"]
@@ -35,7 +35,7 @@ def test_a_session(worker):
         model.info()
 
 
-def test_a_batch(worker):
+def test_a_batch_gives_a_result_for_each_prompt(worker):
     model = worker.load("p")
     assert [result.text for result in model.batch(["a", "b"]).results()] == ["a", "b"]
     told = []
@@ -45,9 +45,11 @@ def test_a_batch(worker):
     assert batch.done.tokens_generated == len(told) == 3
 
 
-def test_the_commands_beside(worker):
+def test_cache_and_memory_answer_too(worker):
     model = worker.load("p")
     assert model.cache.warm("a b").affected == 2
+    assert model.tokenize("a b").count == model.tokenize_chat("a b", count_only=True).count == 2
+    assert model.detokenize(model.tokenize("a b").ids) == "a b"
     assert model.cache.clear().entries == model.cache.stats().entries == 0
     for refused in (model.cache.save, model.cache.load):
         with pytest.raises(mlxwire.UnsupportedCapability):

@@ -1,4 +1,4 @@
-"""What the asyncio client can do the blocking one can, by the same names and arguments."""
+"""The blocking client has all of the asyncio client, by the same names and arguments."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def public(face: type) -> set[str]:
 
 
 def arguments(method: object) -> list[tuple[str, object, object]]:
-    """Names, kinds and defaults; a property has none."""
+    """Return names, kinds and defaults of a method's parameters; a property has none."""
     if not callable(method):
         return []
     return [(p.name, p.kind, p.default) for p in inspect.signature(method).parameters.values()]

@@ -16,7 +16,7 @@ Open = Callable[..., Direct]
 
 @pytest.fixture
 def open_model(models: Callable[..., Path]) -> Iterator[Open]:
-    """Loads a family into an engine of this process."""
+    """Yield a function that loads a family into an engine of this process."""
     opened: list[Direct] = []
 
     def opens(family: str, *, quantized: bool = False, **load: object) -> Direct:
@@ -30,7 +30,7 @@ def open_model(models: Callable[..., Path]) -> Iterator[Open]:
 
 @pytest.fixture(scope="module")
 def llama(models: Callable[..., Path]) -> Iterator[Direct]:
-    """One engine with Llama for a whole module. Tests empty its cache where that matters."""
+    """Yield one engine with Llama for a whole module. Tests empty its cache where that matters."""
     direct = Direct(models("llama3"))
     yield direct
     direct.close()

@@ -1,4 +1,4 @@
-"""What would keep the whole process waiting is refused, or done without the interpreter's lock."""
+"""Nothing keeps the whole process waiting: pipes are refused, long work holds no lock."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ def count(models: Models, prompt: str) -> int:
 
 
 def prompt_of(models: Models, tokens: int) -> str:
-    """A prompt with exactly so many tokens."""
+    """Return a prompt with exactly ``count`` tokens."""
     text = ""
     while count(models, text + " 1") < tokens:
         text += " 1"

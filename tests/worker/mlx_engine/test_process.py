@@ -17,7 +17,7 @@ MESSAGES = [{"role": "user", "content": "What is 2 + 3?"}]
 
 @pytest.fixture(scope="module")
 def long_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model whose prefill of ten thousand tokens takes long."""
+    """Build a model whose prefill of ten thousand tokens takes long."""
     config = {"max_position_embeddings": 16384, "num_hidden_layers": 3}
     return build_model("llama3", tmp_path_factory.mktemp("long"), config=config)
 

@@ -196,7 +196,7 @@ LABELS = ["yes", " no", " perhaps tomorrow", "x"]
 
 
 def oracle(model: Any, ids: list[int], labels: list[list[int]]) -> tuple[Any, dict[int, float]]:
-    """The next token's float32 row by one full pass, and each label's probability by another."""
+    """Return the next token's float32 row by one pass, and each label's probability."""
 
     def rows(tokens: list[int]) -> np.ndarray[Any, Any]:
         return np.array(model(mx.array(tokens)[None])[0].astype(mx.float32)).astype(np.float64)

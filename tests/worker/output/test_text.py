@@ -24,7 +24,7 @@ class Pieces:
 
 
 def assemble(pieces: list[str], *stops: str, rest: str = "") -> tuple[list[str], bool]:
-    """What is sent after each token and at the end, and whether a stop string ended it."""
+    """Return what is sent after each token and at the end, and True if a stop string came."""
     assembler = TextAssembler(Pieces(pieces, rest), stops)
     sent: list[str] = []
     for token in range(len(pieces)):
@@ -36,7 +36,7 @@ def assemble(pieces: list[str], *stops: str, rest: str = "") -> tuple[list[str],
 
 
 def naive(text: str, stops: tuple[str, ...]) -> str:
-    """The definition: the text read character by character ends where a stop string is complete.
+    """Return the text up to the first complete stop string, read by characters.
 
     Of two that are complete at the same character the longer one counts.
     """

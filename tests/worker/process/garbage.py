@@ -55,7 +55,7 @@ KEPT = frozenset({"target", "path", "context_len"})
 
 @st.composite
 def near_misses(draw: st.DrawFn) -> bytes:
-    """A good request with up to three fields that are not."""
+    """Draw a good request with up to three fields that are not."""
     request = dict(draw(st.sampled_from(REQUESTS)))
     request["id"] = draw(IDS)
     fields = st.sampled_from([*request, "unknown", "CMD", "prompt "])
@@ -72,7 +72,7 @@ def near_misses(draw: st.DrawFn) -> bytes:
 
 @st.composite
 def damaged(draw: st.DrawFn) -> bytes:
-    """A request with a byte changed, cut off, or put twice."""
+    """Draw a request with a byte changed, cut off, or put twice."""
     line = draw(near_misses())
     place = draw(st.integers(0, len(line)))
     harmful = draw(
@@ -105,7 +105,7 @@ NOISE = st.one_of(
 
 
 def is_safe(line: bytes) -> bool:
-    """Whether the line is one line that asks for an answer, and does not end the worker."""
+    """Return True if the line is one line that asks for an answer and does not end the worker."""
     text = line.strip(b" \t\r")
     return bool(text) and b"\n" not in line and b"quit" not in line and b"unload" not in line
 

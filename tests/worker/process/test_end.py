@@ -1,4 +1,4 @@
-"""How a worker ends: quit, the end of its input, a closed stdout, signals (SPEC §9)."""
+"""A worker ends by quit, the end of its input, a closed stdout, and signals (SPEC §9)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ main()
 
 
 def busy(worker: Driver) -> list[str]:
-    """Brings a worker to where one request runs, one waits for a slot, a load for both."""
+    """Bring a worker to where one request runs, one waits for a slot, a load for both."""
     worker.hello()
     worker.load(context_len=10**9, parallel_slots=1)
     running = worker.send("generate", **ENDLESS)

@@ -62,7 +62,7 @@ def test_garbage_is_answered_by_a_worker_with_a_model(
 
 
 def throw(worker: Driver, lines: list[bytes]) -> None:
-    """Amid a stream; afterwards every line has its one final message."""
+    """Send lines amid a stream; check that every line has its one final message."""
     expected = steady_text(worker)
     stream = worker.send("generate", **STEADY)
     worker.first_token(stream)
@@ -83,7 +83,7 @@ def throw(worker: Driver, lines: list[bytes]) -> None:
 
 
 def receive_raw(worker: Driver) -> Message:
-    """One message, without the check that no id ends twice: here ids are used twice."""
+    """Receive one message without the check that no id ends twice: here ids are used twice."""
     message: Message = json.loads(worker.read_line(PATIENCE_SECONDS))
     worker.messages[message.get("id")].append(message)
     worker.order.append(message)

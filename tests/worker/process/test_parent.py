@@ -29,7 +29,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def adopt_orphans() -> Iterator[None]:
-    """Orphans become this process's children, so that their exit codes can be told."""
+    """Make orphans this process's children, so that their exit codes can be told."""
     if sys.platform != "linux":
         pytest.skip("only Linux hands orphans to a chosen process")
     prctl = ctypes.CDLL(None).prctl

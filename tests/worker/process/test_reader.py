@@ -1,4 +1,4 @@
-"""What the reader makes of a stdin that others have a hand in."""
+"""The reader meets a stdin that other processes have a hand in."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from support.patience import PATIENCE_SECONDS
 
 @pytest.fixture
 def pipe() -> Iterator[tuple[int, int]]:
-    """The two ends of a pipe whose reader never blocks, as a host may have made it."""
+    """Return the two ends of a pipe whose reader never blocks, as a host may have made it."""
     ends = os.pipe()
     os.set_blocking(ends[0], False)
     yield ends

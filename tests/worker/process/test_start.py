@@ -1,4 +1,4 @@
-"""What a worker does, and does not do, until its host speaks."""
+"""A worker stays silent and idle until its host speaks."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class Pipe:
         self.writer.start()
 
     def fill(self, *, leave: int = 0) -> int:
-        """Fill the pipe up to its last ``leave`` bytes; how many that took."""
+        """Fill the pipe up to its last ``leave`` bytes; return how many bytes that took."""
         os.set_blocking(self.write_end, False)
         size = 0
         while select.select([], [self.write_end], [], 0)[1]:
@@ -41,7 +41,7 @@ class Pipe:
         return size - len(self.read(leave))
 
     def read(self, count: int) -> bytes:
-        """That many bytes, which must come."""
+        """Read ``count`` bytes, which must come."""
         parts = []
         while count:
             ready, _, _ = select.select([self.read_end], [], [], PATIENCE_SECONDS)
@@ -74,7 +74,7 @@ def line(size: int, letter: str = "x") -> bytes:
 
 @pytest.fixture
 def pipe() -> Iterator[Pipe]:
-    """Its write end stays open: the writer's thread lives as long as the tests."""
+    """Return a pipe whose write end stays open: the writer's thread lives as long as the tests."""
     made = Pipe()
     yield made
     if not made.broken.is_set():
@@ -83,9 +83,7 @@ def pipe() -> Iterator[Pipe]:
 
 @pytest.mark.parametrize("leave", [0, PAGE])
 @pytest.mark.parametrize("size", [10, 3 * PAGE, 40 * PAGE])
-def test_whoever_puts_a_line_never_waits_for_the_host(
-    pipe: Pipe, leave: int, size: int
-) -> None:
+def test_putting_a_line_never_waits_for_the_host(pipe: Pipe, leave: int, size: int) -> None:
     before = pipe.fill(leave=leave)
     for letter in "abc":
         pipe.put(line(size, letter))
@@ -131,16 +129,16 @@ def test_a_backlog_takes_the_room_stalls_and_gives_the_room_back(pipe: Pipe) -> 
     assert pipe.writer.has_room
     pipe.put(line(1 << 18))
     assert not pipe.writer.has_room
-    assert not pipe.writer.stalled
+    assert not pipe.writer.stalled()
     pipe.put(line(1 << 18))
-    assert pipe.writer.stalled
+    assert pipe.writer.stalled()
     assert not pipe.room.is_set()
 
     pipe.read(before + (1 << 19))
 
     assert pipe.room.wait(PATIENCE_SECONDS)
     assert pipe.writer.has_room
-    assert not pipe.writer.stalled
+    assert not pipe.writer.stalled()
 
 
 @pytest.mark.parametrize("size", [10, 40 * PAGE])

@@ -20,12 +20,12 @@ def tokens(host: MemoryHost, request: str) -> list[Message]:
 
 
 def settled(host: MemoryHost) -> None:
-    """All that was on its way has come: a `metrics` is answered behind it."""
+    """Wait until all that was on its way has come: a `metrics` is answered behind it."""
     host.ask("metrics")
 
 
 def complete(host: MemoryHost, engine: GatedEngine, **fields: Any) -> str:
-    """A windowed request that the engine has computed to its end, by one beside it that is told."""
+    """Let the engine compute a windowed request to its end, which one beside it tells."""
     held = host.send("generate", prompt=WORDS, **fields)
     beside = host.send("generate", prompt=f"{WORDS} one more")
     engine.open()
@@ -227,7 +227,7 @@ def test_a_deadline_that_is_kept_leaves_no_trace(connect: Connect, engine: Gated
 
 
 def held_streams(worker: Any) -> list[str]:
-    """Two streams that wait for credit: one is computed to its end, one goes on for long."""
+    """Start two streams that wait for credit: one is computed to its end, one goes on for long."""
     done = worker.send("generate", prompt=WORDS, window=2)
     going = worker.send("generate", prompt=WORDS, window=2, ignore_eos=True, max_tokens=4000)
     worker.ask("generate", prompt=WORDS)

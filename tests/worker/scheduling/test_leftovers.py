@@ -1,4 +1,4 @@
-"""What has ended takes no slot, no step and no model with it: the next request shows it."""
+"""Ended requests hold no slot, no step and no model: the next request shows it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from support.skipping_clock import SkippingClock
 
 
 def is_served(host: MemoryHost) -> bool:
-    """Whether a request that needs a slot comes to its end."""
+    """Return True if a request that needs a slot comes to its end."""
     return bool(host.ask("generate", prompt="a b")["tokens_generated"] == 2)
 
 

@@ -1,4 +1,4 @@
-"""Who waits for whom: barriers behind all kinds of work, batches beside each other, full memory."""
+"""Requests wait in turn: barriers behind all work, batches beside each other, full memory."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class MlxEngine(Engine):
 
     @property
     def model(self) -> ModelInfo | None:
-        """What is loaded."""
+        """The loaded model."""
         return self._loaded.info if self._loaded else None
 
     @property
@@ -180,7 +180,7 @@ class MlxEngine(Engine):
         return self._loaded is not None and self._loaded.runner.decoding
 
     def has_room(self, prompt: Prompt) -> bool:
-        """Whether memory allows one more sequence beside those that run."""
+        """Return whether memory allows one more sequence beside those that run."""
         return self._ready().runner.has_room(prompt)
 
     def add(self, prompt: Prompt) -> None:
@@ -193,11 +193,11 @@ class MlxEngine(Engine):
             self._loaded.runner.remove(prompts)
 
     def step(self) -> list[StepResult]:
-        """A decode step of all that decode, and a slice of prefill."""
+        """Do a decode step of all sequences that decode, and a slice of prefill."""
         return self._ready().runner.step()
 
     def classify(self, prompts: ClassifyPrompts) -> list[tuple[int, Classified]]:
-        """A slice of work on a group of prompts."""
+        """Do a slice of work on a group of prompts."""
         from .one_pass import scoring
 
         loaded = self._ready()
@@ -248,7 +248,7 @@ class MlxEngine(Engine):
         return memory.set_memory(limits, self._loaded, clear=clear)
 
     def memory(self) -> tuple[int, int]:
-        """Bytes that MLX has in use, and had at the peak."""
+        """Return the bytes that MLX has in use, and had at the peak."""
         if self._loaded is None:
             return 0, 0
         import mlx.core as mx

@@ -1,4 +1,4 @@
-"""From a checked folder to a model in memory, ready at full speed."""
+"""Build a model from a checked folder, and bring its weights into memory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .cache.prompt_cache import DEFAULT_BUDGET, PromptCache
 from .models.adapters import apply_adapter, check_adapter
 from .models.model_files import failed
 from .models.preflight import CheckedModel, check_model
-from .sequences.chunks import ChunkSize
+from .sequences.prefill import ChunkSize
 from .sequences.runner import Runner
 from .text.chat_template import find_template
 from .text.tokenizer import Tokenizer
@@ -59,7 +59,7 @@ class LoadedModel:
 
 
 def build(options: LoadOptions, path: Path, adapter: Path | None) -> LoadedModel:
-    """Check a folder and put its model together, with its weights still on disk.
+    """Check a folder and build its model, with the weights still on disk.
 
     Raises: WireError ``model_not_found``, ``unsupported_model``, ``model_load_failed``, or
     ``invalid_params`` where the model can't do what was asked.
@@ -116,7 +116,7 @@ def build(options: LoadOptions, path: Path, adapter: Path | None) -> LoadedModel
 
 
 def _prompt_cache_limit(options: LoadOptions) -> int:
-    """What the host named; else 2 GiB, or a quarter of a smaller memory limit."""
+    """Return the limit that the host named; else 2 GiB, or a quarter of a smaller memory limit."""
     if options.prompt_cache_limit is not None:
         return options.prompt_cache_limit
     if options.memory_limit:
@@ -142,7 +142,7 @@ def _adapter_files(adapter: Path | None) -> list[Path]:
 
 
 def _build_module(checked: CheckedModel, adapter: Path | None) -> tuple[Any, dict[str, Any]]:
-    """The module tree: shapes are checked, nothing is read."""
+    """Build the module tree: shapes are checked, and no weight is read."""
     try:
         model, config = mlx_lm_utils.load_model(checked.path, lazy=True, strict=True)
         caches = make_prompt_cache(model)
@@ -173,7 +173,7 @@ def _build_module(checked: CheckedModel, adapter: Path | None) -> tuple[Any, dic
 
 
 def materialize(model: Any, report: ProgressReport) -> None:
-    """Read the weights, telling bytes as they come, and evaluate every other array too.
+    """Read the weights, reporting bytes as they come, and evaluate every other array too.
 
     Arrays that are no parameters (the frequencies of scaled RoPE) stay lazy in mlx-lm and can
     then be evaluated by this thread alone (engine-notes §1).
@@ -190,7 +190,7 @@ def materialize(model: Any, report: ProgressReport) -> None:
 
 
 def _describe(model: Any, config: dict[str, Any], **told: Any) -> ModelInfo:
-    """The model as its modules really are."""
+    """Describe the model by its modules, which may differ from config.json."""
     quantized = _quantized_modules(model)
     widest = max(quantized, key=lambda module: module.weight.size, default=None)
     text = {**config, **(config.get("text_config") or {})}
@@ -209,7 +209,7 @@ def _describe(model: Any, config: dict[str, Any], **told: Any) -> ModelInfo:
 
 
 def declared_context(config: dict[str, Any]) -> int:
-    """How many positions the config declares, in tokens."""
+    """Return the number of positions that the config declares, in tokens."""
     text = {**config, **(config.get("text_config") or {})}
     names = (
         "max_position_embeddings",
@@ -223,7 +223,7 @@ def declared_context(config: dict[str, Any]) -> int:
 
 
 def _eos_ids(config: dict[str, Any], tokenizer: Tokenizer, vocabulary: int) -> frozenset[int]:
-    """config.json's ids (generation_config.json's, if it has any) and the tokenizer's own.
+    """Return the end-of-text ids of config.json (or generation_config.json) and the tokenizer.
 
     One past the vocabulary never comes; used as an index it would write past the logits.
     """

@@ -62,11 +62,11 @@ class MockEngine(Engine):
 
     @property
     def model(self) -> ModelInfo | None:
-        """What is loaded."""
+        """The loaded model."""
         return self._model
 
     def preload(self) -> None:
-        """Nothing here is heavy."""
+        """Do nothing: no import of the mock is heavy."""
 
     def load(self, options: LoadOptions, report: ProgressReport) -> ModelInfo:
         """Take any path as a model; refuse the options that need a real one."""
@@ -110,7 +110,7 @@ class MockEngine(Engine):
 
     @property
     def slots(self) -> int:
-        """As many as `load` asked for."""
+        """The number of slots that `load` asked for."""
         return self.model.parallel_slots if self.model else 1
 
     def check_params(self, params: SamplingParams) -> None:
@@ -212,7 +212,7 @@ class MockEngine(Engine):
         return any(position >= 0 for position in self._running.values())
 
     def has_room(self, prompt: Prompt) -> bool:
-        """Nothing here takes memory."""
+        """Return True: sequences of the mock take no memory."""
         return True
 
     def cache_figures(self) -> CacheFigures:
@@ -246,16 +246,16 @@ class MockEngine(Engine):
         return MemoryFigures(active_bytes=active, peak_bytes=peak, **kept)
 
     def memory(self) -> tuple[int, int]:
-        """As if the model were in memory."""
+        """Return the size that the model claims to have."""
         size = self.model.weight_bytes if self.model else 0
         return size, size
 
     def close(self) -> None:
-        """Nothing to end."""
+        """Do nothing: the mock has no helper process."""
 
 
 def _echo(prompt: Prompt, position: int) -> int:
-    """The token at a place of the answer: the prompt again, then EOS where that may come."""
+    """Return the token at a place of the answer: the prompt again, then EOS where it may come."""
     words, least = len(prompt.ids), prompt.params.min_tokens
     if position < max(words, least) or EOS not in prompt.stop_ids:
         return prompt.ids[position % words]
@@ -263,7 +263,7 @@ def _echo(prompt: Prompt, position: int) -> int:
 
 
 def _certain(prompt: Prompt, token_id: int) -> Sampled:
-    """A token of probability 1: no temperature, penalty or bias could choose another."""
+    """Return a token of probability 1, which no temperature, penalty or bias changes."""
     params = prompt.params
     if not params.logprobs:
         return Sampled(prompt, token_id)

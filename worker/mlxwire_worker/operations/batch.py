@@ -15,7 +15,7 @@ from .sequence import Generating, Sequence, sampling_params
 
 
 class BatchReuse:
-    """What the prompts of a batch took from the prompt cache.
+    """Tokens that the prompts of a batch took from the prompt cache.
 
     It is not the operation: that holds its job, and the two would be freed by the garbage
     collector alone, with all their prompts.

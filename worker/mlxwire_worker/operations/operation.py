@@ -35,12 +35,12 @@ class Operation:
 
     @property
     def lane(self) -> Lane:
-        """Where the scheduler serves it."""
+        """The lane in which the scheduler serves this operation."""
         return row_of(self.job.command).lane
 
     @property
     def needs_model(self) -> bool:
-        """Whether it fails without a model."""
+        """Whether this operation fails without a model."""
         return row_of(self.job.command).needs_model
 
     def make_ready(self) -> None:

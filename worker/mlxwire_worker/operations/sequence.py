@@ -240,6 +240,7 @@ def sampling_params(request: Sampling) -> SamplingParams:
 
     Raises: WireError ``invalid_params`` for a name in `logit_bias` that is no token id.
     """
+    stop = request.stop
     return SamplingParams(
         max_tokens=request.max_tokens,
         temperature=request.temperature,
@@ -248,7 +249,7 @@ def sampling_params(request: Sampling) -> SamplingParams:
         min_p=request.min_p,
         repeat_penalty=request.repeat_penalty,
         seed=request.seed,
-        stop_strings=request.stop_strings,
+        stop_strings=(stop,) if isinstance(stop, str) else tuple(stop),
         stop_tokens=tuple(request.stop_tokens),
         ignore_eos=request.ignore_eos,
         min_tokens=request.min_tokens,

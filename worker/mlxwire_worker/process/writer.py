@@ -59,7 +59,7 @@ class Writer:
         fd: int,
         *,
         on_broken: Callable[[], None],
-        on_room: Callable[[], None] = lambda: None,
+        on_room: Callable[[], None],
         room_bytes: int = 1 << 20,
         stall_bytes: int = 4 << 20,
     ) -> None:
@@ -120,7 +120,6 @@ class Writer:
         """Return True if the backlog is small enough to generate more."""
         return self._bytes < self._room_bytes
 
-    @property
     def stalled(self) -> bool:
         """Return True if the backlog is so large that no more requests should be read."""
         return self._bytes >= self._stall_bytes

@@ -1,6 +1,7 @@
-"""What every engine refuses before a request reaches it, with the field and the remedy.
+"""Checks that every engine makes before a request reaches it; errors name field and remedy.
 
-No value may reach a step that could raise in it: one row's exception costs the others a step.
+No value that could make a step raise may reach it: the exception of one row costs the others a
+step.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def check_sampling(params: SamplingParams, vocabulary: int) -> None:
 
 
 def check_labels(labels: list[str]) -> None:
-    """An item has one probability for each text: twice the same would be one.
+    """Refuse a label that occurs twice: an item has one probability for each text.
 
     Raises: WireError ``invalid_params``.
     """
@@ -50,7 +51,7 @@ def check_labels(labels: list[str]) -> None:
 def check_ids(
     ids: list[int], field: str, *, vocabulary: int, context_len: int, extra: int = 0
 ) -> None:
-    """A prompt that is not empty, leaves room, and has no id past the vocabulary.
+    """Refuse a prompt that is empty, leaves no room, or has an id past the vocabulary.
 
     Raises: WireError ``invalid_params`` or ``context_overflow``.
     """
@@ -77,7 +78,7 @@ def check_known(ids: Sequence[int], field: str, vocabulary: int) -> None:
 
 
 def context_overflow(field: str, prompt_tokens: int, context_len: int) -> WireError:
-    """A prompt that leaves no room for an answer, with both numbers."""
+    """Return the error for a prompt that leaves no room for an answer, with both numbers."""
     return WireError(
         "context_overflow",
         f"`{field}` has {prompt_tokens} tokens and the context {context_len}, which leaves no "

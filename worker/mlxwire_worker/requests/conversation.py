@@ -19,7 +19,7 @@ from mlxwire_protocol.replies import Event as EventReply
 from mlxwire_protocol.results import CancelOutcome, CancelResult, CreditResult, OkResult
 
 from ..engine import Engine
-from ..operations import make_operation
+from ..operations import OPERATIONS
 from ..operations.operation import Operation
 from ..process.writer import Writer
 from ..scheduling.inbox import Inbox
@@ -114,8 +114,9 @@ class Conversation:
         if control is not None:
             control(job, command)
             return
-        operation = make_operation(job, self._engine, self.ledger)
-        if row_of(command).lane == "at_once" and self._answer(operation):
+        row = row_of(command)
+        operation = OPERATIONS[row.name, row.action](job, self._engine, self.ledger)
+        if row.lane == "at_once" and self._answer(operation):
             return
         self.ledger.queue(job)
         self._inbox.submit(operation)

@@ -1,4 +1,4 @@
-"""Exceptions of the engine as the typed errors that requests end with."""
+"""Typed errors of the worker: those of an engine's exceptions, and those of its own limits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .delivery import MAX_HELD_BYTES
 
 
 def failure_of(error: Exception) -> WireError:
-    """An exception as the typed error that its request ends with."""
+    """Return the typed error that a request ends with for an exception."""
     if isinstance(error, WireError):
         return error
     if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
@@ -22,7 +22,10 @@ def failure_of(error: Exception) -> WireError:
 
 
 def internal_error(error: Exception) -> WireError:
-    """A fault of ours: logged by type and place, told without text that may quote a prompt."""
+    """Log the type and place of an exception that is our fault; return an error without its text.
+
+    The text may quote a prompt.
+    """
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
@@ -35,7 +38,7 @@ def internal_error(error: Exception) -> WireError:
 
 
 def no_credit() -> WireError:
-    """A host that grants none may not make the worker keep messages without a bound."""
+    """Return the error for a request whose messages wait for more credit than the worker keeps."""
     return WireError(
         "overloaded",
         f"{MAX_HELD_BYTES} bytes of this request wait for credit; grant it as they are read, "
@@ -45,5 +48,5 @@ def no_credit() -> WireError:
 
 
 def no_model() -> WireError:
-    """The answer to whatever needs a model when none is loaded."""
+    """Return the error for a request that needs a model when none is loaded."""
     return WireError("model_not_loaded", 'load a model first: {"cmd": "load", "path": …}')

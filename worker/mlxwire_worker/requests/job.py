@@ -51,15 +51,17 @@ _STAGES: dict[State, CancelStage] = {
 
 
 class Reuse(Protocol):
-    """What a job's prompts took from the prompt cache, known once they have started."""
+    """Tokens that a job's prompts took from the prompt cache, known once they have started."""
 
     @property
     def cached_tokens(self) -> int:
         """Prompt tokens that were not computed, since an earlier request had computed them."""
+        ...
 
     @property
     def cache_miss(self) -> str | None:
         """The reason why no more were reused."""
+        ...
 
 
 class Job:

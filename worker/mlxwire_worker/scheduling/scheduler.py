@@ -27,15 +27,13 @@ from ..operations.operation import Alone, BetweenSteps, OnePass, Operation
 from ..operations.sequence import Generating
 from ..requests.failures import failure_of, internal_error
 from ..requests.ledger import Ledger
+from .heartbeat import Pulse
 from .inbox import Inbox
-from .one_pass import OnePassLane
-from .preparing import Preparing
-from .pulse import Pulse
-from .sequences import SequencesLane
+from .lanes import OnePassLane, SequencesLane
 
 
 class Scheduler:
-    """Owns the engine's thread."""
+    """Owns the prepare thread and the engine's thread."""
 
     def __init__(
         self, engine: Engine, ledger: Ledger, inbox: Inbox, has_room: Callable[[], bool]
@@ -45,7 +43,6 @@ class Scheduler:
         self._ledger = ledger
         self._inbox = inbox
         self._has_room = has_room
-        self._preparing = Preparing(inbox, self._take)
         self._between_steps: deque[BetweenSteps] = deque()
         self._queue: deque[Alone | OnePass | Generating] = deque()
         self._sequences = SequencesLane(engine, ledger, self.pulse)
@@ -53,11 +50,27 @@ class Scheduler:
 
     def start(self) -> None:
         """Start the threads."""
-        self._preparing.start()
+        threading.Thread(target=self._prepare_all, name="prepare", daemon=True).start()
         threading.Thread(target=self._run, name="engine", daemon=True).start()
 
-    def _take(self, operation: Operation) -> None:
-        """Take an operation that is ready. On the prepare thread."""
+    # -- the prepare thread --------------------------------------------------------------
+
+    def _prepare_all(self) -> None:
+        """Make operations ready in order of arrival, so that a long prompt delays no step."""
+        while True:
+            operation = self._inbox.next_arrival()
+            if operation.lane == "alone" or self._prepare(operation):
+                self._hand_on(operation)
+            self._inbox.prepared()
+
+    def _prepare(self, operation: Operation) -> bool:
+        """Make an operation ready; return False if its job has ended."""
+        if not operation.job.closed:
+            operation.make_ready()
+        return not operation.job.closed
+
+    def _hand_on(self, operation: Operation) -> None:
+        """Put an operation that is ready where the engine's thread looks for it."""
         with self._inbox.alarm:
             if isinstance(operation, BetweenSteps):
                 self._between_steps.append(operation)

@@ -1,7 +1,7 @@
 """Judge by a worker's heartbeats whether it makes progress; without a clock of its own.
 
 A long prefill takes steps and a wedged engine takes none; a process that was stopped sends
-nothing at all. `watchdog` calls this module on a timer.
+nothing at all (docs/lessons.md 37). `watchdog` calls this module on a timer.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Read and write a child's pipes on an event loop, without threads and without line limits.
 
-asyncio's own streams stop reading when a buffer is full, and limit a line to 64 KiB. The reader
-here always reads, and a write here never waits.
+asyncio's own streams stop reading when a buffer is full, and limit a line to 64 KiB
+(docs/lessons.md 4). The reader here always reads, and a write here never waits.
 """
 
 from __future__ import annotations

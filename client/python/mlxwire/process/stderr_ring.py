@@ -1,6 +1,6 @@
 """Keep the end of a worker's stderr in bounded memory, and hand its lines to a listener.
 
-The ring holds bytes, not lines, so that output without newlines can't make it grow.
+The ring holds bytes, not lines, so output without newlines can't make it grow (docs/lessons.md 10).
 """
 
 from __future__ import annotations

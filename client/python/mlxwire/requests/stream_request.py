@@ -2,7 +2,7 @@
 
 Theory of operation. Two sides meet at the buffer, both on the worker's loop. The connection
 pushes replies and never waits: one slow consumer may not hold up the pipe that all requests
-share. The consumer (`ReplyStream`) pops them, counts them in ``taken``, and calls `grant` once
+share (docs/lessons.md 24, 25). The consumer (`ReplyStream`) pops them, counts them in ``taken``, and calls `grant` once
 ``taken`` reaches ``due``.
 
 - A worker with the capability ``window`` sends at most a window of messages ahead of the credit

@@ -31,7 +31,8 @@ HOPELESS = (
 class CrashHistory:
     """The crashes of one worker within a sliding window.
 
-    A good start does not clear the history: a worker that dies each time it is used starts well.
+    A good start does not clear the history: a worker that dies each time it is used starts well
+    (docs/lessons.md 34).
     """
 
     def __init__(self, policy: RestartPolicy) -> None:

@@ -29,7 +29,7 @@ def tiny() -> Iterator[Direct]:
 
 @pytest.fixture
 def saved(tiny: Direct, tmp_path: Path) -> Path:
-    """A file with two entries, and nothing in the cache."""
+    """Return a file with two entries; the cache is empty."""
     tiny.forget()
     tiny.run([tiny.prepare(prompt, max_tokens=2) for prompt in PROMPTS])
     path = tmp_path / "cache.safetensors"
@@ -220,7 +220,7 @@ def test_chunks_of_an_array_that_change_places_are_found(
 
 
 def raw_offsets(path: Path) -> list[int]:
-    """Where each array of at least two chunks of 1,000 bytes begins in a file."""
+    """Return where each array of at least two chunks of 1,000 bytes begins in a file."""
     with path.open("rb") as file:
         tensors = SealedReader(file).tensors()
         place = file.tell()

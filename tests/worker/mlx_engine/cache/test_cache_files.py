@@ -48,8 +48,10 @@ class Chat:
         self.messages.append({"role": "assistant", "content": self.replies[-1]})
 
     def check_last(self) -> None:
-        """The turn computed what it added to the conversation: its prompt's tokens without those
-        before it, of which the reply's stop token is one."""
+        """Check that the turn computed only the tokens that it added to the conversation.
+
+        The stop token of the reply before it is one of the tokens that were there already.
+        """
         metrics = self.finals[-1]["metrics"]
         computed = metrics["prompt_tokens"] - metrics["cached_tokens"]
         turn = len(self.finals) - 1
@@ -97,7 +99,7 @@ def test_ten_turns_compute_their_own_text_alone_also_after_a_restart(
     assert [path.name for path in file.parent.iterdir()] == [file.name]
 
 
-def test_a_warmed_prefix_is_there_for_whoever_comes(start: Callable[..., Driver]) -> None:
+def test_a_warmed_prefix_is_there_for_every_later_request(start: Callable[..., Driver]) -> None:
     worker = start()
     system = {"role": "system", "content": "You are a small model that answers in a word."}
     hello = {"role": "user", "content": "Hello"}
@@ -113,7 +115,7 @@ def test_a_warmed_prefix_is_there_for_whoever_comes(start: Callable[..., Driver]
 
 
 def other_weights(path: Path) -> Path:
-    """The same model, but one number in the middle of its weights."""
+    """Return a copy of the model with one number changed in the middle of its weights."""
     shutil.copytree(TINY, path)
     file = path / "model.safetensors"
     raw = bytearray(file.read_bytes())
@@ -159,7 +161,7 @@ def test_a_cache_of_anything_else_is_refused_and_changes_nothing(
 
 
 def check_damaged_files(worker: Driver, file: Path, folder: Path) -> None:
-    """Each kind of damage is a typed error, and the cache stays as it was."""
+    """Check that each kind of damage is a typed error that leaves the cache as it was."""
     worker.ask("cache", action="clear")
     raw = file.read_bytes()
     damaged = folder / "damaged.safetensors"

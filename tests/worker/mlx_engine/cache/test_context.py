@@ -42,7 +42,7 @@ def test_an_answer_ends_where_the_context_does(open_model: Open) -> None:
 
 
 def windowed(direct: Direct, ids: list[int], tokens: int) -> list[int]:
-    """Greedy text by rotating caches alone, one token at a time: the meaning of a window."""
+    """Return greedy text by rotating caches alone, one token at a time: the meaning of a window."""
     model = direct.loaded.model
     layers = [RotatingKVCache(max_size=WINDOW, keep=0) for _ in model.layers]
     fed, made = list(ids), []

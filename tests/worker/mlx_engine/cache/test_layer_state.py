@@ -66,7 +66,7 @@ KINDS: dict[str, tuple[Any, dict[str, Any]]] = {
 
 
 def computed(model: Any, policy: CachePolicy, tokens: int, slices: int) -> kv.Layers:
-    """Caches after a prompt in slices of this size."""
+    """Return caches after a prompt in slices of this size."""
     layers = policy.make()
     ids = mx.arange(tokens)[None] % 50
     for start in range(0, tokens, slices):
@@ -76,7 +76,7 @@ def computed(model: Any, policy: CachePolicy, tokens: int, slices: int) -> kv.La
 
 
 def joined(layers: kv.Layers, tokens: int) -> kv.Layers:
-    """The same, from the row of a batch."""
+    """Return the same caches from the row of a batch."""
     batch = kv.merge([layers, kv.snapshot(layers)])
     return kv.extract_row(batch, 1, tokens)
 

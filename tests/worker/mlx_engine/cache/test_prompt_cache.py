@@ -1,4 +1,4 @@
-"""What earlier requests computed is not computed again, changes no text, and says why when not."""
+"""Earlier requests' work is reused without changing a text; a miss says why."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def empty(llama: Direct) -> None:
 
 
 def computed(prompt: Prompt) -> int:
-    """Prompt tokens that were not reused."""
+    """Return the number of prompt tokens that were not reused."""
     return len(prompt.ids) - prompt.cached_tokens
 
 

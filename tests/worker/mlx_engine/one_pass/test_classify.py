@@ -17,7 +17,7 @@ LABELS = ["yes", " no", "perhaps, or not at all", "🚀"]
 
 
 def items(worker: ModelWorker, **fields: object) -> tuple[list[dict[str, object]], object]:
-    """Items by their prompts' order, since they come in the worker's, and the end."""
+    """Return the final, and the items in their prompts' order; they come in the worker's."""
     request = worker.send("classify", **fields)
     done = worker.final(request)
     found = [m for m in worker.messages[request] if m["type"] == "item"]
@@ -25,7 +25,7 @@ def items(worker: ModelWorker, **fields: object) -> tuple[list[dict[str, object]
 
 
 def label_scores(truth: Reference, prompt: str) -> dict[str, float]:
-    """Each label's tokens, forced after the prompt, scored by one pass over everything."""
+    """Score each label's tokens, forced after the prompt, by one pass over everything."""
     ids = truth.encode(prompt)
     scores = {}
     for label in LABELS:

@@ -8,7 +8,7 @@ import mlx.core as mx
 import pytest
 
 from mlxwire_protocol.messages import Classify
-from mlxwire_worker.mlx_engine.sequences.chunks import ChunkSize
+from mlxwire_worker.mlx_engine.sequences.prefill import ChunkSize
 from mlxwire_worker.prompts import Classified
 from support.direct import Direct
 from support.engine_prompts import classify_prompts_of
@@ -18,7 +18,7 @@ LABELS = ["yes", " no", "perhaps, or not at all, or only on some days of the wee
 
 
 def classify(direct: Direct, prompts: list[str]) -> tuple[dict[int, Classified], int]:
-    """Results by place, and how many slices they took."""
+    """Return results by place, and the number of slices."""
     request = Classify(id="c", prompts=prompts, labels=LABELS)
     prepared = classify_prompts_of(direct.engine, request)
     found: dict[int, Classified] = {}
@@ -30,7 +30,7 @@ def classify(direct: Direct, prompts: list[str]) -> tuple[dict[int, Classified],
 
 
 def cut_to(direct: Direct, tokens: int, patch: pytest.MonkeyPatch) -> None:
-    """Slices of so many tokens, whatever they take."""
+    """Let every slice have this many tokens, whatever it takes."""
     patch.setattr(ChunkSize, "learn", lambda *_: None)
     direct.loaded.chunk.tokens = tokens
 

@@ -27,7 +27,7 @@ WORDS = [
 
 
 def prompts(dice: random.Random, count: int) -> list[str]:
-    """Prompts of many lengths; some begin alike."""
+    """Return prompts of many lengths; some begin alike."""
     made = [" ".join(dice.choices(WORDS, k=dice.randrange(1, 60))) for _ in range(count)]
     return [*made, *(f"{prompt} and then" for prompt in made[: count // 3])]
 

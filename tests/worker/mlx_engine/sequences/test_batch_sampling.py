@@ -58,7 +58,7 @@ CUTS: list[dict[str, Any]] = [
 
 
 def left_by_mlx_lm(logits: np.ndarray[Any, Any], options: dict[str, Any]) -> set[int]:
-    """What mlx-lm's chain of cuts leaves, in its order."""
+    """Return the tokens that mlx-lm's chain of cuts leaves, in its order."""
     x = mx.array(logits)
     x = x - mx.logsumexp(x, axis=-1, keepdims=True)
     if 0 < options.get("top_p", 0) < 1:
@@ -142,7 +142,7 @@ def test_draws_of_one_row_are_independent_of_each_other() -> None:
 def penalised(
     logits: np.ndarray[Any, Any], generated: list[int], options: dict[str, Any]
 ) -> np.ndarray[Any, Any]:
-    """OpenAI's presence and frequency, CTRL's repetition, over the window's tokens."""
+    """Apply OpenAI's presence and frequency and CTRL's repetition over the window's tokens."""
     window = options.get("penalty_window", 0)
     recent = generated[-window:] if window else generated
     out = logits.astype(np.float64).copy()
@@ -232,7 +232,7 @@ def test_seeds_are_honoured_in_a_batch(llama: Direct) -> None:
 
 
 def full_logprobs(direct: Direct, ids: list[int]) -> np.ndarray[Any, Any]:
-    """Every position's log-probabilities by one pass over all, without any cache."""
+    """Return every position's log-probabilities by one pass over all, without any cache."""
     rows = np.array(direct.loaded.model(mx.array(ids)[None])[0].astype(mx.float32))
     shifted = rows.astype(np.float64) - rows.max(axis=-1, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
@@ -243,7 +243,7 @@ def test_logprobs_are_those_of_a_full_pass_and_the_likeliest_come_first(llama: D
         {"top_logprobs": 5},
         {},
         {"top_logprobs": 64, "temperature": 1.2, "seed": 1},
-        {"top_logprobs": 1, "frequency_penalty": 2.0, "logit_bias": {9: 50.0}},
+        {"top_logprobs": 1, "frequency_penalty": 2.0, "logit_bias": {"9": 50.0}},
     ]
     prompts = [
         llama.prepare(

@@ -30,7 +30,7 @@ class Letters(Detokenizer):
 
 
 def until_stopped(text: str, *stops: str, min_tokens: int) -> str:
-    """What of a text is sent, a character a token."""
+    """Return the part of a text that is sent, with a character a token."""
     assembler = TextAssembler(Letters(), stops, min_tokens)
     sent = ""
     for letter in text:

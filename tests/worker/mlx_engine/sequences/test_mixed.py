@@ -41,13 +41,13 @@ FAMILIES = [
 
 
 def text(dice: random.Random) -> str:
-    """A prompt of one to some hundred tokens; every fourth shares a long beginning."""
+    """Return a prompt of one to some hundred tokens; every fourth shares a long beginning."""
     tail = " ".join(dice.choices(WORDS, k=dice.choice([1, 3, 10, 30])))
     return f"{BEGINNING} {tail}" if dice.random() < 0.25 else tail
 
 
 def options(dice: random.Random, number: int) -> dict[str, Any]:
-    """Any sampling there is; most requests ask for one or two things."""
+    """Draw any sampling; most requests ask for one or two things."""
     chosen: dict[str, Any] = {
         "max_tokens": dice.choice([1, 2, 5, 12, 25]),
         "seed": number,

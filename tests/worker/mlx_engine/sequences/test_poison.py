@@ -66,7 +66,7 @@ def alone(llama: Direct) -> list[list[int]]:
 
 
 def start(llama: Direct, processor: object) -> tuple[list[Prompt], Prompt]:
-    """Sixteen prompts, one of them with a processor, in the middle."""
+    """Start sixteen prompts, one in the middle with a processor."""
     prompts = good(llama)
     culprit = llama.prepare("the culprit", max_tokens=TOKENS, ignore_eos=True)
     for prompt in [*prompts[:8], culprit, *prompts[8:]]:

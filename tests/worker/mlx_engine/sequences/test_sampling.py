@@ -1,4 +1,4 @@
-"""What is drawn, seen from outside: sets, frequencies, seeds and penalties, against oracles."""
+"""Drawn tokens, seen from outside: sets, frequencies, seeds and penalties, against oracles."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def truth(models: Models) -> Reference:
 
 
 def draws(worker: ModelWorker, count: int, **options: Any) -> Counter[int]:
-    """First tokens of that many answers, each with a seed of its own."""
+    """Return the first tokens of ``count`` answers, each with a seed of its own."""
     ids = [
         worker.send(
             "generate", prompt=PROMPT, max_tokens=1, seed=seed, ignore_eos=True, **options

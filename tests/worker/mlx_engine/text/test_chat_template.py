@@ -152,7 +152,7 @@ def test_an_endless_loop_is_killed_and_the_next_render_works(
 
 @pytest.fixture
 def struck(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, bool], None]:
-    """Has the next request's helper end by a signal, before the request comes or after it."""
+    """Return a function that ends the next request's helper by a signal."""
     exchange = template_module._exchange
 
     def strike(number: int, after: bool) -> None:

@@ -20,19 +20,19 @@ LONG = {**GENERATE, "max_tokens": 50000, "ignore_eos": True}
 
 
 class Played(NamedTuple):
-    """What a worker did with a dialogue, to its end."""
+    """The output of a worker for a dialogue, to its end."""
 
     stdout: bytes
     stderr: bytes
     returncode: int
 
     def replies(self, request_id: str | None = None) -> list[dict[str, Any]]:
-        """Its messages, or those of one id."""
+        """Return the worker's messages, or those of one id."""
         messages = [json.loads(line) for line in self.stdout.split(b"\n") if line.strip()]
         return [each for each in messages if request_id in (None, each.get("id"))]
 
     def kinds(self, request_id: str) -> list[str]:
-        """The types of one id's replies; progress aside."""
+        """Return the types of one id's replies, progress aside."""
         kinds = [each["type"] for each in self.replies(request_id)]
         return [kind for kind in kinds if kind != "progress"]
 
@@ -43,7 +43,7 @@ Play = Callable[..., Played]
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Starts a worker with faults; what is left of it is killed at the end."""
+    """Yield a function that starts a worker with faults; every worker is killed at the end."""
     processes = []
 
     def start_worker(*faults: dict[str, Any], seed: int = 0) -> subprocess.Popen[bytes]:
@@ -67,7 +67,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 @pytest.fixture
 def play(start: Start) -> Play:
-    """Plays requests, after `hello` and `load`, to a worker with faults, up to its end."""
+    """Return a function that plays requests to a worker with faults, up to its end."""
 
     def to_the_end(
         *faults: dict[str, Any], requests: list[dict[str, Any]] | None = None, seed: int = 0

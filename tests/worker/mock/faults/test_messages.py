@@ -93,7 +93,7 @@ def test_splits_change_when_bytes_are_written_and_no_byte(play: Play, cut: dict)
     assert play(split).kinds("g") == play().kinds("g")
 
 
-def test_a_script_that_names_a_command_and_an_id_befalls_no_other(play: Play) -> None:
+def test_a_script_that_names_a_command_and_an_id_changes_no_other_message(play: Play) -> None:
     requests = [{**GENERATE, "id": "a"}, {"id": "i", "cmd": "info"}, {**GENERATE, "id": "b"}]
     other = {"kind": "drop", "phase": "request"}
     played = play({**other, "id": "b"}, {**other, "command": "info"}, requests=requests)
@@ -102,7 +102,7 @@ def test_a_script_that_names_a_command_and_an_id_befalls_no_other(play: Play) ->
     assert played.kinds("b") == TOKENS[1:]
 
 
-def test_several_faults_befall_one_message(play: Play) -> None:
+def test_several_faults_apply_to_one_message(play: Play) -> None:
     faults = [{**TOKEN, "kind": "change", "set": {"token": "x"}}, {**TOKEN, "kind": "repeat"}]
     assert [each.get("token") for each in play(*faults).replies("g")] == [
         "one", "x", "x", " three", None,

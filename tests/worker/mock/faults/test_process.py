@@ -26,7 +26,7 @@ def say(process: subprocess.Popen[bytes], *requests: dict) -> None:
 
 
 def hear(process: subprocess.Popen[bytes], kind: str, request_id: str) -> dict:
-    """The first reply of that type to that request; what comes before it is skipped."""
+    """Wait for the first reply of that type to that request; skip what comes before it."""
     assert process.stdout is not None
     while line := process.stdout.readline():
         message = json.loads(line)
@@ -42,7 +42,7 @@ def opened(process: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
 
 
 def lives_on(process: subprocess.Popen[bytes]) -> bool:
-    """Whether it is there half a second later, far longer than an end takes."""
+    """Return True if the process still runs half a second later, far longer than an end takes."""
     try:
         process.wait(0.5)
     except subprocess.TimeoutExpired:
@@ -56,13 +56,13 @@ def test_an_exit_before_it_is_spoken_to(play: Play) -> None:
 
 
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGSEGV", "SIGABRT", "SIGTERM"])
-def test_a_crash_by_a_signal_amid_a_line(play: Play, name: str) -> None:
+def test_a_crash_by_a_signal_cuts_a_line_off(play: Play, name: str) -> None:
     played = play({**TOKEN, "kind": "crash", "signal": name, "after_bytes": 20})
     assert played.returncode == -signal.Signals[name]
     assert played.stdout.endswith(b'\n{"id":"g","type":"to')
 
 
-def test_an_exit_after_the_whole_message(play: Play) -> None:
+def test_an_exit_after_the_whole_message_leaves_it_whole(play: Play) -> None:
     played = play({**TOKEN, "kind": "exit", "after_bytes": 100000, "code": 4})
     assert played.returncode == 4
     assert played.kinds("g") == ["token", "token"]
@@ -183,7 +183,7 @@ def test_a_cancel_that_is_not_heard(play: Play) -> None:
     assert played.replies("g")[-1]["finish_reason"] == "length"
 
 
-def test_a_cancel_that_is_heard_late(start: Start) -> None:
+def test_a_late_cancel_takes_its_time(start: Start) -> None:
     process = opened(start({"kind": "late", "phase": "cancel", "seconds": 0.3}))
     began = time.monotonic()
     say(process, {**LONG, "window": 1}, {"id": "c", "cmd": "cancel", "target": "g"})
@@ -191,14 +191,14 @@ def test_a_cancel_that_is_heard_late(start: Start) -> None:
     assert time.monotonic() - began >= 0.3
 
 
-def test_a_cancel_whose_target_never_ends(play: Play) -> None:
+def test_a_cancel_may_leave_its_target_without_an_end(play: Play) -> None:
     requests = [{**LONG, "window": 1}, {"id": "c", "cmd": "cancel", "target": "g"}]
     played = play({"kind": "unended", "phase": "cancel"}, requests=requests)
     assert played.replies("c")[0]["outcome"] == "accepted"
     assert "done" not in played.kinds("g")
 
 
-def test_a_cancel_that_its_target_outruns(play: Play) -> None:
+def test_a_target_may_outrun_its_cancel(play: Play) -> None:
     requests = [{**LONG, "window": 1}, {"id": "c", "cmd": "cancel", "target": "g"}]
     replies = play({"kind": "race", "phase": "cancel"}, requests=requests).replies()
     done, answer = [each for each in replies if each["id"] in "gc" and each.get("final")]

@@ -33,7 +33,7 @@ def kinds_of(script: FaultScript) -> list[str]:
 
 
 def dialogue_for(script: FaultScript) -> list[dict[str, Any]]:
-    """Requests that bring about every message that its faults wait for."""
+    """Return requests that bring about every message that the script's faults wait for."""
     phases = {fault.phase for fault in script.faults}
     said: list[dict[str, Any]] = [*OPENING]
     if phases & {"cancel", "credit"}:
@@ -45,7 +45,7 @@ def dialogue_for(script: FaultScript) -> list[dict[str, Any]]:
 
 
 @SCRIPTS
-def test_every_fault_of_a_script_that_ships_befalls_its_message(path: Path) -> None:
+def test_every_fault_of_a_script_that_ships_applies_to_its_message(path: Path) -> None:
     script = load_script(str(path))
     left = kinds_of(script)
     with running("--drain-on-eof", "--faults", str(path)) as process:
@@ -64,7 +64,7 @@ def test_every_fault_of_a_script_that_ships_befalls_its_message(path: Path) -> N
 
 @contextlib.contextmanager
 def running(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker that is killed with all that it has started."""
+    """Yield a worker that is killed at the end, with all that it has started."""
     mark = uuid.uuid4().hex
     with subprocess.Popen(
         [sys.executable, "-m", "mlxwire_worker", "--engine", "mock", *arguments],

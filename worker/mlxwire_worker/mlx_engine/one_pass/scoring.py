@@ -17,7 +17,7 @@ from mlx_lm.generate import generation_stream
 from ...prompts import Classified, ClassifyPrompts
 from ..cache import kv
 from ..cache.prefix_tree import common_prefix
-from ..sequences.chunks import ChunkSize
+from ..sequences.prefill import ChunkSize
 
 GROUP_PROMPTS = 32
 GROUP_TOKENS = 2048
@@ -37,7 +37,7 @@ Slices = Iterator[None]
 
 
 class Tools(NamedTuple):
-    """What scoring needs of a loaded model."""
+    """The parts of a loaded model that scoring uses."""
 
     model: Any
     policy: kv.CachePolicy
@@ -61,8 +61,10 @@ def classify_slice(tools: Tools, prompts: ClassifyPrompts) -> list[tuple[int, Cl
 
 
 class Asked(NamedTuple):
-    """What is asked, apart from `ClassifyPrompts`: work that refers to its owner would keep its
-    caches until the collector comes round."""
+    """The prompts and labels, without their `ClassifyPrompts`.
+
+    Work that refers to its owner is a cycle, which keeps its caches until the collector runs.
+    """
 
     ids: list[list[int]]
     labels: dict[str, list[int]]
@@ -70,7 +72,7 @@ class Asked(NamedTuple):
 
     @classmethod
     def of(cls, prompts: ClassifyPrompts) -> Asked:
-        """The same, as far as scoring reads it."""
+        """Take the parts of a `ClassifyPrompts` that scoring reads."""
         return cls(prompts.prompts, prompts.labels, prompts.logits)
 
 
@@ -207,7 +209,7 @@ def _width(tools: Tools, rows: int) -> int:
 
 
 def _next_group(asked: Asked, left: list[int], *, batchable: bool) -> list[int]:
-    """The longest that are left, as many as fit one pass without much padding."""
+    """Take the longest prompts that are left, as many as fit one pass without much padding."""
     places = [left.pop()]
     longest = len(asked.ids[places[0]])
     most = LOGITS_PROMPTS if asked.logits else GROUP_PROMPTS

@@ -48,9 +48,8 @@ from ...prompts import Failed, Prefilled, Prompt, Sampled, StepResult
 from ..cache import kv
 from ..cache.memory_guard import MemoryGuard
 from ..cache.prompt_cache import PromptCache
-from .chunks import ChunkSize
 from .decode_batch import DecodeBatch, Token
-from .prefill import compute_rest, compute_slice
+from .prefill import ChunkSize, compute_rest, compute_slice
 from .rows import Row
 from .sharing import Sharing, may_share
 

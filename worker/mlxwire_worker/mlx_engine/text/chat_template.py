@@ -1,4 +1,4 @@
-"""A model's chat template: where it is found, what it sees, and the ids of what it renders."""
+"""A model's chat template: its file, its variables, and the token ids of its rendered text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Render = Callable[[str, dict[str, Any]], str]
 
 
 def find_template(path: Path) -> str | None:
-    """The template's source, in transformers' order; None where the folder has none.
+    """Find a template's source in the order of transformers; return None without one.
 
     chat_template.jinja comes first, then chat_template.json, then tokenizer_config.json,
     where a list of named ones has a "default". Raises: WireError ``model_load_failed``.
@@ -46,7 +46,7 @@ def encode_chat(
     render: Render,
     check: Callable[[str], None] = lambda _: None,
 ) -> list[int]:
-    """Token ids of a conversation; control tokens in messages count where the request says so.
+    """Return the token ids of a conversation; control tokens in messages count if it says so.
 
     ``check`` sees the rendered text before it is tokenized, and may raise.
     Raises: WireError ``invalid_params`` where the template refuses the messages.
@@ -61,7 +61,7 @@ def encode_chat(
 
 
 def template_variables(chat: ChatInput, special_tokens: dict[str, str]) -> dict[str, Any]:
-    """What the template sees. ``thinking`` left out leaves the template's own default."""
+    """Return the variables of a template; without ``thinking`` its own default holds."""
     variables: dict[str, Any] = {
         **special_tokens,
         "messages": list(chat.messages),

@@ -34,6 +34,7 @@ class FaultyWriter(Writer):
         fd: int,
         *,
         on_broken: Callable[[], None],
+        on_room: Callable[[], None],
         dialogue: Dialogue,
         triggers: Triggers,
         cancels: Cancels,
@@ -42,7 +43,7 @@ class FaultyWriter(Writer):
         seed: int,
     ) -> None:
         """Set the writer up; ``on_process_fault`` applies faults that do not concern output."""
-        super().__init__(fd, on_broken=on_broken)
+        super().__init__(fd, on_broken=on_broken, on_room=on_room)
         self._break = on_broken
         self._dialogue = dialogue
         self._triggers = triggers

@@ -1,7 +1,7 @@
-"""The lane of the sequences: those that the engine computes, and the batches that feed it more.
+"""The two lanes that take steps of the engine: sequences, and operations of one pass.
 
-All on the engine's thread. Each sequence ends by itself: at a stop token or string, at its
-limit, or with its own error.
+All on the engine's thread. The scheduler starts operations in a lane, steps it, and drops what has
+ended. Each sequence ends by itself: at a stop token or string, at its limit, or with its own error.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from collections import deque
 from collections.abc import Collection, Iterable
 
 from ..engine import Engine
-from ..operations.operation import Operation
+from ..operations.operation import OnePass, Operation
 from ..operations.sequence import Generating, Sequence
 from ..process.stdio import log
 from ..prompts import Failed, Prefilled, Prompt, Sampled, StepResult
+from ..requests.failures import failure_of
 from ..requests.ledger import Ledger
-from .pulse import Pulse
+from .heartbeat import Pulse
 
 
 class SequencesLane:
@@ -163,3 +164,44 @@ class SequencesLane:
         self._running.clear()
         for sequence in sequences:
             sequence.operation.fail_sequence(sequence, error)
+
+
+class OnePassLane:
+    """Operations in order of arrival; each keeps its turn until a slice completes results."""
+
+    def __init__(self, ledger: Ledger, pulse: Pulse) -> None:
+        self._ledger = ledger
+        self._pulse = pulse
+        self._waiting: deque[OnePass] = deque()
+
+    @property
+    def busy(self) -> bool:
+        """Whether an operation has slices left."""
+        return bool(self._waiting)
+
+    @property
+    def operations(self) -> set[Operation]:
+        """Operations with slices left."""
+        return set(self._waiting)
+
+    def start(self, operation: OnePass) -> None:
+        """Take an operation from the queue."""
+        self._waiting.append(operation)
+
+    def drop(self, operations: Collection[Operation]) -> None:
+        """Forget operations."""
+        self._waiting = deque(each for each in self._waiting if each not in operations)
+
+    def step(self) -> None:
+        """Do one slice of the first operation; after its results it is the next one's turn."""
+        operation = self._waiting.popleft()
+        self._pulse.phase = operation.phase
+        try:
+            completed = operation.step()
+        except Exception as error:  # a row of logits longer than a line may be, among others
+            self._ledger.fail(operation.job, failure_of(error))
+            return
+        if not completed:
+            self._waiting.appendleft(operation)
+        elif not operation.over:
+            self._waiting.append(operation)

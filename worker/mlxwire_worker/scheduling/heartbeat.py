@@ -1,7 +1,7 @@
-"""Sends the `heartbeat` event: the engine's phase and the seconds since its last step.
+"""Tells the host that the engine makes progress: the `heartbeat` event.
 
-The reader's thread sends it, so heartbeats continue while the engine computes and while it hangs.
-A long prefill takes steps; an engine that hangs does not.
+The engine's thread writes the pulse, and the reader's thread sends the event, so heartbeats continue
+while the engine computes and while it hangs. A long prefill takes steps; an engine that hangs does not.
 """
 
 from __future__ import annotations
@@ -9,7 +9,27 @@ from __future__ import annotations
 import time
 
 from ..requests.conversation import Conversation
-from ..scheduling.pulse import Pulse
+
+
+class Pulse:
+    """``phase`` is what the engine's thread does, ``steps`` how many it has taken, ``last_step``
+    when the last one was, in `time.perf_counter` seconds. Written by that thread alone."""
+
+    __slots__ = ("last_step", "phase", "steps")
+
+    def __init__(self) -> None:
+        self.phase = "idle"
+        self.steps = 0
+        self.last_step = time.perf_counter()
+
+    def beat(self) -> None:
+        """Note that long work advances."""
+        self.last_step = time.perf_counter()
+
+    def step(self) -> None:
+        """Note a step."""
+        self.steps += 1
+        self.beat()
 
 
 class Heartbeat:

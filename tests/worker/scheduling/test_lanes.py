@@ -8,8 +8,8 @@ from mlxwire_protocol.messages import Batch
 from mlxwire_worker.operations.batch import BatchOperation
 from mlxwire_worker.requests.delivery import Delivery
 from mlxwire_worker.requests.job import Job
-from mlxwire_worker.scheduling.pulse import Pulse
-from mlxwire_worker.scheduling.sequences import SequencesLane
+from mlxwire_worker.scheduling.heartbeat import Pulse
+from mlxwire_worker.scheduling.lanes import SequencesLane
 from support.gated_engine import GatedEngine
 from support.memory_host import Connect
 
