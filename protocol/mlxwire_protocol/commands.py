@@ -7,7 +7,9 @@ of an engine is derived from here, and nowhere written a second time.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
+
+from msgspec import Struct
 
 from . import messages
 from .messages import Command
@@ -35,7 +37,7 @@ def command_name(command: Command | type[Command]) -> str:
     return str(tag)
 
 
-class Row(NamedTuple):
+class Row(Struct, frozen=True):
     """One command, or one of its actions where that is served differently.
 
     ``final`` is the type of the reply that ends a request that succeeds. ``engines`` are those

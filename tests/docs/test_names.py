@@ -86,7 +86,7 @@ def test_the_workers_options_are_these() -> None:
         re.findall(r"`--([a-z-]+)", section("docs/wire.md", "## The worker's options"))
     )
     singular = {"model-roots": "model-root", "data-roots": "data-root"}
-    known = {name.replace("_", "-") for name in Options._fields}
+    known = {name.replace("_", "-") for name in Options.__struct_fields__}
 
     assert listed == {singular.get(name, name) for name in known} | {"version"}
 
