@@ -1,6 +1,6 @@
 """Converts lines to typed messages and back (SPEC §1, §2), with orjson and msgspec.
 
-Everything that can be wrong with a line becomes a WireError here, with the field at fault.
+Every fault of a line is raised here as a WireError that names the field at fault.
 """
 
 from __future__ import annotations

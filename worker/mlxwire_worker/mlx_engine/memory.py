@@ -10,7 +10,7 @@ from ..engine import MemoryFigures, MemoryLimits
 from .loading import LoadedModel
 
 _limits = {"buffer": 0, "wired": 0}
-"""What the host set by `memory`, in bytes; MLX holds both for the whole process."""
+"""The limits that the host set, in bytes; MLX applies both to the whole process."""
 
 
 def set_memory(

@@ -1,4 +1,4 @@
-"""`tokenize`: the token ids of a text or a conversation, as `generate` and `chat` take them."""
+"""`tokenize`: return the token ids that `generate` or `chat` would compute for an input."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from .operation import Operation
 
 
 class TokenizeOperation(Operation):
-    """One `tokenize`, answered on the prepare thread."""
+    """A `tokenize` request, answered on the prepare thread."""
 
     __slots__ = ()
 
     def prepare(self) -> None:
-        """Answer. Raises: WireError ``invalid_params``, and what the chat template raises."""
+        """End the job with the ids. Raises: WireError, as `Engine.chat_ids` does."""
         request = self.job.command
         assert isinstance(request, Tokenize)
         ids = self._ids(request)

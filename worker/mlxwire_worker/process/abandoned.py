@@ -9,7 +9,7 @@ EXIT_PARENT_GONE = 4
 
 
 def exit_if_abandoned(sign: str) -> None:
-    """Exit at once if the reader's sign says that the host is gone; no output can be read."""
+    """Exit at once if the sign says that the host is gone; nobody could read an answer."""
     if sign == "stdout_broken":
         os._exit(EXIT_STDOUT_BROKEN)
     if sign == "parent_gone":

@@ -1,7 +1,7 @@
-"""Checks that every engine makes before a request reaches it; errors name field and remedy.
+"""Checks of requests that all engines share. Each error names the field and a remedy.
 
-No value that could make a step raise may reach it: the exception of one row costs the others a
-step.
+An invalid value must be refused here: if it raised in a step, all sequences of the step would
+have to repeat it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def check_sampling(params: SamplingParams, vocabulary: int) -> None:
 
 
 def check_labels(labels: list[str]) -> None:
-    """Refuse a label that occurs twice: an item has one probability for each text.
+    """Refuse labels with a repeated text: an item has one probability for each text.
 
     Raises: WireError ``invalid_params``.
     """

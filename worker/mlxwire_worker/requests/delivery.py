@@ -1,8 +1,7 @@
-"""The messages that one request may be sent now: its `window`, and the `credit` that came since.
+"""Holds back the messages of a request that exceed its `window`, until the host sends `credit`.
 
-Without a window everything goes out at once. With one, messages past it are held here, the
-final behind them, until the host grants more; so a host that is slow to take one stream keeps
-back that stream alone.
+Without a window every message is sent at once. With a window, further messages wait here, and
+the final reply behind them; so a host that reads one stream slowly delays only that stream.
 """
 
 from __future__ import annotations
@@ -15,14 +14,14 @@ from msgspec import Struct
 from mlxwire_protocol.messages import MAX_SAFE_INTEGER
 
 MAX_HELD_BYTES = 16 << 20
-"""Of one request's messages that wait for credit; a request that passes it ends `overloaded`."""
+"""The most bytes that wait for credit; a request with more ends with ``overloaded``."""
 
 
 class Delivery:
     """Lines of one request on their way to the writer, in order.
 
-    ``credit`` is how many more messages may go out, None without a window. ``final`` is the
-    reply that waits behind held messages.
+    ``credit`` is the number of messages that may still be sent, None without a window.
+    ``final`` is the final reply that waits behind held messages.
     """
 
     __slots__ = ("_held", "_put", "credit", "final", "held_bytes")
@@ -36,16 +35,16 @@ class Delivery:
 
     @property
     def held(self) -> int:
-        """Messages that wait for credit, the final aside."""
+        """Return the number of messages that wait for credit, without the final reply."""
         return len(self._held)
 
     @property
     def overfull(self) -> bool:
-        """Whether more waits for credit than the worker keeps."""
+        """Return True if more than ``MAX_HELD_BYTES`` wait for credit."""
         return self.held_bytes > MAX_HELD_BYTES
 
     def message(self, line: bytes, tokens: int = 0) -> None:
-        """Send a message that counts against the window, and tells ``tokens`` generated tokens."""
+        """Send or hold a message that uses credit and has ``tokens`` tokens in it."""
         if self.credit is None:
             self._put(line)
         elif self.credit > 0:
@@ -56,12 +55,12 @@ class Delivery:
             self.held_bytes += len(line)
 
     def advice(self, line: bytes) -> None:
-        """Send progress if nothing waits; else leave it out, since a later one says more."""
+        """Send a progress message, or drop it if messages wait: a later one replaces it."""
         if not self._held and self.credit != 0:
             self._put(line)
 
     def grant(self, n: int) -> int:
-        """Let ``n`` more messages out; return how many may still come."""
+        """Add ``n`` to the credit, send held messages, and return the credit that is left."""
         assert self.credit is not None
         self.credit = min(self.credit + n, MAX_SAFE_INTEGER)
         while self._held and self.credit:
@@ -72,13 +71,13 @@ class Delivery:
         return self.credit
 
     def open(self) -> None:
-        """Send what is held and all that follows at once: no credit can come any more."""
+        """Send all held messages, and every later one at once: no more credit can come."""
         if self.credit is not None:
             self.grant(len(self._held))
             self.credit = None
 
     def drop(self) -> int:
-        """Forget held messages and the final; return how many generated tokens were held."""
+        """Drop the held messages and the final reply; return the number of tokens in them."""
         held = sum(tokens for _, tokens in self._held)
         self._held.clear()
         self.held_bytes = 0

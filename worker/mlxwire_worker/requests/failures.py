@@ -1,4 +1,4 @@
-"""Typed errors of the worker: those of an engine's exceptions, and those of its own limits."""
+"""Creates the worker's typed errors, from an engine's exceptions and for its own limits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .delivery import MAX_HELD_BYTES
 
 
 def failure_of(error: Exception) -> WireError:
-    """Return the typed error that a request ends with for an exception."""
+    """Convert an exception to the typed error that ends the request."""
     if isinstance(error, WireError):
         return error
     if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
@@ -38,7 +38,7 @@ def internal_error(error: Exception) -> WireError:
 
 
 def no_credit() -> WireError:
-    """Return the error for a request whose messages wait for more credit than the worker keeps."""
+    """Return the error for a request with too many bytes that wait for credit."""
     return WireError(
         "overloaded",
         f"{MAX_HELD_BYTES} bytes of this request wait for credit; grant it as they are read, "

@@ -1,4 +1,4 @@
-"""Sums over the worker's life, for `metrics`."""
+"""Sums since the worker's start, for `metrics`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Totals:
         self._sums.requests += 1
 
     def failed(self) -> None:
-        """Count an error, of a request or of a line that is no request."""
+        """Count an error reply, to a request or to a line that is no request."""
         self._sums.errors += 1
 
     def ended(self, done: Done) -> None:
@@ -44,8 +44,8 @@ class Totals:
     ) -> MetricsResult:
         """Return the sums and the state now as the answer to a `metrics` request.
 
-        ``jobs`` are all that owe their final, that request among them; ``memory`` is in bytes,
-        in use and at the peak.
+        ``jobs`` are all jobs in flight, including this request; ``memory`` is in bytes, in use
+        and at the peak.
         """
         sums = self._sums
         queued = sum(job.stage == "queued" for job in jobs)

@@ -1,6 +1,6 @@
-"""The lane of one pass: operations that are done in slices of a forward pass, in turns.
+"""The lane of operations that generate nothing: each computes one slice of prompts at a time.
 
-All on the engine's thread.
+All methods run on the engine's thread.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .pulse import Pulse
 
 
 class OnePassLane:
-    """Operations in order of arrival; each keeps its turn until a slice completes results."""
+    """Operations that take turns; each keeps its turn until a slice completes results."""
 
     def __init__(self, ledger: Ledger, pulse: Pulse) -> None:
         self._ledger = ledger
@@ -24,12 +24,12 @@ class OnePassLane:
 
     @property
     def busy(self) -> bool:
-        """Whether an operation has slices left."""
+        """Return True if an operation has slices left."""
         return bool(self._waiting)
 
     @property
     def operations(self) -> set[Operation]:
-        """Operations with slices left."""
+        """Return the operations with slices left."""
         return set(self._waiting)
 
     def start(self, operation: OnePass) -> None:
@@ -41,12 +41,12 @@ class OnePassLane:
         self._waiting = deque(each for each in self._waiting if each not in operations)
 
     def step(self) -> None:
-        """Do one slice of the first operation; after its results it is the next one's turn."""
+        """Compute one slice of the first operation; after results the next one is first."""
         operation = self._waiting.popleft()
         self._pulse.phase = operation.phase
         try:
             completed = operation.step()
-        except Exception as error:  # a row of logits longer than a line may be, among others
+        except Exception as error:  # such as a row of logits that exceeds the limit of a line
             self._ledger.fail(operation.job, failure_of(error))
             return
         if not completed:

@@ -1,7 +1,7 @@
-"""Makes requests ready off the engine's thread, so that a long prompt stalls nobody.
+"""Prepares requests on a thread of their own, so that a long prompt does not stall the engine.
 
-In order of arrival. Behind a `load` or `unload` it waits, since the next request needs the
-model that will then be there.
+Requests are prepared in order of arrival. After a `load` or `unload` the thread waits until
+that has ended, since the next request needs the new model.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Preparing:
             self._inbox.prepared()
 
     def _prepare(self, operation: Operation) -> bool:
-        """Make an operation ready; return False if its job has ended."""
+        """Prepare an operation; return False if its job has ended."""
         if not operation.job.closed:
             operation.make_ready()
         return not operation.job.closed

@@ -17,10 +17,10 @@ class Pulse:
         self.last_step = time.perf_counter()
 
     def beat(self) -> None:
-        """Note that long work advances."""
+        """Record that a long computation advances."""
         self.last_step = time.perf_counter()
 
     def step(self) -> None:
-        """Note a step."""
+        """Record a step."""
         self.steps += 1
         self.beat()

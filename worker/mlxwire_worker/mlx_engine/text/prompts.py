@@ -1,6 +1,7 @@
-"""From texts and conversations to token ids that the engine may take, on the prepare thread.
+"""Converts texts and conversations to checked token ids, on the prepare thread.
 
-Whatever a request could make a step raise, or compute for nothing, is refused here.
+Requests that would make a step of the engine raise, or compute a prompt in vain, are refused
+here.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def check_params(params: SamplingParams, loaded: LoadedModel) -> None:
 
 
 def text_prompt(text: str, params: SamplingParams, field: str, loaded: LoadedModel) -> Prompt:
-    """Make a raw prompt ready; ``field`` is its name in errors. Raises: WireError."""
+    """Tokenize and check a raw prompt; ``field`` is its name in errors. Raises: WireError."""
     room = _room(loaded)
     _check_length(text, field, loaded.tokenizer, room)
     return _prompt(loaded.tokenizer.encode_prompt(text), params, field, loaded)
@@ -37,7 +38,7 @@ def text_prompt(text: str, params: SamplingParams, field: str, loaded: LoadedMod
 def chat_prompt(
     chat: ChatInput, params: SamplingParams, loaded: LoadedModel, render: Render
 ) -> Prompt:
-    """Make a conversation ready. Raises: WireError."""
+    """Render, tokenize and check a conversation. Raises: WireError."""
     check = _length_check("messages", loaded)
     ids = encode_conversation(chat, loaded, render, check)
     return _prompt(ids, params, "messages", loaded)
@@ -61,7 +62,7 @@ def encode_conversation(
 def classify_prompts(
     texts: list[str], asked: list[str], logits: bool, loaded: LoadedModel
 ) -> ClassifyPrompts:
-    """Make the prompts and labels of a `classify` ready. Raises: WireError."""
+    """Tokenize and check the prompts and labels of a `classify`. Raises: WireError."""
     check_labels(asked)
     limits = {"vocabulary": loaded.info.vocab_size, "context_len": loaded.info.context_len}
     prompts = []
@@ -92,7 +93,7 @@ def _prompt(ids: list[int], params: SamplingParams, field: str, loaded: LoadedMo
 
 
 def _room(loaded: LoadedModel) -> int:
-    """Return how many tokens prompt and answer may have together."""
+    """Return the number of tokens that prompt and answer may have together."""
     rotates = loaded.context_policy == "rotate"
     return MAX_ROTATING_TOKENS if rotates else loaded.info.context_len
 
@@ -103,7 +104,7 @@ def _stop_ids(params: SamplingParams, loaded: LoadedModel) -> frozenset[int]:
 
 
 def _check_minimum(min_tokens: int, stop_ids: frozenset[int], vocabulary: int) -> None:
-    """Refuse `min_tokens` where every token is a stop token: none would be left to choose."""
+    """Refuse `min_tokens` if every token is a stop token: no token could be chosen."""
     if min_tokens and len(stop_ids) >= vocabulary:
         raise invalid_params(
             "stop_tokens",
@@ -120,7 +121,7 @@ def _length_check(field: str, loaded: LoadedModel) -> Callable[[str], None]:
 
 
 def _check_length(text: str, field: str, tokenizer: Tokenizer, room: int) -> None:
-    """Refuse a text that can't fit before seconds are spent on its tokens."""
+    """Refuse a long text that can't fit the context, before it is tokenized."""
     if len(text) < LONG_CHARACTERS:
         return
     least = tokenizer.at_least(text, room)
