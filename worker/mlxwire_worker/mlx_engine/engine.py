@@ -20,6 +20,7 @@ from ..engine import (
 )
 from ..prompts import ChatInput, Classified, ClassifyPrompts, Prompt, SamplingParams, StepResult
 from ..requests.admission import check_known
+from ..requests.failures import no_model
 
 if TYPE_CHECKING:
     from .loading import LoadedModel
@@ -262,7 +263,7 @@ class MlxEngine(Engine):
 
     def _ready(self) -> LoadedModel:
         if self._loaded is None:
-            raise WireError("model_not_loaded", "load a model first")
+            raise no_model()
         return self._loaded
 
 
@@ -285,10 +286,12 @@ def _import_or_explain() -> None:
         told = str(error)
         if any(words in told for words in _NO_MEMORY):
             raise WireError(
-                "out_of_memory", f"there is no memory left to load MLX itself ({told})"
+                "out_of_memory",
+                f"there is too little memory to load MLX itself ({told}); end other programs, or "
+                "raise the process's limit",
             ) from None
         raise WireError(
             "model_load_failed",
-            f"MLX can't be loaded on this machine ({told}); install it anew for this platform",
+            f"MLX can't be loaded on this machine ({told}); install it again for this platform",
             data={"reason": "mlx_not_installed"},
         ) from None

@@ -129,8 +129,8 @@ def _context_len(options: LoadOptions, config: dict[str, Any]) -> int:
     if options.context_len is not None and options.context_len > declared:
         raise invalid_params(
             "context_len",
-            f"the model has {declared} positions; ask for at most that, or leave "
-            "`context_len` out",
+            f"`context_len` is {options.context_len}, but the model has {declared} positions; "
+            f"give at most {declared}, or leave `context_len` out",
             context_len=declared,
         )
     return options.context_len or declared
@@ -165,8 +165,8 @@ def _build_module(checked: CheckedModel, adapter: Path | None) -> tuple[Any, dic
     if checked.config.get("quantization") and not _quantized_modules(model):
         raise failed(
             "quantization",
-            "config.json says that the weights are quantized, but none of the model's are; "
-            "remove `quantization` from it, or download the quantized weights",
+            "config.json says that the weights are quantized, but no weight of the model is; "
+            "remove `quantization` from config.json, or download the quantized weights",
             file="config.json",
         )
     return model, config

@@ -37,7 +37,7 @@ class BatchOperation(Generating):
         if request.logprobs and not request.stream:
             raise invalid_params(
                 "logprobs",
-                "the log-probabilities of a batch come with its tokens: set `stream`",
+                "`logprobs` of a batch needs `stream`, since each token has its own; set it to true",
             )
         params = sampling_params(request)
         self.engine.check_params(params)

@@ -52,7 +52,9 @@ class WarmOperation(OneSequence):
         elif request.prompt is not None and request.messages is None:
             self.make_prompt(self.engine.text_prompt(request.prompt, params, field="prompt"))
         else:
-            raise invalid_params("prompt", "to warm, give either `prompt` or `messages`")
+            raise invalid_params(
+                "prompt", "`warm` needs either `prompt` or `messages`; give one of them"
+            )
 
     def end_sequence(self, sequence: Sequence, reason: FinishReason) -> None:
         """End the job with the number of the prompt's tokens that the cache now holds."""
@@ -67,5 +69,5 @@ def _result(engine: Engine, request_id: str, affected: int) -> CacheResult:
 
 def _path(request: Cache) -> str:
     if request.path is None:
-        raise invalid_params("path", f"`{request.action}` needs the field `path`")
+        raise invalid_params("path", f"`{request.action}` needs the `path` of a file; add it")
     return request.path

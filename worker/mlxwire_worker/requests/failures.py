@@ -33,7 +33,8 @@ def internal_error(error: Exception) -> WireError:
     log(f"{type(error).__name__} at {place}")
     return WireError(
         "internal",
-        f"{type(error).__name__} in the worker; its stderr names the place. Please report it",
+        f"a defect in the worker raised {type(error).__name__}; the worker's stderr names the "
+        "place. Please report it",
     )
 
 
@@ -41,12 +42,14 @@ def no_credit() -> WireError:
     """Return the error for a request with too many bytes that wait for credit."""
     return WireError(
         "overloaded",
-        f"{MAX_HELD_BYTES} bytes of this request wait for credit; grant it as they are read, "
-        "ask for less, or leave `window` out",
+        f"more than {MAX_HELD_BYTES} bytes of this request wait for credit; send `credit` while "
+        "you read, ask for less, or leave `window` out",
         data={"max_held_bytes": MAX_HELD_BYTES},
     )
 
 
 def no_model() -> WireError:
     """Return the error for a request that needs a model when none is loaded."""
-    return WireError("model_not_loaded", 'load a model first: {"cmd": "load", "path": …}')
+    return WireError(
+        "model_not_loaded", 'no model is loaded; load one first: {"cmd": "load", "path": …}'
+    )

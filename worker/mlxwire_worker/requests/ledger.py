@@ -206,8 +206,8 @@ class Ledger:
             job.generated -= job.delivery.drop()
             error = WireError(
                 "deadline_exceeded",
-                f"the deadline passed while the request was in stage {job.stage}; allow more "
-                "`deadline_seconds`, or ask for less",
+                f"`deadline_seconds` passed while the request was in stage {job.stage}; give it "
+                "more seconds, or ask for fewer tokens",
                 data={"stage": job.stage, "tokens_generated": job.generated},
             )
             self._close(job, error_reply(job.id, error))

@@ -108,8 +108,8 @@ def _check_minimum(min_tokens: int, stop_ids: frozenset[int], vocabulary: int) -
     if min_tokens and len(stop_ids) >= vocabulary:
         raise invalid_params(
             "stop_tokens",
-            f"all {vocabulary} tokens of the vocabulary end the text, so none is left for "
-            "`min_tokens`; leave some out, or `min_tokens`",
+            f"`stop_tokens` has all {vocabulary} tokens of the vocabulary, so `min_tokens` leaves "
+            "no token to choose; give fewer `stop_tokens`, or leave `min_tokens` out",
         )
 
 
@@ -128,8 +128,8 @@ def _check_length(text: str, field: str, tokenizer: Tokenizer, room: int) -> Non
     if least >= room:
         raise WireError(
             "context_overflow",
-            f"`{field}` has at least {least} tokens and the context {room}, which leaves no room "
-            "to answer; shorten it or load with a larger context_len",
+            f"`{field}` has at least {least} tokens, but the context has room for {room}, the "
+            "answer included; shorten it, or load the model with a larger `context_len`",
             data={
                 "field": field,
                 "prompt_tokens": least,

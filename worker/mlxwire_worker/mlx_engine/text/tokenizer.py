@@ -190,9 +190,7 @@ def _forget_sent(inner: Any) -> None:
         inner.offset -= len(inner._text)
         inner._text = ""
     else:
-        inner.text = inner.text[
-            -1:
-        ]  # never empty: mlx-lm would trim the next space
+        inner.text = inner.text[-1:]  # never empty: mlx-lm would trim the next space
         inner.offset = len(inner.text)
 
 
