@@ -171,7 +171,7 @@ def test_a_wrong_field_is_named(command: str, fields: dict[str, Any], field: str
 def test_what_is_none_of_a_few_is_told_them(
     command: str, fields: dict[str, Any], choices: str
 ) -> None:
-    with pytest.raises(WireError, match=f"; it may be {choices}$"):
+    with pytest.raises(WireError, match=f"; give one of {choices}$"):
         convert_command({"id": "r1", "cmd": command, **fields})
 
 

@@ -1,4 +1,4 @@
-"""The worker until its handshake, which it answers before it imports the rest."""
+"""The worker before its handshake, which it answers before it imports its other modules."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .scheduling.inbox import Inbox
 
 
 class Worker:
-    """One worker process on the wire's two descriptors."""
+    """The worker of this process, on the two descriptors of the wire."""
 
     def __init__(self, options: Options, wire_in: int, wire_out: int) -> None:
         self._options = options
@@ -64,10 +64,10 @@ class Worker:
         serving.run(first, ended=ended)
 
     def _handshake(self) -> tuple[frozenset[str] | None, Iterable[Event], bool]:
-        """Answer until `hello` is through, a request of dialect 0 comes, or stdin ends.
+        """Answer lines until a `hello` succeeds, a request of dialect 0 comes, or stdin ends.
 
-        Returns the events asked for (None without a hello), what else the bytes read so far
-        hold, and whether stdin has ended.
+        Return the events that `hello` named (None without a `hello`), the bytes after it that
+        were already read, and True if stdin has ended.
         """
         while True:
             sign = self._reader.wait()

@@ -92,8 +92,8 @@ export class Model implements AsyncDisposable {
   }
 
   /**
-   * Find the likeliest next token of each prompt by one forward pass. Gives one item per prompt, in
-   * the order of the prompts; one bad prompt fails the whole request.
+   * Find the likeliest next token of each prompt by one forward pass. Returns one item per prompt,
+   * in the order of the prompts; one bad prompt fails the whole request.
    */
   async classify(
     prompts: readonly string[],

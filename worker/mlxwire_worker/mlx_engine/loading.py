@@ -38,7 +38,7 @@ DEFAULT_CONTEXT = 131072
 
 @dataclass(slots=True, eq=False)
 class LoadedModel:
-    """A model with all that serves its requests, and what `info` says of it."""
+    """A loaded model, the objects that serve its requests, and its description (`info`)."""
 
     model: Any
     tokenizer: Tokenizer
@@ -62,7 +62,7 @@ def build(options: LoadOptions, path: Path, adapter: Path | None) -> LoadedModel
     """Check a folder and build its model, with the weights still on disk.
 
     Raises: WireError ``model_not_found``, ``unsupported_model``, ``model_load_failed``, or
-    ``invalid_params`` where the model can't do what was asked.
+    ``invalid_params`` for an option that this model can't honour.
     """
     checked = check_model(path)
     context_len = _context_len(options, checked.config)
@@ -116,7 +116,7 @@ def build(options: LoadOptions, path: Path, adapter: Path | None) -> LoadedModel
 
 
 def _prompt_cache_limit(options: LoadOptions) -> int:
-    """Return the limit that the host named; else 2 GiB, or a quarter of a smaller memory limit."""
+    """Return the limit that the host set, by default 2 GiB or a quarter of `memory_limit`."""
     if options.prompt_cache_limit is not None:
         return options.prompt_cache_limit
     if options.memory_limit:
@@ -129,8 +129,8 @@ def _context_len(options: LoadOptions, config: dict[str, Any]) -> int:
     if options.context_len is not None and options.context_len > declared:
         raise invalid_params(
             "context_len",
-            f"the model has {declared} positions; ask for at most that, or leave "
-            "`context_len` out",
+            f"`context_len` is {options.context_len}, but the model has {declared} positions; "
+            f"give at most {declared}, or leave `context_len` out",
             context_len=declared,
         )
     return options.context_len or declared
@@ -165,8 +165,8 @@ def _build_module(checked: CheckedModel, adapter: Path | None) -> tuple[Any, dic
     if checked.config.get("quantization") and not _quantized_modules(model):
         raise failed(
             "quantization",
-            "config.json says that the weights are quantized, but none of the model's are; "
-            "remove `quantization` from it, or download the quantized weights",
+            "config.json says that the weights are quantized, but no weight of the model is; "
+            "remove `quantization` from config.json, or download the quantized weights",
             file="config.json",
         )
     return model, config
@@ -225,7 +225,8 @@ def declared_context(config: dict[str, Any]) -> int:
 def _eos_ids(config: dict[str, Any], tokenizer: Tokenizer, vocabulary: int) -> frozenset[int]:
     """Return the end-of-text ids of config.json (or generation_config.json) and the tokenizer.
 
-    One past the vocabulary never comes; used as an index it would write past the logits.
+    Ids beyond the vocabulary are left out: no model generates them, and used as an index they
+    would write past the logits.
     """
     declared = config.get("eos_token_id")
     ids: list[object] = [*declared] if isinstance(declared, list) else [declared]

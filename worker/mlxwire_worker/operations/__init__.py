@@ -1,4 +1,4 @@
-"""Operations: all that the worker does for a command, in one file for each."""
+"""Operations: one file for each command, with all that the worker does for it."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ class Reader:
         while True:
             try:
                 return os.read(self._in, READ_BYTES)
-            except BlockingIOError:  # another process has read the bytes from the same pipe
+            except BlockingIOError:  # another process has read the bytes first
                 self._poll.poll(POLL_SECONDS * 1000)
             except OSError:
                 return b""

@@ -42,7 +42,7 @@ class Heartbeat:
         self._next = time.perf_counter() + seconds
 
     def beat_if_due(self) -> None:
-        """Send the event if it is due."""
+        """Send a `heartbeat` event if ``seconds`` have passed since the last one."""
         now = time.perf_counter()
         if now < self._next or "heartbeat" not in self._conversation.subscribed:
             return

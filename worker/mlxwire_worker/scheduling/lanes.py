@@ -20,7 +20,7 @@ from .heartbeat import Pulse
 
 
 class SequencesLane:
-    """Sequences that run, by prompt, and operations with sequences left to start."""
+    """The running sequences by prompt, and the operations with sequences left to start."""
 
     def __init__(self, engine: Engine, ledger: Ledger, pulse: Pulse) -> None:
         self._engine = engine
@@ -31,27 +31,27 @@ class SequencesLane:
 
     @property
     def busy(self) -> bool:
-        """Whether a sequence runs or is left to start."""
+        """Return True if a sequence is running or left to start."""
         return bool(self._running or self._feeding)
 
     @property
     def has_step(self) -> bool:
-        """Whether `step` has anything to do."""
+        """Return True if a sequence is running."""
         return bool(self._running)
 
     @property
     def operations(self) -> set[Operation]:
-        """Operations that have started and not ended."""
+        """Return the operations that have started and not ended."""
         return {*self._feeding, *(each.operation for each in self._running.values())}
 
     def may_start(self, operation: Generating) -> bool:
-        """Return whether an operation may leave the queue."""
+        """Return True if an operation may leave the queue."""
         if operation.starts_at_once:
             return True
         return self._can_start_next(operation)
 
     def start(self, operation: Generating) -> None:
-        """Take an operation from the queue."""
+        """Start an operation that leaves the queue."""
         if operation.starts_at_once:
             self._feeding.append(operation)
         else:
@@ -67,7 +67,7 @@ class SequencesLane:
         return bool(self._feeding) and self._can_start_next(self._feeding[0])
 
     def feed(self) -> bool:
-        """Start the next sequence of the operation whose turn it is; return whether one did."""
+        """Start the next sequence of the first operation; return True if one started."""
         if not self.may_feed:
             return False
         operation = self._feeding[0]
@@ -78,7 +78,7 @@ class SequencesLane:
         return True
 
     def drop(self, operations: Collection[Operation]) -> None:
-        """Take operations off the engine, and send what their texts held back."""
+        """Take operations off the engine, and send the text that they held back."""
         self._feeding = deque(each for each in self._feeding if each not in operations)
         gone = [each for each in self._running.values() if each.operation in operations]
         self._remove(gone)
@@ -90,7 +90,7 @@ class SequencesLane:
         self._pulse.phase = "decode" if self._engine.decoding else "prefill"
         try:
             results = self._engine.step()
-        except Exception as error:  # the engine names the culprit where it can; here it can't
+        except Exception as error:  # the engine could not name one sequence at fault
             self._fail_all(error)
             return
         self._ledger.cork()
@@ -135,7 +135,7 @@ class SequencesLane:
         self._remove(ended)
 
     def _take_token(self, sequence: Sequence, sampled: Sampled, size: int) -> bool:
-        """Send one token; return True if the sequence ends. Its own trouble ends it alone."""
+        """Send one token; return True if the sequence ends. An exception ends it alone."""
         operation = sequence.operation
         operation.job.batch_size = size
         try:

@@ -1,18 +1,18 @@
-"""Which request runs when: one loop over an Engine, plain Python that knows no MLX.
+"""Decides which request runs when, in one loop over an `Engine`. Imports no MLX.
 
 Theory of operation. Three threads meet here. The reader's submits operations to the `Inbox` and
 rings its alarm for cancels; the prepare thread makes them ready, in order, and hands them on;
 the engine's thread, `_run`, owns the engine and does everything else. Between two steps it looks
-in this order at: the wish to preload, cancels and deadlines, operations between steps, the head
-of the queue, and the batches that have prompts left.
+in this order at: the wish to preload, cancels and deadlines, operations between steps, the
+first operation in the queue, and the batches that have prompts left.
 
 Requests start in order of arrival; a batch's prompts take turns with the requests after it.
 `load` and `unload` run alone: they wait for what runs, the prepare thread stops behind them, and
 so nothing after them is ready before they have ended. No step is taken while the writer is full,
 so a host that does not read stops the engine and nothing else.
 
-Whatever an operation raises ends its own job. An exception that nobody foresaw ends all that
-runs, and the loop goes on.
+An exception of an operation ends its own job. An unforeseen exception ends all running jobs,
+and the loop goes on.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class Scheduler:
                 self._inbox.wake()
 
     def _turn(self) -> None:
-        """Wait for work, then do a little of it."""
+        """Wait for work, then do one step of it."""
         alarm = self._inbox.alarm
         with alarm:
             if not self._has_work():
@@ -137,7 +137,7 @@ class Scheduler:
         return self._sequences.may_start(operation)
 
     def _admit(self) -> None:
-        """Start what may start: the queue's head and the batches' prompts, in turns."""
+        """Start the first operation in the queue and the prompts of batches, in turns."""
         while True:
             started = self._admit_from_queue()
             started |= self._sequences.feed()
@@ -182,13 +182,13 @@ class Scheduler:
         except Exception as error:
             self._ledger.fail(operation.job, failure_of(error))
 
-    # -- the end of jobs by others' will -------------------------------------------------
+    # -- cancels and deadlines ------------------------------------------------------------
 
     def _started(self) -> set[Operation]:
         return self._sequences.operations | self._one_pass.operations
 
     def _drop_ended(self) -> None:
-        """Take off the engine what was cancelled, has expired or failed, and end it."""
+        """Take cancelled, expired and failed jobs off the engine, and end them."""
         now = time.perf_counter()
         gone = {
             operation

@@ -97,7 +97,7 @@ class Launch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
-    """Options of how tokens are chosen and when to stop."""
+    """The options that choose tokens and end the text."""
 
     max_tokens: Annotated[
         int | None, Option(min=0, help=f"Tokens at most: 256, in a chat {CHAT_MAX_TOKENS}.")
@@ -145,7 +145,7 @@ def read_text(argument: str, name: str) -> str:
     """
     text = read_any_text(argument, name)
     if not text:
-        raise BadParameter("the text is empty", param_hint=name)
+        raise BadParameter("the text is empty; give at least one character", param_hint=name)
     return text
 
 

@@ -26,6 +26,6 @@ def give_large_blocks_back() -> None:
     """Fix the threshold for this process, if MLX computes on the CPU and malloc is glibc's."""
     if sys.platform != "linux" or mx.default_device() != mx.cpu:
         return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has no mallopt
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, MAPPED_BYTES)

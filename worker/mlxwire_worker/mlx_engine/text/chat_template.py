@@ -21,7 +21,7 @@ def find_template(path: Path) -> str | None:
         except (OSError, ValueError) as error:
             raise WireError(
                 "model_load_failed",
-                f"{file.name} can't be read ({error}); copy it anew from the model's source, or "
+                f"{file.name} can't be read ({error}); copy it again from the model's source, or "
                 "remove it",
                 data={"reason": "chat_template", "file": file.name},
             ) from None
@@ -51,7 +51,7 @@ def _template_of(path: Path) -> str | None:
     except UnicodeEncodeError as error:
         raise WireError(
             "model_load_failed",
-            f"the chat template in {path.name} is no text ({error.reason}); copy it anew from "
+            f"the chat template in {path.name} is no text ({error.reason}); copy it again from "
             "the model's source",
             data={"reason": "chat_template", "file": path.name},
         ) from None
