@@ -70,9 +70,7 @@ class MlxEngine(Engine):
         """Import MLX and start the template process, so that `load` finds both ready."""
         self._templates.start()
         try:
-            from .mlx_patches.light_import import import_mlx_lm
-
-            import_mlx_lm()
+            _import_mlx()
             from .one_pass import scoring  # noqa: F401
             from .sequences import runner  # noqa: F401
             from .text import prompts  # noqa: F401
@@ -105,6 +103,7 @@ class MlxEngine(Engine):
         hold_children_directly(loaded.model)
         if options.warmup:
             warm_up(loaded.model, loaded.policy, loaded.info.vocab_size, report)
+        loading.set_blas_threads(loaded, measure=options.warmup)
         self._loaded = loaded
         return loaded.info
 
@@ -270,11 +269,18 @@ _NO_MEMORY = ("failed to map segment", "annot allocate memory")
 """What the dynamic linker says where the process may not have more."""
 
 
+def _import_mlx() -> None:
+    """Import mlx_lm over a fast BLAS, which has to be there first."""
+    from .mlx_patches.blas import use_fast_blas
+    from .mlx_patches.light_import import import_mlx_lm
+
+    use_fast_blas()
+    import_mlx_lm()
+
+
 def _import_or_explain() -> None:
     try:
-        from .mlx_patches.light_import import import_mlx_lm
-
-        import_mlx_lm()
+        _import_mlx()
     except ModuleNotFoundError as error:
         raise WireError(
             "model_load_failed",

@@ -22,6 +22,8 @@ NEW_TOKENS = 3
 PREFILL_LENGTHS = (2, 7, 16, 64, 128, 512)
 SLOW_SECONDS = 0.02
 """A second pass of this length ends the warm-up of prefill: little is left to compile then."""
+MEASURED_IDS, MEASURED_STEPS = [0] * 32, 4
+"""The prompt and the number of steps of `measure_step`."""
 _SAMPLINGS: tuple[dict[str, Any], ...] = (
     {},
     {"temperature": 1.0},
@@ -48,6 +50,25 @@ def warm_up(model: Any, policy: CachePolicy, vocabulary: int, report: ProgressRe
         runner.remove(prompts)
     mx.synchronize()
     report("warmup", len(rounds), len(rounds))
+
+
+def measure_step(model: Any, policy: CachePolicy) -> float:
+    """Return the seconds that a slice of prefill and some decode steps after it take.
+
+    The last tokens come one by one, as in a stream, where the next step is prepared meanwhile.
+    """
+    layers = policy.make()
+    started = time.perf_counter()
+    with mx.stream(generation_stream):
+        token = mx.argmax(model(mx.array([MEASURED_IDS]), cache=layers)[:, -1], axis=-1)
+        mx.async_eval(token)
+        for _ in range(MEASURED_STEPS):
+            following = mx.argmax(model(token[:, None], cache=layers)[:, -1], axis=-1)
+            mx.async_eval(following)
+            mx.eval(token)
+            token = following
+        mx.eval(token)
+    return time.perf_counter() - started
 
 
 def _warm_prefill(model: Any, policy: CachePolicy, vocabulary: int) -> None:
