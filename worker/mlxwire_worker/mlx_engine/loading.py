@@ -29,7 +29,7 @@ from .models.model_files import failed
 from .models.preflight import CheckedModel, check_model
 from .sequences.chunks import ChunkSize
 from .sequences.runner import Runner
-from .sequences.warmup import measure_step
+from .sequences.warmup import measure_product, measure_step
 from .text.chat_template import find_template
 from .text.tokenizer import Tokenizer
 
@@ -38,6 +38,8 @@ PARALLEL_SLOTS = 128
 
 LARGE_BYTES = 128 << 20
 """Weights from which several BLAS threads help, where nothing was measured."""
+HUGE_BYTES = 1 << 30
+"""Weights from which no step is measured, since one takes long; a product tells enough."""
 
 DEFAULT_CONTEXT = 131072
 """Tokens, for a model that declares no number of positions."""
@@ -247,15 +249,20 @@ def materialize(model: Any, report: ProgressReport) -> None:
 def set_blas_threads(loaded: LoadedModel, *, measure: bool) -> None:
     """Choose the number of the BLAS's threads for a model, and note it in ``info``.
 
-    Without ``measure``, which computes steps of the model, its size decides.
+    Without ``measure``, which computes parts of the model, the size of the weights decides.
     """
     threads = in_use().threads
     if threads is None:
         return
-    if measure:
-        threads.choose(lambda: measure_step(loaded.model, loaded.policy))
+    model, size = loaded.model, loaded.info.weight_bytes
+    if not measure:
+        threads.set(most_threads() if size >= LARGE_BYTES else 1)
+    elif size >= HUGE_BYTES:
+        threads.choose([lambda: measure_product(model)])
     else:
-        threads.set(most_threads() if loaded.info.weight_bytes >= LARGE_BYTES else 1)
+        threads.choose(
+            [lambda: measure_product(model), lambda: measure_step(model, loaded.policy)]
+        )
     loaded.info = structs.replace(loaded.info, blas_threads=threads.count)
 
 

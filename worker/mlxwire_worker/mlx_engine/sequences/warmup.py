@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import mlx.core as mx
+from mlx.utils import tree_flatten
 from mlx_lm.generate import generation_stream
 
 from ...engine import ProgressReport
@@ -20,9 +21,12 @@ from .runner import Runner
 PROMPT_TOKENS = 33
 NEW_TOKENS = 3
 PREFILL_LENGTHS = (2, 7, 16, 64, 128, 512)
-SLOW_SECONDS = 0.02
-"""A second pass of this length ends the warm-up of prefill: little is left to compile then."""
-MEASURED_IDS, MEASURED_STEPS = [0] * 32, 4
+SLOW_SECONDS, SLOW_SECONDS_CPU = 0.02, 0.005
+"""A second pass of this length ends the warm-up of prefill: little is left to compile then.
+
+A CPU has the same kernels for all lengths, so it needs few passes.
+"""
+MEASURED_IDS, MEASURED_STEPS = [0] * 16, 4
 """The prompt and the number of steps of `measure_step`."""
 _SAMPLINGS: tuple[dict[str, Any], ...] = (
     {},
@@ -52,6 +56,18 @@ def warm_up(model: Any, policy: CachePolicy, vocabulary: int, report: ProgressRe
     report("warmup", len(rounds), len(rounds))
 
 
+def measure_product(model: Any) -> float:
+    """Return the seconds that 16 rows times the largest matrix of a model take."""
+    flat: Any = tree_flatten(model.parameters())
+    matrices = (array for _, array in flat if array.ndim == 2)
+    matrix = max(matrices, key=lambda array: array.size)
+    rows = mx.zeros((16, matrix.shape[1]), matrix.dtype)
+    mx.eval(rows)
+    started = time.perf_counter()
+    mx.eval(rows @ matrix.T)
+    return time.perf_counter() - started
+
+
 def measure_step(model: Any, policy: CachePolicy) -> float:
     """Return the seconds that a slice of prefill and some decode steps after it take.
 
@@ -73,6 +89,7 @@ def measure_step(model: Any, policy: CachePolicy) -> float:
 
 def _warm_prefill(model: Any, policy: CachePolicy, vocabulary: int) -> None:
     """Compute prompts of growing length until one is slow: each shape has its own kernels."""
+    slow = SLOW_SECONDS_CPU if mx.default_device() == mx.cpu else SLOW_SECONDS
     with mx.stream(generation_stream):
         for length in PREFILL_LENGTHS:
             ids = mx.array([[token % vocabulary for token in range(length)]])
@@ -81,7 +98,7 @@ def _warm_prefill(model: Any, policy: CachePolicy, vocabulary: int) -> None:
                 layers = policy.make()
                 model(ids, cache=layers)
                 mx.eval(kv.states(layers))
-                if again and time.perf_counter() - started > SLOW_SECONDS:
+                if again and time.perf_counter() - started > slow:
                     return
 
 

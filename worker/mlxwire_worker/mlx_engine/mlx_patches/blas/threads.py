@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from math import inf
 from typing import Any
 
 from ....process.system_share import processors
 
 ROUNDS = 3
 """How often each number of threads is measured; the shortest time counts."""
+HOPELESS = 2.0
+"""A time that is so many times too long is not measured again."""
 GAIN = 1.15
 """How much faster more threads must be: they also take processors from other work."""
 _LIMITS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
@@ -37,21 +40,37 @@ class ThreadControl:
             self._set(ctypes.c_int(count))
             self.count = count
 
-    def choose(self, measure: Callable[[], float]) -> None:
-        """Set the number of threads with which ``measure``, in seconds, is clearly the shortest.
+    def choose(self, measures: Sequence[Callable[[], float]]) -> None:
+        """Set the number of threads with which every measure, in seconds, is clearly the shortest.
 
-        Stops at the first number that is no faster than the one before.
+        Give cheap measures first: the first one that gains nothing from more threads ends the
+        search. On a machine whose processors are busy a step with two threads can take a hundred
+        times as long as with one, because a thread that waits for its turn stops all others.
         """
         if not self.can_set:
             return
-        best, shortest = 1, float("inf")
+        best, shortest = 1, [inf] * len(measures)
         for count in _numbers(most_threads()):
             self.set(count)
-            seconds = min(measure() for _ in range(ROUNDS))
-            if seconds * (GAIN if count > 1 else 1.0) > shortest:
+            seconds = list(_gains(measures, shortest))
+            if len(seconds) < len(measures):
                 break
             best, shortest = count, seconds
         self.set(best)
+
+
+def _gains(measures: Sequence[Callable[[], float]], before: list[float]) -> Iterator[float]:
+    """Yield each measure's shortest time, up to the first that is not clearly below ``before``."""
+    for measure, known in zip(measures, before, strict=True):
+        wanted = known / GAIN
+        fastest = inf
+        for _ in range(ROUNDS):
+            fastest = min(fastest, measure())
+            if fastest > HOPELESS * wanted:
+                return
+        if fastest > wanted:
+            return
+        yield fastest
 
 
 def most_threads() -> int:
