@@ -18,6 +18,7 @@ from ..engine import (
     MemoryLimits,
     ProgressReport,
 )
+from ..process.stdio import log
 from ..prompts import ChatInput, Classified, ClassifyPrompts, Prompt, SamplingParams, StepResult
 from ..requests.admission import check_known
 
@@ -85,6 +86,7 @@ class MlxEngine(Engine):
         adapter = self._paths.adapter(options.adapter_path) if options.adapter_path else None
         report("check", 0, 1)
         _import_or_explain()
+        _tell_slow_blas()
         from . import loading
         from .mlx_patches.allocator import give_large_blocks_back
         from .mlx_patches.direct_children import hold_children_directly
@@ -276,6 +278,14 @@ def _import_mlx() -> None:
 
     use_fast_blas()
     import_mlx_lm()
+
+
+def _tell_slow_blas() -> None:
+    """Say on stderr why this worker computes many times slower than it could."""
+    from .mlx_patches.blas import in_use
+
+    if slow := in_use().slow:
+        log(f"MLX computes with its own BLAS, which is slow: {slow}")
 
 
 def _import_or_explain() -> None:
