@@ -29,7 +29,7 @@ from .models.model_files import failed
 from .models.preflight import CheckedModel, check_model
 from .sequences.chunks import ChunkSize
 from .sequences.runner import Runner
-from .sequences.warmup import measure_product, measure_step
+from .sequences.warmup import largest_matrix, measure_product, measure_step
 from .text.chat_template import find_template
 from .text.tokenizer import Tokenizer
 
@@ -255,13 +255,16 @@ def set_blas_threads(loaded: LoadedModel, *, measure: bool) -> None:
     if threads is None:
         return
     model, size = loaded.model, loaded.info.weight_bytes
-    if not measure:
+    matrix = largest_matrix(model)
+    if matrix is None:
+        threads.set(1)  # MLX takes the products of other dtypes from no BLAS
+    elif not measure:
         threads.set(most_threads() if size >= LARGE_BYTES else 1)
     elif size >= HUGE_BYTES:
-        threads.choose([lambda: measure_product(model)])
+        threads.choose([lambda: measure_product(matrix)])
     else:
         threads.choose(
-            [lambda: measure_product(model), lambda: measure_step(model, loaded.policy)]
+            [lambda: measure_product(matrix), lambda: measure_step(model, loaded.policy)]
         )
     loaded.info = structs.replace(loaded.info, blas_threads=threads.count)
 

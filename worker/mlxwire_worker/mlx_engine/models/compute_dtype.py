@@ -41,7 +41,10 @@ def fits(model_bytes: int, memory_limit: int | None) -> bool:
     control groups' limits, and ``memory_limit``; None and 0 mean no limit.
     """
     available = memory_bytes()
-    limits = [memory_limit or None, None if available is None else available + mx.get_active_memory()]
+    limits = [
+        memory_limit or None,
+        None if available is None else available + mx.get_active_memory(),
+    ]
     return all(limit is None or model_bytes <= SHARE * limit for limit in limits)
 
 

@@ -56,11 +56,15 @@ def warm_up(model: Any, policy: CachePolicy, vocabulary: int, report: ProgressRe
     report("warmup", len(rounds), len(rounds))
 
 
-def measure_product(model: Any) -> float:
-    """Return the seconds that 16 rows times the largest matrix of a model take."""
+def largest_matrix(model: Any) -> mx.array | None:
+    """Return the largest float32 matrix of a model, None if it has none."""
     flat: Any = tree_flatten(model.parameters())
-    matrices = (array for _, array in flat if array.ndim == 2)
-    matrix = max(matrices, key=lambda array: array.size)
+    matrices = (array for _, array in flat if array.ndim == 2 and array.dtype == mx.float32)
+    return max(matrices, key=lambda array: array.size, default=None)
+
+
+def measure_product(matrix: mx.array) -> float:
+    """Return the seconds that a product of 16 rows and a float32 matrix takes."""
     rows = mx.zeros((16, matrix.shape[1]), matrix.dtype)
     mx.eval(rows)
     started = time.perf_counter()

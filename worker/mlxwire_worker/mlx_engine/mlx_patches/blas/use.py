@@ -112,7 +112,10 @@ def _examine(candidate: Candidate, library: Path, folder: Path, key: str) -> Ver
 
     A failure that says nothing about the library, such as a missing compiler, is not kept.
     """
-    from .probe import ProbeFailed, probe  # at the first start only: later ones save the imports
+    from .probe import (  # at the first start only: later ones save the imports
+        ProbeFailed,
+        probe,
+    )
     from .shim import ShimFailed, build_shim
 
     try:
