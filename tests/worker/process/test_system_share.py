@@ -89,4 +89,5 @@ def test_the_real_numbers_are_plausible() -> None:
     available = memory_bytes()
 
     assert 1 <= processors() <= (os.cpu_count() or 1)
-    assert available is not None and available > 1 << 20
+    assert available is not None
+    assert available > 1 << 20

@@ -100,7 +100,7 @@ def test_auto_is_as_stored_without_a_fast_blas(
     direct.close()
 
 
-def test_auto_is_as_stored_on_a_gpu(narrow: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_is_as_stored_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compute_dtype.mx, "default_device", lambda: mx.gpu)
 
     assert compute_dtype.wanted_dtype("auto") is None

@@ -68,7 +68,8 @@ def test_the_package_is_used_and_only_the_first_start_probes_it(tmp_path: Path) 
 
     assert first["name"].startswith("OpenBLAS ")
     assert (first["slow"], first["threads"]) == (None, 1)
-    assert first["probed"] and not second["probed"]
+    assert first["probed"]
+    assert not second["probed"]
     assert {**first, "probed": 0} == {**second, "probed": 0}
 
 
@@ -83,7 +84,8 @@ def test_a_library_that_changed_is_probed_again(tmp_path: Path) -> None:
 
 def test_a_library_that_the_user_names_is_used(tmp_path: Path) -> None:
     spec = find_spec("scipy_openblas32")
-    assert spec is not None and spec.origin is not None
+    assert spec is not None
+    assert spec.origin is not None
     (library,) = (Path(spec.origin).parent / "lib").glob("lib*.so")
 
     assert start(tmp_path, MLXWIRE_BLAS=str(library))["name"].startswith("OpenBLAS ")
