@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 from server_peer import ServerPeer
 
@@ -32,12 +33,30 @@ def prompts(width: int) -> list[str]:
     return [TEXT.format(SUBJECTS[place % len(SUBJECTS)]) for place in range(width)]
 
 
-def serve_in_process(model_path: str, pipe: Connection) -> None:
-    """Run the peer: answer (width, tokens) with (tokens counted, seconds)."""
+def serve_in_process(model_path: str, pipe: Connection, *, like_worker: bool) -> None:
+    """Answer (width, tokens) with (tokens counted, seconds): mlx-lm in a process of its own.
+
+    With ``like_worker`` it computes with the BLAS, its threads and the dtype that the worker chose,
+    which come through the pipe first.
+    """
+    if like_worker:
+        from mlxwire_worker.mlx_engine.mlx_patches.blas import in_use, use_fast_blas
+
+        use_fast_blas()
+    import mlx.core as mx
     from mlx_lm import load, stream_generate
     from mlx_lm.generate import BatchGenerator
+    from mlx_lm.utils import dequantize_model
 
     model, tokenizer = load(model_path)
+    if like_worker:
+        dtype, threads = pipe.recv()
+        if dtype == "float32":
+            model = dequantize_model(model)
+            model.set_dtype(mx.float32)
+            mx.eval(model.parameters())
+        if (control := in_use().threads) is not None:
+            control.set(threads)
     tokenizer.eos_token_ids = set()
     while (asked := pipe.recv()) is not None:
         width, tokens = asked
@@ -67,23 +86,25 @@ class PipeWorker:
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
         )
-        self._count = 0
         self._ask({"id": "h", "cmd": "hello", "protocols": [1]})
         self._ask({"id": "l", "cmd": "load", "path": model_path, "parallel_slots": 128})
+        self.info = self._ask({"id": "i", "cmd": "info"})
         self._round = 0
 
     def _write(self, *requests: dict[str, object]) -> None:
         assert self._process.stdin is not None
         self._process.stdin.write(b"".join(json.dumps(r).encode() + b"\n" for r in requests))
 
-    def _ask(self, request: dict[str, object]) -> None:
+    def _ask(self, request: dict[str, object]) -> dict[str, Any]:
+        """Send a request and return its final."""
         self._write(request)
-        self._read_until(1)
+        final: dict[str, Any] = json.loads(self._read_until(1)[1])
+        return final
 
-    def _read_until(self, finals: int) -> int:
-        """Read until ``finals`` final replies have come; return the number of token lines."""
+    def _read_until(self, finals: int) -> tuple[int, bytes]:
+        """Read until so many finals have come; return the number of token lines, and the last line."""
         assert self._process.stdout is not None
-        fd, tokens, rest = self._process.stdout.fileno(), 0, b""
+        tokens, rest, lines = 0, b"", b""
         while finals:
             chunk = self._process.stdout.read(1 << 20)
             if not chunk:
@@ -95,8 +116,7 @@ class PipeWorker:
             finals -= lines.count(b'"final":true')
             if b'"error"' in lines:
                 raise SystemExit(lines.decode())
-        del fd
-        return tokens
+        return tokens, lines.splitlines()[-1]
 
     def run(self, width: int, tokens: int) -> tuple[int, float]:
         """Run ``width`` streams at once; return the tokens counted and the seconds."""
@@ -114,13 +134,40 @@ class PipeWorker:
         ]
         started = time.perf_counter()
         self._write(*requests)
-        count = self._read_until(width)
+        count, _ = self._read_until(width)
         return count, time.perf_counter() - started
 
     def close(self) -> None:
         """Ask the worker to quit, and wait for its exit."""
         self._ask({"id": "q", "cmd": "quit"})
         self._process.wait()
+
+
+class InProcess:
+    """mlx-lm in a process of its own, as installed or computing like a worker."""
+
+    def __init__(self, model_path: str, like: PipeWorker | None = None) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        process = context.Process(
+            target=serve_in_process,
+            args=(model_path, theirs),
+            kwargs={"like_worker": like is not None},
+            daemon=True,
+        )
+        process.start()
+        if like is not None:
+            self._pipe.send((like.info["compute_dtype"], like.info["blas_threads"]))
+
+    def run(self, width: int, tokens: int) -> tuple[int, float]:
+        """Compute all streams at once."""
+        self._pipe.send((width, tokens))
+        answer: tuple[int, float] = self._pipe.recv()
+        return answer
+
+    def close(self) -> None:
+        """End it."""
+        self._pipe.send(None)
 
 
 def measure(run: Callable[[int, int], tuple[int, float]], width: int, tokens: int) -> float:
@@ -134,29 +181,23 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     root = Path(__file__).resolve().parent.parent
     parser.add_argument("--model", default=str(root / "testdata/tiny"))
-    parser.add_argument("--widths", default="1,4,16,32")
+    parser.add_argument("--widths", default="1,4,16,32,64")
     parser.add_argument("--tokens", type=int, default=150)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--server", action="store_true")
     options = parser.parse_args()
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    peer = context.Process(target=serve_in_process, args=(options.model, theirs), daemon=True)
-    peer.start()
     worker = PipeWorker(options.model, [])
-
-    def in_process(width: int, tokens: int) -> tuple[int, float]:
-        ours.send((width, tokens))
-        answer: tuple[int, float] = ours.recv()
-        return answer
-
-    peers = {"in-process": in_process, "mlxwire": worker.run}
+    installed = InProcess(options.model)
+    alike = InProcess(options.model, like=worker)
+    peers = {"as installed": installed.run, "alike": alike.run, "mlxwire": worker.run}
+    told = ("compute_dtype", "blas", "blas_threads")
+    print("mlxwire and alike:", ", ".join(f"{name} {worker.info[name]}" for name in told))
     server = ServerPeer(options.model) if options.server else None
     if server is not None:
         peers["mlx_lm.server"] = lambda width, tokens: server.run(prompts(width), tokens)
     heads = "".join(f"{name:>14}" for name in peers)
-    ratios = "".join(f"{'ratio':>14}" for _ in [*peers][1:])
-    print(f"{'streams':>8}{heads}{ratios}   tokens a second; ratios over in-process")
+    ratios = "".join(f"{'/ ' + name:>14}" for name in ("as installed", "alike"))
+    print(f"{'streams':>8}{heads}{ratios}   tokens a second; ratios of mlxwire")
     for width in map(int, options.widths.split(",")):
         for run in peers.values():
             measure(run, width, 20)
@@ -167,13 +208,14 @@ def main() -> None:
         columns = list(zip(*rounds, strict=True))
         rates = "".join(f"{statistics.median(column):>14,.0f}" for column in columns)
         over = [
-            statistics.median(b / a for a, b in zip(columns[0], column, strict=True))
-            for column in columns[1:]
+            statistics.median(b / a for a, b in zip(column, columns[2], strict=True))
+            for column in columns[:2]
         ]
         print(f"{width:>8}{rates}{''.join(f'{ratio:>14.2f}' for ratio in over)}", flush=True)
     if server is not None:
         server.close()
-    ours.send(None)
+    installed.close()
+    alike.close()
     worker.close()
 
 

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from mlxwire_worker.mlx_engine.mlx_patches.blas import use_fast_blas
 from support.tiny_model import TINY
 
+use_fast_blas()  # before any test imports MLX
 settings.register_profile("any machine", deadline=None)  # no verdict depends on its speed
 settings.load_profile("any machine")
 

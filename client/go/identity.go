@@ -2,8 +2,9 @@ package mlxwire
 
 // How a worker and its model describe themselves.
 
-// ModelInfo describes the loaded model. QuantBits and QuantGroup are 0 if its weights are not
-// quantized.
+// ModelInfo describes the loaded model. QuantBits and QuantGroup are those of the stored weights, 0
+// if these are not quantized; WeightBytes are held in memory. BLAS names the library that the worker
+// uses in place of MLX's own BLAS, nil if there is none, and BLASThreads is 0 if it is not known.
 type ModelInfo struct {
 	ModelType     string       `json:"model_type"`
 	VocabSize     int          `json:"vocab_size"`
@@ -19,6 +20,9 @@ type ModelInfo struct {
 	ChatTemplate  bool         `json:"chat_template"`
 	ParallelSlots int          `json:"parallel_slots"`
 	Capabilities  Capabilities `json:"capabilities"`
+	ComputeDtype  string       `json:"compute_dtype"`
+	BLAS          *string      `json:"blas"`
+	BLASThreads   int          `json:"blas_threads"`
 }
 
 // Loaded is the worker's answer to a load.

@@ -60,6 +60,13 @@ func WithPrefillSlice(limit time.Duration) LoadOption {
 	return func(o *loadOptions) { o.fields.PrefillSeconds = &seconds }
 }
 
+// WithComputeDtype chooses the dtype in which the model computes: "float32", "bfloat16", "float16",
+// "stored" for that of the weights, or "auto", the default, which is float32 on a Linux CPU if the
+// model then fits into the memory.
+func WithComputeDtype(dtype string) LoadOption {
+	return func(o *loadOptions) { o.fields.ComputeDtype = &dtype }
+}
+
 // WithLoadProgress calls tell with the progress of the load, from the goroutine that called Load.
 // tell must not use the earlier Model, whose requests wait for the load.
 func WithLoadProgress(tell func(Progress)) LoadOption {

@@ -39,6 +39,7 @@ type loadFields struct {
 	MemoryLimit      *uint64  `json:"memory_limit,omitempty"`
 	PromptCacheLimit *uint64  `json:"prompt_cache_limit,omitempty"`
 	PrefillSeconds   *float64 `json:"prefill_seconds,omitempty"`
+	ComputeDtype     *string  `json:"compute_dtype,omitempty"`
 }
 
 // streamFields are the fields of every request that streams.

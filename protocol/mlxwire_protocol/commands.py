@@ -99,6 +99,7 @@ FEATURES: dict[str, frozenset[EngineName]] = {
     "kv_bits": MLX,
     "memory_limit": BOTH,
     "adapter_path": MLX,
+    "compute_dtype": MLX,
     "heartbeat": BOTH,
     "dialect0": BOTH,
 }

@@ -64,6 +64,7 @@ class Load(Command, kw_only=True, frozen=True, tag="load"):
     memory_limit: Count | None = None
     prompt_cache_limit: Count | None = None
     prefill_seconds: Annotated[float, Meta(gt=0, le=60)] = 0.1
+    compute_dtype: Literal["auto", "float32", "bfloat16", "float16", "stored"] = "auto"
 
 
 class Unload(Command, kw_only=True, frozen=True, tag="unload"):

@@ -66,8 +66,10 @@ class HelloResult(Result, kw_only=True, tag="result"):
 class ModelInfo(Struct, kw_only=True):
     """The description of the loaded model, taken from its modules and not from its config.
 
-    ``quant_bits`` and ``quant_group`` are 0 if nothing is quantized; ``context_len`` is in tokens,
-    ``weight_bytes`` in bytes; ``parameters`` counts weights before packing.
+    ``quant_bits`` and ``quant_group`` are those of the stored weights, 0 if nothing is quantized;
+    ``context_len`` is in tokens, ``weight_bytes`` are held in memory; ``parameters`` counts weights
+    before packing. ``blas`` is the library in place of MLX's own BLAS, None without one, and
+    ``blas_threads`` its threads, 0 if they are not known.
     """
 
     model_type: str
@@ -84,6 +86,9 @@ class ModelInfo(Struct, kw_only=True):
     chat_template: bool
     parallel_slots: int
     capabilities: dict[str, Any]
+    compute_dtype: str = ""
+    blas: str | None = None
+    blas_threads: int = 0
 
 
 class InfoResult(ModelInfo, kw_only=True, tag_field="type", tag="result"):

@@ -10,23 +10,33 @@ import mlx.core as mx
 import numpy as np
 from mlx_lm import load, stream_generate
 from mlx_lm.models.cache import make_prompt_cache
+from mlx_lm.utils import dequantize_model
+
+from mlxwire_worker.mlx_engine.mlx_patches.blas import in_use
 
 Messages = list[dict[str, str]]
 
 
 @functools.lru_cache(maxsize=32)
-def reference(path: Path, adapter: Path | None = None) -> Reference:
-    """Load a model as mlx-lm does, once."""
-    return Reference(path, adapter)
+def reference(path: Path, adapter: Path | None = None, *, stored: bool = False) -> Reference:
+    """Load a model as mlx-lm does, once, to compute in the dtype that a worker chooses.
+
+    That is float32 where a fast BLAS is in use, and with ``stored`` the dtype of the weights.
+    """
+    expand = mx.default_device() == mx.cpu and not in_use().slow and not stored
+    return Reference(path, adapter, expand=expand)
 
 
 class Reference:
     """A model in this process."""
 
-    def __init__(self, path: Path, adapter: Path | None) -> None:
+    def __init__(self, path: Path, adapter: Path | None, *, expand: bool) -> None:
         self.model, self.tokenizer = load(
             str(path), adapter_path=str(adapter) if adapter else None
         )
+        if expand:
+            self.model = dequantize_model(self.model)
+            self.model.set_dtype(mx.float32)
 
     def generate(self, prompt: str | list[int], tokens: int) -> tuple[str, list[int]]:
         """Return greedy text and its ids."""

@@ -45,6 +45,7 @@ class LoadOptions(Struct, kw_only=True, frozen=True):
     memory_limit: int | None = None
     prompt_cache_limit: int | None = None
     prefill_seconds: float = 0.1
+    compute_dtype: Literal["auto", "float32", "bfloat16", "float16", "stored"] = "auto"
 
 
 class CacheFigures(NamedTuple):

@@ -78,7 +78,8 @@ class LoadOptions(TypedDict, total=False):
     ``warmup`` (default True): compile the kernels now, so that the first request is not slow.
     ``kv_bits``, ``kv_group_size``: quantize the KV cache. ``memory_limit``,
     ``prompt_cache_limit``: bytes. ``prefill_seconds``: how long one slice of a prompt may hold up
-    other streams.
+    other streams. ``compute_dtype``: "float32", "bfloat16", "float16", "stored" for the dtype of the
+    weights, or "auto" (the default), which is float32 on a Linux CPU if it fits into the memory.
     """
 
     context_len: int | None
@@ -91,6 +92,7 @@ class LoadOptions(TypedDict, total=False):
     memory_limit: int | None
     prompt_cache_limit: int | None
     prefill_seconds: float
+    compute_dtype: Literal["auto", "float32", "bfloat16", "float16", "stored"]
 
 
 class MemoryOptions(TypedDict, total=False):

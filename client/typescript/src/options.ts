@@ -128,6 +128,9 @@ export interface TokenizeChatOptions extends CallOptions {
   readonly countOnly?: boolean | undefined;
 }
 
+/** A dtype to compute in: a certain one, that of the stored weights, or the worker's choice. */
+export type ComputeDtype = "auto" | "float32" | "bfloat16" | "float16" | "stored";
+
 /** The fields of a `load` (SPEC §4.1). */
 export interface LoadFields {
   /** The most tokens of prompt and answer together. */
@@ -150,6 +153,8 @@ export interface LoadFields {
   readonly promptCacheLimit?: number | null | undefined;
   /** Seconds that one slice of a prompt may hold up the other streams. */
   readonly prefillSeconds?: number | undefined;
+  /** The dtype to compute in; `auto` is float32 on a Linux CPU, if it fits into the memory. */
+  readonly computeDtype?: ComputeDtype | undefined;
 }
 
 /** The options of `Worker.load`. */

@@ -260,8 +260,8 @@ def test_memory_tells_plausible_figures_sets_limits_and_unload_gives_it_back(
 ) -> None:
     path = models("tiny")
     loaded = worker.load(str(path), warmup=False, prompt_cache_limit=10**8)
-    # 6 layers, 5 heads of 32, keys and values, 2 bytes each.
-    per_token = 6 * 5 * 32 * 2 * 2
+    # 6 layers, 5 heads of 32, keys and values, in the dtype of the model.
+    per_token = 6 * 5 * 32 * 2 * {"float32": 4, "bfloat16": 2}[loaded["compute_dtype"]]
     empty = worker.ask("memory")
     assert empty["bytes_per_token"] == per_token
     assert loaded["weight_bytes"] <= empty["active_bytes"] < loaded["weight_bytes"] + 10**6

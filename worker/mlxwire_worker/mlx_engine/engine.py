@@ -18,6 +18,7 @@ from ..engine import (
     MemoryLimits,
     ProgressReport,
 )
+from ..process.stdio import log
 from ..prompts import ChatInput, Classified, ClassifyPrompts, Prompt, SamplingParams, StepResult
 from ..requests.admission import check_known
 from ..requests.failures import no_model
@@ -71,9 +72,7 @@ class MlxEngine(Engine):
         """Import MLX and start the template process, so that `load` finds both ready."""
         self._templates.start()
         try:
-            from .mlx_patches.light_import import import_mlx_lm
-
-            import_mlx_lm()
+            _import_mlx()
             from .one_pass import scoring  # noqa: F401
             from .sequences import runner  # noqa: F401
             from .text import prompts  # noqa: F401
@@ -88,6 +87,7 @@ class MlxEngine(Engine):
         adapter = self._paths.adapter(options.adapter_path) if options.adapter_path else None
         report("check", 0, 1)
         _import_or_explain()
+        _tell_slow_blas()
         from . import loading
         from .mlx_patches.allocator import give_large_blocks_back
         from .mlx_patches.direct_children import hold_children_directly
@@ -106,6 +106,7 @@ class MlxEngine(Engine):
         hold_children_directly(loaded.model)
         if options.warmup:
             warm_up(loaded.model, loaded.policy, loaded.info.vocab_size, report)
+        loading.set_blas_threads(loaded, measure=options.warmup)
         self._loaded = loaded
         return loaded.info
 
@@ -271,11 +272,26 @@ _NO_MEMORY = ("failed to map segment", "annot allocate memory")
 """Parts of the dynamic linker's messages when the process gets no more memory."""
 
 
+def _import_mlx() -> None:
+    """Import mlx_lm over a fast BLAS, which has to be there first."""
+    from .mlx_patches.blas import use_fast_blas
+    from .mlx_patches.light_import import import_mlx_lm
+
+    use_fast_blas()
+    import_mlx_lm()
+
+
+def _tell_slow_blas() -> None:
+    """Say on stderr why this worker computes many times slower than it could."""
+    from .mlx_patches.blas import in_use
+
+    if slow := in_use().slow:
+        log(f"MLX computes with its own BLAS, which is slow: {slow}")
+
+
 def _import_or_explain() -> None:
     try:
-        from .mlx_patches.light_import import import_mlx_lm
-
-        import_mlx_lm()
+        _import_mlx()
     except ModuleNotFoundError as error:
         raise WireError(
             "model_load_failed",

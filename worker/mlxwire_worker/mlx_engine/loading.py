@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import mlx.core as mx
 import mlx.nn as nn
 from mlx.utils import tree_flatten
 from mlx_lm import utils as mlx_lm_utils
 from mlx_lm.models.cache import make_prompt_cache
+from msgspec import structs
 
 from mlxwire_protocol import invalid_params
 from mlxwire_protocol.results import ModelInfo
@@ -21,16 +22,24 @@ from .cache.cache_files import fingerprint
 from .cache.kv import CachePolicy
 from .cache.memory_guard import MemoryGuard
 from .cache.prompt_cache import DEFAULT_BUDGET, PromptCache
+from .mlx_patches.blas import in_use, most_threads
+from .models import compute_dtype
 from .models.adapters import apply_adapter, check_adapter
 from .models.model_files import failed
 from .models.preflight import CheckedModel, check_model
 from .sequences.prefill import ChunkSize
 from .sequences.runner import Runner
+from .sequences.warmup import largest_matrix, measure_product, measure_step
 from .text.chat_template import find_template
 from .text.tokenizer import Tokenizer
 
 PARALLEL_SLOTS = 128
 """Sequences at once, where the host names no number."""
+
+LARGE_BYTES = 128 << 20
+"""Weights from which several BLAS threads help, where nothing was measured."""
+HUGE_BYTES = 1 << 30
+"""Weights from which no step is measured, since one takes long; a product tells enough."""
 
 DEFAULT_CONTEXT = 131072
 """Tokens, for a model that declares no number of positions."""
@@ -55,7 +64,9 @@ class LoadedModel:
 
     def identity(self) -> str:
         """Return the fingerprint that a saved prompt cache must have to fit this model."""
-        return fingerprint(self.files, self.policy.fingerprint, self.template)
+        return fingerprint(
+            self.files, self.policy.fingerprint, self.info.compute_dtype, self.template
+        )
 
 
 def build(options: LoadOptions, path: Path, adapter: Path | None) -> LoadedModel:
@@ -69,17 +80,11 @@ def build(options: LoadOptions, path: Path, adapter: Path | None) -> LoadedModel
     if adapter is not None:
         check_adapter(adapter)
     tokenizer = Tokenizer.from_folder(path)
-    model, config = _build_module(checked, adapter)
-    policy = CachePolicy(
-        model,
-        window=context_len if options.context_policy == "rotate" else None,
-        kv_bits=options.kv_bits,
-        kv_group_size=options.kv_group_size,
-    )
+    assembled = _assemble(options, checked, adapter, context_len)
+    model, policy = assembled.model, assembled.policy
     template = find_template(path)
     info = _describe(
-        model,
-        config,
+        assembled,
         path=str(path),
         adapter_path=str(adapter) if adapter else None,
         context_len=context_len,
@@ -96,23 +101,75 @@ def build(options: LoadOptions, path: Path, adapter: Path | None) -> LoadedModel
         },
     )
     cache = PromptCache(policy, _prompt_cache_limit(options))
-    guard = MemoryGuard(model, policy, options.memory_limit)
     chunk = ChunkSize(options.prefill_seconds)
-    runner = Runner(model, policy, cache, chunk, guard)
+    runner = Runner(model, policy, cache, chunk, assembled.guard)
     return LoadedModel(
         model=model,
         tokenizer=tokenizer,
         template=template,
-        eos_ids=_eos_ids(config, tokenizer, info.vocab_size),
+        eos_ids=_eos_ids(assembled.config, tokenizer, info.vocab_size),
         context_policy=options.context_policy,
         policy=policy,
         cache=cache,
-        guard=guard,
+        guard=assembled.guard,
         chunk=chunk,
         runner=runner,
         files=[*checked.shards, *_adapter_files(adapter), path / "config.json"],
         info=info,
     )
+
+
+class _Assembled(NamedTuple):
+    """A module tree in the dtype that it computes in, and what depends on that dtype.
+
+    ``quant_bits`` and ``quant_group`` are those of the stored weights.
+    """
+
+    model: Any
+    config: dict[str, Any]
+    quant_bits: int
+    quant_group: int
+    policy: CachePolicy
+    guard: MemoryGuard
+
+
+def _assemble(
+    options: LoadOptions, checked: CheckedModel, adapter: Path | None, context_len: int
+) -> _Assembled:
+    """Build the module tree in the wanted dtype, or as stored if that takes too much memory.
+
+    No weight is read: shapes and dtypes are known. Raises: as `build`.
+    """
+    dtype = compute_dtype.wanted_dtype(options.compute_dtype)
+    assembled = _assemble_in(dtype, options, checked, adapter, context_len)
+    if dtype is not None and options.compute_dtype == "auto":
+        tokens = min(context_len, compute_dtype.SEQUENCE_TOKENS)
+        size = _weight_bytes(assembled.model) + assembled.guard.sequence_bytes(tokens)
+        if not compute_dtype.fits(size, options.memory_limit):
+            assembled = _assemble_in(None, options, checked, adapter, context_len)
+    return assembled
+
+
+def _assemble_in(
+    dtype: mx.Dtype | None,
+    options: LoadOptions,
+    checked: CheckedModel,
+    adapter: Path | None,
+    context_len: int,
+) -> _Assembled:
+    model, config = _build_module(checked, adapter)
+    widest = max(_quantized_modules(model), key=lambda module: module.weight.size, default=None)
+    if dtype is not None:
+        compute_dtype.convert(model, dtype)
+    policy = CachePolicy(
+        model,
+        window=context_len if options.context_policy == "rotate" else None,
+        kv_bits=options.kv_bits,
+        kv_group_size=options.kv_group_size,
+    )
+    guard = MemoryGuard(model, policy, options.memory_limit)
+    bits, group = (widest.bits, widest.group_size) if widest is not None else (0, 0)
+    return _Assembled(model, config, bits, group, policy, guard)
 
 
 def _prompt_cache_limit(options: LoadOptions) -> int:
@@ -189,21 +246,47 @@ def materialize(model: Any, report: ProgressReport) -> None:
     mx.eval([array for module in model.modules() for array in _private_arrays(module)])
 
 
-def _describe(model: Any, config: dict[str, Any], **told: Any) -> ModelInfo:
+def set_blas_threads(loaded: LoadedModel, *, measure: bool) -> None:
+    """Choose the number of the BLAS's threads for a model, and note it in ``info``.
+
+    Without ``measure``, which computes parts of the model, the size of the weights decides.
+    """
+    threads = in_use().threads
+    if threads is None:
+        return
+    model, size = loaded.model, loaded.info.weight_bytes
+    matrix = largest_matrix(model)
+    if matrix is None:
+        threads.set(1)  # MLX takes the products of other dtypes from no BLAS
+    elif not measure:
+        threads.set(most_threads() if size >= LARGE_BYTES else 1)
+    elif size >= HUGE_BYTES:
+        threads.choose([lambda: measure_product(matrix)])
+    else:
+        threads.choose(
+            [lambda: measure_product(matrix), lambda: measure_step(model, loaded.policy)]
+        )
+    loaded.info = structs.replace(loaded.info, blas_threads=threads.count)
+
+
+def _describe(assembled: _Assembled, **told: Any) -> ModelInfo:
     """Describe the model by its modules, which may differ from config.json."""
-    quantized = _quantized_modules(model)
-    widest = max(quantized, key=lambda module: module.weight.size, default=None)
+    model, config = assembled.model, assembled.config
+    blas = in_use()
+    logits = model(mx.array([[0]]))  # lazy: shape and dtype alone are worked out
     text = {**config, **(config.get("text_config") or {})}
     return ModelInfo(
         model_type=str(config["model_type"]),
-        # Lazy: the shape alone is worked out.
-        vocab_size=int(model(mx.array([[0]])).shape[-1]),
+        vocab_size=int(logits.shape[-1]),
         layers=len(getattr(model, "layers", [])),
         hidden_size=_first_number(text, "hidden_size", "n_embd", "d_model", "dim", "model_dim"),
-        quant_bits=widest.bits if widest is not None else 0,
-        quant_group=widest.group_size if widest is not None else 0,
+        quant_bits=assembled.quant_bits,
+        quant_group=assembled.quant_group,
         parameters=_parameter_count(model),
-        weight_bytes=sum(array.nbytes for array in _parameters(model)),
+        weight_bytes=_weight_bytes(model),
+        compute_dtype=str(logits.dtype).removeprefix("mlx.core."),
+        blas=blas.name,
+        blas_threads=blas.threads.count if blas.threads is not None else 0,
         **told,
     )
 
@@ -248,6 +331,10 @@ def _quantized_modules(model: Any) -> list[Any]:
 def _parameters(model: Any) -> list[mx.array]:
     flat: Any = tree_flatten(model.parameters())
     return [array for _, array in flat]
+
+
+def _weight_bytes(model: Any) -> int:
+    return sum(array.nbytes for array in _parameters(model))
 
 
 def _parameter_count(model: Any) -> int:

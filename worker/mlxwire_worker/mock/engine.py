@@ -74,6 +74,7 @@ class MockEngine(Engine):
             ("adapter_path", options.adapter_path is not None),
             ("kv_bits", options.kv_bits is not None),
             ("context_policy", options.context_policy != "refuse"),
+            ("compute_dtype", options.compute_dtype != "auto"),
         ):
             if asked:
                 raise WireError(
@@ -97,6 +98,7 @@ class MockEngine(Engine):
             chat_template=True,
             parallel_slots=options.parallel_slots or 8,
             capabilities={"classify": True, "thinking": False},
+            compute_dtype="none",
         )
         self._limits = MemoryLimits(
             memory_limit=options.memory_limit, prompt_cache_limit=options.prompt_cache_limit

@@ -29,24 +29,41 @@ def version(name):
 
 packages = {{name: version(name) for name in {PACKAGES!r}}}
 print(json.dumps({{"python": platform.python_version(), "packages": packages}}), flush=True)
+try:
+    from mlxwire_worker.mlx_engine.mlx_patches.blas import in_use, probe_program, use_fast_blas
+
+    use_fast_blas()
+except ImportError:  # an interpreter that has MLX and no worker
+    in_use = None
 import mlx.core as mx
 
 device = mx.default_device()
 describe = getattr(mx, "device_info", None) or mx.metal.device_info
 mx.eval(mx.ones(8) + 1)
-print(json.dumps({{"device": str(device), "device_name": describe().get("device_name")}}))
+print(json.dumps({{"device": str(device), "device_name": describe().get("device_name")}}), flush=True)
+if in_use is not None and device == mx.cpu:
+    found = {{"blas": in_use().name, "blas_slow": in_use().slow}}
+    print(json.dumps({{**found, "blas_gflops": probe_program.gflops(mx)}}))
 """
 
 
 @dataclass(slots=True, kw_only=True)
 class Probe:
-    """The packages of the worker's interpreter, and its device; a missing package is None."""
+    """The packages of the worker's interpreter, its device, and the BLAS of a CPU.
+
+    A missing package is None. ``blas`` is None for MLX's own; ``blas_slow`` tells why that is used
+    although it is the slow one; ``blas_gflops`` is the speed of one float32 product in 10^9
+    operations a second, None where MLX does not compute on the CPU.
+    """
 
     interpreter: str
     python: str | None = None
     packages: dict[str, str | None] = field(default_factory=dict)
     device: str | None = None
     device_name: str | None = None
+    blas: str | None = None
+    blas_slow: str | None = None
+    blas_gflops: float | None = None
     error: str | None = None
 
 

@@ -68,6 +68,7 @@ class Health:
             "python": f"{probe.python or 'unknown'} ({probe.interpreter})",
             **packages,
             "device": " ".join(filter(None, (probe.device, probe.device_name))) or "none",
+            "BLAS": _described_blas(probe),
             "worker": described if answers else "does not start",
             "command": " ".join(worker.command),
             "start to hello": _milliseconds(worker.start_seconds),
@@ -119,6 +120,15 @@ async def _time_requests(worker: Worker, health: WorkerHealth) -> None:
         await worker.metrics()
         seconds.append(time.perf_counter() - began)
     health.round_trip_seconds = statistics.median(seconds)
+
+
+def _described_blas(probe: Probe) -> str:
+    """Return the name and the speed of the BLAS, and what to do about a slow one."""
+    if probe.blas_gflops is None:
+        return "not used" if probe.device else "unknown"
+    name = probe.blas or "MLX's own"
+    told = f"{name}, {probe.blas_gflops:.0f} GFLOP/s"
+    return f"{told}, which is slow: {probe.blas_slow}" if probe.blas_slow else told
 
 
 def _milliseconds(seconds: float | None) -> str:

@@ -36,6 +36,8 @@ def readable(facts: Mapping[str, Any]) -> dict[str, object]:
         "parameters": f"{facts['parameters']:,}",
         "weights": f"{facts['weight_bytes'] / 2**20:,.1f} MiB",
         "quantized": f"{bits} bits, groups of {group}" if bits else "no",
+        "computes in": facts["compute_dtype"] or "unknown",
+        "BLAS": _blas(facts["blas"], facts["blas_threads"]),
         "layers": facts["layers"],
         "hidden size": facts["hidden_size"],
         "vocabulary": facts["vocab_size"],
@@ -46,3 +48,9 @@ def readable(facts: Mapping[str, Any]) -> dict[str, object]:
         "parallel slots": facts["parallel_slots"],
         "loaded in": f"{facts['load_seconds']:.2f} s",
     }
+
+
+def _blas(name: str | None, threads: int) -> str:
+    if name is None:
+        return "MLX's own"
+    return f"{name}, {threads} {'thread' if threads == 1 else 'threads'}" if threads else name

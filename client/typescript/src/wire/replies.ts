@@ -131,6 +131,9 @@ export const MODEL_INFO = {
   chat_template: boolean,
   parallel_slots: integer,
   capabilities: object,
+  compute_dtype: defaulting(string, ""),
+  blas: defaulting(nullable(string), null),
+  blas_threads: defaulting(integer, 0),
 };
 
 /** The answer to a `load`. */

@@ -100,6 +100,7 @@ export const LOAD: Sent<LoadFields> = {
   memoryLimit: plain,
   promptCacheLimit: plain,
   prefillSeconds: plain,
+  computeDtype: plain,
 };
 
 /** The options that `memory` sends. */

@@ -138,7 +138,7 @@ FORGERIES: dict[str, Forgery] = {
         {"0.tokens": a["0.tokens"].astype(mx.float32)}
     ),
     "tokens in rows": lambda a, _: a.update({"0.tokens": a["0.tokens"][None]}),
-    "another dtype": lambda a, _: a.update({"0.0.0": a["0.0.0"].astype(mx.float32)}),
+    "another dtype": lambda a, _: a.update({"0.0.0": a["0.0.0"].astype(mx.float16)}),
     "fewer heads": lambda a, _: a.update({"0.0.0": a["0.0.0"][:, :2]}),
     "two rows": lambda a, _: a.update({"0.0.0": mx.concatenate([a["0.0.0"]] * 2)}),
     "narrower heads": lambda a, _: a.update({"0.0.0": a["0.0.0"][..., :16]}),

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import mlx.core as mx
+from mlx.utils import tree_flatten
 from mlx_lm.generate import generation_stream
 
 from ...engine import ProgressReport
@@ -20,8 +21,13 @@ from .runner import Runner
 PROMPT_TOKENS = 33
 NEW_TOKENS = 3
 PREFILL_LENGTHS = (2, 7, 16, 64, 128, 512)
-SLOW_SECONDS = 0.02
-"""A second pass of this length ends the warm-up of prefill: little is left to compile then."""
+SLOW_SECONDS, SLOW_SECONDS_CPU = 0.02, 0.005
+"""A second pass of this length ends the warm-up of prefill: little is left to compile then.
+
+A CPU has the same kernels for all lengths, so it needs few passes.
+"""
+MEASURED_IDS, MEASURED_STEPS = [0] * 16, 4
+"""The prompt and the number of steps of `measure_step`."""
 _SAMPLINGS: tuple[dict[str, Any], ...] = (
     {},
     {"temperature": 1.0},
@@ -50,8 +56,44 @@ def warm_up(model: Any, policy: CachePolicy, vocabulary: int, report: ProgressRe
     report("warmup", len(rounds), len(rounds))
 
 
+def largest_matrix(model: Any) -> mx.array | None:
+    """Return the largest float32 matrix of a model, None if it has none."""
+    flat: Any = tree_flatten(model.parameters())
+    matrices = (array for _, array in flat if array.ndim == 2 and array.dtype == mx.float32)
+    return max(matrices, key=lambda array: array.size, default=None)
+
+
+def measure_product(matrix: mx.array) -> float:
+    """Return the seconds that a product of 16 rows and a float32 matrix takes."""
+    rows = mx.zeros((16, matrix.shape[1]), matrix.dtype)
+    mx.eval(rows)
+    started = time.perf_counter()
+    mx.eval(rows @ matrix.T)
+    return time.perf_counter() - started
+
+
+def measure_step(model: Any, policy: CachePolicy) -> float:
+    """Return the seconds that a slice of prefill and some decode steps after it take.
+
+    The last tokens come one by one, as in a stream, where the next step is prepared meanwhile.
+    """
+    layers = policy.make()
+    started = time.perf_counter()
+    with mx.stream(generation_stream):
+        token = mx.argmax(model(mx.array([MEASURED_IDS]), cache=layers)[:, -1], axis=-1)
+        mx.async_eval(token)
+        for _ in range(MEASURED_STEPS):
+            following = mx.argmax(model(token[:, None], cache=layers)[:, -1], axis=-1)
+            mx.async_eval(following)
+            mx.eval(token)
+            token = following
+        mx.eval(token)
+    return time.perf_counter() - started
+
+
 def _warm_prefill(model: Any, policy: CachePolicy, vocabulary: int) -> None:
     """Compute prompts of growing length until one is slow: each shape has its own kernels."""
+    slow = SLOW_SECONDS_CPU if mx.default_device() == mx.cpu else SLOW_SECONDS
     with mx.stream(generation_stream):
         for length in PREFILL_LENGTHS:
             ids = mx.array([[token % vocabulary for token in range(length)]])
@@ -60,7 +102,7 @@ def _warm_prefill(model: Any, policy: CachePolicy, vocabulary: int) -> None:
                 layers = policy.make()
                 model(ids, cache=layers)
                 mx.eval(kv.states(layers))
-                if again and time.perf_counter() - started > SLOW_SECONDS:
+                if again and time.perf_counter() - started > slow:
                     return
 
 

@@ -1,0 +1,110 @@
+"""Chooses the dtype in which a model computes, and converts its weights to it at load.
+
+On a CPU with a fast BLAS (`mlx_patches.blas`) float32 is by far the fastest: MLX's CPU kernels for
+bfloat16 and for quantized weights use no BLAS and gain nothing from batching. Float32 takes more
+memory, so `auto` chooses it only if weights and caches fit.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import mlx.core as mx
+from mlx import nn
+from mlx.utils import tree_map_with_path, tree_unflatten
+from mlx_lm.models.mla import MultiLinear, QuantizedMultiLinear
+from mlx_lm.models.switch_layers import QuantizedSwitchLinear, SwitchLinear
+
+from ...process.system_share import memory_bytes
+from ..mlx_patches.blas import in_use
+
+ComputeDtype = Literal["auto", "float32", "bfloat16", "float16", "stored"]
+
+SHARE = 0.8
+"""How much of the memory that the process may use an expanded model may take."""
+SEQUENCE_TOKENS = 8192
+"""`auto` counts on the caches of one sequence of this length, or of a shorter context."""
+
+
+def wanted_dtype(option: ComputeDtype) -> mx.Dtype | None:
+    """Return the dtype to convert to; None to compute with the weights as they are stored."""
+    if option == "auto":
+        return mx.float32 if mx.default_device() == mx.cpu and not in_use().slow else None
+    dtypes = {"float32": mx.float32, "bfloat16": mx.bfloat16, "float16": mx.float16}
+    return dtypes.get(option)
+
+
+def fits(model_bytes: int, memory_limit: int | None) -> bool:
+    """Return True if a model and its caches take at most `SHARE` of what the process may use.
+
+    That is the least of the memory that is available or held by the model before, which goes, the
+    control groups' limits, and ``memory_limit``; None and 0 mean no limit.
+    """
+    available = memory_bytes()
+    limits = [
+        memory_limit or None,
+        None if available is None else available + mx.get_active_memory(),
+    ]
+    return all(limit is None or model_bytes <= SHARE * limit for limit in limits)
+
+
+def convert(model: Any, dtype: mx.Dtype) -> None:
+    """Expand the quantized modules of a model and convert its weights to a dtype, lazily, in place.
+
+    In float32 every weight is converted. In a narrower dtype those stay as they are that the
+    architecture wants to keep (mlx-lm's ``cast_predicate``).
+    """
+    plain = [
+        (name, _expanded(module, dtype))
+        for name, module in model.named_modules()
+        if _can_be_expanded(module)
+    ]
+    if plain:
+        model.update_modules(tree_unflatten(plain))
+    converts: Any = getattr(model, "cast_predicate", None)
+
+    def converted(path: str, array: mx.array) -> mx.array:
+        if not mx.issubdtype(array.dtype, mx.floating):
+            return array
+        if dtype != mx.float32 and converts is not None and not converts(path):
+            return array
+        return array.astype(dtype)
+
+    model.update(tree_map_with_path(converted, model.parameters()))
+
+
+def _can_be_expanded(module: Any) -> bool:
+    """Return True for a quantized module with a plain twin; any other stays quantized."""
+    return type(module) in _TWINS and getattr(module, "global_scale", None) is None
+
+
+def _expanded(module: Any, dtype: mx.Dtype) -> Any:
+    """Return the plain twin of a quantized module, with its weights still to be computed."""
+    scales, biases = module.scales, module.biases
+    if mx.issubdtype(scales.dtype, mx.floating):
+        # In the wanted dtype already: MLX's kernel for float32 is three times as fast as the others.
+        scales, biases = scales.astype(dtype), biases.astype(dtype)
+    twin, sizes = _TWINS[type(module)]
+    plain: Any = twin(*sizes)
+    plain.weight = mx.dequantize(
+        module.weight,
+        scales,
+        biases,
+        module.group_size,
+        module.bits,
+        module.mode,
+        dtype=dtype,
+    )
+    plain.pop("bias", None)
+    if "bias" in module:
+        plain.bias = module.bias
+    return plain
+
+
+_TWINS: dict[type, tuple[Any, tuple[int, ...]]] = {
+    nn.QuantizedLinear: (nn.Linear, (1, 1)),
+    nn.QuantizedEmbedding: (nn.Embedding, (1, 1)),
+    QuantizedSwitchLinear: (SwitchLinear, (1, 1, 1)),
+    QuantizedMultiLinear: (MultiLinear, (1, 1, 1)),
+}
+"""The plain class of each quantized one, and sizes to create it with: its weight is replaced."""
