@@ -88,12 +88,12 @@ class MlxEngine(Engine):
         _import_or_explain()
         _tell_slow_blas()
         from . import loading
-        from .mlx_patches.allocator import give_large_blocks_back
+        from .mlx_patches.allocator import hold_freed_blocks
         from .mlx_patches.direct_children import hold_children_directly
         from .mlx_patches.rotary import share_tables
         from .sequences.warmup import warm_up
 
-        give_large_blocks_back()
+        hold_freed_blocks()
         with self._paths.unchanged(path, adapter):
             loaded = loading.build(options, path, adapter)
         if loaded.template is not None:
@@ -117,11 +117,14 @@ class MlxEngine(Engine):
 
         import mlx.core as mx
 
+        from .mlx_patches.allocator import give_free_memory_back
+
         self._loaded = None
         gc.collect()
         mx.synchronize()
         mx.clear_cache()
         mx.reset_peak_memory()
+        give_free_memory_back(now=True)
 
     # -- the prepare thread --------------------------------------------------------------
 

@@ -48,6 +48,7 @@ from ...prompts import Failed, Prefilled, Prompt, Sampled, StepResult
 from ..cache import kv
 from ..cache.memory_guard import MemoryGuard
 from ..cache.prompt_cache import PromptCache
+from ..mlx_patches.allocator import give_free_memory_back
 from .chunks import ChunkSize
 from .decode_batch import DecodeBatch, Token
 from .prefill import compute_rest, compute_slice
@@ -123,6 +124,7 @@ class Runner:
                     self._waiting.remove(row)
                     if row.layers is not None and may_share(row):
                         self._sharing.keep(row.tokens[: row.held], row.layers)
+        give_free_memory_back()
 
     def step(self) -> list[StepResult]:
         """Take one decode step, then one slice of prefill; the batch's tokens come first.
