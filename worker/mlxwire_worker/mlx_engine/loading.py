@@ -2,44 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import mlx.core as mx
-import mlx.nn as nn
-from mlx.utils import tree_flatten
 from mlx_lm import utils as mlx_lm_utils
 from mlx_lm.models.cache import make_prompt_cache
-from msgspec import structs
 
 from mlxwire_protocol import invalid_params
 from mlxwire_protocol.results import ModelInfo
 
-from ..engine import LoadOptions, ProgressReport
+from ..engine import LoadOptions
 from .cache.cache_files import fingerprint
 from .cache.kv import CachePolicy
 from .cache.memory_guard import MemoryGuard
 from .cache.prompt_cache import DEFAULT_BUDGET, PromptCache
-from .mlx_patches.blas import in_use, most_threads
+from .mlx_patches.blas import in_use
 from .models import compute_dtype
 from .models.adapters import apply_adapter, check_adapter
 from .models.model_files import failed
 from .models.preflight import CheckedModel, check_model
 from .sequences.prefill import ChunkSize
 from .sequences.runner import Runner
-from .sequences.warmup import largest_matrix, measure_product, measure_step
 from .text.chat_template import find_template
 from .text.tokenizer import Tokenizer
+from .weights import quantized_modules, weight_bytes
 
 PARALLEL_SLOTS = 128
 """Sequences at once, where the host names no number."""
-
-LARGE_BYTES = 128 << 20
-"""Weights from which several BLAS threads help, where nothing was measured."""
-HUGE_BYTES = 1 << 30
-"""Weights from which no step is measured, since one takes long; a product tells enough."""
 
 DEFAULT_CONTEXT = 131072
 """Tokens, for a model that declares no number of positions."""
@@ -144,7 +135,7 @@ def _assemble(
     assembled = _assemble_in(dtype, options, checked, adapter, context_len)
     if dtype is not None and options.compute_dtype == "auto":
         tokens = min(context_len, compute_dtype.SEQUENCE_TOKENS)
-        size = _weight_bytes(assembled.model) + assembled.guard.sequence_bytes(tokens)
+        size = weight_bytes(assembled.model) + assembled.guard.sequence_bytes(tokens)
         if not compute_dtype.fits(size, options.memory_limit):
             assembled = _assemble_in(None, options, checked, adapter, context_len)
     return assembled
@@ -158,7 +149,7 @@ def _assemble_in(
     context_len: int,
 ) -> _Assembled:
     model, config = _build_module(checked, adapter)
-    widest = max(_quantized_modules(model), key=lambda module: module.weight.size, default=None)
+    widest = max(quantized_modules(model), key=lambda module: module.weight.size, default=None)
     if dtype is not None:
         compute_dtype.convert(model, dtype)
     policy = CachePolicy(
@@ -219,7 +210,7 @@ def _build_module(checked: CheckedModel, adapter: Path | None) -> tuple[Any, dic
         ) from None
     if adapter is not None:
         model = apply_adapter(model, adapter)
-    if checked.config.get("quantization") and not _quantized_modules(model):
+    if checked.config.get("quantization") and not quantized_modules(model):
         raise failed(
             "quantization",
             "config.json says that the weights are quantized, but no weight of the model is; "
@@ -227,46 +218,6 @@ def _build_module(checked: CheckedModel, adapter: Path | None) -> tuple[Any, dic
             file="config.json",
         )
     return model, config
-
-
-def materialize(model: Any, report: ProgressReport) -> None:
-    """Read the weights, reporting bytes as they come, and evaluate every other array too.
-
-    Arrays that are no parameters (the frequencies of scaled RoPE) stay lazy in mlx-lm and can
-    then be evaluated by this thread alone (engine-notes §1).
-    """
-    parameters = _parameters(model)
-    total = sum(array.nbytes for array in parameters)
-    done = 0
-    report("load", 0, total)
-    for group in _groups(parameters, max(total // 20, 1 << 24)):
-        mx.eval(group)
-        done += sum(array.nbytes for array in group)
-        report("load", done, total)
-    mx.eval([array for module in model.modules() for array in _private_arrays(module)])
-
-
-def set_blas_threads(loaded: LoadedModel, *, measure: bool) -> None:
-    """Choose the number of the BLAS's threads for a model, and note it in ``info``.
-
-    Without ``measure``, which computes parts of the model, the size of the weights decides.
-    """
-    threads = in_use().threads
-    if threads is None:
-        return
-    model, size = loaded.model, loaded.info.weight_bytes
-    matrix = largest_matrix(model)
-    if matrix is None:
-        threads.set(1)  # MLX takes the products of other dtypes from no BLAS
-    elif not measure:
-        threads.set(most_threads() if size >= LARGE_BYTES else 1)
-    elif size >= HUGE_BYTES:
-        threads.choose([lambda: measure_product(matrix)])
-    else:
-        threads.choose(
-            [lambda: measure_product(matrix), lambda: measure_step(model, loaded.policy)]
-        )
-    loaded.info = structs.replace(loaded.info, blas_threads=threads.count)
 
 
 def _describe(assembled: _Assembled, **told: Any) -> ModelInfo:
@@ -283,7 +234,7 @@ def _describe(assembled: _Assembled, **told: Any) -> ModelInfo:
         quant_bits=assembled.quant_bits,
         quant_group=assembled.quant_group,
         parameters=_parameter_count(model),
-        weight_bytes=_weight_bytes(model),
+        weight_bytes=weight_bytes(model),
         compute_dtype=str(logits.dtype).removeprefix("mlx.core."),
         blas=blas.name,
         blas_threads=blas.threads.count if blas.threads is not None else 0,
@@ -319,48 +270,8 @@ def _eos_ids(config: dict[str, Any], tokenizer: Tokenizer, vocabulary: int) -> f
     return frozenset(n for n in ids if isinstance(n, int) and 0 <= n < vocabulary)
 
 
-def _quantized_modules(model: Any) -> list[Any]:
-    return [
-        module
-        for module in model.modules()
-        if isinstance(getattr(module, "bits", None), int)
-        and isinstance(getattr(module, "group_size", None), int)
-    ]
-
-
-def _parameters(model: Any) -> list[mx.array]:
-    flat: Any = tree_flatten(model.parameters())
-    return [array for _, array in flat]
-
-
-def _weight_bytes(model: Any) -> int:
-    return sum(array.nbytes for array in _parameters(model))
-
-
 def _parameter_count(model: Any) -> int:
     return int(mlx_lm_utils.get_total_parameters(model))
-
-
-def _private_arrays(module: nn.Module) -> Iterator[mx.array]:
-    for value in vars(module).values():
-        if isinstance(value, mx.array):
-            yield value
-    for value in module.values():
-        if isinstance(value, mx.array):
-            yield value
-
-
-def _groups(arrays: list[mx.array], size: int) -> Iterator[list[mx.array]]:
-    group: list[mx.array] = []
-    held = 0
-    for array in arrays:
-        group.append(array)
-        held += array.nbytes
-        if held >= size:
-            yield group
-            group, held = [], 0
-    if group:
-        yield group
 
 
 def _first_number(config: dict[str, Any], *names: str) -> int:

@@ -8,6 +8,7 @@ from mlxwire_protocol import invalid_params
 
 from ..engine import MemoryFigures, MemoryLimits
 from .loading import LoadedModel
+from .mlx_patches.allocator import give_free_memory_back
 
 _limits = {"buffer": 0, "wired": 0}
 """The limits that the host set, in bytes; MLX applies both to the whole process."""
@@ -47,6 +48,7 @@ def set_memory(
             loaded.cache.shrink(limits.prompt_cache_limit)
     if clear:
         mx.clear_cache()
+        give_free_memory_back(now=True)
     return MemoryFigures(
         active_bytes=mx.get_active_memory(),
         peak_bytes=mx.get_peak_memory(),

@@ -1,4 +1,4 @@
-"""Large blocks of the allocator's go back to the system, whatever was freed before."""
+"""Freed blocks are reused without a mapping of their own, and their pages go back in time."""
 
 from __future__ import annotations
 
@@ -12,28 +12,44 @@ import pytest
 from support.tiny_model import TINY
 
 CHILD = """
-import ctypes, sys
-from mlxwire_protocol.messages import Load
+import ctypes, resource, sys
+from mlxwire_worker.engine import LoadOptions
 from mlxwire_worker.mlx_engine import MlxEngine
+from mlxwire_worker.mlx_engine.mlx_patches.allocator import give_free_memory_back
 
-FIELDS = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()
-
-class Figures(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_size_t) for name in FIELDS]  # struct mallinfo2
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize() >> 20
 
 libc = ctypes.CDLL(None)
 libc.malloc.restype = ctypes.c_void_p
 libc.malloc.argtypes = [ctypes.c_size_t]
 libc.free.argtypes = [ctypes.c_void_p]
-libc.mallinfo2.restype = Figures
+libc.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
 engine = MlxEngine()
-engine.load(Load(id="l", path=sys.argv[1], warmup=False), lambda *_: None)
+engine.load(LoadOptions(path=sys.argv[1], warmup=False), lambda *_: None)
 engine.close()
-# glibc's own rule: from now on whatever is smaller than this comes from the heap.
-libc.free(libc.malloc(16 << 20))
-before = libc.mallinfo2().hblks
-blocks = [libc.malloc(1 << 20) for _ in range(64)]
-print(libc.mallinfo2().hblks - before)
+
+def fill(count):
+    blocks = [libc.malloc(1 << 20) for _ in range(count)]
+    for block in blocks:
+        libc.memset(block, 1, 1 << 20)
+    return blocks
+
+give_free_memory_back(now=True)
+empty = resident()
+blocks = fill(200)
+for block in blocks[:-1]:  # the last one holds the end of the heap
+    libc.free(block)
+freed = resident()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+again = fill(100)
+faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+for block in again:
+    libc.free(block)
+give_free_memory_back()  # too early
+early = resident()
+give_free_memory_back(now=True)
+print(empty, freed, faults, early, resident())
 """
 
 
@@ -43,10 +59,14 @@ print(libc.mallinfo2().hblks - before)
     or mx.default_device() != mx.cpu,
     reason="MLX takes its buffers from glibc's malloc on Linux's CPU alone",
 )
-def test_a_large_block_has_its_own_mapping_though_a_larger_one_was_freed() -> None:
+def test_freed_blocks_are_reused_without_faults_and_their_pages_go_back() -> None:
     child = subprocess.run(
         [sys.executable, "-c", CHILD, str(TINY)], capture_output=True, text=True, timeout=60
     )
 
     assert child.returncode == 0, child.stderr
-    assert int(child.stdout) > 60
+    empty, freed, faults, early, returned = map(int, child.stdout.split())
+    assert freed > empty + 190
+    assert faults < 1000  # 100 MiB that were new would be 25,600
+    assert early > empty + 190
+    assert returned < empty + 20

@@ -48,6 +48,7 @@ from ...prompts import Failed, Prefilled, Prompt, Sampled, StepResult
 from ..cache import kv
 from ..cache.memory_guard import MemoryGuard
 from ..cache.prompt_cache import PromptCache
+from ..mlx_patches.allocator import give_free_memory_back
 from .decode_batch import DecodeBatch, Token
 from .prefill import ChunkSize, Sharing, compute_rest, compute_slice, may_share
 from .rows import Row
@@ -121,6 +122,7 @@ class Runner:
                     self._waiting.remove(row)
                     if row.layers is not None and may_share(row):
                         self._sharing.keep(row.tokens[: row.held], row.layers)
+        give_free_memory_back()
 
     def step(self) -> list[StepResult]:
         """Take one decode step, then one slice of prefill; the batch's tokens come first.
