@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import queue
+
 import pytest
 
 from support.conversation import ENDLESS
 from support.gated_engine import GatedEngine
 from support.memory_host import Connect, MemoryHost
+from support.patience import PATIENCE_SECONDS
 
 NEED_A_MODEL = {
     "info": {},
@@ -249,3 +252,32 @@ def test_metrics_add_up_what_the_requests_told(connect: Connect, engine: GatedEn
         parts = ("queue_seconds", "prefill_seconds", "decode_seconds")
         assert sum(metrics[part] for part in parts) <= metrics["total_seconds"] + 1e-6
         assert metrics["first_token_seconds"] <= metrics["total_seconds"]
+
+
+def test_the_engine_s_heavy_imports_are_made_once_and_wait_for_no_request(
+    engine: GatedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = MemoryHost(engine)
+    calls: queue.SimpleQueue[str] = queue.SimpleQueue()
+    monkeypatch.setattr(engine, "preload", lambda: calls.put("preload"))
+
+    host.inbox.preload()
+
+    assert calls.get(timeout=PATIENCE_SECONDS) == "preload"
+    host.hello()
+    assert host.ask("memory")["type"] == "result"
+    assert calls.empty()
+
+
+def test_a_request_that_needs_no_step_does_not_wake_the_engine(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = connect()
+    woken: list[str] = []
+    monkeypatch.setattr(host.inbox.alarm, "notify_all", lambda: woken.append("engine"))
+
+    assert host.ask("tokenize", text="a b")["count"] == 2
+    assert host.ask("generate", prompt="a", top_k=10**6)["error"]["code"] == "invalid_params"
+    host.wait_until_prepared()
+
+    assert not woken
