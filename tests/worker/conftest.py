@@ -20,14 +20,22 @@ def engine() -> Iterator[GatedEngine]:
 
 
 @pytest.fixture
-def connect(engine: GatedEngine) -> Connect:
-    """Return a function that makes a host in memory with a model loaded."""
+def connect(engine: GatedEngine) -> Iterator[Connect]:
+    """Yield a function that makes a host in memory with a model loaded.
+
+    At the end all requests are cancelled: one without an end would compute on beside every
+    later test.
+    """
+    hosts: list[MemoryHost] = []
 
     def make(*, slots: int = 8, max_inflight: int = 4096) -> MemoryHost:
         host = MemoryHost(engine, max_inflight=max_inflight)
+        hosts.append(host)
         host.hello()
         engine.allow()
         host.load(parallel_slots=slots, context_len=10**6)
         return host
 
-    return make
+    yield make
+    for host in hosts:
+        host.session.cancel_all()

@@ -175,3 +175,19 @@ def test_a_classify_is_cancelled_between_its_prompts(
     assert host.first_token(running)["seq"] == 0
     host.ask("cancel", target=running)
     host.final(running)
+
+
+def test_a_cancelled_stream_sends_the_text_that_it_held_back(
+    connect: Connect, engine: GatedEngine
+) -> None:
+    host = connect()
+    target = host.send("generate", prompt="one two three", stop=["two three four"])
+    engine.allow(2)
+    engine.wait_at_gate()
+    host.ask("cancel", target=target)
+    engine.allow()
+
+    final = host.final(target)
+
+    assert (final["finish_reason"], final["tokens_generated"]) == ("cancelled", 2)
+    assert host.text(target) == "one two"

@@ -6,6 +6,10 @@ from typing import Any
 
 import pytest
 
+from mlxwire_protocol.messages import Batch, Classify, Command, Generate, Load, Memory
+from mlxwire_worker.operations import OPERATIONS
+from mlxwire_worker.requests.delivery import Delivery
+from mlxwire_worker.requests.job import Job
 from support.conversation import ENDLESS
 from support.gated_engine import GatedEngine
 from support.memory_host import Connect, MemoryHost
@@ -147,3 +151,32 @@ def test_a_cancelled_request_ends_even_if_the_engine_raises_while_dropping_it(
         assert host.final(target)["finish_reason"] == "cancelled"
 
     assert is_served(host)
+
+
+@pytest.mark.parametrize("cmd", ["generate", "batch", "classify", "memory", "load"])
+def test_a_request_that_ends_on_its_way_to_the_queue_is_not_served(
+    connect: Connect, engine: GatedEngine, cmd: str
+) -> None:
+    host = connect(slots=1)
+    engine.open()
+    command: Command = {
+        "generate": Generate(id="r", prompt="la", ignore_eos=True, max_tokens=10**9),
+        "batch": Batch(id="r", prompts=["la"], ignore_eos=True, max_tokens=10**9),
+        "classify": Classify(id="r", prompts=["one"]),
+        "memory": Memory(id="r", memory_limit=9),
+        "load": Load(id="r", path="other"),
+    }[cmd]
+    ledger = host.session.ledger
+    job = Job(command, Delivery(host.writer.put, None))
+    operation = OPERATIONS[cmd, None](job, engine, ledger)
+    ledger.open(job)
+    ledger.queue(job)
+    operation.make_ready()
+    ledger.end_cancelled(job)  # the engine's thread, after the prepare thread has looked
+
+    host._scheduler._hand_on(operation)
+
+    assert is_served(host)
+    assert host.ask("info")["path"] == "model"
+    assert host.ask("memory")["memory_limit"] == 0
+    assert len(host.finals("r")) == 1

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import queue
+import threading
+
 import pytest
 
+from mlxwire_worker.prompts import Failed, Prompt, StepResult
 from support.conversation import ENDLESS
 from support.gated_engine import GatedEngine
 from support.memory_host import Connect, MemoryHost
+from support.patience import PATIENCE_SECONDS
 
 NEED_A_MODEL = {
     "info": {},
@@ -212,6 +217,110 @@ def test_an_engine_that_raises_fails_its_requests_and_serves_the_next(
     assert host.ask("generate", prompt="fine")["finish_reason"] == "stop"
 
 
+def test_an_engine_that_refuses_a_prompt_fails_that_alone(
+    connect: Connect, engine: GatedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = connect(slots=1)
+    engine.open()
+    add = engine.add
+
+    def refuse_long(prompt: Prompt) -> None:
+        if len(prompt.ids) > 3:
+            raise RuntimeError("refused")
+        add(prompt)
+
+    monkeypatch.setattr(engine, "add", refuse_long)
+    refused = host.send("generate", prompt="a b c d")
+    batch = host.send("batch", prompts=["a", "a b c d", "c"])
+
+    assert host.final(refused)["error"]["code"] == "internal"
+    assert host.final(batch)["finish_reason"] == "stop"
+    items = [m for m in host.messages[batch] if m["type"] == "item"]
+    assert [bool(item["error"]) for item in items] == [False, True, False]
+
+
+def test_a_sequence_that_the_engine_gives_up_ends_alone_and_leaves_nothing(
+    connect: Connect, engine: GatedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = connect(slots=2)
+    step = engine.step
+
+    def give_long_up() -> list[StepResult]:
+        results = step()
+        engine.remove([result.prompt for result in results if len(result.prompt.ids) > 3])
+        return [
+            Failed(result.prompt, RuntimeError("poison"))
+            if len(result.prompt.ids) > 3
+            else result
+            for result in results
+        ]
+
+    monkeypatch.setattr(engine, "step", give_long_up)
+    given_up = host.send("generate", prompt="a b c d")
+    other = host.send("generate", prompt="a b")
+    host.wait_until_prepared()
+    engine.open()
+
+    assert host.final(given_up)["error"]["code"] == "internal"
+    metrics = host.final(other)["metrics"]
+    assert (metrics["generated_tokens"], metrics["batch_size"]) == (2, 1)
+    host.load("other")  # it waits for all that runs
+
+
+def test_a_fault_that_nobody_foresaw_ends_all_that_runs_and_nothing_else(
+    connect: Connect, engine: GatedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = connect(slots=2)
+    engine.open()
+    endless = {"ignore_eos": True, "max_tokens": 10**9, "stream": True}
+    running = [
+        host.send("generate", **ENDLESS),
+        host.send("batch", prompts=["la"] * 3, **endless),
+    ]
+    for request in running:
+        host.first_token(request)
+    running.append(host.send("classify", prompts=["one"] * 60_000))
+    host.until(lambda message: message["type"] == "item", running[-1])
+    waiting = host.send("generate", prompt="a b")
+    host.wait_until_prepared()
+    faults = ["once"]
+
+    def decoding(_: GatedEngine) -> bool:
+        if faults:
+            raise RuntimeError(faults.pop())
+        return True
+
+    monkeypatch.setattr(GatedEngine, "decoding", property(decoding))
+
+    for request in running:
+        assert host.final(request)["error"]["code"] == "internal"
+    assert host.final(waiting)["tokens_generated"] == 2
+
+
+@pytest.mark.parametrize("cmd", ["generate", "classify"])
+def test_the_engine_s_thread_sleeps_while_the_pipe_has_no_room(
+    connect: Connect, engine: GatedEngine, monkeypatch: pytest.MonkeyPatch, cmd: str
+) -> None:
+    host = connect(slots=1)
+    engine.open()
+    host.writer.has_room = False
+    asleep, wait = threading.Event(), host.inbox.alarm.wait
+
+    def wait_and_tell(timeout: float | None = None) -> bool:
+        jobs = host.session.ledger.jobs
+        if [job.stage for job in jobs.values()] == ["prefill", "queued"]:
+            asleep.set()
+        return wait(timeout)
+
+    monkeypatch.setattr(host.inbox.alarm, "wait", wait_and_tell)
+    fields = {"generate": ENDLESS, "classify": {"prompts": ["one"] * 9}}[cmd]
+    running = host.send(cmd, **fields)
+    host.send("load", path="other")  # it is ready, and may not start beside that
+
+    assert asleep.wait(PATIENCE_SECONDS)
+    assert not host.finals(running)
+
+
 def test_a_request_that_can_not_be_prepared_is_an_internal_error_without_its_text(
     connect: Connect, engine: GatedEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -249,3 +358,32 @@ def test_metrics_add_up_what_the_requests_told(connect: Connect, engine: GatedEn
         parts = ("queue_seconds", "prefill_seconds", "decode_seconds")
         assert sum(metrics[part] for part in parts) <= metrics["total_seconds"] + 1e-6
         assert metrics["first_token_seconds"] <= metrics["total_seconds"]
+
+
+def test_the_engine_s_heavy_imports_are_made_once_and_wait_for_no_request(
+    engine: GatedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = MemoryHost(engine)
+    calls: queue.SimpleQueue[str] = queue.SimpleQueue()
+    monkeypatch.setattr(engine, "preload", lambda: calls.put("preload"))
+
+    host.inbox.preload()
+
+    assert calls.get(timeout=PATIENCE_SECONDS) == "preload"
+    host.hello()
+    assert host.ask("memory")["type"] == "result"
+    assert calls.empty()
+
+
+def test_a_request_that_needs_no_step_does_not_wake_the_engine(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = connect()
+    woken: list[str] = []
+    monkeypatch.setattr(host.inbox.alarm, "notify_all", lambda: woken.append("engine"))
+
+    assert host.ask("tokenize", text="a b")["count"] == 2
+    assert host.ask("generate", prompt="a", top_k=10**6)["error"]["code"] == "invalid_params"
+    host.wait_until_prepared()
+
+    assert not woken

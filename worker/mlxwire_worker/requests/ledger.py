@@ -170,8 +170,6 @@ class Ledger:
         """Cancel jobs; a held job ends now, the others when the engine has dropped them."""
         with self.lock:
             for job in list(jobs):
-                if job.state == "sent":
-                    continue
                 job.request_cancel()
                 if job.state == "held":
                     self.end_cancelled(job)
@@ -234,11 +232,11 @@ class Ledger:
 
     def _end_if_delivered(self, job: Job) -> None:
         final = job.delivery.final
-        if job.state == "held" and not job.delivery.held and final is not None:
+        if final is not None and not job.delivery.held:
             self._close(job, final)
 
     def _end_if_overfull(self, job: Job) -> None:
-        if job.delivery.overfull and not job.cancel_requested:
+        if job.delivery.overfull:
             job.request_cancel()
             self._wake()
 

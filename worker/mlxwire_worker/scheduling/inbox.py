@@ -104,10 +104,13 @@ class Inbox:
         return signs
 
     def seconds_left(self) -> float | None:
-        """Return the seconds until the first deadline; None without one. Hold `alarm`."""
+        """Return the seconds until the first deadline; None without one. Hold `alarm`.
+
+        They are negative after a deadline that has passed: a wait for so long returns at once.
+        """
         if self._first_deadline == math.inf:
             return None
-        return max(self._first_deadline - time.perf_counter(), 0.0)
+        return self._first_deadline - time.perf_counter()
 
     def timed(self) -> list[Job]:
         """Return the jobs with a deadline that have not ended."""

@@ -77,8 +77,6 @@ class Scheduler:
             elif isinstance(operation, Alone | OnePass | Generating):
                 self._queue.append(operation)
             self._inbox.alarm.notify_all()
-        if operation.job.cancel_requested:
-            self._inbox.wake()  # the cancel came while the operation was in neither queue
 
     # -- the engine's thread -------------------------------------------------------------
 
@@ -203,7 +201,7 @@ class Scheduler:
 
     def _end_asked(self, gone: Collection[Operation], now: float) -> None:
         """End the jobs whose end was asked for: those off the engine, and those that wait."""
-        with self._inbox.alarm:
+        with self._inbox.alarm:  # until it is let go, no operation moves from one to the other
             waiting = [*self._inbox.waiting(), *self._queue]
         jobs = [operation.job for operation in (*waiting, *gone)]
         for job in [*jobs, *self._inbox.timed()]:
