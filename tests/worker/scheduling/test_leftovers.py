@@ -44,6 +44,7 @@ def test_a_cancelled_load_lets_those_behind_it_pass_what_still_runs(
     running = host.send("generate", **ENDLESS)
     host.first_token(running)
     load = host.send("load", path="other")
+    host.wait_until_prepared()
     behind = host.send("generate", prompt="a b")
     host.ask("cancel", target=load)
 

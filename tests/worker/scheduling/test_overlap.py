@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from mlxwire_worker.prompts import Failed, Prompt, StepResult
+from mlxwire_worker.prompts import Classified, ClassifyPrompts, Failed, Prompt, StepResult
 from support.conversation import ENDLESS
 from support.gated_engine import GatedEngine
 from support.memory_host import Connect, MemoryHost
@@ -217,6 +217,23 @@ def test_an_engine_that_raises_fails_its_requests_and_serves_the_next(
     assert host.ask("generate", prompt="fine")["finish_reason"] == "stop"
 
 
+def test_an_engine_that_can_not_even_drop_what_failed_serves_the_next(
+    connect: Connect, engine: GatedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = connect()
+
+    def raising(*_: object) -> None:
+        raise RuntimeError("broken")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "step", raising)
+        patch.setattr(engine, "remove", raising)
+        assert host.ask("generate", prompt="x")["error"]["code"] == "internal"
+    engine.open()
+
+    assert host.ask("generate", prompt="fine")["finish_reason"] == "stop"
+
+
 def test_an_engine_that_refuses_a_prompt_fails_that_alone(
     connect: Connect, engine: GatedEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -387,3 +404,42 @@ def test_a_request_that_needs_no_step_does_not_wake_the_engine(
     host.wait_until_prepared()
 
     assert not woken
+
+
+def test_the_pulse_tells_what_the_engine_s_thread_does(
+    connect: Connect, engine: GatedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = connect()
+    pulse, seen = host._scheduler.pulse, []
+    classify = engine.classify
+
+    def watched(prompts: ClassifyPrompts) -> list[tuple[int, Classified]]:
+        seen.append(pulse.phase)
+        return classify(prompts)
+
+    monkeypatch.setattr(engine, "classify", watched)
+    host.ask("classify", prompts=["one"])
+    load = host.send("load", path="other")
+    engine.wait_at_gate()
+    seen.append(pulse.phase)
+    engine.allow()
+    host.final(load)
+    generate = host.send("generate", prompt="a b")
+    engine.wait_at_gate()
+    seen.append(pulse.phase)
+    engine.allow()
+    engine.wait_at_gate()
+    seen.append(pulse.phase)
+    asleep: queue.SimpleQueue[str] = queue.SimpleQueue()
+    wait = host.inbox.alarm.wait
+
+    def wait_and_tell(timeout: float | None = None) -> bool:
+        asleep.put(pulse.phase)
+        return wait(timeout)
+
+    monkeypatch.setattr(host.inbox.alarm, "wait", wait_and_tell)
+    engine.open()
+    host.final(generate)
+    seen.append(asleep.get(timeout=PATIENCE_SECONDS))
+
+    assert seen == ["classify", "load", "prefill", "decode", "idle"]

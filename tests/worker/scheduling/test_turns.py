@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from mlxwire_worker.prompts import Classified, ClassifyPrompts
 from support.gated_engine import GatedEngine
 from support.memory_host import Connect, MemoryHost
 from support.patience import PATIENCE_SECONDS
@@ -48,6 +49,51 @@ def test_two_batches_take_turns_and_both_end(connect: Connect, engine: GatedEngi
 
     items = [m["id"] for m in host.order if m["type"] == "item"]
     assert items == [batches[0], batches[1]] * 4
+
+
+def test_a_classify_keeps_its_turn_until_a_slice_brings_results(
+    connect: Connect, engine: GatedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = connect()
+    classify, turns = engine.classify, []
+
+    def in_two_slices(prompts: ClassifyPrompts) -> list[tuple[int, Classified]]:
+        label = next(iter(prompts.labels))
+        turns.append(label)
+        return classify(prompts) if turns.count(label) % 2 == 0 else []
+
+    monkeypatch.setattr(engine, "classify", in_two_slices)
+    host.send("generate", prompt="a")
+    engine.wait_at_gate()
+    both = [host.send("classify", prompts=["x", "y"], labels=[label]) for label in "ab"]
+    host.wait_until_prepared()
+    engine.open()
+    for request in both:
+        assert host.final(request)["type"] == "done"
+
+    assert "".join(turns) == "aabbaabb"
+
+
+@pytest.mark.parametrize("slots", [1, 2])
+def test_a_batch_takes_turns_with_the_requests_behind_it(
+    connect: Connect, engine: GatedEngine, slots: int
+) -> None:
+    host = connect(slots=slots)
+    host.send("generate", prompt="a")
+    engine.wait_at_gate()
+    batch = host.send("batch", prompts=["a b"] * 6)
+    others = [host.send("generate", prompt="a b") for _ in range(6)]
+    host.wait_until_prepared()
+    engine.open()
+    for request in (batch, *others):
+        assert host.final(request)["finish_reason"] == "stop"
+
+    ends = [
+        m["id"] == batch
+        for m in host.order
+        if m["type"] == "item" or (m["type"] == "done" and m["id"] in others)
+    ]
+    assert {sum(ends[place : place + 4]) for place in range(0, 12, 4)} == {2}
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,7 @@ class Scheduler:
         self._has_room = has_room
         self._between_steps: deque[BetweenSteps] = deque()
         self._queue: deque[Alone | OnePass | Generating] = deque()
+        self._feeds_next = False
         self._sequences = SequencesLane(engine, ledger, self.pulse)
         self._one_pass = OnePassLane(ledger, self.pulse)
 
@@ -135,11 +136,18 @@ class Scheduler:
         return self._sequences.may_start(operation)
 
     def _admit(self) -> None:
-        """Start the first operation in the queue and the prompts of batches, in turns."""
+        """Start the first operation in the queue and the prompts of batches, in turns.
+
+        The turn outlasts the call: mostly one slot is free, and a queue that always came first
+        would starve the batches.
+        """
         while True:
-            started = self._admit_from_queue()
-            started |= self._sequences.feed()
-            if not started:
+            first, second = self._admit_from_queue, self._sequences.feed
+            if self._feeds_next:
+                first, second = second, first
+            if first():
+                self._feeds_next = not self._feeds_next
+            elif not second():
                 return
 
     def _admit_from_queue(self) -> bool:
