@@ -19,11 +19,12 @@ from host import Host
 
 
 class Watch(Host):
-    """A host that looks at the clock."""
+    """A host that measures times in seconds."""
 
     def cancel(self, name: str) -> float | None:
-        """Seconds from before the cancel is written to after the final is read; none where the
-        request had ended by itself."""
+        """Return the seconds from the cancel to the final reply.
+
+        Return None if the request had ended before the cancel."""
         started = time.perf_counter()
         self.send("cancel", target=name)
         final = self.final(name)
@@ -31,7 +32,7 @@ class Watch(Host):
         return seconds if final["finish_reason"] == "cancelled" else None
 
     def tokens(self, name: str, count: int) -> list[float]:
-        """When so many tokens of a stream came."""
+        """Return the arrival times of the next ``count`` tokens of a stream."""
         times: list[float] = []
         while len(times) < count:
             message = self.read()

@@ -20,7 +20,7 @@ INSTRUCTION = "Say whether the following few words are about an animal or not. W
 
 
 def seconds_of_classify(host: Host, prompts: list[str]) -> float:
-    """One request for all."""
+    """Return the seconds of one `classify` with all prompts."""
     started = time.perf_counter()
     final = host.ask("classify", prompts=prompts)
     assert final["type"] == "done", final
@@ -28,7 +28,7 @@ def seconds_of_classify(host: Host, prompts: list[str]) -> float:
 
 
 def seconds_of_generate(host: Host, prompts: list[str]) -> float:
-    """One request each, the next when the last has ended."""
+    """Return the seconds of one `generate` for each prompt, one after the other."""
     started = time.perf_counter()
     for prompt in prompts:
         final = host.ask("generate", prompt=prompt, max_tokens=1, cache=False)

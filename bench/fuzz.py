@@ -29,7 +29,7 @@ FOLDER = Path(tempfile.gettempdir()) / "mlxwire-fuzz"
 BETWEEN_LOOKS = 64
 """Cases between two looks at the clock."""
 MOST_FINDINGS = 8
-"""Of one job; a target that fails at every turn has told enough."""
+"""The most findings of one job; a target that always fails needs no more."""
 
 
 class Tally(NamedTuple):
@@ -42,7 +42,7 @@ class Tally(NamedTuple):
 
 
 def fuzz(name: str, seed: str, inputs: int, seconds: float, folder: Path) -> Tally:
-    """One job. Each kind of finding is kept once."""
+    """Run one job; keep one finding of each kind."""
     dice, began = random.Random(seed), time.monotonic()
     cases = fed = 0
     findings: dict[str, Path] = {}
@@ -64,7 +64,7 @@ def fuzz(name: str, seed: str, inputs: int, seconds: float, folder: Path) -> Tal
 
 
 def replay(files: list[Path]) -> int:
-    """Run kept cases; how many fail."""
+    """Run kept cases; return how many fail."""
     failures = 0
     for file in files:
         name, case = from_json(file.read_text("utf-8"))
@@ -76,7 +76,7 @@ def replay(files: list[Path]) -> int:
 
 
 def run(names: list[str], given: argparse.Namespace) -> int:
-    """All jobs, and the table; how many findings there were."""
+    """Run all jobs and print the table; return the number of findings."""
     print(
         f"{'target':<10}{'cases':>14}{'inputs':>14}{'inputs/s':>12}{'seconds':>10}{'findings':>10}"
     )

@@ -32,14 +32,14 @@ class ServerPeer:
         self._wait()
 
     def run(self, prompts: list[str], tokens: int) -> tuple[int, float]:
-        """All prompts at once: tokens counted, and seconds."""
+        """Send all prompts at once; return the tokens counted and the seconds."""
         started = time.perf_counter()
         with ThreadPoolExecutor(len(prompts)) as threads:
             counts = list(threads.map(lambda prompt: self._complete(prompt, tokens), prompts))
         return sum(counts), time.perf_counter() - started
 
     def close(self) -> None:
-        """End it."""
+        """End the server."""
         self._process.kill()
         self._process.wait()
 

@@ -1,4 +1,5 @@
-"""Everything at length: requests, cancels, kills and restarts, and whether anything is left.
+"""Long runs of requests, cancels, kills and restarts; checks that memory and processes stay
+bounded.
 
     python bench/soak.py [PART[=COUNT] …] [--requests N] [--seconds S]
 
@@ -30,7 +31,7 @@ import mlxwire
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from worker.processes import children_of, has_ended, resident_bytes  # noqa: E402
+from support.processes import children_of, has_ended, resident_bytes  # noqa: E402
 
 HOST = str(ROOT / "tests" / "death" / "host.py")
 TINY = str(ROOT / "testdata" / "tiny")
@@ -55,13 +56,13 @@ class Tally:
     """Bytes of memory, descriptors, threads; of host and worker together."""
 
     def sample(self, *pids: int) -> None:
-        """Figures of this process and of the memory of others, now."""
+        """Record this process's descriptors, threads and memory; add the memory of ``pids``."""
         memory = sum(resident_bytes(pid) for pid in (os.getpid(), *pids))
         descriptors = len(os.listdir("/dev/fd"))
         self.samples.append((memory, descriptors, threading.active_count()))
 
     def took(self, began: float) -> None:
-        """Something ended that had begun then."""
+        """Record the duration of an operation that began at ``began``."""
         self.worst_seconds = max(self.worst_seconds, time.monotonic() - began)
 
     def row(self) -> list[str]:
@@ -89,12 +90,12 @@ class Budget:
         self._end = time.monotonic() + seconds
 
     def take(self) -> bool:
-        """Return whether there is another round."""
+        """Return True if another round may start."""
         self._left -= 1
         return self._left >= 0 and time.monotonic() < self._end
 
     def is_sample_due(self) -> bool:
-        """Evenly over the rounds; none of the first tenth, when everything still grows."""
+        """Return True at evenly spread rounds; skip the first tenth, when memory grows."""
         done = self.count - self._left
         return done > self.count // 10 and done % max(self.count // SAMPLES, 1) == 0
 
@@ -142,7 +143,7 @@ async def ask(model: mlxwire.Model, tally: Tally, dice: random.Random) -> None:
 
 
 async def take_some(stream: mlxwire.TokenStream, dice: random.Random) -> None:
-    """All of it, or, of a third of them, as much as chance has it."""
+    """Read a stream to its end, or stop after a few tokens in one case of three."""
     most = dice.randrange(5) if dice.random() < 0.33 else 10**6
     async with stream:
         async for token in stream:

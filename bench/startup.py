@@ -20,7 +20,7 @@ from statistics import median
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY / "tests"))
 
-from worker.driver import Driver  # noqa: E402
+from support.driver import Driver  # noqa: E402
 
 TINY = REPOSITORY / "testdata" / "tiny"
 PROMPT = {"prompt": "Once upon a time there was", "max_tokens": 16, "ignore_eos": True}
@@ -61,7 +61,7 @@ def _bare() -> None:
 
 
 def _greeted() -> float:
-    """Start to the answer to `hello`; the worker's end is not counted."""
+    """Return the seconds from the start of the process to the answer to `hello`."""
     began = time.perf_counter()
     with Driver() as worker:
         worker.hello()
@@ -69,7 +69,7 @@ def _greeted() -> float:
 
 
 def _loaded(model: Path) -> tuple[float, float, float]:
-    """Start to loaded, first request, second request: seconds."""
+    """Return seconds: start to the load's end, the first request, the second request."""
     began = time.perf_counter()
     with Driver() as worker:
         worker.hello()

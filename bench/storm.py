@@ -23,7 +23,7 @@ from typing import Any
 WORDS = ("tell", "me", "a", "story", "of", "the", "old", "cat")
 FAULTS: tuple[dict[str, Any], ...] = (
     {"prompt": ""},
-    {"prompt": "word " * 20_000},  # past the context
+    {"prompt": "word " * 20_000},  # longer than the context
     {"temperature": -1},
     {"logit_bias": {"999999999": 1}},
     {"stop_tokens": [999_999_999]},
@@ -35,7 +35,7 @@ FAULTS: tuple[dict[str, Any], ...] = (
 
 
 class Storm:
-    """A host that keeps so many requests in flight, cancels a third and spoils one in twelve."""
+    """A host that keeps requests in flight, cancels a third and breaks one in twelve."""
 
     def __init__(self, model: str, seed: int) -> None:
         self.dice = random.Random(seed)
@@ -62,7 +62,7 @@ class Storm:
         self.process.stdin.flush()
 
     def read(self) -> None:
-        """One message."""
+        """Read one message."""
         assert self.process.stdout is not None
         message = json.loads(self.process.stdout.readline())
         name = message["id"]
@@ -108,14 +108,14 @@ class Storm:
         self.until(lambda: self.finals["q"] == 1)
 
     def sample(self) -> tuple[int, int]:
-        """Resident bytes and open descriptors of the worker."""
+        """Return the worker's resident bytes and number of open descriptors."""
         folder = Path(f"/proc/{self.process.pid}")
         pages = int((folder / "statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE"), len(list((folder / "fd").iterdir()))
 
 
 def growth(values: list[int]) -> float:
-    """Median of the last tenth less that of the first."""
+    """Return the median of the last tenth of the samples minus that of the first tenth."""
     tenth = max(len(values) // 10, 1)
     return statistics.median(values[-tenth:]) - statistics.median(values[:tenth])
 

@@ -29,7 +29,7 @@ SUBJECTS = ("cat", "dog", "fox", "bird", "king", "ship", "tree", "bear")
 
 
 def prompts(width: int) -> list[str]:
-    """One prompt for each stream."""
+    """Return one prompt for each stream."""
     return [TEXT.format(SUBJECTS[place % len(SUBJECTS)]) for place in range(width)]
 
 
@@ -79,7 +79,7 @@ def serve_in_process(model_path: str, pipe: Connection, *, like_worker: bool) ->
 
 
 class PipeWorker:
-    """The worker, driven by a host that does no more than read lines and count."""
+    """The worker, driven by a minimal host that reads lines and counts tokens."""
 
     def __init__(self, model_path: str, extra: list[str]) -> None:
         command = [sys.executable, "-m", "mlxwire_worker", *extra]
@@ -119,7 +119,7 @@ class PipeWorker:
         return tokens, lines.splitlines()[-1]
 
     def run(self, width: int, tokens: int) -> tuple[int, float]:
-        """All streams at once."""
+        """Run ``width`` streams at once; return the tokens counted and the seconds."""
         self._round += 1
         requests: list[dict[str, object]] = [
             {
@@ -138,7 +138,7 @@ class PipeWorker:
         return count, time.perf_counter() - started
 
     def close(self) -> None:
-        """End it."""
+        """Ask the worker to quit, and wait for its exit."""
         self._ask({"id": "q", "cmd": "quit"})
         self._process.wait()
 
@@ -171,13 +171,13 @@ class InProcess:
 
 
 def measure(run: Callable[[int, int], tuple[int, float]], width: int, tokens: int) -> float:
-    """Tokens a second."""
+    """Return the tokens a second of one run."""
     count, seconds = run(width, tokens)
     return count / seconds
 
 
 def main() -> None:
-    """Print the table."""
+    """Measure all peers at each width, and print a row of rates and ratios for each width."""
     parser = argparse.ArgumentParser()
     root = Path(__file__).resolve().parent.parent
     parser.add_argument("--model", default=str(root / "testdata/tiny"))

@@ -34,12 +34,12 @@ func (c *PromptCache) Clear(ctx context.Context) (CacheStats, error) {
 	return c.act(ctx, cacheFields{Action: "clear"})
 }
 
-// Warm computes a raw prompt, as Generate takes it, for later requests.
+// Warm computes a raw prompt in advance, for later calls of Generate.
 func (c *PromptCache) Warm(ctx context.Context, prompt string) (CacheStats, error) {
 	return c.act(ctx, cacheFields{Action: "warm", Prompt: &prompt})
 }
 
-// WarmChat computes a conversation, as Chat takes it, for later requests.
+// WarmChat computes a conversation in advance, for later calls of Chat.
 func (c *PromptCache) WarmChat(ctx context.Context, messages []Message) (CacheStats, error) {
 	return c.act(ctx, cacheFields{Action: "warm", Messages: messages})
 }

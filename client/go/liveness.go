@@ -51,7 +51,7 @@ func shorter(a, b time.Duration) time.Duration {
 	return a
 }
 
-// liveness decides whether a worker hangs, from what it sent by when. It reads no clock. A late
+// liveness decides whether a worker hangs, from the times of its messages. It reads no clock. A late
 // call of verdict counts for at most two intervals: if the host itself stood still, or the whole
 // machine slept, the worker is not to blame.
 type liveness struct {

@@ -7,7 +7,7 @@ import (
 	"github.com/mlxwire/mlxwire/client/go/internal/wire"
 )
 
-// Memory is what a worker holds and what it may hold, in bytes. A limit of 0 means no limit, except
+// Memory is the memory that a worker uses, and its limits, in bytes. A limit of 0 means no limit, except
 // for PromptCacheLimit, where the cache then keeps nothing.
 type Memory struct {
 	ActiveBytes      uint64 `json:"active_bytes"`

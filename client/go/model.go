@@ -23,23 +23,23 @@ type Model struct {
 	metrics Metrics
 }
 
-// Loaded returns what the worker said about the model when it was loaded. Info asks again.
+// Loaded returns the worker's description of the model at its load. Info asks the worker again.
 func (m *Model) Loaded() Loaded { return m.loaded }
 
-// Generate continues a raw prompt. Each range over the result sends a request of its own. Use
+// Generate continues a raw prompt. Each range over the result sends a new request. Use
 // GenerateStream to learn how the text ended. Stream.Tokens describes errors and cancelling.
 func (m *Model) Generate(ctx context.Context, prompt string, options ...RequestOption) iter.Seq2[Token, error] {
 	return m.tokens(func() (*Stream, error) { return m.GenerateStream(ctx, prompt, options...) })
 }
 
-// Chat answers a conversation with the model's own chat template. The result is used like that of
+// Chat answers a conversation with the model's own chat template. Use its result like the result of
 // Generate.
 func (m *Model) Chat(ctx context.Context, messages []Message, options ...RequestOption) iter.Seq2[Token, error] {
 	return m.tokens(func() (*Stream, error) { return m.ChatStream(ctx, messages, options...) })
 }
 
-// GenerateStream sends a request like that of Generate at once. The Stream also has the request's
-// ID and says how the text ended.
+// GenerateStream continues a raw prompt, like Generate, but sends the request at once and returns
+// its Stream. The Stream has the request's ID and says how the text ended.
 func (m *Model) GenerateStream(ctx context.Context, prompt string, options ...RequestOption) (*Stream, error) {
 	o := applyRequestOptions(options)
 	return m.stream(ctx, wire.Generate, o, func() any {
@@ -47,8 +47,8 @@ func (m *Model) GenerateStream(ctx context.Context, prompt string, options ...Re
 	})
 }
 
-// ChatStream sends a request like that of Chat at once. The Stream also has the request's ID and
-// says how the text ended.
+// ChatStream answers a conversation, like Chat, but sends the request at once and returns its
+// Stream. The Stream has the request's ID and says how the text ended.
 func (m *Model) ChatStream(ctx context.Context, messages []Message, options ...RequestOption) (*Stream, error) {
 	o := applyRequestOptions(options)
 	return m.stream(ctx, wire.Chat, o, func() any {

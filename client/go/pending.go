@@ -69,7 +69,7 @@ type request struct {
 	err        error  // what the caller's call ends with; set at the latest when the request is over
 	kind       string // the type of the final reply
 	final      []byte
-	progress   *Progress // the last progress that the caller was not told yet
+	progress   *Progress // the last progress that was not reported to the caller yet
 	drainTimer *time.Timer
 }
 
@@ -159,7 +159,7 @@ func (r *request) leaveLocked(err error) bool {
 	return true
 }
 
-// awaitDrained waits for the final reply of a request that was left.
+// awaitDrained waits for the final reply of a request that its caller has left.
 func (r *request) awaitDrained() error {
 	limit := r.conn.options.drainTimeout
 	if within(limit, r.drained) {

@@ -43,7 +43,7 @@ type crashNote struct {
 	serving bool
 }
 
-// serving counts the crashes of the window at which requests were in flight.
+// serving counts the crashes within the policy's Window at which requests were in flight.
 func (h *crashHistory) serving() int {
 	count := 0
 	for _, crash := range h.crashes {

@@ -16,7 +16,7 @@ type Stream struct {
 	replies *replies[Token]
 }
 
-// ID returns the request's id, which Worker.CancelRequest takes.
+// ID returns the request's id, for Worker.CancelRequest.
 func (s *Stream) ID() string { return s.replies.request.id }
 
 // Tokens gives each token as it arrives. An error comes last, without a token. After the last
@@ -74,7 +74,7 @@ type BatchStream struct {
 	onToken func(Token)
 }
 
-// ID returns the request's id, which Worker.CancelRequest takes.
+// ID returns the request's id, for Worker.CancelRequest.
 func (s *BatchStream) ID() string { return s.replies.request.id }
 
 // Results gives each prompt's result as it ends. A prompt that fails has its own Err; the others go

@@ -22,8 +22,8 @@ import (
 //
 // Order of events: start sends the request, then watches the context, so that the end of the
 // context cancels even if the consumer is busy elsewhere. next gives messages until the final
-// reply; messages that arrived before the final are given first. After leave, nothing that is
-// buffered is given any more: left is checked for every message.
+// reply; messages that arrived before the final are given first. After leave, next returns no
+// buffered message any more: left is checked for every message.
 //
 // Hazard: the reader calls push, drop and takeFinal with the request's lock held. ctx, unwatch,
 // batch, at, window and tokens belong to the consumer alone.
@@ -143,8 +143,8 @@ func (r *replies[T]) refill() (more bool, err error) {
 // leave cancels the request. The consumer's next call ends with err.
 func (r *replies[T]) leave(err error) { r.request.leave(err) }
 
-// abandon leaves the stream because its consumer does. It also stops watching the context: one
-// that lives long would otherwise keep every stream that was ever left.
+// abandon cancels the stream because its consumer stops reading. It also stops watching the
+// context, because a context that lives long would otherwise keep every abandoned stream in memory.
 func (r *replies[T]) abandon() {
 	r.unwatch()
 	r.leave(errLeft)
@@ -190,7 +190,7 @@ func (r *replies[T]) close() error {
 	return r.request.awaitDrained()
 }
 
-// newTokenReplies returns the replies of generate and chat.
+// newTokenReplies returns the buffer of a generate or chat request.
 func newTokenReplies(conn *connection, command *wire.Command, o *requestOptions, onDone func(Done)) *replies[Token] {
 	r := &replies[Token]{onDone: onDone}
 	r.request = newRequest(conn, command, requestHooks{
@@ -210,7 +210,7 @@ type item struct {
 	token *Token
 }
 
-// newItemReplies returns the replies of batch and classify.
+// newItemReplies returns the buffer of a batch or classify request.
 func newItemReplies(conn *connection, command *wire.Command, o *requestOptions, onDone func(Done)) *itemReplies {
 	r := &itemReplies{replies[item]{onDone: onDone}}
 	r.request = newRequest(conn, command, requestHooks{

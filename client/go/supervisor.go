@@ -203,7 +203,7 @@ func (s *supervisor) judge(crash *Error, asked []*request) {
 
 func (s *supervisor) giveUp(last *Error, crashes int) {
 	failure := gaveUp(last, crashes, s.history.serving(), s.history.policy.Window)
-	s.options.logger.Error("the worker is given up", "crashes", crashes, "error", failure)
+	s.options.logger.Error("the worker crashed too often and is not started again", "crashes", crashes, "error", failure)
 	s.withdraw(failure)
 	s.post(Event{Kind: EventGaveUp, Err: failure, Restarts: crashes - 1})
 }

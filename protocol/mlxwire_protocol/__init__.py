@@ -1,14 +1,13 @@
 """The wire between a host and its mlxwire worker, sans-IO: `protocol/SPEC.md` in code.
 
-`WorkerConnection` is the worker's end. The client's end is `client_connection.ClientConnection`,
-which a worker never imports.
+`WorkerConnection` is the worker's end. The client's end, which a worker never imports, is
+`client_connection.ClientConnection` and `request_state.RequestState`.
 """
 
 from .connection import WorkerConnection
 from .errors import CLIENT_CODES, WORKER_CODES, ErrorCode, WireError, invalid_params
 from .events import Accepted, Answer, Greeted, error_reply
 from .framing import DEFAULT_MAX_LINE_BYTES, LineSplitter, Overlong
-from .request_state import RequestState
 from .version import SUPPORTED_PROTOCOLS, choose_version
 
 __all__ = [
@@ -22,7 +21,6 @@ __all__ = [
     "Greeted",
     "LineSplitter",
     "Overlong",
-    "RequestState",
     "WireError",
     "WorkerConnection",
     "choose_version",

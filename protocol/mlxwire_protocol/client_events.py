@@ -1,4 +1,4 @@
-"""The events that `ClientConnection` yields to its caller."""
+"""The events that `ClientConnection` yields to its caller, one for each line of the worker."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ class TokenReceived(
 ):
     """One token of a pending request. Nearly every reply is one, so decoding it must be cheap.
 
-    ``id`` is the token's id, ``request_id`` that of its request; ``text`` may be empty. A piece with
-    ``flush`` was held back until the end of the text and does not count as a token. ``index`` is
-    the prompt's place in a batch, else None; ``channel`` is None for plain text. ``logprob``
-    (natural) and ``top_logprobs``, likeliest first, are None unless the request asked for them.
+    ``id`` is the token's id, ``request_id`` the id of its request; ``text`` may be empty. A
+    piece with ``flush`` was held back until the end of the text and does not count as a token.
+    ``index`` is the prompt's place in a batch, else None; ``channel`` is None for plain text.
+    ``logprob`` (natural) and ``top_logprobs``, likeliest first, are None unless the request
+    asked for them.
     """
 
     request_id: str = msgspec.field(name="id")
@@ -39,7 +40,7 @@ class TokenReceived(
 
 
 class ReplyReceived(NamedTuple):
-    """Any other reply to a pending request; ``ended`` is True for its final reply."""
+    """A reply that is no token; ``ended`` is True for the final reply of its request."""
 
     id: str
     message: dict[str, Any]
@@ -47,7 +48,7 @@ class ReplyReceived(NamedTuple):
 
 
 class EventReceived(NamedTuple):
-    """An event: a message that answers no request."""
+    """An `event` message of the worker, which answers no request."""
 
     message: dict[str, Any]
 

@@ -1,26 +1,24 @@
 """Converts lines to typed messages and back (SPEC §1, §2), with orjson and msgspec.
 
-Everything that can be wrong with a line becomes a WireError here, with the field at fault.
+Every fault of a line is raised here as a WireError that names the field at fault.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from json.encoder import encode_basestring as _quoted
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
 import msgspec
 import orjson
 
 from .commands import COMMANDS
-from .errors import SHOWN_CHARACTERS, WireError, invalid_params
+from .errors import SHOWN_CHARACTERS, WireError
 from .framing import PREFIX_BYTES
-from .messages import MAX_ID_BYTES, MAX_SAFE_INTEGER, Command, command_name
+from .messages import MAX_ID_BYTES, MAX_SAFE_INTEGER, Command
+from .refusals import params_error
 
 _LINE = orjson.OPT_APPEND_NEWLINE | orjson.OPT_STRICT_INTEGER
-_FIELD_PATH = re.compile(r" - at (?:`key` in )?`\$\.?([^`]*)`$")
-_FIELD_NAME = re.compile(r"(unknown|required) field `(.*)`$", re.DOTALL)
 _JSON_TOKEN = re.compile(rb'\s*("(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s"{}\[\]:,]+)')
 
 
@@ -37,7 +35,7 @@ def parse_object(line: bytes) -> dict[str, Any]:
         ) from None
     if not isinstance(value, dict):
         raise WireError(
-            "invalid_request", f"a line must be a JSON object, this one is {_json_kind(value)}"
+            "invalid_request", f"the line is {_json_kind(value)}; send one JSON object a line"
         )
     return value
 
@@ -102,7 +100,7 @@ def convert_command(fields: dict[str, Any]) -> Command:
     try:
         return msgspec.convert(fields, row.request)
     except msgspec.ValidationError as error:
-        raise _params_error(row.request, str(error)) from None
+        raise params_error(row.request, fields, str(error)) from None
 
 
 def encode(message: msgspec.Struct | dict[str, Any]) -> bytes:
@@ -133,29 +131,6 @@ def encode_token(request_id: str, seq: int, text: str, token_id: int) -> bytes:
     except UnicodeEncodeError:  # an unpaired surrogate
         fields = {"id": request_id, "type": "token", "seq": seq, "token": text}
         return encode({**fields, "token_id": token_id})
-
-
-def _params_error(kind: type[Command], message: str) -> WireError:
-    command = command_name(kind)
-    path = _FIELD_PATH.search(message)
-    parent = path[1] if path else ""
-    problem = message[: path.start()] if path else message
-    named = _FIELD_NAME.search(problem)
-    if named is None:
-        remedy = _choices(kind, parent) if problem.startswith("Invalid enum value") else ""
-        return invalid_params(parent, f"`{parent}` of `{command}`: {problem.lower()}{remedy}")
-    field = ".".join(filter(None, (parent, named[2][:SHOWN_CHARACTERS])))
-    if named[1] == "unknown":
-        return invalid_params(field, f"`{command}` has no field `{field}`; leave it out")
-    return invalid_params(field, f"`{command}` needs the field `{field}`")
-
-
-def _choices(kind: type[Command], field: str) -> str:
-    """Return the remedy for a wrong value of a field with listed values; else an empty string."""
-    hint = get_type_hints(kind).get(field)
-    parts = get_args(hint) if get_origin(hint) is Union else (hint,)
-    values = [v for part in parts if get_origin(part) is Literal for v in get_args(part)]
-    return f"; it may be {', '.join(json.dumps(v) for v in values)}" if values else ""
 
 
 def _sanitized(value: Any) -> Any:

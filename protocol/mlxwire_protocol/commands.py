@@ -1,16 +1,18 @@
-"""The table of commands: one row for each, from which everything else about it follows.
+"""The table of commands: one row for each command, the only list of its properties.
 
-Who is refused by a full worker, who waits for whom, what ends a request and what `hello` tells
-of an engine is derived from here, and nowhere written a second time.
+Other code derives from it: which requests a full worker refuses, which requests wait for
+others, which reply ends a request, and the capabilities in `hello`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from typing import Any, Literal
+
+from msgspec import Struct
 
 from . import messages
-from .messages import Command, command_name
+from .messages import Command
 
 EngineName = Literal["mlx", "mock"]
 Final = Literal["result", "done"]
@@ -29,11 +31,17 @@ BOTH: frozenset[EngineName] = frozenset({"mlx", "mock"})
 MLX: frozenset[EngineName] = frozenset({"mlx"})
 
 
-class Row(NamedTuple):
-    """One command, or one of its actions where that is served differently.
+def command_name(command: Command | type[Command]) -> str:
+    """Return the ``cmd`` of a request or of a request type."""
+    tag: Any = command.__struct_config__.tag
+    return str(tag)
 
-    ``final`` is the type of the reply that ends a request that succeeds. ``engines`` are those
-    that can do it.
+
+class Row(Struct, frozen=True):
+    """A command, or one action of a command that is served in another lane.
+
+    ``final`` is the type of the reply that ends a successful request. ``engines`` are the
+    engines that support the command.
     """
 
     request: type[Command]
@@ -105,18 +113,18 @@ _ACTIONS: dict[tuple[str, str | None], Row] = {
 
 
 def row_of(command: Command) -> Row:
-    """Return the row of a request: that of its ``action`` where it has one of its own."""
+    """Return the row of a request's ``action`` if the table has one, else of its command."""
     name = command_name(command)
     row = _ACTIONS.get((name, getattr(command, "action", None)))
     return row or COMMANDS[name]
 
 
 def actions_of(name: str) -> Iterator[Row]:
-    """Yield the rows of a command's actions that are served in their own way."""
+    """Yield the rows of those actions of a command that have a row."""
     return (row for (command, _), row in _ACTIONS.items() if command == name)
 
 
 def capabilities(engine: EngineName) -> dict[str, bool]:
-    """Return what a worker over ``engine`` can do, by capability, as `hello` tells it."""
+    """Return the capabilities in `hello` of a worker with ``engine``."""
     told = {name: engine in row.engines for name, row in COMMANDS.items() if name != "hello"}
     return {**told, **{name: engine in engines for name, engines in FEATURES.items()}}

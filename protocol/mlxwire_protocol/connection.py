@@ -186,16 +186,16 @@ class WorkerConnection:
         request_id = fields.get("id")
         if not valid_id(request_id):
             reason = "a string of 1 to 128 bytes, new for each request"
-            what = "needs" if "id" not in fields else "has a bad"
+            what = "has no `id`" if "id" not in fields else "has an `id` that is not accepted"
             yield self._error(
-                None, WireError("invalid_request", f"the request {what} `id`: send {reason}")
+                None, WireError("invalid_request", f"the request {what}; send {reason}")
             )
             return
         assert isinstance(request_id, str)
         if not isinstance(fields.get("cmd"), str):
             error = WireError(
                 "invalid_request",
-                "the request has no `cmd`: send the name of a command, a string",
+                "the request has no string `cmd`; send the name of a command in it",
             )
             yield self._error(None, error)
             return

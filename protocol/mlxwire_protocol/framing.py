@@ -6,7 +6,7 @@ discarded up to its end and reported once, so one bad line does not end the conn
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from msgspec import Struct
 
 DEFAULT_MAX_LINE_BYTES = 16 * 1024 * 1024
 PREFIX_BYTES = 512
@@ -15,7 +15,7 @@ _BLANK = b" \t\r"
 """The white space of JSON within a line; a line of only these bytes is blank."""
 
 
-class Overlong(NamedTuple):
+class Overlong(Struct, frozen=True):
     """A line longer than the limit: its first ``PREFIX_BYTES``, enough to find an id in."""
 
     prefix: bytes

@@ -6,7 +6,7 @@ unknown fields, except in `hello`: an option is honoured or named in an error.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -51,7 +51,7 @@ class Hello(Command, kw_only=True, frozen=True, tag="hello", forbid_unknown_fiel
 
 
 class Load(Command, kw_only=True, frozen=True, tag="load"):
-    """Load a model folder (or a hub name, where the host allowed it); replaces the model."""
+    """Load a model folder, or a hub name if the host allows it, and replace the model."""
 
     path: Path
     context_len: Positive | None = None
@@ -68,7 +68,7 @@ class Load(Command, kw_only=True, frozen=True, tag="load"):
 
 
 class Unload(Command, kw_only=True, frozen=True, tag="unload"):
-    """Drop the model and give its memory back."""
+    """Drop the model and free its memory."""
 
 
 class Info(Command, kw_only=True, frozen=True, tag="info"):
@@ -76,7 +76,7 @@ class Info(Command, kw_only=True, frozen=True, tag="info"):
 
 
 class Streaming(Command, kw_only=True, frozen=True):
-    """The bounds of a request that streams: messages without credit, and seconds."""
+    """The limits of a request that streams: ``window`` in messages, ``deadline_seconds``."""
 
     window: Positive | None = None
     deadline_seconds: Annotated[float, Meta(gt=0, le=1e6)] | None = None
@@ -111,11 +111,6 @@ class Sampling(Streaming, kw_only=True, frozen=True):
     top_logprobs: Annotated[int, Meta(ge=0, le=64)] = 0
     cache: bool = True
 
-    @property
-    def stop_strings(self) -> tuple[str, ...]:
-        """``stop`` as a tuple, whichever form it came in."""
-        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
-
 
 class Generate(Sampling, kw_only=True, frozen=True, tag="generate"):
     """Continue a raw prompt; special tokens written in it are honoured."""
@@ -146,14 +141,14 @@ class Chat(Sampling, kw_only=True, frozen=True, tag="chat"):
 
 
 class Batch(Sampling, kw_only=True, frozen=True, tag="batch"):
-    """Continue many raw prompts in one request; each ends by itself, in an `item`."""
+    """Continue many raw prompts in one request; each prompt has its own end and `item`."""
 
     prompts: Prompts
     stream: bool = False
 
 
 class Classify(Streaming, kw_only=True, frozen=True, tag="classify"):
-    """One forward pass per prompt: the likeliest next token, optionally logits and labels."""
+    """Return each prompt's likeliest next token; on request also logits or label scores."""
 
     prompts: Prompts
     logits: bool = False
@@ -167,10 +162,10 @@ class Classify(Streaming, kw_only=True, frozen=True, tag="classify"):
 
 
 class Tokenize(Command, kw_only=True, frozen=True, tag="tokenize"):
-    """Return the tokens of a ``text``, as `generate` takes it, or of ``messages``, as `chat` does.
+    """Return the tokens of a ``text``, as in `generate`, or of ``messages``, as in `chat`.
 
     ``special_tokens`` left out is true for a text and false for messages, as in those commands.
-    ``thinking`` needs messages. With ``count_only`` the count alone is told.
+    ``thinking`` needs ``messages``. With ``count_only`` the result has only the count.
     """
 
     text: str | None = None
@@ -187,22 +182,22 @@ class Detokenize(Command, kw_only=True, frozen=True, tag="detokenize"):
 
 
 class Cancel(Command, kw_only=True, frozen=True, tag="cancel"):
-    """Stop one request, or all in flight where ``target`` is left out."""
+    """Cancel the request ``target``, or all requests in flight if ``target`` is left out."""
 
     target: Id | None = None
 
 
 class Credit(Command, kw_only=True, frozen=True, tag="credit"):
-    """Let ``n`` more messages of a request that named a ``window`` come."""
+    """Allow ``n`` more messages of a request that has a ``window``."""
 
     target: Id
     n: Positive
 
 
 class Cache(Command, kw_only=True, frozen=True, tag="cache"):
-    """Describe the prompt cache, or change it first.
+    """Do an action on the prompt cache, if one is given, and describe the cache.
 
-    ``warm`` computes a ``prompt`` or ``messages``; ``save`` and ``load`` take a ``path``.
+    ``warm`` needs a ``prompt`` or ``messages``; ``save`` and ``load`` need a ``path``.
     """
 
     action: Literal["stats", "clear", "warm", "save", "load"] = "stats"
@@ -212,7 +207,7 @@ class Cache(Command, kw_only=True, frozen=True, tag="cache"):
 
 
 class Memory(Command, kw_only=True, frozen=True, tag="memory"):
-    """Describe the memory in use, in bytes; set the limits that are given first.
+    """Set the memory limits that are given, and describe the memory in use; all in bytes.
 
     ``clear`` frees the buffers that MLX keeps for reuse.
     """
@@ -225,14 +220,8 @@ class Memory(Command, kw_only=True, frozen=True, tag="memory"):
 
 
 class Metrics(Command, kw_only=True, frozen=True, tag="metrics"):
-    """Describe the worker since its start: sums of all requests, and its state now."""
+    """Return sums over all requests since the worker's start, and its present state."""
 
 
 class Quit(Command, kw_only=True, frozen=True, tag="quit"):
-    """Cancel what is in flight, send every final, answer, exit 0."""
-
-
-def command_name(command: Command | type[Command]) -> str:
-    """Return the ``cmd`` of a request or of a request type."""
-    tag: Any = command.__struct_config__.tag
-    return str(tag)
+    """Cancel all requests, send their final replies, answer, and exit with code 0."""

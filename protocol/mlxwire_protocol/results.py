@@ -64,7 +64,7 @@ class HelloResult(Result, kw_only=True, tag="result"):
 
 
 class ModelInfo(Struct, kw_only=True):
-    """The loaded model, described by its modules rather than by its config.
+    """The description of the loaded model, taken from its modules and not from its config.
 
     ``quant_bits`` and ``quant_group`` are those of the stored weights, 0 if nothing is quantized;
     ``context_len`` is in tokens, ``weight_bytes`` are held in memory; ``parameters`` counts weights
@@ -106,7 +106,7 @@ class LoadResult(InfoResult, kw_only=True, tag="result"):
 
 
 class CreditResult(Result, kw_only=True, tag="result"):
-    """The answer to `credit`: messages that the target may be sent now, 0 if it has ended."""
+    """The answer to `credit`: how many messages the target may now be sent; 0 after its end."""
 
     credit: Count
 

@@ -22,7 +22,7 @@ SCHEMA_ID = "urn:mlxwire:protocol:1"
 
 
 def protocol_schema() -> dict[str, Any]:
-    """One document: ``$defs`` of all types, ``request`` and ``reply`` as unions of them."""
+    """Return the schema: ``$defs`` of all types, ``request`` and ``reply`` as unions."""
     _, definitions = msgspec.json.schema_components(
         [*_request_types(), *REPLY_TYPES], ref_template="#/$defs/{name}"
     )
@@ -52,7 +52,7 @@ def _request_types() -> list[type[Command]]:
 
 
 def _described(row: Row) -> dict[str, Any]:
-    """Return a row of the table of commands as clients of other languages check it."""
+    """Convert a row of the table of commands to JSON, for the tests of other languages."""
     described: dict[str, Any] = {
         "request": row.request.__name__,
         "final": row.final,
@@ -77,9 +77,10 @@ def schema_text() -> str:
 
 
 def _tell_what_is_sent(definitions: dict[str, Any]) -> None:
-    """Correct what msgspec can't know: it describes what it would accept, not what is sent.
+    """Correct the replies' schema, in which msgspec describes all that it would accept.
 
-    The worker writes all of a type's fields, whatever their defaults; `Item` alone leaves out.
+    The worker writes all fields of a reply, whatever their defaults; only `Item` leaves some
+    out.
     """
     for name, definition in definitions.items():
         for field in definition["properties"].values():

@@ -2,14 +2,17 @@
 
 Run it with `.venv/bin/python -m tests.architecture.count_files_crossed`. It prints two lists.
 
-A file is crossed if one of its functions runs, on any thread, between the moment at which the
-client sends the request and the moment at which it has the final message. Python's profile hook
-(`sys.setprofile`) reports each call and each return. The model is loaded before and is not
-counted. Several workers are asked in turn, and only the files that all of them cross count, since
-a thread that looks at its parent process now and then may do so during a chat. The worker runs in this file's `watch_worker`, which sets the hook before the worker
-starts its threads. A socket carries the commands `begin` and `end` to it, since the worker's
-pipes belong to the wire. Programs that the worker starts, such as the one that renders chat
-templates, are not counted.
+A file is crossed if one of its functions begins or ends, on any thread, between the moment at
+which the client sends the request and the moment at which it has the final message. A function
+that only waits meanwhile, such as the worker's outermost loop in `serving.py`, is not seen.
+Python's profile hook (`sys.setprofile`) reports each call and each return. The model is loaded
+before and is not counted. Several workers are asked in turn, and only the files that all of them
+cross count, since a thread that looks at its parent process now and then may do so during a chat.
+
+The worker runs in this file's `watch_worker`, which sets the hook before the worker starts its
+threads. A socket carries the commands `begin` and `end` to it, since the worker's pipes belong to
+the wire. Programs that the worker starts, such as the one that renders chat templates, are not
+counted.
 """
 
 from __future__ import annotations

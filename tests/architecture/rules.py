@@ -23,7 +23,7 @@ HEAVY = {
     *("mlx", "mlx_lm", "tokenizers", "safetensors", "transformers", "huggingface_hub"),
     *("numpy", "jinja2", "torch"),
 }
-"""What comes with `[mlx]`, and takes long to import."""
+"""The packages of `[mlx]`, which are slow to import."""
 COMMAND_LINE = {"typer", "rich", "click"}
 LIGHT_AT_IMPORT = {
     "mlxwire_worker.__main__": HEAVY | COMMAND_LINE | {"asyncio", "argparse"},
@@ -47,7 +47,7 @@ DISTRIBUTIONS = {
 ENGINE_SIDE = ("engine", "prompts", "mlx_engine")
 OUTPUT_KNOWS = ("mlxwire_worker.output", "mlxwire_worker.prompts")
 MOST_FILES = 15
-"""In one folder, its `__init__` aside."""
+"""The most files in one folder, without its `__init__`."""
 MOST_LINES = 300
 DOCSTRING_LINES = 5
 RIDDLE = re.compile(r"(?:What|Whether|How|It|Of|As|Who|Whoever|Where|Until|Nothing)\b")

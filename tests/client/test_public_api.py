@@ -88,12 +88,15 @@ async def main() -> None:
             worst: mlxwire.MlxwireError | None = result.error
             print(result.text, worst)
         print((await model.cache.warm(messages="x")).affected)
+        print((await model.tokenize_chat("x", thinking=False, count_only=True)).count + 1)
+        text = await model.detokenize((await model.tokenize("x")).ids or [])
         print((await worker.memory(clear=True)).active_bytes)
         model.generate("p", logit_bias={5: 1.5}, deadline_seconds=3)
         model.generate("p", max_tokenz=3)  # expect
         model.generate("p", temperature="hot")  # expect
         model.generate("p", thinking=True)  # expect
         model.batch("p", on_token=3)  # expect
+        await model.tokenize([{"role": "user", "content": "x"}])  # expect
         await worker.load("p", context_policy="forget")  # expect
     policy = mlxwire.RestartPolicy(max_restarts=3, window=60, backoff_min=0.1, backoff_max=5)
     async with mlxwire.Worker(engine="mock", restart=policy, unload_after=60) as worker:
@@ -136,7 +139,7 @@ def test_the_exports_are_these_and_no_others():
             "RestartPolicy",
             "ShutdownLimits",
         ),
-        *("Token", "TokenStream", "TopLogprob", "WireError", "Worker"),
+        *("Token", "TokenStream", "Tokenized", "TopLogprob", "WireError", "Worker"),
         *("WorkerChange", "WorkerMetrics", "__version__"),
         *("backend", "load_model"),
     }

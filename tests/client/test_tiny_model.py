@@ -78,6 +78,31 @@ def test_the_cache_is_cleared_warmed_saved_and_loaded(model, folder):
     assert model.cache.stats().hits >= 1
 
 
+def test_tokens_are_counted_as_the_requests_count_them(model):
+    for options in ({}, {"thinking": False}, {"special_tokens": True}):
+        turns = [{"role": "user", "content": "Naïve <|im_end|> 🚀"}]
+        stream = model.chat(turns, max_tokens=1, cache=False, **options)
+        stream.text()
+        told = model.tokenize_chat(turns, **options)
+        assert told.count == len(told.ids) == len(told.pieces)
+        assert told.count == stream.done.metrics.prompt_tokens
+        assert model.tokenize_chat(turns, **options, count_only=True).count == told.count
+    stream = model.generate("2 + 3 =", max_tokens=1, cache=False)
+    stream.text()
+    assert model.tokenize("2 + 3 =").count == stream.done.metrics.prompt_tokens
+
+
+def test_a_texts_tokens_give_the_text_back(model):
+    text = "Naïve <|im_end|> 🚀\n"
+    plain = model.tokenize(text, special_tokens=False)
+    assert "<|im_end|>" not in plain.pieces
+    assert model.detokenize(plain.ids) == text
+    assert "<|im_end|>" in model.tokenize(text).pieces
+    with pytest.raises(mlxwire.InvalidParams) as caught:
+        model.detokenize([1, 10**6])
+    assert caught.value.field == "ids[1]"
+
+
 def test_memory_is_told_and_limited(model):
     memory = model.worker.memory(buffer_limit=1 << 30, clear=True)
     assert memory.buffer_limit == 1 << 30

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TextIO
 
 JOBS = 2
-"""How many cases run at the same time: what a small machine bears without one disturbing another."""
+"""The number of cases that run at the same time, so that none slows another on a small machine."""
 
 
 @dataclass(frozen=True)

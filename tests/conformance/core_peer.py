@@ -39,7 +39,7 @@ from mlxwire_protocol.results import (
     WorkerIdentity,
 )
 from mlxwire_worker.mock.engine import MockEngine
-from mlxwire_worker.operations import make_operation
+from mlxwire_worker.operations import OPERATIONS
 from mlxwire_worker.operations.load import load_options
 from mlxwire_worker.output.text import TextAssembler
 from mlxwire_worker.prompts import Sampled
@@ -141,7 +141,8 @@ class CorePeer:
         finals: list[msgspec.Struct] = []
         ledger = SimpleNamespace(end=lambda _job, final: finals.append(final))
         job = Job(command, Delivery(lambda _: None, None))
-        make_operation(job, self._engine, cast(Ledger, ledger)).prepare()
+        row = row_of(command)
+        OPERATIONS[row.name, row.action](job, self._engine, cast(Ledger, ledger)).prepare()
         return finals[0]
 
     def _classify(self, command: Classify) -> Done:
@@ -162,7 +163,7 @@ class CorePeer:
 
     def _stream(self, command: Generate | Chat) -> Done:
         prompt = prompt_of(self._engine, command)
-        text = TextAssembler(prompt.detokenizer, command.stop_strings, command.min_tokens)
+        text = TextAssembler(prompt.detokenizer, prompt.params.stop_strings, command.min_tokens)
         self._engine.add(prompt)
         count, last = 0, 0
         reason: FinishReason | None = None

@@ -10,9 +10,10 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
-from mlxwire_protocol import RequestState, WireError
+from mlxwire_protocol import WireError
 from mlxwire_protocol.commands import COMMANDS
 from mlxwire_protocol.framing import DEFAULT_MAX_LINE_BYTES
+from mlxwire_protocol.request_state import RequestState
 from mlxwire_protocol.schema import protocol_schema
 
 from .cases import Failure

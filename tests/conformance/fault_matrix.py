@@ -19,7 +19,7 @@ FOLDER = ROOT / "testdata" / "faults"
 TEXT = "one two three"
 MEGABYTE = 1 << 20
 CLOSED_SECONDS = 5.0
-"""What closing may take at most; the ladder that DRIVER.md gives comes to 1.4."""
+"""The longest close in seconds; the limits in DRIVER.md add up to 1.4."""
 
 
 class Expectation(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):

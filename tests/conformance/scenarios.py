@@ -17,7 +17,7 @@ Check = Callable[[Result, Dialogue], Iterator[Failure]]
 NEXT_TEXT = "again"
 SLEEPER_TOKENS = 20000
 NOT_OF_THE_MODEL = {"id", "type", "final", "ok", "load_seconds"}
-"""What the result of a load has besides the model's description."""
+"""The fields of a load's result that do not describe the model."""
 SLOW = ("--mock-step-seconds", "0.002")
 SLOWER = ("--mock-step-seconds", "0.1")
 

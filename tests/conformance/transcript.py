@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 import orjson
 from jsonschema import Draft202012Validator
 
-from mlxwire_protocol import RequestState
+from mlxwire_protocol.request_state import RequestState
 from mlxwire_protocol.schema import protocol_schema
 from support.repository import TESTDATA
 

@@ -20,13 +20,15 @@ from .pages import PAGES, read, section
 GUIDES = [*PAGES, "bench/README.md"]
 FOREIGN = {"docs/engine-notes.md"}
 """A page that names files of mlx-lm."""
+BELOW_A_FOLDER = {".json", ".txt", ".go", ".ts", ".mjs"}
+"""Files that are named with their folder; alone, such a name may be anybody's."""
 
 
 def named_paths(page: str) -> set[str]:
-    """Return the folders, sources, pages and data files that a page names."""
-    named = re.findall(r"`([\w./-]+)`", read(page))
-    data = {name for name in named if "/" in name and name.endswith(".json")}
-    return data | {
+    """Return the folders, sources, pages and data files that a page names; NAME is a reader's."""
+    named = [name for name in re.findall(r"`([\w./-]+)`", read(page)) if "NAME" not in name]
+    deep = {name for name in named if "/" in name and Path(name).suffix in BELOW_A_FOLDER}
+    return deep | {
         name for name in named if name.endswith("/") or Path(name).suffix in {".py", ".md"}
     }
 
@@ -86,7 +88,7 @@ def test_the_workers_options_are_these() -> None:
         re.findall(r"`--([a-z-]+)", section("docs/wire.md", "## The worker's options"))
     )
     singular = {"model-roots": "model-root", "data-roots": "data-root"}
-    known = {name.replace("_", "-") for name in Options._fields}
+    known = {name.replace("_", "-") for name in Options.__struct_fields__}
 
     assert listed == {singular.get(name, name) for name in known} | {"version"}
 

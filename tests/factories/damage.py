@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .models import write_json
-
 
 @dataclass(frozen=True)
 class Damage:
@@ -39,7 +37,7 @@ def edit_json(path: Path, edit: Callable[[dict[str, Any]], object]) -> None:
     """Rewrite a JSON file after `edit` has changed its object in place."""
     value = json.loads(path.read_text(encoding="utf-8"))
     edit(value)
-    write_json(path, value)
+    path.write_text(json.dumps(value, indent=2) + "\n")  # escapes, also of half a character
 
 
 def edit_config(path: Path, **changes: object) -> None:

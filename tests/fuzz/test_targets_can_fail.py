@@ -19,8 +19,8 @@ from mlxwire_protocol.client_connection import ClientConnection
 from mlxwire_protocol.request_state import RequestState
 from mlxwire_worker.operations.operation import Operation
 from mlxwire_worker.requests.ledger import Ledger
+from mlxwire_worker.scheduling.lanes import SequencesLane
 from mlxwire_worker.scheduling.scheduler import Scheduler
-from mlxwire_worker.scheduling.sequences import SequencesLane
 
 from .cases import failure_of
 from .targets import TARGETS

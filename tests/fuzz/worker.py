@@ -83,10 +83,12 @@ class OneTurn(threading.Condition):
 class Output:
     """Stands for the writer."""
 
-    has_room = True
-
     def __init__(self) -> None:
         self.written: list[bytes] = []
+        self.full = False
+
+    def has_room(self) -> bool:
+        return not self.full
 
     def put(self, line: bytes) -> None:
         self.written.append(line)
@@ -113,9 +115,8 @@ class Core:
             self._connection, cast(Writer, self._output), self._engine, self._inbox
         )
         self._scheduler = Scheduler(
-            self._engine, self.session.ledger, self._inbox, lambda: self._output.has_room
+            self._engine, self.session.ledger, self._inbox, self._output.has_room
         )
-        self._preparing = self._scheduler._preparing
         self.written = self._output.written
 
     def take(self, step: Step) -> None:
@@ -129,7 +130,7 @@ class Core:
         """Take one turn of the prepare thread; return False if it has nothing to do."""
         self._turns.turns = 1
         try:
-            self._preparing._run()
+            self._scheduler._prepare_all()
         except Idle:
             return not self._turns.turns
         return False
@@ -144,11 +145,11 @@ class Core:
 
     def stop_reading(self) -> None:
         """Let the host read no more answers."""
-        self._output.has_room = False
+        self._output.full = True
 
     def read_on(self) -> None:
         """Let the host read answers again."""
-        self._output.has_room = True
+        self._output.full = False
         self._inbox.wake()
 
     def cancel_all(self) -> None:
@@ -168,7 +169,7 @@ class Core:
 
     def end(self) -> None:
         """End as `Serving` does. Raises: Finding if a request outlives the end."""
-        self._output.has_room = True
+        self._output.full = False
         self.session.cancel_all()
         turns = 0
         while self.prepare() | self.schedule():

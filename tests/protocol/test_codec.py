@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mlxwire_protocol import WireError
 from mlxwire_protocol.codec import convert_command, encode, encode_token, parse_object, valid_id
-from mlxwire_protocol.messages import command_name
+from mlxwire_protocol.commands import command_name
 from mlxwire_protocol.replies import Item
 from protocol.strategies import JSON_VALUES, near_misses, requests
 
@@ -171,7 +171,7 @@ def test_a_wrong_field_is_named(command: str, fields: dict[str, Any], field: str
 def test_what_is_none_of_a_few_is_told_them(
     command: str, fields: dict[str, Any], choices: str
 ) -> None:
-    with pytest.raises(WireError, match=f"; it may be {choices}$"):
+    with pytest.raises(WireError, match=f"; give one of {choices}$"):
         convert_command({"id": "r1", "cmd": command, **fields})
 
 

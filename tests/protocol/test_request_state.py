@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from mlxwire_protocol import RequestState, WireError
-from mlxwire_protocol.request_state import TRANSITIONS
+from mlxwire_protocol import WireError
+from mlxwire_protocol.request_state import TRANSITIONS, RequestState
 
 KINDS: dict[str, dict[str, Any]] = {
     "progress": {},

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from factories import FAMILIES
 from mlxwire_protocol import WireError
 from mlxwire_protocol.messages import Chat, Message
-from mlxwire_worker.mlx_engine.text.chat_template import encode_chat, find_template
+from mlxwire_worker.mlx_engine.text.chat_template import find_template
+from mlxwire_worker.mlx_engine.text.prompts import encode_chat
 from mlxwire_worker.mlx_engine.text.template_process import TemplateProcess
 from mlxwire_worker.mlx_engine.text.tokenizer import Tokenizer
 from mlxwire_worker.operations.chat import chat_input

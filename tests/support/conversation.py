@@ -18,7 +18,7 @@ ENDLESS = {"prompt": "la la", "ignore_eos": True, "max_tokens": 10**9}
 
 
 class Conversation:
-    """Sends requests and sorts replies. Whoever carries the lines fills in the two methods."""
+    """Sends requests and sorts replies. A subclass implements the two methods that move lines."""
 
     def __init__(self) -> None:
         self.messages: dict[str | None, list[Message]] = defaultdict(list)

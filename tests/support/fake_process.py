@@ -71,15 +71,15 @@ class FakeProcess:
         self.loads: list[dict[str, Any]] = []
         self.signals: list[signal.Signals] = []
         self.answers = True
-        """Whether `generate` and `chat` are answered too, with one token."""
+        """True to answer `generate` and `chat` too, with one token."""
         self.quit_seconds = 0.0
-        """How long it takes to exit once it was told to quit."""
+        """Seconds from the request `quit` to the exit."""
         self.heartbeats = True
-        """Whether it grants the event; the test sends them."""
+        """True to grant the event; the test sends the heartbeats."""
         self.refuses: dict[str, dict[str, Any]] = {}
         """The errors that commands are answered with."""
         self.figures: dict[str, float] = {}
-        """Of `metrics` and `memory`, where they are not 0."""
+        """The fields of `metrics` and `memory` that are not 0."""
         self.held: set[str] = set()
         """Commands that the test answers."""
         self._weight_bytes = weight_bytes
@@ -201,7 +201,7 @@ class Processes:
         self.all: list[FakeProcess] = []
         self.fates: deque[Fate] = deque()
         self.weight_bytes = 0
-        """What each to come says of its model."""
+        """The description of its model that each later process gives."""
         self.on_spawn: Callable[[FakeProcess], None] = lambda _: None
 
     @property

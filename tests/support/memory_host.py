@@ -20,11 +20,14 @@ from .patience import PATIENCE_SECONDS
 
 
 class MemoryWriter:
-    """Takes the lines that a pipe would get. ``has_room`` is a test's to change."""
+    """Takes the lines that a pipe would get. ``full`` is a test's to change."""
 
     def __init__(self) -> None:
         self.lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-        self.has_room = True
+        self.full = False
+
+    def has_room(self) -> bool:
+        return not self.full
 
     def cork(self) -> None:
         """Do nothing: no line is held back here."""
@@ -51,7 +54,7 @@ class MemoryHost(Conversation):
         self.inbox = Inbox()
         self.session = Session(connection, cast(Writer, self.writer), engine, self.inbox)
         self._scheduler = Scheduler(
-            engine, self.session.ledger, self.inbox, lambda: self.writer.has_room
+            engine, self.session.ledger, self.inbox, self.writer.has_room
         )
         self._scheduler.start()
 
@@ -73,7 +76,7 @@ class MemoryHost(Conversation):
 
     def make_room(self) -> None:
         """Read again."""
-        self.writer.has_room = True
+        self.writer.full = False
         self.wake()
 
     def wake(self) -> None:

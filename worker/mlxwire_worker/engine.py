@@ -1,4 +1,4 @@
-"""The interface between the worker's loop and an engine. It knows no MLX and no wire message.
+"""The interface between the worker's loop and an engine. Imports no MLX and no wire message.
 
 All methods run on the engine's thread, except those that say otherwise.
 """
@@ -28,7 +28,7 @@ ProgressReport = Callable[[str, float, float], None]
 
 
 class Cancelled(Exception):
-    """Raised out of a long operation whose job was cancelled."""
+    """Raised by a long operation when its job was cancelled."""
 
 
 class LoadOptions(Struct, kw_only=True, frozen=True):
@@ -94,11 +94,11 @@ class Engine(ABC):
     @property
     @abstractmethod
     def model(self) -> ModelInfo | None:
-        """The loaded model, None without one. Any thread."""
+        """Return the description of the loaded model; None without a model. Any thread."""
 
     @abstractmethod
     def preload(self) -> None:
-        """Import what is heavy, once the handshake is answered."""
+        """Import heavy modules, after the handshake has been answered."""
 
     @abstractmethod
     def load(self, options: LoadOptions, report: ProgressReport) -> ModelInfo:
@@ -109,7 +109,7 @@ class Engine(ABC):
 
     @abstractmethod
     def unload(self) -> None:
-        """Drop the model and give its memory back."""
+        """Drop the model and free its memory."""
 
     # -- the prepare thread: text and tokens ----------------------------------------------
 
@@ -119,27 +119,28 @@ class Engine(ABC):
 
     @abstractmethod
     def text_prompt(self, text: str, params: SamplingParams, *, field: str) -> Prompt:
-        """Make a raw prompt ready; ``field`` is its name in errors.
+        """Tokenize and check a raw prompt; ``field`` is its name in errors.
 
         Raises: WireError ``context_overflow``, ``invalid_params``.
         """
 
     @abstractmethod
     def chat_prompt(self, chat: ChatInput, params: SamplingParams) -> Prompt:
-        """Make a conversation ready. Raises: as `text_prompt`, and where no template fits."""
+        """Render and tokenize a conversation. Raises: WireError, also if no template fits."""
 
     @abstractmethod
     def classify_prompts(
         self, prompts: list[str], labels: list[str], *, logits: bool
     ) -> ClassifyPrompts:
-        """Make the prompts and labels of a `classify` ready. Raises: as `text_prompt`."""
+        """Tokenize and check prompts and labels. Raises: WireError, as `text_prompt` does."""
 
     @abstractmethod
     def text_ids(self, text: str, *, special_tokens: bool) -> list[int]:
         """Return the token ids of a text.
 
-        With ``special_tokens`` as a raw prompt has them: the model's opening token first, and
-        special tokens that are written in the text honoured. Without, the text alone.
+        With ``special_tokens`` the ids are those of a raw prompt: the model's opening token
+        comes first, and special tokens that are written in the text count as such. Without it
+        the ids are those of the text alone.
         """
 
     @abstractmethod
@@ -148,49 +149,49 @@ class Engine(ABC):
 
     @abstractmethod
     def pieces(self, ids: list[int]) -> list[str]:
-        """Return each token's text by itself."""
+        """Return the text of each token, decoded by itself."""
 
     @abstractmethod
     def text_of(self, ids: list[int]) -> str:
-        """Return the text of token ids. Raises: WireError ``invalid_params``."""
+        """Decode token ids to a text. Raises: WireError ``invalid_params``."""
 
     # -- the engine's thread: sequences ---------------------------------------------------
 
     @property
     @abstractmethod
     def slots(self) -> int:
-        """The number of sequences that may be computed at once."""
+        """Return the number of sequences that may be computed at once."""
 
     @property
     @abstractmethod
     def decoding(self) -> bool:
-        """Whether a sequence is past its prefill."""
+        """Return True if a sequence is past its prefill."""
 
     @abstractmethod
     def has_room(self, prompt: Prompt) -> bool:
-        """Return whether memory allows one more sequence now; always, where nothing runs."""
+        """Return True if memory allows one more sequence now, or if none is running."""
 
     @abstractmethod
     def add(self, prompt: Prompt) -> None:
-        """Begin a sequence; its prefill goes on in `step`."""
+        """Add a sequence; later steps compute its prompt."""
 
     @abstractmethod
     def remove(self, prompts: Sequence[Prompt]) -> None:
-        """Drop sequences wherever they are; unknown ones are ignored."""
+        """Drop sequences in any state; ignore unknown ones."""
 
     @abstractmethod
     def step(self) -> list[StepResult]:
-        """Advance what runs by one bounded slice: a prefill chunk, a decode step."""
+        """Advance the sequences by one decode step and one bounded slice of prefill."""
 
     @abstractmethod
     def classify(self, prompts: ClassifyPrompts) -> list[tuple[int, Classified]]:
-        """Do one bounded slice of work on the prompts that are ``left``.
+        """Compute one bounded slice of the prompts that are ``left``.
 
-        Returns the results that it completes, each with its prompt's place; an empty list where
-        more slices are needed first.
+        Return the results that the slice completes, each with its prompt's index. The list is
+        empty if the results need more slices.
         """
 
-    # -- the engine's thread: what is kept ------------------------------------------------
+    # -- the engine's thread: cache and memory ------------------------------------------------
 
     @abstractmethod
     def cache_figures(self) -> CacheFigures:
@@ -210,7 +211,7 @@ class Engine(ABC):
 
     @abstractmethod
     def warmed_tokens(self, prompt: Prompt) -> int:
-        """Return how many tokens of an ended sequence the prompt cache holds: all, or 0."""
+        """Return how many tokens of an ended sequence the prompt cache holds: all or 0."""
 
     @abstractmethod
     def set_memory(self, limits: MemoryLimits, *, clear: bool) -> MemoryFigures:
@@ -225,4 +226,4 @@ class Engine(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """End helper processes; the process is about to exit."""
+        """End helper processes before the worker exits."""

@@ -1,4 +1,4 @@
-"""Prompts made ready for an engine, and what an engine makes of them. No wire message is here."""
+"""The inputs and results of an engine. Imports no wire message."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class ChatInput(Struct, kw_only=True, frozen=True):
 
 
 class Detokenizer(ABC):
-    """Token ids to text, never breaking inside a character. One per sequence."""
+    """Converts the token ids of one sequence to text, in pieces of whole characters."""
 
     __slots__ = ()
 
@@ -61,39 +61,27 @@ class Detokenizer(ABC):
 
     @abstractmethod
     def text_of(self, token: int) -> str:
-        """Return one token by itself, for lists of likely tokens."""
+        """Return the text of one token by itself, for lists of likely tokens."""
 
     @abstractmethod
     def finalize(self) -> str:
-        """Return the text that was held back for more tokens."""
+        """Return the text that was held back, at the end of the sequence."""
 
 
-class Prompt:
-    """A sequence made ready for the engine: ids checked, limits worked out.
+class Prompt(Struct, kw_only=True, eq=False):
+    """A prompt that is ready for the engine: its ids are checked, its limits are known.
 
-    ``max_tokens`` is cut to the room that the context leaves. ``stop_ids`` end the text and
+    ``max_tokens`` is reduced to the room that the context leaves. ``stop_ids`` end the text and
     are neither sent nor counted. The engine sets ``cached_tokens`` and ``cache_miss``.
     """
 
-    # Written out, here and in job.py: a dataclass costs a start 0.7 ms.
-    __slots__ = ("cache_miss", "cached_tokens", "detokenizer", "ids", "max_tokens", "params", "stop_ids")  # fmt: skip
-
-    def __init__(
-        self,
-        *,
-        ids: list[int],
-        max_tokens: int,
-        stop_ids: frozenset[int],
-        detokenizer: Detokenizer,
-        params: SamplingParams,
-    ) -> None:
-        self.ids = ids
-        self.max_tokens = max_tokens
-        self.stop_ids = stop_ids
-        self.detokenizer = detokenizer
-        self.params = params
-        self.cached_tokens = 0
-        self.cache_miss: str | None = None
+    ids: list[int]
+    max_tokens: int
+    stop_ids: frozenset[int]
+    detokenizer: Detokenizer
+    params: SamplingParams
+    cached_tokens: int = 0
+    cache_miss: str | None = None
 
 
 class Classified(NamedTuple):
@@ -107,10 +95,11 @@ class Classified(NamedTuple):
 
 
 class ClassifyPrompts:
-    """A `classify` made ready: each prompt's ids, and each label's as a continuation.
+    """The input of a `classify`: the ids of each prompt, and of each label as its continuation.
 
-    ``left`` are the prompts' places, longest last: taken from its end, a group's prompts
-    differ little in length. ``work`` is the engine's unfinished work on them.
+    ``left`` are the indices of the prompts that have no result, longest prompt last. A group is
+    taken from its end, so that its prompts differ little in length. ``work`` is the engine's
+    unfinished work on them.
     """
 
     __slots__ = ("labels", "left", "logits", "prompts", "work")

@@ -1,4 +1,4 @@
-"""The worker after its handshake: it builds the parts, serves, and ends within two seconds."""
+"""The worker after its handshake: creates its parts, serves, and ends within 2 seconds."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from mlxwire_protocol.connection import WorkerConnection
 from mlxwire_protocol.events import Event
 
 from .engine import Engine
-from .process.abandoned import exit_if_abandoned
-from .process.heartbeat import Heartbeat
 from .process.options import Options
-from .process.reader import Reader
+from .process.reader import Reader, exit_if_abandoned
 from .process.writer import Writer
 from .requests.conversation import Conversation
+from .scheduling.heartbeat import Heartbeat
 from .scheduling.inbox import Inbox
 from .scheduling.scheduler import Scheduler
 
@@ -28,9 +27,9 @@ FLUSH_SECONDS = 0.7
 
 
 class Serving:
-    """One session over one engine.
+    """The session of one host with one engine.
 
-    ``subscribed`` are the events that `hello` asked for, None without a hello.
+    ``subscribed`` are the events that `hello` named; None without a `hello` (dialect 0).
     """
 
     def __init__(
@@ -52,7 +51,7 @@ class Serving:
             connection, writer, self._engine, inbox, subscribed or frozenset()
         )
         self._scheduler = Scheduler(
-            self._engine, self._conversation.ledger, inbox, lambda: writer.has_room
+            self._engine, self._conversation.ledger, inbox, writer.has_room
         )
         self._heart = Heartbeat(
             self._conversation, self._scheduler.pulse, options.heartbeat_seconds
@@ -61,8 +60,8 @@ class Serving:
     def run(self, first: Iterable[Event], *, ended: bool) -> NoReturn:
         """Serve until the host quits, closes a pipe or dies.
 
-        ``first`` is what followed `hello` in the bytes already read, after which stdin may have
-        ``ended``.
+        ``first`` are the bytes after `hello` that were already read; ``ended`` is True if stdin
+        ended after them.
         """
         self._scheduler.start()
         if self._greeted:
@@ -91,7 +90,7 @@ class Serving:
         self._exit()
 
     def _exit(self) -> NoReturn:
-        """Send every final, then the answer to `quit`, and exit; each within its limit."""
+        """Send all final replies, then the answer to `quit`, each within a limit, and exit."""
         self._conversation.cancel_all()
         deadline = time.monotonic() + FINALS_SECONDS
         while not self._conversation.idle and time.monotonic() < deadline:
@@ -101,7 +100,7 @@ class Serving:
         while not self._writer.flush(0.02) and time.monotonic() < deadline:
             self._wait(0.0)
         self._engine.close()
-        # Not sys.exit: finalization would wait for the engine's thread, or abort in it.
+        # Not sys.exit: Python's shutdown would wait for the engine's thread, or abort in it.
         os._exit(EXIT_OK)
 
     def _wait(self, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""The worker until its handshake, which it answers before it imports the rest."""
+"""The worker before its handshake, which it answers before it imports its other modules."""
 
 from __future__ import annotations
 
@@ -14,15 +14,14 @@ from mlxwire_protocol.events import Accepted, Answer, Event, Greeted
 from mlxwire_protocol.results import Limits, WorkerIdentity
 
 from . import __version__
-from .process.abandoned import EXIT_STDOUT_BROKEN, exit_if_abandoned
 from .process.options import Options
-from .process.reader import Reader
+from .process.reader import EXIT_STDOUT_BROKEN, Reader, exit_if_abandoned
 from .process.writer import Writer
 from .scheduling.inbox import Inbox
 
 
 class Worker:
-    """One worker process on the wire's two descriptors."""
+    """The worker of this process, on the two descriptors of the wire."""
 
     def __init__(self, options: Options, wire_in: int, wire_out: int) -> None:
         self._options = options
@@ -44,7 +43,7 @@ class Worker:
             on_broken=lambda: os._exit(EXIT_STDOUT_BROKEN),
             on_room=self._inbox.wake,
         )
-        self._reader = Reader(wire_in, wire_out, stalled=lambda: self._writer.stalled)
+        self._reader = Reader(wire_in, wire_out, stalled=self._writer.stalled)
 
     def run(self) -> NoReturn:
         """Serve until the host quits, closes a pipe or dies; never returns."""
@@ -65,10 +64,10 @@ class Worker:
         serving.run(first, ended=ended)
 
     def _handshake(self) -> tuple[frozenset[str] | None, Iterable[Event], bool]:
-        """Answer until `hello` is through, a request of dialect 0 comes, or stdin ends.
+        """Answer lines until a `hello` succeeds, a request of dialect 0 comes, or stdin ends.
 
-        Returns the events asked for (None without a hello), what else the bytes read so far
-        hold, and whether stdin has ended.
+        Return the events that `hello` named (None without a `hello`), the bytes after it that
+        were already read, and True if stdin has ended.
         """
         while True:
             sign = self._reader.wait()

@@ -45,7 +45,7 @@ type MemoryLimiter interface {
 
 type requestIDKey struct{}
 
-// ContextWithRequestID returns a context that gives its requests an id, which CancelRequest takes.
+// ContextWithRequestID returns a context that gives its requests an id, for CancelRequest.
 func ContextWithRequestID(ctx context.Context, id string) context.Context {
 	return context.WithValue(ctx, requestIDKey{}, id)
 }

@@ -67,7 +67,7 @@ func (m *workerModel) stream(ctx context.Context, options []GenerateOption,
 	}
 }
 
-// noted records a stream's failure for Err.
+// noted passes tokens on, and records the stream's failure for Err.
 func (m *workerModel) noted(tokens iter.Seq2[Token, error]) iter.Seq[Token] {
 	return func(yield func(Token) bool) {
 		var failure error
@@ -158,7 +158,7 @@ func (m *workerModel) Close() error { return m.worker.Close() }
 // CancelRequest implements RequestCanceller.
 func (m *workerModel) CancelRequest(id string) bool { return m.inFlight.cancel(id) }
 
-// Capabilities implements CapabilityReporter. It merges those of the worker and of its model.
+// Capabilities implements CapabilityReporter. It merges the capabilities of the worker and of its model.
 func (m *workerModel) Capabilities() mlxwire.Capabilities {
 	all := make(mlxwire.Capabilities)
 	for name, value := range m.worker.Capabilities() {

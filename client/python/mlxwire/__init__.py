@@ -51,7 +51,15 @@ from .options import ChatOptions, GenerateOptions, LoadOptions, MemoryOptions
 from .pool.pool import Pool, PoolMemory, PoolMetrics, PoolWorker
 from .process.shutdown import ShutdownLimits
 from .restart.policy import RestartPolicy, WorkerChange
-from .results import BatchResult, ClassifyResult, Done, Heartbeat, Token, TopLogprob
+from .results import (
+    BatchResult,
+    ClassifyResult,
+    Done,
+    Heartbeat,
+    Token,
+    Tokenized,
+    TopLogprob,
+)
 from .stream import BatchStream, TokenStream
 from .version import __version__
 from .worker import Worker
@@ -111,6 +119,7 @@ __all__ = [
     "SpawnFailed",
     "Token",
     "TokenStream",
+    "Tokenized",
     "TopLogprob",
     "UnknownCommand",
     "UnsupportedCapability",

@@ -1,4 +1,4 @@
-"""Engines by name: a host asks for a model, and names the backend that shall run it.
+"""The registry of backends: a host loads a model with a backend by its name.
 
 The backend ``"mlx_lm"`` runs each model in a worker of this package. An outside engine implements
 `Backend`, and is found after `register`, or by an entry point of its package in the group
@@ -73,7 +73,7 @@ class BackendCache(Protocol):
 
 
 class BackendModel(Protocol):
-    """A loaded model, whichever engine runs it; `Model` is one.
+    """A loaded model of any backend, such as `Model`.
 
     An engine may ignore ``on_progress``, and raises InvalidParams for an option that it lacks.
     """

@@ -18,7 +18,7 @@ class MlxwireError(WireError):
 
     ``code``: the error code of SPEC §6. ``message``: a sentence for people. ``retryable``: True
     if the same request may succeed later. ``data``: further facts, by code. ``stderr_tail``: the
-    end of the worker's stderr, empty where it explains nothing. ``tokens_delivered``: the number
+    end of the worker's stderr, empty if it explains nothing. ``tokens_delivered``: the number
     of tokens that the caller took before the failure; a repeated request delivers them again.
     """
 
@@ -184,9 +184,9 @@ class WorkerCrashed(MlxwireError):
 
     ``exit_code`` or ``signal`` tells how it ended; both are None if this client had to end it.
     ``in_flight`` counts the requests that had no final reply at the crash: if it is 1, either
-    that request killed the worker or the crash was chance. ``retryable`` is False once the
-    worker is not started again, and where the same request was the only one in flight at two
-    crashes in a row of a worker with ``restart``.
+    that request killed the worker or the crash was chance. ``retryable`` is False if a worker
+    with ``restart`` was given up, or if the same request was the only one in flight at two of
+    its crashes in a row.
     """
 
     default_code = "worker_crashed"

@@ -1,4 +1,4 @@
-"""A loaded model: generate, chat, batch, classify, and the prompt cache."""
+"""A loaded model: generate, chat, batch, classify, tokenize, and the prompt cache."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, Self, Unpack
 
 from mlxwire_protocol.replies import RequestMetrics
-from mlxwire_protocol.results import LoadResult, ModelInfo
+from mlxwire_protocol.results import DetokenizeResult, LoadResult, ModelInfo
 
 from .cache import PromptCache
 from .errors import ModelNotLoaded
@@ -27,6 +27,7 @@ from .results import (
     ClassifyResult,
     Done,
     OnToken,
+    Tokenized,
     convert_batch_item,
     convert_reply,
 )
@@ -163,6 +164,56 @@ class Model:
         )
         return sorted(await ReplyStream(request).take_all(), key=lambda result: result.index)
 
+    async def tokenize(
+        self,
+        text: str,
+        *,
+        special_tokens: bool | None = None,
+        count_only: bool = False,
+        timeout: float | None = None,
+    ) -> Tokenized:
+        """Return the tokens of a raw prompt, as `generate` would compute them.
+
+        ``special_tokens`` False leaves out the model's opening token and takes control tokens in
+        ``text`` as plain text. ``count_only`` True returns the number of tokens alone.
+        """
+        return await self._tokenize(
+            timeout,
+            text=text,
+            special_tokens=special_tokens,
+            count_only=count_only or None,
+        )
+
+    async def tokenize_chat(
+        self,
+        messages: Messages,
+        *,
+        thinking: bool | None = None,
+        special_tokens: bool | None = None,
+        count_only: bool = False,
+        timeout: float | None = None,
+    ) -> Tokenized:
+        """Return the tokens of a conversation, as `chat` would compute them.
+
+        ``thinking`` and ``special_tokens`` are those of `ChatOptions`. ``count_only`` True
+        returns the number of tokens alone. Raises: InvalidParams, as `chat`.
+        """
+        return await self._tokenize(
+            timeout,
+            messages=chat_messages(messages),
+            thinking=thinking,
+            special_tokens=special_tokens,
+            count_only=count_only or None,
+        )
+
+    async def detokenize(self, ids: Sequence[int], *, timeout: float | None = None) -> str:
+        """Return the text of token ids, control tokens included.
+
+        Raises: InvalidParams for an id that is not in the vocabulary.
+        """
+        reply = await ask(self._route, "detokenize", set_fields(ids=ids), timeout)
+        return convert_reply(reply, DetokenizeResult).text
+
     async def info(self, *, timeout: float | None = None) -> ModelInfo:
         """Ask the worker to describe the model as it is now."""
         return convert_reply(await ask(self._route, "info", {}, timeout), ModelInfo)
@@ -182,6 +233,10 @@ class Model:
         traceback: TracebackType | None,
     ) -> None:
         await self.close()
+
+    async def _tokenize(self, timeout: float | None, **fields: Any) -> Tokenized:
+        reply = await ask(self._route, "tokenize", set_fields(**fields), timeout)
+        return convert_reply(reply, Tokenized)
 
     def _stream(
         self,

@@ -24,6 +24,7 @@ __all__ = [
     "Heartbeat",
     "OnToken",
     "Token",
+    "Tokenized",
     "TopLogprob",
     "convert_batch_item",
     "convert_event",
@@ -75,6 +76,18 @@ class BatchResult(msgspec.Struct, kw_only=True, frozen=True):
     finish_reason: str | None
     tokens_generated: int
     error: MlxwireError | None = None
+
+
+class Tokenized(msgspec.Struct, kw_only=True, frozen=True):
+    """The tokens of a text or of a conversation.
+
+    ``pieces``: the text of each token by itself, with U+FFFD for half a character. ``ids`` and
+    ``pieces`` are None if ``count_only`` asked for the number alone.
+    """
+
+    ids: list[int] | None
+    count: int
+    pieces: list[str] | None
 
 
 class Heartbeat(Event, kw_only=True, tag="event"):

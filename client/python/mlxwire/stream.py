@@ -51,10 +51,12 @@ class ReplyStream(Generic[T]):
         if self._request.done is not None:
             return self._request.done
         self._request.raise_failure()
-        raise RuntimeError("the stream has not ended yet: take what it gives, or leave it")
+        raise RuntimeError(
+            "the stream has not ended yet, so it has no `done`; read it to its end, or leave it"
+        )
 
     async def aclose(self) -> None:
-        """Cancel what is left, and wait until the worker confirms.
+        """Cancel the rest of the stream, and wait until the worker confirms.
 
         Raises: DrainTimeout if the worker does not confirm within ``drain_timeout``.
         """
@@ -67,13 +69,13 @@ class ReplyStream(Generic[T]):
             request.raise_failure()
 
     def abandon(self) -> None:
-        """Cancel what is left and return at once."""
+        """Cancel the rest of the stream, and return at once."""
         self._left = True
         self._request.buffer.clear()
         self._request.abandon()
 
     async def take_available(self) -> list[T]:
-        """Wait for at least one reply, and return all that are here; empty at the end."""
+        """Wait for at least one reply, and return all that have arrived; empty at the end."""
         request = self._request
         if not await self._more():
             return []

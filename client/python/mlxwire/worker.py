@@ -264,7 +264,7 @@ def _refuse_without_restart(**keywords: object) -> None:
 
 def _needs_restart(name: str) -> InvalidParams:
     return InvalidParams(
-        f"`{name}` needs a worker that is started again when it ends: give "
-        "Worker(restart=RestartPolicy()), or leave it out",
+        f"`{name}` needs a worker with restarts; create it with "
+        f"Worker(restart=RestartPolicy()), or do without `{name}`",
         data={"field": name},
     )

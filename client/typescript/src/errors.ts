@@ -2,7 +2,7 @@
 
 /** The parts of an error beside its message. */
 export interface ErrorDetails {
-  /** The code of SPEC §6; left out, the code of the class. */
+  /** The code of SPEC §6; by default the code of the class. */
   readonly code?: string;
   /** True if the same request may succeed later, unchanged. */
   readonly retryable?: boolean;
@@ -21,7 +21,7 @@ export class MlxwireError extends Error {
   /** True if errors of the class are retryable unless they say otherwise. */
   static readonly retryable: boolean = false;
 
-  /** One of SPEC §6, or of a later version. */
+  /** The error code, from SPEC §6 or from a later version of it. */
   readonly code: string;
   /** True if the same request may succeed later, unchanged. */
   readonly retryable: boolean;
@@ -30,7 +30,8 @@ export class MlxwireError extends Error {
   /** The last lines that the worker wrote to stderr, if they may explain the error; else "". */
   readonly stderrTail: string;
   /**
-   * The number of tokens that the failed request had delivered; sent again, it delivers them again.
+   * The number of tokens that the failed request had delivered. If it is sent again, it delivers
+   * them again.
    */
   tokensDelivered = 0;
 
@@ -43,7 +44,7 @@ export class MlxwireError extends Error {
     this.stderrTail = details.stderrTail ?? "";
   }
 
-  /** Copy the error for another request, with a token count of its own. */
+  /** Copy the error for another request; the copy's `tokensDelivered` is 0. */
   copy(): this {
     const twin = Object.create(Object.getPrototypeOf(this)) as this;
     Object.defineProperties(twin, Object.getOwnPropertyDescriptors(this));
@@ -103,7 +104,7 @@ export class DuplicateId extends WorkerError {
   static override readonly code = "duplicate_id";
 }
 
-/** A request's line passes the worker's limit; nothing was sent. */
+/** A request's line is longer than the worker accepts; nothing was sent. */
 export class MessageTooLarge extends WorkerError {
   static override readonly code = "message_too_large";
 }

@@ -17,6 +17,8 @@ export type {
   Path,
   SamplingOptions,
   StreamOptions,
+  TokenizeChatOptions,
+  TokenizeOptions,
 } from "./options.js";
 export { findWorker, WORKER_VARIABLE } from "./process/findWorker.js";
 export type { LivenessLimits } from "./process/liveness.js";
@@ -37,6 +39,7 @@ export type {
   Progress,
   RequestMetrics,
   Token,
+  Tokenized,
   TopLogprob,
   UnknownEvent,
   WorkerEvent,

@@ -1,4 +1,4 @@
-/** A loaded model: generate, chat, batch, classify, and its prompt cache. */
+/** A loaded model: generate, chat, batch, classify, tokenize, and its prompt cache. */
 
 import { PromptCache } from "./cache.js";
 import type {
@@ -9,14 +9,16 @@ import type {
   GenerateOptions,
   Message,
   StreamOptions,
+  TokenizeChatOptions,
+  TokenizeOptions,
 } from "./options.js";
 import { ask } from "./requests/ask.js";
 import { BatchRequest, ClassifyRequest, TokenRequest } from "./requests/modelRequests.js";
 import type { ModelRoute } from "./requests/route.js";
-import type { ClassifyItem, Done, ModelInfo, RequestMetrics } from "./results.js";
+import type { ClassifyItem, Done, ModelInfo, RequestMetrics, Tokenized } from "./results.js";
 import { BatchStream, inOrder, Stream, TokenStream } from "./stream.js";
 import type { JsonObject } from "./wire/json.js";
-import { readInfo } from "./wire/readReplies.js";
+import { readDetokenize, readInfo, readTokenize } from "./wire/readReplies.js";
 import {
   BATCH,
   CHAT,
@@ -24,6 +26,8 @@ import {
   chatMessages,
   SAMPLING,
   STREAM,
+  TOKENIZE,
+  TOKENIZE_CHAT,
   wireFields,
 } from "./wire/wireFields.js";
 
@@ -88,8 +92,8 @@ export class Model implements AsyncDisposable {
   }
 
   /**
-   * Find the likeliest next token of each prompt by one forward pass. Gives one item per prompt, in
-   * the order of the prompts; one bad prompt fails the whole request.
+   * Find the likeliest next token of each prompt by one forward pass. Returns one item per prompt,
+   * in the order of the prompts; one bad prompt fails the whole request.
    */
   async classify(
     prompts: readonly string[],
@@ -103,6 +107,32 @@ export class Model implements AsyncDisposable {
     }
     request.checkWhole();
     return inOrder(items);
+  }
+
+  /** Find the tokens of a raw prompt, as `generate` would compute them. */
+  tokenize(text: string, options?: TokenizeOptions): Promise<Tokenized> {
+    return ask(this.#route, "tokenize", { text }, readTokenize, options, TOKENIZE);
+  }
+
+  /**
+   * Find the tokens of a conversation, or of one user turn given as a string, as `chat` would
+   * compute them.
+   */
+  tokenizeChat(
+    messages: string | readonly Message[],
+    options?: TokenizeChatOptions,
+  ): Promise<Tokenized> {
+    const fields = { messages: chatMessages(messages) };
+    return ask(this.#route, "tokenize", fields, readTokenize, options, TOKENIZE_CHAT);
+  }
+
+  /**
+   * Give the text of token ids, control tokens included. Rejects with `InvalidParams` for an id that
+   * is not in the vocabulary.
+   */
+  async detokenize(ids: readonly number[], options?: CallOptions): Promise<string> {
+    const { text } = await ask(this.#route, "detokenize", { ids }, readDetokenize, options);
+    return text;
   }
 
   /** Ask for the model's description again; `info` gives the new one from then on. */

@@ -107,6 +107,27 @@ export interface ClassifyOptions extends StreamOptions {
   readonly deadlineSeconds?: number | null | undefined;
 }
 
+/** The options of `Model.tokenize` (SPEC §4.13). */
+export interface TokenizeOptions extends CallOptions {
+  /**
+   * Begin with the model's opening token, and read control tokens in the text as such: true. False
+   * leaves out the opening token and reads them as plain text.
+   */
+  readonly specialTokens?: boolean | undefined;
+  /** Give the number of tokens alone: false. */
+  readonly countOnly?: boolean | undefined;
+}
+
+/** The options of `Model.tokenizeChat` (SPEC §4.13). */
+export interface TokenizeChatOptions extends CallOptions {
+  /** The switch for thinking, as in `ChatOptions`. */
+  readonly thinking?: boolean | undefined;
+  /** Read control tokens in messages as such, as in `ChatOptions`: false. */
+  readonly specialTokens?: boolean | undefined;
+  /** Give the number of tokens alone: false. */
+  readonly countOnly?: boolean | undefined;
+}
+
 /** A dtype to compute in: a certain one, that of the stored weights, or the worker's choice. */
 export type ComputeDtype = "auto" | "float32" | "bfloat16" | "float16" | "stored";
 

@@ -15,6 +15,11 @@ export type Hello = Shaped<typeof replies.HELLO>;
 export type ModelInfo = Shaped<typeof replies.MODEL_INFO>;
 /** The answer to a `load`: all of `ModelInfo`, and `loadSeconds`. */
 export type LoadResult = Shaped<typeof replies.LOAD>;
+/**
+ * The tokens of a text or of a conversation: their `ids`, their `count`, and as `pieces` the text of
+ * each. `ids` and `pieces` are null with the option `countOnly` (SPEC §4.13).
+ */
+export type Tokenized = Shaped<typeof replies.TOKENIZE>;
 /** The effect of a cancel; `outcome` is `accepted`, `finished` or `unknown` (SPEC §4.6). */
 export type CancelOutcome = Shaped<typeof replies.CANCEL>;
 /** The state of the prompt cache, and how much the action `affected` (SPEC §4.11). */

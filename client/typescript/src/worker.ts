@@ -61,7 +61,8 @@ export class Worker implements AsyncDisposable {
   }
 
   /**
-   * The process id; after a crash that of the process that died, until the next one has started.
+   * The id of the current process. After a crash it is the id of the dead process until the next
+   * one has started.
    */
   get pid(): number {
     return this.#processes.current.pid;

@@ -75,6 +75,7 @@ suite("unknown options of a call that sends no options are refused by name", () 
       worker.memory(wrong),
       worker.cancel("r1", wrong),
       model.refreshInfo(wrong),
+      model.detokenize([1], wrong),
       model.cache.stats(wrong),
     ];
     for (const call of calls) {

@@ -36,6 +36,9 @@ suite("a session with the mock engine", { skip }, () => {
         ["c", "length"],
       ],
     );
+    const { ids, count, pieces } = await model.tokenize("a b");
+    assert.deepEqual([count, pieces], [2, ["a", " b"]]);
+    assert.equal(await model.detokenize(ids ?? []), "a b");
     assert.equal((await model.refreshInfo()).modelType, model.info.modelType);
     assert.equal((await model.cache.stats()).affected, 0);
     assert.ok((await worker.memory({ clear: true })).activeBytes >= 0);
@@ -140,6 +143,8 @@ suite("a session with a real model", { skip }, () => {
     const model = await worker.load(repositoryPath("testdata/tiny"));
     assert.equal(await model.chat("What is 2 + 3?", { maxTokens: 8 }).text(), "5");
     assert.equal(model.metrics?.generatedTokens, 1);
+    const { count } = await model.tokenizeChat("What is 2 + 3?", { countOnly: true });
+    assert.equal(count, model.metrics?.promptTokens);
     const stream = model.chat("What is 2 + 3?", { maxTokens: 1, logprobs: true, topLogprobs: 2 });
     const { value } = await stream.next();
     assert.ok(value && value.logprob !== null && value.logprob <= 0);

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ..codec import encode
+from ..commands import command_name
 from ..errors import SHOWN_CHARACTERS, WireError
 from ..events import Accepted, Answer, Event
-from ..messages import Cancel, Command, Quit, command_name
+from ..messages import Cancel, Command, Quit
 from . import translation
 
 BACKLOG_BYTES = 64 * 1024 * 1024

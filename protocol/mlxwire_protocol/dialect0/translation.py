@@ -37,8 +37,9 @@ STREAMS = frozenset(name for name in FIELDS if COMMANDS[name].final == "done")
 def to_command(fields: dict[str, Any], request_id: str) -> Command:
     """Convert a dialect-0 object to a typed command under ``request_id``.
 
-    Null counts as left out; so do a zero ``context_len`` and an empty ``adapter_path``, because
-    those hosts send the zero values of their types. Raises: WireError as `convert_command` does.
+    Null, a zero ``context_len`` and an empty ``adapter_path`` count as left out, because hosts
+    of dialect 0 send the zero values of their types. Raises: WireError as `convert_command`
+    does.
     """
     name = fields.get("cmd")
     if not isinstance(name, str):

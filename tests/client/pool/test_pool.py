@@ -275,7 +275,7 @@ def test_a_wait_for_room_has_its_limit_and_says_who_is_busy(processes: Processes
 def test_a_model_that_can_never_fit_is_refused_at_once(processes: Processes):
     async def test(pool: mlxwire.Pool) -> None:
         model = await pool.load("a", on_demand=True, weight_bytes=101)
-        with pytest.raises(mlxwire.OutOfMemory, match=r"101 bytes.*may use 100") as caught:
+        with pytest.raises(mlxwire.OutOfMemory, match=r"101 bytes.*may use only 100") as caught:
             await model.generate("p").text()
         assert caught.value.retryable is False
         with pytest.raises(mlxwire.OutOfMemory):

@@ -48,6 +48,8 @@ def test_a_batch_gives_a_result_for_each_prompt(worker):
 def test_cache_and_memory_answer_too(worker):
     model = worker.load("p")
     assert model.cache.warm("a b").affected == 2
+    assert model.tokenize("a b").count == model.tokenize_chat("a b", count_only=True).count == 2
+    assert model.detokenize(model.tokenize("a b").ids) == "a b"
     assert model.cache.clear().entries == model.cache.stats().entries == 0
     for refused in (model.cache.save, model.cache.load):
         with pytest.raises(mlxwire.UnsupportedCapability):

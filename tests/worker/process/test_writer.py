@@ -126,19 +126,19 @@ def test_lines_held_together_come_together(pipe: Pipe) -> None:
 
 def test_a_backlog_takes_the_room_stalls_and_gives_the_room_back(pipe: Pipe) -> None:
     before = pipe.fill()
-    assert pipe.writer.has_room
+    assert pipe.writer.has_room()
     pipe.put(line(1 << 18))
-    assert not pipe.writer.has_room
-    assert not pipe.writer.stalled
+    assert not pipe.writer.has_room()
+    assert not pipe.writer.stalled()
     pipe.put(line(1 << 18))
-    assert pipe.writer.stalled
+    assert pipe.writer.stalled()
     assert not pipe.room.is_set()
 
     pipe.read(before + (1 << 19))
 
     assert pipe.room.wait(PATIENCE_SECONDS)
-    assert pipe.writer.has_room
-    assert not pipe.writer.stalled
+    assert pipe.writer.has_room()
+    assert not pipe.writer.stalled()
 
 
 @pytest.mark.parametrize("size", [10, 40 * PAGE])
@@ -236,3 +236,23 @@ def test_a_flush_ends_with_the_write_that_it_waits_for(
     pipe.put(b"one\n")
 
     assert flushed.wait(PATIENCE_SECONDS)
+
+
+def test_room_that_a_direct_write_makes_is_told(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, seen = os.write, []
+
+    def joined_by_much(descriptor: int, text: bytes) -> int:
+        if descriptor == pipe.write_end and not seen:
+            pipe.writer.put(line((1 << 18) - PAGE))  # one more byte than there is room for
+            seen.append(pipe.writer.has_room())
+            monkeypatch.setattr(os, "write", write)
+        return write(descriptor, text)
+
+    monkeypatch.setattr(os, "write", joined_by_much)
+    pipe.put(line(PAGE))
+
+    assert seen == [False]
+    assert pipe.room.wait(PATIENCE_SECONDS)
+    pipe.read(1 << 18)

@@ -299,3 +299,21 @@ def test_what_waits_for_credit_is_bounded_and_the_others_go_on(
     assert (error["code"], error["retryable"]) == ("overloaded", True)
     assert len(tokens(host, held)) == 1
     assert host.final(beside)["type"] == "done"
+
+
+def test_credit_that_comes_too_late_turns_no_overload_into_a_cancel(
+    connect: Connect, engine: GatedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlxwire_worker.requests.delivery.MAX_HELD_BYTES", 0)
+    host = connect()
+    target = host.send("generate", prompt=WORDS, window=1)
+
+    def grant() -> None:
+        """The host's credit comes between the message that was too much and its end."""
+        if host.session.ledger.jobs[target].delivery.held:
+            host.send("credit", target=target, n=1)
+
+    monkeypatch.setattr(host.writer, "uncork", grant)
+    engine.open()
+
+    assert host.final(target)["error"]["code"] == "overloaded"

@@ -128,3 +128,22 @@ def test_a_deadline_that_passes_after_the_end_says_nothing(
     assert host.final(later)["error"]["code"] == "deadline_exceeded"
     assert is_served(host)
     assert len(host.finals(held)) == 1
+
+
+def test_a_cancelled_request_ends_even_if_the_engine_raises_while_dropping_it(
+    connect: Connect, engine: GatedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = connect()
+    engine.open()
+
+    def raising(_: object) -> None:
+        raise RuntimeError("broken")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "remove", raising)
+        target = host.send("generate", **ENDLESS)
+        host.first_token(target)
+        host.ask("cancel", target=target)
+        assert host.final(target)["finish_reason"] == "cancelled"
+
+    assert is_served(host)

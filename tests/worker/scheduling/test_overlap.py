@@ -165,7 +165,7 @@ def test_without_room_in_the_pipe_generation_waits_and_control_does_not(
 ) -> None:
     host = connect()
     engine.open()
-    host.writer.has_room = False
+    host.writer.full = True
     waiting = host.send("generate", prompt="one two three")
 
     taken = engine.passed
@@ -187,7 +187,7 @@ def test_a_cancel_without_room_in_the_pipe_still_ends_its_request(
 ) -> None:
     host = connect()
     engine.open()
-    host.writer.has_room = False
+    host.writer.full = True
     target = host.send("generate", **ENDLESS)
     host.ask("cancel", target=target)
 

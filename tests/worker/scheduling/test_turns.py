@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
 
 from support.gated_engine import GatedEngine
 from support.memory_host import Connect, MemoryHost
+from support.patience import PATIENCE_SECONDS
 
 
 @pytest.mark.parametrize("barrier", [{"cmd": "load", "path": "other"}, {"cmd": "unload"}])
@@ -118,3 +120,28 @@ def test_memory_is_told_without_a_model_and_the_cache_is_not(engine: GatedEngine
     assert host.ask("memory")["active_bytes"] == 0
     for action in ("stats", "clear"):
         assert host.ask("cache", action=action)["error"]["code"] == "model_not_loaded"
+
+
+@pytest.mark.parametrize("cmd", ["memory", "cache"])
+def test_an_unload_does_not_overtake_what_is_served_between_steps(
+    connect: Connect, engine: GatedEngine, monkeypatch: pytest.MonkeyPatch, cmd: str
+) -> None:
+    host = connect()
+    reached, go_on = threading.Event(), threading.Event()
+
+    def refuse(_: object) -> None:
+        reached.set()
+        assert go_on.wait(PATIENCE_SECONDS)
+        raise RuntimeError("broken")
+
+    # The engine's thread has looked for operations between steps, and starts requests now.
+    monkeypatch.setattr(engine, "add", refuse)
+    host.send("generate", prompt="a b")
+    assert reached.wait(PATIENCE_SECONDS)
+    between = host.send(cmd)
+    unload = host.send("unload")
+    host.wait_until_prepared()
+    go_on.set()
+
+    assert host.final(unload)["type"] == "result"
+    assert [m["id"] for m in host.order if m.get("final")][-2:] == [between, unload]

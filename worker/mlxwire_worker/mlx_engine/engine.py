@@ -1,4 +1,4 @@
-"""The Engine over mlx-lm. Its methods import mlx when they are first called, not before."""
+"""The Engine over mlx-lm. Its methods import mlx at their first call."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from ..engine import (
 from ..process.stdio import log
 from ..prompts import ChatInput, Classified, ClassifyPrompts, Prompt, SamplingParams, StepResult
 from ..requests.admission import check_known
+from ..requests.failures import no_model
 
 if TYPE_CHECKING:
     from .loading import LoadedModel
@@ -59,12 +60,12 @@ class MlxEngine(Engine):
 
     @property
     def model(self) -> ModelInfo | None:
-        """The loaded model."""
+        """Return the description of the loaded model; None without a model."""
         return self._loaded.info if self._loaded else None
 
     @property
     def slots(self) -> int:
-        """Sequences at once."""
+        """Return the number of sequences that may be computed at once."""
         return self._loaded.info.parallel_slots if self._loaded else 1
 
     def preload(self) -> None:
@@ -81,7 +82,7 @@ class MlxEngine(Engine):
     # -- the model -----------------------------------------------------------------------
 
     def load(self, options: LoadOptions, report: ProgressReport) -> ModelInfo:
-        """Load a folder; whatever its checks find, the old model stays until they are passed."""
+        """Load a folder; the old model stays until the new one has passed its checks."""
         path = self._paths.model(options.path)
         adapter = self._paths.adapter(options.adapter_path) if options.adapter_path else None
         report("check", 0, 1)
@@ -166,12 +167,12 @@ class MlxEngine(Engine):
         return prompts.encode_conversation(chat, self._ready(), self._templates.render)
 
     def pieces(self, ids: list[int]) -> list[str]:
-        """Return each token's text by itself."""
+        """Return the text of each token, decoded by itself."""
         text_of = self._ready().tokenizer.detokenizer().text_of
         return [text_of(token_id) for token_id in ids]
 
     def text_of(self, ids: list[int]) -> str:
-        """Return the text of token ids, control tokens included."""
+        """Decode token ids to a text, control tokens included."""
         loaded = self._ready()
         check_known(ids, "ids", loaded.info.vocab_size)
         return loaded.tokenizer.decode(ids)
@@ -180,28 +181,28 @@ class MlxEngine(Engine):
 
     @property
     def decoding(self) -> bool:
-        """Whether a sequence is past its prefill."""
+        """Return True if a sequence is past its prefill."""
         return self._loaded is not None and self._loaded.runner.decoding
 
     def has_room(self, prompt: Prompt) -> bool:
-        """Return whether memory allows one more sequence beside those that run."""
+        """Return True if memory allows one more sequence beside the running ones."""
         return self._ready().runner.has_room(prompt)
 
     def add(self, prompt: Prompt) -> None:
-        """Begin a sequence."""
+        """Add a sequence."""
         self._ready().runner.add(prompt)
 
     def remove(self, prompts: Sequence[Prompt]) -> None:
-        """Drop sequences; what they computed stays reusable."""
+        """Drop sequences; the prompt cache keeps what they computed."""
         if self._loaded is not None:
             self._loaded.runner.remove(prompts)
 
     def step(self) -> list[StepResult]:
-        """Do a decode step of all sequences that decode, and a slice of prefill."""
+        """Compute a decode step of all decoding sequences, and a slice of prefill."""
         return self._ready().runner.step()
 
     def classify(self, prompts: ClassifyPrompts) -> list[tuple[int, Classified]]:
-        """Do a slice of work on a group of prompts."""
+        """Compute one slice of a group of prompts."""
         from .one_pass import scoring
 
         loaded = self._ready()
@@ -241,7 +242,7 @@ class MlxEngine(Engine):
         )
 
     def warmed_tokens(self, prompt: Prompt) -> int:
-        """Return how many tokens of an ended sequence the prompt cache holds."""
+        """Return the number of an ended sequence's tokens that the prompt cache holds."""
         return len(prompt.ids) if self._ready().cache.holds(prompt.ids) else 0
 
     def set_memory(self, limits: MemoryLimits, *, clear: bool) -> MemoryFigures:
@@ -252,7 +253,7 @@ class MlxEngine(Engine):
         return memory.set_memory(limits, self._loaded, clear=clear)
 
     def memory(self) -> tuple[int, int]:
-        """Return the bytes that MLX has in use, and had at the peak."""
+        """Return the bytes that MLX has in use now, and had in use at the peak."""
         if self._loaded is None:
             return 0, 0
         import mlx.core as mx
@@ -266,12 +267,12 @@ class MlxEngine(Engine):
 
     def _ready(self) -> LoadedModel:
         if self._loaded is None:
-            raise WireError("model_not_loaded", "load a model first")
+            raise no_model()
         return self._loaded
 
 
 _NO_MEMORY = ("failed to map segment", "annot allocate memory")
-"""What the dynamic linker says where the process may not have more."""
+"""Parts of the dynamic linker's messages when the process gets no more memory."""
 
 
 def _import_mlx() -> None:
@@ -304,10 +305,12 @@ def _import_or_explain() -> None:
         told = str(error)
         if any(words in told for words in _NO_MEMORY):
             raise WireError(
-                "out_of_memory", f"there is no memory left to load MLX itself ({told})"
+                "out_of_memory",
+                f"there is too little memory to load MLX itself ({told}); end other programs, or "
+                "raise the process's limit",
             ) from None
         raise WireError(
             "model_load_failed",
-            f"MLX can't be loaded on this machine ({told}); install it anew for this platform",
+            f"MLX can't be loaded on this machine ({told}); install it again for this platform",
             data={"reason": "mlx_not_installed"},
         ) from None

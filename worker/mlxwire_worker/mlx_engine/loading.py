@@ -27,7 +27,7 @@ from .models import compute_dtype
 from .models.adapters import apply_adapter, check_adapter
 from .models.model_files import failed
 from .models.preflight import CheckedModel, check_model
-from .sequences.chunks import ChunkSize
+from .sequences.prefill import ChunkSize
 from .sequences.runner import Runner
 from .sequences.warmup import largest_matrix, measure_product, measure_step
 from .text.chat_template import find_template
@@ -47,7 +47,7 @@ DEFAULT_CONTEXT = 131072
 
 @dataclass(slots=True, eq=False)
 class LoadedModel:
-    """A model with all that serves its requests, and what `info` says of it."""
+    """A loaded model, the objects that serve its requests, and its description (`info`)."""
 
     model: Any
     tokenizer: Tokenizer
@@ -73,7 +73,7 @@ def build(options: LoadOptions, path: Path, adapter: Path | None) -> LoadedModel
     """Check a folder and build its model, with the weights still on disk.
 
     Raises: WireError ``model_not_found``, ``unsupported_model``, ``model_load_failed``, or
-    ``invalid_params`` where the model can't do what was asked.
+    ``invalid_params`` for an option that this model can't honour.
     """
     checked = check_model(path)
     context_len = _context_len(options, checked.config)
@@ -173,7 +173,7 @@ def _assemble_in(
 
 
 def _prompt_cache_limit(options: LoadOptions) -> int:
-    """Return the limit that the host named; else 2 GiB, or a quarter of a smaller memory limit."""
+    """Return the limit that the host set, by default 2 GiB or a quarter of `memory_limit`."""
     if options.prompt_cache_limit is not None:
         return options.prompt_cache_limit
     if options.memory_limit:
@@ -186,8 +186,8 @@ def _context_len(options: LoadOptions, config: dict[str, Any]) -> int:
     if options.context_len is not None and options.context_len > declared:
         raise invalid_params(
             "context_len",
-            f"the model has {declared} positions; ask for at most that, or leave "
-            "`context_len` out",
+            f"`context_len` is {options.context_len}, but the model has {declared} positions; "
+            f"give at most {declared}, or leave `context_len` out",
             context_len=declared,
         )
     return options.context_len or declared
@@ -222,8 +222,8 @@ def _build_module(checked: CheckedModel, adapter: Path | None) -> tuple[Any, dic
     if checked.config.get("quantization") and not _quantized_modules(model):
         raise failed(
             "quantization",
-            "config.json says that the weights are quantized, but none of the model's are; "
-            "remove `quantization` from it, or download the quantized weights",
+            "config.json says that the weights are quantized, but no weight of the model is; "
+            "remove `quantization` from config.json, or download the quantized weights",
             file="config.json",
         )
     return model, config
@@ -308,7 +308,8 @@ def declared_context(config: dict[str, Any]) -> int:
 def _eos_ids(config: dict[str, Any], tokenizer: Tokenizer, vocabulary: int) -> frozenset[int]:
     """Return the end-of-text ids of config.json (or generation_config.json) and the tokenizer.
 
-    One past the vocabulary never comes; used as an index it would write past the logits.
+    Ids beyond the vocabulary are left out: no model generates them, and used as an index they
+    would write past the logits.
     """
     declared = config.get("eos_token_id")
     ids: list[object] = [*declared] if isinstance(declared, list) else [declared]

@@ -11,7 +11,7 @@ from .loading import LoadedModel
 from .mlx_patches.allocator import give_free_memory_back
 
 _limits = {"buffer": 0, "wired": 0}
-"""What the host set by `memory`, in bytes; MLX holds both for the whole process."""
+"""The limits that the host set, in bytes; MLX applies both to the whole process."""
 
 
 def set_memory(
@@ -23,12 +23,19 @@ def set_memory(
     """
     for name in ("memory_limit", "prompt_cache_limit"):
         if loaded is None and getattr(limits, name) is not None:
-            raise invalid_params(name, f"load a model first, or give `{name}` to `load`")
+            raise invalid_params(
+                name,
+                f"`{name}` needs a loaded model; load one first, or give `{name}` to `load`",
+            )
     if limits.wired_limit is not None:
         try:
             mx.set_wired_limit(limits.wired_limit)
         except ValueError as error:
-            raise invalid_params("wired_limit", f"the device refuses it: {error}") from None
+            raise invalid_params(
+                "wired_limit",
+                f"MLX refuses the `wired_limit` {limits.wired_limit} on this device ({error}); "
+                "give a smaller limit",
+            ) from None
         _limits["wired"] = limits.wired_limit
     if limits.buffer_limit is not None:
         mx.set_cache_limit(limits.buffer_limit)

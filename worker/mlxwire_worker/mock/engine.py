@@ -1,10 +1,10 @@
-"""A deterministic engine without MLX, for hosts' tests: the shipping loop runs over it.
+"""A deterministic engine without MLX, for tests of hosts. The rest of the worker is real.
 
-It echoes. A prompt (of a chat: the last message) is cut into words, each with the space
-before it; these are its tokens, and the answer is the same tokens followed by EOS. With
-``ignore_eos`` the words repeat until ``max_tokens``. A token's id is a hash of its word, and
-its probability 1, so the sampling options change nothing.
-`faults/` breaks what is made of it on the way out.
+The mock echoes its input. It splits the prompt (of a chat: the last message) into words, each
+with the space before it. These words are its tokens, and the answer is the same tokens and then
+EOS. With ``ignore_eos`` the words repeat until ``max_tokens``. A token's id is a hash of its
+word, and its probability is 1, so sampling options change nothing. `faults/` can damage the
+worker's messages.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ CONTEXT = 131072
 
 
 class MockEngine(Engine):
-    """The Engine that ships with the worker for tests. ``step_seconds`` paces its steps."""
+    """An `Engine` for tests; each of its steps takes at least ``step_seconds``."""
 
     name: EngineName = "mock"
 
@@ -66,10 +66,10 @@ class MockEngine(Engine):
         return self._model
 
     def preload(self) -> None:
-        """Do nothing: no import of the mock is heavy."""
+        """Do nothing: the mock has no heavy imports."""
 
     def load(self, options: LoadOptions, report: ProgressReport) -> ModelInfo:
-        """Take any path as a model; refuse the options that need a real one."""
+        """Accept any path as a model; refuse options that need a real model."""
         for name, asked in (
             ("adapter_path", options.adapter_path is not None),
             ("kv_bits", options.kv_bits is not None),
@@ -107,20 +107,20 @@ class MockEngine(Engine):
         return self._model
 
     def unload(self) -> None:
-        """Forget the model."""
+        """Drop the model."""
         self._model = None
 
     @property
     def slots(self) -> int:
-        """The number of slots that `load` asked for."""
+        """Return the number of slots that `load` set."""
         return self.model.parallel_slots if self.model else 1
 
     def check_params(self, params: SamplingParams) -> None:
-        """Refuse what no engine honours."""
+        """Refuse options that no engine honours."""
         check_sampling(params, VOCABULARY)
 
     def text_prompt(self, text: str, params: SamplingParams, *, field: str) -> Prompt:
-        """Take words as tokens."""
+        """Split a raw prompt into words, as its tokens."""
         ids = self._words.ids(text) or [EOS + 1]
         context = self._model.context_len if self._model else CONTEXT
         if len(ids) >= context:
@@ -135,13 +135,13 @@ class MockEngine(Engine):
         )
 
     def chat_prompt(self, chat: ChatInput, params: SamplingParams) -> Prompt:
-        """Take the words of the last message."""
+        """Split the last message into words, as its tokens."""
         return self.text_prompt(chat.messages[-1]["content"], params, field="messages")
 
     def classify_prompts(
         self, prompts: list[str], labels: list[str], *, logits: bool
     ) -> ClassifyPrompts:
-        """Take words as tokens, of prompts and labels."""
+        """Split prompts and labels into words, as their tokens."""
         check_labels(labels)
         return ClassifyPrompts(
             prompts=[self._words.ids(prompt) for prompt in prompts],
@@ -150,24 +150,24 @@ class MockEngine(Engine):
         )
 
     def text_ids(self, text: str, *, special_tokens: bool) -> list[int]:
-        """Take words as tokens; the mock has no special tokens."""
+        """Return the ids of a text's words; the mock has no special tokens."""
         return self._words.ids(text)
 
     def chat_ids(self, chat: ChatInput) -> list[int]:
-        """Take the words of the last message."""
+        """Split the last message into words, as its tokens."""
         return self._words.ids(chat.messages[-1]["content"])
 
     def pieces(self, ids: list[int]) -> list[str]:
-        """Return the words."""
+        """Return the word of each token id."""
         return [self._words.text_of(token_id) for token_id in ids]
 
     def text_of(self, ids: list[int]) -> str:
-        """Return the words, joined."""
+        """Return the words of token ids, joined."""
         check_known(ids, "ids", VOCABULARY)
         return "".join(self.pieces(ids))
 
     def add(self, prompt: Prompt) -> None:
-        """Begin; the next step prefills."""
+        """Add a sequence; the next step computes its prompt."""
         self._running[prompt] = -1
 
     def remove(self, prompts: Sequence[Prompt]) -> None:
@@ -176,7 +176,7 @@ class MockEngine(Engine):
             self._running.pop(prompt, None)
 
     def step(self) -> list[StepResult]:
-        """One token for each sequence; a new one prefills whole."""
+        """Return one token for each sequence; compute the whole prompt of a new one."""
         if self._step_seconds:
             time.sleep(self._step_seconds)
         results: list[StepResult] = []
@@ -189,7 +189,7 @@ class MockEngine(Engine):
         return results
 
     def classify(self, prompts: ClassifyPrompts) -> list[tuple[int, Classified]]:
-        """One prompt: its first word is its class; labels are weighted by a hash of both."""
+        """Classify one prompt: its first word is the token; hashes give the labels' weights."""
         index = prompts.left.pop()
         token_id = prompts.prompts[index][0]
         weights = {
@@ -210,7 +210,7 @@ class MockEngine(Engine):
 
     @property
     def decoding(self) -> bool:
-        """Whether a sequence has been prefilled."""
+        """Return True if a sequence is past its prefill."""
         return any(position >= 0 for position in self._running.values())
 
     def has_room(self, prompt: Prompt) -> bool:
@@ -234,11 +234,11 @@ class MockEngine(Engine):
         raise _no_prompt_cache()
 
     def warmed_tokens(self, prompt: Prompt) -> int:
-        """Tell the prompt's tokens, as if they were kept."""
+        """Return the prompt's length, as if the cache held it."""
         return len(prompt.ids)
 
     def set_memory(self, limits: MemoryLimits, *, clear: bool) -> MemoryFigures:
-        """Keep the limits, which bound nothing here, and tell them."""
+        """Store the limits, which bound nothing here, and return them."""
         self._limits = structs.replace(
             self._limits,
             **{name: n for name, n in structs.asdict(limits).items() if n is not None},
@@ -257,7 +257,7 @@ class MockEngine(Engine):
 
 
 def _echo(prompt: Prompt, position: int) -> int:
-    """Return the token at a place of the answer: the prompt again, then EOS where it may come."""
+    """Return the answer's token at an index: the prompt, then EOS unless it is ignored."""
     words, least = len(prompt.ids), prompt.params.min_tokens
     if position < max(words, least) or EOS not in prompt.stop_ids:
         return prompt.ids[position % words]

@@ -13,7 +13,7 @@ _WORD = re.compile(r"\s*\S+|\s+$")
 
 
 class Words:
-    """All words that were seen, by id. Two words never share an id."""
+    """Maps words to token ids and back. Two words never share an id."""
 
     def __init__(self) -> None:
         self._by_id: dict[int, str] = {}
@@ -23,7 +23,7 @@ class Words:
         return [self.token_id(word) for word in _WORD.findall(text)]
 
     def token_id(self, word: str) -> int:
-        """Return a word's id; a new word gets the first free one from its hash on."""
+        """Return a word's id; a new word gets the first free id from its hash upwards."""
         token_id = 1 + zlib.crc32(word.encode("utf-8", "replace")) % (VOCABULARY - 1)
         while self._by_id.setdefault(token_id, word) != word:
             token_id = 1 + token_id % (VOCABULARY - 1)
@@ -35,7 +35,7 @@ class Words:
 
 
 class WordDetokenizer(Detokenizer):
-    """A word for each token; nothing is held back."""
+    """Returns a word for each token, and holds nothing back."""
 
     def __init__(self, words: Words) -> None:
         self._words = words
@@ -49,5 +49,5 @@ class WordDetokenizer(Detokenizer):
         return self._words.text_of(token)
 
     def finalize(self) -> str:
-        """Return nothing."""
+        """Return an empty text."""
         return ""

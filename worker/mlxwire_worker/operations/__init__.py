@@ -1,12 +1,7 @@
-"""Operations: all that the worker does for a command, in one file for each."""
+"""Operations: one file for each command, with all that the worker does for it."""
 
 from __future__ import annotations
 
-from mlxwire_protocol.commands import row_of
-
-from ..engine import Engine
-from ..requests.job import Job
-from ..requests.ledger import Ledger
 from .batch import BatchOperation
 from .cache import CacheOperation, WarmOperation
 from .chat import ChatOperation
@@ -37,9 +32,3 @@ OPERATIONS: dict[tuple[str, str | None], type[Operation]] = {
     ("metrics", None): MetricsOperation,
 }
 """The operation of each row of the table of commands; the session itself answers the others."""
-
-
-def make_operation(job: Job, engine: Engine, ledger: Ledger) -> Operation:
-    """Return the operation that serves a job."""
-    row = row_of(job.command)
-    return OPERATIONS[row.name, row.action](job, engine, ledger)

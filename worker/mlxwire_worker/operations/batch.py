@@ -1,4 +1,4 @@
-"""`batch`: continue many raw prompts in one request; each ends by itself, in an `item`."""
+"""`batch`: continue many raw prompts in one request; each prompt has its own end and `item`."""
 
 from __future__ import annotations
 
@@ -14,13 +14,31 @@ from ..requests.ledger import Ledger
 from .sequence import Generating, Sequence, sampling_params
 
 
-class BatchOperation(Generating):
-    """One `batch`. Its prompts take turns with the requests after it."""
+class BatchReuse:
+    """Tokens that the prompts of a batch took from the prompt cache.
 
-    __slots__ = ("_next", "_prompts", "_unfinished")
+    It is not the operation: that holds its job, and the two would be freed by the garbage
+    collector alone, with all their prompts.
+    """
+
+    __slots__ = ("_prompts",)
 
     cache_miss: str | None = None
-    """Why no more was reused differs from prompt to prompt, so none is told."""
+    """The reason differs from prompt to prompt, so none is told."""
+
+    def __init__(self, prompts: list[Prompt]) -> None:
+        self._prompts = prompts
+
+    @property
+    def cached_tokens(self) -> int:
+        """Tokens of all prompts that were not computed, since an earlier request had."""
+        return sum(prompt.cached_tokens for prompt in self._prompts)
+
+
+class BatchOperation(Generating):
+    """A `batch` request. Its prompts share the slots in turns with later requests."""
+
+    __slots__ = ("_next", "_prompts", "_unfinished")
 
     def __init__(self, job: Job, engine: Engine, ledger: Ledger) -> None:
         super().__init__(job, engine, ledger)
@@ -29,15 +47,15 @@ class BatchOperation(Generating):
         self._unfinished = 0
 
     def prepare(self) -> None:
-        """Make every prompt ready by itself: one that is too long is its own item's error.
+        """Tokenize every prompt; keep the error of a prompt that is too long for its item.
 
-        Raises: WireError where an option is wrong, which is the whole request's.
+        Raises: WireError if an option is wrong; then the whole request fails.
         """
         request = self._request
         if request.logprobs and not request.stream:
             raise invalid_params(
                 "logprobs",
-                "the log-probabilities of a batch come with its tokens: set `stream`",
+                "`logprobs` of a batch needs `stream`, since each token has its own; set it to true",
             )
         params = sampling_params(request)
         self.engine.check_params(params)
@@ -50,34 +68,30 @@ class BatchOperation(Generating):
             except WireError as error:
                 if error.code == "invalid_params" and error.field != field:
                     raise
-                self._prompts.append(error)
+                # Its traceback would hold this call, and so the operation, in a cycle.
+                self._prompts.append(error.with_traceback(None))
         ready = [prompt for prompt in self._prompts if isinstance(prompt, Prompt)]
         self.job.prompt_tokens = sum(len(prompt.ids) for prompt in ready)
-        self.job.reuse = self
+        self.job.reuse = BatchReuse(ready)
         self._unfinished = len(self._prompts)
 
     @property
-    def cached_tokens(self) -> int:
-        """Tokens of all prompts that were not computed, since an earlier request had."""
-        return sum(p.cached_tokens for p in self._prompts if isinstance(p, Prompt))
-
-    @property
     def left(self) -> int:
-        """Prompts that have not started."""
+        """Return the number of prompts that have not started."""
         return len(self._prompts) - self._next
 
     @property
     def starts_at_once(self) -> bool:
-        """Whether it may begin before a slot is free: always."""
+        """Return True: a batch may start before a slot is free."""
         return True
 
     @property
     def next_prompt(self) -> Prompt | WireError:
-        """The first prompt that has not started, or the error that it alone ends with."""
+        """Return the first prompt that has not started, or that prompt's own error."""
         return self._prompts[self._next]
 
     def start_next(self) -> Sequence | None:
-        """Take the next prompt as started; one that is an error ends here."""
+        """Return the next prompt's sequence; None after sending the item of one that failed."""
         index, prompt = self._next, self.next_prompt
         self._next += 1
         if isinstance(prompt, Prompt):
@@ -106,7 +120,7 @@ class BatchOperation(Generating):
         sequence.seq += 1
 
     def send_rest(self, sequence: Sequence, text: str, token_id: int) -> None:
-        """Send text that was held back until the end, likewise."""
+        """Send text that was held back until the end, if the host wants the batch's tokens."""
         if not self._request.stream:
             return
         assert sequence.index is not None
@@ -123,7 +137,7 @@ class BatchOperation(Generating):
         )
 
     def end_sequence(self, sequence: Sequence, reason: FinishReason) -> None:
-        """Send the item of a prompt that has its answer."""
+        """Send the item of a prompt whose text has ended."""
         sequence.flush()
         assert sequence.index is not None
         item = BatchItem(
@@ -137,7 +151,7 @@ class BatchOperation(Generating):
         self._complete(item)
 
     def fail_sequence(self, sequence: Sequence, error: Exception) -> None:
-        """Send the item of a prompt that could not be continued."""
+        """Send the item of a prompt that failed, with its error."""
         assert sequence.index is not None
         self._complete(self._failed_item(sequence.index, error))
 
@@ -147,7 +161,7 @@ class BatchOperation(Generating):
         return self.job.command
 
     def _complete(self, item: BatchItem) -> None:
-        """Send one prompt's item; with the last of them the batch has ended."""
+        """Send one prompt's item; end the batch after the last one."""
         told = 0 if self._request.stream else item.tokens_generated
         self.ledger.send(self.job, item, tokens=told)
         self._unfinished -= 1

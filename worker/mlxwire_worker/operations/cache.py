@@ -1,4 +1,4 @@
-"""`cache`: look at the prompt cache, change it, keep it in a file, or warm it."""
+"""`cache`: describe the prompt cache; clear, save, load or warm it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from .sequence import OneSequence, Sequence
 
 
 class CacheOperation(BetweenSteps):
-    """One `cache`, but for the action `warm`."""
+    """A `cache` request with any action but `warm`."""
 
     __slots__ = ()
 
     def answer(self) -> Struct:
-        """Do the action and tell the cache's state after it."""
+        """Do the action, and return the cache's state after it."""
         request, engine = self.job.command, self.engine
         assert isinstance(request, Cache)
         affected = 0
@@ -37,7 +37,7 @@ class CacheOperation(BetweenSteps):
 
 
 class WarmOperation(OneSequence):
-    """One `cache` that computes a prompt for later: a sequence that generates nothing."""
+    """A `cache` request `warm`: a sequence that computes its prompt and generates nothing."""
 
     __slots__ = ()
 
@@ -52,10 +52,12 @@ class WarmOperation(OneSequence):
         elif request.prompt is not None and request.messages is None:
             self.make_prompt(self.engine.text_prompt(request.prompt, params, field="prompt"))
         else:
-            raise invalid_params("prompt", "to warm, give either `prompt` or `messages`")
+            raise invalid_params(
+                "prompt", "`warm` needs either `prompt` or `messages`; give one of them"
+            )
 
     def end_sequence(self, sequence: Sequence, reason: FinishReason) -> None:
-        """Answer with the tokens that the cache now holds."""
+        """End the job with the number of the prompt's tokens that the cache now holds."""
         self.engine.remove([sequence.prompt])
         warmed = self.engine.warmed_tokens(sequence.prompt)
         self.ledger.end(self.job, _result(self.engine, self.job.id, warmed))
@@ -67,5 +69,5 @@ def _result(engine: Engine, request_id: str, affected: int) -> CacheResult:
 
 def _path(request: Cache) -> str:
     if request.path is None:
-        raise invalid_params("path", f"`{request.action}` needs the field `path`")
+        raise invalid_params("path", f"`{request.action}` needs the `path` of a file; add it")
     return request.path

@@ -11,7 +11,7 @@ from .sequence import OneSequence, sampling_params
 
 
 class ChatOperation(OneSequence):
-    """One `chat`."""
+    """A `chat` request."""
 
     __slots__ = ()
 
@@ -25,7 +25,7 @@ class ChatOperation(OneSequence):
 
 
 def chat_input(request: Chat) -> ChatInput:
-    """Return the conversation of a request as the engine takes it."""
+    """Convert the conversation of a request to the engine's type."""
     return ChatInput(
         messages=turns(request.messages),
         thinking=None if request.thinking is UNSET else bool(request.thinking),
@@ -34,5 +34,5 @@ def chat_input(request: Chat) -> ChatInput:
 
 
 def turns(messages: list[Message]) -> list[dict[str, str]]:
-    """Return messages as the objects that a chat template sees."""
+    """Convert messages to the dicts that a chat template reads."""
     return [to_builtins(message) for message in messages]

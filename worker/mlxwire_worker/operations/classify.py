@@ -1,4 +1,4 @@
-"""`classify`: one forward pass for each prompt, and the label or token that follows it."""
+"""`classify`: score the token or the labels that may follow each prompt, without generating."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .operation import OnePass
 
 
 class ClassifyOperation(OnePass):
-    """One `classify`: groups of its prompts, in slices."""
+    """A `classify` request, whose prompts are computed in groups, slice by slice."""
 
     __slots__ = ("_prompts",)
 
@@ -29,11 +29,11 @@ class ClassifyOperation(OnePass):
 
     @property
     def over(self) -> bool:
-        """Whether every prompt has its item."""
+        """Return True once every prompt's item has been sent."""
         return not self._prompts.left
 
     def step(self) -> bool:
-        """Do one slice; send the items that it completes, the final after the last."""
+        """Compute one slice and send the items that it completes; end the job after the last."""
         job = self.job
         items = self.engine.classify(self._prompts)
         if not items:

@@ -1,4 +1,4 @@
-"""`detokenize`: the text of token ids."""
+"""`detokenize`: convert token ids to text."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from .operation import Operation
 
 
 class DetokenizeOperation(Operation):
-    """One `detokenize`, answered on the prepare thread."""
+    """A `detokenize` request, answered on the prepare thread."""
 
     __slots__ = ()
 
     def prepare(self) -> None:
-        """Answer. Raises: WireError ``invalid_params`` for an id past the vocabulary."""
+        """End the job with the text. Raises: WireError ``invalid_params`` for an unknown id."""
         request = self.job.command
         assert isinstance(request, Detokenize)
         text = self.engine.text_of(request.ids)

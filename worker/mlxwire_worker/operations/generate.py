@@ -8,7 +8,7 @@ from .sequence import OneSequence, sampling_params
 
 
 class GenerateOperation(OneSequence):
-    """One `generate`."""
+    """A `generate` request."""
 
     __slots__ = ()
 

@@ -10,12 +10,12 @@ from .operation import Operation
 
 
 class InfoOperation(Operation):
-    """One `info`, answered at once unless a `load` or `unload` comes before it."""
+    """An `info` request. It waits only for a `load` or `unload` that was sent before it."""
 
     __slots__ = ()
 
     def prepare(self) -> None:
-        """Answer."""
+        """End the job with the description of the model."""
         model = self.engine.model
         assert model is not None
         self.ledger.end(self.job, InfoResult(id=self.job.id, **structs.asdict(model)))

@@ -1,4 +1,4 @@
-"""`load`: read a model, which replaces the one before."""
+"""`load`: load a model in place of the current one."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from .operation import Alone, Beat
 
 
 class LoadOperation(Alone):
-    """One `load`."""
+    """A `load` request."""
 
     __slots__ = ()
 
     def run(self, beat: Beat) -> Struct:
-        """Load the model, and send progress meanwhile."""
+        """Load the model, and send progress while it loads."""
         job, request = self.job, self.job.command
         assert isinstance(request, Load)
 
@@ -37,7 +37,7 @@ class LoadOperation(Alone):
 
 
 def load_options(request: Load) -> LoadOptions:
-    """Return the options of a request as the engine takes them."""
+    """Convert the options of a request to the engine's type."""
     options = structs.asdict(request)
     del options["id"]
     return LoadOptions(**options)

@@ -1,4 +1,4 @@
-"""`memory`: set limits, and tell the memory in use."""
+"""`memory`: set memory limits, and report the memory in use."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from .operation import BetweenSteps
 
 
 class MemoryOperation(BetweenSteps):
-    """One `memory`."""
+    """A `memory` request."""
 
     __slots__ = ()
 
     def answer(self) -> Struct:
-        """Set what is given, then tell what is in use."""
+        """Set the limits that are given, then return the memory in use."""
         request = self.job.command
         assert isinstance(request, Memory)
         limits = MemoryLimits(

@@ -1,4 +1,4 @@
-"""`metrics`: sums over the worker's life, and its state now."""
+"""`metrics`: report sums since the worker's start, and its present state."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from .operation import Operation
 
 
 class MetricsOperation(Operation):
-    """One `metrics`."""
+    """A `metrics` request."""
 
     __slots__ = ()
 
     def prepare(self) -> None:
-        """Answer."""
+        """End the job with the sums and the state."""
         ledger, job = self.ledger, self.job
         ledger.end(job, ledger.totals.result(job.id, ledger.jobs.values(), ledger.memory()))

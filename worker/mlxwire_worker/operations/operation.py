@@ -1,6 +1,7 @@
-"""The base of all operations: one object for each accepted request, with what its lane calls.
+"""The base classes of operations. An operation is the work of one accepted request.
 
-A command's file in this folder holds all that the worker does for it, on whichever thread.
+Each lane of the scheduler calls the methods of one base class. A command's file in this folder
+holds all that the worker does for the command, on any thread.
 """
 
 from __future__ import annotations
@@ -40,11 +41,11 @@ class Operation:
 
     @property
     def needs_model(self) -> bool:
-        """Whether this operation fails without a model."""
+        """Return True if this operation fails when no model is loaded."""
         return row_of(self.job.command).needs_model
 
     def make_ready(self) -> None:
-        """Prepare, and end the job if that fails. On the reader's or the prepare thread."""
+        """Call `prepare`; end the job if it raises. On the reader's or the prepare thread."""
         try:
             if self.needs_model and self.engine.model is None:
                 raise no_model()
@@ -55,14 +56,15 @@ class Operation:
             self.ledger.fail(self.job, internal_error(error))
 
     def prepare(self) -> None:
-        """Do all that needs no step of the engine; in the lanes at_once and prepare, answer.
+        """Do all work that needs no step of the engine.
 
-        Raises: WireError, which the request ends with.
+        In the lanes at_once and prepare this ends the job. Raises: WireError, with which the
+        caller ends the job.
         """
 
 
 class BetweenSteps(Operation, ABC):
-    """An operation that takes the engine for a moment."""
+    """An operation that runs between two steps of the engine, in a short call."""
 
     __slots__ = ()
 
@@ -72,7 +74,7 @@ class BetweenSteps(Operation, ABC):
 
 
 class Alone(Operation, ABC):
-    """An operation that nothing else runs beside."""
+    """An operation that runs alone: it waits until no other operation is running."""
 
     __slots__ = ()
 
@@ -84,7 +86,7 @@ class Alone(Operation, ABC):
 
 
 class OnePass(Operation, ABC):
-    """An operation that is done in slices of a forward pass."""
+    """An operation that computes prompts in slices and generates nothing."""
 
     __slots__ = ()
 
@@ -92,12 +94,12 @@ class OnePass(Operation, ABC):
 
     @abstractmethod
     def step(self) -> bool:
-        """Do one slice; return True if results came. On the engine's thread.
+        """Compute one slice; return True if it completed results. On the engine's thread.
 
-        Raises: whatever the engine raises, which the request ends with.
+        Raises: any exception of the engine; the caller ends the job with it.
         """
 
     @property
     @abstractmethod
     def over(self) -> bool:
-        """Whether no slice is left."""
+        """Return True when no slice is left."""

@@ -1,7 +1,8 @@
-"""A prompt on its way through the engine, and the operations that consist of such sequences.
+"""Sequences, and the base classes of the operations that generate text from them.
 
-The scheduler hands the engine's results to `Sequence.take`, which decides when the text ends;
-the operation decides what is sent for it.
+A sequence is one prompt in the engine. The scheduler hands the engine's tokens to
+`Sequence.take`, which decides when the text ends; the operation decides which messages are
+sent.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from ..requests.failures import failure_of
 from .operation import Operation
 
 PROGRESS_SECONDS = 0.1
-"""Prefill progress is told at most this often for each request."""
+"""The shortest time between two progress messages of one request."""
 
 
 class Sequence:
@@ -53,11 +54,11 @@ class Sequence:
 
     @property
     def generated(self) -> int:
-        """Tokens so far, stop tokens aside."""
+        """Return the number of tokens generated so far, without stop tokens."""
         return len(self.token_ids)
 
     def take(self, sampled: Sampled) -> FinishReason | None:
-        """Send one token; return the reason if it was the last."""
+        """Send one token; return the finish reason if it was the last one, else None."""
         operation, prompt, token_id = self.operation, self.prompt, sampled.token_id
         job = operation.job
         now = time.perf_counter()
@@ -83,7 +84,7 @@ class Sequence:
         return "length" if self.generated >= prompt.max_tokens else None
 
     def flush(self) -> None:
-        """Send the text that was held back, under the last token's id."""
+        """Send the text that was held back, with the last token's id."""
         if self.last_token_id is None:
             return
         rest = self.text.finish()
@@ -92,7 +93,7 @@ class Sequence:
             self.operation.send_rest(self, rest, self.last_token_id)
 
     def top_logprobs(self, sampled: Sampled) -> list[TopLogprob] | None:
-        """Return the likeliest tokens in this place with their texts; None if not asked for."""
+        """Return the likeliest tokens at this position; None unless the request wants them."""
         if sampled.top is None:
             return None
         text_of = self.prompt.detokenizer.text_of
@@ -110,25 +111,27 @@ class Generating(Operation, ABC):
     @property
     @abstractmethod
     def left(self) -> int:
-        """Sequences that have not started."""
+        """Return the number of sequences that have not started."""
 
     @property
     def starts_at_once(self) -> bool:
-        """Whether it may begin before a slot is free: its sequences then wait, not the queue."""
+        """Return True if the operation may start before a slot is free.
+
+        Then its sequences wait for slots, and the queue behind it moves on."""
         return False
 
     @property
     @abstractmethod
     def next_prompt(self) -> Prompt | WireError:
-        """The first prompt that has not started, or the error that it alone ends with."""
+        """Return the first prompt that has not started, or that prompt's own error."""
 
     @abstractmethod
     def start_next(self) -> Sequence | None:
-        """Take `next_prompt` as started; return None after sending the error that it is."""
+        """Return the sequence of `next_prompt`, or send its error and return None."""
 
     @abstractmethod
     def send_token(self, sequence: Sequence, text: str, sampled: Sampled) -> None:
-        """Send a token with log-probabilities, or one of a batch."""
+        """Send a token that needs more than `Ledger.send_token` writes."""
 
     @abstractmethod
     def send_rest(self, sequence: Sequence, text: str, token_id: int) -> None:
@@ -136,17 +139,17 @@ class Generating(Operation, ABC):
 
     @abstractmethod
     def end_sequence(self, sequence: Sequence, reason: FinishReason) -> None:
-        """End a sequence that came to its own end."""
+        """End a sequence whose text is complete."""
 
     @abstractmethod
     def fail_sequence(self, sequence: Sequence, error: Exception) -> None:
-        """End a sequence that can't go on."""
+        """End a sequence that failed."""
 
     def drop_sequence(self, sequence: Sequence) -> None:
-        """Let go of a sequence whose job was cancelled or has expired."""
+        """Release a sequence whose job was cancelled or has expired."""
 
     def report_prefill(self, sequence: Sequence, done: int) -> None:
-        """Note how many tokens of a prompt have been computed."""
+        """Report that ``done`` tokens of a prompt have been computed; by default do nothing."""
 
 
 class OneSequence(Generating):
@@ -157,7 +160,7 @@ class OneSequence(Generating):
     _prompt: Prompt
 
     def make_prompt(self, prompt: Prompt) -> None:
-        """Take the prepared prompt."""
+        """Set the prepared prompt."""
         self._prompt = prompt
         self._started = False
         self.job.reuse = prompt
@@ -165,12 +168,12 @@ class OneSequence(Generating):
 
     @property
     def left(self) -> int:
-        """Sequences that have not started: one or none."""
+        """Return 1 before the sequence has started, else 0."""
         return 0 if self._started else 1
 
     @property
     def next_prompt(self) -> Prompt:
-        """The only prompt."""
+        """Return the only prompt."""
         return self._prompt
 
     def start_next(self) -> Sequence:
@@ -202,7 +205,7 @@ class OneSequence(Generating):
         self.ledger.send(job, FlushToken(id=job.id, seq=job.seq, token=text, token_id=token_id))
 
     def end_sequence(self, sequence: Sequence, reason: FinishReason) -> None:
-        """End the job with its stream."""
+        """Send the rest of the text, then the job's final reply."""
         sequence.flush()
         job = self.job
         self.ledger.end(
@@ -220,8 +223,8 @@ class OneSequence(Generating):
         self.ledger.fail(self.job, failure_of(error))
 
     def drop_sequence(self, sequence: Sequence) -> None:
-        """Send what the text held back before the job is ended."""
-        with suppress(WireError):  # too long for a line; nobody wants it any more
+        """Send the text that was held back, before the job ends."""
+        with suppress(WireError):  # the text is too long for a line; the job ends anyway
             sequence.flush()
 
     def report_prefill(self, sequence: Sequence, done: int) -> None:
@@ -236,10 +239,11 @@ class OneSequence(Generating):
 
 
 def sampling_params(request: Sampling) -> SamplingParams:
-    """Return the sampling options of a request as the engine takes them.
+    """Convert the sampling options of a request to the engine's type.
 
     Raises: WireError ``invalid_params`` for a name in `logit_bias` that is no token id.
     """
+    stop = request.stop
     return SamplingParams(
         max_tokens=request.max_tokens,
         temperature=request.temperature,
@@ -248,7 +252,7 @@ def sampling_params(request: Sampling) -> SamplingParams:
         min_p=request.min_p,
         repeat_penalty=request.repeat_penalty,
         seed=request.seed,
-        stop_strings=request.stop_strings,
+        stop_strings=(stop,) if isinstance(stop, str) else tuple(stop),
         stop_tokens=tuple(request.stop_tokens),
         ignore_eos=request.ignore_eos,
         min_tokens=request.min_tokens,
@@ -265,9 +269,10 @@ def sampling_params(request: Sampling) -> SamplingParams:
 
 
 def _token_id(name: str) -> int:
-    """Return the token id that a name in `logit_bias` writes.
+    """Convert a name in `logit_bias` to a token id.
 
-    The type's pattern lets a line break at the end through: Python's `$` matches before it.
+    The pattern of the type lets a trailing line break through, because Python's `$` matches
+    before it; so the name is checked again here.
     """
     if not (name.isascii() and name.isdigit()):
         raise invalid_params(

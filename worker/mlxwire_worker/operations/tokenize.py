@@ -1,4 +1,4 @@
-"""`tokenize`: the token ids of a text or a conversation, as `generate` and `chat` take them."""
+"""`tokenize`: return the token ids that `generate` or `chat` would compute for an input."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from .operation import Operation
 
 
 class TokenizeOperation(Operation):
-    """One `tokenize`, answered on the prepare thread."""
+    """A `tokenize` request, answered on the prepare thread."""
 
     __slots__ = ()
 
     def prepare(self) -> None:
-        """Answer. Raises: WireError ``invalid_params``, and what the chat template raises."""
+        """End the job with the ids. Raises: WireError, as `Engine.chat_ids` does."""
         request = self.job.command
         assert isinstance(request, Tokenize)
         ids = self._ids(request)
@@ -31,7 +31,9 @@ class TokenizeOperation(Operation):
 
     def _ids(self, request: Tokenize) -> list[int]:
         if (request.text is None) == (request.messages is None):
-            raise invalid_params("text", "give either `text` or `messages`")
+            raise invalid_params(
+                "text", "`tokenize` needs either `text` or `messages`; give one of them"
+            )
         if request.messages is not None:
             chat = ChatInput(
                 messages=turns(request.messages),
@@ -40,7 +42,9 @@ class TokenizeOperation(Operation):
             )
             return self.engine.chat_ids(chat)
         if request.thinking is not UNSET:
-            raise invalid_params("thinking", "`thinking` needs `messages`; leave it out")
+            raise invalid_params(
+                "thinking", "`thinking` needs `messages`; leave `thinking` out"
+            )
         assert request.text is not None
         return self.engine.text_ids(
             request.text, special_tokens=request.special_tokens is not False

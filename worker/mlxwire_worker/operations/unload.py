@@ -1,4 +1,4 @@
-"""`unload`: drop the model and give its memory back."""
+"""`unload`: drop the model and free its memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .operation import Alone, Beat
 
 
 class UnloadOperation(Alone):
-    """One `unload`."""
+    """An `unload` request."""
 
     __slots__ = ()
 

@@ -1,6 +1,7 @@
-"""Turns tokens into text pieces, ends the text at a stop string, and holds back its beginnings.
+"""Converts tokens to text pieces, and ends the text at a stop string.
 
-Stop strings are matched in text, so one is found however the model split it into tokens.
+Text that may be the beginning of a stop string is held back. Stop strings are matched in text,
+so a stop string is found in any split into tokens.
 """
 
 from __future__ import annotations

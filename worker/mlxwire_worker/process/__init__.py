@@ -1,1 +1,1 @@
-"""The worker as a process: its pipes, its command line, its environment, its host's death."""
+"""The worker's process: pipes, command line, environment, and its end when the host dies."""

@@ -1,7 +1,7 @@
-"""Lists the environment variables that the worker keeps (`--scrub-env`) and its helper gets.
+"""Lists the environment variables that the worker keeps with `--scrub-env`.
 
-A host's environment holds secrets that no model needs. The template helper runs a program from
-a model folder, so it never gets more than these.
+A host's environment may hold secrets that no model needs. The template process runs a program
+from a model folder, so it always gets these variables only.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ import os
 from collections.abc import Iterable, Mapping
 
 NEEDED = (
-    # where things are, and in which language
+    # paths, the user and the language
     *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "LC_*", "TZ"),
     *("TMPDIR", "TMP", "TEMP", "XDG_CACHE_HOME", "SYSTEMROOT", "WINDIR"),
     # Python, and the libraries it loads
     *("PYTHON*", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "DYLD_*"),
-    # the devices, and who computes on them
+    # devices and the libraries that compute on them
     *("MLX_*", "MTL_*", "METAL_*", "CUDA_*", "NVIDIA_*", "NCCL_*", "OMP_*"),
     *("RAYON_*", "TOKENIZERS_PARALLELISM"),
 )
 HUB = ("HF_*", "HUGGING*", "*_PROXY", "*_proxy", "SSL_CERT_*", "REQUESTS_CA_BUNDLE")
-"""Also kept by a worker that may fetch models; the host's own hub token is among them."""
+"""Kept as well by a worker that may fetch models; they include the host's hub token."""
 
 
 def kept(environment: Mapping[str, str], more: Iterable[str] = ()) -> dict[str, str]:
-    """Return the variables that match ``NEEDED`` or ``more``, patterns in which `*` is anything."""
+    """Return the variables whose names match a pattern (with `*`) of ``NEEDED`` or ``more``."""
     patterns = (*NEEDED, *more)
     return {
         name: value
@@ -35,9 +35,10 @@ def kept(environment: Mapping[str, str], more: Iterable[str] = ()) -> dict[str, 
 
 
 def scrub(more: Iterable[str], *, hub: bool) -> None:
-    """Remove all variables but ``NEEDED``, ``more`` and, with ``hub``, ``HUB`` from this process.
+    """Remove this process's environment variables, except those that match a kept pattern.
 
-    Processes that it starts later inherit what remains.
+    The patterns are ``NEEDED``, ``more`` and, if ``hub`` is True, ``HUB``. Child processes that
+    are started later inherit the remaining variables.
     """
     remaining = kept(os.environ, (*more, *(HUB if hub else ())))
     for name in os.environ.keys() - remaining.keys():

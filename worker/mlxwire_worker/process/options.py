@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from mlxwire_protocol.framing import DEFAULT_MAX_LINE_BYTES
 
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser
 
 
-class Options(NamedTuple):
+class Options(Struct, frozen=True, kw_only=True):
     """The options that the host started the worker with. No request can change them.
 
     Sizes are in bytes, times in seconds; `testdata/faults/README.md` describes ``faults``.

@@ -5,7 +5,8 @@ Theory of operation. The main thread alone calls `wait` and `read`, in a loop: `
 looked for at least every ``POLL_SECONDS``, and the caller sends heartbeats in between.
 
 Signs, in the order in which they are checked:
-- `stdout_broken`: the host closed its end of stdout. Nothing can be answered: exit at once.
+- `stdout_broken`: the host closed its end of stdout. Nothing can be answered: exit at once
+  (`exit_if_abandoned`, SPEC §9).
 - `parent_gone`: the parent's pid *changed*. Comparing with 1 would be wrong in a container, where
   the first parent may be pid 1, and where a subreaper adopts orphans.
 - `data`, `end`: stdin has bytes, or has ended. Bytes come first, so the last requests are read.
@@ -31,6 +32,8 @@ import select
 from collections.abc import Callable
 from typing import Literal
 
+EXIT_STDOUT_BROKEN = 3
+EXIT_PARENT_GONE = 4
 POLL_SECONDS = 0.25
 READ_BYTES = 1 << 18
 _HANG_UP = select.POLLHUP | select.POLLERR | select.POLLNVAL
@@ -78,7 +81,7 @@ class Reader:
         while True:
             try:
                 return os.read(self._in, READ_BYTES)
-            except BlockingIOError:  # another process has read the bytes from the same pipe
+            except BlockingIOError:  # another process has read the bytes first
                 self._poll.poll(POLL_SECONDS * 1000)
             except OSError:
                 return b""
@@ -86,3 +89,11 @@ class Reader:
     def ignore_input(self) -> None:
         """Stop watching stdin; stdout and the parent are still watched."""
         self._poll.unregister(self._in)
+
+
+def exit_if_abandoned(sign: Sign) -> None:
+    """Exit at once if a sign says that the host is gone; nobody would read more output."""
+    if sign == "stdout_broken":
+        os._exit(EXIT_STDOUT_BROKEN)
+    if sign == "parent_gone":
+        os._exit(EXIT_PARENT_GONE)

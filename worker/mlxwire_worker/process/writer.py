@@ -115,12 +115,10 @@ class Writer:
         if batch:
             self._write_direct(batch)
 
-    @property
     def has_room(self) -> bool:
         """Return True if the backlog is small enough to generate more."""
         return self._bytes < self._room_bytes
 
-    @property
     def stalled(self) -> bool:
         """Return True if the backlog is so large that no more requests should be read."""
         return self._bytes >= self._stall_bytes
@@ -150,6 +148,7 @@ class Writer:
         except OSError:
             self._on_broken()
         with self._lock:
+            had_room = self.has_room()
             self._writing = False
             self._bytes -= written
             if written < len(view):
@@ -158,6 +157,8 @@ class Writer:
                 self._has_lines.notify()
             elif not self._bytes:
                 self._is_empty.notify_all()
+        if not had_room and self.has_room():
+            self._on_room()
 
     def _run(self) -> None:
         while True:
@@ -172,12 +173,12 @@ class Writer:
                 self._on_broken()
                 return
             with self._lock:
-                had_room = self.has_room
+                had_room = self.has_room()
                 self._writing = False
                 self._bytes -= len(batch)
                 if self._bytes == 0:
                     self._is_empty.notify_all()
-            if not had_room and self.has_room:
+            if not had_room and self.has_room():
                 self._on_room()
 
     def _write(self, batch: bytearray) -> None:

@@ -1,1 +1,1 @@
-"""Requests: what the worker owes its host, and what has become of each."""
+"""Requests: the worker's record of each request, from its acceptance to its final reply."""

@@ -1,7 +1,7 @@
-"""Checks that every engine makes before a request reaches it; errors name field and remedy.
+"""Checks of requests that all engines share. Each error names the field and a remedy.
 
-No value that could make a step raise may reach it: the exception of one row costs the others a
-step.
+An invalid value must be refused here: if it raised in a step, all sequences of the step would
+have to repeat it.
 """
 
 from __future__ import annotations
@@ -17,34 +17,40 @@ def check_sampling(params: SamplingParams, vocabulary: int) -> None:
     """Refuse options that a vocabulary can't honour. Raises: WireError ``invalid_params``."""
     if params.top_k > vocabulary:
         raise invalid_params(
-            "top_k", f"`top_k` may be at most {vocabulary}, the vocabulary's size"
+            "top_k",
+            f"`top_k` is {params.top_k}; give at most {vocabulary}, the vocabulary's size",
         )
     check_known(params.stop_tokens, "stop_tokens", vocabulary)
     if params.top_logprobs and not params.logprobs:
-        raise invalid_params("top_logprobs", "`top_logprobs` needs `logprobs`: true")
+        raise invalid_params("top_logprobs", "`top_logprobs` needs `logprobs`; set it to true")
     if params.top_logprobs > vocabulary:
-        raise invalid_params("top_logprobs", "there are fewer tokens than `top_logprobs`")
+        raise invalid_params(
+            "top_logprobs",
+            f"`top_logprobs` is {params.top_logprobs}; give at most {vocabulary}, the "
+            "vocabulary's size",
+        )
     if params.penalty_window == 1:
         raise invalid_params(
-            "penalty_window", "`penalty_window` may be 0, for the whole text, or 2 and more"
+            "penalty_window",
+            "`penalty_window` is 1; give 0 for the whole text, or at least 2",
         )
     for token in params.logit_bias:
         if not 0 <= token < vocabulary:
             raise invalid_params(
                 f"logit_bias.{token}",
-                f"`logit_bias` names token id {token}; the vocabulary has {vocabulary}",
+                f"`logit_bias` has the token id {token}; give ids from 0 to {vocabulary - 1}",
             )
 
 
 def check_labels(labels: list[str]) -> None:
-    """Refuse a label that occurs twice: an item has one probability for each text.
+    """Refuse labels with a repeated text: an item has one probability for each text.
 
     Raises: WireError ``invalid_params``.
     """
     if len(set(labels)) < len(labels):
         twice = next(n for n, label in enumerate(labels) if label in labels[:n])
         raise invalid_params(
-            "labels", f"`labels[{twice}]` stands there before; give each label once"
+            "labels", f"`labels[{twice}]` repeats an earlier label; give each label once"
         )
 
 
@@ -62,8 +68,8 @@ def check_ids(
     if max(ids) >= vocabulary:
         raise invalid_params(
             field,
-            f"`{field}` holds token id {max(ids)}, which the model's vocabulary of {vocabulary} "
-            "lacks; the tokenizer is not this model's",
+            f"the tokenizer gave `{field}` the token id {max(ids)}, but the model's vocabulary "
+            f"ends at {vocabulary - 1}; copy tokenizer.json again from the model's source",
         )
 
 
@@ -73,7 +79,7 @@ def check_known(ids: Sequence[int], field: str, vocabulary: int) -> None:
         if token_id >= vocabulary:
             raise invalid_params(
                 f"{field}[{index}]",
-                f"token id {token_id} is not in the vocabulary of {vocabulary}",
+                f"`{field}[{index}]` is {token_id}; give token ids from 0 to {vocabulary - 1}",
             )
 
 
@@ -81,7 +87,7 @@ def context_overflow(field: str, prompt_tokens: int, context_len: int) -> WireEr
     """Return the error for a prompt that leaves no room for an answer, with both numbers."""
     return WireError(
         "context_overflow",
-        f"`{field}` has {prompt_tokens} tokens and the context {context_len}, which leaves no "
-        "room to answer; shorten it or load with a larger context_len",
+        f"`{field}` has {prompt_tokens} tokens, but the context has room for {context_len}, the "
+        "answer included; shorten it, or load the model with a larger `context_len`",
         data={"field": field, "prompt_tokens": prompt_tokens, "context_len": context_len},
     )

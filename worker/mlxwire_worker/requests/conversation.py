@@ -1,8 +1,8 @@
-"""The reader's side of a session: requests come in, and are answered or handed on.
+"""Receives the host's requests, and answers them or hands them to the scheduler.
 
-Everything here runs on the reader's thread, under the ledger's lock; only `follow` may also be
-entered from the thread that sends a final, while it holds that lock. Commands of the lane
-`at_once` are answered within the call, whatever the engine does.
+Threads: the reader's thread calls all methods, and each takes the ledger's lock. `follow` is
+also called by the thread that sends a final reply, which holds that lock already. Commands of
+the lane `at_once` are answered within the call, even while the engine computes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from mlxwire_protocol.replies import Event as EventReply
 from mlxwire_protocol.results import CancelOutcome, CancelResult, CreditResult, OkResult
 
 from ..engine import Engine
-from ..operations import make_operation
+from ..operations import OPERATIONS
 from ..operations.operation import Operation
 from ..process.writer import Writer
 from ..scheduling.inbox import Inbox
@@ -29,7 +29,7 @@ from .ledger import Ledger
 
 
 class Conversation:
-    """One host's requests. ``subscribed`` are the events that it asked for in `hello`."""
+    """The requests of one host. ``subscribed`` are the events that `hello` named."""
 
     def __init__(
         self,
@@ -45,7 +45,12 @@ class Conversation:
         self._inbox = inbox
         self.subscribed = subscribed
         self.ledger = Ledger(
-            connection, writer, memory=engine.memory, wake=inbox.wake, follow=self.follow
+            connection,
+            writer,
+            memory=engine.memory,
+            wake=inbox.wake,
+            ended=inbox.forget,
+            follow=self.follow,
         )
         self._quit: Job | None = None
         self._closing = False
@@ -57,21 +62,21 @@ class Conversation:
 
     @property
     def quitting(self) -> bool:
-        """Whether the host has asked the worker to quit."""
+        """Return True once the host has sent `quit`."""
         return self._quit is not None
 
     @property
     def idle(self) -> bool:
-        """Whether no final is owed but that of `quit`."""
+        """Return True if every request but `quit` has its final reply."""
         with self.ledger.lock:
             return len(self.ledger.jobs) == self.quitting
 
     def receive(self, chunk: bytes) -> None:
-        """Take bytes from the host."""
+        """Parse bytes from the host, and act on the requests in them."""
         self.follow(self._connection.receive(chunk))
 
     def receive_end(self) -> None:
-        """Take the end of the host's bytes."""
+        """Handle the end of the host's bytes."""
         self.follow(self._connection.receive_end())
 
     def follow(self, events: Iterable[Event]) -> None:
@@ -86,9 +91,9 @@ class Conversation:
                 self._writer.put(event.line)
 
     def send_event(self, name: str, data: dict[str, Any]) -> None:
-        """Send an event that the host asked for, with the load that the worker bears."""
+        """Send an event with ``data`` and the numbers of requests in flight and queued."""
         with self.ledger.lock:
-            if not self._writer.has_room:
+            if not self._writer.has_room():
                 return  # a host that does not read has no use for news
             jobs = self.ledger.jobs.values()
             queued = sum(job.stage == "queued" for job in jobs)
@@ -109,14 +114,15 @@ class Conversation:
         if control is not None:
             control(job, command)
             return
-        operation = make_operation(job, self._engine, self.ledger)
-        if row_of(command).lane == "at_once" and self._answer(operation):
+        row = row_of(command)
+        operation = OPERATIONS[row.name, row.action](job, self._engine, self.ledger)
+        if row.lane == "at_once" and self._answer(operation):
             return
         self.ledger.queue(job)
         self._inbox.submit(operation)
 
     def _answer(self, operation: Operation) -> bool:
-        """Answer an operation now; return False if it must wait behind a change of the model."""
+        """Answer an operation now; return False if it must wait for a `load` or `unload`."""
         if operation.needs_model and self._model_changes():
             return False
         operation.make_ready()

@@ -1,4 +1,4 @@
-"""Typed errors of the worker: those of an engine's exceptions, and those of its own limits."""
+"""Creates the worker's typed errors, from an engine's exceptions and for its own limits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .delivery import MAX_HELD_BYTES
 
 
 def failure_of(error: Exception) -> WireError:
-    """Return the typed error that a request ends with for an exception."""
+    """Convert an exception to the typed error that ends the request."""
     if isinstance(error, WireError):
         return error
     if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
@@ -33,20 +33,23 @@ def internal_error(error: Exception) -> WireError:
     log(f"{type(error).__name__} at {place}")
     return WireError(
         "internal",
-        f"{type(error).__name__} in the worker; its stderr names the place. Please report it",
+        f"a defect in the worker raised {type(error).__name__}; the worker's stderr names the "
+        "place. Please report it",
     )
 
 
 def no_credit() -> WireError:
-    """Return the error for a request whose messages wait for more credit than the worker keeps."""
+    """Return the error for a request with too many bytes that wait for credit."""
     return WireError(
         "overloaded",
-        f"{MAX_HELD_BYTES} bytes of this request wait for credit; grant it as they are read, "
-        "ask for less, or leave `window` out",
+        f"more than {MAX_HELD_BYTES} bytes of this request wait for credit; send `credit` while "
+        "you read, ask for less, or leave `window` out",
         data={"max_held_bytes": MAX_HELD_BYTES},
     )
 
 
 def no_model() -> WireError:
     """Return the error for a request that needs a model when none is loaded."""
-    return WireError("model_not_loaded", 'load a model first: {"cmd": "load", "path": …}')
+    return WireError(
+        "model_not_loaded", 'no model is loaded; load one first: {"cmd": "load", "path": …}'
+    )

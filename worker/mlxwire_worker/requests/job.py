@@ -1,15 +1,17 @@
-"""One accepted request inside the worker: where it is on its way, and what it has taken.
+"""A job: the worker's record of one accepted request, with its state and its figures.
 
-A job is in one state at a time, and `TRANSITIONS` holds every legal way between two. `Ledger`
+A job is in one state at a time, and `TRANSITIONS` lists every legal change. `Ledger`
 calls the transitions under its lock; nothing else changes a state.
 
-accepted: read, and not handed on. queued: waiting for its turn. prefill, decode: at work.
-held: its final reply is made, and waits behind messages that need the host's credit.
-sent: its final reply is on its way; the id is free.
+- accepted: read, and not yet handed to the scheduler.
+- queued: waiting for its turn.
+- prefill, decode: running.
+- held: its final reply exists and waits behind messages that need the host's credit.
+- sent: its final reply has been sent, and its id is free.
 
-A cancel is an event like the others. It does not move a job that waits or works, since only
-the engine's thread can take it off the engine; it sets ``cancel_requested``, which that thread
-looks at before each step. A job that is held has left the engine, so a cancel ends it.
+A cancel does not change the state of a job that waits or runs, since only the engine's thread
+may take it off the engine. The cancel sets ``cancel_requested``, which that thread reads before
+each step. A job that is held has left the engine, so a cancel ends it at once.
 """
 
 from __future__ import annotations
@@ -51,24 +53,24 @@ _STAGES: dict[State, CancelStage] = {
 
 
 class Reuse(Protocol):
-    """Tokens that a job's prompts took from the prompt cache, known once they have started."""
+    """The reuse of the prompt cache by a job's prompts, known once they have started."""
 
     @property
     def cached_tokens(self) -> int:
-        """Prompt tokens that were not computed, since an earlier request had computed them."""
+        """Return the number of prompt tokens that were taken from the prompt cache."""
         ...
 
     @property
     def cache_miss(self) -> str | None:
-        """The reason why no more were reused."""
+        """Return the reason why no more tokens were reused; None if there is no such reason."""
         ...
 
 
 class Job:
-    """Created when a request is accepted, ended by exactly one final reply.
+    """The state and figures of one accepted request, which ends with exactly one final reply.
 
-    Times are `time.perf_counter` seconds. ``stage`` is where a cancel finds it, and stays when
-    the job is held. ``seq`` numbers its next token message.
+    Times are `time.perf_counter` seconds. ``stage`` is the stage that the answer to a cancel
+    names; it stays the same while the job is held. ``seq`` is the number of its next token.
     """
 
     __slots__ = (
@@ -97,12 +99,12 @@ class Job:
 
     @property
     def id(self) -> str:
-        """The id that the host chose."""
+        """Return the request's id, which the host chose."""
         return self.command.id
 
     @property
     def closed(self) -> bool:
-        """Whether its final reply is made: nothing more may be sent for it."""
+        """Return True once the final reply exists; no other message may be sent then."""
         return self.state in ("held", "sent")
 
     def expired(self, now: float) -> bool:
@@ -112,29 +114,29 @@ class Job:
     # -- transitions ---------------------------------------------------------------------
 
     def queue(self) -> None:
-        """Wait for a turn."""
+        """Record that the job waits for its turn."""
         self._move("queue")
 
     def start(self) -> None:
-        """Begin to work."""
+        """Record that the job starts to run, and the time."""
         self._move("start")
         self.started_at = time.perf_counter()
 
     def begin_decode(self) -> None:
-        """Note the first token, or the first result of a `classify` that counts as one."""
+        """Record that the first token, or the first item of a `classify`, has been computed."""
         self._move("first_token")
 
     def request_cancel(self) -> None:
-        """Note that the job is to end before its time."""
+        """Record that the host has cancelled the job."""
         self._move("cancel")
         self.cancel_requested = True
 
     def hold(self) -> None:
-        """Let the final wait for the messages before it."""
+        """Record that the final reply waits behind messages that need credit."""
         self._move("hold")
 
     def send(self) -> None:
-        """End: the final goes out."""
+        """Record that the final reply is sent."""
         self._move("send")
 
     def _move(self, event: JobEvent) -> None:
@@ -147,7 +149,7 @@ class Job:
     # -- figures -------------------------------------------------------------------------
 
     def metrics(self, *, active_memory: int, peak_memory: int) -> RequestMetrics:
-        """Return what the request took, up to now."""
+        """Return the request's counts and times up to now; memory in bytes."""
         now = time.perf_counter()
         started, first, last = self.started_at, self.first_token_at, self.last_token_at
         cached = self.reuse.cached_tokens if self.reuse else 0

@@ -1,13 +1,13 @@
-"""The jobs that owe their host a final reply, and the one way in which each of them ends.
+"""Keeps all jobs in flight, and ends each of them with exactly one final reply.
 
 Theory of operation. The reader's, the prepare and the engine's thread all end jobs: by a result,
-a failure, a cancel, a deadline. They do so through this class alone, under one lock, and
-`Job.closed` decides under that lock who comes first; whoever comes later is told False and sends
-nothing. So an id gets exactly one final, and nothing after it.
+a failure, a cancel, a deadline. They do so through this class alone, under one lock. The first
+thread to take the lock ends the job; for a later one `Job.closed` is True, so its call returns
+False and sends nothing. So an id gets exactly one final reply, and no message after it.
 
 A final may have to wait behind messages that need credit. The job is then `held`: it has left
-the engine, keeps its id, and ends when the credit comes, or earlier by a cancel or its deadline,
-which drop the held messages; a final that says less then takes the place of the one that waited.
+the engine and keeps its id. It ends when the credit comes, or earlier by a cancel or its
+deadline. These drop the held messages and replace the final reply that waited.
 
 The lock is reentrant and also guards `Conversation`: sending a final may make the connection
 accept the next request (dialect 0 serves one at a time), within the same call.
@@ -16,26 +16,27 @@ accept the next request (dialect 0 serves one at a time), within the same call.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Collection, Iterable
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from mlxwire_protocol import WireError, WorkerConnection, error_reply
 from mlxwire_protocol.events import Event
 from mlxwire_protocol.replies import CancelledDone, Done, Error, Progress, RequestMetrics
+from mlxwire_protocol.results import MetricsResult, WorkerMetrics
 
 from ..process.writer import Writer
 from .failures import no_credit
 from .job import Job
-from .totals import Totals
 
 
 class Ledger:
     """All jobs in flight. Every method may be called from any thread.
 
     ``memory`` tells the bytes in use and at the peak. ``wake`` is called when a job's end has
-    been asked for and the engine's thread must see to it. ``follow`` takes what the connection
-    makes of an ended request.
+    been asked for and the engine's thread must see to it, ``ended`` with each job whose final is
+    sent. ``follow`` takes what the connection makes of an ended request.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Ledger:
         *,
         memory: Callable[[], tuple[int, int]],
         wake: Callable[[], None],
+        ended: Callable[[Job], None],
         follow: Callable[[Iterable[Event]], None],
     ) -> None:
         self.lock = threading.RLock()
@@ -54,6 +56,7 @@ class Ledger:
         self._connection = connection
         self._writer = writer
         self._wake = wake
+        self._ended = ended
         self._follow = follow
 
     # -- messages ------------------------------------------------------------------------
@@ -67,7 +70,7 @@ class Ledger:
         self._writer.uncork()
 
     def send(self, job: Job, reply: Struct, tokens: int = 0) -> None:
-        """Send a reply that is not final and tells ``tokens`` generated tokens.
+        """Send a reply that is not final and has ``tokens`` generated tokens in it.
 
         Does nothing if the job is closed. Raises: WireError ``message_too_large``.
         """
@@ -82,7 +85,7 @@ class Ledger:
                 self._end_if_overfull(job)
 
     def send_token(self, job: Job, text: str, token_id: int) -> None:
-        """Send the next token of a job that asked for no more than that: the hot path."""
+        """Send the next token of a job without log-probabilities: a fast path."""
         with self.lock:
             if job.state not in ("prefill", "decode"):
                 return
@@ -95,17 +98,17 @@ class Ledger:
     # -- a job's life --------------------------------------------------------------------
 
     def open(self, job: Job) -> None:
-        """Take a job that was accepted."""
+        """Add a job that was accepted."""
         self.jobs[job.id] = job
         self.totals.accepted()
 
     def queue(self, job: Job) -> None:
-        """Note that the job waits for its turn."""
+        """Record that the job waits for its turn."""
         with self.lock:
             job.queue()
 
     def start(self, job: Job) -> bool:
-        """Note that the job's work begins; return False if it has ended already."""
+        """Record that the job starts to run; return False if it has already ended."""
         with self.lock:
             if job.closed:
                 return False
@@ -113,13 +116,13 @@ class Ledger:
             return True
 
     def begin_decode(self, job: Job) -> None:
-        """Note that the job's first token is there."""
+        """Record that the job's first token has been computed."""
         with self.lock:
             if job.state == "prefill":
                 job.begin_decode()
 
     def end(self, job: Job, final: Struct) -> bool:
-        """End a job with its final reply; return False if it has ended already."""
+        """End a job with its final reply; return False if it has already ended."""
         with self.lock:
             if job.closed:
                 return False
@@ -133,7 +136,7 @@ class Ledger:
             return True
 
     def finish(self, job: Job) -> bool:
-        """End a stream that has come to its own end."""
+        """End a job whose items have all been sent."""
         metrics = self.metrics_of(job)
         return self.end(
             job,
@@ -150,21 +153,21 @@ class Ledger:
         return self.end(job, error_reply(job.id, error))
 
     def grant(self, job: Job, n: int) -> int:
-        """Let ``n`` more messages of a job out; return how many may still come."""
+        """Add ``n`` to a job's credit; return the credit that is left."""
         with self.lock:
             credit = job.delivery.grant(n)
             self._end_if_delivered(job)
             return credit
 
     def open_windows(self) -> None:
-        """Let no job wait for credit any more: the host has said its last word."""
+        """Send all held messages: the host's input has ended, so no credit can come."""
         with self.lock:
             for job in list(self.jobs.values()):
                 job.delivery.open()
                 self._end_if_delivered(job)
 
     def request_cancel(self, jobs: Iterable[Job]) -> None:
-        """Ask jobs to end; one that is held ends now, the others when the engine lets go."""
+        """Cancel jobs; a held job ends now, the others when the engine has dropped them."""
         with self.lock:
             for job in list(jobs):
                 if job.state == "sent":
@@ -175,17 +178,16 @@ class Ledger:
         self._wake()
 
     def end_cancelled(self, job: Job) -> bool:
-        """End a job as its cancel asked, and tell how far it had come.
+        """End a cancelled job; its final reply names the stage that it had reached.
 
-        Messages that wait for credit are dropped, and their tokens do not count as generated; a
-        final that waited behind them gives way to this one.
+        Messages that wait for credit are dropped, and their tokens do not count as generated.
+        A final reply that waited behind them is replaced by this one.
         """
         with self.lock:
             if job.state == "sent":
                 return False
-            overfull = job.delivery.overfull
             job.generated -= job.delivery.drop()
-            if overfull:
+            if job.delivery.overfull:
                 self._close(job, error_reply(job.id, no_credit()))
                 return True
             final = CancelledDone(
@@ -199,30 +201,31 @@ class Ledger:
             return True
 
     def end_expired(self, job: Job) -> bool:
-        """End a job because its deadline has passed."""
+        """End a job with ``deadline_exceeded``, because its deadline has passed."""
         with self.lock:
             if job.state == "sent":
                 return False
             job.generated -= job.delivery.drop()
             error = WireError(
                 "deadline_exceeded",
-                f"the deadline passed while the request was in stage {job.stage}; allow more "
-                "`deadline_seconds`, or ask for less",
+                f"`deadline_seconds` passed while the request was in stage {job.stage}; give it "
+                "more seconds, or ask for fewer tokens",
                 data={"stage": job.stage, "tokens_generated": job.generated},
             )
             self._close(job, error_reply(job.id, error))
             return True
 
     def metrics_of(self, job: Job) -> RequestMetrics:
-        """Return what a job took, up to now."""
+        """Return a job's counts and times up to now."""
         active, peak = self.memory()
         return job.metrics(active_memory=active, peak_memory=peak)
 
     def _close(self, job: Job, final: Struct) -> None:
-        """Send the final; the id is free from here on."""
+        """Send the final reply, after which the id is free."""
         self._writer.put(self._connection.encode_reply(final))
         job.send()
         del self.jobs[job.id]
+        self._ended(job)
         if isinstance(final, Error):
             self.totals.failed()
         elif isinstance(final, Done):
@@ -238,3 +241,57 @@ class Ledger:
         if job.delivery.overfull and not job.cancel_requested:
             job.request_cancel()
             self._wake()
+
+
+class Totals:
+    """Counts of requests, tokens and seconds. Guarded by the ledger's lock."""
+
+    def __init__(self) -> None:
+        self._started = time.perf_counter()
+        self._sums = WorkerMetrics()
+
+    def accepted(self) -> None:
+        """Count a request."""
+        self._sums.requests += 1
+
+    def failed(self) -> None:
+        """Count an error, of a request or of a line that is no request."""
+        self._sums.errors += 1
+
+    def ended(self, done: Done) -> None:
+        """Add a stream's figures."""
+        sums, one = self._sums, done.metrics
+        sums.cancelled += done.finish_reason == "cancelled"
+        sums.prompt_tokens += one.prompt_tokens
+        sums.cached_tokens += one.cached_tokens
+        sums.generated_tokens += one.generated_tokens
+        sums.queue_seconds += one.queue_seconds
+        sums.prefill_seconds += one.prefill_seconds
+        sums.decode_seconds += one.decode_seconds
+
+    def result(
+        self, request_id: str, jobs: Collection[Job], memory: tuple[int, int]
+    ) -> MetricsResult:
+        """Return the sums and the state now as the answer to a `metrics` request.
+
+        ``jobs`` are all that owe their final, that request among them; ``memory`` is in bytes,
+        in use and at the peak.
+        """
+        sums = self._sums
+        queued = sum(job.stage == "queued" for job in jobs)
+        figures = structs.asdict(sums)
+        figures.update(
+            in_flight=len(jobs) - 1,
+            queued=queued - 1,
+            batch_size=len(jobs) - queued,
+            uptime_seconds=time.perf_counter() - self._started,
+            active_memory_bytes=memory[0],
+            peak_memory_bytes=memory[1],
+            prefill_tokens_per_second=_rate(sums.prompt_tokens, sums.prefill_seconds),
+            decode_tokens_per_second=_rate(sums.generated_tokens, sums.decode_seconds),
+        )
+        return MetricsResult(id=request_id, **figures)
+
+
+def _rate(count: int, seconds: float) -> float:
+    return count / seconds if seconds > 0 else 0.0

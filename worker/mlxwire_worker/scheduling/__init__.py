@@ -1,1 +1,1 @@
-"""Scheduling: which request the engine works for, and when."""
+"""Scheduling: decides when the engine works for each request."""

@@ -1,7 +1,7 @@
-"""The hand-over from the reader's thread to the prepare thread and to the engine's thread.
+"""Hands operations from the reader's to the prepare thread, and wakes the engine's thread.
 
-Two locks, so that a thread is woken for its own work only: to wake one costs a hand-over of the
-interpreter's lock, 0.1 ms of a step.
+There are two locks, so that each thread is woken for its own work only: waking a thread hands
+it the interpreter's lock, which costs 0.1 ms of a step.
 """
 
 from __future__ import annotations
@@ -47,21 +47,27 @@ class Inbox:
             self._arrivals.notify_all()
 
     def wake(self) -> None:
-        """Have the engine's thread look at cancels and at the writer's room. Any thread."""
+        """Wake the engine's thread to check cancels and the writer's backlog. Any thread."""
         with self.alarm:
             self._woken = True
             self.alarm.notify_all()
 
     def preload(self) -> None:
-        """Let the engine import what is heavy."""
+        """Tell the engine's thread to call `Engine.preload`."""
         with self.alarm:
             self._preload = self._woken = True
             self.alarm.notify_all()
 
+    def forget(self, job: Job) -> None:
+        """Forget the deadline of a job that has ended. Any thread."""
+        if job.deadline is not None:
+            with self.alarm:
+                self._timed.discard(job)
+
     # -- the prepare thread --------------------------------------------------------------
 
     def next_arrival(self) -> Operation:
-        """Wait for the next operation; none comes while the model changes."""
+        """Wait for the next operation. While a `load` or `unload` runs, this waits too."""
         with self._arrivals:
             self._arrivals.wait_for(lambda: self._arrived and not self._model_changes)
             operation = self._preparing = self._arrived.popleft()
@@ -69,33 +75,30 @@ class Inbox:
             return operation
 
     def prepared(self) -> None:
-        """Note that the operation of `next_arrival` has been handed on."""
+        """Record that the operation of `next_arrival` has been handed on."""
         self._preparing = None
 
     # -- the engine's thread -------------------------------------------------------------
 
     def waiting(self) -> list[Operation]:
-        """Return operations that are not prepared yet, the one being prepared among them."""
+        """Return the operations that are not prepared yet, including the one being prepared."""
         with self._arrivals:
             current = [self._preparing] if self._preparing is not None else []
             return [*current, *self._arrived]
 
     def model_has_changed(self) -> None:
-        """Let the operations behind a `load` or `unload` come."""
+        """Let `next_arrival` return the operations after a `load` or `unload`."""
         with self._arrivals:
             self._model_changes = False
             self._arrivals.notify_all()
 
     @property
     def rings(self) -> bool:
-        """Whether the engine's thread was woken, or a deadline has passed. Hold `alarm`."""
+        """Return True if the engine's thread was woken or a deadline passed. Hold `alarm`."""
         return self._woken or time.perf_counter() >= self._first_deadline
 
     def take_signs(self) -> tuple[bool, bool]:
-        """Return whether to look at cancels and deadlines, and whether to preload, once.
-
-        Hold `alarm`.
-        """
+        """Return two flags and clear them: check cancels and deadlines; preload. Hold `alarm`."""
         signs = self.rings, self._preload
         self._woken = self._preload = False
         return signs
@@ -107,11 +110,16 @@ class Inbox:
         return max(self._first_deadline - time.perf_counter(), 0.0)
 
     def timed(self) -> list[Job]:
-        """Return the jobs with a deadline that have not ended, and forget the others."""
+        """Return the jobs with a deadline that have not ended."""
         with self.alarm:
-            self._timed = {job for job in self._timed if job.state != "sent"}
+            return list(self._timed)
+
+    def drop_ended(self) -> None:
+        """Drop operations whose jobs have ended, and find the next deadline."""
+        with self._arrivals:
+            self._arrived = deque(each for each in self._arrived if not each.job.closed)
+        with self.alarm:
             self._first_deadline = min(
                 (job.deadline for job in self._timed if job.deadline is not None),
                 default=math.inf,
             )
-            return list(self._timed)

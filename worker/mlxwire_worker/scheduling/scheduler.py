@@ -1,18 +1,18 @@
-"""Which request runs when: one loop over an Engine, plain Python that knows no MLX.
+"""Decides which request runs when, in one loop over an `Engine`. Imports no MLX.
 
 Theory of operation. Three threads meet here. The reader's submits operations to the `Inbox` and
 rings its alarm for cancels; the prepare thread makes them ready, in order, and hands them on;
 the engine's thread, `_run`, owns the engine and does everything else. Between two steps it looks
-in this order at: the wish to preload, cancels and deadlines, operations between steps, the head
-of the queue, and the batches that have prompts left.
+in this order at: the wish to preload, cancels and deadlines, operations between steps, the
+first operation in the queue, and the batches that have prompts left.
 
 Requests start in order of arrival; a batch's prompts take turns with the requests after it.
 `load` and `unload` run alone: they wait for what runs, the prepare thread stops behind them, and
 so nothing after them is ready before they have ended. No step is taken while the writer is full,
 so a host that does not read stops the engine and nothing else.
 
-Whatever an operation raises ends its own job. An exception that nobody foresaw ends all that
-runs, and the loop goes on.
+An exception of an operation ends its own job. An unforeseen exception ends all running jobs,
+and the loop goes on.
 """
 
 from __future__ import annotations
@@ -20,22 +20,20 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from ..engine import Cancelled, Engine
 from ..operations.operation import Alone, BetweenSteps, OnePass, Operation
 from ..operations.sequence import Generating
 from ..requests.failures import failure_of, internal_error
 from ..requests.ledger import Ledger
+from .heartbeat import Pulse
 from .inbox import Inbox
-from .one_pass import OnePassLane
-from .preparing import Preparing
-from .pulse import Pulse
-from .sequences import SequencesLane
+from .lanes import OnePassLane, SequencesLane
 
 
 class Scheduler:
-    """Owns the engine's thread."""
+    """Owns the prepare thread and the engine's thread."""
 
     def __init__(
         self, engine: Engine, ledger: Ledger, inbox: Inbox, has_room: Callable[[], bool]
@@ -45,7 +43,6 @@ class Scheduler:
         self._ledger = ledger
         self._inbox = inbox
         self._has_room = has_room
-        self._preparing = Preparing(inbox, self._take)
         self._between_steps: deque[BetweenSteps] = deque()
         self._queue: deque[Alone | OnePass | Generating] = deque()
         self._sequences = SequencesLane(engine, ledger, self.pulse)
@@ -53,11 +50,27 @@ class Scheduler:
 
     def start(self) -> None:
         """Start the threads."""
-        self._preparing.start()
+        threading.Thread(target=self._prepare_all, name="prepare", daemon=True).start()
         threading.Thread(target=self._run, name="engine", daemon=True).start()
 
-    def _take(self, operation: Operation) -> None:
-        """Take an operation that is ready. On the prepare thread."""
+    # -- the prepare thread --------------------------------------------------------------
+
+    def _prepare_all(self) -> None:
+        """Make operations ready in order of arrival, so that a long prompt delays no step."""
+        while True:
+            operation = self._inbox.next_arrival()
+            if operation.lane == "alone" or self._prepare(operation):
+                self._hand_on(operation)
+            self._inbox.prepared()
+
+    def _prepare(self, operation: Operation) -> bool:
+        """Make an operation ready; return False if its job has ended."""
+        if not operation.job.closed:
+            operation.make_ready()
+        return not operation.job.closed
+
+    def _hand_on(self, operation: Operation) -> None:
+        """Put an operation that is ready where the engine's thread looks for it."""
         with self._inbox.alarm:
             if isinstance(operation, BetweenSteps):
                 self._between_steps.append(operation)
@@ -80,7 +93,7 @@ class Scheduler:
                 self._inbox.wake()
 
     def _turn(self) -> None:
-        """Wait for work, then do a little of it."""
+        """Wait for work, then do one step of it."""
         alarm = self._inbox.alarm
         with alarm:
             if not self._has_work():
@@ -120,11 +133,11 @@ class Scheduler:
         if operation.job.closed or isinstance(operation, OnePass):
             return True
         if isinstance(operation, Alone):
-            return not (self._sequences.busy or self._one_pass.busy)
+            return not (self._sequences.busy or self._one_pass.busy or self._between_steps)
         return self._sequences.may_start(operation)
 
     def _admit(self) -> None:
-        """Start what may start: the queue's head and the batches' prompts, in turns."""
+        """Start the first operation in the queue and the prompts of batches, in turns."""
         while True:
             started = self._admit_from_queue()
             started |= self._sequences.feed()
@@ -169,21 +182,27 @@ class Scheduler:
         except Exception as error:
             self._ledger.fail(operation.job, failure_of(error))
 
-    # -- the end of jobs by others' will -------------------------------------------------
+    # -- cancels and deadlines ------------------------------------------------------------
 
     def _started(self) -> set[Operation]:
         return self._sequences.operations | self._one_pass.operations
 
     def _drop_ended(self) -> None:
-        """Take off the engine what was cancelled, has expired or failed, and end it."""
+        """Take cancelled, expired and failed jobs off the engine, and end them."""
         now = time.perf_counter()
         gone = {
             operation
             for operation in self._started()
             if (job := operation.job).closed or job.cancel_requested or job.expired(now)
         }
-        self._sequences.drop(gone)
-        self._one_pass.drop(gone)
+        try:
+            self._sequences.drop(gone)
+            self._one_pass.drop(gone)
+        finally:  # no lane holds them any more, so nobody else would end them
+            self._end_asked(gone, now)
+
+    def _end_asked(self, gone: Collection[Operation], now: float) -> None:
+        """End the jobs whose end was asked for: those off the engine, and those that wait."""
         with self._inbox.alarm:
             waiting = [*self._inbox.waiting(), *self._queue]
         jobs = [operation.job for operation in (*waiting, *gone)]
@@ -192,4 +211,9 @@ class Scheduler:
                 self._ledger.end_cancelled(job)
             elif job.expired(now):
                 self._ledger.end_expired(job)
-        self._inbox.timed()
+        self._inbox.drop_ended()
+        with self._inbox.alarm:
+            # One that runs alone stays: the prepare thread waits behind it.
+            self._queue = deque(
+                each for each in self._queue if isinstance(each, Alone) or not each.job.closed
+            )

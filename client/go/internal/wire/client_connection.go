@@ -82,7 +82,7 @@ type ClientConnection struct {
 	helloID  string
 }
 
-// NewClientConnection returns a connection on which nothing has been said yet.
+// NewClientConnection returns a connection in the state New.
 func NewClientConnection() *ClientConnection {
 	return &ClientConnection{
 		maxLine:  DefaultMaxLineBytes,

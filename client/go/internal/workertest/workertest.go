@@ -17,8 +17,8 @@ const Variable = "MLXWIRE_WORKER"
 const Patience = 30 * time.Second
 
 // CommandLine returns the command line of a real worker with the given engine ("mlx" or "mock"),
-// as MLXWIRE_WORKER takes it: the command that this variable names, else the worker in the
-// checkout's .venv. Without either, the test fails in CI and is skipped elsewhere.
+// for MLXWIRE_WORKER: the command that this variable names, else the worker in the checkout's
+// .venv. Without either, the test fails in CI and is skipped elsewhere.
 func CommandLine(t testing.TB, engine string) string {
 	t.Helper()
 	if named := os.Getenv(Variable); named != "" {

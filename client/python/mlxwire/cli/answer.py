@@ -28,7 +28,7 @@ PATIENT_PRESSES = 2
 
 
 class Impatient(KeyboardInterrupt):
-    """One Ctrl-C too many: it left the event loop in the middle, which can only be ended now."""
+    """Raised at a further Ctrl-C: it interrupted the event loop, which must end now."""
 
 
 @dataclass(frozen=True, slots=True)

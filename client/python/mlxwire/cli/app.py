@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated, cast
 
+import msgspec
 import typer
 
 from ..model import Model
@@ -14,7 +15,10 @@ from ..version import __version__
 from .answer import answer_once
 from .arguments import (
     CHAT_MAX_TOKENS,
+    AsTurn,
+    CountOnly,
     EngineOption,
+    IdsOnly,
     Json,
     JsonResult,
     Launch,
@@ -22,8 +26,10 @@ from .arguments import (
     Prompt,
     Sampling,
     System,
+    Text,
     Thinking,
     UseTemplate,
+    read_any_text,
     read_text,
 )
 from .doctor import examine
@@ -31,7 +37,8 @@ from .exits import EPILOG, NOT_STARTED, exit_codes, say_error
 from .flatten import flattened
 from .model_facts import load_facts, readable
 from .session import run_session
-from .terminal import print_json, print_table, say
+from .terminal import print_json, print_table, say, write_text
+from .tokens import in_lines, load_tokens
 
 app = typer.Typer(
     help="Run a language model in a child process: results on stdout, all else on stderr.",
@@ -120,6 +127,35 @@ def chat(
                 json=json,
             )
         )
+
+
+@app.command()
+@flattened
+def tokens(
+    launch: Launch,
+    text: Text = None,
+    chat: AsTurn = False,
+    count: CountOnly = False,
+    ids: IdsOnly = False,
+    json: JsonResult = False,
+) -> None:
+    """Show the tokens of a raw prompt, or with --chat of a turn of the user.
+
+    Each line has the id of one token, and its text in quotes.
+    """
+    if count + ids + json > 1:
+        raise typer.BadParameter("give only one of them", param_hint="--count, --ids, --json")
+    prompt = read_any_text(text, "TEXT")
+    with exit_codes(json=json, verbose=launch.verbose):
+        found = asyncio.run(load_tokens(launch, prompt, chat=chat, count_only=count))
+        if json:
+            print_json(msgspec.to_builtins(found))
+        elif count:
+            write_text(f"{found.count}\n")
+        elif ids:
+            write_text(" ".join(map(str, found.ids or [])) + "\n")
+        else:
+            write_text(in_lines(found))
 
 
 @app.command()

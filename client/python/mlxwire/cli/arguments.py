@@ -36,6 +36,14 @@ Message = Annotated[
         help="One message, answered once; `-` reads it from stdin. Without it: a session.",
     ),
 ]
+Text = Annotated[
+    str | None,
+    Argument(
+        metavar="TEXT|-",
+        help="A raw prompt; `-`, or no TEXT in a pipe, reads it from stdin, less one newline at "
+        "its end.",
+    ),
+]
 System = Annotated[str | None, Option(metavar="TEXT", help="A system message to begin with.")]
 Thinking = Annotated[
     bool | None, Option(help="The chat template's switch. [default: the template's own]")
@@ -44,6 +52,12 @@ UseTemplate = Annotated[
     bool,
     Option("--chat/--raw", help="Send PROMPT through the model's chat template, or as it is."),
 ]
+AsTurn = Annotated[
+    bool,
+    Option("--chat", help="Take TEXT as a turn of the user, in the model's chat template."),
+]
+CountOnly = Annotated[bool, Option("--count", help="The number of tokens alone.")]
+IdsOnly = Annotated[bool, Option("--ids", help="The ids alone, on one line.")]
 EngineOption = Annotated[
     Engine | None, Option(help="`mock` echoes the prompt and needs no MLX: for tests.")
 ]
@@ -83,7 +97,7 @@ class Launch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
-    """Options of how tokens are chosen and when to stop."""
+    """The options that choose tokens and end the text."""
 
     max_tokens: Annotated[
         int | None, Option(min=0, help=f"Tokens at most: 256, in a chat {CHAT_MAX_TOKENS}.")
@@ -129,10 +143,20 @@ def read_text(argument: str, name: str) -> str:
 
     Raises: BadParameter if the text is empty.
     """
-    text = argument
-    if argument == "-":
-        text = sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
-        text = text.removesuffix("\n").removesuffix("\r")
+    text = read_any_text(argument, name)
     if not text:
-        raise BadParameter("the text is empty", param_hint=name)
+        raise BadParameter("the text is empty; give at least one character", param_hint=name)
     return text
+
+
+def read_any_text(argument: str | None, name: str) -> str:
+    """Return the argument, or for `-` or None the text of stdin; each may be empty.
+
+    Raises: BadParameter for None if stdin is a terminal.
+    """
+    if argument is None and sys.stdin.isatty():
+        raise BadParameter("give a text, or pipe one in", param_hint=name)
+    if argument is not None and argument != "-":
+        return argument
+    text = sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
+    return text.removesuffix("\n").removesuffix("\r")

@@ -40,7 +40,7 @@ class StartFailed(Exception):
 
 @contextmanager
 def exit_codes(*, json: bool = False, verbose: bool = False) -> Iterator[None]:
-    """Turn what a command raises into its exit code.
+    """Convert the exceptions of a command to exit codes.
 
     Raises: typer.Exit for everything but success.
     """
@@ -105,7 +105,7 @@ def _report_defect(error: Exception, *, verbose: bool) -> None:
 
 
 def _give_up_stdout() -> None:
-    """Send what is still buffered to a null device; the interpreter would complain at its end."""
+    """Send buffered output to a null device, or the interpreter would print an error."""
     with suppress(OSError, ValueError):
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, sys.stdout.fileno())

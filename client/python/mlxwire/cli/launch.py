@@ -30,7 +30,7 @@ async def launch_worker(launch: Launch) -> Worker:
     return await start_worker(launch.engine, allow_hub=launch.allow_hub, verbose=launch.verbose)
 
 
-async def load_model(worker: Worker, launch: Launch) -> Model:
+async def load_model(worker: Worker, launch: Launch, *, warmup: bool = True) -> Model:
     """Load the model with a progress bar. Raises: as `Worker.load`."""
     with ProgressBar(quiet=launch.quiet) as bar:
         return await worker.load(
@@ -38,6 +38,7 @@ async def load_model(worker: Worker, launch: Launch) -> Model:
             on_progress=bar,
             context_len=launch.context_len,
             adapter_path=launch.adapter,
+            warmup=warmup,
         )
 
 

@@ -65,7 +65,7 @@ def print_table(rows: Mapping[str, object]) -> None:
 
 
 def say(text: str, style: str = "", *, end: str = "\n") -> None:
-    """Write something that is no result to stderr; in ``style`` on a terminal."""
+    """Write a message that is no result to stderr, in ``style`` on a terminal."""
     with suppress(OSError):
         if not sys.stderr.isatty():
             sys.stderr.write(text + end)

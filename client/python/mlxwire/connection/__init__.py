@@ -1,1 +1,1 @@
-"""One worker process as a conversation: handshake, requests, heartbeats, end."""
+"""The connection to one worker process: handshake, requests, heartbeats and end."""

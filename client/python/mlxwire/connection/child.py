@@ -32,7 +32,7 @@ from .liveness import LivenessLimits
 from .watchdog import Watchdog
 
 HEARTBEAT = "heartbeat"
-REPLACED = "this model was replaced by a later load; use that one"
+REPLACED = "this model was replaced by a later load; use the model of that load"
 CLOSED = "this model was closed; load it again"
 
 WorkerState = Literal[
@@ -60,7 +60,7 @@ class ChildOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadCall:
-    """The arguments of one call of `Worker.load`."""
+    """The arguments of one `Worker.load` call."""
 
     path: Path
     timeout: float | None
@@ -69,7 +69,7 @@ class LoadCall:
 
 
 class Child:
-    """One process of a worker. ``judge`` tells what follows its death."""
+    """One process of a worker. ``judge`` returns the aftermath of its death."""
 
     def __init__(self, options: ChildOptions, judge: Judge = not_followed) -> None:
         self._options = options
@@ -114,7 +114,7 @@ class Child:
 
     @property
     def stray_lines(self) -> list[bytes]:
-        """Lines on stdout before the handshake that are no messages."""
+        """Return the lines on stdout before the handshake that are no messages."""
         return list(self._connection.stray_lines) if self._connection else []
 
     @property
@@ -144,7 +144,7 @@ class Child:
         return connection
 
     async def until_ready(self) -> Connection:
-        """Return the connection as `ready` does; a worker without restarts waits for nothing."""
+        """Return the connection at once, as `ready` does: no restart can be under way."""
         return self.ready()
 
     async def start(self) -> None:
@@ -154,7 +154,9 @@ class Child:
         WorkerCrashed; RuntimeError if this child was started before.
         """
         if self._connection is not None:
-            raise RuntimeError("this worker was started before; make a new Worker for another")
+            raise RuntimeError(
+                "this worker was started before; create a new Worker to start another process"
+            )
         given = self._options
         program = find_worker(given.command, {**os.environ, **(given.env or {})})
         self._connection = connection = Connection(
@@ -231,7 +233,7 @@ class Child:
             self._options.on_event(event)
 
     def _load_ended(self, final: dict[str, Any]) -> None:
-        """Close the route of the model before; the task that asked may have been cancelled."""
+        """Close the earlier model's route, even if the task of the load was cancelled."""
         if final.get("type") == "result":
             self._loaded = final
             if self._route is not None:

@@ -150,7 +150,7 @@ class Connection:
     def send_hello(
         self, *, version: str, require: Sequence[str], events: Sequence[str]
     ) -> PendingRequest:
-        """Write the request `hello`, which has to be the first; return it to be waited for."""
+        """Write the request `hello`, which must be the first one, and return it."""
         assert self.process is not None
         hello = PendingRequest(self, "hello", {})
         hello.id, line = self._wire.hello(
@@ -193,7 +193,7 @@ class Connection:
         await asyncio.shield(self._start_ending(say_quit=False))
 
     def stdout_received(self, chunk: bytes) -> None:
-        """Hand each reply in the bytes to its request. This is the hot path."""
+        """Parse bytes of stdout, and hand each reply to its request (hot path)."""
         if self._deaf:
             return
         self.chunks_read += 1
@@ -222,7 +222,7 @@ class Connection:
         return self._stderr.text(TAIL_BYTES)
 
     def condemn(self, death: Death) -> None:
-        """Fail all pending requests and end the process, which lives but is of no use."""
+        """Fail all pending requests, and end a process that runs but can't be used."""
         self._fail(death)
         self._start_ending(say_quit=False)
 
@@ -272,7 +272,7 @@ class Connection:
         return self._ending
 
     def _fail(self, cause: Death | MlxwireError) -> None:
-        """End all pending requests; the first cause stays the connection's ``failure``."""
+        """Fail all pending requests; the first error stays the connection's ``failure``."""
         first = self.failure is None
         asked = [request for request in self._pending.values() if request.asks]
         if isinstance(cause, Death):

@@ -1,4 +1,4 @@
-"""Judge by a worker's heartbeats whether it makes progress; without a clock of its own.
+"""Decide from a worker's heartbeats if it makes progress. Reads no clock.
 
 A long prefill takes steps and a wedged engine takes none; a process that was stopped sends
 nothing at all (docs/lessons.md 37). `watchdog` calls this module on a timer.
@@ -49,13 +49,13 @@ class Liveness:
         self._stuck = 0.0
 
     def take_beat(self, beat: Heartbeat) -> None:
-        """Note a heartbeat."""
+        """Record a heartbeat."""
         before, self._beat = self._beat, beat
         if before is None or (before.phase, before.steps) != (beat.phase, beat.steps):
             self._stuck = 0.0
 
     def symptom(self, heard: int, now: float) -> str | None:
-        """Return what shows that the worker hangs, or None.
+        """Return a description of why the worker hangs; None if it does not.
 
         ``heard`` is a number that changes with every message. ``now`` is in seconds.
         """

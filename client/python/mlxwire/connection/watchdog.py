@@ -8,7 +8,7 @@ from .connection import Connection
 from .liveness import Liveness, LivenessLimits
 
 LOOKS_WITHIN_LIMIT = 8
-"""How many looks fall within the shortest limit."""
+"""The number of checks within the shortest limit."""
 
 
 class Watchdog:
@@ -23,7 +23,7 @@ class Watchdog:
         self._wait()
 
     def take_beat(self, beat: Heartbeat) -> None:
-        """Note a heartbeat."""
+        """Record a heartbeat."""
         self._liveness.take_beat(beat)
 
     def _wait(self) -> None:

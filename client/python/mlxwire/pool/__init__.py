@@ -1,1 +1,1 @@
-"""Several workers behind one object."""
+"""The pool: several workers behind one object."""

@@ -1,4 +1,4 @@
-"""Remember which worker computed the beginning of a prompt: its keys and values are cached there.
+"""Remember which worker has the beginning of a prompt in its prompt cache.
 
 A prompt is known by the hashes of its beginnings. So a chat is recognized by the turns before,
 and a document by its first pages. No text is kept.
@@ -61,7 +61,7 @@ class PrefixMemory:
         return 0
 
     def remember(self, hashes: Iterable[int]) -> None:
-        """Note beginnings that the worker computes now; forget the oldest ones."""
+        """Record beginnings that the worker computes now; forget the oldest ones."""
         for key in hashes:
             self._known[key] = None
             self._known.move_to_end(key)

@@ -26,7 +26,7 @@ send them all to one worker."""
 
 
 class MakeWorker(Protocol):
-    """Makes a worker with ``restart``; all options but ``on_change`` are settled."""
+    """Creates a worker with ``restart``; all its options but ``on_change`` are fixed."""
 
     def __call__(self, *, on_change: Callable[[WorkerChange], object]) -> Worker: ...
 
@@ -82,11 +82,11 @@ class Member:
 
     @property
     def idle(self) -> asyncio.Event | None:
-        """Set while nothing is in flight; None while the worker is not ready."""
+        """The event, set while no request is in flight; None unless the worker is ready."""
         return self.series.child.connection.idle if self.state == "ready" else None
 
     async def leave(self) -> None:
-        """End the process and see it out; the next request starts another."""
+        """End the process and wait for its exit; the next request starts another."""
         await self.worker.stop()
         await self.series.child.close()
 
@@ -136,7 +136,7 @@ class ModelGroup:
         self.members[0].series.check_loop()
 
     async def connect(self, request: PendingRequest, /) -> Connection:
-        """Return the connection of the best worker, started and waited for if need be.
+        """Return the connection of the best worker; start the worker if needed.
 
         Raises: Overloaded or OutOfMemory if there is no room for it, and the errors of its start.
         """
@@ -180,8 +180,8 @@ class ModelGroup:
     def _choose(self, prompt: Sequence[int]) -> Member:
         """Return the best member for a prompt.
 
-        That is the one that has most of its beginning cached, if it has a free slot and is not
-        far busier than the others; otherwise the least busy one.
+        The best member has most of the prompt's beginning in its cache, has a free slot, and is
+        not far busier than the others. If there is none, the least busy member is chosen.
         """
         warm = [member for member in self.members if member.state in ("ready", "starting")]
         cold = [member for member in self.members if member.cold]

@@ -10,7 +10,7 @@ from ..errors import OutOfMemory, Overloaded
 
 
 class Tenant(Protocol):
-    """A worker that takes room while its model is loaded."""
+    """A worker that uses memory while its model is loaded."""
 
     @property
     def name(self) -> str: ...
@@ -24,7 +24,7 @@ class Tenant(Protocol):
     def holds_room(self) -> bool: ...
     @property
     def starting(self) -> bool:
-        """True while a request has this worker started.
+        """True while a request starts this worker.
 
         Such a worker is never ended for room: the request would only start it again.
         """
@@ -32,16 +32,16 @@ class Tenant(Protocol):
 
     @property
     def idle(self) -> asyncio.Event | None:
-        """Set while nothing is in flight; None while that can't be waited for."""
+        """The event, set while no request is in flight; None while it can't be awaited."""
         ...
 
     async def leave(self) -> None:
-        """End the worker; return when its room is free."""
+        """End the worker; return when its memory is free."""
         ...
 
 
 class Room:
-    """Gives room to one tenant after the other.
+    """Shares the budget of memory; serves one tenant after the other.
 
     ``limit``: bytes that all tenants may take together, None for no limit. ``patience``: seconds
     that one of them may wait for room.
@@ -77,8 +77,8 @@ class Room:
             return False
         if tenant.weight_bytes > self._limit:
             raise OutOfMemory(
-                f"{tenant.name} takes {tenant.weight_bytes:,} bytes, and the pool may use "
-                f"{self._limit:,}: raise its byte_budget, or take a smaller model",
+                f"the model {tenant.name} has {tenant.weight_bytes:,} bytes, but the pool may use "
+                f"only {self._limit:,}; raise its byte_budget, or load a smaller model",
                 retryable=False,
                 data={"weight_bytes": tenant.weight_bytes, "byte_budget": self._limit},
             )
@@ -94,7 +94,7 @@ class Room:
             ) from None
 
     async def settle(self) -> None:
-        """End idle tenants if a load showed that a model is larger than it was taken for."""
+        """End idle tenants if a load showed that a model is larger than assumed."""
         async with self._lock:
             while self._limit is not None and self.used_bytes > self._limit:
                 idle = self._idle()

@@ -30,7 +30,7 @@ ANOTHER_FOLLOWS = (
 
 
 class Aftermath(Enum):
-    """The consequence of a worker's death; the value is the advice in the error."""
+    """The consequence of a worker's death. The value is the advice in the error message."""
 
     NOTHING = "Start another one"
     RESTART = ANOTHER_FOLLOWS
@@ -42,7 +42,7 @@ class Aftermath(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Death:
-    """The facts of one worker's end; ``advice`` overrides that of the aftermath."""
+    """The facts of one worker's end; ``advice`` replaces the advice of the aftermath."""
 
     kind: type[MlxwireError]
     fact: str

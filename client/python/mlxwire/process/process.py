@@ -165,5 +165,5 @@ def _spawn(
         blamed = getattr(error, "filename", None) or command[0]
         raise SpawnFailed(
             f"the worker `{' '.join(command)}` can't be started: {blamed}: {reason}. Check the "
-            "command, or install a worker with `pip install 'mlxwire[mlx]'`"
+            "command and `cwd`, or install a worker with `pip install 'mlxwire[mlx]'`"
         ) from error

@@ -1,1 +1,1 @@
-"""One request from its line to its final reply, and the limits that it is held to."""
+"""Requests, from their first line to their final reply, and their limits."""

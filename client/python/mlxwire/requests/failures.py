@@ -16,7 +16,7 @@ def too_late(command: str, seconds: float | None) -> RequestTimeout:
 
 
 def silent(command: str, seconds: float) -> RequestTimeout:
-    """Return the error of a request of which no message came for its ``idle_timeout``."""
+    """Return the error of a request without a message for its ``idle_timeout``."""
     return RequestTimeout(
         f"nothing came of `{command}` for {seconds:g} s, so it was cancelled; it may have "
         "waited behind other requests: give it a longer idle_timeout",

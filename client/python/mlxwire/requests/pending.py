@@ -90,7 +90,7 @@ class PendingRequest:
 
     @property
     def over(self) -> bool:
-        """True if the caller has nothing left to wait for."""
+        """True when the caller has nothing left to wait for."""
         return self.state == "ended" or self.error is not None
 
     @property
@@ -100,7 +100,7 @@ class PendingRequest:
 
     @property
     def asks(self) -> bool:
-        """True for a command that a worker may die of."""
+        """True for a command whose work may crash the worker."""
         return self.command not in TOLD
 
     @property
@@ -145,13 +145,13 @@ class PendingRequest:
             self._look_for_messages(self._progress(), self._loop.time())
 
     def take_token(self, token: TokenReceived) -> None:
-        """Take a token; streams override this, for other requests it means nothing."""
+        """Handle a token. Streams override this; other requests ignore it."""
 
     def take_item(self, message: dict[str, Any]) -> None:
-        """Take an item; `classify` and `batch` override this."""
+        """Handle an item. Only `classify` and `batch` override this."""
 
     def take_reply(self, message: dict[str, Any], ended: bool) -> None:
-        """Take any reply but a token; ``ended`` marks the final one."""
+        """Handle a reply other than a token; ``ended`` is True for the final reply."""
         self._heard += 1
         if ended:
             self._take_final(message)
@@ -294,7 +294,7 @@ class PendingRequest:
 async def ask(
     connector: Connector, command: str, fields: Mapping[str, Any], timeout: float | None = None
 ) -> dict[str, Any]:
-    """Send a request that one result answers, and return that. Raises: MlxwireError."""
+    """Send a request that has one result, and return the result. Raises: MlxwireError."""
     connector.check_loop()
     limit = connector.limits.request_timeout if timeout is None else timeout
     return await PendingRequest(connector, command, fields, timeout=limit).result()

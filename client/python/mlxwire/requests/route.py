@@ -1,7 +1,7 @@
-"""The needs of a request before it can be sent: a connector, a sender, and its limits.
+"""The interfaces through which a request is sent: connector, sender and limits.
 
-A connector finds the connection at the last moment. A worker without `restart` always has the
-same one; with `restart` and in a pool it changes, and may have to be made first.
+A connector finds the connection when the request is sent. A worker without `restart` always has
+the same one; with `restart` and in a pool it changes, and may have to be made first.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class RequestLimits:
 
 
 class Sender(Protocol):
-    """The part of a connection that a sent request uses."""
+    """The methods of a connection that a request uses."""
 
     @property
     def window(self) -> int | None: ...

@@ -79,7 +79,8 @@ class StreamRequest(PendingRequest, Generic[T]):
         window = sender.window
         if window is not None:
             self.fields = {**self.fields, "window": window}
-            # Credit at every half window: the worker never runs dry, and credits are few.
+            # Credit is sent for half a window at a time: few messages, and the worker never
+            # waits.
             self.due = self._step = window // 2
             self._weigh_past = window
         super().start(sender)
@@ -104,7 +105,7 @@ class StreamRequest(PendingRequest, Generic[T]):
             self._sender.send_credit(self.id, count)
 
     def cost(self, message: T) -> int:
-        """Return roughly how many bytes a message takes in the buffer."""
+        """Estimate how many bytes a message needs in the buffer."""
         raise NotImplementedError
 
     def _weigh(self) -> None:
@@ -153,7 +154,7 @@ class TokenRequest(StreamRequest[Token]):
 
     @property
     def tokens_delivered(self) -> int:
-        """The number of tokens that the caller took; held-back text at the end is none (SPEC §5)."""
+        """The number of tokens that the caller took, without held-back text (SPEC §5)."""
         return self.taken - (self.taken > self._flush_seq)
 
     def take_token(self, token: Token) -> None:

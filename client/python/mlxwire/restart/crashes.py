@@ -48,7 +48,7 @@ class CrashHistory:
         return sum(serving for _, serving in self._crashes)
 
     def crashed(self, now: float, chance: float, *, serving: bool = False) -> float | None:
-        """Note a crash. Return the pause before the restart in seconds, or None to give up.
+        """Record a crash. Return the pause before the restart in seconds, or None to give up.
 
         ``now``: seconds. ``chance``: a random number from 0 to 1. ``serving``: with requests in
         flight.
@@ -80,7 +80,7 @@ class CrashHistory:
 
 
 class Request(Protocol):
-    """The part of a request that tells it from others."""
+    """The fields of a request that distinguish it from others."""
 
     @property
     def command(self) -> str: ...
@@ -99,7 +99,7 @@ class Suspect:
         self._alone: tuple[str, Mapping[str, Any]] | None = None
 
     def crashed(self, in_flight: Sequence[Request]) -> Aftermath:
-        """Note the requests in flight at a crash, and return what its error has to advise."""
+        """Record the requests in flight at a crash, and return the advice for its error."""
         before, self._alone = self._alone, None
         if len(in_flight) == 1:
             self._alone = (in_flight[0].command, in_flight[0].fields)

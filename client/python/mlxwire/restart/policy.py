@@ -1,4 +1,4 @@
-"""The host's side of restarts: their policy, and the changes that the host is told of."""
+"""The options of restarts, and the changes that are reported to the host."""
 
 from __future__ import annotations
 

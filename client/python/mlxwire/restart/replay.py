@@ -1,8 +1,8 @@
-"""Give each process of a worker with `restart` its model again, and the memory limits.
+"""Restore the model and the memory limits in each new process of a worker with `restart`.
 
-The model is that of the last load that succeeded. A load that fails after its checks, or is
-cancelled then, may leave a process without a model (SPEC §4.1); the worker's model is still the
-one before, and the next request that needs it loads it again.
+The model is the one of the last successful load. A load that fails after its checks, or is
+cancelled then, may leave a process without a model (SPEC §4.1). The worker then keeps its
+earlier model, and the next request that needs a model loads it again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LIMITS_OF_A_MODEL = ("memory_limit", "prompt_cache_limit")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadPlan:
-    """A load for each process to come; ``route`` is the model's, and outlives the processes."""
+    """A load for each later process; ``route``, the model's, outlives the processes."""
 
     route: ModelRoute
     call: LoadCall
@@ -36,7 +36,7 @@ class LoadPlan:
 
 
 class Replay:
-    """Holds the plan, and brings a process to what is planned."""
+    """Holds the planned load and limits, and applies them to a process."""
 
     def __init__(self) -> None:
         self.plan: LoadPlan | None = None
@@ -65,7 +65,7 @@ class Replay:
         return True
 
     def keep_limits(self, limits: Mapping[str, Any]) -> None:
-        """Remember memory limits that were set, for each process to come."""
+        """Store memory limits that were set, for each later process."""
         self._memory |= limits
         self._memory.pop("clear", None)
 
@@ -89,7 +89,7 @@ class Replay:
             await ask(child.connection, "memory", self._memory)
 
     async def restore(self, child: Child) -> None:
-        """Load the planned model again if a failed load has cost it. Raises: as `prepare`.
+        """Load the planned model again if a failed load has removed it. Raises: as `prepare`.
 
         The loading goes on if the caller gives up; the next caller then finds it done.
         """

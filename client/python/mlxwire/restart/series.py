@@ -74,7 +74,8 @@ class ChildSeries:
         """Check the running loop. Raises: RuntimeError on any loop but the worker's."""
         if asyncio.get_running_loop() is not self.loop:
             raise RuntimeError(
-                "this worker was started on another event loop and can only be used there"
+                "this worker was started on another event loop and can only be used there; "
+                "start one worker for each loop, or use mlxwire.sync"
             )
 
     def bind(self) -> None:
@@ -91,7 +92,7 @@ class ChildSeries:
     async def until_ready(self) -> Connection:
         """Return the connection of a process that is ready, with or without its model.
 
-        Raises: MlxwireError if no process can be had.
+        Raises: MlxwireError if no process starts.
         """
         self.check_loop()
         return (await self._life.until_ready()).connection
@@ -125,14 +126,13 @@ class ChildSeries:
         return final
 
     def plan(self, call: LoadCall) -> ModelRoute:
-        """Have each process to come load a model; the current process keeps what it has."""
+        """Make each later process load a model; the current process keeps its model."""
         return self._replay.adopt(LoadPlan(route=ModelRoute(self), call=call))
 
     async def connect(self, _request: PendingRequest, /) -> Connection:
-        """Return the connection of a process with the model, started and waited for if need be.
+        """Return the connection of a process with the model; start the process if needed.
 
-        Raises: ModelNotLoaded if another load came first, and MlxwireError if no process can be
-        had.
+        Raises: ModelNotLoaded if another load came first, MlxwireError if no process starts.
         """
         plan = self._replay.plan
         self._waiting += 1
@@ -149,7 +149,7 @@ class ChildSeries:
         await self._life.stop()
 
     async def restart(self, drain: float) -> None:
-        """Start another process in place of the current one. Raises: as `start`."""
+        """Replace the current process with a new one. Raises: as `start`."""
         self.bind()
         await self._life.restart(drain)
 

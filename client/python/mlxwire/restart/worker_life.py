@@ -196,14 +196,14 @@ class WorkerLife:
         self._settle(None)
 
     def _judge(self, in_flight: Sequence[PendingRequest]) -> Aftermath:
-        """Tell what follows the death of the current process."""
+        """Return the aftermath of the current process's death."""
         if self.state in ("ready", "draining"):
             return self._suspect.crashed(in_flight)
         comes = self.state == "starting" and self._started_once
         return Aftermath.RESTART if comes else Aftermath.NOTHING
 
     def _crashed(self, error: MlxwireError) -> None:
-        """Note that the process died in use; called before its requests fail."""
+        """Record a crash; the connection calls this before its requests fail."""
         assert self._end is not None
         if self.state in ("ready", "draining"):
             if self.state == "ready":
@@ -212,7 +212,7 @@ class WorkerLife:
             self._end.set_result(error)
 
     def _pause_after(self, crash: MlxwireError) -> float | None:
-        """Return the seconds until the next start; None if nothing starts by itself."""
+        """Return the seconds until the next start; None if no process follows by itself."""
         self._tell("crashed", error=crash)
         now = asyncio.get_running_loop().time()
         assert self._end is not None
@@ -232,7 +232,7 @@ class WorkerLife:
         return pause
 
     async def _stop_unused(self) -> None:
-        """End the process once it was not used for ``unload_after`` seconds."""
+        """End the process after ``unload_after`` seconds without use."""
         if self._unload_after is None:
             return
         connection, end = self.child.connection, self._end
@@ -267,7 +267,7 @@ class WorkerLife:
             self._outcome = asyncio.get_running_loop().create_future()
 
     def _settle(self, error: MlxwireError | None) -> None:
-        """End the wait for an outcome: None to look again, or the error for all who wait."""
+        """End the wait of all callers: None makes them check the state again."""
         if self._outcome is not None and not self._outcome.done():
             self._outcome.set_result(error)
 

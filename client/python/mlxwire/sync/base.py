@@ -44,7 +44,9 @@ class ThreadOwner(Generic[C]):
         this was started before, and the errors of `mlxwire.Worker.start`.
         """
         if self._started is not None:
-            raise RuntimeError("this was started before; make a new one for another")
+            raise RuntimeError(
+                f"this {type(self).__name__} was started before; create a new one to start again"
+            )
         self._started = LoopThread()
         try:
             self._thread.call(self._aio.__aenter__())

@@ -14,7 +14,7 @@ from mlxwire_protocol.results import LoadResult, ModelInfo
 from ..errors import ShuttingDown
 from ..model import Model as AsyncModel
 from ..options import ChatOptions, GenerateOptions, Messages, OnProgress
-from ..results import ClassifyResult, OnToken
+from ..results import ClassifyResult, OnToken, Tokenized
 from .base import ThreadUser
 from .cache import PromptCache
 from .stream import BatchStream, TokenStream
@@ -146,6 +146,56 @@ class Model(ThreadUser[AsyncModel]):
                 on_progress=on_progress,
             )
         )
+
+    def tokenize(
+        self,
+        text: str,
+        *,
+        special_tokens: bool | None = None,
+        count_only: bool = False,
+        timeout: float | None = None,
+    ) -> Tokenized:
+        """Return the tokens of a raw prompt, as `generate` would compute them.
+
+        ``special_tokens`` False leaves out the model's opening token and takes control tokens in
+        ``text`` as plain text. ``count_only`` True returns the number of tokens alone.
+        """
+        return self._thread.call(
+            self._aio.tokenize(
+                text, special_tokens=special_tokens, count_only=count_only, timeout=timeout
+            )
+        )
+
+    def tokenize_chat(
+        self,
+        messages: Messages,
+        *,
+        thinking: bool | None = None,
+        special_tokens: bool | None = None,
+        count_only: bool = False,
+        timeout: float | None = None,
+    ) -> Tokenized:
+        """Return the tokens of a conversation, as `chat` would compute them.
+
+        ``thinking`` and ``special_tokens`` are those of `ChatOptions`. ``count_only`` True
+        returns the number of tokens alone. Raises: InvalidParams, as `chat`.
+        """
+        return self._thread.call(
+            self._aio.tokenize_chat(
+                messages,
+                thinking=thinking,
+                special_tokens=special_tokens,
+                count_only=count_only,
+                timeout=timeout,
+            )
+        )
+
+    def detokenize(self, ids: Sequence[int], *, timeout: float | None = None) -> str:
+        """Return the text of token ids, control tokens included.
+
+        Raises: InvalidParams for an id that is not in the vocabulary.
+        """
+        return self._thread.call(self._aio.detokenize(ids, timeout=timeout))
 
     def info(self, *, timeout: float | None = None) -> ModelInfo:
         """Ask the worker to describe the model as it is now."""

@@ -45,7 +45,7 @@ class ReplyStream(Generic[T]):
         return self._stream.done
 
     def close(self) -> None:
-        """Cancel what is left. Raises: DrainTimeout if the worker does not confirm in time."""
+        """Cancel the rest of the stream. Raises: DrainTimeout, if that takes too long."""
         self._taken.clear()
         with contextlib.suppress(ShuttingDown):
             self._thread.call(self._stream.aclose())
@@ -68,7 +68,8 @@ class ReplyStream(Generic[T]):
 
     def __next__(self) -> T:
         if not self._taken:
-            # Take all that is there: a call into the other thread for each reply costs too much.
+            # Take all replies that have arrived: a call into the other thread for each one is
+            # slow.
             try:
                 self._taken.extend(self._thread.call(self._stream.take_available()))
             except BaseException:

@@ -26,7 +26,7 @@ const MODULE_CHECK =
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
- * Find the worker's command line. Gives the first of these that exists: `command` (a string is
+ * Find the worker's command line. Returns the first of these that exists: `command` (a string is
  * split as a shell would), `MLXWIRE_WORKER` (likewise), `mlxwire-worker` on the `PATH`, and
  * `python3 -m mlxwire_worker` if python3 has that module.
  *

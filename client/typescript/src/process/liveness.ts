@@ -1,6 +1,6 @@
 /**
- * Judges by heartbeats if a worker still makes progress; reads no clock itself. A long prefill
- * takes steps, a hanging worker takes none, and a process that was stopped says nothing at all.
+ * Decides from heartbeats if a worker still makes progress; reads no clock. During a long prefill
+ * the steps advance; in a worker that hangs they do not; a stopped process sends nothing.
  */
 
 import type { Heartbeat } from "../results.js";
@@ -45,7 +45,7 @@ export class Liveness {
     this.#looked = now;
   }
 
-  /** Take a heartbeat. */
+  /** Record a heartbeat. */
   takeBeat(beat: Heartbeat): void {
     const before = this.#beat;
     this.#beat = beat;
@@ -55,8 +55,8 @@ export class Liveness {
   }
 
   /**
-   * Tell what is wrong with the worker; null if nothing is. `heard` changes whenever anything
-   * comes.
+   * Return what is wrong with the worker; null if nothing is wrong. `heard` changes with each chunk
+   * of bytes.
    */
   verdict(heard: number, now: number): string | null {
     const passed = Math.min(now - this.#looked, 2 * this.#intervalMs);

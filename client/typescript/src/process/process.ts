@@ -35,13 +35,13 @@ const QUIET_TURNS = 2;
 /** The most turns to read on: a grandchild may never stop writing. */
 const MAX_TURNS = 64;
 
-/** Hears what a process does. */
+/** Receives the output and the end of a process. */
 export interface ProcessListener {
   /** Take bytes of the process's stdout. */
   stdoutReceived(chunk: Buffer): void;
-  /** Note that a pipe ended although the process runs. */
+  /** Record that a pipe ended although the process runs. */
   pipeLost(which: "stdin" | "stdout"): void;
-  /** Note that the process ended; everything that it wrote has been read. */
+  /** Record that the process ended; everything that it wrote has been read. */
   processExited(status: Exit): void;
 }
 
@@ -169,7 +169,7 @@ export class WorkerProcess implements Child {
     }
   }
 
-  /** Wait for the process to end. Gives false if it did not within `ms`. */
+  /** Wait for the process to end. Returns false if it did not end within `ms`. */
   wait(ms: number): Promise<boolean> {
     if (this.#status !== null) {
       return Promise.resolve(true);
@@ -215,12 +215,12 @@ export class WorkerProcess implements Child {
         this.#child.kill(signal);
       }
     } catch {
-      // ESRCH: nobody is left. macOS answers EPERM for a group of zombies.
+      // ESRCH: the group has no process left. macOS answers EPERM for a group of zombies.
     }
   }
 
   /**
-   * Note the exit; Node has reaped the process just now. The rest of its group is killed in this
+   * Record the exit; Node has reaped the process just now. The rest of its group is killed in this
    * turn, in which the group's number can't have been given to another, and never signalled again.
    */
   #exited(status: Exit): void {

@@ -29,12 +29,12 @@ export interface Endable {
   closeStdin(): void;
   /** Signal the process and its group. */
   signalGroup(signal: NodeJS.Signals): void;
-  /** Wait for the process to end. Gives false if it did not within `ms`. */
+  /** Wait for the process to end. Returns false if it did not end within `ms`. */
   wait(ms: number): Promise<boolean>;
 }
 
 /**
- * End a process by as many steps of the ladder as needed. Gives false if it did not end. Without
+ * End a process by as many steps of the ladder as needed. Returns false if it did not end. Without
  * `sayQuit` the ladder begins at SIGTERM, for a worker that can't be talked to.
  */
 export async function endProcess(

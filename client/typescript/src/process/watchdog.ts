@@ -1,18 +1,18 @@
-/** Ends a worker that runs and makes no progress: `Liveness` judges, a timer keeps the time. */
+/** Ends a worker that runs but makes no progress. `Liveness` decides; a timer calls it. */
 
 import type { Exit, MlxwireError } from "../errors.js";
 import type { Heartbeat } from "../results.js";
 import { Liveness, type LivenessLimits } from "./liveness.js";
 import { type Circumstances, type Death, hangs } from "./postmortem.js";
 
-/** Looks within the shortest limit. */
+/** The number of checks within the shortest limit. */
 const LOOKS_WITHIN_LIMIT = 8;
 
-/** The connection that a watchdog looks after. */
+/** The parts of a connection that a watchdog uses. */
 export interface Watched {
   /** Not null once the worker has ended or is being ended. */
   readonly failure: MlxwireError | null;
-  /** Changes whenever anything comes from the worker. */
+  /** A counter that grows with each chunk of bytes from the worker. */
   readonly chunksRead: number;
   readonly circumstances: Circumstances;
   readonly exited: Promise<Exit>;
@@ -20,7 +20,7 @@ export interface Watched {
   condemn(death: Death): void;
 }
 
-/** Looks after one connection until its process has ended. */
+/** Checks one connection regularly until its process has ended. */
 export class Watchdog {
   readonly #watched: Watched;
   readonly #liveness: Liveness;
@@ -34,7 +34,7 @@ export class Watchdog {
     void watched.exited.then(() => clearInterval(timer));
   }
 
-  /** Take a heartbeat of the worker. */
+  /** Record a heartbeat. */
   takeBeat(beat: Heartbeat): void {
     this.#liveness.takeBeat(beat);
   }

@@ -47,15 +47,15 @@ const TAIL_BYTES = 4096;
 
 /** The parts that a connection works with. */
 export interface ConnectionOptions {
-  /** Limits of the ladder that ends the process. */
+  /** Limits of the steps that end the process (`shutdown.ts`). */
   readonly shutdown: ShutdownLimits;
   /** Limits of each request. */
   readonly limits: RequestLimits;
   /** Keeps the process's stderr. */
   readonly stderr: StderrRing;
-  /** Hears the message of each event. */
+  /** Called with the message of each event. */
   readonly onEvent: (message: JsonObject) => void;
-  /** Tells what follows an end, given the requests that the process may have died of. */
+  /** Returns what follows an end, given the requests that may have caused it. */
   readonly outlook?: ((asked: readonly PendingRequest[]) => postmortem.Outlook) | undefined;
 }
 
@@ -68,7 +68,7 @@ export class Connection implements ProcessListener, WireListener<PendingRequest>
   death: postmortem.Death | null = null;
   /** Called with `failure` before any pending request fails; not called for a `close`. */
   onFailure: ((failure: MlxwireError) => void) | null = null;
-  /** Called when no request's final is due any more. */
+  /** Called when no request waits for its final reply any more. */
   onIdle: (() => void) | null = null;
   /** The number of chunks read, which changes whenever anything comes. */
   chunksRead = 0;
@@ -113,7 +113,7 @@ export class Connection implements ProcessListener, WireListener<PendingRequest>
     return this.#wire.owners().filter(({ command }) => !CONTROLS.has(command));
   }
 
-  /** The state that errors of an end tell of. */
+  /** The facts that an error about the process's end quotes. */
   get circumstances(): postmortem.Circumstances {
     return {
       greeting: this.#wire.state === "new" || this.#wire.state === "greeting",
@@ -149,7 +149,7 @@ export class Connection implements ProcessListener, WireListener<PendingRequest>
     }
   }
 
-  /** Give this connection to a request; `send` throws if nothing can be sent any more. */
+  /** Return this connection, for any request; `send` throws if nothing can be sent any more. */
   connect(_request: PendingRequest): Sender {
     return this;
   }

@@ -153,13 +153,13 @@ export abstract class PendingRequest {
     }
   }
 
-  /** Take a token. Only streams have a use for it. */
+  /** Handle a token. Streams override this; other requests ignore it. */
   takeToken(_token: Token): void {}
 
-  /** Take an item. Only `classify` and `batch` have a use for it. */
+  /** Handle an item. Only `classify` and `batch` override this. */
   takeItem(_message: JsonObject): void {}
 
-  /** Take any other reply; with `ended` it is the final. */
+  /** Handle a reply other than a token; `ended` is true for the final reply. */
   takeReply(message: JsonObject, ended: boolean): void {
     this.#heard += 1;
     if (ended) {
@@ -173,14 +173,14 @@ export abstract class PendingRequest {
     }
   }
 
-  /** End the request without a final, as when the worker has died. */
+  /** End the request without a final reply, for example because the worker has died. */
   fail(reason: unknown): void {
     if (this.#state !== "ended") {
       this.#end({ reason });
     }
   }
 
-  /** Leave the request: cancel it in the worker and let it drain. Returns at once. */
+  /** Cancel the request in the worker, and drop its replies until the final one. Returns at once. */
   abandon(failure: Failure | null = null): void {
     if (this.#state === "draining" || this.#state === "ended") {
       return;
@@ -197,7 +197,7 @@ export abstract class PendingRequest {
     this.#tellOver();
   }
 
-  /** Wait until the worker has ended a request that was left, or `drainTimeoutMs` has passed. */
+  /** Wait until the worker has ended an abandoned request, or `drainTimeoutMs` has passed. */
   whenDrained(): Promise<void> {
     if (this.#state !== "draining" || this.#drainExpired) {
       return Promise.resolve();
@@ -209,8 +209,8 @@ export abstract class PendingRequest {
   protected abstract onOver(): void;
 
   /**
-   * Note that nothing more comes; called twice if the worker ended the request after its drain
-   * expired.
+   * Record that no further reply is expected. Called twice if the worker ends the request after
+   * `drainTimeoutMs` has passed.
    */
   protected onSettled(): void {}
 
@@ -219,7 +219,7 @@ export abstract class PendingRequest {
    */
   protected abstract onFinal(message: JsonObject): void;
 
-  /** Give a number that changes with each message; null while messages wait for the consumer. */
+  /** Return a number that changes with each message; null while messages wait for the consumer. */
   protected progressMark(): number | null {
     return this.#heard;
   }
@@ -247,7 +247,7 @@ export abstract class PendingRequest {
     }
   }
 
-  /** Listen to the abort signal. Gives true if it aborted before. */
+  /** Listen to the abort signal. Returns true if it has already aborted. */
   #watchSignal(): boolean {
     const { signal } = this.options;
     if (signal === undefined) {

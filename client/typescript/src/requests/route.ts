@@ -1,7 +1,6 @@
 /**
- * The way of a request to its connection. A route finds the connection when the request is sent:
- * without `restart` it is always the same one; with `restart` its process may have to be started
- * first.
+ * Routes: a route finds the connection for a request when the request is sent. Without `restart` it
+ * is always the same connection; with `restart` its process may have to be started first.
  */
 
 import { type MlxwireError, ModelNotLoaded } from "../errors.js";
@@ -27,9 +26,9 @@ export interface RequestLimits {
   readonly bufferBytes: number;
 }
 
-/** Why a model is void that a later load replaced. */
+/** The message of errors after a later load has replaced the model. */
 export const REPLACED = "this model was replaced by a later load; use the model of that load";
-/** Why a model is void that was closed. */
+/** The message of errors after the model was closed. */
 export const CLOSED = "this model was closed; load it again";
 
 /** A connection, as its requests use it. */
@@ -40,9 +39,9 @@ export interface Sender {
   readonly failure: MlxwireError | null;
   /** Write a request and expect its replies. @throws MlxwireError */
   send(request: PendingRequest): void;
-  /** Cancel a request in the worker, whose final follows. Waits for nothing. */
+  /** Cancel a request in the worker, without waiting; its final reply follows. */
   sendCancel(requestId: string): void;
-  /** Grant a request `count` more messages. Waits for nothing. */
+  /** Allow the worker `count` more messages of a request, without waiting. */
   sendCredit(requestId: string, count: number): void;
 }
 

@@ -1,8 +1,8 @@
 /**
  * A request whose replies are taken one by one: a buffer, and credit for more as the consumer
- * takes. A worker that knows windows sends no further than the credit. From another worker
- * everything comes at once: a consumer that lets the buffer overflow loses this stream, and no
- * other stream does.
+ * takes. A worker with windows sends only as many messages as it has credit for. Any other worker
+ * sends everything at once: if the consumer is too slow, the buffer overflows and this stream
+ * fails.
  */
 
 import { ProtocolViolation } from "../errors.js";
@@ -142,7 +142,7 @@ export abstract class StreamRequest<T> extends PendingRequest {
     }
   }
 
-  /** Note that the consumer has taken a message. */
+  /** Record that the consumer has taken a message. */
   protected onTaken(_message: T): void {}
 
   /** Estimate the bytes that a message takes in the buffer. */

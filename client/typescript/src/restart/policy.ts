@@ -54,8 +54,8 @@ export class CrashHistory {
   }
 
   /**
-   * Count a crash. Gives the milliseconds to wait before the restart; null to give up. `chance` is
-   * 0 to 1.
+   * Count a crash. Returns the milliseconds to wait before the restart; null to give up. `chance`
+   * is 0 to 1.
    */
   crashed(now: number, chance: number, serving = false): number | null {
     const { maxRestarts, windowMs, backoffMinMs, backoffMaxMs, jitter } = this.#policy;
@@ -88,7 +88,7 @@ export class Suspect {
   #alone: Asked | null = null;
 
   /**
-   * Note a crash. Gives true if the only request in flight was also the only one at the crash
+   * Record a crash. Returns true if the only request in flight was also the only one at the crash
    * before.
    */
   crashed(inFlight: readonly Asked[]): boolean {

@@ -1,7 +1,7 @@
 /**
- * Gives each new process what the one before had: the model of the last load that succeeded, and
- * the limits of memory. A load that fails after its checks, or is cancelled then, leaves the
- * process without a model (SPEC §4.1); the plan before stays, and its model is loaded again.
+ * Restores the model of the last successful load and the memory limits in each new process. A load
+ * that fails after its checks, or is cancelled then, leaves the process without a model (SPEC
+ * §4.1). The earlier plan then stays, and its model is loaded again.
  */
 
 import { ModelNotLoaded } from "../errors.js";
@@ -21,14 +21,14 @@ export interface LoadPlan {
   readonly options: LoadOptions;
 }
 
-/** Holds the plan, and gives processes what is planned. */
+/** Holds the planned load and limits, and applies them to a process. */
 export class Replay {
   #plan: LoadPlan | null = null;
   /** The limits of memory that were set, as on the wire. */
   #memory: JsonObject = {};
   /** The route to the plan's model within the present process. */
   #route: ModelRoute | null = null;
-  /** The process in which a load failed, so that it may have lost the model. */
+  /** The process whose model is unknown, because a load in it failed; null if there is none. */
   #doubtful: StartedWorker | null = null;
 
   /** The plan; null if no model was loaded or the model was closed. */
@@ -53,7 +53,7 @@ export class Replay {
     return this.#plan;
   }
 
-  /** Drop a plan. Gives false if another load is planned by now. */
+  /** Drop a plan. Returns false if another load has replaced it. */
   drop(plan: LoadPlan): boolean {
     if (this.#plan !== plan) {
       return false;
@@ -83,13 +83,13 @@ export class Replay {
     this.#doubtful = null;
   }
 
-  /** Tell if a load failed in this process, so that it is unknown which model it has. */
+  /** Return true if a load failed in this process, so that its model is unknown. */
   doubts(worker: StartedWorker): boolean {
     return this.#doubtful === worker && this.#plan !== null;
   }
 
   /**
-   * Load the planned model again if the process has lost it by a load that failed. Rejects as
+   * Load the planned model again if a failed load has removed it from the process. Rejects as
    * `prepare`.
    */
   async restore(worker: StartedWorker): Promise<void> {

@@ -34,7 +34,7 @@ import { type Asked, CrashHistory, type RestartPolicy, Suspect } from "./policy.
 import type { StartedWorker } from "./startedWorker.js";
 import { type Step, TRANSITIONS, type WorkerChange, type WorkerState } from "./workerStates.js";
 
-/** Errors of a start or a load that every further start would meet again. */
+/** Errors of a start or a load that every further start would repeat. */
 const HOPELESS = [
   errors.UnsupportedProtocol,
   errors.UnsupportedCapability,
@@ -44,7 +44,7 @@ const HOPELESS = [
   errors.InvalidParams,
 ];
 
-/** Tells what follows a process's end, given the requests that it may have died of. */
+/** Returns what follows a process's end, given the requests that may have caused it. */
 export type Judge = (asked: readonly Asked[]) => Outlook;
 
 /** The parts that a life works with. */
@@ -55,7 +55,7 @@ export interface LifeOptions {
   readonly prepare: (worker: StartedWorker) => Promise<void>;
   /** When a process is started again. */
   readonly policy: RestartPolicy;
-  /** Hears what becomes of the processes. */
+  /** Called with each change of the processes. */
   readonly onChange: ((change: WorkerChange) => void) | undefined;
   /** Gives a number from 0 to 1 for the jitter of pauses. */
   readonly random: () => number;
@@ -102,7 +102,8 @@ export class WorkerLife {
   }
 
   /**
-   * Wait for a process that is ready; start one if there is none. Rejects if there will be none.
+   * Wait for a process that is ready; start one if none runs. Rejects if the worker was given up or
+   * closed, or if the first start fails.
    */
   async untilReady(): Promise<StartedWorker> {
     while (this.#state !== "ready" || this.#worker === null) {
@@ -173,7 +174,7 @@ export class WorkerLife {
     }
   }
 
-  /** Lead one process from its start to its end. Gives null if its host ended it. */
+  /** Lead one process from its start to its end. Returns null if its host ended it. */
   async #liveOnce(halt: AbortSignal): Promise<Crash | null> {
     let worker: StartedWorker | null = null;
     this.#pid = null;
@@ -225,7 +226,7 @@ export class WorkerLife {
   }
 
   /**
-   * Tell what follows a crash. A process that dies at its start dies of no request of the host's.
+   * Return what follows a crash. No request of the host can cause a crash at the start.
    */
   #judge(asked: readonly Asked[], halt: AbortSignal): Outlook {
     if (halt.aborted) {
@@ -238,7 +239,7 @@ export class WorkerLife {
     return { restarts: true, poisonous: this.#suspect.crashed(asked) };
   }
 
-  /** Count a crash. Gives the milliseconds until the next start; null if none follows by itself. */
+  /** Count a crash. Returns the milliseconds until the next start; null if none follows. */
   #afterCrash(crash: Crash): number | null {
     const { error } = crash;
     this.#tell({ kind: "crashed", pid: this.#pid, error });
@@ -307,7 +308,7 @@ export class WorkerLife {
     return new Promise((resolve) => this.#waiters.push(resolve));
   }
 
-  /** Tell all callers of `untilReady` to look again (null), or to give up. */
+  /** End all waits in `untilReady`: null makes the callers check the state again. */
   #settle(failure: MlxwireError | null): void {
     for (const tell of this.#waiters.splice(0)) {
       tell(failure);

@@ -1,7 +1,6 @@
 /**
- * One worker process after another, each with the model of the last load in it: what a `Worker`
- * with `restart` stands on. `WorkerLife` starts and ends the processes; `Replay` knows what each is
- * given.
+ * The processes behind a `Worker` with `restart`: one after another, each with the model of the
+ * last load. `WorkerLife` starts and ends the processes; `Replay` gives each its model and limits.
  *
  * A load, an unload and a reload after a failed load change what is loaded. They run one after
  * another (`#change`), and requests that come meanwhile wait for the last of them.
@@ -37,7 +36,7 @@ export class WorkerSeries implements Processes, Route {
   readonly #life: WorkerLife;
   readonly #replay = new Replay();
   readonly #closed = new Deferred<Exit>();
-  /** Settled when every load and unload asked for so far is over; null if there is none. */
+  /** Settled when every load and unload that was requested has ended; null if there is none. */
   #changing: Promise<void> | null = null;
 
   constructor({ limits, ...options }: SeriesOptions) {
@@ -67,7 +66,7 @@ export class WorkerSeries implements Processes, Route {
   get current(): StartedWorker {
     const { worker } = this.#life;
     if (worker === null) {
-      throw new Error("no process of this worker has been started yet");
+      throw new Error("this worker has not started a process yet; call load() first");
     }
     return worker;
   }

@@ -38,7 +38,7 @@ export const MAX_STRAY_LINES = 64;
 /** The most bytes that are kept of such a line. */
 export const STRAY_LINE_BYTES = 4096;
 
-/** Hears what came; each reply with the owner of its request. */
+/** Receives what came; each reply with the owner of its request. */
 export interface WireListener<Owner> {
   /** Take a token. */
   tokenReceived(owner: Owner, token: Token): void;

@@ -32,6 +32,8 @@ export const COMMANDS = {
   chat: { final: "done", lane: "sequences", needsModel: true },
   batch: { final: "done", lane: "sequences", needsModel: true },
   classify: { final: "done", lane: "one_pass", needsModel: true },
+  tokenize: { final: "result", lane: "prepare", needsModel: true },
+  detokenize: { final: "result", lane: "prepare", needsModel: true },
   cancel: { final: "result", lane: "at_once", needsModel: false },
   credit: { final: "result", lane: "at_once", needsModel: false },
   cache: {

@@ -3,9 +3,9 @@
  * lines come out; a line that grows past its cap is dropped up to its end and reported once.
  */
 
-/** Bytes of a line until `hello` sets another cap. */
+/** The longest accepted line in bytes, until `hello` sets another limit. */
 export const DEFAULT_MAX_LINE_BYTES = 16 * 1024 * 1024;
-/** Bytes that are kept of a dropped line. */
+/** The number of bytes that are kept of a dropped line. */
 export const PREFIX_BYTES = 512;
 
 const LINE_FEED = 0x0a;
@@ -57,7 +57,7 @@ export class LineSplitter {
     return lines;
   }
 
-  /** End the stream. Gives the last line if it has no line end, else null. */
+  /** End the stream. Returns the last line if it has no line end, else null. */
   end(): Line | null {
     const lines: Line[] = [];
     this.#finish(lines);

@@ -139,6 +139,16 @@ export const MODEL_INFO = {
 /** The answer to a `load`. */
 export const LOAD = { ...MODEL_INFO, load_seconds: defaulting(number, 0) };
 
+/** The tokens of a text or of a conversation. */
+export const TOKENIZE = {
+  ids: nullable(arrayOf(integer)),
+  count: integer,
+  pieces: nullable(arrayOf(string)),
+};
+
+/** The text of token ids. */
+export const DETOKENIZE = { text: string };
+
 /** The effect of a `cancel`. */
 export const CANCEL = { outcome: string, cancelled: integer };
 

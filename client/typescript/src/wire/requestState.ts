@@ -56,7 +56,7 @@ export class RequestState<Owner> {
     this.#state = following;
   }
 
-  /** Take a plain token. Gives false, and changes nothing, if it is out of order. */
+  /** Take a plain token. Returns false, and changes nothing, if it is out of order. */
   advancePlainToken(seq: number): boolean {
     if (seq !== this.#nextSeq || this.#state === "ended") {
       return false;

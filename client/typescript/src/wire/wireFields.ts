@@ -15,6 +15,8 @@ import type {
   Path,
   SamplingOptions,
   StreamOptions,
+  TokenizeChatOptions,
+  TokenizeOptions,
 } from "../options.js";
 import type { JsonObject } from "./json.js";
 import { checkDurations, unknownOption } from "./optionChecks.js";
@@ -72,6 +74,18 @@ export const CLASSIFY: Sent<Omit<ClassifyOptions, keyof StreamOptions>> = {
   ...DEADLINE,
   logits: plain,
   labels: plain,
+};
+
+/** The options that `tokenize` sends with a text. */
+export const TOKENIZE: Sent<Omit<TokenizeOptions, keyof CallOptions>> = {
+  specialTokens: plain,
+  countOnly: plain,
+};
+
+/** The options that `tokenize` sends with messages. */
+export const TOKENIZE_CHAT: Sent<Omit<TokenizeChatOptions, keyof CallOptions>> = {
+  ...TOKENIZE,
+  thinking: plain,
 };
 
 /** The options that `load` sends. */

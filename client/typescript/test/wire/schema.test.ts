@@ -37,6 +37,8 @@ const TABLES: [names: string[], table: Fields, apart?: string[]][] = [
   [["Limits"], replies.LIMITS],
   [["InfoResult"], replies.MODEL_INFO],
   [["LoadResult"], replies.LOAD],
+  [["TokenizeResult"], replies.TOKENIZE],
+  [["DetokenizeResult"], replies.DETOKENIZE],
   [["CancelResult"], replies.CANCEL],
   [["CacheResult"], replies.CACHE],
   [["MemoryResult"], replies.MEMORY],
@@ -54,7 +56,7 @@ suite("the tables of replies have the fields of the schema", () => {
 });
 
 /** The fields of commands that are no options. */
-const GIVEN = new Set(["id", "cmd", "path", "prompt", "prompts", "messages", "window"]);
+const GIVEN = new Set(["id", "cmd", "path", "prompt", "prompts", "messages", "text", "window"]);
 
 const OPTIONS: Record<string, object> = {
   Load: wire.LOAD,
@@ -62,6 +64,7 @@ const OPTIONS: Record<string, object> = {
   Chat: wire.CHAT,
   Batch: wire.BATCH,
   Classify: wire.CLASSIFY,
+  Tokenize: wire.TOKENIZE_CHAT,
   Memory: wire.MEMORY,
 };
 

@@ -42,6 +42,8 @@ const READERS: Record<string, (message: JsonObject) => unknown> = {
   "result hello": read.readHello,
   "result load": read.readLoad,
   "result info": read.readInfo,
+  "result tokenize": read.readTokenize,
+  "result detokenize": read.readDetokenize,
   "result cancel": read.readCancel,
   "result cache": read.readCache,
   "result memory": read.readMemory,

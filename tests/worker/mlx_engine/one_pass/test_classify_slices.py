@@ -8,7 +8,7 @@ import mlx.core as mx
 import pytest
 
 from mlxwire_protocol.messages import Classify
-from mlxwire_worker.mlx_engine.sequences.chunks import ChunkSize
+from mlxwire_worker.mlx_engine.sequences.prefill import ChunkSize
 from mlxwire_worker.prompts import Classified
 from support.direct import Direct
 from support.engine_prompts import classify_prompts_of

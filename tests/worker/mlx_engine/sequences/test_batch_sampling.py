@@ -204,7 +204,7 @@ def test_a_row_that_comes_back_is_penalised_for_what_it_had_generated() -> None:
     options = {"frequency_penalty": 1.0, "penalty_window": 3}
     back = row(**options)
     back.generated = [4, 4, 9, 4]
-    penalties = Penalties.of([back])
+    penalties = Penalties([back])
     assert penalties is not None
     logits = random_logits(1)
 
@@ -243,7 +243,7 @@ def test_logprobs_are_those_of_a_full_pass_and_the_likeliest_come_first(llama: D
         {"top_logprobs": 5},
         {},
         {"top_logprobs": 64, "temperature": 1.2, "seed": 1},
-        {"top_logprobs": 1, "frequency_penalty": 2.0, "logit_bias": {9: 50.0}},
+        {"top_logprobs": 1, "frequency_penalty": 2.0, "logit_bias": {"9": 50.0}},
     ]
     prompts = [
         llama.prepare(

@@ -30,7 +30,7 @@ def row(generated: list[int], **options: Any) -> Row:
 
 
 def shaped(rows: list[Row], logits: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    penalties = Penalties.of(rows)
+    penalties = Penalties(rows)
     assert penalties is not None
     drawn = [len(one.generated) for one in rows]
     return np.array(penalties.apply(mx.array(logits), drawn))

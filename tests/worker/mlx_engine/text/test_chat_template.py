@@ -13,7 +13,8 @@ import pytest
 from factories import FAMILIES
 from mlxwire_protocol import WireError
 from mlxwire_worker.mlx_engine.text import template_process as template_module
-from mlxwire_worker.mlx_engine.text.chat_template import find_template, template_variables
+from mlxwire_worker.mlx_engine.text.chat_template import find_template
+from mlxwire_worker.mlx_engine.text.prompts import template_variables
 from mlxwire_worker.mlx_engine.text.template_process import TemplateProcess
 from mlxwire_worker.mlx_engine.text.tokenizer import Tokenizer
 from mlxwire_worker.prompts import ChatInput

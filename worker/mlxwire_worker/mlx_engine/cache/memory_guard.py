@@ -52,9 +52,9 @@ class MemoryGuard:
         return self._fixed + round(held)
 
     def trim(self, cache: PromptCache) -> None:
-        """Shrink the prompt cache if it and the running sequences together exceed the limit."""
+        """Shrink the prompt cache if it and the running sequences exceed the limit, which is set."""
         excess = mx.get_active_memory() - self.limit
-        if self.limit and excess > 0:
+        if excess > 0:
             cache.shrink(max(cache.tree.nbytes - excess, 0))
 
     def has_room(self, lengths: list[int], now: int, cache: PromptCache) -> bool:

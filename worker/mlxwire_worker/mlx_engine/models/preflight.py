@@ -78,7 +78,8 @@ def _read_config(path: Path) -> dict[str, Any]:
     if not file.exists():
         raise failed(
             "no_config",
-            f"{path.name} has no config.json; give a folder that holds config.json and the weights",
+            f"the folder {path.name!r} has no config.json; give a folder that holds config.json "
+            "and the weights",
             file=file.name,
         )
     config = read_object(file)

@@ -1,7 +1,8 @@
 """`classify`: one forward pass for each prompt, many prompts in one, and labels after them.
 
-The portable form of engine-notes §6: all tokens but the last fill a cache, whose head is never
-computed; the last goes through the whole model, so the head runs on one place of each prompt.
+Works for every model (engine-notes §6): the tokens before the last fill a cache, lazily and
+without the model's head. The last token goes through the whole model, so the head is computed
+for one position of each prompt.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from mlx_lm.generate import generation_stream
 from ...prompts import Classified, ClassifyPrompts
 from ..cache import kv
 from ..cache.prefix_tree import common_prefix
-from ..sequences.chunks import ChunkSize
+from ..sequences.prefill import ChunkSize
 
 GROUP_PROMPTS = 32
 GROUP_TOKENS = 2048
@@ -46,7 +47,7 @@ class Tools(NamedTuple):
 
 
 def classify_slice(tools: Tools, prompts: ClassifyPrompts) -> list[tuple[int, Classified]]:
-    """Work one slice on; the places and results of a group that is complete with it.
+    """Compute one slice; return (index, result) pairs if it completes a group, else none.
 
     Log-probabilities are natural and float32. A label's score is the sum over its tokens given
     the prompt; ``labels`` are those, normalised to sum to 1.
@@ -63,7 +64,8 @@ def classify_slice(tools: Tools, prompts: ClassifyPrompts) -> list[tuple[int, Cl
 class Asked(NamedTuple):
     """The prompts and labels, without their `ClassifyPrompts`.
 
-    Work that refers to its owner is a cycle, which keeps its caches until the collector runs.
+    The unfinished work must not refer to its owner: such a cycle would keep its caches until
+    Python's collector runs.
     """
 
     ids: list[list[int]]
@@ -72,14 +74,14 @@ class Asked(NamedTuple):
 
     @classmethod
     def of(cls, prompts: ClassifyPrompts) -> Asked:
-        """Take the parts of a `ClassifyPrompts` that scoring reads."""
+        """Copy the parts of a `ClassifyPrompts` that scoring reads."""
         return cls(prompts.prompts, prompts.labels, prompts.logits)
 
 
 def _score_all(
     tools: Tools, asked: Asked, left: list[int]
 ) -> Iterator[list[tuple[int, Classified]] | None]:
-    """Each group's results, and None after a slice that completes none. Takes places off ``left``."""
+    """Yield each group's results, or None after a slice without results. Shortens ``left``."""
     shared = _shared_beginning(asked.ids)
     first = tools.policy.make()
     if shared:
@@ -92,7 +94,7 @@ def _score_all(
 
 
 class _Group:
-    """Prompts of like length that go through the model together, from their shared beginning on."""
+    """Prompts of similar length that are computed together, after their shared beginning."""
 
     def __init__(
         self, tools: Tools, asked: Asked, places: list[int], first: kv.Layers, shared: int
@@ -106,7 +108,7 @@ class _Group:
         self.results: list[tuple[int, Classified]] = []
 
     def slices(self) -> Slices:
-        """Do the work; ``results`` stand at its end."""
+        """Compute the group, slice by slice; ``results`` are complete at the end."""
         yield from self._prefill()
         last = mx.array([prompt[-1:] for prompt in self._ids])
         rows = self._tools.model(last, cache=self._layers)[:, -1, :].astype(mx.float32)
@@ -150,9 +152,8 @@ class _Group:
             layer.finalize()
 
     def _continuation(self, label: list[int]) -> Iterator[mx.array]:
-        """Log-probabilities of a label's tokens after its first, given each cached prompt: sums
-        [B] over slices of them."""
-        layers = kv.snapshot(self._layers)  # copy on write: the prompts' own stay as they are
+        """Yield a label's log-probabilities [B] after each prompt, summed over token slices."""
+        layers = kv.snapshot(self._layers)  # copy on write: the prompts' caches do not change
         rows = len(self._ids)
         width = _width(self._tools, rows)
         for start in range(0, len(label) - 1, width):
@@ -189,7 +190,7 @@ class _Group:
 
 
 def _fill(tools: Tools, layers: kv.Layers, ids: mx.array) -> Slices:
-    """``ids`` [B, T] into the caches."""
+    """Compute ``ids`` [B, T] into the caches, in slices."""
     rows, length = ids.shape
     start = 0
     while start < length:
@@ -224,7 +225,7 @@ def _next_group(asked: Asked, left: list[int], *, batchable: bool) -> list[int]:
 
 
 def _shared_beginning(ids: list[list[int]]) -> int:
-    """Tokens that all prompts begin with, an instruction usually: computed once for all."""
+    """Return how many first tokens all prompts share; they are computed only once."""
     if len(ids) == 1:
         return 0
     shared = min(common_prefix(ids[0], other) for other in ids[1:])
@@ -232,7 +233,7 @@ def _shared_beginning(ids: list[list[int]]) -> int:
 
 
 def _normalised(scores: dict[str, float]) -> dict[str, float]:
-    """Softmax over log-probabilities."""
+    """Convert log-probabilities to probabilities with sum 1 (softmax)."""
     highest = max(scores.values())
     weights = {label: math.exp(score - highest) for label, score in scores.items()}
     total = sum(weights.values())

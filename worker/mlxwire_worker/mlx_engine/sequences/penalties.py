@@ -27,7 +27,7 @@ class Penalties:
         self._repeat = _column([each.repeat_penalty or 1.0 for each in all_params])
         self._presence = _column([each.presence_penalty for each in all_params])
         self._frequency = _column([each.frequency_penalty for each in all_params])
-        self._counting = any(map(_counts, rows))
+        self._counting = any(row.counts_tokens for row in rows)
         self._biased = [place for place, row in enumerate(rows) if row.prompt.params.logit_bias]
         self._minimum = [
             place for place, row in enumerate(rows) if row.prompt.params.min_tokens
@@ -35,11 +35,6 @@ class Penalties:
         self._windowed = [
             place for place, row in enumerate(rows) if row.prompt.params.penalty_window
         ]
-
-    @classmethod
-    def of(cls, rows: list[Row], counts: mx.array | None = None) -> Penalties | None:
-        """Create the penalties of ``rows``; None if no row asks for any."""
-        return cls(rows, counts) if any(map(_asks, rows)) else None
 
     @classmethod
     def joined(
@@ -56,12 +51,12 @@ class Penalties:
                     _counts_or_zeros(second, len(rows) - split, size),
                 ]
             )
-        return cls.of(rows, counts)
+        return _penalties(rows, counts)
 
     def kept(self, rows: list[Row], places: list[int]) -> Penalties | None:
         """Return the penalties of the rows at ``places``, which are ``rows``; None if none asks."""
         counts = self._counts[mx.array(places)] if self._counts is not None else None
-        return Penalties.of(rows, counts)
+        return _penalties(rows, counts)
 
     def apply(self, logits: mx.array, drawn: list[int]) -> mx.array:
         """Apply the rows' parameters to logits [B, V] and return them in the same dtype.
@@ -123,18 +118,8 @@ class Penalties:
         return self._bias
 
 
-def _asks(row: Row) -> bool:
-    params = row.prompt.params
-    return _counts(row) or bool(params.logit_bias) or params.min_tokens > 0
-
-
-def _counts(row: Row) -> bool:
-    params = row.prompt.params
-    return (
-        params.repeat_penalty not in (0.0, 1.0)
-        or params.presence_penalty != 0.0
-        or params.frequency_penalty != 0.0
-    )
+def _penalties(rows: list[Row], counts: mx.array | None) -> Penalties | None:
+    return Penalties(rows, counts) if any(row.shapes_logits for row in rows) else None
 
 
 def _counts_or_zeros(part: Penalties | None, rows: int, size: int) -> mx.array:

@@ -47,6 +47,22 @@ class Row:
         """Return the number of tokens to compute before the last one, which the batch decodes."""
         return len(self.tokens) - 1 - self.held
 
+    @property
+    def shapes_logits(self) -> bool:
+        """Whether the request asks for penalties, a bias, or a least number of tokens."""
+        params = self.prompt.params
+        return self.counts_tokens or bool(params.logit_bias) or params.min_tokens > 0
+
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether the request asks for penalties on tokens that were generated before."""
+        params = self.prompt.params
+        return (
+            params.repeat_penalty not in (0.0, 1.0)
+            or params.presence_penalty != 0.0
+            or params.frequency_penalty != 0.0
+        )
+
     def key(self, draw: int) -> tuple[int, int]:
         """Return the random key of this row's ``draw``-th token; other rows do not affect it."""
         mixed = _mix(self.seed + draw * 0x9E3779B97F4A7C15)

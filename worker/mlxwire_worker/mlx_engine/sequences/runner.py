@@ -49,11 +49,9 @@ from ..cache import kv
 from ..cache.memory_guard import MemoryGuard
 from ..cache.prompt_cache import PromptCache
 from ..mlx_patches.allocator import give_free_memory_back
-from .chunks import ChunkSize
 from .decode_batch import DecodeBatch, Token
-from .prefill import compute_rest, compute_slice
+from .prefill import ChunkSize, Sharing, compute_rest, compute_slice, may_share
 from .rows import Row
-from .sharing import Sharing, may_share
 
 GROUP_ROWS = 8
 """The most short prompts that one slice of prefill computes together."""

@@ -49,7 +49,8 @@ class BatchSampler:
     def __init__(self, rows: list[Row]) -> None:
         self._rows = list(rows)
         self._drawn = [len(row.generated) for row in rows]
-        self._penalties = Penalties.of(rows)
+        shaped = any(row.shapes_logits for row in rows)
+        self._penalties = Penalties(rows) if shaped else None
         self._regroup()
 
     def extend(self, other: BatchSampler) -> None:

@@ -15,7 +15,7 @@ from ..cache import kv
 from ..cache.kv import CachePolicy
 from ..cache.prompt_cache import PromptCache
 from ..one_pass import scoring
-from .chunks import ChunkSize
+from .prefill import ChunkSize
 from .runner import Runner
 
 PROMPT_TOKENS = 33

@@ -1,18 +1,11 @@
-"""A model's chat template: its file, its variables, and the token ids of its rendered text."""
+"""The files of a model folder that may hold its chat template."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from mlxwire_protocol import WireError
-
-from ...prompts import ChatInput
-from .tokenizer import Tokenizer
-
-Render = Callable[[str, dict[str, Any]], str]
 
 
 def find_template(path: Path) -> str | None:
@@ -28,7 +21,7 @@ def find_template(path: Path) -> str | None:
         except (OSError, ValueError) as error:
             raise WireError(
                 "model_load_failed",
-                f"{file.name} can't be read ({error}); copy it anew from the model's source, or "
+                f"{file.name} can't be read ({error}); copy it again from the model's source, or "
                 "remove it",
                 data={"reason": "chat_template", "file": file.name},
             ) from None
@@ -37,42 +30,6 @@ def find_template(path: Path) -> str | None:
         if template is not None:
             return template
     return None
-
-
-def encode_chat(
-    chat: ChatInput,
-    template: str,
-    tokenizer: Tokenizer,
-    render: Render,
-    check: Callable[[str], None] = lambda _: None,
-) -> list[int]:
-    """Return the token ids of a conversation; control tokens in messages count if it says so.
-
-    ``check`` sees the rendered text before it is tokenized, and may raise.
-    Raises: WireError ``invalid_params`` where the template refuses the messages.
-    """
-    variables = template_variables(chat, tokenizer.special_tokens)
-    if chat.special_tokens:
-        rendered = render(template, variables)
-        check(rendered)
-        return tokenizer.encode(rendered, add_special_tokens=False)
-    mark, variables["messages"] = tokenizer.control_tokens.mark(chat.messages)
-    return tokenizer.control_tokens.encode(render(template, variables), mark, check)
-
-
-def template_variables(chat: ChatInput, special_tokens: dict[str, str]) -> dict[str, Any]:
-    """Return the variables of a template; without ``thinking`` its own default holds."""
-    variables: dict[str, Any] = {
-        **special_tokens,
-        "messages": list(chat.messages),
-        "tools": None,
-        "documents": None,
-        "add_generation_prompt": True,
-    }
-    if chat.thinking is not None:
-        # Qwen 3 and most others ask for the first name, DeepSeek V3.1 and Granite the second.
-        variables["enable_thinking"] = variables["thinking"] = chat.thinking
-    return variables
 
 
 def _template_of(path: Path) -> str | None:
@@ -94,7 +51,7 @@ def _template_of(path: Path) -> str | None:
     except UnicodeEncodeError as error:
         raise WireError(
             "model_load_failed",
-            f"the chat template in {path.name} is no text ({error.reason}); copy it anew from "
+            f"the chat template in {path.name} is no text ({error.reason}); copy it again from "
             "the model's source",
             data={"reason": "chat_template", "file": path.name},
         ) from None

@@ -1,19 +1,23 @@
-"""From texts and conversations to token ids that the engine may take, on the prepare thread.
+"""Converts texts and conversations to checked token ids, on the prepare thread.
 
-Whatever a request could make a step raise, or compute for nothing, is refused here.
+Requests that would make a step of the engine raise, or compute a prompt in vain, are refused
+here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from mlxwire_protocol import WireError, invalid_params
 
 from ...prompts import ChatInput, ClassifyPrompts, Prompt, SamplingParams
 from ...requests.admission import check_ids, check_labels, check_sampling
 from ..loading import LoadedModel
-from .chat_template import Render, encode_chat
 from .tokenizer import Tokenizer
+
+Render = Callable[[str, dict[str, Any]], str]
+"""Maps a template's source and its variables to the rendered text."""
 
 MAX_ROTATING_TOKENS = 1 << 30
 """Prompt and answer together, where a rotating window forgets what is too old."""
@@ -28,7 +32,7 @@ def check_params(params: SamplingParams, loaded: LoadedModel) -> None:
 
 
 def text_prompt(text: str, params: SamplingParams, field: str, loaded: LoadedModel) -> Prompt:
-    """Make a raw prompt ready; ``field`` is its name in errors. Raises: WireError."""
+    """Tokenize and check a raw prompt; ``field`` is its name in errors. Raises: WireError."""
     room = _room(loaded)
     _check_length(text, field, loaded.tokenizer, room)
     return _prompt(loaded.tokenizer.encode_prompt(text), params, field, loaded)
@@ -37,7 +41,7 @@ def text_prompt(text: str, params: SamplingParams, field: str, loaded: LoadedMod
 def chat_prompt(
     chat: ChatInput, params: SamplingParams, loaded: LoadedModel, render: Render
 ) -> Prompt:
-    """Make a conversation ready. Raises: WireError."""
+    """Render, tokenize and check a conversation. Raises: WireError."""
     check = _length_check("messages", loaded)
     ids = encode_conversation(chat, loaded, render, check)
     return _prompt(ids, params, "messages", loaded)
@@ -58,10 +62,46 @@ def encode_conversation(
     return encode_chat(chat, loaded.template, loaded.tokenizer, render, check)
 
 
+def encode_chat(
+    chat: ChatInput,
+    template: str,
+    tokenizer: Tokenizer,
+    render: Render,
+    check: Callable[[str], None] = lambda _: None,
+) -> list[int]:
+    """Return the token ids of a conversation; control tokens in messages count if it says so.
+
+    ``check`` sees the rendered text before it is tokenized, and may raise.
+    Raises: WireError ``invalid_params`` where the template refuses the messages.
+    """
+    variables = template_variables(chat, tokenizer.special_tokens)
+    if chat.special_tokens:
+        rendered = render(template, variables)
+        check(rendered)
+        return tokenizer.encode(rendered, add_special_tokens=False)
+    mark, variables["messages"] = tokenizer.control_tokens.mark(chat.messages)
+    return tokenizer.control_tokens.encode(render(template, variables), mark, check)
+
+
+def template_variables(chat: ChatInput, special_tokens: dict[str, str]) -> dict[str, Any]:
+    """Return the variables of a template; without ``thinking`` its own default holds."""
+    variables: dict[str, Any] = {
+        **special_tokens,
+        "messages": list(chat.messages),
+        "tools": None,
+        "documents": None,
+        "add_generation_prompt": True,
+    }
+    if chat.thinking is not None:
+        # Qwen 3 and most others ask for the first name, DeepSeek V3.1 and Granite the second.
+        variables["enable_thinking"] = variables["thinking"] = chat.thinking
+    return variables
+
+
 def classify_prompts(
     texts: list[str], asked: list[str], logits: bool, loaded: LoadedModel
 ) -> ClassifyPrompts:
-    """Make the prompts and labels of a `classify` ready. Raises: WireError."""
+    """Tokenize and check the prompts and labels of a `classify`. Raises: WireError."""
     check_labels(asked)
     limits = {"vocabulary": loaded.info.vocab_size, "context_len": loaded.info.context_len}
     prompts = []
@@ -92,7 +132,7 @@ def _prompt(ids: list[int], params: SamplingParams, field: str, loaded: LoadedMo
 
 
 def _room(loaded: LoadedModel) -> int:
-    """Return how many tokens prompt and answer may have together."""
+    """Return the number of tokens that prompt and answer may have together."""
     rotates = loaded.context_policy == "rotate"
     return MAX_ROTATING_TOKENS if rotates else loaded.info.context_len
 
@@ -103,12 +143,12 @@ def _stop_ids(params: SamplingParams, loaded: LoadedModel) -> frozenset[int]:
 
 
 def _check_minimum(min_tokens: int, stop_ids: frozenset[int], vocabulary: int) -> None:
-    """Refuse `min_tokens` where every token is a stop token: none would be left to choose."""
+    """Refuse `min_tokens` if every token is a stop token: no token could be chosen."""
     if min_tokens and len(stop_ids) >= vocabulary:
         raise invalid_params(
             "stop_tokens",
-            f"all {vocabulary} tokens of the vocabulary end the text, so none is left for "
-            "`min_tokens`; leave some out, or `min_tokens`",
+            f"`stop_tokens` has all {vocabulary} tokens of the vocabulary, so `min_tokens` leaves "
+            "no token to choose; give fewer `stop_tokens`, or leave `min_tokens` out",
         )
 
 
@@ -120,15 +160,15 @@ def _length_check(field: str, loaded: LoadedModel) -> Callable[[str], None]:
 
 
 def _check_length(text: str, field: str, tokenizer: Tokenizer, room: int) -> None:
-    """Refuse a text that can't fit before seconds are spent on its tokens."""
+    """Refuse a long text that can't fit the context, before it is tokenized."""
     if len(text) < LONG_CHARACTERS:
         return
     least = tokenizer.at_least(text, room)
     if least >= room:
         raise WireError(
             "context_overflow",
-            f"`{field}` has at least {least} tokens and the context {room}, which leaves no room "
-            "to answer; shorten it or load with a larger context_len",
+            f"`{field}` has at least {least} tokens, but the context has room for {room}, the "
+            "answer included; shorten it, or load the model with a larger `context_len`",
             data={
                 "field": field,
                 "prompt_tokens": least,

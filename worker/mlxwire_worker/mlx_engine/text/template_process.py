@@ -77,7 +77,7 @@ class TemplateProcess:
         if "error" in answer:
             raise WireError(
                 "model_load_failed",
-                f"the chat template does not compile: {answer['error']}. Correct "
+                f"the chat template does not compile ({answer['error']}); correct "
                 "chat_template.jinja (or `chat_template` in tokenizer_config.json), or remove it",
                 data={"reason": "chat_template"},
             )

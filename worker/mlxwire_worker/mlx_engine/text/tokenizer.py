@@ -190,7 +190,7 @@ def _forget_sent(inner: Any) -> None:
         inner.offset -= len(inner._text)
         inner._text = ""
     else:
-        inner.text = inner.text[-1:]  # not empty: a first space would be trimmed again
+        inner.text = inner.text[-1:]  # never empty: mlx-lm would trim the next space
         inner.offset = len(inner.text)
 
 

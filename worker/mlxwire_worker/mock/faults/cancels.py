@@ -21,7 +21,7 @@ class Cancels:
         """Maps a target's id to the answer of such a cancel, held until the target's final."""
 
     def take(self, fault: HeardFault, request: Request) -> None:
-        """Apply a fault to this cancel, if its target is in flight."""
+        """Register a fault of this cancel, if its target is in flight."""
         if not self._dialogue.is_open(request.target) or request.target is None:
             return
         if isinstance(fault, Unended):
@@ -30,7 +30,7 @@ class Cancels:
             self._racing[request.id] = request.target
 
     def in_order(self, message: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """Yield the replies to write now in place of this one."""
+        """Yield the replies to write now, instead of this one."""
         request_id: str = message.get("id") or ""
         if request_id in self._unended:
             return

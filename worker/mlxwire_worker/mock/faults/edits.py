@@ -1,4 +1,4 @@
-"""Faults of one message: turns a reply into the lines that are written in its place."""
+"""Faults of one message: converts a reply to the lines that are written instead."""
 
 from __future__ import annotations
 

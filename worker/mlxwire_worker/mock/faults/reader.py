@@ -17,9 +17,9 @@ BLANK = b"\n"
 
 
 class FaultyReader(Reader):
-    """Records each request in the dialogue, and withholds requests that have a fault.
+    """Records each request in the dialogue, and ignores or delays requests that have a fault.
 
-    ``on_fault`` is called with each fault of a request that is due, and with that request.
+    ``on_fault`` is called with each fault that is due at a request, and with that request.
     """
 
     def __init__(

@@ -71,7 +71,7 @@ class Exit(ProcessFault, tag="exit"):
 
 
 class Crash(ProcessFault, tag="crash"):
-    """Dies of ``signal`` once ``after_bytes`` bytes of the message are written."""
+    """Ends the process with ``signal`` after ``after_bytes`` bytes of the message."""
 
     signal: Literal["SIGKILL", "SIGSEGV", "SIGABRT", "SIGTERM"] = "SIGKILL"
     after_bytes: int = 0
@@ -169,11 +169,11 @@ class Pad(Fault, tag="pad"):
 
 
 class Drop(Fault, tag="drop"):
-    """Leaves the message out."""
+    """Does not write the message."""
 
 
 class Repeat(Fault, tag="repeat"):
-    """Writes the message ``times`` times more."""
+    """Writes the message again, ``times`` more times."""
 
     times: int = 1
 

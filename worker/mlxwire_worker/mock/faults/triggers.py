@@ -63,7 +63,7 @@ def _tell(fault: Fault, when: str) -> None:
 def _names_no_message(fault: Fault) -> bool:
     """Return True for a fault to apply at the start of the process.
 
-    Faults of phase `end` without a message are among them: a worker must be told to ignore the end
-    of stdin before that end is there.
+    Faults of phase `end` without a message are among them: a worker that shall ignore the end
+    of stdin must know it before stdin ends.
     """
     return fault.phase in ("start", "end") and fault.command is None and fault.type is None

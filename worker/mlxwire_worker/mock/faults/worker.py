@@ -7,8 +7,8 @@ import signal
 import sys
 from typing import NoReturn
 
-from ...process.abandoned import EXIT_STDOUT_BROKEN
 from ...process.options import Options
+from ...process.reader import EXIT_STDOUT_BROKEN
 from ...process.stdio import log
 from ...worker import Worker
 from .cancels import Cancels
@@ -66,7 +66,7 @@ class FaultyWorker(Worker):
         self._reader: FaultyReader = FaultyReader(
             wire_in,
             wire_out,
-            stalled=lambda: self._writer.stalled,
+            stalled=self._writer.stalled,
             dialogue=dialogue,
             triggers=triggers,
             on_fault=cancels.take,

@@ -26,7 +26,8 @@ FLUSH_SECONDS = 60.0
 class FaultyWriter(Writer):
     """Applies the faults of each reply and writes the result, in the order of the replies.
 
-    Called under the session's lock, so a fault that takes time blocks the whole worker.
+    All methods are called under the session's lock, so a fault that takes time blocks the
+    worker.
     """
 
     def __init__(
@@ -42,7 +43,7 @@ class FaultyWriter(Writer):
         max_line_bytes: int,
         seed: int,
     ) -> None:
-        """Set the writer up; ``on_process_fault`` applies faults that do not concern output."""
+        """Create a writer that calls ``on_process_fault`` for faults outside of its output."""
         super().__init__(fd, on_broken=on_broken, on_room=on_room)
         self._break = on_broken
         self._dialogue = dialogue
@@ -134,7 +135,7 @@ class FaultyWriter(Writer):
             self._split = None
 
     def _write_now(self, piece: bytes | memoryview) -> None:
-        """Flush what waits, then write a piece directly, before anything else happens."""
+        """Flush queued lines, then write a piece at once, before any later fault is applied."""
         self.flush(FLUSH_SECONDS)
         try:
             self._write(bytearray(piece))

@@ -193,7 +193,8 @@ func badOption(s *session) {
 	})
 }
 
-// noModel unloads the model first, because this client has no method to call before a load.
+// noModel generates without a model. It loads and unloads one first, because this client's methods
+// belong to a Model.
 func noModel(s *session) {
 	if !s.start() {
 		return

@@ -1,7 +1,7 @@
-"""The lane of the sequences: those that the engine computes, and the batches that feed it more.
+"""The two lanes that take steps of the engine: sequences, and operations of one pass.
 
-All on the engine's thread. Each sequence ends by itself: at a stop token or string, at its
-limit, or with its own error.
+All on the engine's thread. The scheduler starts operations in a lane, steps it, and drops what has
+ended. Each sequence ends by itself: at a stop token or string, at its limit, or with its own error.
 """
 
 from __future__ import annotations
@@ -10,16 +10,17 @@ from collections import deque
 from collections.abc import Collection, Iterable
 
 from ..engine import Engine
-from ..operations.operation import Operation
+from ..operations.operation import OnePass, Operation
 from ..operations.sequence import Generating, Sequence
 from ..process.stdio import log
 from ..prompts import Failed, Prefilled, Prompt, Sampled, StepResult
+from ..requests.failures import failure_of
 from ..requests.ledger import Ledger
-from .pulse import Pulse
+from .heartbeat import Pulse
 
 
 class SequencesLane:
-    """Sequences that run, by prompt, and operations with sequences left to start."""
+    """The running sequences by prompt, and the operations with sequences left to start."""
 
     def __init__(self, engine: Engine, ledger: Ledger, pulse: Pulse) -> None:
         self._engine = engine
@@ -30,28 +31,27 @@ class SequencesLane:
 
     @property
     def busy(self) -> bool:
-        """Whether a sequence runs or is left to start."""
+        """Return True if a sequence is running or left to start."""
         return bool(self._running or self._feeding)
 
     @property
     def has_step(self) -> bool:
-        """Whether `step` has anything to do."""
+        """Return True if a sequence is running."""
         return bool(self._running)
 
     @property
     def operations(self) -> set[Operation]:
-        """Operations that have started and not ended."""
+        """Return the operations that have started and not ended."""
         return {*self._feeding, *(each.operation for each in self._running.values())}
 
     def may_start(self, operation: Generating) -> bool:
-        """Return whether an operation may leave the queue."""
+        """Return True if an operation may leave the queue."""
         if operation.starts_at_once:
             return True
-        prompt = operation.next_prompt
-        return self._has_slot() and isinstance(prompt, Prompt) and self._engine.has_room(prompt)
+        return self._can_start_next(operation)
 
     def start(self, operation: Generating) -> None:
-        """Take an operation from the queue."""
+        """Start an operation that leaves the queue."""
         if operation.starts_at_once:
             self._feeding.append(operation)
         else:
@@ -59,17 +59,18 @@ class SequencesLane:
 
     @property
     def may_feed(self) -> bool:
-        """Whether a slot is free for an operation that has started and has sequences left."""
-        return bool(self._feeding) and self._has_slot()
+        """Whether an operation that has started can start its next sequence.
+
+        It looks at the memory too: while the writer is full no step frees any, and a loop that
+        found work without being able to do it would spin.
+        """
+        return bool(self._feeding) and self._can_start_next(self._feeding[0])
 
     def feed(self) -> bool:
-        """Start the next sequence of the operation whose turn it is; return whether one did."""
+        """Start the next sequence of the first operation; return True if one started."""
         if not self.may_feed:
             return False
         operation = self._feeding[0]
-        prompt = operation.next_prompt
-        if isinstance(prompt, Prompt) and not self._engine.has_room(prompt):
-            return False
         self._start_next(operation)
         self._feeding.popleft()
         if operation.left:
@@ -77,7 +78,7 @@ class SequencesLane:
         return True
 
     def drop(self, operations: Collection[Operation]) -> None:
-        """Take operations off the engine, and send what their texts held back."""
+        """Take operations off the engine, and send the text that they held back."""
         self._feeding = deque(each for each in self._feeding if each not in operations)
         gone = [each for each in self._running.values() if each.operation in operations]
         self._remove(gone)
@@ -89,7 +90,7 @@ class SequencesLane:
         self._pulse.phase = "decode" if self._engine.decoding else "prefill"
         try:
             results = self._engine.step()
-        except Exception as error:  # the engine names the culprit where it can; here it can't
+        except Exception as error:  # the engine could not name one sequence at fault
             self._fail_all(error)
             return
         self._ledger.cork()
@@ -98,8 +99,11 @@ class SequencesLane:
         finally:
             self._ledger.uncork()
 
-    def _has_slot(self) -> bool:
-        return len(self._running) < self._engine.slots
+    def _can_start_next(self, operation: Generating) -> bool:
+        if len(self._running) >= self._engine.slots:
+            return False
+        prompt = operation.next_prompt
+        return not isinstance(prompt, Prompt) or self._engine.has_room(prompt)
 
     def _start_next(self, operation: Generating) -> None:
         sequence = operation.start_next()
@@ -131,7 +135,7 @@ class SequencesLane:
         self._remove(ended)
 
     def _take_token(self, sequence: Sequence, sampled: Sampled, size: int) -> bool:
-        """Send one token; return True if the sequence ends. Its own trouble ends it alone."""
+        """Send one token; return True if the sequence ends. An exception ends it alone."""
         operation = sequence.operation
         operation.job.batch_size = size
         try:
@@ -160,3 +164,44 @@ class SequencesLane:
         self._running.clear()
         for sequence in sequences:
             sequence.operation.fail_sequence(sequence, error)
+
+
+class OnePassLane:
+    """Operations in order of arrival; each keeps its turn until a slice completes results."""
+
+    def __init__(self, ledger: Ledger, pulse: Pulse) -> None:
+        self._ledger = ledger
+        self._pulse = pulse
+        self._waiting: deque[OnePass] = deque()
+
+    @property
+    def busy(self) -> bool:
+        """Whether an operation has slices left."""
+        return bool(self._waiting)
+
+    @property
+    def operations(self) -> set[Operation]:
+        """Operations with slices left."""
+        return set(self._waiting)
+
+    def start(self, operation: OnePass) -> None:
+        """Take an operation from the queue."""
+        self._waiting.append(operation)
+
+    def drop(self, operations: Collection[Operation]) -> None:
+        """Forget operations."""
+        self._waiting = deque(each for each in self._waiting if each not in operations)
+
+    def step(self) -> None:
+        """Do one slice of the first operation; after its results it is the next one's turn."""
+        operation = self._waiting.popleft()
+        self._pulse.phase = operation.phase
+        try:
+            completed = operation.step()
+        except Exception as error:  # a row of logits longer than a line may be, among others
+            self._ledger.fail(operation.job, failure_of(error))
+            return
+        if not completed:
+            self._waiting.appendleft(operation)
+        elif not operation.over:
+            self._waiting.append(operation)

@@ -1,0 +1,21 @@
+"""The benchmarks run by hand alone, so nothing else would notice that one can't begin."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+
+import pytest
+
+from .sources import ROOT
+
+SCRIPTS = sorted(path.name for path in (ROOT / "bench").glob("*.py"))
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_benchmark_finds_all_that_it_imports(
+    script: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [str(ROOT / "bench"), *sys.path])
+
+    runpy.run_path(str(ROOT / "bench" / script), run_name="imported")
