@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from mlxwire_protocol import WireError
 from mlxwire_protocol.commands import EngineName
 from mlxwire_protocol.results import ModelInfo
 
@@ -18,7 +17,6 @@ from ..engine import (
     MemoryLimits,
     ProgressReport,
 )
-from ..process.stdio import log
 from ..prompts import ChatInput, Classified, ClassifyPrompts, Prompt, SamplingParams, StepResult
 from ..requests.admission import check_known
 from ..requests.failures import no_model
@@ -72,7 +70,9 @@ class MlxEngine(Engine):
         """Import MLX and start the template process, so that `load` finds both ready."""
         self._templates.start()
         try:
-            _import_mlx()
+            from .importing import import_mlx
+
+            import_mlx()
             from .one_pass import scoring  # noqa: F401
             from .sequences import runner  # noqa: F401
             from .text import prompts  # noqa: F401
@@ -86,8 +86,10 @@ class MlxEngine(Engine):
         path = self._paths.model(options.path)
         adapter = self._paths.adapter(options.adapter_path) if options.adapter_path else None
         report("check", 0, 1)
-        _import_or_explain()
-        _tell_slow_blas()
+        from .importing import import_or_explain, tell_slow_blas
+
+        import_or_explain()
+        tell_slow_blas()
         from . import loading
         from .mlx_patches.allocator import hold_freed_blocks
         from .mlx_patches.direct_children import hold_children_directly
@@ -106,7 +108,7 @@ class MlxEngine(Engine):
         hold_children_directly(loaded.model)
         if options.warmup:
             warm_up(loaded.model, loaded.policy, loaded.info.vocab_size, report)
-        loading.set_blas_threads(loaded, measure=options.warmup)
+        loading.settle_threads(loaded, measure=options.warmup)
         self._loaded = loaded
         return loaded.info
 
@@ -247,7 +249,9 @@ class MlxEngine(Engine):
 
     def set_memory(self, limits: MemoryLimits, *, clear: bool) -> MemoryFigures:
         """Set limits in MLX and in the model's guard, and describe the memory."""
-        _import_or_explain()
+        from .importing import import_or_explain
+
+        import_or_explain()
         from . import memory
 
         return memory.set_memory(limits, self._loaded, clear=clear)
@@ -269,48 +273,3 @@ class MlxEngine(Engine):
         if self._loaded is None:
             raise no_model()
         return self._loaded
-
-
-_NO_MEMORY = ("failed to map segment", "annot allocate memory")
-"""Parts of the dynamic linker's messages when the process gets no more memory."""
-
-
-def _import_mlx() -> None:
-    """Import mlx_lm over a fast BLAS, which has to be there first."""
-    from .mlx_patches.blas import use_fast_blas
-    from .mlx_patches.light_import import import_mlx_lm
-
-    use_fast_blas()
-    import_mlx_lm()
-
-
-def _tell_slow_blas() -> None:
-    """Say on stderr why this worker computes many times slower than it could."""
-    from .mlx_patches.blas import in_use
-
-    if slow := in_use().slow:
-        log(f"MLX computes with its own BLAS, which is slow: {slow}")
-
-
-def _import_or_explain() -> None:
-    try:
-        _import_mlx()
-    except ModuleNotFoundError as error:
-        raise WireError(
-            "model_load_failed",
-            f"MLX is not installed for this worker ({error}); run: pip install 'mlxwire[mlx]'",
-            data={"reason": "mlx_not_installed"},
-        ) from None
-    except ImportError as error:
-        told = str(error)
-        if any(words in told for words in _NO_MEMORY):
-            raise WireError(
-                "out_of_memory",
-                f"there is too little memory to load MLX itself ({told}); end other programs, or "
-                "raise the process's limit",
-            ) from None
-        raise WireError(
-            "model_load_failed",
-            f"MLX can't be loaded on this machine ({told}); install it again for this platform",
-            data={"reason": "mlx_not_installed"},
-        ) from None

@@ -1,6 +1,5 @@
 """Freed blocks are reused without a mapping of their own, and their pages go back in time."""
 
-
 from __future__ import annotations
 
 import platform
