@@ -213,7 +213,7 @@ def _eos_ids(config: dict[str, Any], tokenizer: Tokenizer, vocabulary: int) -> f
 
 
 def _parameter_count(model: Any) -> int:
-    return int(mlx_lm_utils.get_totalparameters(model))
+    return int(mlx_lm_utils.get_total_parameters(model))
 
 
 def _private_arrays(module: nn.Module) -> Iterator[mx.array]:
