@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from msgspec import structs
-
 from mlxwire_protocol.commands import EngineName
 from mlxwire_protocol.results import ModelInfo
 
@@ -72,7 +70,7 @@ class MlxEngine(Engine):
         """Import MLX and start the template process, so that `load` finds both ready."""
         self._templates.start()
         try:
-            from .mlx_patches.importing import import_mlx
+            from .importing import import_mlx
 
             import_mlx()
             from .one_pass import scoring  # noqa: F401
@@ -88,7 +86,7 @@ class MlxEngine(Engine):
         path = self._paths.model(options.path)
         adapter = self._paths.adapter(options.adapter_path) if options.adapter_path else None
         report("check", 0, 1)
-        from .mlx_patches.importing import import_or_explain, tell_slow_blas
+        from .importing import import_or_explain, tell_slow_blas
 
         import_or_explain()
         tell_slow_blas()
@@ -97,7 +95,6 @@ class MlxEngine(Engine):
         from .mlx_patches.direct_children import hold_children_directly
         from .mlx_patches.rotary import share_tables
         from .sequences.warmup import warm_up
-        from .weights import choose_blas_threads, materialize
 
         hold_freed_blocks()
         with self._paths.unchanged(path, adapter):
@@ -106,13 +103,12 @@ class MlxEngine(Engine):
             self._templates.check(loaded.template)
         report("check", 1, 1)
         self.unload()
-        materialize(loaded.model, report)
+        loading.materialize(loaded.model, report)
         share_tables(loaded.model)
         hold_children_directly(loaded.model)
         if options.warmup:
             warm_up(loaded.model, loaded.policy, loaded.info.vocab_size, report)
-        threads = choose_blas_threads(loaded.model, loaded.policy, measure=options.warmup)
-        loaded.info = structs.replace(loaded.info, blas_threads=threads)
+        loading.settle_threads(loaded, measure=options.warmup)
         self._loaded = loaded
         return loaded.info
 
@@ -253,7 +249,7 @@ class MlxEngine(Engine):
 
     def set_memory(self, limits: MemoryLimits, *, clear: bool) -> MemoryFigures:
         """Set limits in MLX and in the model's guard, and describe the memory."""
-        from .mlx_patches.importing import import_or_explain
+        from .importing import import_or_explain
 
         import_or_explain()
         from . import memory

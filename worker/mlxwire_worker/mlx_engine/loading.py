@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import mlx.core as mx
+import mlx.nn as nn
 from mlx_lm import utils as mlx_lm_utils
-from mlx_lm.models.cache import make_prompt_cache
+from msgspec import structs
 
 from mlxwire_protocol import invalid_params
 from mlxwire_protocol.results import ModelInfo
 
-from ..engine import LoadOptions
+from ..engine import LoadOptions, ProgressReport
 from .cache.cache_files import fingerprint
 from .cache.kv import CachePolicy
 from .cache.memory_guard import MemoryGuard
 from .cache.prompt_cache import DEFAULT_BUDGET, PromptCache
 from .mlx_patches.blas import in_use
-from .models import compute_dtype
-from .models.adapters import apply_adapter, check_adapter
-from .models.model_files import failed
-from .models.preflight import CheckedModel, check_model
+from .models.adapters import check_adapter
+from .models.assembly import Assembled, assemble, parameters, weight_bytes
+from .models.preflight import check_model
 from .sequences.prefill import ChunkSize
 from .sequences.runner import Runner
+from .sequences.thread_choice import choose_threads
 from .text.chat_template import find_template
 from .text.tokenizer import Tokenizer
-from .weights import quantized_modules, weight_bytes
 
 PARALLEL_SLOTS = 128
 """Sequences at once, where the host names no number."""
@@ -71,7 +72,7 @@ def build(options: LoadOptions, path: Path, adapter: Path | None) -> LoadedModel
     if adapter is not None:
         check_adapter(adapter)
     tokenizer = Tokenizer.from_folder(path)
-    assembled = _assemble(options, checked, adapter, context_len)
+    assembled = assemble(options, checked, adapter, context_len)
     model, policy = assembled.model, assembled.policy
     template = find_template(path)
     info = _describe(
@@ -110,59 +111,6 @@ def build(options: LoadOptions, path: Path, adapter: Path | None) -> LoadedModel
     )
 
 
-class _Assembled(NamedTuple):
-    """A module tree in the dtype that it computes in, and what depends on that dtype.
-
-    ``quant_bits`` and ``quant_group`` are those of the stored weights.
-    """
-
-    model: Any
-    config: dict[str, Any]
-    quant_bits: int
-    quant_group: int
-    policy: CachePolicy
-    guard: MemoryGuard
-
-
-def _assemble(
-    options: LoadOptions, checked: CheckedModel, adapter: Path | None, context_len: int
-) -> _Assembled:
-    """Build the module tree in the wanted dtype, or as stored if that takes too much memory.
-
-    No weight is read: shapes and dtypes are known. Raises: as `build`.
-    """
-    dtype = compute_dtype.wanted_dtype(options.compute_dtype)
-    assembled = _assemble_in(dtype, options, checked, adapter, context_len)
-    if dtype is not None and options.compute_dtype == "auto":
-        tokens = min(context_len, compute_dtype.SEQUENCE_TOKENS)
-        size = weight_bytes(assembled.model) + assembled.guard.sequence_bytes(tokens)
-        if not compute_dtype.fits(size, options.memory_limit):
-            assembled = _assemble_in(None, options, checked, adapter, context_len)
-    return assembled
-
-
-def _assemble_in(
-    dtype: mx.Dtype | None,
-    options: LoadOptions,
-    checked: CheckedModel,
-    adapter: Path | None,
-    context_len: int,
-) -> _Assembled:
-    model, config = _build_module(checked, adapter)
-    widest = max(quantized_modules(model), key=lambda module: module.weight.size, default=None)
-    if dtype is not None:
-        compute_dtype.convert(model, dtype)
-    policy = CachePolicy(
-        model,
-        window=context_len if options.context_policy == "rotate" else None,
-        kv_bits=options.kv_bits,
-        kv_group_size=options.kv_group_size,
-    )
-    guard = MemoryGuard(model, policy, options.memory_limit)
-    bits, group = (widest.bits, widest.group_size) if widest is not None else (0, 0)
-    return _Assembled(model, config, bits, group, policy, guard)
-
-
 def _prompt_cache_limit(options: LoadOptions) -> int:
     """Return the limit that the host set, by default 2 GiB or a quarter of `memory_limit`."""
     if options.prompt_cache_limit is not None:
@@ -189,38 +137,32 @@ def _adapter_files(adapter: Path | None) -> list[Path]:
     return [adapter / name for name in names] if adapter is not None else []
 
 
-def _build_module(checked: CheckedModel, adapter: Path | None) -> tuple[Any, dict[str, Any]]:
-    """Build the module tree: shapes are checked, and no weight is read."""
-    try:
-        model, config = mlx_lm_utils.load_model(checked.path, lazy=True, strict=True)
-        caches = make_prompt_cache(model)
-        if any(getattr(layer, "max_size", 1) < 1 for layer in caches):
-            raise ValueError("a window of no tokens")
-        for ids in ([0, 0], [0]):  # lazy: shapes and types alone are worked out
-            model(mx.array([ids]), cache=caches)
-    except MemoryError:
-        raise
-    except Exception as error:  # the architectures raise whatever a bad number leads to
-        lines = [line for line in str(error).strip().splitlines() if line.strip()]
-        detail = f"{type(error).__name__}: {'; '.join(lines[:3])[:300]}"
-        raise failed(
-            "weights_do_not_fit",
-            f"config.json and the weights do not fit together ({detail}); copy both from the "
-            "same source",
-        ) from None
-    if adapter is not None:
-        model = apply_adapter(model, adapter)
-    if checked.config.get("quantization") and not quantized_modules(model):
-        raise failed(
-            "quantization",
-            "config.json says that the weights are quantized, but no weight of the model is; "
-            "remove `quantization` from config.json, or download the quantized weights",
-            file="config.json",
-        )
-    return model, config
+def materialize(model: Any, report: ProgressReport) -> None:
+    """Read the weights, reporting bytes as they come, and evaluate every other array too.
+
+    Arrays that are no parameters (the frequencies of scaled RoPE) stay lazy in mlx-lm and can
+    then be evaluated by this thread alone (engine-notes §1).
+    """
+    arrays = parameters(model)
+    total = sum(array.nbytes for array in arrays)
+    done = 0
+    report("load", 0, total)
+    for group in _groups(arrays, max(total // 20, 1 << 24)):
+        mx.eval(group)
+        done += sum(array.nbytes for array in group)
+        report("load", done, total)
+    mx.eval([array for module in model.modules() for array in _private_arrays(module)])
 
 
-def _describe(assembled: _Assembled, **told: Any) -> ModelInfo:
+def settle_threads(loaded: LoadedModel, *, measure: bool) -> None:
+    """Choose the number of the BLAS's threads for a model, and note it in ``info``."""
+    count = choose_threads(
+        loaded.model, loaded.policy, loaded.info.weight_bytes, measure=measure
+    )
+    loaded.info = structs.replace(loaded.info, blas_threads=count)
+
+
+def _describe(assembled: Assembled, **told: Any) -> ModelInfo:
     """Describe the model by its modules, which may differ from config.json."""
     model, config = assembled.model, assembled.config
     blas = in_use()
@@ -272,6 +214,28 @@ def _eos_ids(config: dict[str, Any], tokenizer: Tokenizer, vocabulary: int) -> f
 
 def _parameter_count(model: Any) -> int:
     return int(mlx_lm_utils.get_total_parameters(model))
+
+
+def _private_arrays(module: nn.Module) -> Iterator[mx.array]:
+    for value in vars(module).values():
+        if isinstance(value, mx.array):
+            yield value
+    for value in module.values():
+        if isinstance(value, mx.array):
+            yield value
+
+
+def _groups(arrays: list[mx.array], size: int) -> Iterator[list[mx.array]]:
+    group: list[mx.array] = []
+    held = 0
+    for array in arrays:
+        group.append(array)
+        held += array.nbytes
+        if held >= size:
+            yield group
+            group, held = [], 0
+    if group:
+        yield group
 
 
 def _first_number(config: dict[str, Any], *names: str) -> int:

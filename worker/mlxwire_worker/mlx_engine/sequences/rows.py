@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...prompts import Prompt
 from ..cache.kv import Layers
+
+if TYPE_CHECKING:
+    from .prefill import Slice
 
 Processor = Callable[[list[int], Any], Any]
 """Maps (generated ids, logits [1, V]) to logits [1, V], for grammars and tests. May raise."""
@@ -21,8 +24,9 @@ class Row:
     """One sequence that waits, is prefilled or decodes.
 
     ``tokens`` are the ids to compute; the caches hold the first ``held`` of them, and later of the
-    generated ones. The caches are in ``layers`` until the row joins a batch. ``alone`` marks a row
-    that must take one step in a batch of its own, after a failed step.
+    generated ones. The caches are in ``layers`` until the row joins a batch; while a ``slice`` is
+    under way they are lazy, and hold more than ``held`` says. ``alone`` marks a row that must take
+    one step in a batch of its own, after a failed step.
     """
 
     prompt: Prompt
@@ -32,6 +36,7 @@ class Row:
     generated: list[int] = field(default_factory=list)
     processor: Processor | None = None
     alone: bool = False
+    slice: Slice | None = None
     seed: int = field(default=0)
 
     @classmethod

@@ -10,8 +10,9 @@ Order of events for a row:
 2. `_next_row` chooses a row: the oldest, except that a row waits while an older one computes a
    prefix that both share, and that short prompts pass between two slices of a long one.
 3. `Sharing.fetch` gives it caches, filled as far as an earlier sequence allows.
-4. A long prompt is computed in slices of ``ChunkSize.tokens``, alone. Its last part, or a whole
-   short prompt, is computed together with other short ones, up to ``GROUP_ROWS`` rows.
+4. A long prompt is computed in slices of ``ChunkSize.slice_tokens``, alone, each in pieces of
+   some layers (`prefill.Slice`): a step does a piece. Its last part, or a whole short prompt, is
+   computed together with other short ones, up to ``GROUP_ROWS`` rows.
 5. `DecodeBatch.join` decodes its last prompt token and adds it to the batch. Until `join` returns
    the row is still in ``_waiting``, so an exception leaves it where it can start again.
 6. Each step samples one token. The scheduler decides when a row has ended, and calls `remove`.
@@ -50,7 +51,7 @@ from ..cache.memory_guard import MemoryGuard
 from ..cache.prompt_cache import PromptCache
 from ..mlx_patches.allocator import give_free_memory_back
 from .decode_batch import DecodeBatch, Token
-from .prefill import ChunkSize, Sharing, compute_rest, compute_slice, may_share
+from .prefill import ChunkSize, Sharing, Slice, compute_rest, may_share
 from .rows import Row
 
 GROUP_ROWS = 8
@@ -120,8 +121,9 @@ class Runner:
             for row in rows:
                 if row in self._waiting:
                     self._waiting.remove(row)
-                    if row.layers is not None and may_share(row):
-                        self._sharing.keep(row.tokens[: row.held], row.layers)
+                    layers = row.layers if row.slice is None else row.slice.before
+                    if layers is not None and may_share(row):
+                        self._sharing.keep(row.tokens[: row.held], layers)
         give_free_memory_back()
 
     def step(self) -> list[StepResult]:
@@ -160,7 +162,7 @@ class Runner:
     def _begin_again(self, row: Row) -> None:
         """Reset a row to its token log, to be computed alone; its draws continue."""
         row.tokens = row.prompt.ids + row.generated
-        row.layers, row.held, row.alone = None, 0, True
+        row.layers, row.held, row.alone, row.slice = None, 0, True, None
 
     def _try_alone(self, row: Row) -> list[StepResult]:
         """Take one step of a row in a batch of its own, to find out if it is at fault."""
@@ -195,7 +197,7 @@ class Runner:
         try:
             if row.layers is None:
                 self._sharing.fetch(row, self._batch)
-            if row.left > self._chunk.tokens:
+            if row.slice is not None or row.left > self._chunk.tokens:
                 return self._slice(row)
             if row.alone:
                 return self._try_alone(row)
@@ -225,13 +227,16 @@ class Runner:
         return self._sharing.waits(row, self._waiting)
 
     def _slice(self, row: Row) -> list[StepResult]:
-        """Compute one slice of a long prompt, alone."""
-        started = time.perf_counter()
-        size = min(self._chunk.tokens, row.left)
-        compute_slice(self._model, row, size)
+        """Compute a slice of a long prompt, alone, or a piece of it."""
+        if row.slice is None:
+            row.slice = Slice(self._model, row, min(self._chunk.slice_tokens, row.left))
+        computed = row.slice
+        if not computed.advance(self._chunk.seconds):
+            return []
+        row.slice = None
         mx.clear_cache()
-        row.held += size
-        self._chunk.learn(size, time.perf_counter() - started)
+        row.held += computed.size
+        self._chunk.learn(computed.size, computed.seconds)
         return [Prefilled(row.prompt, row.held)]
 
     def _widen(self, group: list[Row]) -> None:
@@ -243,7 +248,7 @@ class Runner:
         for row in self._waiting:
             if len(group) == GROUP_ROWS:
                 return
-            if row is first or row.alone or self._waits(row):
+            if row is first or row.alone or row.slice is not None or self._waits(row):
                 continue
             if row.layers is None:
                 self._sharing.fetch(row, self._batch)

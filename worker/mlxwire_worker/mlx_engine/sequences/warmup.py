@@ -6,7 +6,6 @@ import time
 from typing import Any
 
 import mlx.core as mx
-from mlx.utils import tree_flatten
 from mlx_lm.generate import generation_stream
 
 from ...engine import ProgressReport
@@ -26,8 +25,6 @@ SLOW_SECONDS, SLOW_SECONDS_CPU = 0.02, 0.005
 
 A CPU has the same kernels for all lengths, so it needs few passes.
 """
-MEASURED_IDS, MEASURED_STEPS = [0] * 16, 4
-"""The prompt and the number of steps of `measure_step`."""
 _SAMPLINGS: tuple[dict[str, Any], ...] = (
     {},
     {"temperature": 1.0},
@@ -54,41 +51,6 @@ def warm_up(model: Any, policy: CachePolicy, vocabulary: int, report: ProgressRe
         runner.remove(prompts)
     mx.synchronize()
     report("warmup", len(rounds), len(rounds))
-
-
-def largest_matrix(model: Any) -> mx.array | None:
-    """Return the largest float32 matrix of a model, None if it has none."""
-    flat: Any = tree_flatten(model.parameters())
-    matrices = (array for _, array in flat if array.ndim == 2 and array.dtype == mx.float32)
-    return max(matrices, key=lambda array: array.size, default=None)
-
-
-def measure_product(matrix: mx.array) -> float:
-    """Return the seconds that a product of 16 rows and a float32 matrix takes."""
-    rows = mx.zeros((16, matrix.shape[1]), matrix.dtype)
-    mx.eval(rows)
-    started = time.perf_counter()
-    mx.eval(rows @ matrix.T)
-    return time.perf_counter() - started
-
-
-def measure_step(model: Any, policy: CachePolicy) -> float:
-    """Return the seconds that a slice of prefill and some decode steps after it take.
-
-    The last tokens come one by one, as in a stream, where the next step is prepared meanwhile.
-    """
-    layers = policy.make()
-    started = time.perf_counter()
-    with mx.stream(generation_stream):
-        token = mx.argmax(model(mx.array([MEASURED_IDS]), cache=layers)[:, -1], axis=-1)
-        mx.async_eval(token)
-        for _ in range(MEASURED_STEPS):
-            following = mx.argmax(model(token[:, None], cache=layers)[:, -1], axis=-1)
-            mx.async_eval(following)
-            mx.eval(token)
-            token = following
-        mx.eval(token)
-    return time.perf_counter() - started
 
 
 def _warm_prefill(model: Any, policy: CachePolicy, vocabulary: int) -> None:

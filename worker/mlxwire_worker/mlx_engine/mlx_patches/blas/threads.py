@@ -15,7 +15,7 @@ from typing import Any
 
 from ....process.system_share import processors
 
-ROUNDS = 3
+ROUNDS = 2
 """How often each number of threads is measured; the shortest time counts."""
 HOPELESS = 2.0
 """A time that is so many times too long is not measured again."""

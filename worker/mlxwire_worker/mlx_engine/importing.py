@@ -1,10 +1,13 @@
-"""The import of MLX: over a fast BLAS, without mlx-lm's slow dependencies, with typed errors."""
+"""Imports MLX and mlx-lm at their first use, over a fast BLAS, and explains a failure.
+
+This file itself imports nothing heavy.
+"""
 
 from __future__ import annotations
 
 from mlxwire_protocol import WireError
 
-from ...process.stdio import log
+from ..process.stdio import log
 
 _NO_MEMORY = ("failed to map segment", "annot allocate memory")
 """Parts of the dynamic linker's messages when the process gets no more memory."""
@@ -12,8 +15,8 @@ _NO_MEMORY = ("failed to map segment", "annot allocate memory")
 
 def import_mlx() -> None:
     """Import mlx_lm over a fast BLAS, which has to be there first."""
-    from .blas import use_fast_blas
-    from .light_import import import_mlx_lm
+    from .mlx_patches.blas import use_fast_blas
+    from .mlx_patches.light_import import import_mlx_lm
 
     use_fast_blas()
     import_mlx_lm()
@@ -21,14 +24,14 @@ def import_mlx() -> None:
 
 def tell_slow_blas() -> None:
     """Say on stderr why this worker computes many times slower than it could."""
-    from .blas import in_use
+    from .mlx_patches.blas import in_use
 
     if slow := in_use().slow:
         log(f"MLX computes with its own BLAS, which is slow: {slow}")
 
 
 def import_or_explain() -> None:
-    """Import MLX and mlx-lm. Raises: WireError that says what is missing or in the way."""
+    """Import mlx_lm. Raises: WireError ``model_load_failed`` or ``out_of_memory``."""
     try:
         import_mlx()
     except ModuleNotFoundError as error:
