@@ -20,9 +20,9 @@ type ModelInfo struct {
 	ChatTemplate  bool         `json:"chat_template"`
 	ParallelSlots int          `json:"parallel_slots"`
 	Capabilities  Capabilities `json:"capabilities"`
-	ComputeDtype  string       `json:"compute_dtype"`
-	BLAS          *string      `json:"blas"`
-	BLASThreads   int          `json:"blas_threads"`
+	ComputeDtype  string       `json:"compute_dtype,omitempty"`
+	BLAS          *string      `json:"blas,omitempty"`
+	BLASThreads   int          `json:"blas_threads,omitempty"`
 }
 
 // Loaded is the worker's answer to a load.
