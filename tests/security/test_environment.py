@@ -87,6 +87,16 @@ def test_a_scrubbed_worker_has_only_what_is_needed_and_what_was_named() -> None:
     assert named - scrubbed == {"MY_A", "MY_B"}
 
 
+def test_a_library_to_load_is_not_kept_unless_it_was_named() -> None:
+    more = {"MLXWIRE_BLAS": "off"}
+
+    assert "MLXWIRE_BLAS" in names_after_start(**more)
+    assert "MLXWIRE_BLAS" not in names_after_start("--scrub-env", **more)
+    assert "MLXWIRE_BLAS" in names_after_start(
+        "--scrub-env", "--env-allow", "MLXWIRE_BLAS", **more
+    )
+
+
 def test_the_hubs_token_stays_where_the_hub_is_allowed_alone() -> None:
     allowed = names_after_start("--scrub-env", "--allow-hub", HTTPS_PROXY="p")
 

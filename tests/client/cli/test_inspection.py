@@ -46,6 +46,25 @@ def test_doctor_times_a_worker_and_names_versions_and_device(invoke):
         assert "Device(" in health["device"]
 
 
+def test_doctor_tells_the_blas_its_speed_and_what_makes_it_fast(invoke, monkeypatch):
+    told = json.loads(invoke("doctor", "--json", worker=MLX).stdout)
+    monkeypatch.setenv("MLXWIRE_BLAS", "off")
+    off = json.loads(invoke("doctor", "--json", worker=MLX).stdout)
+    shown = invoke("doctor", worker=MLX).stdout
+
+    if "cpu" not in off["device"]:
+        assert (off["blas"], off["blas_gflops"]) == (None, None)
+        return
+    assert told["blas"] is None or told["blas_slow"] is None
+    assert told["blas_gflops"] > 0
+    assert off["ok"]
+    assert off["blas"] is None
+    assert off["blas_gflops"] > 0
+    if off["blas_slow"]:  # MLX's own is the reference BLAS
+        assert off["blas_slow"] == "MLXWIRE_BLAS is off"
+        assert "which is slow: MLXWIRE_BLAS is off\n" in shown
+
+
 def test_doctor_needs_no_mlx_for_a_mock(invoke):
     result = invoke("doctor", worker=MOCK)
     assert result.exit_code == 0

@@ -18,7 +18,7 @@ HUGE_BYTES = 1 << 30
 """Weights from which no step is measured, since one takes long; a product tells enough."""
 PRODUCT_ROWS, PRODUCTS = 64, 5
 """The rows of a measured product, and how many are computed; the shortest time counts."""
-MEASURED_IDS, MEASURED_STEPS = [0] * 32, 3
+MEASURED_IDS, MEASURED_STEPS = [0] * 16, 2
 """The prompt and the number of decode steps of one measured run."""
 
 

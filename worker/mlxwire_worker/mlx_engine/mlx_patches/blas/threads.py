@@ -47,7 +47,7 @@ class ThreadControl:
         search. On a machine whose processors are busy a step with two threads can take a hundred
         times as long as with one, because a thread that waits for its turn stops all others.
         """
-        if not self.can_set:
+        if not self.can_set or most_threads() == 1:
             return
         best, shortest = 1, [inf] * len(measures)
         for count in _numbers(most_threads()):
