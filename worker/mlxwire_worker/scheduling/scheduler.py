@@ -95,9 +95,8 @@ class Scheduler:
         """Wait for work, then do one step of it."""
         alarm = self._inbox.alarm
         with alarm:
-            if not self._has_work():
-                self.pulse.phase = "idle"
             while not self._has_work():
+                self.pulse.phase = "idle"
                 alarm.wait(self._inbox.seconds_left())
             look, preload = self._inbox.take_signs()
         if preload:
