@@ -109,7 +109,8 @@ func decodeReply[T any](line []byte) (T, error) {
 
 var requiredByType sync.Map // reflect.Type to []string
 
-// requiredFields returns the names of the fields that a message always has: those without omitempty.
+// requiredFields returns the names of the fields that a message always has: those without omitempty,
+// and without the tag `since`, which marks a field that older workers of protocol 1 do not send.
 func requiredFields(message reflect.Type) []string {
 	if names, ok := requiredByType.Load(message); ok {
 		return names.([]string)
@@ -121,7 +122,7 @@ func requiredFields(message reflect.Type) []string {
 		switch {
 		case f.Anonymous:
 			names = append(names, requiredFields(f.Type)...)
-		case name != "" && !strings.Contains(options, "omit"):
+		case name != "" && !strings.Contains(options, "omit") && f.Tag.Get("since") == "":
 			names = append(names, name)
 		}
 	}

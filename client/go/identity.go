@@ -20,9 +20,9 @@ type ModelInfo struct {
 	ChatTemplate  bool         `json:"chat_template"`
 	ParallelSlots int          `json:"parallel_slots"`
 	Capabilities  Capabilities `json:"capabilities"`
-	ComputeDtype  string       `json:"compute_dtype,omitempty"`
-	BLAS          *string      `json:"blas,omitempty"`
-	BLASThreads   int          `json:"blas_threads,omitempty"`
+	ComputeDtype  string       `json:"compute_dtype" since:"0.1"`
+	BLAS          *string      `json:"blas" since:"0.1"`
+	BLASThreads   int          `json:"blas_threads" since:"0.1"`
 }
 
 // Loaded is the worker's answer to a load.

@@ -320,7 +320,7 @@ def test_the_engine_s_thread_sleeps_while_the_pipe_has_no_room(
 ) -> None:
     host = connect(slots=1)
     engine.open()
-    host.writer.has_room = False
+    host.writer.full = True
     asleep, wait = threading.Event(), host.inbox.alarm.wait
 
     def wait_and_tell(timeout: float | None = None) -> bool:
