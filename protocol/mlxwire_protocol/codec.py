@@ -16,7 +16,6 @@ from .commands import COMMANDS
 from .errors import SHOWN_CHARACTERS, WireError
 from .framing import PREFIX_BYTES
 from .messages import MAX_ID_BYTES, MAX_SAFE_INTEGER, Command
-from .refusals import params_error
 
 _LINE = orjson.OPT_APPEND_NEWLINE | orjson.OPT_STRICT_INTEGER
 _JSON_TOKEN = re.compile(rb'\s*("(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s"{}\[\]:,]+)')
@@ -100,6 +99,8 @@ def convert_command(fields: dict[str, Any]) -> Command:
     try:
         return msgspec.convert(fields, row.request)
     except msgspec.ValidationError as error:
+        from .refusals import params_error  # a start without a fault never needs it
+
         raise params_error(row.request, fields, str(error)) from None
 
 
