@@ -42,7 +42,8 @@ class Encoding:
     def ids(self, *turns: tuple[str, str], **options: Any) -> list[int]:
         messages = [Message(role=role, content=content) for role, content in turns]
         request = Chat(id="c", messages=messages, **options)
-        return encode_chat(chat_input(request), self.template, self.tokenizer, self._render)
+        chat = chat_input(request.messages, request.thinking, request.special_tokens)
+        return encode_chat(chat, self.template, self.tokenizer, self._render)
 
     def control_ids(self, ids: list[int]) -> list[int]:
         return [token for token in ids if token in self.control]

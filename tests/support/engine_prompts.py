@@ -13,7 +13,8 @@ def prompt_of(engine: Engine, request: Generate | Chat | Batch, index: int = 0) 
     params = sampling_params(request)
     engine.check_params(params)
     if isinstance(request, Chat):
-        return engine.chat_prompt(chat_input(request), params)
+        chat = chat_input(request.messages, request.thinking, request.special_tokens)
+        return engine.chat_prompt(chat, params)
     if isinstance(request, Generate):
         return engine.text_prompt(request.prompt, params, field="prompt")
     return engine.text_prompt(request.prompts[index], params, field=f"prompts[{index}]")

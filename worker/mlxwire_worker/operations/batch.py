@@ -81,11 +81,6 @@ class BatchOperation(Generating):
         return len(self._prompts) - self._next
 
     @property
-    def starts_at_once(self) -> bool:
-        """Return True: a batch may start before a slot is free."""
-        return True
-
-    @property
     def next_prompt(self) -> Prompt | WireError:
         """Return the first prompt that has not started, or that prompt's own error."""
         return self._prompts[self._next]

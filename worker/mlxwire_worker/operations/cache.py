@@ -10,8 +10,8 @@ from mlxwire_protocol.replies import FinishReason
 from mlxwire_protocol.results import CacheResult
 
 from ..engine import Engine
-from ..prompts import ChatInput, SamplingParams
-from .chat import turns
+from ..prompts import SamplingParams
+from .chat import chat_input
 from .operation import BetweenSteps
 from .sequence import OneSequence, Sequence
 
@@ -47,8 +47,7 @@ class WarmOperation(OneSequence):
         assert isinstance(request, Cache)
         params = SamplingParams(max_tokens=0)
         if request.messages is not None and request.prompt is None:
-            chat = ChatInput(messages=turns(request.messages))
-            self.make_prompt(self.engine.chat_prompt(chat, params))
+            self.make_prompt(self.engine.chat_prompt(chat_input(request.messages), params))
         elif request.prompt is not None and request.messages is None:
             self.make_prompt(self.engine.text_prompt(request.prompt, params, field="prompt"))
         else:

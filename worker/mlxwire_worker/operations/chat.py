@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from msgspec import UNSET, to_builtins
+from msgspec import UNSET, UnsetType, to_builtins
 
 from mlxwire_protocol.messages import Chat, Message
 
@@ -21,18 +21,18 @@ class ChatOperation(OneSequence):
         assert isinstance(request, Chat)
         params = sampling_params(request)
         self.engine.check_params(params)
-        self.make_prompt(self.engine.chat_prompt(chat_input(request), params))
+        chat = chat_input(request.messages, request.thinking, request.special_tokens)
+        self.make_prompt(self.engine.chat_prompt(chat, params))
 
 
-def chat_input(request: Chat) -> ChatInput:
-    """Convert the conversation of a request to the engine's type."""
+def chat_input(
+    messages: list[Message],
+    thinking: bool | UnsetType = UNSET,
+    special_tokens: bool | UnsetType = UNSET,
+) -> ChatInput:
+    """Convert a conversation and its options, as the wire has them, to the engine's type."""
     return ChatInput(
-        messages=turns(request.messages),
-        thinking=None if request.thinking is UNSET else bool(request.thinking),
-        special_tokens=request.special_tokens,
+        messages=[to_builtins(message) for message in messages],
+        thinking=None if thinking is UNSET else bool(thinking),
+        special_tokens=special_tokens is True,
     )
-
-
-def turns(messages: list[Message]) -> list[dict[str, str]]:
-    """Convert messages to the dicts that a chat template reads."""
-    return [to_builtins(message) for message in messages]

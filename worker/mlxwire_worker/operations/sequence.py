@@ -14,7 +14,6 @@ from contextlib import suppress
 from mlxwire_protocol import WireError, invalid_params
 from mlxwire_protocol.messages import Sampling
 from mlxwire_protocol.replies import (
-    Done,
     FinishReason,
     FlushToken,
     LogprobToken,
@@ -109,16 +108,12 @@ class Generating(Operation, ABC):
     __slots__ = ()
 
     @property
-    @abstractmethod
     def left(self) -> int:
-        """Return the number of sequences that have not started."""
+        """Return the number of sequences that wait for slots while the queue moves on.
 
-    @property
-    def starts_at_once(self) -> bool:
-        """Return True if the operation may start before a slot is free.
-
-        Then its sequences wait for slots, and the queue behind it moves on."""
-        return False
+        By default none does: the operation stays in the queue until its only sequence can start.
+        """
+        return 0
 
     @property
     @abstractmethod
@@ -155,21 +150,15 @@ class Generating(Operation, ABC):
 class OneSequence(Generating):
     """An operation whose job streams the tokens of one sequence."""
 
-    __slots__ = ("_prompt", "_started")
+    __slots__ = ("_prompt",)
 
     _prompt: Prompt
 
     def make_prompt(self, prompt: Prompt) -> None:
         """Set the prepared prompt."""
         self._prompt = prompt
-        self._started = False
         self.job.reuse = prompt
         self.job.prompt_tokens = len(prompt.ids)
-
-    @property
-    def left(self) -> int:
-        """Return 1 before the sequence has started, else 0."""
-        return 0 if self._started else 1
 
     @property
     def next_prompt(self) -> Prompt:
@@ -178,7 +167,6 @@ class OneSequence(Generating):
 
     def start_next(self) -> Sequence:
         """Start the only sequence."""
-        self._started = True
         return Sequence(self, self._prompt)
 
     def send_token(self, sequence: Sequence, text: str, sampled: Sampled) -> None:
@@ -207,16 +195,7 @@ class OneSequence(Generating):
     def end_sequence(self, sequence: Sequence, reason: FinishReason) -> None:
         """Send the rest of the text, then the job's final reply."""
         sequence.flush()
-        job = self.job
-        self.ledger.end(
-            job,
-            Done(
-                id=job.id,
-                finish_reason=reason,
-                tokens_generated=job.generated,
-                metrics=self.ledger.metrics_of(job),
-            ),
-        )
+        self.ledger.finish(self.job, reason)
 
     def fail_sequence(self, sequence: Sequence, error: Exception) -> None:
         """End the job with the sequence's error."""

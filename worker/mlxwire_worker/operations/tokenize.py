@@ -8,8 +8,7 @@ from mlxwire_protocol import invalid_params
 from mlxwire_protocol.messages import Tokenize
 from mlxwire_protocol.results import TokenizeResult
 
-from ..prompts import ChatInput
-from .chat import turns
+from .chat import chat_input
 from .operation import Operation
 
 
@@ -35,11 +34,7 @@ class TokenizeOperation(Operation):
                 "text", "`tokenize` needs either `text` or `messages`; give one of them"
             )
         if request.messages is not None:
-            chat = ChatInput(
-                messages=turns(request.messages),
-                thinking=None if request.thinking is UNSET else bool(request.thinking),
-                special_tokens=request.special_tokens is True,
-            )
+            chat = chat_input(request.messages, request.thinking, request.special_tokens)
             return self.engine.chat_ids(chat)
         if request.thinking is not UNSET:
             raise invalid_params(

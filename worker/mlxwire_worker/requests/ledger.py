@@ -23,7 +23,14 @@ from msgspec import Struct, structs
 
 from mlxwire_protocol import WireError, WorkerConnection, error_reply
 from mlxwire_protocol.events import Event
-from mlxwire_protocol.replies import CancelledDone, Done, Error, Progress, RequestMetrics
+from mlxwire_protocol.replies import (
+    CancelledDone,
+    Done,
+    Error,
+    FinishReason,
+    Progress,
+    RequestMetrics,
+)
 from mlxwire_protocol.results import MetricsResult, WorkerMetrics
 
 from ..process.writer import Writer
@@ -135,18 +142,15 @@ class Ledger:
                 job.delivery.final = final
             return True
 
-    def finish(self, job: Job) -> bool:
-        """End a job whose items have all been sent."""
-        metrics = self.metrics_of(job)
-        return self.end(
-            job,
-            Done(
-                id=job.id,
-                finish_reason="stop",
-                tokens_generated=job.generated,
-                metrics=metrics,
-            ),
+    def finish(self, job: Job, reason: FinishReason = "stop") -> bool:
+        """End a job whose text or items have all been sent."""
+        done = Done(
+            id=job.id,
+            finish_reason=reason,
+            tokens_generated=job.generated,
+            metrics=self.metrics_of(job),
         )
+        return self.end(job, done)
 
     def fail(self, job: Job, error: WireError) -> bool:
         """End a job with a typed error."""

@@ -46,13 +46,11 @@ class SequencesLane:
 
     def may_start(self, operation: Generating) -> bool:
         """Return True if an operation may leave the queue."""
-        if operation.starts_at_once:
-            return True
-        return self._can_start_next(operation)
+        return operation.left > 0 or self._can_start_next(operation)
 
     def start(self, operation: Generating) -> None:
         """Start an operation that leaves the queue."""
-        if operation.starts_at_once:
+        if operation.left:
             self._feeding.append(operation)
         else:
             self._start_next(operation)

@@ -20,7 +20,7 @@ from .room import Room
 USUAL_SLOTS = 8
 """Requests that a worker is taken to run together, until a load tells how many."""
 LEAD = 2
-"""How many more requests than the least busy worker (and twice its own) a worker may have and
+"""The most requests that a worker may have above the least busy one (and twice that one's own) and
 still get a prompt that it has cached. Without a limit, a system text that all chats share would
 send them all to one worker."""
 

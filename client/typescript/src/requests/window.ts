@@ -16,7 +16,7 @@ export class Window {
     this.#step = size === null ? Number.POSITIVE_INFINITY : Math.floor(size / 2);
   }
 
-  /** Count messages as taken. Returns the number of messages to grant now; 0 is none. */
+  /** Count messages as taken. Returns the number of messages to grant now, which may be 0. */
   take(count: number): number {
     this.taken += count;
     const due = this.taken - this.#granted;
