@@ -73,11 +73,13 @@ def _assemble_in(
 
 
 def parameters(model: Any) -> list[mx.array]:
+    """Return all parameters of a model, which may be lazy."""
     flat: Any = tree_flatten(model.parameters())
     return [array for _, array in flat]
 
 
 def weight_bytes(model: Any) -> int:
+    """Return the bytes that all parameters of a model take in memory."""
     return sum(array.nbytes for array in parameters(model))
 
 
@@ -113,6 +115,7 @@ def _build_module(checked: CheckedModel, adapter: Path | None) -> tuple[Any, dic
 
 
 def quantized_modules(model: Any) -> list[Any]:
+    """Return the modules of a model whose weights are quantized."""
     return [
         module
         for module in model.modules()
