@@ -242,7 +242,7 @@ const (
 
 	loadedFields = `"ok":true,"load_seconds":0.1,"model_type":"scripted","vocab_size":1,"layers":1,"hidden_size":1,"context_len":1,` +
 		`"quant_bits":0,"quant_group":0,"parameters":1,"weight_bytes":1,"path":"m","adapter_path":null,` +
-		`"chat_template":true,"parallel_slots":1,"capabilities":{}`
+		`"chat_template":true,"parallel_slots":1,"capabilities":{},"compute_dtype":"float32","blas":null,"blas_threads":0`
 
 	// windows are the capabilities of a worker that knows windows.
 	windows = `{"window":true}`

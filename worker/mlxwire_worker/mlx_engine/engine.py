@@ -93,6 +93,7 @@ class MlxEngine(Engine):
         from . import loading
         from .mlx_patches.allocator import hold_freed_blocks
         from .mlx_patches.direct_children import hold_children_directly
+        from .mlx_patches.exponentials import vectorize
         from .mlx_patches.rotary import share_tables
         from .sequences.warmup import warm_up
 
@@ -104,6 +105,7 @@ class MlxEngine(Engine):
         report("check", 1, 1)
         self.unload()
         loading.materialize(loaded.model, report)
+        vectorize(loaded.model)
         share_tables(loaded.model)
         hold_children_directly(loaded.model)
         if options.warmup:
