@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
+from mlxwire_worker.prompts import Prompt, SamplingParams
 from support.conversation import ENDLESS
 from support.gated_engine import GatedEngine
 from support.memory_host import Connect
+from support.patience import PATIENCE_SECONDS
 
 
 def test_a_request_that_waits_for_a_slot_is_cancelled_while_queued(
@@ -191,3 +195,49 @@ def test_a_cancelled_stream_sends_the_text_that_it_held_back(
 
     assert (final["finish_reason"], final["tokens_generated"]) == ("cancelled", 2)
     assert host.text(target) == "one two"
+
+
+def test_a_batch_none_of_whose_prompts_has_a_slot_yet_is_cancelled(
+    connect: Connect, engine: GatedEngine
+) -> None:
+    host = connect(slots=1)
+    running = host.send("generate", **ENDLESS)
+    engine.wait_at_gate()
+    batch = host.send("batch", prompts=["a b", "c d"])
+    host.wait_until_prepared()
+    engine.allow()
+    engine.wait_at_gate()  # the engine's thread has gone round, and the batch has left the queue
+
+    host.ask("cancel", target=batch)
+    engine.allow()
+
+    final = host.final(batch)
+    assert (final["finish_reason"], final["stage"]) == ("cancelled", "prefill")
+    assert not host.finals(running)
+
+
+def test_a_request_that_is_cancelled_before_its_turn_to_be_prepared_is_not_prepared(
+    connect: Connect, engine: GatedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = connect()
+    engine.open()
+    prepare, seen = engine.text_prompt, []
+    reached, go_on = threading.Event(), threading.Event()
+
+    def watched(text: str, params: SamplingParams, *, field: str) -> Prompt:
+        seen.append(text)
+        reached.set()
+        assert go_on.wait(PATIENCE_SECONDS)
+        return prepare(text, params, field=field)
+
+    monkeypatch.setattr(engine, "text_prompt", watched)
+    first = host.send("generate", prompt="first")
+    assert reached.wait(PATIENCE_SECONDS)
+    cancelled = host.send("generate", prompt="cancelled")
+    host.ask("cancel", target=cancelled)
+    assert host.final(cancelled)["finish_reason"] == "cancelled"
+    go_on.set()
+
+    assert host.final(first)["finish_reason"] == "stop"
+    host.ask("generate", prompt="last")
+    assert seen == ["first", "last"]

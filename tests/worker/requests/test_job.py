@@ -85,3 +85,13 @@ def test_a_cancel_is_noted_and_moves_no_job(state: State) -> None:
 )
 def test_a_job_tells_the_stage_in_which_a_cancel_finds_it(state: State, stage: str) -> None:
     assert job_that_is(state).stage == stage
+
+
+def test_a_job_expires_at_its_deadline_unless_it_has_ended() -> None:
+    job = Job(Generate(id="r", prompt="x", deadline_seconds=5), Delivery(lambda _: None, None))
+    assert job.deadline is not None
+    assert not job.expired(job.deadline - 1)
+    assert job.expired(job.deadline)
+    job.send()
+
+    assert not job.expired(job.deadline)

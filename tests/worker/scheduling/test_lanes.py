@@ -1,6 +1,8 @@
-"""The lane of the sequences by itself: what counts as work."""
+"""The lane of the sequences: what counts as work, what a step writes, what an end leaves."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 
@@ -10,6 +12,7 @@ from mlxwire_worker.requests.delivery import Delivery
 from mlxwire_worker.requests.job import Job
 from mlxwire_worker.scheduling.heartbeat import Pulse
 from mlxwire_worker.scheduling.lanes import SequencesLane
+from support.conversation import ENDLESS
 from support.gated_engine import GatedEngine
 from support.memory_host import Connect
 
@@ -32,3 +35,49 @@ def test_a_batch_that_has_no_room_in_memory_is_no_work_to_wake_for(
 
     assert lane.may_feed
     assert lane.feed()
+
+
+def test_the_lines_of_a_step_are_written_together(
+    connect: Connect, engine: GatedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = connect()
+    corks, seen, put = 0, [], host.writer.put
+
+    def cork(change: int) -> None:
+        nonlocal corks
+        corks += change
+
+    def note(line: bytes) -> None:
+        seen.append(corks)
+        put(line)
+
+    monkeypatch.setattr(host.writer, "cork", lambda: cork(1))
+    monkeypatch.setattr(host.writer, "uncork", lambda: cork(-1))
+    monkeypatch.setattr(host.writer, "put", note)
+    engine.open()
+
+    host.ask("generate", prompt="a b c")
+
+    assert seen == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"cmd": "generate", "prompt": "a b"},
+        {"cmd": "generate", **ENDLESS, "deadline_seconds": 0.1},
+        {"cmd": "batch", "prompts": ["a b", "c"]},
+        {"cmd": "cache", "action": "warm", "prompt": "a b"},
+    ],
+    ids=["stop", "deadline", "batch", "warm"],
+)
+def test_the_engine_keeps_no_sequence_that_has_ended(
+    connect: Connect, engine: GatedEngine, request_: dict[str, Any]
+) -> None:
+    host = connect()
+    engine.open()
+
+    host.ask(**request_)
+
+    host.load("other")  # the engine's thread has ended its turn
+    assert not engine._running

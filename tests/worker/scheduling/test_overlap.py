@@ -234,6 +234,21 @@ def test_an_engine_that_can_not_even_drop_what_failed_serves_the_next(
     assert host.ask("generate", prompt="fine")["finish_reason"] == "stop"
 
 
+def test_an_engine_that_can_not_classify_fails_that_and_serves_the_next(
+    connect: Connect, engine: GatedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = connect()
+
+    def raising(_: object) -> None:
+        raise RuntimeError("broken")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "classify", raising)
+        assert host.ask("classify", prompts=["a"])["error"]["code"] == "internal"
+
+    assert host.ask("classify", prompts=["a"])["type"] == "done"
+
+
 def test_an_engine_that_refuses_a_prompt_fails_that_alone(
     connect: Connect, engine: GatedEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -400,6 +415,7 @@ def test_a_request_that_needs_no_step_does_not_wake_the_engine(
     monkeypatch.setattr(host.inbox.alarm, "notify_all", lambda: woken.append("engine"))
 
     assert host.ask("tokenize", text="a b")["count"] == 2
+    assert host.ask("cancel", target="nobody")["outcome"] == "unknown"
     assert host.ask("generate", prompt="a", top_k=10**6)["error"]["code"] == "invalid_params"
     host.wait_until_prepared()
 

@@ -54,7 +54,7 @@ class Delivery:
 
     def advice(self, line: bytes) -> None:
         """Send a progress message, or drop it if messages wait: a later one replaces it."""
-        if not self._held and self.credit != 0:
+        if self.credit != 0:
             self._put(line)
 
     def grant(self, n: int) -> int:

@@ -159,7 +159,6 @@ class SequencesLane:
             self._remove(sequences)
         except Exception as second:
             log(f"dropping sequences after a failed step failed too: {type(second).__name__}")
-        self._running.clear()
         for sequence in sequences:
             sequence.operation.fail_sequence(sequence, error)
 

@@ -60,15 +60,11 @@ class Scheduler:
         """Make operations ready in order of arrival, so that a long prompt delays no step."""
         while True:
             operation = self._inbox.next_arrival()
-            if operation.lane == "alone" or self._prepare(operation):
+            if operation.lane != "alone":
+                operation.make_ready()
+            if operation.lane == "alone" or not operation.job.closed:
                 self._hand_on(operation)
             self._inbox.prepared()
-
-    def _prepare(self, operation: Operation) -> bool:
-        """Make an operation ready; return False if its job has ended."""
-        if not operation.job.closed:
-            operation.make_ready()
-        return not operation.job.closed
 
     def _hand_on(self, operation: Operation) -> None:
         """Put an operation that is ready where the engine's thread looks for it."""
