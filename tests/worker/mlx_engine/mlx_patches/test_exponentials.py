@@ -65,6 +65,14 @@ def test_exponentials_of_extremes_are_tiny_or_large_and_never_nan() -> None:
     assert 1e37 < most < np.inf
 
 
+def test_an_exponential_is_its_own_gradient() -> None:
+    numbers = mx.linspace(-5, 5, 11)
+
+    gradient = mx.grad(lambda x: _exp(x).sum())(numbers)
+
+    assert mx.allclose(gradient, mx.exp(numbers), rtol=1e-5)
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("kind", range(6))
 def test_attention_is_mlxs_own(shape: tuple[int, ...], kind: int) -> None:
