@@ -1,10 +1,12 @@
 """Tokens a second through the pipe, over what mlx-lm does in-process in the same run.
 
     python bench/throughput.py [--model testdata/tiny] [--widths 1,4,16,32] [--rounds 5] [--server]
+    python bench/throughput.py --prompt-words 500    prefill: counts the prompts' tokens
 
 One stream is compared with `stream_generate`, several with a bare `BatchGenerator`, each in a
 process of its own. Rounds alternate between the peers; the table shows medians and the median
-of the rounds' ratios. `--server` puts mlx_lm.server beside them, over the same peer. Counts from the first request to the last final, prefill included.
+of the rounds' ratios. `--server` puts mlx_lm.server beside them, over the same peer. Counts from
+the first request to the last final, prefill included.
 """
 
 from __future__ import annotations
@@ -24,13 +26,16 @@ from typing import Any
 
 from server_peer import ServerPeer
 
+Run = Callable[[int, int, int], tuple[int, float]]
+"""Runs (streams, tokens of each, words before each question); returns the tokens counted and the seconds."""
 TEXT = "Tell me a story about a {}."
 SUBJECTS = ("cat", "dog", "fox", "bird", "king", "ship", "tree", "bear")
 
 
-def prompts(width: int) -> list[str]:
-    """Return one prompt for each stream."""
-    return [TEXT.format(SUBJECTS[place % len(SUBJECTS)]) for place in range(width)]
+def prompts(width: int, words: int = 0) -> list[str]:
+    """Return one prompt for each stream, with so many words before the question."""
+    questions = [TEXT.format(SUBJECTS[place % len(SUBJECTS)]) for place in range(width)]
+    return [" cat dog" * (words // 2) + question for question in questions]
 
 
 def serve_in_process(model_path: str, pipe: Connection, *, like_worker: bool) -> None:
@@ -59,14 +64,12 @@ def serve_in_process(model_path: str, pipe: Connection, *, like_worker: bool) ->
             control.set(threads)
     tokenizer.eos_token_ids = set()
     while (asked := pipe.recv()) is not None:
-        width, tokens = asked
+        width, tokens, words = asked
         started = time.perf_counter()
+        ids = [tokenizer.encode(prompt) for prompt in prompts(width, words)]
         if width == 1:
-            count = sum(
-                1 for _ in stream_generate(model, tokenizer, prompts(1)[0], max_tokens=tokens)
-            )
+            count = sum(1 for _ in stream_generate(model, tokenizer, ids[0], max_tokens=tokens))
         else:
-            ids = [tokenizer.encode(prompt) for prompt in prompts(width)]
             generator = BatchGenerator(
                 model, max_tokens=tokens, completion_batch_size=max(width, 8)
             )
@@ -75,7 +78,8 @@ def serve_in_process(model_path: str, pipe: Connection, *, like_worker: bool) ->
             while count < width * tokens:
                 count += len(generator.next()[1])
             generator.close()
-        pipe.send((count, time.perf_counter() - started))
+        prompt_tokens = sum(map(len, ids)) if words else 0
+        pipe.send((count + prompt_tokens, time.perf_counter() - started))
 
 
 class PipeWorker:
@@ -102,7 +106,7 @@ class PipeWorker:
         return final
 
     def _read_until(self, finals: int) -> tuple[int, bytes]:
-        """Read until so many finals have come; return the number of token lines, and the last line."""
+        """Read until so many finals have come; return how many token lines came, and the last line."""
         assert self._process.stdout is not None
         tokens, rest, lines = 0, b"", b""
         while finals:
@@ -118,7 +122,7 @@ class PipeWorker:
                 raise SystemExit(lines.decode())
         return tokens, lines.splitlines()[-1]
 
-    def run(self, width: int, tokens: int) -> tuple[int, float]:
+    def run(self, width: int, tokens: int, words: int) -> tuple[int, float]:
         """Run ``width`` streams at once; return the tokens counted and the seconds."""
         self._round += 1
         requests: list[dict[str, object]] = [
@@ -130,12 +134,15 @@ class PipeWorker:
                 "ignore_eos": True,
                 "cache": False,
             }
-            for place, prompt in enumerate(prompts(width))
+            for place, prompt in enumerate(prompts(width, words))
         ]
         started = time.perf_counter()
         self._write(*requests)
-        count, _ = self._read_until(width)
-        return count, time.perf_counter() - started
+        count, last = self._read_until(width)
+        seconds = time.perf_counter() - started
+        if words:
+            count += width * json.loads(last)["metrics"]["prompt_tokens"]
+        return count, seconds
 
     def close(self) -> None:
         """Ask the worker to quit, and wait for its exit."""
@@ -159,9 +166,9 @@ class InProcess:
         if like is not None:
             self._pipe.send((like.info["compute_dtype"], like.info["blas_threads"]))
 
-    def run(self, width: int, tokens: int) -> tuple[int, float]:
+    def run(self, width: int, tokens: int, words: int) -> tuple[int, float]:
         """Compute all streams at once."""
-        self._pipe.send((width, tokens))
+        self._pipe.send((width, tokens, words))
         answer: tuple[int, float] = self._pipe.recv()
         return answer
 
@@ -170,9 +177,9 @@ class InProcess:
         self._pipe.send(None)
 
 
-def measure(run: Callable[[int, int], tuple[int, float]], width: int, tokens: int) -> float:
+def measure(run: Run, width: int, tokens: int, words: int) -> float:
     """Return the tokens a second of one run."""
-    count, seconds = run(width, tokens)
+    count, seconds = run(width, tokens, words)
     return count / seconds
 
 
@@ -182,27 +189,38 @@ def main() -> None:
     root = Path(__file__).resolve().parent.parent
     parser.add_argument("--model", default=str(root / "testdata/tiny"))
     parser.add_argument("--widths", default="1,4,16,32,64")
-    parser.add_argument("--tokens", type=int, default=150)
+    parser.add_argument(
+        "--tokens", type=int, help="tokens of each stream; 150, or 1 for prefill"
+    )
+    parser.add_argument("--prompt-words", type=int, default=0, metavar="N")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--server", action="store_true")
     options = parser.parse_args()
+    words = options.prompt_words
+    tokens = options.tokens or (1 if words else 150)
     worker = PipeWorker(options.model, [])
     installed = InProcess(options.model)
     alike = InProcess(options.model, like=worker)
-    peers = {"as installed": installed.run, "alike": alike.run, "mlxwire": worker.run}
+    peers: dict[str, Run] = {
+        "as installed": installed.run,
+        "alike": alike.run,
+        "mlxwire": worker.run,
+    }
     told = ("compute_dtype", "blas", "blas_threads")
     print("mlxwire and alike:", ", ".join(f"{name} {worker.info[name]}" for name in told))
     server = ServerPeer(options.model) if options.server else None
     if server is not None:
-        peers["mlx_lm.server"] = lambda width, tokens: server.run(prompts(width), tokens)
+        peers["mlx_lm.server"] = lambda width, tokens, words: server.run(
+            prompts(width, words), tokens
+        )
     heads = "".join(f"{name:>14}" for name in peers)
     ratios = "".join(f"{'/ ' + name:>14}" for name in ("as installed", "alike"))
     print(f"{'streams':>8}{heads}{ratios}   tokens a second; ratios of mlxwire")
     for width in map(int, options.widths.split(",")):
         for run in peers.values():
-            measure(run, width, 20)
+            measure(run, width, min(tokens, 20), words)
         rounds = [
-            [measure(run, width, options.tokens) for run in peers.values()]
+            [measure(run, width, tokens, words) for run in peers.values()]
             for _ in range(options.rounds)
         ]
         columns = list(zip(*rounds, strict=True))
