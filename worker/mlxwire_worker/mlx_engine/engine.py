@@ -95,6 +95,7 @@ class MlxEngine(Engine):
         from .mlx_patches.direct_children import hold_children_directly
         from .mlx_patches.exponentials import vectorize
         from .mlx_patches.rotary import share_tables
+        from .mlx_patches.weight_layout import transpose_weights
         from .sequences.warmup import warm_up
 
         hold_freed_blocks()
@@ -105,6 +106,7 @@ class MlxEngine(Engine):
         report("check", 1, 1)
         self.unload()
         loading.materialize(loaded.model, report)
+        transpose_weights(loaded.model)
         vectorize(loaded.model)
         share_tables(loaded.model)
         hold_children_directly(loaded.model)
