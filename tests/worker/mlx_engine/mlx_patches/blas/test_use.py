@@ -91,6 +91,23 @@ def test_a_library_that_the_user_names_is_used(tmp_path: Path) -> None:
     assert start(tmp_path, MLXWIRE_BLAS=str(library))["name"].startswith("OpenBLAS ")
 
 
+def test_a_relative_path_is_below_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = compile_library(tmp_path, "")
+    monkeypatch.chdir(tmp_path)
+
+    slow = start(tmp_path, MLXWIRE_BLAS=library.name)["slow"]
+
+    assert slow == f"{library}: its matrix products are wrong"
+
+
+def test_a_home_folder_that_does_not_exist_is_a_wrong_path(tmp_path: Path) -> None:
+    slow = start(tmp_path, MLXWIRE_BLAS="~nobody-has-this-name/lib.so")["slow"]
+
+    assert "correct its path" in slow
+
+
 def test_off_leaves_mlx_as_it_is(tmp_path: Path) -> None:
     told = start(tmp_path, MLXWIRE_BLAS="off")
 

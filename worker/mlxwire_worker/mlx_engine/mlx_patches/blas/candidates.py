@@ -43,7 +43,8 @@ def candidates() -> Iterator[Candidate]:
     Only files that exist are yielded, except for the one that the user named.
     """
     if named := os.environ.get(VARIABLE, "").strip():
-        yield _described(Path(named).expanduser())
+        # Absolute: the linker would look for a bare name in its own folders, not in this one.
+        yield _described(Path(os.path.expanduser(named)).absolute())
         return
     places = (Path(folder) / name for folder in _SYSTEM_FOLDERS for name in _SYSTEM_NAMES)
     system = next((place for place in places if place.is_file()), None)
