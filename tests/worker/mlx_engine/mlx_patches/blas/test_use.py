@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,18 @@ def test_a_library_that_changed_is_probed_again(tmp_path: Path) -> None:
     os.utime(library, ns=(1, 1))
 
     assert start(tmp_path, MLXWIRE_BLAS=str(library))["probed"]
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda shim: shim.write_text("no library")])
+def test_a_shim_that_is_missing_or_damaged_is_built_again(
+    tmp_path: Path, damage: Callable[[Path], object]
+) -> None:
+    start(tmp_path)
+    (shim,) = tmp_path.glob("mlxwire/*.so")
+    damage(shim)
+
+    assert start(tmp_path)["name"].startswith("OpenBLAS ")
+    assert not start(tmp_path)["probed"]
 
 
 def test_a_library_that_the_user_names_is_used(tmp_path: Path) -> None:

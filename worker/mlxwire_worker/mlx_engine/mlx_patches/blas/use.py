@@ -6,7 +6,7 @@ import ctypes
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -96,15 +96,24 @@ def _try(candidate: Candidate, mlx: Path, folder: Path) -> tuple[Verdict, ctypes
         return Verdict(error=f"it can't be read ({error.strerror}); correct its path"), None
     library = folder / f"{key}.so" if candidate.prefix else candidate.library
     verdict = verdicts.read(folder, key)
-    if verdict is None or not library.exists():
+    if verdict is not None and verdict.error is None:
+        with suppress(OSError):  # a shim that is missing or damaged is built again below
+            return verdict, _open(library)
+        verdict = None
+    if verdict is None:
         verdict = _examine(candidate, library, folder, key)
     if verdict.error is not None:
         return verdict, None
     try:
-        with _thread_limit(most_threads()):
-            return verdict, ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
+        return verdict, _open(library)
     except OSError as error:
         return Verdict(error=f"it can't be opened ({error})"), None
+
+
+def _open(library: Path) -> ctypes.CDLL:
+    """Open a library for MLX's calls, with no more threads than it may use. Raises: OSError."""
+    with _thread_limit(most_threads()):
+        return ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
 
 
 def _examine(candidate: Candidate, library: Path, folder: Path, key: str) -> Verdict:
