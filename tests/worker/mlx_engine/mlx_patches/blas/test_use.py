@@ -157,6 +157,33 @@ def test_what_is_no_library_is_not_used(tmp_path: Path) -> None:
     assert "it is no BLAS" in start(tmp_path, MLXWIRE_BLAS=libc)["slow"]
 
 
+def test_a_library_that_lacked_another_one_is_probed_again(tmp_path: Path) -> None:
+    needed, library = tmp_path / "libneeded.so", tmp_path / "libblas.so"
+    build = ["g++", "-x", "c++", "-", "-shared", "-fPIC"]
+    subprocess.run([*build, "-o", str(needed)], input=b"int needed = 1;", check=True)
+    source = "extern int needed; int use() { return needed; }" + FUNCTIONS.replace("BODY", "")
+    linked = ["-x", "none", str(needed), f"-Wl,-rpath,{tmp_path}", "-o", str(library)]
+    subprocess.run([*build, *linked], input=source.encode(), check=True)
+    needed.rename(tmp_path / "elsewhere.so")
+    assert "can't be opened" in start(tmp_path, MLXWIRE_BLAS=str(library))["slow"]
+
+    (tmp_path / "elsewhere.so").rename(needed)
+
+    assert "products are wrong" in start(tmp_path, MLXWIRE_BLAS=str(library))["slow"]
+
+
+def test_a_probe_that_could_not_import_mlx_is_made_again(tmp_path: Path) -> None:
+    hidden = tmp_path / "sitecustomize.py"
+    hidden.write_text(
+        "import sys\n"
+        "if any('probe_program' in word for word in sys.orig_argv):\n"
+        "    sys.modules['mlx'] = None\n"
+    )
+
+    assert "told nothing" in start(tmp_path, PYTHONPATH=str(tmp_path))["slow"]
+    assert start(tmp_path)["name"].startswith("OpenBLAS ")
+
+
 def test_without_the_package_the_remedy_is_told(tmp_path: Path) -> None:
     hidden = tmp_path / "sitecustomize.py"
     hidden.write_text(

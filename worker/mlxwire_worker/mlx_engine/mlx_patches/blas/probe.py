@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from .candidates import VARIABLE
 from .verdicts import Verdict
 
 SECONDS = 20.0
@@ -34,7 +35,9 @@ def probe(library: Path) -> Verdict:
             env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
         )
     except subprocess.TimeoutExpired:
-        raise ProbeFailed(f"its probe did not end within {SECONDS:g} s") from None
+        raise ProbeFailed(
+            f"its probe did not end within {SECONDS:g} s; if that recurs, set {VARIABLE} to off"
+        ) from None
     except OSError as error:
         raise ProbeFailed(f"its probe did not start ({error.strerror})") from None
     if ended.returncode < 0:
@@ -42,6 +45,10 @@ def probe(library: Path) -> Verdict:
             raise ProbeFailed("its probe was killed from outside")
         name = signal.Signals(-ended.returncode).name
         return Verdict(error=f"its probe crashed with {name}")
+    if (
+        ended.returncode == 1
+    ):  # an exception in Python: MLX itself can't be imported, for example
+        raise ProbeFailed("its probe ended with 1 and told nothing")
     try:
         return msgspec.json.decode(ended.stdout, type=Verdict)
     except msgspec.MsgspecError:

@@ -27,7 +27,7 @@ def main(library: str, parent: int) -> dict[str, Any]:
     try:
         opened = ctypes.CDLL(library, mode=ctypes.RTLD_GLOBAL)
     except OSError as error:
-        return {"error": f"it can't be opened ({error})"}
+        return {"error": f"it can't be opened ({error})", "lasts": False}
     if not all(hasattr(opened, f"cblas_{letter}gemm") for letter in "sdc"):
         return {"error": "it is no BLAS: it has no cblas_sgemm, cblas_dgemm or cblas_cgemm"}
     import mlx.core as mx

@@ -133,7 +133,8 @@ def _examine(candidate: Candidate, library: Path, folder: Path, key: str) -> Ver
         verdict = probe(library)
     except (ProbeFailed, ShimFailed) as error:
         return Verdict(error=str(error))
-    verdicts.write(folder, key, verdict)
+    if verdict.lasts:
+        verdicts.write(folder, key, verdict)
     return verdict
 
 

@@ -16,11 +16,16 @@ from .... import __version__
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """The outcome of a probe: the library's name and speed, or the ``error`` that rules it out."""
+    """The outcome of a probe: the library's name and speed, or the ``error`` that rules it out.
+
+    ``lasts`` is False for an error that may go without a change to the library's file, such as a
+    missing library that it needs. The next start then probes it again.
+    """
 
     error: str | None
     name: str = ""
     gflops: float = 0.0
+    lasts: bool = True
 
 
 def key_of(files: Iterable[Path], parts: Iterable[str]) -> str:
