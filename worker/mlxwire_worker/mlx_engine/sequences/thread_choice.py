@@ -44,12 +44,9 @@ def choose_threads(model: Any, policy: CachePolicy, weight_bytes: int, *, measur
 
 def _largest_matrix(model: Any) -> mx.array | None:
     """Return the largest float32 matrix of a model's layers, None if they have none."""
-    flat: Any = tree_flatten(model.parameters())
-    matrices = [
-        array
-        for name, array in flat
-        if "layers." in name and array.ndim == 2 and array.dtype == mx.float32
-    ]
+    # Not by the parameters' names: GPT-2 calls its layers `h`.
+    flat: Any = tree_flatten([layer.parameters() for layer in getattr(model, "layers", [])])
+    matrices = [array for _, array in flat if array.ndim == 2 and array.dtype == mx.float32]
     return max(matrices, key=lambda array: array.size, default=None)
 
 
