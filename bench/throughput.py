@@ -33,16 +33,16 @@ SUBJECTS = ("cat", "dog", "fox", "bird", "king", "ship", "tree", "bear")
 
 
 def prompts(width: int, words: int = 0) -> list[str]:
-    """Return one prompt for each stream, with so many words before the question."""
+    """Return one prompt for each stream, with ``words`` words before the question."""
     questions = [TEXT.format(SUBJECTS[place % len(SUBJECTS)]) for place in range(width)]
     return [" cat dog" * (words // 2) + question for question in questions]
 
 
 def serve_in_process(model_path: str, pipe: Connection, *, like_worker: bool) -> None:
-    """Answer (width, tokens) with (tokens counted, seconds): mlx-lm in a process of its own.
+    """Answer (width, tokens, words) with (tokens counted, seconds), computed by mlx-lm.
 
-    With ``like_worker`` it computes with the BLAS, its threads and the dtype that the worker chose,
-    which come through the pipe first.
+    With ``like_worker`` mlx-lm uses the BLAS, the number of threads and the dtype that the worker
+    chose. The pipe delivers dtype and threads first.
     """
     if like_worker:
         from mlxwire_worker.mlx_engine.mlx_patches.blas import in_use, use_fast_blas
@@ -106,7 +106,7 @@ class PipeWorker:
         return final
 
     def _read_until(self, finals: int) -> tuple[int, bytes]:
-        """Read until so many finals have come; return how many token lines came, and the last line."""
+        """Read up to the given number of finals; return how many tokens came, and the last line."""
         assert self._process.stdout is not None
         tokens, rest, lines = 0, b"", b""
         while finals:
@@ -173,7 +173,7 @@ class InProcess:
         return answer
 
     def close(self) -> None:
-        """End it."""
+        """Ask the process to end."""
         self._pipe.send(None)
 
 

@@ -48,7 +48,10 @@ def hold_freed_blocks() -> None:
 
 
 def give_free_memory_back(*, now: bool = False) -> None:
-    """Return the free pages of the heap to the system: ``now``, or if it was not done lately."""
+    """Return the free pages of the heap to the system, at most once in `TRIM_SECONDS`.
+
+    ``now`` returns them in any case.
+    """
     global _trimmed_at
     if _trim is None or not (now or time.monotonic() - _trimmed_at > TRIM_SECONDS):
         return

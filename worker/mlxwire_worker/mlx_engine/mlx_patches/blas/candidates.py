@@ -14,7 +14,7 @@ VARIABLE = "MLXWIRE_BLAS"
 PACKAGE = "scipy_openblas32"
 """The package that the extra ``[mlx]`` installs on Linux."""
 _PREFIX = "scipy_"
-"""What that package puts before every name, so that it can't be mistaken for another BLAS."""
+"""The prefix of all names in that package, which keeps them apart from another BLAS."""
 _SYSTEM_FOLDERS = (
     f"/usr/lib/{platform.machine()}-linux-gnu",
     f"/usr/lib/{platform.machine()}-linux-gnu/openblas-pthread",

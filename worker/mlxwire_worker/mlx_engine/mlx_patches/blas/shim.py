@@ -1,6 +1,6 @@
 """Builds a small library that offers a prefixed BLAS under the three names that MLX asks for.
 
-It takes g++, which MLX needs anyway to compile its CPU kernels, and 0.1 s, once for each library.
+The build needs g++, as MLX does to compile its CPU kernels, and takes 0.1 s, once for each library.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def build_shim(candidate: Candidate, target: Path) -> None:
     """Compile the shim of a library to a file. Raises: ShimFailed."""
     compiler = shutil.which("g++")
     if compiler is None:
-        raise ShimFailed("it takes g++ to use it, which is not on the PATH: install g++")
+        raise ShimFailed("this library needs g++, which is not on the PATH: install g++")
     source = _TEMPLATE.replace("PREFIX", candidate.prefix)
     partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
     options = ["-x", "c++", "-", "-O2", "-shared", "-fPIC", "-o", str(partial)]
