@@ -126,10 +126,10 @@ class WorkerConnection:
             yield from self._unreadable(error, line)
             return
         if self.state == "silent":
-            has_id = fields.get("id") is not None
-            self.state = TRANSITIONS[
-                "silent", "object_with_id" if has_id else "object_without_id"
-            ]
+            seen: FirstSeen = (
+                "object_without_id" if fields.get("id") is None else "object_with_id"
+            )
+            self.state = TRANSITIONS["silent", seen]
         if self.state == "dialect0":
             yield from self._dialect0.receive_object(fields, len(line))
         else:
