@@ -59,11 +59,11 @@ INFLIGHT_LINES = 16
 """The lines of all requests in flight may have this many times ``max_line_bytes`` together."""
 
 State = Literal["silent", "dialect0", "await_hello", "ready"]
-FirstSeen = Literal["object_with_id", "object_without_id", "hello"]
+FirstSeen = Literal["with_id", "without_id", "hello"]
 
 TRANSITIONS: dict[tuple[State, FirstSeen], State] = {
-    ("silent", "object_with_id"): "await_hello",
-    ("silent", "object_without_id"): "dialect0",
+    ("silent", "with_id"): "await_hello",
+    ("silent", "without_id"): "dialect0",
     ("await_hello", "hello"): "ready",
 }
 """The states and what moves between them. The first JSON object fixes the dialect for good."""
@@ -126,7 +126,7 @@ class WorkerConnection:
             yield from self._unreadable(error, line)
             return
         if self.state == "silent":
-            seen: FirstSeen = "object_with_id" if "id" in fields else "object_without_id"
+            seen: FirstSeen = "without_id" if fields.get("id") is None else "with_id"
             self.state = TRANSITIONS["silent", seen]
         if self.state == "dialect0":
             yield from self._dialect0.receive_object(fields, len(line))

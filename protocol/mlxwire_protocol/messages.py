@@ -6,7 +6,7 @@ unknown fields, except in `hello`: an option is honoured or named in an error.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -65,6 +65,9 @@ class Load(Command, kw_only=True, frozen=True, tag="load"):
     prompt_cache_limit: Count | None = None
     prefill_seconds: Annotated[float, Meta(gt=0, le=60)] = 0.1
     compute_dtype: Literal["auto", "float32", "bfloat16", "float16", "stored"] = "auto"
+
+    rotates_if_possible: ClassVar[bool] = False
+    """The context rotates where the model can; a type of dialect 0 sets this."""
 
 
 class Unload(Command, kw_only=True, frozen=True, tag="unload"):
@@ -138,6 +141,9 @@ class Chat(Sampling, kw_only=True, frozen=True, tag="chat"):
     messages: Conversation
     thinking: bool | UnsetType = UNSET
     special_tokens: bool = False
+
+    enables_thinking: ClassVar[bool] = False
+    """The template's `enable_thinking` is true; a type of dialect 0 sets this."""
 
 
 class Batch(Sampling, kw_only=True, frozen=True, tag="batch"):

@@ -29,7 +29,9 @@ def all_requests(kind: type[Command]) -> set[type[Command]]:
 
 
 def test_every_request_type_has_one_row() -> None:
-    concrete = {kind for kind in all_requests(Command) if not kind.__subclasses__()}
+    of_dialect0 = {translation.Dialect0Chat, translation.Dialect0Load}
+    kinds = all_requests(Command) - of_dialect0
+    concrete = {kind for kind in kinds if not kinds & set(kind.__subclasses__())}
 
     assert [row.request for row in COMMANDS.values()] == [
         row.request for row in TABLE if row.action is None

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mlxwire_protocol import Accepted, WireError, WorkerConnection, error_reply
 from mlxwire_protocol.events import Answer
-from mlxwire_protocol.messages import Cancel, Chat, Generate, Load, Quit
+from mlxwire_protocol.messages import MAX_SAFE_INTEGER, Cancel, Chat, Generate, Load, Quit
 from mlxwire_protocol.replies import (
     CancelledDone,
     Done,
@@ -189,10 +190,16 @@ def test_cancel_and_quit_have_no_replies_of_their_own() -> None:
         ({"cmd": "chat"}, "chat: "),
         ({"cmd": "chat", "messages": []}, "chat: "),
         ({"cmd": "chat", "messages": "x"}, "chat: "),
-        ({"cmd": "chat", "messages": [{"role": "user"}]}, "chat: "),
+        ({"cmd": "chat", "messages": [{"content": "x"}]}, "chat: "),
+        ({"cmd": "chat", "messages": [{"role": "user", "content": 5}]}, "chat: "),
+        (
+            {"cmd": "chat", "messages": [{"role": "user", "content": [{"type": "image"}]}]},
+            "chat: ",
+        ),
+        ({**GENERATE, "max_tokens": 5.5}, "generate: "),
+        ({**GENERATE, "max_tokens": True}, "generate: "),
         ({"cmd": "chat", "messages": [5]}, "chat: "),
         ({"id": "a", "cmd": "info"}, "info: "),
-        ({"id": None, "cmd": "info"}, "info: "),
         ({"id": "a"}, "request: "),
     ],
 )
@@ -222,6 +229,14 @@ def test_a_huge_command_name_is_not_echoed_whole() -> None:
          {"top_k": 5, "top_p": 0.5, "temperature": 1, "max_tokens": 7}),
         ({**GENERATE, "max_tokens": None, "top_p": None}, {"max_tokens": 256, "top_p": 1}),
         ({**GENERATE, "max_tokens": 0, "top_k": 0}, {"max_tokens": 0, "top_k": 0}),
+        ({**GENERATE, "max_tokens": 5.0, "top_k": 40.0}, {"max_tokens": 5, "top_k": 40}),
+        ({**GENERATE, "max_tokens": -1, "top_k": -1}, {"max_tokens": MAX_SAFE_INTEGER, "top_k": 0}),
+        ({**GENERATE, "max_tokens": 1e300}, {"max_tokens": MAX_SAFE_INTEGER}),
+        ({**GENERATE, "top_p": 0, "repeat_penalty": 0}, {"top_p": 1, "repeat_penalty": 0}),
+        ({**GENERATE, "top_p": -0.5, "repeat_penalty": -1.5}, {"top_p": 1, "repeat_penalty": 0}),
+        ({**GENERATE, "top_p": 1.5}, {"top_p": 1}),
+        ({**LOAD, "context_len": 128.0, "id": None}, {"context_len": 128, "rotates_if_possible": True}),
+        ({**LOAD, "context_len": 0.0}, {"context_len": None, "rotates_if_possible": False}),
         ({**GENERATE, "stop": 5, "seed": "x", "stop_tokens": "x", "ignore_eos": 1, "logits": 1},
          {"stop": [], "seed": None, "ignore_eos": False}),
     ],
@@ -243,6 +258,42 @@ def test_unknown_fields_of_messages_are_ignored() -> None:
     )
     assert isinstance(command, Chat)
     assert command.messages[0].content == "x"
+
+
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        ({}, ""),
+        ({"content": None}, ""),
+        ({"content": []}, ""),
+        ({"content": [{"type": "text", "text": "a "}, {"text": "b"}, " c"]}, "a b c"),
+    ],
+)
+def test_missing_content_is_empty_and_text_parts_are_joined(
+    message: dict[str, Any], text: str
+) -> None:
+    asked = {"cmd": "chat", "messages": [{"role": "user", **message}]}
+    (command,) = commands(send(connection(), asked))
+    assert isinstance(command, Chat)
+    assert command.messages[0].content == text
+    assert command.enables_thinking
+
+
+@pytest.mark.parametrize("asked", [{"max_tokens": 3}, {"max_tokens": -1}, {}])
+def test_a_full_context_is_an_error_that_the_host_sees(asked: dict[str, Any]) -> None:
+    worker, request_id = running({**GENERATE, **asked})
+    tokens(worker, request_id, "a", "b")
+    full = msgspec.structs.replace(done(request_id, 2), finish_reason="length")
+    last, error = sent(worker, full)
+    assert last["token"] == "b"
+    assert error["error"].startswith("generate: the context was full after 2 tokens")
+
+
+def test_the_wanted_number_of_tokens_is_no_full_context() -> None:
+    worker, request_id = running({**GENERATE, "max_tokens": 2})
+    tokens(worker, request_id, "a", "b")
+    full = msgspec.structs.replace(done(request_id, 2), finish_reason="length")
+    assert sent(worker, full)[-1] == {"done": True, "tokens_generated": 2}
 
 
 # -- order -----------------------------------------------------------------------------------

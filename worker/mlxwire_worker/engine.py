@@ -39,7 +39,7 @@ class LoadOptions(Struct, kw_only=True, frozen=True):
     adapter_path: str | None = None
     parallel_slots: int | None = None
     warmup: bool = True
-    context_policy: Literal["refuse", "rotate"] = "refuse"
+    context_policy: Literal["refuse", "rotate", "rotate_if_possible"] = "refuse"
     kv_bits: int | None = None
     kv_group_size: int = 64
     memory_limit: int | None = None

@@ -41,12 +41,14 @@ class SamplingParams(Struct, kw_only=True, frozen=True, gc=False):
 class ChatInput(Struct, kw_only=True, frozen=True):
     """A conversation for a model's chat template.
 
-    ``thinking`` is the template's switch; None leaves the template's own default. The text of a
-    control token in a message stays text unless ``special_tokens`` is set.
+    ``thinking`` is the template's switch; None leaves the template's own default, except that
+    ``enable_thinking`` sets the variable of that name alone, as mlx-lm does. The text of a control
+    token in a message stays text unless ``special_tokens`` is set.
     """
 
     messages: list[dict[str, Any]]
     thinking: bool | None = None
+    enable_thinking: bool = False
     special_tokens: bool = False
 
 

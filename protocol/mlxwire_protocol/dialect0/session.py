@@ -42,7 +42,7 @@ class Dialect0Session:
         """Take one parsed request from a line of ``line_bytes`` bytes; yield what can start."""
         name = fields.get("cmd")
         name = name[:SHOWN_CHARACTERS] if isinstance(name, str) else None
-        if "id" in fields:
+        if fields.get("id") is not None:
             error = WireError(
                 "invalid_request",
                 "the request has an `id`, but the first request on this connection had none; leave "
@@ -129,7 +129,7 @@ class Dialect0Session:
                     yield Answer(encode(translation.error_line(name, entry)))
                     continue
                 self._running = entry.id
-                self._encoder = translation.Encoder(command_name(entry))
+                self._encoder = translation.Encoder(entry)
                 self.in_flight[entry.id] = entry
                 yield Accepted(entry)
         finally:

@@ -6,14 +6,14 @@ bare objects, so the rest of the worker does not know of dialect 0.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
 from ..codec import convert_command
-from ..commands import COMMANDS
+from ..commands import COMMANDS, command_name
 from ..errors import WireError
-from ..messages import Command
+from ..messages import MAX_SAFE_INTEGER, Chat, Command, Load, Sampling
 from ..replies import Done, Error, Token
 from ..results import LoadResult, ModelInfo
 
@@ -30,32 +30,67 @@ FIELDS: dict[str, frozenset[str]] = {
 }
 """The fields of each command. All others are ignored, as the hosts of dialect 0 expect."""
 
-_ZERO_MEANS_UNSET = frozenset({"context_len", "adapter_path"})
+_INTEGERS = frozenset({"max_tokens", "top_k", "context_len"})
 STREAMS = frozenset(name for name in FIELDS if COMMANDS[name].final == "done")
+
+
+class Dialect0Load(Load, kw_only=True, frozen=True, tag="load"):
+    """A `load` with a ``context_len``: older workers took it for the size of a rotating window."""
+
+    rotates_if_possible: ClassVar[bool] = True
+
+
+class Dialect0Chat(Chat, kw_only=True, frozen=True, tag="chat"):
+    """A `chat` as mlx-lm renders it, with ``enable_thinking`` set."""
+
+    enables_thinking: ClassVar[bool] = True
 
 
 def to_command(fields: dict[str, Any], request_id: str) -> Command:
     """Convert a dialect-0 object to a typed command under ``request_id``.
 
-    Null, a zero ``context_len`` and an empty ``adapter_path`` count as left out, because hosts
-    of dialect 0 send the zero values of their types. Raises: WireError as `convert_command`
-    does.
+    Values that mean "left out" or "off" to older workers are converted to such ones here. Raises:
+    WireError as `convert_command` does.
     """
     name = fields.get("cmd")
     if not isinstance(name, str):
         raise WireError("invalid_request", 'missing cmd; send {"cmd": …}')
     if name not in FIELDS:
         raise WireError("unknown_command", f"unknown command; known are {', '.join(FIELDS)}")
-    kept: dict[str, Any] = {
-        key: value
-        for key, value in fields.items()
-        if key in FIELDS[name]
-        and value is not None
-        and (value or key not in _ZERO_MEANS_UNSET or value is False)
-    }
-    if name == "chat" and isinstance(kept.get("messages"), list):
-        kept["messages"] = [_message(message) for message in kept["messages"]]
-    return convert_command({"id": request_id, "cmd": name, **kept})
+    kept: dict[str, Any] = {"id": request_id, "cmd": name}
+    for key in FIELDS[name] & fields.keys():
+        value = _meant(key, fields[key])
+        if value is not None:
+            kept[key] = value
+    command = convert_command(kept)
+    if isinstance(command, Chat):
+        return Dialect0Chat(**msgspec.structs.asdict(command))
+    if isinstance(command, Load) and command.context_len is not None:
+        return Dialect0Load(**msgspec.structs.asdict(command))
+    return command
+
+
+def _meant(key: str, value: Any) -> Any:
+    """Return what older workers took a field's value for; None if it counts as left out."""
+    if isinstance(value, float) and value.is_integer() and key in _INTEGERS:
+        value = int(value)
+    if key == "messages" and isinstance(value, list):
+        return [_message(message) for message in value]
+    if key == "adapter_path":
+        return value if value != "" else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    match key:
+        case "max_tokens":
+            return MAX_SAFE_INTEGER if value < 0 else min(value, MAX_SAFE_INTEGER)
+        case "context_len":
+            return value or None
+        case "top_k" | "repeat_penalty":
+            return max(value, 0)
+        case "top_p":
+            return value if 0 < value < 1 else None
+        case _:
+            return value
 
 
 def error_line(command: str | None, error: WireError) -> dict[str, Any]:
@@ -72,8 +107,9 @@ class Encoder:
     its own is appended to it, so that the number of token lines equals ``tokens_generated``.
     """
 
-    def __init__(self, command: str) -> None:
-        self.command = command
+    def __init__(self, command: Command) -> None:
+        self.command = command_name(command)
+        self._most = command.max_tokens if isinstance(command, Sampling) else 0
         self._newest: dict[str, Any] | None = None
 
     def lines(self, reply: msgspec.Struct) -> list[dict[str, Any]]:
@@ -84,6 +120,15 @@ class Encoder:
                 return self.token(reply.token, reply.token_id, flush=flush)
             case Done() if self.command not in STREAMS:
                 return [error_line(self.command, WireError("internal", "cancelled"))]
+            case Done() if reply.finish_reason == "length" and (
+                reply.tokens_generated < self._most
+            ):
+                full = WireError(
+                    "context_overflow",
+                    f"the context was full after {reply.tokens_generated} tokens of the answer; "
+                    "send a shorter prompt, or a smaller `max_tokens`",
+                )
+                return [*self._release(), error_line(self.command, full)]
             case Done():
                 done = {"done": True, "tokens_generated": reply.tokens_generated}
                 return [*self._release(), done]
@@ -125,7 +170,22 @@ class Encoder:
 
 
 def _message(message: object) -> object:
-    """Return a message with only the fields that older workers knew, ``role`` and ``content``."""
+    """Return a message with only the fields that older workers knew, its content as one string."""
     if not isinstance(message, dict):
         return message
-    return {key: message[key] for key in ("role", "content") if key in message}
+    content = message.get("content")
+    if content is None:
+        content = ""
+    elif isinstance(content, list):
+        texts = [_part_text(part) for part in content]
+        content = "".join(texts) if None not in texts else content
+    kept = {"role": message["role"]} if "role" in message else {}
+    return {**kept, "content": content}
+
+
+def _part_text(part: object) -> Any:
+    """Return the text of one part of a message; None for any other kind of part."""
+    if isinstance(part, dict) and part.get("type", "text") == "text":
+        text = part.get("text")
+        return text if isinstance(text, str) else None
+    return part if isinstance(part, str) else None

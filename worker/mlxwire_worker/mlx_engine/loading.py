@@ -75,6 +75,7 @@ def build(options: LoadOptions, path: Path, adapter: Path | None) -> LoadedModel
     assembled = assemble(options, checked, adapter, context_len)
     model, policy = assembled.model, assembled.policy
     template = find_template(path)
+    context_policy = "rotate" if policy.rotates else "refuse"
     info = _describe(
         assembled,
         path=str(path),
@@ -89,7 +90,7 @@ def build(options: LoadOptions, path: Path, adapter: Path | None) -> LoadedModel
             "batchable": policy.batchable,
             "cache_trimmable": policy.trimmable,
             "kv_bits": options.kv_bits or 0,
-            "context_policy": options.context_policy,
+            "context_policy": context_policy,
         },
     )
     cache = PromptCache(policy, _prompt_cache_limit(options))
@@ -100,7 +101,7 @@ def build(options: LoadOptions, path: Path, adapter: Path | None) -> LoadedModel
         tokenizer=tokenizer,
         template=template,
         eos_ids=_eos_ids(assembled.config, tokenizer, info.vocab_size),
-        context_policy=options.context_policy,
+        context_policy=context_policy,
         policy=policy,
         cache=cache,
         guard=assembled.guard,

@@ -73,7 +73,7 @@ class MockEngine(Engine):
         for name, asked in (
             ("adapter_path", options.adapter_path is not None),
             ("kv_bits", options.kv_bits is not None),
-            ("context_policy", options.context_policy != "refuse"),
+            ("context_policy", options.context_policy == "rotate"),
             ("compute_dtype", options.compute_dtype != "auto"),
         ):
             if asked:

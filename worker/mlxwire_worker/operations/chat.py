@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from msgspec import UNSET, UnsetType, to_builtins
+from msgspec import UNSET, UnsetType, structs, to_builtins
 
 from mlxwire_protocol.messages import Chat, Message
 
@@ -22,6 +22,7 @@ class ChatOperation(OneSequence):
         params = sampling_params(request)
         self.engine.check_params(params)
         chat = chat_input(request.messages, request.thinking, request.special_tokens)
+        chat = structs.replace(chat, enable_thinking=request.enables_thinking)
         self.make_prompt(self.engine.chat_prompt(chat, params))
 
 

@@ -40,4 +40,6 @@ def load_options(request: Load) -> LoadOptions:
     """Convert the options of a request to the engine's type."""
     options = structs.asdict(request)
     del options["id"]
+    if request.rotates_if_possible:
+        options["context_policy"] = "rotate_if_possible"
     return LoadOptions(**options)

@@ -11,6 +11,7 @@ import pytest
 from mlx_lm.models.cache import RotatingKVCache
 
 from mlxwire_protocol import WireError
+from mlxwire_worker.mlx_engine.models import assembly
 from support.direct import Direct
 from worker.mlx_engine.conftest import Open
 
@@ -39,6 +40,24 @@ def test_an_answer_ends_where_the_context_does(open_model: Open) -> None:
 
     assert answer.ended == "length"
     assert len(prompt.ids) + len(answer.tokens) == WINDOW
+
+
+def test_a_window_rotates_if_the_model_can(
+    open_model: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {"context_len": WINDOW, "context_policy": "rotate_if_possible"}
+    rotating = open_model("llama3", **asked)
+    monkeypatch.setattr(assembly, "can_rotate", lambda _: False)
+    refusing = open_model("llama3", **{**asked, "context_len": WINDOW + 1})
+    lengths = []
+    for direct in (rotating, refusing):
+        prompt = direct.prepare("a b c", max_tokens=2 * WINDOW, ignore_eos=True)
+        (answer,) = direct.run([prompt])
+        lengths.append(len(answer.tokens))
+
+    assert rotating.loaded.info.capabilities["context_policy"] == "rotate"
+    assert refusing.loaded.info.capabilities["context_policy"] == "refuse"
+    assert lengths == [2 * WINDOW, WINDOW + 1 - len(prompt.ids)]
 
 
 def windowed(direct: Direct, ids: list[int], tokens: int) -> list[int]:

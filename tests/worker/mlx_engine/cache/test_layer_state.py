@@ -9,7 +9,7 @@ import pytest
 from mlx_lm.models import falcon_h1, gemma3_text, llama, mamba2
 
 from mlxwire_worker.mlx_engine.cache import kv, layer_state
-from mlxwire_worker.mlx_engine.cache.kv import CachePolicy
+from mlxwire_worker.mlx_engine.cache.kv import CachePolicy, can_rotate
 
 WINDOW = 8
 SIZES = {"vocab_size": 50, "hidden_size": 64, "intermediate_size": 32, "num_hidden_layers": 2}
@@ -79,6 +79,10 @@ def joined(layers: kv.Layers, tokens: int) -> kv.Layers:
     """Return the same caches from the row of a batch."""
     batch = kv.merge([layers, kv.snapshot(layers)])
     return kv.extract_row(batch, 1, tokens)
+
+
+def test_a_recurrent_layer_can_not_rotate() -> None:
+    assert not can_rotate(make_mamba())
 
 
 @pytest.mark.parametrize("tokens", [1, 5, WINDOW - 1, WINDOW, WINDOW + 1, 3 * WINDOW + 3])

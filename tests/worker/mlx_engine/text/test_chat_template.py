@@ -61,6 +61,22 @@ def test_a_conversation_renders_as_with_transformers(
     assert helper.render(source, variables) == reference(path).render(messages, **theirs)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_enable_thinking_alone_is_set_as_mlx_lm_does(
+    helper: TemplateProcess, models: Models, family: str
+) -> None:
+    path = models(family)
+    source = find_template(path)
+    assert source is not None
+    tokens = Tokenizer.from_folder(path).special_tokens
+    variables = template_variables(chat([USER], enable_thinking=True), tokens)
+
+    assert "thinking" not in variables
+    assert helper.render(source, variables) == reference(path).render(
+        [USER], enable_thinking=True
+    )
+
+
 def test_the_thinking_switch_changes_the_answer_of_a_model_that_has_one(
     worker: ModelWorker, models: Models
 ) -> None:

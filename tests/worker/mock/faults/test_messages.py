@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from .conftest import GENERATE, Play
@@ -112,9 +110,3 @@ def test_several_faults_apply_to_one_message(play: Play) -> None:
 def test_text_that_is_not_ascii_leaves_as_it_is(play: Play) -> None:
     text = "\u2028\U0001f600"
     assert text.encode() in play({**TOKEN, "kind": "change", "set": {"token": text}}).stdout
-
-
-def test_a_dialogue_without_ids_is_left_alone(start) -> None:
-    process = start({"kind": "drop", "phase": "load"})
-    stdout, _ = process.communicate(b'{"cmd":"load","path":"m"}\n', timeout=60)
-    assert json.loads(stdout)["ok"] is True

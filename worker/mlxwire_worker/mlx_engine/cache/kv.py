@@ -54,6 +54,14 @@ Layers = list[Any]
 """One cache for each layer of the model."""
 
 
+def can_rotate(model: Any) -> bool:
+    """Return True if every layer of a model can forget the oldest tokens past a window."""
+    return all(
+        type(layer) is KVCache or isinstance(layer, RotatingKVCache)
+        for layer in make_prompt_cache(model)
+    )
+
+
 class CachePolicy:
     """Creates the caches of one model: plain, with a rotating window, or quantized.
 
@@ -86,6 +94,11 @@ class CachePolicy:
             layer.is_trimmable() and not isinstance(layer, RotatingKVCache) for layer in layers
         )
         self.fingerprint = f"{[type(layer).__name__ for layer in layers]}/{window}/{kv_bits}/{kv_group_size if kv_bits else 0}"
+
+    @property
+    def rotates(self) -> bool:
+        """Return True if the caches forget the oldest tokens past the window."""
+        return self._window is not None
 
     def make(self) -> Layers:
         """Create empty caches for one sequence.

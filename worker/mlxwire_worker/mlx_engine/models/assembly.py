@@ -11,7 +11,7 @@ from mlx_lm import utils as mlx_lm_utils
 from mlx_lm.models.cache import make_prompt_cache
 
 from ...engine import LoadOptions
-from ..cache.kv import CachePolicy
+from ..cache.kv import CachePolicy, can_rotate
 from ..cache.memory_guard import MemoryGuard
 from . import compute_dtype
 from .adapters import apply_adapter
@@ -61,9 +61,12 @@ def _assemble_in(
     widest = max(quantized_modules(model), key=lambda module: module.weight.size, default=None)
     if dtype is not None:
         compute_dtype.convert(model, dtype)
+    rotates = options.context_policy == "rotate" or (
+        options.context_policy == "rotate_if_possible" and can_rotate(model)
+    )
     policy = CachePolicy(
         model,
-        window=context_len if options.context_policy == "rotate" else None,
+        window=context_len if rotates else None,
         kv_bits=options.kv_bits,
         kv_group_size=options.kv_group_size,
     )

@@ -95,6 +95,8 @@ def template_variables(chat: ChatInput, special_tokens: dict[str, str]) -> dict[
     if chat.thinking is not None:
         # Qwen 3 and most others ask for the first name, DeepSeek V3.1 and Granite the second.
         variables["enable_thinking"] = variables["thinking"] = chat.thinking
+    elif chat.enable_thinking:
+        variables["enable_thinking"] = True
     return variables
 
 

@@ -31,8 +31,10 @@ class Cancels:
 
     def in_order(self, message: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Yield the replies to write now, instead of this one."""
-        request_id: str = message.get("id") or ""
+        request = self._dialogue.request_of(message)
+        request_id: str = request.id if request else message.get("id") or ""
         if request_id in self._unended:
+            self._dialogue.answered(message)
             return
         target = self._racing.get(request_id)
         if target is not None:

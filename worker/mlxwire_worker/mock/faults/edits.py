@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -17,9 +17,17 @@ BURST_LINES = 4096
 class Edit:
     """One reply to be written: its message, the lines before and after it, and the repeats."""
 
-    def __init__(self, message: dict[str, Any], next_seq: int, max_line_bytes: int) -> None:
+    def __init__(
+        self,
+        message: dict[str, Any],
+        next_seq: int,
+        max_line_bytes: int,
+        token: Callable[[int], bytes],
+    ) -> None:
+        """Create an edit; ``token`` returns the line of one more token with the given `seq`."""
         self.message = message
         self._next_seq = next_seq
+        self._token = token
         self._max_line_bytes = max_line_bytes
         self._before: list[Insert | Burst] = []
         self._after: list[Insert] = []
@@ -73,7 +81,7 @@ class Edit:
 
     def _inserted(self, fault: Insert) -> Iterator[bytes]:
         for _ in range(fault.times):
-            named = {"$id": self.message["id"], "$seq": self._next_seq}
+            named = {"$id": self.message.get("id"), "$seq": self._next_seq}
             message = {
                 field: named.get(value, value) if isinstance(value, str) else value
                 for field, value in fault.message.items()
@@ -81,12 +89,7 @@ class Edit:
             yield orjson.dumps(message, option=orjson.OPT_APPEND_NEWLINE)
 
     def _burst(self, fault: Burst) -> Iterator[bytes]:
-        request_id = self.message["id"]
-        lines = (
-            b'{"id":"%s","type":"token","seq":%d,"token":"x","token_id":1}\n'
-            % (request_id.encode(), seq)
-            for seq in range(self._next_seq, self._next_seq + fault.tokens)
-        )
+        lines = map(self._token, range(self._next_seq, self._next_seq + fault.tokens))
         while chunk := b"".join(islice(lines, BURST_LINES)):
             yield chunk
         if "tokens_generated" in self.message:

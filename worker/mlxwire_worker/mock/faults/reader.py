@@ -40,7 +40,7 @@ class FaultyReader(Reader):
         self._triggers = triggers
         self._on_fault = on_fault
         self._partial = b""
-        self._late: list[tuple[float, bytes]] = []
+        self._late: list[tuple[float, bytes, Request]] = []
 
     def turn_deaf(self) -> None:
         """Stop reading; return once no other thread is waiting for input."""
@@ -69,7 +69,9 @@ class FaultyReader(Reader):
     def read(self) -> bytes:
         """Return the next lines that are not withheld; empty at the end of the stream."""
         if self._late and self._late[0][0] <= time.monotonic():
-            return self._late.pop(0)[1]
+            _, line, request = self._late.pop(0)
+            self._dialogue.open(request)
+            return line
         chunk = super().read()
         if not chunk and self.ignores_end:
             self._deaf = True
@@ -90,9 +92,11 @@ class FaultyReader(Reader):
         for fault in self._triggers.of_request(request) if request else []:
             assert request is not None
             self._on_fault(fault, request)
+            if isinstance(fault, Ignore | Late):
+                self._dialogue.forget(request)
             if isinstance(fault, Ignore):
                 return b""
             if isinstance(fault, Late):
-                self._late.append((time.monotonic() + fault.seconds, line))
+                self._late.append((time.monotonic() + fault.seconds, line, request))
                 return b""
         return line

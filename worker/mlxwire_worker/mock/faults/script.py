@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from mlxwire_protocol.dialect0.translation import FIELDS as DIALECT0_FIELDS
+
 Phase = Literal["start", "load", "request", "cancel", "credit", "end"]
 CHUNK_BYTES = 1 << 16
 
@@ -221,6 +223,20 @@ ReplyFault = (
 )  # fmt: skip
 
 
+def names_no_message(fault: Fault) -> bool:
+    """Return True for a fault to apply at the start of the process.
+
+    Faults of phase `end` without a message are among them: a worker that shall ignore the end
+    of stdin must know it before stdin ends.
+    """
+    return (
+        isinstance(fault, ProcessFault)
+        and fault.phase in ("start", "end")
+        and fault.command is None
+        and fault.type is None
+    )
+
+
 class FaultScript(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """One script file. The worker ignores ``about`` and ``expect``, which tests of clients use."""
 
@@ -238,3 +254,36 @@ def load_script(path: str) -> FaultScript:
         raise ValueError(f"{path}: {error.strerror}") from None
     except msgspec.DecodeError as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+DIALECT0_TYPES = frozenset({None, "token", "done", "result", "error"})
+
+
+def unfit_for_dialect0(script: FaultScript) -> str | None:
+    """Return the reason why a fault can't strike in a dialogue without ids; None if all can."""
+    for place, fault in enumerate(script.faults):
+        named = f"faults[{place}], a `{fault.__struct_config__.tag}`"
+        if fault.id is not None:
+            return f"{named}, has an `id`, but requests of dialect 0 have none; leave it out"
+        if fault.command not in {None, *DIALECT0_FIELDS} or fault.phase == "credit":
+            return f"{named}, waits for a command that dialect 0 does not have; speak dialect 1"
+        if fault.phase == "start" and not names_no_message(fault):
+            return (
+                f"{named}, waits for a `hello`, which dialect 0 does not have; speak dialect 1"
+            )
+        if fault.type not in DIALECT0_TYPES:
+            return f"{named}, waits for a `{fault.type}`, which dialect 0 does not have; speak dialect 1"
+        if fault.phase in ("cancel", "end") and not (
+            isinstance(fault, HeardFault) or names_no_message(fault)
+        ):
+            return (
+                f"{named}, waits for the reply to a `cancel` or `quit`; dialect 0 answers neither. "
+                "Speak dialect 1"
+            )
+        if isinstance(fault, Race):
+            return f"{named}, delays a cancel's answer, which dialect 0 does not have; take `ignore`"
+        if isinstance(fault, Insert) and {"$id", "$seq"} & {
+            value for value in fault.message.values() if isinstance(value, str)
+        }:
+            return f"{named}, writes a message with an id; write one without `$id` and `$seq`"
+    return None

@@ -6,7 +6,7 @@ from collections import Counter
 
 from ...process.stdio import log
 from .dialogue import Request
-from .script import Fault, FaultScript, HeardFault, ProcessFault, ReplyFault
+from .script import Fault, FaultScript, HeardFault, ProcessFault, ReplyFault, names_no_message
 
 
 class Triggers:
@@ -20,7 +20,7 @@ class Triggers:
         for fault in script.faults:
             if isinstance(fault, HeardFault):
                 self._requests.append(fault)
-            elif isinstance(fault, ProcessFault) and _names_no_message(fault):
+            elif isinstance(fault, ProcessFault) and names_no_message(fault):
                 self._at_once.append(fault)
             else:
                 self._replies.append(fault)
@@ -58,12 +58,3 @@ class Triggers:
 def _tell(fault: Fault, when: str) -> None:
     """Log that a fault is applied, so that the script's author sees that it was reached."""
     log(f"fault {fault.__struct_config__.tag}, at {when}")
-
-
-def _names_no_message(fault: Fault) -> bool:
-    """Return True for a fault to apply at the start of the process.
-
-    Faults of phase `end` without a message are among them: a worker that shall ignore the end
-    of stdin must know it before stdin ends.
-    """
-    return fault.phase in ("start", "end") and fault.command is None and fault.type is None

@@ -25,6 +25,7 @@ from .script import (
     ProcessFault,
     Stderr,
     load_script,
+    unfit_for_dialect0,
 )
 from .triggers import Triggers
 from .writer import FaultyWriter
@@ -39,17 +40,23 @@ def serve_with_faults(options: Options, path: str, wire_in: int, wire_out: int) 
     except ValueError as error:
         log(f"--faults {error}")
         sys.exit(EXIT_USAGE)
-    FaultyWorker(options, script, wire_in, wire_out).run()
+    FaultyWorker(options, script, path, wire_in, wire_out).run()
 
 
 class FaultyWorker(Worker):
     """A `Worker` that applies the faults of a script."""
 
     def __init__(
-        self, options: Options, script: FaultScript, wire_in: int, wire_out: int
+        self, options: Options, script: FaultScript, path: str, wire_in: int, wire_out: int
     ) -> None:
         super().__init__(options, wire_in, wire_out)
-        dialogue, triggers = Dialogue(), Triggers(script)
+
+        def refuse_without_ids() -> None:
+            if (reason := unfit_for_dialect0(script)) is not None:
+                log(f"--faults {path}: {reason}")
+                os._exit(EXIT_USAGE)
+
+        dialogue, triggers = Dialogue(refuse_without_ids), Triggers(script)
         cancels = Cancels(dialogue)
         self._wire = wire_in, wire_out
         self._writer: FaultyWriter = FaultyWriter(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import cycle
 from typing import Any
 
@@ -77,9 +78,15 @@ class FaultyWriter(Writer):
 
     def _put_message(self, message: dict[str, Any]) -> None:
         request = self._dialogue.answered(message)
-        faults = self._triggers.of_reply(request, message["type"]) if request else []
-        next_seq = self._dialogue.next_seq(request.id) if request else 0
-        edit = Edit(message, next_seq, self._max_line_bytes)
+        kind = self._dialogue.type_of(message)
+        faults = self._triggers.of_reply(request, kind) if request else []
+        request_id = request.id if request else ""
+        edit = Edit(
+            message,
+            self._dialogue.next_seq(request_id),
+            self._max_line_bytes,
+            partial(self._dialogue.token, request_id),
+        )
         try:
             for fault in faults:
                 edit.apply(fault)
