@@ -71,6 +71,9 @@ def test_a_library_that_can_not_be_told_is_left_alone() -> None:
 
 def test_a_users_own_limit_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     assert most_threads() == 8
+    for unreadable in ("4,2", "\u00b2", "0", "-1"):
+        monkeypatch.setenv("OMP_NUM_THREADS", unreadable)
+        assert most_threads() == 8
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     assert most_threads() == 3
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "2")

@@ -43,7 +43,15 @@ def build_shim(candidate: Candidate, target: Path) -> None:
     partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
     options = ["-x", "c++", "-", "-O2", "-shared", "-fPIC", "-o", str(partial)]
     folder = candidate.library.parent
-    linked = ["-x", "none", str(candidate.library), f"-Wl,-rpath,{folder}"]
+    linked = [
+        "-x",
+        "none",
+        str(candidate.library),
+        "-Xlinker",
+        "-rpath",
+        "-Xlinker",
+        str(folder),
+    ]
     try:
         subprocess.run(
             [compiler, *options, *linked],

@@ -76,9 +76,8 @@ def _gains(measures: Sequence[Callable[[], float]], before: list[float]) -> Iter
 def most_threads() -> int:
     """Return the most threads that are worth trying: the share of this process, or a user's limit."""
     limits = [os.environ.get(name, "") for name in _LIMITS]
-    return min(
-        [processors(), *(int(limit) for limit in limits if limit.isdigit() and int(limit))]
-    )
+    numbers = [int(limit) for limit in limits if limit.isascii() and limit.isdigit()]
+    return min([processors(), *filter(None, numbers)])
 
 
 def _numbers(most: int) -> Iterator[int]:
