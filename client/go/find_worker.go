@@ -17,6 +17,8 @@ const WorkerVariable = "MLXWIRE_WORKER"
 const (
 	workerProgram = "mlxwire-worker"
 	workerModule  = "mlxwire_worker"
+	// safePath keeps the working directory, which may be a model's folder, out of Python's sys.path.
+	safePath = "-P"
 	// moduleCheck is generous because the first start of Python may read from a cold disk.
 	moduleCheck = 10 * time.Second
 )
@@ -26,7 +28,8 @@ const (
 //
 //   - the value of MLXWIRE_WORKER, split into words as a shell does,
 //   - mlxwire-worker on the PATH,
-//   - python3 -m mlxwire_worker, if python3 can import that module.
+//   - python3 -P -m mlxwire_worker, if python3 can import that module. With -P, Python imports no
+//     files of the working directory.
 //
 // The error is an ErrSpawnFailed that says what to install.
 func FindWorker() ([]string, error) {
@@ -45,7 +48,7 @@ func findWorker(named string) ([]string, error) {
 		return []string{program}, nil
 	}
 	if python, err := exec.LookPath(pythonProgram()); err == nil && hasWorker(python) {
-		return []string{python, "-m", workerModule}, nil
+		return []string{python, safePath, "-m", workerModule}, nil
 	}
 	return nil, newError(ErrSpawnFailed,
 		"no worker was found; install one with `pip install 'mlxwire[mlx]'` (or `uv tool install 'mlxwire[mlx]'`), "+
@@ -65,7 +68,7 @@ func hasWorker(python string) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), moduleCheck)
 	defer cancel()
 	const script = "import importlib.util, sys; sys.exit(importlib.util.find_spec(sys.argv[1]) is None)"
-	check := exec.CommandContext(ctx, python, "-c", script, workerModule)
+	check := exec.CommandContext(ctx, python, safePath, "-c", script, workerModule)
 	check.WaitDelay = time.Second
 	return check.Run() == nil
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -40,7 +41,7 @@ func program(t *testing.T, name, script string) string {
 
 func TestFindWorkerLooksInOrder(t *testing.T) {
 	worker := program(t, workerProgram, "exit 0")
-	with := program(t, pythonProgram(), "exit 0")
+	with := program(t, pythonProgram(), `test "$1" = -P`) // no file of the working directory may run
 	without := program(t, pythonProgram(), "exit 1")
 	folders := func(programs ...string) string {
 		var path []string
@@ -55,7 +56,7 @@ func TestFindWorkerLooksInOrder(t *testing.T) {
 	}{
 		{"a 'b c'", folders(worker, with), []string{"a", "b c"}},
 		{" ", folders(worker, with), []string{worker}},
-		{"", folders(with), []string{with, "-m", workerModule}},
+		{"", folders(with), []string{with, "-P", "-m", workerModule}},
 	} {
 		t.Setenv("PATH", c.path)
 		t.Setenv(WorkerVariable, c.named)
@@ -79,5 +80,14 @@ func TestTheOptionTakesPrecedenceOverTheEnvironment(t *testing.T) {
 	o = applyStartOptions([]StartOption{WithEnv(WorkerVariable + "=own")})
 	if words, err := workerCommand(o); err != nil || !slices.Equal(words, []string{"own"}) {
 		t.Errorf("the command is %q, %v", words, err)
+	}
+}
+
+func TestEveryWorkerLearnsThePidOfItsHost(t *testing.T) {
+	t.Setenv(parentVariable, "1") // a host that is itself a worker's child has the variable
+	o := applyStartOptions([]StartOption{WithEnv("A=b", parentVariable+"=2")})
+	variables := o.environment()
+	if last := variables[len(variables)-1]; last != parentVariable+"="+strconv.Itoa(os.Getpid()) || !slices.Contains(variables, "A=b") {
+		t.Errorf("the environment ends with %q", last)
 	}
 }

@@ -5,11 +5,16 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 )
 
 const (
+	// parentVariable tells the worker which process to watch. Its parent may be another one, because a
+	// wrapper may start it, and the host may have ended before the worker looks.
+	parentVariable = "MLXWIRE_PARENT_PID"
+
 	defaultStartTimeout = 30 * time.Second
 	defaultDrainTimeout = 5 * time.Second
 	defaultBufferBytes  = 64 << 20
@@ -102,7 +107,8 @@ func (o *startOptions) hangAdvice() string {
 
 // environment returns the environment of the worker's process.
 func (o *startOptions) environment() []string {
-	return append(os.Environ(), o.env...) // if a name occurs twice, the last value counts
+	variables := append(os.Environ(), o.env...) // if a name occurs twice, the last value counts
+	return append(variables, parentVariable+"="+strconv.Itoa(os.Getpid()))
 }
 
 // lookUp returns the value of a variable in the worker's environment.
@@ -131,7 +137,7 @@ func WithArgs(args ...string) StartOption {
 func WithEngine(name string) StartOption { return WithArgs("--engine", name) }
 
 // WithEnv adds variables of the form "NAME=value" to the worker's environment, which otherwise
-// is the host's.
+// is the host's. The client itself sets MLXWIRE_PARENT_PID.
 func WithEnv(variables ...string) StartOption {
 	return func(o *startOptions) { o.env = append(o.env, variables...) }
 }

@@ -31,7 +31,7 @@ func CommandLine(t testing.TB, engine string) string {
 		}
 		t.Skipf("no worker was found: name its command in %s, or set up .venv with `make setup`", Variable)
 	}
-	return "'" + python + "' -m mlxwire_worker --engine " + engine
+	return "'" + python + "' -P -m mlxwire_worker --engine " + engine
 }
 
 // interpreter returns the Python of the nearest .venv above the working directory.
