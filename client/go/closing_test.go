@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/mlxwire/mlxwire/client/go/internal/process"
+
+	"github.com/mlxwire/mlxwire/client/go/internal/workertest"
 )
 
 // hasty are short limits for workers in memory.
@@ -59,7 +61,7 @@ func TestManyGoroutinesMayCloseAWorker(t *testing.T) {
 	worker, _ := startModel(t, windows, func(*scriptedWorker) {})
 	var group sync.WaitGroup
 	for range 8 {
-		group.Go(func() {
+		workertest.Go(&group, func() {
 			if err := worker.Close(); err != nil {
 				t.Error(err)
 			}

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/mlxwire/mlxwire/client/go/internal/process"
+
+	"github.com/mlxwire/mlxwire/client/go/internal/workertest"
 )
 
 // These tests follow requests that fail.
@@ -75,7 +77,7 @@ func TestABrokenRuleEndsAllRequestsAndTheWorker(t *testing.T) {
 	})
 	var group sync.WaitGroup
 	for range 2 {
-		group.Go(func() {
+		workertest.Go(&group, func() {
 			for _, err := range model.Generate(deadlined(t), "p") {
 				if !errors.Is(err, ErrProtocolViolation) {
 					t.Errorf("the request ended with %v, want protocol_violation", err)
