@@ -45,7 +45,7 @@ func TestCloseReportsAWorkerThatSurvivesKill(t *testing.T) {
 		w.immortal = true
 		w.greet(windows)
 		immortal <- w
-	}), WithShutdownLimits(ShutdownLimits{}))
+	}), WithShutdownLimits(ShutdownLimits{Quit: 1, CloseStdin: 1, Terminate: 1, Kill: 1}))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,8 +3,8 @@ package mlxwire
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
+	"math"
 	"reflect"
 	"strings"
 	"sync"
@@ -15,8 +15,8 @@ import (
 
 // encodeRequest returns a request's line: id and command, and the command's own fields after them.
 func encodeRequest(id string, command *wire.Command, fields any) ([]byte, error) {
-	if path, ok := findInvalidText(reflect.ValueOf(fields)); ok {
-		return nil, invalidParams(path, "`%s` of `%s` is not valid UTF-8; convert the text", path, command.Name)
+	if path, advice := findUnsendable(reflect.ValueOf(fields)); advice != "" {
+		return nil, invalidParams(path, "%s", nameOptions(fmt.Sprintf("`%s` of `%s` is %s", path, command.Name, advice), fields))
 	}
 	var line bytes.Buffer
 	fmt.Fprintf(&line, `{"id":%q,"cmd":%q`, id, command.Name)
@@ -24,7 +24,7 @@ func encodeRequest(id string, command *wire.Command, fields any) ([]byte, error)
 	encoder := json.NewEncoder(&line) // Encode writes the 0x0A that ends the line
 	encoder.SetEscapeHTML(false)      // an escaped < would take six bytes instead of one
 	if err := encoder.Encode(fields); err != nil {
-		return nil, unsendable(command, err)
+		return nil, newError(ErrInvalidParams, "`%s` can't be sent as JSON: %v", command.Name, err)
 	}
 	encoded := line.Bytes()
 	if encoded[head+1] == '}' { // the command has no fields
@@ -34,39 +34,43 @@ func encodeRequest(id string, command *wire.Command, fields any) ([]byte, error)
 	return encoded, nil
 }
 
-// unsendable is the error of a request that JSON can't express, such as one with an infinite number.
-func unsendable(command *wire.Command, err error) *Error {
-	var value *json.UnsupportedValueError
-	if errors.As(err, &value) {
-		return newError(ErrInvalidParams, "an option of `%s` is %s; give it a finite number", command.Name, value.Str)
-	}
-	return newError(ErrInvalidParams, "`%s` can't be sent as JSON: %v", command.Name, err)
-}
-
-// findInvalidText looks for a string that is not UTF-8 and returns its path, such as
-// messages[0].content. encoding/json would silently replace its bytes by U+FFFD.
-func findInvalidText(value reflect.Value) (path string, found bool) {
+// findUnsendable looks for a value that JSON can't express: a string that is not UTF-8, whose bytes
+// encoding/json would silently replace by U+FFFD, or a number that is not finite. It returns the
+// value's path, such as messages[0].content, and what is wrong with it, or "" if there is none.
+func findUnsendable(value reflect.Value) (path, wrong string) {
 	switch value.Kind() {
 	case reflect.String:
-		return "", !utf8.ValidString(value.String())
+		if !utf8.ValidString(value.String()) {
+			return "", "not valid UTF-8; convert the text"
+		}
+	case reflect.Float64:
+		if number := value.Float(); math.IsNaN(number) || math.IsInf(number, 0) {
+			return "", fmt.Sprintf("%v; give a finite number", number)
+		}
 	case reflect.Pointer:
 		if !value.IsNil() {
-			return findInvalidText(value.Elem())
+			return findUnsendable(value.Elem())
 		}
 	case reflect.Slice:
 		for i := range value.Len() {
-			if rest, found := findInvalidText(value.Index(i)); found {
-				return fmt.Sprintf("[%d]%s", i, dotted(rest)), true
+			if rest, wrong := findUnsendable(value.Index(i)); wrong != "" {
+				return fmt.Sprintf("[%d]%s", i, dotted(rest)), wrong
+			}
+		}
+	case reflect.Map:
+		for each := value.MapRange(); each.Next(); {
+			if _, wrong := findUnsendable(each.Value()); wrong != "" {
+				return fmt.Sprintf("[%s]", each.Key()), wrong
 			}
 		}
 	case reflect.Struct:
 		for i := range value.NumField() {
-			if rest, found := findInvalidText(value.Field(i)); found {
-				return fieldPath(value.Type().Field(i), rest), true
+			if rest, wrong := findUnsendable(value.Field(i)); wrong != "" {
+				return fieldPath(value.Type().Field(i), rest), wrong
 			}
 		}
 	}
-	return "", false
+	return "", ""
 }
 
 func fieldPath(f reflect.StructField, rest string) string {

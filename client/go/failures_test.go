@@ -144,7 +144,7 @@ func TestARequestThatCantBeSentIsRefusedByItsField(t *testing.T) {
 	}{
 		{ErrInvalidParams, "messages[0].content", UserTurn("\xff"), WithMaxTokens(1)},
 		{ErrInvalidParams, "stop[1]", UserTurn("p"), WithStop("a", "\xff")},
-		{ErrInvalidParams, "", UserTurn("p"), WithTemperature(infinity)},
+		{ErrInvalidParams, "temperature", UserTurn("p"), WithTemperature(infinity)},
 		{ErrMessageTooLarge, "", UserTurn(strings.Repeat("x", 1_000_000)), WithMaxTokens(1)},
 	} {
 		for _, err := range model.Chat(deadlined(t), c.message, c.option) {

@@ -73,11 +73,11 @@ func TestFindWorkerLooksInOrder(t *testing.T) {
 
 func TestTheOptionTakesPrecedenceOverTheEnvironment(t *testing.T) {
 	t.Setenv(WorkerVariable, "named")
-	o := applyStartOptions([]StartOption{WithCommand("given", "x"), WithEngine("mock")})
+	o, _ := applyStartOptions([]StartOption{WithCommand("given", "x"), WithEngine("mock")})
 	if words, err := workerCommand(o); err != nil || !slices.Equal(words, []string{"given", "x", "--engine", "mock"}) {
 		t.Errorf("the command is %q, %v", words, err)
 	}
-	o = applyStartOptions([]StartOption{WithEnv(WorkerVariable + "=own")})
+	o, _ = applyStartOptions([]StartOption{WithEnv(WorkerVariable + "=own")})
 	if words, err := workerCommand(o); err != nil || !slices.Equal(words, []string{"own"}) {
 		t.Errorf("the command is %q, %v", words, err)
 	}
@@ -85,7 +85,7 @@ func TestTheOptionTakesPrecedenceOverTheEnvironment(t *testing.T) {
 
 func TestEveryWorkerLearnsThePidOfItsHost(t *testing.T) {
 	t.Setenv(parentVariable, "1") // a host that is itself a worker's child has the variable
-	o := applyStartOptions([]StartOption{WithEnv("A=b", parentVariable+"=2")})
+	o, _ := applyStartOptions([]StartOption{WithEnv("A=b", parentVariable+"=2")})
 	variables := o.environment()
 	if last := variables[len(variables)-1]; last != parentVariable+"="+strconv.Itoa(os.Getpid()) || !slices.Contains(variables, "A=b") {
 		t.Errorf("the environment ends with %q", last)

@@ -223,7 +223,9 @@ func (r *request) take(hand func() error) {
 func (r *request) takeFinal(kind string, line []byte) {
 	r.mu.Lock()
 	if kind == "error" && r.err == nil {
-		r.err = errorFromReply(line)
+		failure := errorFromReply(line)
+		failure.Message = nameOptions(failure.Message, r.fields)
+		r.err = failure
 	}
 	r.kind, r.final = kind, bytes.Clone(line)
 	r.endLocked()

@@ -24,14 +24,17 @@ type Worker struct {
 // Start spawns a worker and shakes hands with it. The context bounds the start only; Close ends
 // the worker. If Start fails, the child process has ended when it returns. The error is
 //
-//   - ErrInvalidParams if an option has a value that is not accepted,
+//   - ErrInvalidParams if the context or an option is nil or has a value that is not accepted,
 //   - ErrSpawnFailed if the system could not start the program,
 //   - ErrHandshakeFailed if the program exits or does not answer hello as a worker does,
 //   - the worker's own error if it refuses hello,
 //   - the context's error if the context ends first.
 func Start(ctx context.Context, options ...StartOption) (*Worker, error) {
-	o := applyStartOptions(options)
-	if err := o.check(); err != nil {
+	if err := checkContext(ctx); err != nil {
+		return nil, err
+	}
+	o, err := applyStartOptions(options)
+	if err != nil {
 		return nil, err
 	}
 	w := &Worker{turn: make(chan struct{}, 1)}
@@ -47,9 +50,12 @@ func Start(ctx context.Context, options ...StartOption) (*Worker, error) {
 // WithRestart the earlier Model stays valid after every failed load: if the worker has lost it,
 // its next request loads it again.
 func (w *Worker) Load(ctx context.Context, path string, options ...LoadOption) (*Model, error) {
+	if err := checkContext(ctx); err != nil {
+		return nil, err
+	}
 	o := &loadOptions{fields: loadFields{Path: path}}
-	for _, option := range options {
-		option(o)
+	if err := applyOptions("Load", o, options); err != nil {
+		return nil, err
 	}
 	if err := w.takeTurn(ctx); err != nil {
 		return nil, err
