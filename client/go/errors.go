@@ -80,7 +80,10 @@ type Error struct {
 
 // Exit says how a process ended.
 type Exit struct {
-	Code       int    // -1 if a signal ended the process
+	// Unknown is true if the status is lost, because another part of the host has reaped the process or
+	// the host ignores SIGCHLD.
+	Unknown    bool
+	Code       int    // -1 if a signal ended the process, or if the status is lost
 	Signal     int    // 0 if no signal ended the process
 	SignalName string // such as "killed"
 }

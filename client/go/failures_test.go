@@ -172,3 +172,16 @@ func TestProgressReachesTheCaller(t *testing.T) {
 		t.Errorf("the caller was told %q", told)
 	}
 }
+
+func TestACrashWhoseStatusIsLostSaysSo(t *testing.T) {
+	_, model := startModel(t, windows, func(w *scriptedWorker) {
+		w.next("generate")
+		w.exit(process.ExitState{Unknown: true, Code: -1})
+	})
+	_, err := collect(model.Generate(deadlined(t), "p"))
+	var own *Error
+	if !errors.As(err, &own) || own.Code != ErrWorkerCrashed || *own.Exit != (Exit{Unknown: true, Code: -1}) ||
+		!strings.Contains(own.Message, "unknown status") || strings.Contains(own.Message, "-1") {
+		t.Errorf("the request failed with %+v", own)
+	}
+}

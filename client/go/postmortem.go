@@ -56,7 +56,10 @@ func closedByHost() *Error {
 // other lines that it wrote to stdout.
 func exited(state process.ExitState, greeting bool, strays []string, tail string) *Error {
 	how := fmt.Sprintf("exited with code %d", state.Code)
-	if state.Signal != 0 {
+	switch {
+	case state.Unknown:
+		how = "ended with an unknown status (another part of this program reaps children or ignores SIGCHLD)"
+	case state.Signal != 0:
 		how = fmt.Sprintf("was killed by signal %d (%s)", state.Signal, state.Name)
 	}
 	var e *Error
@@ -68,7 +71,7 @@ func exited(state process.ExitState, greeting bool, strays []string, tail string
 	} else {
 		e = newError(ErrWorkerCrashed, "the worker %s", how)
 	}
-	e.Exit = &Exit{Code: state.Code, Signal: state.Signal, SignalName: state.Name}
+	e.Exit = &Exit{Unknown: state.Unknown, Code: state.Code, Signal: state.Signal, SignalName: state.Name}
 	e.Stderr = tail
 	return e
 }
