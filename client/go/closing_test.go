@@ -76,7 +76,7 @@ func TestManyGoroutinesMayCloseAWorker(t *testing.T) {
 	}
 }
 
-func TestAStreamOfAClosedWorkerEndsWithShuttingDown(t *testing.T) {
+func TestAStreamOfAClosedWorkerEndsAsCancelled(t *testing.T) {
 	worker, model := startModel(t, windows, func(w *scriptedWorker) {
 		id := w.next("generate").ID
 		w.token(id, 0)
@@ -91,8 +91,8 @@ func TestAStreamOfAClosedWorkerEndsWithShuttingDown(t *testing.T) {
 			go worker.Close()
 		}
 	}
-	if !errors.Is(last, ErrShuttingDown) {
-		t.Errorf("the stream ended with %v, want shutting_down", last)
+	if !errors.Is(last, ErrCancelled) {
+		t.Errorf("the stream ended with %v, want cancelled", last)
 	}
 }
 

@@ -89,8 +89,8 @@ func dotted(rest string) string {
 	return "." + rest
 }
 
-// decodeReply reads a reply into its type. A field with another type than T's, or a missing field
-// that T always has, is an ErrProtocolViolation.
+// decodeReply reads a reply into its type. The error says which field has another type than T's, or is
+// missing although T always has it; connection.violated ends the worker for it.
 func decodeReply[T any](line []byte) (T, error) {
 	var reply T
 	var sent map[string]json.RawMessage
@@ -99,37 +99,43 @@ func decodeReply[T any](line []byte) (T, error) {
 		err = json.Unmarshal(line, &reply)
 	}
 	if err != nil {
-		return reply, newError(ErrProtocolViolation,
-			"the worker sent a reply that can't be read as %T: %v. Client and worker may have different versions", reply, err)
+		return reply, fmt.Errorf("the worker sent a reply that can't be read as %T: %w", reply, err)
 	}
-	for _, name := range requiredFields(reflect.TypeFor[T]()) {
-		if _, ok := sent[name]; !ok {
-			return reply, newError(ErrProtocolViolation,
-				"the worker sent a reply that can't be read as %T: `%s` is missing. Client and worker may have different versions", reply, name)
+	for _, f := range requiredFields(reflect.TypeFor[T]()) {
+		if value, ok := sent[f.name]; !ok || !f.nullable && string(value) == "null" {
+			return reply, fmt.Errorf("the worker sent a reply that can't be read as %T: `%s` is missing or null", reply, f.name)
 		}
 	}
 	return reply, nil
 }
 
-var requiredByType sync.Map // reflect.Type to []string
+// A requiredField is a field that a message always has. Fields without a pointer, slice or map are
+// never null.
+type requiredField struct {
+	name     string
+	nullable bool
+}
 
-// requiredFields returns the names of the fields that a message always has: those without omitempty,
-// and without the tag `since`, which marks a field that older workers of protocol 1 do not send.
-func requiredFields(message reflect.Type) []string {
-	if names, ok := requiredByType.Load(message); ok {
-		return names.([]string)
+var requiredByType sync.Map // reflect.Type to []requiredField
+
+// requiredFields returns the fields that a message always has: those without omitempty, and without the
+// tag `since`, which marks a field that older workers of protocol 1 do not send.
+func requiredFields(message reflect.Type) []requiredField {
+	if known, ok := requiredByType.Load(message); ok {
+		return known.([]requiredField)
 	}
-	var names []string
+	var required []requiredField
 	for i := range message.NumField() {
 		f := message.Field(i)
 		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
 		switch {
 		case f.Anonymous:
-			names = append(names, requiredFields(f.Type)...)
+			required = append(required, requiredFields(f.Type)...)
 		case name != "" && !strings.Contains(options, "omit") && f.Tag.Get("since") == "":
-			names = append(names, name)
+			kind := f.Type.Kind()
+			required = append(required, requiredField{name, kind == reflect.Pointer || kind == reflect.Slice || kind == reflect.Map})
 		}
 	}
-	requiredByType.Store(message, names)
-	return names
+	requiredByType.Store(message, required)
+	return required
 }

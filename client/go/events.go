@@ -66,19 +66,20 @@ func (c *connection) wantedEvents() []string {
 
 // takeEvent handles an event message. It ignores events that it does not know, because a later
 // version of the worker may send more.
-func (c *connection) takeEvent(line []byte) {
+func (c *connection) takeEvent(line []byte) error {
 	message, err := decodeReply[eventMessage](line)
 	if err != nil || message.Event != heartbeatEvent {
-		return
+		return err
 	}
 	beat, err := decodeReply[Heartbeat](message.Data)
 	if err != nil {
-		return
+		return err
 	}
 	c.watchdog.takeBeat(beat)
 	if tell := c.options.onHeartbeat; tell != nil {
 		c.events.offer(mostHeartbeats, func() { tell(beat) })
 	}
+	return nil
 }
 
 // A dispatcher calls the host's listeners in order. Its goroutine runs only while the queue has

@@ -125,7 +125,7 @@ func TestAStreamCancelledByAnotherCallEndsAsCancelled(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = stream.Text()
-	if !errors.Is(err, ErrCancelled) || !errors.Is(err, context.Canceled) {
+	if !errors.Is(err, ErrCancelled) || errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 	if done, ok := stream.Done(); !ok || done.FinishReason != FinishCancelled {

@@ -50,9 +50,11 @@ func findWorker(named string) ([]string, error) {
 	if python, err := exec.LookPath(pythonProgram()); err == nil && hasWorker(python) {
 		return []string{python, safePath, "-m", workerModule}, nil
 	}
-	return nil, newError(ErrSpawnFailed,
+	e := newError(ErrSpawnFailed,
 		"no worker was found; install one with `pip install 'mlxwire[mlx]'` (or `uv tool install 'mlxwire[mlx]'`), "+
 			"or name its command in %s or WithCommand", WorkerVariable)
+	e.cause = notFound(exec.ErrNotFound)
+	return nil, e
 }
 
 func pythonProgram() string {

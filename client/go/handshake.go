@@ -91,7 +91,7 @@ func (c *connection) greeted(ctx context.Context, hello *request) error {
 		return err
 	}
 	if c.hello, err = decodeReply[Hello](line); err != nil {
-		return newError(ErrHandshakeFailed, "%v", err)
+		return newError(ErrHandshakeFailed, "%v", err) // not its cause, which has another code
 	}
 	return nil
 }

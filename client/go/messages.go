@@ -116,6 +116,17 @@ type classifyFields struct {
 	requestFields
 }
 
+// promptsOf returns how many prompts a request has. A request without a list of them counts as one.
+func promptsOf(fields any) int {
+	switch fields := fields.(type) {
+	case batchFields:
+		return len(fields.Prompts)
+	case classifyFields:
+		return len(fields.Prompts)
+	}
+	return 1
+}
+
 // tokenizeFields have either Text or Messages.
 type tokenizeFields struct {
 	Text     *string   `json:"text,omitempty"`

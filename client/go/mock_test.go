@@ -150,7 +150,7 @@ func TestARequestIsCancelledByItsID(t *testing.T) {
 	if err != nil || result.Outcome != "accepted" || result.Cancelled != 1 {
 		t.Errorf("the cancel returned %+v, %v", result, err)
 	}
-	if _, err := stream.Text(); !errors.Is(err, context.Canceled) {
+	if _, err := stream.Text(); !errors.Is(err, ErrCancelled) || errors.Is(err, context.Canceled) {
 		t.Errorf("the cancelled stream ended with %v", err)
 	}
 }

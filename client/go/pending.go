@@ -3,6 +3,7 @@ package mlxwire
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -59,6 +60,7 @@ type request struct {
 	conn    *connection
 	command *wire.Command
 	fields  any // the command's fields, as on the wire
+	prompts int // how many the request has; a request without a list of them counts as one
 	id      string
 	hooks   requestHooks
 	wake    chan struct{} // holds a value when the state has changed
@@ -186,21 +188,23 @@ func (r *request) TakeToken(token *wire.Token) {
 }
 
 // TakeReply implements wire.Sink.
-func (r *request) TakeReply(kind string, final bool, line []byte) {
+func (r *request) TakeReply(kind string, final bool, line []byte) error {
 	switch {
 	case final:
-		r.takeFinal(kind, line)
+		return r.takeFinal(kind, line)
 	case kind == "item" && r.hooks.item != nil:
 		r.take(func() error { return r.hooks.item(line) })
-	case kind == "progress" && r.hooks.progress != nil:
-		r.take(func() error {
-			progress, err := decodeReply[Progress](line)
-			r.progress = &progress
+	case kind == "progress":
+		progress, err := decodeReply[Progress](line)
+		if err != nil {
 			return err
-		})
-	default:
-		r.notify() // the reply still ends a wait for the idle timeout
+		}
+		if r.hooks.progress != nil {
+			r.take(func() error { r.progress = &progress; return nil })
+		}
 	}
+	r.notify() // any reply ends a wait for the idle timeout
+	return nil
 }
 
 // take calls a hook with a reply while the request is running.
@@ -220,11 +224,40 @@ func (r *request) take(hand func() error) {
 	r.notify()
 }
 
-func (r *request) takeFinal(kind string, line []byte) {
+// checkFinal reads a final reply. failure is the error that it reports; err says which rule of the wire
+// it breaks. A final of a type that this client does not know ends its request alone (SPEC §2).
+func (r *request) checkFinal(kind string, line []byte) (failure *Error, err error) {
+	switch kind {
+	case "error":
+		if failure, err = errorFromReply(line); err == nil {
+			failure.Message = nameOptions(failure.Message, r.fields)
+		}
+	case "done":
+		var done Done
+		if done, err = decodeReply[Done](line); err == nil && kind != r.command.Final && done.FinishReason != FinishCancelled {
+			err = r.wrongFinal(kind)
+		}
+	case "result":
+		if kind != r.command.Final {
+			err = r.wrongFinal(kind)
+		}
+	default:
+		failure = newError(ErrProtocolViolation, "%v; the worker may be newer than this client, so update the client", r.wrongFinal(kind))
+	}
+	return failure, err
+}
+
+func (r *request) wrongFinal(kind string) error {
+	return fmt.Errorf("the worker ended `%s` with `%s` where `%s` was due", r.command.Name, kind, r.command.Final)
+}
+
+func (r *request) takeFinal(kind string, line []byte) error {
+	failure, err := r.checkFinal(kind, line)
+	if err != nil {
+		return err
+	}
 	r.mu.Lock()
-	if kind == "error" && r.err == nil {
-		failure := errorFromReply(line)
-		failure.Message = nameOptions(failure.Message, r.fields)
+	if failure != nil && r.err == nil {
 		r.err = failure
 	}
 	r.kind, r.final = kind, bytes.Clone(line)
@@ -234,6 +267,7 @@ func (r *request) takeFinal(kind string, line []byte) {
 	}
 	r.mu.Unlock()
 	r.notify()
+	return nil
 }
 
 // Fail implements wire.Sink. The connection has ended.
@@ -278,7 +312,7 @@ func (r *request) tellProgress() {
 // did not leave it.
 func (r *request) cancelledElsewhere() error {
 	if r.conn.isClosing() {
-		return closedByHost()
+		return cutByClose()
 	}
 	return newError(ErrCancelled, "another call cancelled this `%s`; send it again if its answer is still needed", r.command.Name)
 }

@@ -83,7 +83,7 @@ func (w *Worker) Load(ctx context.Context, path string, options ...LoadOption) (
 		return nil, err
 	}
 	if model.loaded, err = decodeReply[Loaded](line); err != nil {
-		return nil, err
+		return nil, c.violated(err)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -98,8 +98,7 @@ func (w *Worker) Metrics(ctx context.Context) (WorkerMetrics, error) {
 }
 
 // CancelRequest cancels the request with a stream's ID, or all requests in flight if id is
-// empty. Each cancelled request still ends by itself, with an error that matches
-// context.Canceled.
+// empty. Each cancelled request still ends by itself, with an ErrCancelled.
 func (w *Worker) CancelRequest(ctx context.Context, id string) (CancelResult, error) {
 	var fields cancelFields
 	if id != "" {
@@ -165,5 +164,9 @@ func askConnection[T any](ctx context.Context, c *connection, command *wire.Comm
 	if err != nil {
 		return none, err
 	}
-	return decodeReply[T](line)
+	reply, err := decodeReply[T](line)
+	if err != nil {
+		return none, c.violated(err)
+	}
+	return reply, nil
 }

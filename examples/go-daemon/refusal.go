@@ -29,10 +29,13 @@ func status(err error) int {
 		return http.StatusBadRequest
 	case mlxwire.ErrMessageTooLarge:
 		return http.StatusRequestEntityTooLarge
-	case mlxwire.ErrOverloaded, mlxwire.ErrOutOfMemory, mlxwire.ErrWorkerCrashed, mlxwire.ErrShuttingDown:
+	case mlxwire.ErrOverloaded, mlxwire.ErrOutOfMemory, mlxwire.ErrWorkerCrashed, mlxwire.ErrShuttingDown, mlxwire.ErrCancelled:
 		return http.StatusServiceUnavailable
 	case mlxwire.ErrTimeout, mlxwire.ErrDeadlineExceeded:
 		return http.StatusGatewayTimeout
+	}
+	if own.Retryable {
+		return http.StatusServiceUnavailable // a code that this switch does not know
 	}
 	return http.StatusInternalServerError
 }
@@ -44,7 +47,7 @@ func describe(err error) map[string]any {
 		return map[string]any{"code": mlxwire.ErrCancelled, "message": err.Error()}
 	}
 	told := map[string]any{
-		"code": own.Code, "message": own.Message,
+		"code": own.Code, "message": fieldNames.Replace(own.Message),
 		"retryable": own.Retryable, "tokens_delivered": own.TokensDelivered,
 	}
 	if field := own.Field(); field != "" {
