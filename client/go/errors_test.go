@@ -124,7 +124,7 @@ func TestAnErrorUnwrapsToItsCause(t *testing.T) {
 		}
 	}
 	t.Setenv("PATH", missing)
-	if _, err := findWorker(""); !errors.Is(err, ErrSpawnFailed) || !errors.Is(err, fs.ErrNotExist) {
+	if _, err := findWorker(t.Context(), ""); !errors.Is(err, ErrSpawnFailed) || !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("without a worker FindWorker gave %v", err)
 	}
 	if newError(ErrInternal, "m").Unwrap() != nil {

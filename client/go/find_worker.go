@@ -33,10 +33,10 @@ const (
 //
 // The error is an ErrSpawnFailed that says what to install.
 func FindWorker() ([]string, error) {
-	return findWorker(os.Getenv(WorkerVariable))
+	return findWorker(context.Background(), os.Getenv(WorkerVariable))
 }
 
-func findWorker(named string) ([]string, error) {
+func findWorker(ctx context.Context, named string) ([]string, error) {
 	if strings.TrimSpace(named) != "" {
 		words, err := shellWords(named)
 		if err != nil {
@@ -47,8 +47,11 @@ func findWorker(named string) ([]string, error) {
 	if program, err := exec.LookPath(workerProgram); err == nil {
 		return []string{program}, nil
 	}
-	if python, err := exec.LookPath(pythonProgram()); err == nil && hasWorker(python) {
+	if python, err := exec.LookPath(pythonProgram()); err == nil && hasWorker(ctx, python) {
 		return []string{python, safePath, "-m", workerModule}, nil
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err // the search is not complete
 	}
 	e := newError(ErrSpawnFailed,
 		"no worker was found; install one with `pip install 'mlxwire[mlx]'` (or `uv tool install 'mlxwire[mlx]'`), "+
@@ -66,8 +69,8 @@ func pythonProgram() string {
 
 // hasWorker returns true if an interpreter can import the worker. It looks for the module and
 // does not import it, which would take seconds.
-func hasWorker(python string) bool {
-	ctx, cancel := context.WithTimeout(context.Background(), moduleCheck)
+func hasWorker(ctx context.Context, python string) bool {
+	ctx, cancel := context.WithTimeout(ctx, moduleCheck)
 	defer cancel()
 	const script = "import importlib.util, sys; sys.exit(importlib.util.find_spec(sys.argv[1]) is None)"
 	check := exec.CommandContext(ctx, python, safePath, "-c", script, workerModule)
@@ -77,10 +80,10 @@ func hasWorker(python string) bool {
 
 // workerCommand returns the command line to start. A relative path of the program becomes
 // absolute, so that it does not depend on the worker's working directory.
-func workerCommand(o *startOptions) ([]string, error) {
+func workerCommand(ctx context.Context, o *startOptions) ([]string, error) {
 	words := o.command
 	if len(words) == 0 {
-		found, err := findWorker(o.lookUp(WorkerVariable))
+		found, err := findWorker(ctx, o.lookUp(WorkerVariable))
 		if err != nil {
 			return nil, err
 		}

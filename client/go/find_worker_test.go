@@ -1,8 +1,10 @@
 package mlxwire
 
 import (
+	"context"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -74,11 +76,11 @@ func TestFindWorkerLooksInOrder(t *testing.T) {
 func TestTheOptionTakesPrecedenceOverTheEnvironment(t *testing.T) {
 	t.Setenv(WorkerVariable, "named")
 	o, _ := applyStartOptions([]StartOption{WithCommand("given", "x"), WithEngine("mock")})
-	if words, err := workerCommand(o); err != nil || !slices.Equal(words, []string{"given", "x", "--engine", "mock"}) {
+	if words, err := workerCommand(t.Context(), o); err != nil || !slices.Equal(words, []string{"given", "x", "--engine", "mock"}) {
 		t.Errorf("the command is %q, %v", words, err)
 	}
 	o, _ = applyStartOptions([]StartOption{WithEnv(WorkerVariable + "=own")})
-	if words, err := workerCommand(o); err != nil || !slices.Equal(words, []string{"own"}) {
+	if words, err := workerCommand(t.Context(), o); err != nil || !slices.Equal(words, []string{"own"}) {
 		t.Errorf("the command is %q, %v", words, err)
 	}
 }
@@ -89,5 +91,26 @@ func TestEveryWorkerLearnsThePidOfItsHost(t *testing.T) {
 	variables := o.environment()
 	if last := variables[len(variables)-1]; last != parentVariable+"="+strconv.Itoa(os.Getpid()) || !slices.Contains(variables, "A=b") {
 		t.Errorf("the environment ends with %q", last)
+	}
+}
+
+func TestTheContextBoundsTheSearchForAWorker(t *testing.T) {
+	python := program(t, pythonProgram(), "echo asked > \"$0.asked\"; exec sleep 600")
+	t.Setenv("PATH", filepath.Dir(python)+string(os.PathListSeparator)+os.Getenv("PATH"))
+	t.Setenv(WorkerVariable, "")
+	if _, err := exec.LookPath(workerProgram); err == nil {
+		t.Skip("a worker is on the PATH")
+	}
+	ctx, end := context.WithCancel(deadlined(t))
+	go func() {
+		for {
+			if _, err := os.Stat(python + ".asked"); err == nil || ctx.Err() != nil {
+				end()
+				return
+			}
+		}
+	}()
+	if _, err := Start(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("Start gave %v, want the context's error", err)
 	}
 }

@@ -83,6 +83,12 @@ func compare(t *testing.T, message reflect.Type, required bool, schema map[strin
 			})
 		}
 	}
+	for _, f := range requiredFields(message) {
+		property := string(schema[names[0]].Properties[f.name])
+		if mayBeNull := strings.Contains(property, `"null"`); required && mayBeNull && !f.nullable {
+			t.Errorf("%v can't take the null that %s may have", message, f.name)
+		}
+	}
 	progress := names[0] == "Progress"
 	if got, want := own(wireFields(message), progress), own(properties, progress); !slices.Equal(got, want) {
 		t.Errorf("%v has the fields %q, the schema of %q has %q", message, got, names, want)
