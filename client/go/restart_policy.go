@@ -10,7 +10,8 @@ import (
 )
 
 // A RestartPolicy says how often and how soon a crashed worker is started again. A field that is left
-// out has the value of DefaultRestartPolicy; Start refuses negative values and NaN.
+// out has the value of DefaultRestartPolicy; Start refuses negative values and NaN. For no wait at all,
+// give a BackoffMax of a nanosecond.
 type RestartPolicy struct {
 	// MaxRestarts is how many restarts are allowed within Window. The next crash within it gives
 	// the worker up. The window slides; a successful start does not reset it.

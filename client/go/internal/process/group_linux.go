@@ -34,15 +34,22 @@ func (g group) release() {
 // process can have its pid or its group's number. It returns false if the child was reaped elsewhere.
 func (g group) awaitExit() (ours bool) { return g.wait(syscall.WEXITED|syscall.WNOWAIT) == 0 }
 
+// wait calls waitid. ECHILD means that the child was reaped elsewhere.
 func (g group) wait(options uintptr) syscall.Errno {
 	const byPID, byPIDFD = 1, 3 // P_PID, P_PIDFD
-	kind, child := uintptr(byPID), uintptr(g.id)
 	if g.pidfd >= 0 {
-		kind, child = byPIDFD, uintptr(g.pidfd)
+		errno := waitid(byPIDFD, uintptr(g.pidfd), options)
+		if errno == 0 || errno == syscall.ECHILD {
+			return errno // any other: this kernel or sandbox can't wait for a pidfd
+		}
 	}
+	return waitid(byPID, uintptr(g.id), options)
+}
+
+func waitid(kind, id, options uintptr) syscall.Errno {
 	var info [128 / 8]uint64 // a siginfo_t, which the kernel fills and nothing reads
 	for {
-		_, _, errno := syscall.Syscall6(syscall.SYS_WAITID, kind, child, uintptr(unsafe.Pointer(&info)), options, 0, 0)
+		_, _, errno := syscall.Syscall6(syscall.SYS_WAITID, kind, id, uintptr(unsafe.Pointer(&info)), options, 0, 0)
 		if errno != syscall.EINTR {
 			return errno
 		}
