@@ -229,31 +229,6 @@ func (c *connection) violated(err error) error {
 	return delivered(failure, 0)
 }
 
-// watchCrash sets the function that adds a supervisor's knowledge to a crash before any request
-// fails with it.
-func (c *connection) watchCrash(judge func(*Error, []*request)) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.onCrash = judge
-}
-
-// judgeCrash counts the requests that a crash may be due to, and lets the supervisor judge it.
-func (c *connection) judgeCrash(err *Error) {
-	if err.Code != ErrWorkerCrashed {
-		return
-	}
-	var asked []*request
-	for _, sink := range c.wire.Pending() {
-		if r := sink.(*request); r.asks() {
-			asked = append(asked, r)
-		}
-	}
-	err.InFlight = len(asked)
-	if c.onCrash != nil {
-		c.onCrash(err, asked)
-	}
-}
-
 // stdoutReceived parses bytes of the worker and hands each reply to its request. This is the hot
 // path of a stream.
 func (c *connection) stdoutReceived(chunk []byte) {

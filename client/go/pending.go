@@ -3,7 +3,6 @@ package mlxwire
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"sync"
 	"time"
 
@@ -128,11 +127,6 @@ func (r *request) wait(ctx context.Context) error {
 	}
 }
 
-// asks returns true if the request makes the worker compute, so that a crash may be due to it.
-func (r *request) asks() bool {
-	return !r.command.Blameless
-}
-
 // leave cancels the request in the worker, at most once, and returns without waiting. The caller's
 // call ends with err.
 func (r *request) leave(err error) {
@@ -224,33 +218,6 @@ func (r *request) take(hand func() error) {
 	r.notify()
 }
 
-// checkFinal reads a final reply. failure is the error that it reports; err says which rule of the wire
-// it breaks. A final of a type that this client does not know ends its request alone (SPEC §2).
-func (r *request) checkFinal(kind string, line []byte) (failure *Error, err error) {
-	switch kind {
-	case "error":
-		if failure, err = errorFromReply(line); err == nil {
-			failure.Message = nameOptions(failure.Message, r.fields)
-		}
-	case "done":
-		var done Done
-		if done, err = decodeReply[Done](line); err == nil && kind != r.command.Final && done.FinishReason != FinishCancelled {
-			err = r.wrongFinal(kind)
-		}
-	case "result":
-		if kind != r.command.Final {
-			err = r.wrongFinal(kind)
-		}
-	default:
-		failure = newError(ErrProtocolViolation, "%v; the worker may be newer than this client, so update the client", r.wrongFinal(kind))
-	}
-	return failure, err
-}
-
-func (r *request) wrongFinal(kind string) error {
-	return fmt.Errorf("the worker ended `%s` with `%s` where `%s` was due", r.command.Name, kind, r.command.Final)
-}
-
 func (r *request) takeFinal(kind string, line []byte) error {
 	failure, err := r.checkFinal(kind, line)
 	if err != nil {
@@ -306,13 +273,4 @@ func (r *request) tellProgress() {
 	if progress != nil {
 		r.hooks.progress(*progress)
 	}
-}
-
-// cancelledElsewhere returns the error of a request that ended as cancelled although its caller
-// did not leave it.
-func (r *request) cancelledElsewhere() error {
-	if r.conn.isClosing() {
-		return cutByClose()
-	}
-	return newError(ErrCancelled, "another call cancelled this `%s`; send it again if its answer is still needed", r.command.Name)
 }
