@@ -29,13 +29,13 @@ func status(err error) int {
 		return http.StatusBadRequest
 	case mlxwire.ErrMessageTooLarge:
 		return http.StatusRequestEntityTooLarge
-	case mlxwire.ErrOverloaded, mlxwire.ErrOutOfMemory, mlxwire.ErrWorkerCrashed, mlxwire.ErrShuttingDown, mlxwire.ErrCancelled:
+	case mlxwire.ErrOverloaded, mlxwire.ErrOutOfMemory, mlxwire.ErrWorkerCrashed, mlxwire.ErrShuttingDown:
 		return http.StatusServiceUnavailable
 	case mlxwire.ErrTimeout, mlxwire.ErrDeadlineExceeded:
 		return http.StatusGatewayTimeout
 	}
-	if own.Retryable {
-		return http.StatusServiceUnavailable // a code that this switch does not know
+	if own.Retryable || own.Code == mlxwire.ErrCancelled { // retryable: a code that this switch does not know
+		return http.StatusServiceUnavailable
 	}
 	return http.StatusInternalServerError
 }

@@ -61,15 +61,17 @@ func TestAnAnswerWithoutTokensEndsWithDone(t *testing.T) {
 func TestEachCodeHasItsStatus(t *testing.T) {
 	for code, want := range map[mlxwire.Code]int{
 		mlxwire.ErrInvalidParams: 400, mlxwire.ErrContextOverflow: 400, mlxwire.ErrMessageTooLarge: 413,
-		mlxwire.ErrOverloaded: 503, mlxwire.ErrOutOfMemory: 503, mlxwire.ErrWorkerCrashed: 503, mlxwire.ErrShuttingDown: 503, mlxwire.ErrCancelled: 503,
+		mlxwire.ErrOverloaded: 503, mlxwire.ErrOutOfMemory: 503, mlxwire.ErrWorkerCrashed: 503, mlxwire.ErrShuttingDown: 503,
 		mlxwire.ErrTimeout: 504, mlxwire.ErrDeadlineExceeded: 504, mlxwire.ErrInternal: 500, mlxwire.ErrProtocolViolation: 500,
 	} {
 		if got := status(fmt.Errorf("wrapped: %w", &mlxwire.Error{Code: code})); got != want {
 			t.Errorf("the status of %s is %d, want %d", code, got, want)
 		}
 	}
-	if got := status(&mlxwire.Error{Code: "of_tomorrow", Retryable: true}); got != 503 {
-		t.Errorf("the status of an unknown code that is retryable is %d", got)
+	for _, err := range []*mlxwire.Error{{Code: "of_tomorrow", Retryable: true}, {Code: mlxwire.ErrCancelled}} {
+		if got := status(err); got != 503 {
+			t.Errorf("the status of %s is %d", err.Code, got)
+		}
 	}
 	if got := status(errors.New("x")); got != 503 {
 		t.Errorf("the status of an error without a code is %d", got)
