@@ -49,17 +49,18 @@ func TestTheStatusIsUnknownIfAnotherPartOfTheHostReaps(t *testing.T) {
 	}
 }
 
-// background starts a shell whose last background process is alive, and returns the pid of that.
-func background(t *testing.T, script string) (p *Process, pid int) {
+// background starts a shell that writes the pid of its background process first, and returns it. told
+// receives what they write afterwards.
+func background(t *testing.T, script string) (p *Process, pid int, told <-chan string) {
 	t.Helper()
-	told := make(chan string, 1)
-	p, _ = start(t, script+" >/dev/null 2>&1 & echo $!; read line", Handlers{Stdout: func(chunk []byte) { told <- string(chunk) }})
-	pid, err := strconv.Atoi(strings.TrimSpace(<-told))
+	all := make(chan string, 8)
+	p, _ = start(t, script, Handlers{Stdout: func(chunk []byte) { all <- string(chunk) }})
+	pid, err := strconv.Atoi(strings.TrimSpace(<-all))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGKILL) })
-	return p, pid
+	return p, pid, all
 }
 
 // lives returns true if a process runs. A zombie does not.
@@ -70,7 +71,7 @@ func lives(pid int) bool {
 
 func TestTheRestOfAGroupEndsAlthoughItsChildWasReapedElsewhere(t *testing.T) {
 	ignoreSigchld(t)
-	p, grandchild := background(t, "sleep 600")
+	p, grandchild, _ := background(t, "sleep 600 >/dev/null 2>&1 & echo $!; read line")
 	if _, _, errno := syscall.Syscall6(424, uintptr(p.group.pidfd), 0, 0, 1<<2, 0, 0); errno != 0 {
 		t.Skipf("this kernel can't signal a group by a pidfd: %v", errno)
 	}
@@ -86,7 +87,7 @@ func TestTheRestOfAGroupEndsAlthoughItsChildWasReapedElsewhere(t *testing.T) {
 func TestANumberThatIsNoLongerTheChildsIsNotSignalled(t *testing.T) {
 	// The stranger, which is not a child of this process, stands for the one that was given the number of
 	// a child that was reaped elsewhere.
-	_, stranger := background(t, "setsid sleep 600")
+	p, stranger, told := background(t, `exec 3<&0; setsid sh -c 'read line; echo alive' <&3 & echo $!; wait`)
 	child := exec.Command("/bin/true")
 	var spawned spawning
 	child.SysProcAttr = spawned.attributes()
@@ -102,7 +103,9 @@ func TestANumberThatIsNoLongerTheChildsIsNotSignalled(t *testing.T) {
 		taken.terminate()
 		taken.killRest(false)
 	}
-	if !lives(stranger) {
+	p.Write([]byte("\n"))
+	await(t, "the exit", p.Exited()) // the shell ends with its background process
+	if len(told) == 0 {
 		t.Error("another process was signalled")
 	}
 }
