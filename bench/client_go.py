@@ -50,7 +50,7 @@ def read_metrics(output: str) -> dict[str, tuple[float, str]]:
 
 def main() -> None:
     if shutil.which("go") is None:
-        sys.exit("go is not on the PATH: install Go 1.26 to measure its client")
+        sys.exit("go is not on the PATH: install Go 1.24 to measure its client")
     metrics = read_metrics(run_benchmarks(int(sys.argv[1]) if len(sys.argv) > 1 else 3))
     for name, title in ROWS.items():
         value, unit = metrics[name]

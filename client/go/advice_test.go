@@ -48,14 +48,14 @@ func TestAdviceDependsOnWhetherTheClientRestartsTheWorker(t *testing.T) {
 
 func TestWithoutLivenessTheAdviceIsToCloseAWorkerThatHangs(t *testing.T) {
 	text := failure(t, func(w *scriptedWorker) { w.next("cancel") },
-		WithIdleTimeout(10*time.Millisecond), WithRestart(slow), WithLiveness(LivenessLimits{}))
+		WithIdleTimeout(10*time.Millisecond), WithRestart(slow), WithLiveness(LivenessLimits{Silence: NoLimit, Step: NoLimit}))
 	if !strings.Contains(text, "close it and start another one") {
 		t.Error(text)
 	}
 }
 
 func TestTheErrorOfAWorkerThatIsGivenUpPromisesNoRestart(t *testing.T) {
-	worker, err := Start(deadlined(t), WithRestart(promptPolicy(0)), scripted(t, func(w *scriptedWorker) {
+	worker, err := Start(deadlined(t), WithRestart(promptPolicy(1)), scripted(t, func(w *scriptedWorker) {
 		w.greet(windows)
 		w.exit(crash)
 	}))

@@ -51,23 +51,26 @@ func TestTokensOfABatchAreDroppedWithoutAListener(t *testing.T) {
 	}
 }
 
-func TestAMalformedResultEndsItsRequest(t *testing.T) {
+func TestAnItemThatTheWireForbidsEndsTheWorker(t *testing.T) {
 	for command, ask := range map[string]func(*Model) error{
 		"classify": func(m *Model) error { _, err := m.Classify(deadlined(t), []string{"a"}); return err },
 		"batch":    func(m *Model) error { _, err := m.BatchGenerate(deadlined(t), []string{"a"}); return err },
 	} {
-		cancelled := make(chan struct{})
-		_, model := startModel(t, windows, func(w *scriptedWorker) {
-			id := w.next(command).ID
-			w.say(`{"id":%q,"type":"item","index":0}`, id)
-			w.next("cancel")
-			close(cancelled)
-			w.done(id, "cancelled")
-		})
-		if err := ask(model); !errors.Is(err, ErrProtocolViolation) {
-			t.Errorf("%s ended with %v, want protocol_violation", command, err)
+		for _, item := range []string{
+			`{"id":%q,"type":"item","index":0}`,
+			`{"id":%q,"type":"item","index":1,"token":"a","token_id":1,"logprob":-1,"text":"a","token_ids":[1],"finish_reason":"stop","tokens_generated":1,"error":null}`,
+			`{"id":%q,"type":"item","index":-1,"token":"a","token_id":1,"logprob":-1,"text":"a","token_ids":[1],"finish_reason":"stop","tokens_generated":1,"error":null}`,
+			`{"id":%q,"type":"item","index":null,"token":"a","token_id":1,"logprob":-1,"text":"a","token_ids":[1],"finish_reason":"stop","tokens_generated":1,"error":null}`,
+		} {
+			worker, model := startModel(t, windows, func(w *scriptedWorker) {
+				w.say(item, w.next(command).ID)
+				<-w.exited
+			})
+			if err := ask(model); !errors.Is(err, ErrProtocolViolation) {
+				t.Errorf("after %s, %s ended with %v, want protocol_violation", item, command, err)
+			}
+			await(t, "the worker's end", worker.Done())
 		}
-		await(t, "the cancel of "+command, cancelled)
 	}
 }
 

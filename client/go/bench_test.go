@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/mlxwire/mlxwire/client/go/internal/workertest"
 )
 
 const benchTokens = 1_000_000
@@ -63,7 +65,7 @@ func readStreams(b *testing.B, streams, each int) time.Duration {
 	var began time.Time
 	var group sync.WaitGroup
 	for range streams {
-		group.Go(func() {
+		workertest.Go(&group, func() {
 			count := 0
 			for _, err := range model.Generate(b.Context(), strconv.Itoa(each)) {
 				if err != nil {

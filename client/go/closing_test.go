@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/mlxwire/mlxwire/client/go/internal/process"
+
+	"github.com/mlxwire/mlxwire/client/go/internal/workertest"
 )
 
 // hasty are short limits for workers in memory.
@@ -43,7 +45,7 @@ func TestCloseReportsAWorkerThatSurvivesKill(t *testing.T) {
 		w.immortal = true
 		w.greet(windows)
 		immortal <- w
-	}), WithShutdownLimits(ShutdownLimits{}))
+	}), WithShutdownLimits(ShutdownLimits{Quit: 1, CloseStdin: 1, Terminate: 1, Kill: 1}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +61,7 @@ func TestManyGoroutinesMayCloseAWorker(t *testing.T) {
 	worker, _ := startModel(t, windows, func(*scriptedWorker) {})
 	var group sync.WaitGroup
 	for range 8 {
-		group.Go(func() {
+		workertest.Go(&group, func() {
 			if err := worker.Close(); err != nil {
 				t.Error(err)
 			}
@@ -74,7 +76,7 @@ func TestManyGoroutinesMayCloseAWorker(t *testing.T) {
 	}
 }
 
-func TestAStreamOfAClosedWorkerEndsWithShuttingDown(t *testing.T) {
+func TestAStreamOfAClosedWorkerEndsAsCancelled(t *testing.T) {
 	worker, model := startModel(t, windows, func(w *scriptedWorker) {
 		id := w.next("generate").ID
 		w.token(id, 0)
@@ -89,8 +91,8 @@ func TestAStreamOfAClosedWorkerEndsWithShuttingDown(t *testing.T) {
 			go worker.Close()
 		}
 	}
-	if !errors.Is(last, ErrShuttingDown) {
-		t.Errorf("the stream ended with %v, want shutting_down", last)
+	if !errors.Is(last, ErrCancelled) {
+		t.Errorf("the stream ended with %v, want cancelled", last)
 	}
 }
 

@@ -3,8 +3,8 @@ package mlxwire
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
+	"math"
 	"reflect"
 	"strings"
 	"sync"
@@ -15,8 +15,8 @@ import (
 
 // encodeRequest returns a request's line: id and command, and the command's own fields after them.
 func encodeRequest(id string, command *wire.Command, fields any) ([]byte, error) {
-	if path, ok := findInvalidText(reflect.ValueOf(fields)); ok {
-		return nil, invalidParams(path, "`%s` of `%s` is not valid UTF-8; convert the text", path, command.Name)
+	if path, advice := findUnsendable(reflect.ValueOf(fields)); advice != "" {
+		return nil, invalidParams(path, "%s", nameOptions(fmt.Sprintf("`%s` of `%s` is %s", path, command.Name, advice), fields))
 	}
 	var line bytes.Buffer
 	fmt.Fprintf(&line, `{"id":%q,"cmd":%q`, id, command.Name)
@@ -24,7 +24,7 @@ func encodeRequest(id string, command *wire.Command, fields any) ([]byte, error)
 	encoder := json.NewEncoder(&line) // Encode writes the 0x0A that ends the line
 	encoder.SetEscapeHTML(false)      // an escaped < would take six bytes instead of one
 	if err := encoder.Encode(fields); err != nil {
-		return nil, unsendable(command, err)
+		return nil, newError(ErrInvalidParams, "`%s` can't be sent as JSON: %v", command.Name, err)
 	}
 	encoded := line.Bytes()
 	if encoded[head+1] == '}' { // the command has no fields
@@ -34,39 +34,43 @@ func encodeRequest(id string, command *wire.Command, fields any) ([]byte, error)
 	return encoded, nil
 }
 
-// unsendable is the error of a request that JSON can't express, such as one with an infinite number.
-func unsendable(command *wire.Command, err error) *Error {
-	var value *json.UnsupportedValueError
-	if errors.As(err, &value) {
-		return newError(ErrInvalidParams, "an option of `%s` is %s; give it a finite number", command.Name, value.Str)
-	}
-	return newError(ErrInvalidParams, "`%s` can't be sent as JSON: %v", command.Name, err)
-}
-
-// findInvalidText looks for a string that is not UTF-8 and returns its path, such as
-// messages[0].content. encoding/json would silently replace its bytes by U+FFFD.
-func findInvalidText(value reflect.Value) (path string, found bool) {
+// findUnsendable looks for a value that JSON can't express: a string that is not UTF-8, whose bytes
+// encoding/json would silently replace by U+FFFD, or a number that is not finite. It returns the
+// value's path, such as messages[0].content, and what is wrong with it, or "" if there is none.
+func findUnsendable(value reflect.Value) (path, wrong string) {
 	switch value.Kind() {
 	case reflect.String:
-		return "", !utf8.ValidString(value.String())
+		if !utf8.ValidString(value.String()) {
+			return "", "not valid UTF-8; convert the text"
+		}
+	case reflect.Float64:
+		if number := value.Float(); math.IsNaN(number) || math.IsInf(number, 0) {
+			return "", fmt.Sprintf("%v; give a finite number", number)
+		}
 	case reflect.Pointer:
 		if !value.IsNil() {
-			return findInvalidText(value.Elem())
+			return findUnsendable(value.Elem())
 		}
 	case reflect.Slice:
 		for i := range value.Len() {
-			if rest, found := findInvalidText(value.Index(i)); found {
-				return fmt.Sprintf("[%d]%s", i, dotted(rest)), true
+			if rest, wrong := findUnsendable(value.Index(i)); wrong != "" {
+				return fmt.Sprintf("[%d]%s", i, dotted(rest)), wrong
+			}
+		}
+	case reflect.Map:
+		for each := value.MapRange(); each.Next(); {
+			if _, wrong := findUnsendable(each.Value()); wrong != "" {
+				return fmt.Sprintf("[%s]", each.Key()), wrong
 			}
 		}
 	case reflect.Struct:
 		for i := range value.NumField() {
-			if rest, found := findInvalidText(value.Field(i)); found {
-				return fieldPath(value.Type().Field(i), rest), true
+			if rest, wrong := findUnsendable(value.Field(i)); wrong != "" {
+				return fieldPath(value.Type().Field(i), rest), wrong
 			}
 		}
 	}
-	return "", false
+	return "", ""
 }
 
 func fieldPath(f reflect.StructField, rest string) string {
@@ -85,8 +89,8 @@ func dotted(rest string) string {
 	return "." + rest
 }
 
-// decodeReply reads a reply into its type. A field with another type than T's, or a missing field
-// that T always has, is an ErrProtocolViolation.
+// decodeReply reads a reply into its type. The error says which field has another type than T's, or is
+// missing although T always has it; connection.violated ends the worker for it.
 func decodeReply[T any](line []byte) (T, error) {
 	var reply T
 	var sent map[string]json.RawMessage
@@ -95,37 +99,43 @@ func decodeReply[T any](line []byte) (T, error) {
 		err = json.Unmarshal(line, &reply)
 	}
 	if err != nil {
-		return reply, newError(ErrProtocolViolation,
-			"the worker sent a reply that can't be read as %T: %v. Client and worker may have different versions", reply, err)
+		return reply, fmt.Errorf("the worker sent a reply that can't be read as %T: %w", reply, err)
 	}
-	for _, name := range requiredFields(reflect.TypeFor[T]()) {
-		if _, ok := sent[name]; !ok {
-			return reply, newError(ErrProtocolViolation,
-				"the worker sent a reply that can't be read as %T: `%s` is missing. Client and worker may have different versions", reply, name)
+	for _, f := range requiredFields(reflect.TypeFor[T]()) {
+		if value, ok := sent[f.name]; !ok || !f.nullable && string(value) == "null" {
+			return reply, fmt.Errorf("the worker sent a reply that can't be read as %T: `%s` is missing or null", reply, f.name)
 		}
 	}
 	return reply, nil
 }
 
-var requiredByType sync.Map // reflect.Type to []string
+// A requiredField is a field that a message always has. Fields without a pointer, slice or map are
+// never null.
+type requiredField struct {
+	name     string
+	nullable bool
+}
 
-// requiredFields returns the names of the fields that a message always has: those without omitempty,
-// and without the tag `since`, which marks a field that older workers of protocol 1 do not send.
-func requiredFields(message reflect.Type) []string {
-	if names, ok := requiredByType.Load(message); ok {
-		return names.([]string)
+var requiredByType sync.Map // reflect.Type to []requiredField
+
+// requiredFields returns the fields that a message always has: those without omitempty, and without the
+// tag `since`, which marks a field that older workers of protocol 1 do not send.
+func requiredFields(message reflect.Type) []requiredField {
+	if known, ok := requiredByType.Load(message); ok {
+		return known.([]requiredField)
 	}
-	var names []string
+	var required []requiredField
 	for i := range message.NumField() {
 		f := message.Field(i)
 		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
 		switch {
 		case f.Anonymous:
-			names = append(names, requiredFields(f.Type)...)
+			required = append(required, requiredFields(f.Type)...)
 		case name != "" && !strings.Contains(options, "omit") && f.Tag.Get("since") == "":
-			names = append(names, name)
+			kind := f.Type.Kind()
+			required = append(required, requiredField{name, kind == reflect.Pointer || kind == reflect.Slice || kind == reflect.Map})
 		}
 	}
-	requiredByType.Store(message, names)
-	return names
+	requiredByType.Store(message, required)
+	return required
 }

@@ -105,8 +105,8 @@ func (c *connection) send(r *request, fields any) error {
 		e.Data = map[string]any{"max_line_bytes": limit}
 		return e
 	}
-	r.id, r.fields = id, fields
-	c.wire.Expect(id, r)
+	r.id, r.fields, r.prompts = id, fields, promptsOf(fields)
+	c.wire.Expect(id, r.prompts, r)
 	c.child.Write(line)
 	return nil
 }
@@ -180,7 +180,7 @@ func (c *connection) end(sayQuit func()) {
 			if endProcess(c.child, c.options.shutdown, sayQuit) {
 				<-c.gone
 			}
-			c.fail(closedByHost())
+			c.failClosed()
 		}()
 	})
 }
@@ -209,29 +209,24 @@ func (c *connection) fail(err *Error) {
 	c.wire.FailAll(err)
 }
 
-// watchCrash sets the function that adds a supervisor's knowledge to a crash before any request
-// fails with it.
-func (c *connection) watchCrash(judge func(*Error, []*request)) {
+// failClosed ends all pending requests of a worker that the host has closed.
+func (c *connection) failClosed() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.onCrash = judge
+	if c.failure == nil {
+		c.failure = closedByHost()
+	}
+	c.deaf = true
+	c.wire.FailAll(cutByClose())
 }
 
-// judgeCrash counts the requests that a crash may be due to, and lets the supervisor judge it.
-func (c *connection) judgeCrash(err *Error) {
-	if err.Code != ErrWorkerCrashed {
-		return
-	}
-	var asked []*request
-	for _, sink := range c.wire.Pending() {
-		if r := sink.(*request); r.asks() {
-			asked = append(asked, r)
-		}
-	}
-	err.InFlight = len(asked)
-	if c.onCrash != nil {
-		c.onCrash(err, asked)
-	}
+// violated ends the worker for a reply that the caller of a request could not read. It returns the
+// error of that request.
+func (c *connection) violated(err error) error {
+	failure := offended(err, false, c.tail())
+	c.fail(failure)
+	c.end(nil)
+	return delivered(failure, 0)
 }
 
 // stdoutReceived parses bytes of the worker and hands each reply to its request. This is the hot
@@ -284,7 +279,7 @@ func (c *connection) watch() {
 	greeting, strays, closing := c.wire.State() == wire.Greeting, c.wire.StrayLines(), c.closing
 	c.mu.Unlock()
 	if closing {
-		c.fail(closedByHost())
+		c.failClosed()
 	} else {
 		c.fail(exited(c.child.ExitState(), greeting, strays, c.tail()))
 	}

@@ -128,7 +128,7 @@ func TestTheEndOfStdoutDuringACloseIsNoCrash(t *testing.T) {
 	if err := worker.Close(); err != nil {
 		t.Error(err)
 	}
-	if _, err := stream.Text(); !errors.Is(err, ErrShuttingDown) {
+	if _, err := stream.Text(); !errors.Is(err, ErrCancelled) {
 		t.Errorf("the request ended with %v", err)
 	}
 }

@@ -1,8 +1,8 @@
 package mlxwire
 
 import (
-	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"strings"
@@ -47,7 +47,7 @@ const (
 	ErrTimeout           Code = "timeout"            // the time of WithIdleTimeout has passed
 	ErrDrainTimeout      Code = "drain_timeout"      // a cancelled request, or the worker, did not end in time
 	ErrSlowConsumer      Code = "slow_consumer"      // a stream's buffer was full, and the stream was cancelled
-	ErrCancelled         Code = "cancelled"          // another call cancelled the request; matches context.Canceled too
+	ErrCancelled         Code = "cancelled"          // another call, or a close, cancelled the request; the end of a context is not one
 	ErrProtocolViolation Code = "protocol_violation" // the worker broke a rule of the wire and was ended
 )
 
@@ -75,12 +75,20 @@ type Error struct {
 	// Stderr is the end of the worker's stderr, if that helps to explain the failure.
 	Stderr string
 
-	fact string // the message without its advice, for a message that quotes this one
+	fact  string // the message without its advice, for a message that quotes this one
+	cause error
 }
+
+// ErrStreamClosed is the cause of the error of a stream that was closed, left, or read to its end
+// before.
+var ErrStreamClosed = errors.New("the stream is closed")
 
 // Exit says how a process ended.
 type Exit struct {
-	Code       int    // -1 if a signal ended the process
+	// Unknown is true if the status is lost, because another part of the host has reaped the process or
+	// the host ignores SIGCHLD.
+	Unknown    bool
+	Code       int    // -1 if a signal ended the process, or if the status is lost
 	Signal     int    // 0 if no signal ended the process
 	SignalName string // such as "killed"
 }
@@ -94,14 +102,14 @@ func (e *Error) Error() string {
 	return text
 }
 
-// Is matches the error's Code. An ErrCancelled matches context.Canceled too.
+// Is matches the error's Code.
 func (e *Error) Is(target error) bool {
-	if target == context.Canceled {
-		return e.Code == ErrCancelled
-	}
 	code, ok := target.(Code)
 	return ok && code == e.Code
 }
+
+// Unwrap returns the cause, such as the system's error for a program that does not exist, or nil.
+func (e *Error) Unwrap() error { return e.cause }
 
 // Field returns the path of the request's field that was wrong, or "" if the error names none.
 func (e *Error) Field() string {
@@ -112,10 +120,11 @@ func (e *Error) Field() string {
 // Timeout returns true for errors of time limits, as package net does.
 func (e *Error) Timeout() bool { return e.Code == ErrTimeout || e.Code == ErrDeadlineExceeded }
 
-// newError returns an error that the client itself makes.
+// newError returns an error that the client itself makes. The argument of a %w is its cause.
 func newError(code Code, format string, arguments ...any) *Error {
+	err := fmt.Errorf(format, arguments...)
 	return &Error{
-		Code: code, Message: fmt.Sprintf(format, arguments...), Retryable: retryableCodes[code],
+		Code: code, Message: err.Error(), Retryable: retryableCodes[code], cause: errors.Unwrap(err),
 	}
 }
 
@@ -137,13 +146,13 @@ func (b errorBody) err() *Error {
 	return &Error{Code: b.Code, Message: b.Message, Retryable: b.Retryable, Data: b.Data}
 }
 
-// errorFromReply reads an error reply.
-func errorFromReply(line []byte) *Error {
+// errorFromReply reads an error reply. The second error says what is wrong with the reply itself.
+func errorFromReply(line []byte) (*Error, error) {
 	var reply errorReply
 	if err := json.Unmarshal(line, &reply); err != nil || reply.Error.Code == "" {
-		return newError(ErrProtocolViolation, "the worker sent an error reply without an error code: %.200s", line)
+		return nil, fmt.Errorf("the worker sent an error reply without an error code: %.200s", line)
 	}
-	return reply.Error.err()
+	return reply.Error.err(), nil
 }
 
 // delivered copies an error for one of the many requests that fail with it, and sets how many

@@ -5,11 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -98,5 +102,40 @@ func TestAnErrorShowsTheEndOfStderr(t *testing.T) {
 	err.Stderr = "bus error\n"
 	if want := "mlxwire: worker_crashed: gone\n--- stderr ---\nbus error"; err.Error() != want {
 		t.Errorf("the error's text is %q", err.Error())
+	}
+}
+
+func TestAnErrorUnwrapsToItsCause(t *testing.T) {
+	missing := filepath.Join(t.TempDir(), "missing")
+	file := program(t, "file", "exit 0")
+	for name, c := range map[string]struct {
+		option StartOption
+		cause  error
+	}{
+		"a program that does not exist":     {WithCommand(missing), fs.ErrNotExist},
+		"a program that is not on the PATH": {WithCommand("mlxwire-has-no-such-program"), fs.ErrNotExist},
+		"the same for package exec":         {WithCommand("mlxwire-has-no-such-program"), exec.ErrNotFound},
+		"a file that may not be run":        {WithCommand("errors.go"), exec.ErrNotFound},
+		"a folder that does not exist":      {func(o *startOptions) { WithCommand(file)(o); WithDir(missing)(o) }, fs.ErrNotExist},
+		"a file in the place of a folder":   {func(o *startOptions) { WithCommand(file)(o); WithDir(file)(o) }, syscall.ENOTDIR},
+	} {
+		if _, err := Start(deadlined(t), c.option); !errors.Is(err, ErrSpawnFailed) || !errors.Is(err, c.cause) {
+			t.Errorf("%s gave %v, which has not the cause %v", name, err, c.cause)
+		}
+	}
+	t.Setenv("PATH", missing)
+	if _, err := findWorker(t.Context(), ""); !errors.Is(err, ErrSpawnFailed) || !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("without a worker FindWorker gave %v", err)
+	}
+	if newError(ErrInternal, "m").Unwrap() != nil {
+		t.Error("an error without a cause has one")
+	}
+}
+
+func TestTheCauseIsKeptInTheCopyOfEachRequest(t *testing.T) {
+	err := delivered(closedStream(), 3)
+	var own *Error
+	if !errors.Is(err, ErrStreamClosed) || !errors.As(err, &own) || own.TokensDelivered != 3 {
+		t.Errorf("the copy is %+v", err)
 	}
 }

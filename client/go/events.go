@@ -29,10 +29,22 @@ type Event struct {
 	Restarts int
 }
 
+// Phase names what a worker's engine does.
+type Phase string
+
+// Later workers may have further phases.
+const (
+	PhaseIdle     Phase = "idle"
+	PhaseLoad     Phase = "load"
+	PhasePrefill  Phase = "prefill"
+	PhaseDecode   Phase = "decode"
+	PhaseClassify Phase = "classify"
+)
+
 // A Heartbeat is a regular message that the worker sends even while it computes. During a long
 // prompt Steps grows; in a worker that hangs it does not.
 type Heartbeat struct {
-	Phase           string  `json:"phase"` // idle, load, prefill, decode or classify
+	Phase           Phase   `json:"phase"`
 	Steps           int     `json:"steps"`
 	LastStepSeconds float64 `json:"last_step_seconds"` // time since the last step ended
 	InFlight        int     `json:"in_flight,omitempty"`
@@ -54,19 +66,20 @@ func (c *connection) wantedEvents() []string {
 
 // takeEvent handles an event message. It ignores events that it does not know, because a later
 // version of the worker may send more.
-func (c *connection) takeEvent(line []byte) {
+func (c *connection) takeEvent(line []byte) error {
 	message, err := decodeReply[eventMessage](line)
 	if err != nil || message.Event != heartbeatEvent {
-		return
+		return err
 	}
 	beat, err := decodeReply[Heartbeat](message.Data)
 	if err != nil {
-		return
+		return err
 	}
 	c.watchdog.takeBeat(beat)
 	if tell := c.options.onHeartbeat; tell != nil {
 		c.events.offer(mostHeartbeats, func() { tell(beat) })
 	}
+	return nil
 }
 
 // A dispatcher calls the host's listeners in order. Its goroutine runs only while the queue has

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/mlxwire/mlxwire/client/go/internal/process"
+
+	"github.com/mlxwire/mlxwire/client/go/internal/workertest"
 )
 
 // restartable returns the option with which a model outlives a failed load.
@@ -43,7 +45,7 @@ func TestAModelLostByAFailedLoadIsLoadedAgainOnceForAllRequests(t *testing.T) {
 	loadFails(t, worker)
 	var all sync.WaitGroup
 	for range 3 {
-		all.Go(func() { generates(t, model) })
+		workertest.Go(&all, func() { generates(t, model) })
 	}
 	all.Wait()
 }
@@ -134,18 +136,18 @@ func TestARequestOfAnEarlierModelWaitsForTheLoadAndIsNotAnsweredByTheNewModel(t 
 		w.exit(process.ExitState{})
 	}, restartable())
 	var all sync.WaitGroup
-	all.Go(func() {
+	workertest.Go(&all, func() {
 		if _, err := worker.Load(deadlined(t), "other"); err != nil {
 			t.Error(err)
 		}
 	})
 	await(t, "the load", began)
-	all.Go(func() {
+	workertest.Go(&all, func() {
 		if _, err := model.GenerateStream(deadlined(t), "p"); !errors.Is(err, ErrModelNotLoaded) {
 			t.Error(err)
 		}
 	})
-	all.Go(func() {
+	workertest.Go(&all, func() {
 		if err := model.Close(); err != nil {
 			t.Error(err)
 		}

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/mlxwire/mlxwire/client/go/internal/process"
+
+	"github.com/mlxwire/mlxwire/client/go/internal/workertest"
 )
 
 // These tests follow requests that fail.
@@ -75,7 +77,7 @@ func TestABrokenRuleEndsAllRequestsAndTheWorker(t *testing.T) {
 	})
 	var group sync.WaitGroup
 	for range 2 {
-		group.Go(func() {
+		workertest.Go(&group, func() {
 			for _, err := range model.Generate(deadlined(t), "p") {
 				if !errors.Is(err, ErrProtocolViolation) {
 					t.Errorf("the request ended with %v, want protocol_violation", err)
@@ -123,7 +125,7 @@ func TestAStreamCancelledByAnotherCallEndsAsCancelled(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = stream.Text()
-	if !errors.Is(err, ErrCancelled) || !errors.Is(err, context.Canceled) {
+	if !errors.Is(err, ErrCancelled) || errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 	if done, ok := stream.Done(); !ok || done.FinishReason != FinishCancelled {
@@ -142,7 +144,7 @@ func TestARequestThatCantBeSentIsRefusedByItsField(t *testing.T) {
 	}{
 		{ErrInvalidParams, "messages[0].content", UserTurn("\xff"), WithMaxTokens(1)},
 		{ErrInvalidParams, "stop[1]", UserTurn("p"), WithStop("a", "\xff")},
-		{ErrInvalidParams, "", UserTurn("p"), WithTemperature(infinity)},
+		{ErrInvalidParams, "temperature", UserTurn("p"), WithTemperature(infinity)},
 		{ErrMessageTooLarge, "", UserTurn(strings.Repeat("x", 1_000_000)), WithMaxTokens(1)},
 	} {
 		for _, err := range model.Chat(deadlined(t), c.message, c.option) {
@@ -168,5 +170,18 @@ func TestProgressReachesTheCaller(t *testing.T) {
 	}
 	if !slices.Equal(told, []string{"prefill 1/2"}) {
 		t.Errorf("the caller was told %q", told)
+	}
+}
+
+func TestACrashWhoseStatusIsLostSaysSo(t *testing.T) {
+	_, model := startModel(t, windows, func(w *scriptedWorker) {
+		w.next("generate")
+		w.exit(process.ExitState{Unknown: true, Code: -1})
+	})
+	_, err := collect(model.Generate(deadlined(t), "p"))
+	var own *Error
+	if !errors.As(err, &own) || own.Code != ErrWorkerCrashed || *own.Exit != (Exit{Unknown: true, Code: -1}) ||
+		!strings.Contains(own.Message, "unknown status") || strings.Contains(own.Message, "-1") {
+		t.Errorf("the request failed with %+v", own)
 	}
 }

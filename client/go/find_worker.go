@@ -17,6 +17,8 @@ const WorkerVariable = "MLXWIRE_WORKER"
 const (
 	workerProgram = "mlxwire-worker"
 	workerModule  = "mlxwire_worker"
+	// safePath keeps the working directory, which may be a model's folder, out of Python's sys.path.
+	safePath = "-P"
 	// moduleCheck is generous because the first start of Python may read from a cold disk.
 	moduleCheck = 10 * time.Second
 )
@@ -26,14 +28,15 @@ const (
 //
 //   - the value of MLXWIRE_WORKER, split into words as a shell does,
 //   - mlxwire-worker on the PATH,
-//   - python3 -m mlxwire_worker, if python3 can import that module.
+//   - python3 -P -m mlxwire_worker, if python3 can import that module. With -P, Python imports no
+//     files of the working directory.
 //
 // The error is an ErrSpawnFailed that says what to install.
 func FindWorker() ([]string, error) {
-	return findWorker(os.Getenv(WorkerVariable))
+	return findWorker(context.Background(), os.Getenv(WorkerVariable))
 }
 
-func findWorker(named string) ([]string, error) {
+func findWorker(ctx context.Context, named string) ([]string, error) {
 	if strings.TrimSpace(named) != "" {
 		words, err := shellWords(named)
 		if err != nil {
@@ -44,12 +47,17 @@ func findWorker(named string) ([]string, error) {
 	if program, err := exec.LookPath(workerProgram); err == nil {
 		return []string{program}, nil
 	}
-	if python, err := exec.LookPath(pythonProgram()); err == nil && hasWorker(python) {
-		return []string{python, "-m", workerModule}, nil
+	if python, err := exec.LookPath(pythonProgram()); err == nil && hasWorker(ctx, python) {
+		return []string{python, safePath, "-m", workerModule}, nil
 	}
-	return nil, newError(ErrSpawnFailed,
+	if err := ctx.Err(); err != nil {
+		return nil, err // the search is not complete
+	}
+	e := newError(ErrSpawnFailed,
 		"no worker was found; install one with `pip install 'mlxwire[mlx]'` (or `uv tool install 'mlxwire[mlx]'`), "+
 			"or name its command in %s or WithCommand", WorkerVariable)
+	e.cause = notFound(exec.ErrNotFound)
+	return nil, e
 }
 
 func pythonProgram() string {
@@ -61,21 +69,21 @@ func pythonProgram() string {
 
 // hasWorker returns true if an interpreter can import the worker. It looks for the module and
 // does not import it, which would take seconds.
-func hasWorker(python string) bool {
-	ctx, cancel := context.WithTimeout(context.Background(), moduleCheck)
+func hasWorker(ctx context.Context, python string) bool {
+	ctx, cancel := context.WithTimeout(ctx, moduleCheck)
 	defer cancel()
 	const script = "import importlib.util, sys; sys.exit(importlib.util.find_spec(sys.argv[1]) is None)"
-	check := exec.CommandContext(ctx, python, "-c", script, workerModule)
+	check := exec.CommandContext(ctx, python, safePath, "-c", script, workerModule)
 	check.WaitDelay = time.Second
 	return check.Run() == nil
 }
 
 // workerCommand returns the command line to start. A relative path of the program becomes
 // absolute, so that it does not depend on the worker's working directory.
-func workerCommand(o *startOptions) ([]string, error) {
+func workerCommand(ctx context.Context, o *startOptions) ([]string, error) {
 	words := o.command
 	if len(words) == 0 {
-		found, err := findWorker(o.lookUp(WorkerVariable))
+		found, err := findWorker(ctx, o.lookUp(WorkerVariable))
 		if err != nil {
 			return nil, err
 		}

@@ -1,10 +1,12 @@
 package mlxwire
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -40,7 +42,7 @@ func program(t *testing.T, name, script string) string {
 
 func TestFindWorkerLooksInOrder(t *testing.T) {
 	worker := program(t, workerProgram, "exit 0")
-	with := program(t, pythonProgram(), "exit 0")
+	with := program(t, pythonProgram(), `test "$1" = -P`) // no file of the working directory may run
 	without := program(t, pythonProgram(), "exit 1")
 	folders := func(programs ...string) string {
 		var path []string
@@ -55,7 +57,7 @@ func TestFindWorkerLooksInOrder(t *testing.T) {
 	}{
 		{"a 'b c'", folders(worker, with), []string{"a", "b c"}},
 		{" ", folders(worker, with), []string{worker}},
-		{"", folders(with), []string{with, "-m", workerModule}},
+		{"", folders(with), []string{with, "-P", "-m", workerModule}},
 	} {
 		t.Setenv("PATH", c.path)
 		t.Setenv(WorkerVariable, c.named)
@@ -72,12 +74,30 @@ func TestFindWorkerLooksInOrder(t *testing.T) {
 
 func TestTheOptionTakesPrecedenceOverTheEnvironment(t *testing.T) {
 	t.Setenv(WorkerVariable, "named")
-	o := applyStartOptions([]StartOption{WithCommand("given", "x"), WithEngine("mock")})
-	if words, err := workerCommand(o); err != nil || !slices.Equal(words, []string{"given", "x", "--engine", "mock"}) {
+	o, _ := applyStartOptions([]StartOption{WithCommand("given", "x"), WithEngine("mock")})
+	if words, err := workerCommand(t.Context(), o); err != nil || !slices.Equal(words, []string{"given", "x", "--engine", "mock"}) {
 		t.Errorf("the command is %q, %v", words, err)
 	}
-	o = applyStartOptions([]StartOption{WithEnv(WorkerVariable + "=own")})
-	if words, err := workerCommand(o); err != nil || !slices.Equal(words, []string{"own"}) {
+	o, _ = applyStartOptions([]StartOption{WithEnv(WorkerVariable + "=own")})
+	if words, err := workerCommand(t.Context(), o); err != nil || !slices.Equal(words, []string{"own"}) {
 		t.Errorf("the command is %q, %v", words, err)
+	}
+}
+
+func TestEveryWorkerLearnsThePidOfItsHost(t *testing.T) {
+	t.Setenv(parentVariable, "1") // a host that is itself a worker's child has the variable
+	o, _ := applyStartOptions([]StartOption{WithEnv("A=b", parentVariable+"=2")})
+	variables := o.environment()
+	if last := variables[len(variables)-1]; last != parentVariable+"="+strconv.Itoa(os.Getpid()) || !slices.Contains(variables, "A=b") {
+		t.Errorf("the environment ends with %q", last)
+	}
+}
+
+func TestTheContextBoundsTheSearchForAWorker(t *testing.T) {
+	t.Setenv("PATH", filepath.Dir(program(t, pythonProgram(), "exit 0")))
+	ended, end := context.WithCancel(t.Context())
+	end()
+	if words, err := findWorker(ended, ""); !errors.Is(err, context.Canceled) {
+		t.Errorf("the search found %q, %v, want the context's error", words, err)
 	}
 }

@@ -1,3 +1,3 @@
 module github.com/mlxwire/mlxwire/client/go
 
-go 1.26
+go 1.24

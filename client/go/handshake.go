@@ -12,10 +12,6 @@ import (
 
 // connect spawns a worker and shakes hands with it. If it returns an error, the process has ended.
 func connect(ctx context.Context, o *startOptions, ids *idSource, events *dispatcher) (*connection, error) {
-	words, err := workerCommand(o)
-	if err != nil {
-		return nil, err
-	}
 	c := &connection{
 		options: o, ids: ids, events: events,
 		stderr: newStderrRing(o),
@@ -32,6 +28,10 @@ func connect(ctx context.Context, o *startOptions, ids *idSource, events *dispat
 		Require:   o.require,
 		Events:    c.wantedEvents(),
 	})
+	if err != nil {
+		return nil, err
+	}
+	words, err := workerCommand(ctx, o) // after the last check, since it may run a program
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +91,7 @@ func (c *connection) greeted(ctx context.Context, hello *request) error {
 		return err
 	}
 	if c.hello, err = decodeReply[Hello](line); err != nil {
-		return newError(ErrHandshakeFailed, "%v", err)
+		return newError(ErrHandshakeFailed, "%v", err) // not its cause, which has another code
 	}
 	return nil
 }

@@ -10,12 +10,13 @@ import (
 
 // LivenessLimits says when a worker counts as hanging although its process runs. The client judges
 // by heartbeats: during a long prompt the worker takes steps, a worker that hangs takes none, and
-// a process that was stopped sends nothing. A limit of 0 switches its check off.
+// a process that was stopped sends nothing. A field that is left out has the value of
+// DefaultLivenessLimits; NoLimit switches a check off.
 type LivenessLimits struct {
 	Silence time.Duration // the longest time without any output of the worker
 	Step    time.Duration // the longest time between two steps of a computation
-	// Phases replaces Step for some phases of a Heartbeat.
-	Phases map[string]time.Duration
+	// Phases replaces Step for some phases of a Heartbeat. In it 0 means no limit, as NoLimit does.
+	Phases map[Phase]time.Duration
 }
 
 // DefaultLivenessLimits allows 30 seconds of silence and 120 for a step. A load has no limit for
@@ -23,12 +24,43 @@ type LivenessLimits struct {
 func DefaultLivenessLimits() LivenessLimits {
 	return LivenessLimits{
 		Silence: 30 * time.Second, Step: 2 * time.Minute,
-		Phases: map[string]time.Duration{"idle": 0, "load": 0},
+		Phases: map[Phase]time.Duration{PhaseIdle: 0, PhaseLoad: 0},
 	}
 }
 
+// complete sets the fields and phases that were left out, and turns NoLimit into 0, which the watchdog
+// takes for no limit. It returns an ErrInvalidParams for a negative limit.
+func (l *LivenessLimits) complete() error {
+	byDefault := DefaultLivenessLimits()
+	for phase, limit := range l.Phases {
+		if limit < 0 {
+			name := fmt.Sprintf("LivenessLimits.Phases[%q]", phase)
+			return invalidParams(name, "%s is %v; give a positive duration, or 0 for no limit", name, limit)
+		}
+		byDefault.Phases[phase] = limit
+	}
+	l.Phases = byDefault.Phases
+	for phase, limit := range l.Phases {
+		l.Phases[phase] = limited(limit)
+	}
+	err := first(
+		fillDuration("LivenessLimits.Silence", &l.Silence, byDefault.Silence),
+		fillDuration("LivenessLimits.Step", &l.Step, byDefault.Step),
+	)
+	l.Silence, l.Step = limited(l.Silence), limited(l.Step)
+	return err
+}
+
+// limited returns 0 for NoLimit.
+func limited(limit time.Duration) time.Duration {
+	if limit == NoLimit {
+		return 0
+	}
+	return limit
+}
+
 // of returns how long a step of a phase may take.
-func (l LivenessLimits) of(phase string) time.Duration {
+func (l LivenessLimits) of(phase Phase) time.Duration {
 	if limit, ok := l.Phases[phase]; ok {
 		return limit
 	}

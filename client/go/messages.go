@@ -1,8 +1,9 @@
 package mlxwire
 
 // This file holds the requests as the wire spells them (SPEC §4). An optional field is a pointer, a
-// slice or a map; it is sent only if it was set, so that the worker's default holds otherwise. A
-// test compares the names with protocol/schema.
+// slice or a map; it is sent only if it was set, so that the worker's default holds otherwise. The tag
+// `option` is the name that the caller wrote, if it differs; errors use it (option_names.go). Tests
+// compare the names with protocol/schema and with the declared options.
 
 // A Message is one turn of a conversation.
 type Message struct {
@@ -18,7 +19,7 @@ func UserTurn(content string) []Message {
 type helloFields struct {
 	Protocols []int      `json:"protocols"`
 	Client    clientInfo `json:"client,omitzero"`
-	Require   []string   `json:"require,omitempty"`
+	Require   []string   `json:"require,omitempty" option:"WithRequire"`
 	Events    []string   `json:"events,omitempty"`
 }
 
@@ -29,60 +30,60 @@ type clientInfo struct {
 
 type loadFields struct {
 	Path             string   `json:"path"`
-	ContextLen       *int     `json:"context_len,omitempty"`
-	AdapterPath      *string  `json:"adapter_path,omitempty"`
-	ParallelSlots    *int     `json:"parallel_slots,omitempty"`
-	Warmup           *bool    `json:"warmup,omitempty"`
-	ContextPolicy    *string  `json:"context_policy,omitempty"`
-	KVBits           *int     `json:"kv_bits,omitempty"`
-	KVGroupSize      *int     `json:"kv_group_size,omitempty"`
-	MemoryLimit      *uint64  `json:"memory_limit,omitempty"`
-	PromptCacheLimit *uint64  `json:"prompt_cache_limit,omitempty"`
-	PrefillSeconds   *float64 `json:"prefill_seconds,omitempty"`
-	ComputeDtype     *string  `json:"compute_dtype,omitempty"`
+	ContextLen       *int     `json:"context_len,omitempty" option:"WithContextLen"`
+	AdapterPath      *string  `json:"adapter_path,omitempty" option:"WithAdapter"`
+	ParallelSlots    *int     `json:"parallel_slots,omitempty" option:"WithParallelSlots"`
+	Warmup           *bool    `json:"warmup,omitempty" option:"WithWarmup"`
+	ContextPolicy    *string  `json:"context_policy,omitempty" option:"WithContextPolicy"`
+	KVBits           *int     `json:"kv_bits,omitempty" option:"WithKVBits"`
+	KVGroupSize      *int     `json:"kv_group_size,omitempty" option:"WithKVBits"`
+	MemoryLimit      *uint64  `json:"memory_limit,omitempty" option:"WithMemoryLimit"`
+	PromptCacheLimit *uint64  `json:"prompt_cache_limit,omitempty" option:"WithPromptCacheLimit"`
+	PrefillSeconds   *float64 `json:"prefill_seconds,omitempty" option:"WithPrefillSlice"`
+	ComputeDtype     *string  `json:"compute_dtype,omitempty" option:"WithComputeDtype"`
 }
 
 // streamFields are the fields of every request that streams.
 type streamFields struct {
-	Window          *int     `json:"window,omitempty"`
-	DeadlineSeconds *float64 `json:"deadline_seconds,omitempty"`
+	Window          *int     `json:"window,omitempty" option:"WithWindow"`
+	DeadlineSeconds *float64 `json:"deadline_seconds,omitempty" option:"WithDeadline"`
 }
 
 // samplingFields say how tokens are chosen and when to stop.
 type samplingFields struct {
-	MaxTokens        *int               `json:"max_tokens,omitempty"`
-	Temperature      *float64           `json:"temperature,omitempty"`
-	TopK             *int               `json:"top_k,omitempty"`
-	TopP             *float64           `json:"top_p,omitempty"`
-	MinP             *float64           `json:"min_p,omitempty"`
-	RepeatPenalty    *float64           `json:"repeat_penalty,omitempty"`
-	Seed             *uint64            `json:"seed,omitempty"`
-	Stop             []string           `json:"stop,omitempty"`
-	StopTokens       []int              `json:"stop_tokens,omitempty"`
-	IgnoreEOS        *bool              `json:"ignore_eos,omitempty"`
-	MinTokens        *int               `json:"min_tokens,omitempty"`
-	XTCProbability   *float64           `json:"xtc_probability,omitempty"`
-	XTCThreshold     *float64           `json:"xtc_threshold,omitempty"`
-	PresencePenalty  *float64           `json:"presence_penalty,omitempty"`
-	FrequencyPenalty *float64           `json:"frequency_penalty,omitempty"`
-	PenaltyWindow    *int               `json:"penalty_window,omitempty"`
-	LogitBias        map[string]float64 `json:"logit_bias,omitempty"`
-	Logprobs         *bool              `json:"logprobs,omitempty"`
-	TopLogprobs      *int               `json:"top_logprobs,omitempty"`
-	Cache            *bool              `json:"cache,omitempty"`
-	Thinking         *bool              `json:"thinking,omitempty"`       // chat and tokenize only
-	SpecialTokens    *bool              `json:"special_tokens,omitempty"` // chat and tokenize only
+	MaxTokens        *int               `json:"max_tokens,omitempty" option:"WithMaxTokens"`
+	Temperature      *float64           `json:"temperature,omitempty" option:"WithTemperature"`
+	TopK             *int               `json:"top_k,omitempty" option:"WithTopK"`
+	TopP             *float64           `json:"top_p,omitempty" option:"WithTopP"`
+	MinP             *float64           `json:"min_p,omitempty" option:"WithMinP"`
+	RepeatPenalty    *float64           `json:"repeat_penalty,omitempty" option:"WithRepeatPenalty"`
+	Seed             *uint32            `json:"seed,omitempty" option:"WithSeed"`
+	Stop             []string           `json:"stop,omitempty" option:"WithStop"`
+	StopTokens       []int              `json:"stop_tokens,omitempty" option:"WithStopTokens"`
+	IgnoreEOS        *bool              `json:"ignore_eos,omitempty" option:"WithIgnoreEOS"`
+	MinTokens        *int               `json:"min_tokens,omitempty" option:"WithMinTokens"`
+	XTCProbability   *float64           `json:"xtc_probability,omitempty" option:"WithXTC"`
+	XTCThreshold     *float64           `json:"xtc_threshold,omitempty" option:"WithXTC"`
+	PresencePenalty  *float64           `json:"presence_penalty,omitempty" option:"WithPresencePenalty"`
+	FrequencyPenalty *float64           `json:"frequency_penalty,omitempty" option:"WithFrequencyPenalty"`
+	PenaltyWindow    *int               `json:"penalty_window,omitempty" option:"WithPenaltyWindow"`
+	LogitBias        map[string]float64 `json:"logit_bias,omitempty" option:"WithLogitBias"`
+	Logprobs         *bool              `json:"logprobs,omitempty" option:"WithLogprobs"`
+	TopLogprobs      *int               `json:"top_logprobs,omitempty" option:"WithLogprobs"`
+	Cache            *bool              `json:"cache,omitempty" option:"WithCache"`
+	Thinking         *bool              `json:"thinking,omitempty" option:"WithThinking"`            // chat and tokenize only
+	SpecialTokens    *bool              `json:"special_tokens,omitempty" option:"WithSpecialTokens"` // chat and tokenize only
 }
 
 // scoringFields are the fields of classify alone.
 type scoringFields struct {
-	Logits *bool    `json:"logits,omitempty"`
-	Labels []string `json:"labels,omitzero"`
+	Logits *bool    `json:"logits,omitempty" option:"WithLogits"`
+	Labels []string `json:"labels,omitzero" option:"WithLabels"`
 }
 
 // tokenizingFields are the fields of tokenize alone.
 type tokenizingFields struct {
-	CountOnly *bool `json:"count_only,omitempty"`
+	CountOnly *bool `json:"count_only,omitempty" option:"WithCountOnly"`
 }
 
 // requestFields are the options of all requests that take a RequestOption. An option that does not
@@ -106,13 +107,24 @@ type chatFields struct {
 
 type batchFields struct {
 	Prompts []string `json:"prompts"`
-	Stream  *bool    `json:"stream,omitempty"`
+	Stream  *bool    `json:"stream,omitempty" option:"WithOnToken"`
 	requestFields
 }
 
 type classifyFields struct {
 	Prompts []string `json:"prompts"`
 	requestFields
+}
+
+// promptsOf returns how many prompts a request has. A request without a list of them counts as one.
+func promptsOf(fields any) int {
+	switch fields := fields.(type) {
+	case batchFields:
+		return len(fields.Prompts)
+	case classifyFields:
+		return len(fields.Prompts)
+	}
+	return 1
 }
 
 // tokenizeFields have either Text or Messages.
@@ -127,7 +139,7 @@ type detokenizeFields struct {
 }
 
 type cancelFields struct {
-	Target *string `json:"target,omitempty"`
+	Target *string `json:"target,omitempty" option:"id"`
 }
 
 type creditFields struct {
@@ -143,10 +155,10 @@ type cacheFields struct {
 }
 
 type memoryFields struct {
-	MemoryLimit      *uint64 `json:"memory_limit,omitempty"`
-	PromptCacheLimit *uint64 `json:"prompt_cache_limit,omitempty"`
-	BufferLimit      *uint64 `json:"buffer_limit,omitempty"`
-	WiredLimit       *uint64 `json:"wired_limit,omitempty"`
+	MemoryLimit      *uint64 `json:"memory_limit,omitempty" option:"MemoryLimits.Memory"`
+	PromptCacheLimit *uint64 `json:"prompt_cache_limit,omitempty" option:"MemoryLimits.PromptCache"`
+	BufferLimit      *uint64 `json:"buffer_limit,omitempty" option:"MemoryLimits.Buffer"`
+	WiredLimit       *uint64 `json:"wired_limit,omitempty" option:"MemoryLimits.Wired"`
 	Clear            *bool   `json:"clear,omitempty"`
 }
 

@@ -81,7 +81,8 @@ func TestTheMockAnswersCacheAndMemoryRequests(t *testing.T) {
 	if cleared, err := model.Cache().Clear(ctx); err != nil || cleared.Entries != 0 {
 		t.Errorf("clear returned %+v, %v", cleared, err)
 	}
-	memory, err := worker.SetMemory(ctx, MemoryLimits{Buffer: new(uint64(1 << 30))})
+	buffer := uint64(1 << 30)
+	memory, err := worker.SetMemory(ctx, MemoryLimits{Buffer: &buffer})
 	if err != nil || memory.ActiveBytes == 0 {
 		t.Errorf("memory returned %+v, %v", memory, err)
 	}
@@ -149,7 +150,7 @@ func TestARequestIsCancelledByItsID(t *testing.T) {
 	if err != nil || result.Outcome != "accepted" || result.Cancelled != 1 {
 		t.Errorf("the cancel returned %+v, %v", result, err)
 	}
-	if _, err := stream.Text(); !errors.Is(err, context.Canceled) {
+	if _, err := stream.Text(); !errors.Is(err, ErrCancelled) || errors.Is(err, context.Canceled) {
 		t.Errorf("the cancelled stream ended with %v", err)
 	}
 }
@@ -158,7 +159,7 @@ func TestManyStreamsRunTogether(t *testing.T) {
 	_, model := startMock(t)
 	var group sync.WaitGroup
 	for i := range 32 {
-		group.Go(func() {
+		workertest.Go(&group, func() {
 			want := fmt.Sprintf("prompt %d", i)
 			if text := read(t, model.Generate(deadlined(t), want)); text != want {
 				t.Errorf("the stream returned %q, want %q", text, want)

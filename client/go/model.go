@@ -132,7 +132,7 @@ func (m *Model) Close() error {
 	if err == nil {
 		_, err = c.ask(context.Background(), wire.Unload, noFields{})
 	}
-	if errors.Is(err, ErrShuttingDown) || errors.Is(err, ErrWorkerCrashed) {
+	if errors.Is(err, ErrShuttingDown) || errors.Is(err, ErrWorkerCrashed) || errors.Is(err, ErrCancelled) && c.isClosing() {
 		return nil // the worker is gone, and the model with it
 	}
 	return err
@@ -209,7 +209,7 @@ func classified(items *itemReplies) iter.Seq2[ClassifyResult, error] {
 		for line, err := range items.items(nil) {
 			var result ClassifyResult
 			if err == nil {
-				result, err = decodeReply[ClassifyResult](line)
+				result, err = readItem[ClassifyResult](items.request, line)
 			}
 			if !yield(result, err) || err != nil {
 				return

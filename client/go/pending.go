@@ -59,6 +59,7 @@ type request struct {
 	conn    *connection
 	command *wire.Command
 	fields  any // the command's fields, as on the wire
+	prompts int // how many the request has; a request without a list of them counts as one
 	id      string
 	hooks   requestHooks
 	wake    chan struct{} // holds a value when the state has changed
@@ -126,11 +127,6 @@ func (r *request) wait(ctx context.Context) error {
 	}
 }
 
-// asks returns true if the request makes the worker compute, so that a crash may be due to it.
-func (r *request) asks() bool {
-	return !r.command.Blameless
-}
-
 // leave cancels the request in the worker, at most once, and returns without waiting. The caller's
 // call ends with err.
 func (r *request) leave(err error) {
@@ -186,21 +182,23 @@ func (r *request) TakeToken(token *wire.Token) {
 }
 
 // TakeReply implements wire.Sink.
-func (r *request) TakeReply(kind string, final bool, line []byte) {
+func (r *request) TakeReply(kind string, final bool, line []byte) error {
 	switch {
 	case final:
-		r.takeFinal(kind, line)
+		return r.takeFinal(kind, line)
 	case kind == "item" && r.hooks.item != nil:
 		r.take(func() error { return r.hooks.item(line) })
-	case kind == "progress" && r.hooks.progress != nil:
-		r.take(func() error {
-			progress, err := decodeReply[Progress](line)
-			r.progress = &progress
+	case kind == "progress":
+		progress, err := decodeReply[Progress](line)
+		if err != nil {
 			return err
-		})
-	default:
-		r.notify() // the reply still ends a wait for the idle timeout
+		}
+		if r.hooks.progress != nil {
+			r.take(func() error { r.progress = &progress; return nil })
+		}
 	}
+	r.notify() // any reply ends a wait for the idle timeout
+	return nil
 }
 
 // take calls a hook with a reply while the request is running.
@@ -220,10 +218,14 @@ func (r *request) take(hand func() error) {
 	r.notify()
 }
 
-func (r *request) takeFinal(kind string, line []byte) {
+func (r *request) takeFinal(kind string, line []byte) error {
+	failure, err := r.checkFinal(kind, line)
+	if err != nil {
+		return err
+	}
 	r.mu.Lock()
-	if kind == "error" && r.err == nil {
-		r.err = errorFromReply(line)
+	if failure != nil && r.err == nil {
+		r.err = failure
 	}
 	r.kind, r.final = kind, bytes.Clone(line)
 	r.endLocked()
@@ -232,6 +234,7 @@ func (r *request) takeFinal(kind string, line []byte) {
 	}
 	r.mu.Unlock()
 	r.notify()
+	return nil
 }
 
 // Fail implements wire.Sink. The connection has ended.
@@ -270,13 +273,4 @@ func (r *request) tellProgress() {
 	if progress != nil {
 		r.hooks.progress(*progress)
 	}
-}
-
-// cancelledElsewhere returns the error of a request that ended as cancelled although its caller
-// did not leave it.
-func (r *request) cancelledElsewhere() error {
-	if r.conn.isClosing() {
-		return closedByHost()
-	}
-	return newError(ErrCancelled, "another call cancelled this `%s`; send it again if its answer is still needed", r.command.Name)
 }

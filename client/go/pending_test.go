@@ -58,7 +58,7 @@ func TestNoMessageIsKeptForARequestThatWasLeft(t *testing.T) {
 		t.Fatal(err)
 	}
 	script(worker).token(stream.ID(), 0)
-	stream.replies.leave(errLeft)
+	stream.replies.leave(closedStream())
 	script(worker).token(stream.ID(), 1)
 	stream.replies.request.mu.Lock()
 	defer stream.replies.request.mu.Unlock()
@@ -220,7 +220,7 @@ func TestAStreamThatWasLeftKeepsItsErrorWhenItsContextEnds(t *testing.T) {
 		break
 	}
 	cancel()
-	if _, err := stream.Text(); !errors.Is(err, errLeft) {
+	if _, err := stream.Text(); !errors.Is(err, ErrStreamClosed) {
 		t.Errorf("the stream ended with %v, want the error of a stream that was left", err)
 	}
 }

@@ -10,6 +10,8 @@ import (
 
 	"github.com/mlxwire/mlxwire/client/go/internal/process"
 	"github.com/mlxwire/mlxwire/client/go/internal/wire"
+
+	"github.com/mlxwire/mlxwire/client/go/internal/workertest"
 )
 
 var segfault = process.ExitState{Code: -1, Signal: 11, Name: "segmentation fault"}
@@ -32,7 +34,7 @@ func dying(t *testing.T, ctx context.Context, model *Model, prompts ...string) [
 	failures := make([]*Error, len(prompts))
 	var asking sync.WaitGroup
 	for i, prompt := range prompts {
-		asking.Go(func() {
+		workertest.Go(&asking, func() {
 			for _, err := range model.Generate(ctx, prompt) {
 				if !errors.As(err, &failures[i]) {
 					t.Errorf("%s failed with %v, which is not an *Error", prompt, err)

@@ -2,8 +2,12 @@ package mlxwire
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"os/exec"
+	"syscall"
 	"time"
 
 	"github.com/mlxwire/mlxwire/client/go/internal/process"
@@ -38,17 +42,45 @@ const tailBytes = 4096
 func notSpawned(words []string, dir string, err error) *Error {
 	if dir != "" {
 		if info, problem := os.Stat(dir); problem != nil || !info.IsDir() {
-			return newError(ErrSpawnFailed,
+			e := newError(ErrSpawnFailed,
 				"can't start the worker in `%s`, which is not an existing folder. Create it, or name another with WithDir", dir)
+			e.cause = cmp.Or(problem, error(syscall.ENOTDIR))
+			return e
 		}
 	}
-	return newError(ErrSpawnFailed,
-		"can't start the worker `%s`: %v. Check the command, or install a worker with `pip install 'mlxwire[mlx]'`",
+	e := newError(ErrSpawnFailed,
+		"can't start the worker `%s`: %w. Check the command, or install a worker with `pip install 'mlxwire[mlx]'`",
 		describe(words), err)
+	e.cause = notFound(err)
+	return e
 }
 
+// notFound adds fs.ErrNotExist to the error of a program that is in no folder of the PATH.
+func notFound(err error) error {
+	if errors.Is(err, exec.ErrNotFound) {
+		return errors.Join(err, fs.ErrNotExist)
+	}
+	return err
+}
+
+// closedByHost is the error of a request to a worker that was closed before.
 func closedByHost() *Error {
 	return newError(ErrShuttingDown, "this worker was closed; start another one")
+}
+
+// cutByClose is the error of a request that a close of its worker cut.
+func cutByClose() *Error {
+	return newError(ErrCancelled, "the worker was closed before the request had ended, so its answer is not complete; start another worker")
+}
+
+// closedStream is the error of a stream that was closed or left before its end.
+func closedStream() *Error {
+	return newError(ErrCancelled, "%w: it was closed or left before its end; start a new request", ErrStreamClosed)
+}
+
+// readStream is the error of a second pass over a stream that was read to its end.
+func readStream() *Error {
+	return newError(ErrCancelled, "%w: it was read to its end before, and can be read once; start a new request", ErrStreamClosed)
 }
 
 // exited is the error of a worker that exited on its own. With greeting, it had not answered hello
@@ -56,7 +88,10 @@ func closedByHost() *Error {
 // other lines that it wrote to stdout.
 func exited(state process.ExitState, greeting bool, strays []string, tail string) *Error {
 	how := fmt.Sprintf("exited with code %d", state.Code)
-	if state.Signal != 0 {
+	switch {
+	case state.Unknown:
+		how = "ended with an unknown status (another part of this program reaps children or ignores SIGCHLD)"
+	case state.Signal != 0:
 		how = fmt.Sprintf("was killed by signal %d (%s)", state.Signal, state.Name)
 	}
 	var e *Error
@@ -68,7 +103,7 @@ func exited(state process.ExitState, greeting bool, strays []string, tail string
 	} else {
 		e = newError(ErrWorkerCrashed, "the worker %s", how)
 	}
-	e.Exit = &Exit{Code: state.Code, Signal: state.Signal, SignalName: state.Name}
+	e.Exit = &Exit{Unknown: state.Unknown, Code: state.Code, Signal: state.Signal, SignalName: state.Name}
 	e.Stderr = tail
 	return e
 }
@@ -115,9 +150,9 @@ func gaveUp(last *Error, crashes, serving int, window time.Duration) *Error {
 func offended(offence error, greeting bool, tail string) *Error {
 	var e *Error
 	if greeting {
-		e = newError(ErrHandshakeFailed, "%v. Check that the command is a worker, and that client and worker have the same version", offence)
+		e = newError(ErrHandshakeFailed, "%w. Check that the command is a worker, and that client and worker have the same version", offence)
 	} else {
-		e = newError(ErrProtocolViolation, "%v, so the client ended the worker", offence)
+		e = newError(ErrProtocolViolation, "%w, so the client ended the worker", offence)
 	}
 	e.Stderr = tail
 	return e

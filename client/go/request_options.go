@@ -17,19 +17,20 @@ type requestOptions struct {
 	fields     requestFields
 	onProgress func(Progress)
 	onToken    func(Token)
+	err        error // the refusal of a nil option
 }
 
 func applyRequestOptions(options []RequestOption) *requestOptions {
 	o := new(requestOptions)
-	for _, option := range options {
-		option(o)
-	}
+	o.err = applyOptions("the request", o, options)
 	return o
 }
 
-// check refuses the options that the worker can't refuse, because the client does not send them.
+// check refuses nil options, and the options that the worker can't refuse, because the client does not send them.
 func (o *requestOptions) check(command *wire.Command) error {
 	switch {
+	case o.err != nil:
+		return o.err
 	case o.onProgress != nil && command == wire.Tokenize:
 		return invalidParams("progress",
 			"WithProgress is an option of requests that stream and not of `%s`, which reports no progress; leave it out",
@@ -133,8 +134,8 @@ func WithXTC(probability, threshold float64) RequestOption {
 	})
 }
 
-// WithSeed makes sampling repeatable.
-func WithSeed(seed uint64) RequestOption {
+// WithSeed makes sampling repeatable. The wire has no room for all seeds of 64 bits.
+func WithSeed(seed uint32) RequestOption {
 	return field(func(f *requestFields) { f.Seed = &seed })
 }
 

@@ -1,6 +1,7 @@
 package mlxwire
 
 import (
+	"cmp"
 	"math"
 	"reflect"
 	"time"
@@ -8,7 +9,9 @@ import (
 	"github.com/mlxwire/mlxwire/client/go/internal/wire"
 )
 
-// A RestartPolicy says how often and how soon a crashed worker is started again.
+// A RestartPolicy says how often and how soon a crashed worker is started again. A field that is left
+// out has the value of DefaultRestartPolicy; Start refuses negative values and NaN. For no wait at all,
+// give a BackoffMax of a nanosecond.
 type RestartPolicy struct {
 	// MaxRestarts is how many restarts are allowed within Window. The next crash within it gives
 	// the worker up. The window slides; a successful start does not reset it.
@@ -18,7 +21,7 @@ type RestartPolicy struct {
 	// twice as long, up to BackoffMax.
 	BackoffMin time.Duration
 	BackoffMax time.Duration
-	// Jitter is the fraction by which each wait is randomly shortened or lengthened, so that many
+	// Jitter is the fraction, at most 1, by which each wait is randomly shortened or lengthened, so that many
 	// hosts that lost their workers at the same time do not restart them at the same time.
 	Jitter float64
 }
@@ -29,6 +32,38 @@ func DefaultRestartPolicy() RestartPolicy {
 		MaxRestarts: 3, Window: 5 * time.Minute,
 		BackoffMin: 500 * time.Millisecond, BackoffMax: 30 * time.Second, Jitter: 0.2,
 	}
+}
+
+// complete sets the fields that were left out. It returns an ErrInvalidParams for a value that Start
+// does not accept.
+func (p *RestartPolicy) complete() error {
+	byDefault := DefaultRestartPolicy()
+	if p.MaxRestarts < 0 {
+		return invalidParams("RestartPolicy.MaxRestarts",
+			"RestartPolicy.MaxRestarts is %d; give a positive number, or leave WithRestart out for no restart", p.MaxRestarts)
+	}
+	if p.Jitter < 0 || p.Jitter > 1 || math.IsNaN(p.Jitter) {
+		return invalidParams("RestartPolicy.Jitter", "RestartPolicy.Jitter is %v; give a number from 0 to 1", p.Jitter)
+	}
+	p.MaxRestarts = cmp.Or(p.MaxRestarts, byDefault.MaxRestarts)
+	p.Jitter = cmp.Or(p.Jitter, byDefault.Jitter)
+	// A default gives way to the other bound.
+	least, most := byDefault.BackoffMin, max(byDefault.BackoffMax, p.BackoffMin)
+	if p.BackoffMax > 0 {
+		least = min(least, p.BackoffMax)
+	}
+	if err := first(
+		fillDuration("RestartPolicy.Window", &p.Window, byDefault.Window),
+		fillDuration("RestartPolicy.BackoffMin", &p.BackoffMin, least),
+		fillDuration("RestartPolicy.BackoffMax", &p.BackoffMax, most),
+	); err != nil {
+		return err
+	}
+	if p.BackoffMin > p.BackoffMax {
+		return invalidParams("RestartPolicy.BackoffMin",
+			"RestartPolicy.BackoffMin is %v and thus longer than BackoffMax, which is %v; shorten it", p.BackoffMin, p.BackoffMax)
+	}
+	return nil
 }
 
 // A crashHistory applies a policy to the crashes so far. It reads no clock and makes no random

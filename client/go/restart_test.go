@@ -15,7 +15,7 @@ var slow = RestartPolicy{MaxRestarts: 3, Window: time.Hour, BackoffMin: time.Hou
 
 // promptPolicy returns a policy that restarts at once.
 func promptPolicy(restarts int) RestartPolicy {
-	return RestartPolicy{MaxRestarts: restarts, Window: time.Hour}
+	return RestartPolicy{MaxRestarts: restarts, Window: time.Hour, BackoffMin: 1, BackoffMax: 1}
 }
 
 func TestARestartLoadsTheModelAgainAndRepeatsNoRequest(t *testing.T) {

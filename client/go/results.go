@@ -65,8 +65,8 @@ type Done struct {
 	FinishReason    FinishReason `json:"finish_reason"`
 	TokensGenerated int          `json:"tokens_generated"`
 	Metrics         Metrics      `json:"metrics"`
-	// Stage is where a cancelled request was: queued, prefill or decode.
-	Stage string `json:"stage,omitempty"`
+	// Stage is where a cancelled request was: StageQueued, StagePrefill or StageDecode.
+	Stage Stage `json:"stage,omitempty"`
 }
 
 // ClassifyResult is the likeliest next token of one prompt. A nil number means an infinite one,
@@ -102,6 +102,10 @@ type batchItem struct {
 	Error           *errorBody    `json:"error"`
 }
 
+func (i batchItem) place() int { return i.Index }
+
+func (r ClassifyResult) place() int { return r.Index }
+
 func (i batchItem) result() BatchResult {
 	result := BatchResult{
 		Index: i.Index, Text: i.Text, TokenIDs: i.TokenIDs, TokensGenerated: i.TokensGenerated,
@@ -128,16 +132,39 @@ type detokenized struct {
 	Text string `json:"text"`
 }
 
-// CancelResult says what a cancel reached. Outcome is "accepted", "finished" or "unknown";
-// Cancelled is the number of requests.
+// Outcome says what a cancel found.
+type Outcome string
+
+// An accepted cancel ends its request. A finished request had its final reply before. The worker has
+// never seen an unknown id, or has forgotten it.
+const (
+	OutcomeAccepted Outcome = "accepted"
+	OutcomeFinished Outcome = "finished"
+	OutcomeUnknown  Outcome = "unknown"
+)
+
+// CancelResult says what a cancel reached. Cancelled is the number of requests.
 type CancelResult struct {
-	Outcome   string `json:"outcome"`
-	Cancelled int    `json:"cancelled"`
+	Outcome   Outcome `json:"outcome"`
+	Cancelled int     `json:"cancelled"`
 }
 
-// Progress says how much of a stage (load, warmup, prefill, …) is done, in the stage's own unit.
+// Stage names a part of the work for a request.
+type Stage string
+
+// Later workers may have further stages.
+const (
+	StageQueued  Stage = "queued"
+	StageCheck   Stage = "check"
+	StageLoad    Stage = "load"
+	StageWarmup  Stage = "warmup"
+	StagePrefill Stage = "prefill"
+	StageDecode  Stage = "decode"
+)
+
+// Progress says how much of a stage is done, in the stage's own unit.
 type Progress struct {
-	Stage string  `json:"stage"`
+	Stage Stage   `json:"stage"`
 	Done  float64 `json:"done"`
 	Total float64 `json:"total"`
 }

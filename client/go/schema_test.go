@@ -48,6 +48,13 @@ func wireFields(message reflect.Type) []string {
 	return names
 }
 
+func requiredNames(message reflect.Type) (names []string) {
+	for _, f := range requiredFields(message) {
+		names = append(names, f.name)
+	}
+	return names
+}
+
 func own(names []string, alsoDone bool) []string {
 	names = slices.DeleteFunc(slices.Clone(names), func(name string) bool {
 		return envelopeFields[name] && !(alsoDone && name == "done")
@@ -76,11 +83,17 @@ func compare(t *testing.T, message reflect.Type, required bool, schema map[strin
 			})
 		}
 	}
+	for _, f := range requiredFields(message) {
+		property := string(schema[names[0]].Properties[f.name])
+		if mayBeNull := strings.Contains(property, `"null"`); required && mayBeNull && !f.nullable {
+			t.Errorf("%v can't take the null that %s may have", message, f.name)
+		}
+	}
 	progress := names[0] == "Progress"
 	if got, want := own(wireFields(message), progress), own(properties, progress); !slices.Equal(got, want) {
 		t.Errorf("%v has the fields %q, the schema of %q has %q", message, got, names, want)
 	}
-	if got, want := own(requiredFields(message), progress), own(always, progress); required && !slices.Equal(got, want) {
+	if got, want := own(requiredNames(message), progress), own(always, progress); required && !slices.Equal(got, want) {
 		t.Errorf("%v always has %q, the schema of %q says %q", message, got, names, want)
 	}
 }
@@ -119,7 +132,7 @@ func TestRequestsHaveTheFieldsOfTheSchema(t *testing.T) {
 		reflect.TypeFor[batchFields](): "Batch", reflect.TypeFor[classifyFields](): "Classify",
 		reflect.TypeFor[tokenizeFields](): "Tokenize",
 	} {
-		if got, want := own(requiredFields(message), false), own(schema[name].Required, false); !slices.Equal(got, want) {
+		if got, want := own(requiredNames(message), false), own(schema[name].Required, false); !slices.Equal(got, want) {
 			t.Errorf("%s always has %q, the schema says %q", name, got, want)
 		}
 	}

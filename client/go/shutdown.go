@@ -4,7 +4,7 @@ import "time"
 
 // ShutdownLimits bounds the steps that end a worker: ask it to quit, close its stdin, SIGTERM to
 // its process group, SIGKILL. The next step follows when a limit has passed. Close takes at most
-// the sum of the limits.
+// the sum of the limits. A field that is left out has the value of DefaultShutdownLimits.
 type ShutdownLimits struct {
 	Quit       time.Duration
 	CloseStdin time.Duration
@@ -18,6 +18,17 @@ func DefaultShutdownLimits() ShutdownLimits {
 		Quit: 3 * time.Second, CloseStdin: 2 * time.Second,
 		Terminate: 2 * time.Second, Kill: 2 * time.Second,
 	}
+}
+
+// complete sets the fields that were left out. It returns an ErrInvalidParams for a negative limit.
+func (l *ShutdownLimits) complete() error {
+	byDefault := DefaultShutdownLimits()
+	return first(
+		fillDuration("ShutdownLimits.Quit", &l.Quit, byDefault.Quit),
+		fillDuration("ShutdownLimits.CloseStdin", &l.CloseStdin, byDefault.CloseStdin),
+		fillDuration("ShutdownLimits.Terminate", &l.Terminate, byDefault.Terminate),
+		fillDuration("ShutdownLimits.Kill", &l.Kill, byDefault.Kill),
+	)
 }
 
 // endable is the part of a process that endProcess needs.

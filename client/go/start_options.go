@@ -5,11 +5,16 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 )
 
 const (
+	// parentVariable tells the worker which process to watch. Its parent may be another one, because a
+	// wrapper may start it, and the host may have ended before the worker looks.
+	parentVariable = "MLXWIRE_PARENT_PID"
+
 	defaultStartTimeout = 30 * time.Second
 	defaultDrainTimeout = 5 * time.Second
 	defaultBufferBytes  = 64 << 20
@@ -39,7 +44,9 @@ type startOptions struct {
 	spawn        spawner // replaced by tests, which run a scripted worker in memory
 }
 
-func applyStartOptions(options []StartOption) *startOptions {
+// applyStartOptions returns the options of a start. The error is an ErrInvalidParams for a value that
+// Start does not accept.
+func applyStartOptions(options []StartOption) (*startOptions, error) {
 	o := &startOptions{
 		logger:       slog.New(slog.DiscardHandler),
 		startTimeout: defaultStartTimeout,
@@ -49,27 +56,50 @@ func applyStartOptions(options []StartOption) *startOptions {
 		shutdown:     DefaultShutdownLimits(),
 		spawn:        spawnProcess,
 	}
-	for _, option := range options {
-		option(o)
+	if err := applyOptions("Start", o, options); err != nil {
+		return nil, err
 	}
-	return o
+	return o, o.check()
 }
 
-// check returns an ErrInvalidParams for a value that Start does not accept.
+// check returns an ErrInvalidParams for a value that Start does not accept. It sets the fields that
+// were left out of the structs.
 func (o *startOptions) check() error {
-	for _, least := range []struct {
+	for _, number := range []struct {
 		field, option string
-		given, least  int64
-	}{
-		{"window", "WithWindow", int64(o.window), 1},
-		{"buffer_bytes", "WithBufferBytes", int64(o.bufferBytes), 1},
-		{"start_timeout", "WithStartTimeout", int64(o.startTimeout), 1},
-		{"idle_timeout", "WithIdleTimeout", int64(o.idleTimeout), 0},
-		{"drain_timeout", "WithDrainTimeout", int64(o.drainTimeout), 0},
-	} {
-		if least.given < least.least {
-			return invalidParams(least.field, "%s was given %d; the smallest accepted value is %d", least.option, least.given, least.least)
+		given         int
+	}{{"window", "WithWindow", o.window}, {"buffer_bytes", "WithBufferBytes", o.bufferBytes}} {
+		if number.given < 1 {
+			return invalidParams(number.field, "%s was given %d; the smallest accepted value is 1", number.option, number.given)
 		}
+	}
+	for _, limit := range []struct {
+		field, option string
+		given, least  time.Duration
+	}{
+		{"start_timeout", "WithStartTimeout", o.startTimeout, 1},
+		{"idle_timeout", "WithIdleTimeout", o.idleTimeout, 0},
+		{"drain_timeout", "WithDrainTimeout", o.drainTimeout, 0},
+	} {
+		if limit.given < limit.least {
+			return invalidParams(limit.field, "%s was given %v; the smallest accepted value is %v", limit.option, limit.given, limit.least)
+		}
+	}
+	if len(o.command) > 0 && o.command[0] == "" {
+		return invalidParams("command", "WithCommand was given an empty program; name the worker's program, or leave the option out")
+	}
+	if o.restart != nil {
+		if err := o.restart.complete(); err != nil {
+			return err
+		}
+	}
+	if o.liveness != nil {
+		if err := o.liveness.complete(); err != nil {
+			return err
+		}
+	}
+	if err := o.shutdown.complete(); err != nil {
+		return err
 	}
 	for i, variable := range o.env {
 		if strings.Index(variable, "=") < 1 { // the message must not quote the text, which may be a secret
@@ -102,7 +132,8 @@ func (o *startOptions) hangAdvice() string {
 
 // environment returns the environment of the worker's process.
 func (o *startOptions) environment() []string {
-	return append(os.Environ(), o.env...) // if a name occurs twice, the last value counts
+	variables := append(os.Environ(), o.env...) // if a name occurs twice, the last value counts
+	return append(variables, parentVariable+"="+strconv.Itoa(os.Getpid()))
 }
 
 // lookUp returns the value of a variable in the worker's environment.
@@ -131,7 +162,7 @@ func WithArgs(args ...string) StartOption {
 func WithEngine(name string) StartOption { return WithArgs("--engine", name) }
 
 // WithEnv adds variables of the form "NAME=value" to the worker's environment, which otherwise
-// is the host's.
+// is the host's. The client itself sets MLXWIRE_PARENT_PID.
 func WithEnv(variables ...string) StartOption {
 	return func(o *startOptions) { o.env = append(o.env, variables...) }
 }
@@ -158,14 +189,14 @@ func WithLogger(logger *slog.Logger) StartOption {
 // WithRestart starts the worker again after a crash and loads its model again. Without this
 // option a crash ends the worker for good. The client never repeats a request.
 func WithRestart(policy RestartPolicy) StartOption {
-	return func(o *startOptions) { o.restart = &policy }
+	return func(o *startOptions) { own := policy; o.restart = &own } // the start completes its own copy
 }
 
 // WithLiveness ends a worker that hangs; its requests then fail as after a crash. With
-// WithRestart, DefaultLivenessLimits hold unless this option sets others. LivenessLimits{}
-// switches the check off.
+// WithRestart, DefaultLivenessLimits hold unless this option sets others. NoLimit as Silence and as
+// Step switches the check off.
 func WithLiveness(limits LivenessLimits) StartOption {
-	return func(o *startOptions) { o.liveness = &limits }
+	return func(o *startOptions) { own := limits; o.liveness = &own }
 }
 
 // WithOnEvent calls tell with each Event of the worker (EventStarted, EventReady, …), in order
@@ -205,7 +236,7 @@ func WithStartTimeout(limit time.Duration) StartOption {
 }
 
 // WithIdleTimeout cancels a request with ErrTimeout if its caller waits this long without a
-// message of any kind. It applies to loads too. The default, 0, means no limit.
+// message of any kind. It applies to loads too. The default, 0, means never.
 func WithIdleTimeout(limit time.Duration) StartOption {
 	return func(o *startOptions) { o.idleTimeout = limit }
 }

@@ -1,13 +1,9 @@
 package mlxwire
 
 import (
-	"errors"
 	"iter"
 	"strings"
 )
-
-// errLeft is the error of a stream that its consumer closed before the end.
-var errLeft = errors.New("mlxwire: this stream was closed before its end; start a new request")
 
 // A Stream is the answer to one request of GenerateStream or ChatStream. One consumer may read it,
 // once. Read it to its end, close it, or end its context. A consumer that reads slowly holds back
@@ -21,8 +17,13 @@ func (s *Stream) ID() string { return s.replies.request.id }
 
 // Tokens gives each token as it arrives. An error comes last, without a token. After the last
 // token without an error, Done says why the text ended. Leaving the range cancels the request in
-// the worker. If the context ended the stream, the error is the context's; if another call
-// cancelled it, the error matches context.Canceled.
+// the worker.
+//
+// The range ends without an error only after a complete answer. If the context ended the stream, the
+// error is the context's. It is an ErrCancelled if CancelRequest, or a close of the stream or the
+// worker, cut it, and an ErrWorkerCrashed if the worker died. An answer that had arrived to its end is
+// given in full all the same, unless the context ends or the stream is closed. A second range over a
+// stream gives an error whose cause is ErrStreamClosed.
 func (s *Stream) Tokens() iter.Seq2[Token, error] {
 	return func(yield func(Token, error) bool) {
 		for {
@@ -63,7 +64,8 @@ func (s *Stream) Done() (Done, bool) { return s.replies.ending() }
 // Delivered returns how many tokens the consumer has received.
 func (s *Stream) Delivered() int { return s.replies.tokens }
 
-// Close cancels the rest of the stream and waits until the worker confirms. The error is
+// Close cancels the rest of the stream and waits until the worker confirms. A range over the stream that
+// still runs ends with an ErrCancelled whose cause is ErrStreamClosed. The error of Close is
 // ErrDrainTimeout if the worker does not confirm in time (WithDrainTimeout).
 func (s *Stream) Close() error { return s.replies.close() }
 
@@ -85,7 +87,7 @@ func (s *BatchStream) Results() iter.Seq2[BatchResult, error] {
 			var result BatchResult
 			if err == nil {
 				var reply batchItem
-				reply, err = decodeReply[batchItem](item)
+				reply, err = readItem[batchItem](s.replies.request, item)
 				result = reply.result()
 			}
 			if !yield(result, err) || err != nil {

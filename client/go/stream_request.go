@@ -3,6 +3,7 @@ package mlxwire
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"iter"
 	"sync/atomic"
 
@@ -49,7 +50,8 @@ type replies[T any] struct {
 	batch  []T
 	at     int
 	window window
-	tokens int // how many the consumer has taken, without text that was held back (SPEC §5)
+	ended  bool // the consumer has seen the end
+	tokens int  // how many the consumer has taken, without text that was held back (SPEC §5)
 }
 
 // start sends the request.
@@ -86,6 +88,9 @@ func (r *replies[T]) push(message T, bytes int) error {
 // next waits for the next message. It returns false at the end of the stream, with the error that
 // ended it, if any.
 func (r *replies[T]) next() (message T, ok bool, err error) {
+	if r.ended {
+		return message, false, delivered(readStream(), r.tokens)
+	}
 	if err := r.ctx.Err(); err != nil {
 		r.leave(err) // AfterFunc may run a moment later
 	}
@@ -93,6 +98,7 @@ func (r *replies[T]) next() (message T, ok bool, err error) {
 		more, err := r.refill()
 		if !more {
 			r.unwatch()
+			r.ended = err == nil
 			return message, false, delivered(err, r.tokens)
 		}
 	}
@@ -129,9 +135,6 @@ func (r *replies[T]) refill() (more bool, err error) {
 		return true, nil
 	case err != nil:
 		return false, err
-	case ended && done == nil:
-		return false, newError(ErrProtocolViolation,
-			"`%s` ended with `%s` where `%s` was due", q.command.Name, q.kind, q.command.Final)
 	case ended && done.FinishReason == FinishCancelled:
 		return false, q.cancelledElsewhere()
 	case ended:
@@ -147,7 +150,7 @@ func (r *replies[T]) leave(err error) { r.request.leave(err) }
 // context, because a context that lives long would otherwise keep every abandoned stream in memory.
 func (r *replies[T]) abandon() {
 	r.unwatch()
-	r.leave(errLeft)
+	r.leave(closedStream())
 }
 
 // drop is called with the request's lock held.
@@ -161,13 +164,7 @@ func (r *replies[T]) takeFinal(kind string, line []byte) {
 	if kind != r.request.command.Final {
 		return
 	}
-	done, err := decodeReply[Done](line)
-	if err != nil {
-		if r.request.err == nil {
-			r.request.err = err
-		}
-		return
-	}
+	done, _ := decodeReply[Done](line) // checkFinal has read it, too
 	r.done = &done
 	if r.onDone != nil {
 		r.onDone(done)
@@ -249,4 +246,17 @@ func (r *itemReplies) items(onToken func(Token)) iter.Seq2[[]byte, error] {
 			}
 		}
 	}
+}
+
+// readItem reads one prompt's result. It ends the worker for an item that the wire forbids.
+func readItem[T interface{ place() int }](r *request, line []byte) (T, error) {
+	reply, err := decodeReply[T](line)
+	if err == nil && (reply.place() < 0 || reply.place() >= r.prompts) {
+		err = fmt.Errorf("the worker sent an item of prompt %d to a request that has %d", reply.place(), r.prompts)
+	}
+	if err != nil {
+		var none T
+		return none, r.conn.violated(err)
+	}
+	return reply, nil
 }

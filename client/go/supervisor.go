@@ -79,8 +79,12 @@ func (s *supervisor) start(ctx context.Context) error {
 	return nil
 }
 
-// connection returns the current process. It waits while the next one is being started.
+// connection returns the current process. It waits while the next one is being started. It returns
+// an error if the context is nil or has ended, so that no call sends a request then.
 func (s *supervisor) connection(ctx context.Context) (*connection, error) {
+	if err := checkContext(ctx); err != nil {
+		return nil, err
+	}
 	for {
 		s.mu.Lock()
 		current, failure, changed := s.current, s.failure, s.changed

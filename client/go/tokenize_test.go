@@ -74,16 +74,22 @@ func TestDetokenizeReturnsTheText(t *testing.T) {
 	}
 }
 
-func TestAMalformedAnswerToTokenizeIsAProtocolViolation(t *testing.T) {
-	_, model := startModel(t, windows, func(w *scriptedWorker) {
-		w.result(w.next("tokenize").ID, `"ids":[1]`)
-		w.result(w.next("detokenize").ID, `"text":1`)
-	})
-	if _, err := model.Tokenize(deadlined(t), "a"); !errors.Is(err, ErrProtocolViolation) {
-		t.Errorf("tokenize gave %v, want protocol_violation", err)
-	}
-	if _, err := model.Detokenize(deadlined(t), []int{1}); !errors.Is(err, ErrProtocolViolation) {
-		t.Errorf("detokenize gave %v, want protocol_violation", err)
+func TestAMalformedAnswerToTokenizeEndsTheWorker(t *testing.T) {
+	for command, fields := range map[string]string{"tokenize": `"ids":[1]`, "detokenize": `"text":1`} {
+		worker, model := startModel(t, windows, func(w *scriptedWorker) {
+			w.result(w.next(command).ID, fields)
+			<-w.exited
+		})
+		var err error
+		if command == "tokenize" {
+			_, err = model.Tokenize(deadlined(t), "a")
+		} else {
+			_, err = model.Detokenize(deadlined(t), []int{1})
+		}
+		if !errors.Is(err, ErrProtocolViolation) {
+			t.Errorf("%s gave %v, want protocol_violation", command, err)
+		}
+		await(t, "the worker's end", worker.Done())
 	}
 }
 

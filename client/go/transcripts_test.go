@@ -159,9 +159,7 @@ func readAnyCommand(kind string, line []byte) (err error) {
 	case "event":
 		_, err = decodeReply[eventMessage](line)
 	case "error":
-		if e := errorFromReply(line); e.Code == ErrProtocolViolation {
-			err = e
-		}
+		_, err = errorFromReply(line)
 	default:
 		err = errors.New("a reply of an unknown type")
 	}

@@ -10,9 +10,10 @@ const (
 	windowMessageBytes = 256
 )
 
-// windowSize returns the size of a window whose messages fit into a buffer.
+// windowSize returns the size of a window whose messages fit into a buffer. The wire's integers end
+// below 2^53.
 func windowSize(asked, bufferBytes int) int {
-	return min(asked, max(1, bufferBytes/windowMessageBytes))
+	return min(asked, max(1, bufferBytes/windowMessageBytes), math.MaxInt32)
 }
 
 // A window counts the messages that a consumer has taken, and says when to grant credit for as

@@ -24,14 +24,17 @@ type Worker struct {
 // Start spawns a worker and shakes hands with it. The context bounds the start only; Close ends
 // the worker. If Start fails, the child process has ended when it returns. The error is
 //
-//   - ErrInvalidParams if an option has a value that is not accepted,
+//   - ErrInvalidParams if the context or an option is nil or has a value that is not accepted,
 //   - ErrSpawnFailed if the system could not start the program,
 //   - ErrHandshakeFailed if the program exits or does not answer hello as a worker does,
 //   - the worker's own error if it refuses hello,
 //   - the context's error if the context ends first.
 func Start(ctx context.Context, options ...StartOption) (*Worker, error) {
-	o := applyStartOptions(options)
-	if err := o.check(); err != nil {
+	if err := checkContext(ctx); err != nil {
+		return nil, err
+	}
+	o, err := applyStartOptions(options)
+	if err != nil {
 		return nil, err
 	}
 	w := &Worker{turn: make(chan struct{}, 1)}
@@ -47,9 +50,12 @@ func Start(ctx context.Context, options ...StartOption) (*Worker, error) {
 // WithRestart the earlier Model stays valid after every failed load: if the worker has lost it,
 // its next request loads it again.
 func (w *Worker) Load(ctx context.Context, path string, options ...LoadOption) (*Model, error) {
+	if err := checkContext(ctx); err != nil {
+		return nil, err
+	}
 	o := &loadOptions{fields: loadFields{Path: path}}
-	for _, option := range options {
-		option(o)
+	if err := applyOptions("Load", o, options); err != nil {
+		return nil, err
 	}
 	if err := w.takeTurn(ctx); err != nil {
 		return nil, err
@@ -77,7 +83,7 @@ func (w *Worker) Load(ctx context.Context, path string, options ...LoadOption) (
 		return nil, err
 	}
 	if model.loaded, err = decodeReply[Loaded](line); err != nil {
-		return nil, err
+		return nil, c.violated(err)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -92,8 +98,7 @@ func (w *Worker) Metrics(ctx context.Context) (WorkerMetrics, error) {
 }
 
 // CancelRequest cancels the request with a stream's ID, or all requests in flight if id is
-// empty. Each cancelled request still ends by itself, with an error that matches
-// context.Canceled.
+// empty. Each cancelled request still ends by itself, with an ErrCancelled.
 func (w *Worker) CancelRequest(ctx context.Context, id string) (CancelResult, error) {
 	var fields cancelFields
 	if id != "" {
@@ -159,5 +164,9 @@ func askConnection[T any](ctx context.Context, c *connection, command *wire.Comm
 	if err != nil {
 		return none, err
 	}
-	return decodeReply[T](line)
+	reply, err := decodeReply[T](line)
+	if err != nil {
+		return none, c.violated(err)
+	}
+	return reply, nil
 }

@@ -40,7 +40,7 @@ func mock(t *testing.T) []string {
 		}
 		t.Skipf("no worker was found: name its command in %s, or set up .venv with `make setup`", mlxwire.WorkerVariable)
 	}
-	return []string{python, "-m", "mlxwire_worker", "--engine", "mock"}
+	return []string{python, "-P", "-m", "mlxwire_worker", "--engine", "mock"}
 }
 
 func serve(t *testing.T) (*daemon, *httptest.Server) {

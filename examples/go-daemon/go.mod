@@ -1,6 +1,6 @@
 module github.com/mlxwire/mlxwire/examples/go-daemon
 
-go 1.26
+go 1.24
 
 require github.com/mlxwire/mlxwire/client/go v0.0.0
 

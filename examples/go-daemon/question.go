@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 
 	mlxwire "github.com/mlxwire/mlxwire/client/go"
 )
@@ -19,6 +20,10 @@ type question struct {
 	MaxTokens   *int              `json:"max_tokens"`
 	Temperature *float64          `json:"temperature"`
 }
+
+// fieldNames puts the names of a question's fields into the messages of errors, which name the options
+// that this program has passed.
+var fieldNames = strings.NewReplacer("WithMaxTokens", "max_tokens", "WithTemperature", "temperature")
 
 func (q question) options() []mlxwire.RequestOption {
 	var options []mlxwire.RequestOption

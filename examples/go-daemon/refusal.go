@@ -34,6 +34,9 @@ func status(err error) int {
 	case mlxwire.ErrTimeout, mlxwire.ErrDeadlineExceeded:
 		return http.StatusGatewayTimeout
 	}
+	if own.Retryable || own.Code == mlxwire.ErrCancelled { // retryable: a code that this switch does not know
+		return http.StatusServiceUnavailable
+	}
 	return http.StatusInternalServerError
 }
 
@@ -44,7 +47,7 @@ func describe(err error) map[string]any {
 		return map[string]any{"code": mlxwire.ErrCancelled, "message": err.Error()}
 	}
 	told := map[string]any{
-		"code": own.Code, "message": own.Message,
+		"code": own.Code, "message": fieldNames.Replace(own.Message),
 		"retryable": own.Retryable, "tokens_delivered": own.TokensDelivered,
 	}
 	if field := own.Field(); field != "" {

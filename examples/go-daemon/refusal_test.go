@@ -68,6 +68,11 @@ func TestEachCodeHasItsStatus(t *testing.T) {
 			t.Errorf("the status of %s is %d, want %d", code, got, want)
 		}
 	}
+	for _, err := range []*mlxwire.Error{{Code: "of_tomorrow", Retryable: true}, {Code: mlxwire.ErrCancelled}} {
+		if got := status(err); got != 503 {
+			t.Errorf("the status of %s is %d", err.Code, got)
+		}
+	}
 	if got := status(errors.New("x")); got != 503 {
 		t.Errorf("the status of an error without a code is %d", got)
 	}

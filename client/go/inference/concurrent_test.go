@@ -11,6 +11,8 @@ import (
 
 	mlxwire "github.com/mlxwire/mlxwire/client/go"
 	"github.com/mlxwire/mlxwire/client/go/inference"
+
+	"github.com/mlxwire/mlxwire/client/go/internal/workertest"
 )
 
 const contextLen = 64
@@ -50,7 +52,7 @@ func TestAnErrorStreamReportsItsOwnFailures(t *testing.T) {
 		if fails {
 			prompt = tooLong
 		}
-		group.Go(func() {
+		workertest.Go(&group, func() {
 			tokens, last := 0, error(nil)
 			for _, err := range streamer.GenerateWithErr(context.Background(), prompt) {
 				if last = err; err == nil {

@@ -147,7 +147,7 @@ func TestCallsFromManyGoroutinesAreSafe(t *testing.T) {
 	model := loadMock(t)
 	var group sync.WaitGroup
 	for range 16 {
-		group.Go(func() {
+		workertest.Go(&group, func() {
 			if n := count(model.Generate(context.Background(), "one two three"), -1); n != 3 {
 				t.Errorf("the stream gave %d tokens, want 3", n)
 			}

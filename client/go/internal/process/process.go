@@ -16,7 +16,9 @@
 // pipes still hold (Exited). No Handler is called after Exited is closed.
 //
 // Invariant: no signal goes to a pid that was reaped (go-plugin#320). mu is held while a signal is
-// sent and while the child is reaped, and reaped forbids signals from then on.
+// sent and while the child is reaped, and reaped forbids signals from then on. A host that ignores
+// SIGCHLD, or waits for any child, reaps behind this package's back: the exit status is lost then
+// (ExitState.Unknown), and the group is signalled by the child's pidfd or not at all.
 //
 // Hazard: on Windows pipes have no read deadlines, so the reader of a pipe that a grandchild holds
 // open outlives its Process.
@@ -66,7 +68,8 @@ type Process struct {
 func Start(command Command, handlers Handlers) (*Process, error) {
 	cmd := exec.Command(command.Args[0], command.Args[1:]...)
 	cmd.Env, cmd.Dir = command.Env, command.Dir
-	cmd.SysProcAttr = groupAttributes()
+	var spawned spawning
+	cmd.SysProcAttr = spawned.attributes()
 	theirs, ours, err := openPipes()
 	if err != nil {
 		return nil, err
@@ -82,7 +85,7 @@ func Start(command Command, handlers Handlers) (*Process, error) {
 	}
 	p := &Process{
 		cmd:    cmd,
-		group:  newGroup(cmd.Process),
+		group:  spawned.group(cmd.Process),
 		stdin:  newPipeWriter(ours.stdin, handlers.StdinBroken),
 		stdout: newPipeReader(ours.stdout, handlers.Stdout, handlers.StdoutEnded),
 		stderr: newPipeReader(ours.stderr, handlers.Stderr, nil),
@@ -128,8 +131,7 @@ func (p *Process) signal(send func(group)) {
 }
 
 func (p *Process) watch() {
-	awaitExit(p.cmd.Process)
-	p.reap()
+	p.reap(p.group.awaitExit())
 	close(p.dead)
 	p.stdin.close()
 	last := time.Now().Add(drainLimit)
@@ -138,12 +140,13 @@ func (p *Process) watch() {
 	close(p.exited)
 }
 
-// reap kills the rest of the group while the group's number still belongs to the child.
-func (p *Process) reap() {
+// reap kills the rest of the group while the group's number still belongs to the child. The child is
+// not ours if another part of the host has reaped it.
+func (p *Process) reap(ours bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.group.kill()
-	// The error says only that the exit code was not 0; ExitState has the code.
+	p.group.killRest(ours)
+	// The error says that the exit code was not 0, which ExitState has, or that the status is lost.
 	_ = p.cmd.Wait()
 	p.group.release()
 	p.reaped = true
@@ -180,14 +183,15 @@ func (e ends) close() {
 
 // ExitState says how a process ended: with an exit code or by a signal.
 type ExitState struct {
-	Code   int    // -1 if a signal ended the process
-	Signal int    // 0 if no signal ended the process
-	Name   string // the signal's name, such as "killed"
+	Unknown bool   // another part of the host has reaped the process
+	Code    int    // -1 if a signal ended the process, or if the state is unknown
+	Signal  int    // 0 if no signal ended the process
+	Name    string // the signal's name, such as "killed"
 }
 
 func exitState(state *os.ProcessState) ExitState {
 	if state == nil {
-		return ExitState{Code: -1}
+		return ExitState{Unknown: true, Code: -1}
 	}
 	number, name := endingSignal(state)
 	return ExitState{Code: state.ExitCode(), Signal: number, Name: name}

@@ -7,28 +7,12 @@ import (
 	"syscall"
 )
 
-// groupAttributes gives a child a process group of its own. So Ctrl-C reaches the host alone, and
-// signals of the client reach everything that the child has started.
-func groupAttributes() *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{Setpgid: true}
-}
-
-// A group is a child and everything that it started. The group's number is the child's pid, so the
-// group may be signalled only until the child is reaped.
-type group struct{ id int }
-
-func newGroup(child *os.Process) group { return group{id: child.Pid} }
+// A child has a process group of its own. So Ctrl-C reaches the host alone, and signals of the client
+// reach everything that the child has started.
 
 func (g group) terminate() { g.send(syscall.SIGTERM) }
 
 func (g group) kill() { g.send(syscall.SIGKILL) }
-
-func (g group) release() {}
-
-func (g group) send(signal syscall.Signal) {
-	// ESRCH and, on macOS, EPERM mean that only zombies are left.
-	_ = syscall.Kill(-g.id, signal)
-}
 
 func endingSignal(state *os.ProcessState) (number int, name string) {
 	if status, ok := state.Sys().(syscall.WaitStatus); ok && status.Signaled() {

@@ -16,8 +16,10 @@ var (
 	terminateJobObject       = kernel32.NewProc("TerminateJobObject")
 )
 
-// groupAttributes makes Ctrl-C in the console reach the host alone.
-func groupAttributes() *syscall.SysProcAttr {
+// A spawning makes Ctrl-C in the console reach the host alone.
+type spawning struct{}
+
+func (*spawning) attributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{CreationFlags: syscall.CREATE_NEW_PROCESS_GROUP}
 }
 
@@ -27,7 +29,7 @@ type group struct {
 	job   syscall.Handle
 }
 
-func newGroup(child *os.Process) group {
+func (*spawning) group(child *os.Process) group {
 	g := group{child: child}
 	const setQuotaAndTerminate = 0x0100 | syscall.PROCESS_TERMINATE
 	process, err := syscall.OpenProcess(setQuotaAndTerminate, false, uint32(child.Pid))
@@ -49,6 +51,8 @@ func newGroup(child *os.Process) group {
 
 func (g group) terminate() { g.kill() }
 
+func (g group) killRest(bool) { g.kill() }
+
 func (g group) kill() {
 	const exitCode = 1
 	if g.job != 0 {
@@ -64,13 +68,16 @@ func (g group) release() {
 	}
 }
 
-func awaitExit(child *os.Process) {
-	process, err := syscall.OpenProcess(syscall.SYNCHRONIZE, false, uint32(child.Pid))
+// awaitExit returns when the child has exited. Nobody else can take its status, because handles are
+// the client's own.
+func (g group) awaitExit() (ours bool) {
+	process, err := syscall.OpenProcess(syscall.SYNCHRONIZE, false, uint32(g.child.Pid))
 	if err != nil {
-		return
+		return true
 	}
 	defer syscall.CloseHandle(process)
 	_, _ = syscall.WaitForSingleObject(process, syscall.INFINITE)
+	return true
 }
 
 func endingSignal(*os.ProcessState) (number int, name string) { return 0, "" }

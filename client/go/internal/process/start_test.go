@@ -98,3 +98,17 @@ func TestAPipeThatStaysOpenIsReadUpToALimit(t *testing.T) {
 		t.Error("the file is still open")
 	}
 }
+
+func TestAnExitLeavesNoDescriptorOpen(t *testing.T) {
+	const folder = "/proc/self/fd"
+	before, err := os.ReadDir(folder)
+	if err != nil {
+		t.Skip("this system does not list descriptors in /proc")
+	}
+	for range 50 {
+		startCommand(t, Command{Args: []string{"/bin/sh", "-c", "exit 0"}})
+	}
+	if after, _ := os.ReadDir(folder); len(after) > len(before)+10 {
+		t.Errorf("%d descriptors were open before, and %d afterwards", len(before), len(after))
+	}
+}

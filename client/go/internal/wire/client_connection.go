@@ -29,6 +29,7 @@ package wire
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"unicode/utf8"
@@ -48,8 +49,9 @@ const (
 type Sink interface {
 	// TakeToken receives one token, which is valid during the call only.
 	TakeToken(token *Token)
-	// TakeReply receives any other reply. line is valid during the call only.
-	TakeReply(kind string, final bool, line []byte)
+	// TakeReply receives any other reply. line is valid during the call only. An error says which rule
+	// the reply breaks; the request then stays pending and fails with the connection.
+	TakeReply(kind string, final bool, line []byte) error
 	// Fail ends a request whose final reply will not come.
 	Fail(err error)
 }
@@ -68,8 +70,9 @@ const (
 // A ClientConnection is a client's view of its worker: the state of the connection and the pending
 // requests.
 type ClientConnection struct {
-	// OnEvent receives event messages. line is valid during the call only.
-	OnEvent func(line []byte)
+	// OnEvent receives event messages. line is valid during the call only. An error says which rule the
+	// event breaks.
+	OnEvent func(line []byte) error
 
 	state    State
 	maxLine  int
@@ -100,16 +103,16 @@ func (c *ClientConnection) MaxLineBytes() int { return c.maxLine }
 // StrayLines returns the lines before the handshake that are not messages, such as a banner.
 func (c *ClientConnection) StrayLines() []string { return c.strays }
 
-// Expect makes a request pending: sink receives its replies until the final one. The caller writes
-// the request.
-func (c *ClientConnection) Expect(id string, sink Sink) {
-	c.pending[id] = &requestState{id: id, sink: sink}
+// Expect makes a request with a number of prompts pending: sink receives its replies until the final
+// one. The caller writes the request.
+func (c *ClientConnection) Expect(id string, prompts int, sink Sink) {
+	c.pending[id] = &requestState{id: id, prompts: prompts, sink: sink}
 }
 
 // ExpectHello makes hello pending and starts the handshake.
 func (c *ClientConnection) ExpectHello(id string, sink Sink) {
 	c.state, c.helloID = Greeting, id
-	c.Expect(id, sink)
+	c.Expect(id, 1, sink)
 }
 
 // Pending returns the sinks of the pending requests, in no order.
@@ -192,6 +195,7 @@ func (c *ClientConnection) takeToken(request *requestState, id []byte) error {
 // envelope holds the fields that every message has.
 type envelope struct {
 	ID    json.RawMessage `json:"id"`
+	Cmd   json.RawMessage `json:"cmd"`
 	Type  *string         `json:"type"`
 	Final any             `json:"final"`
 	Error json.RawMessage `json:"error"`
@@ -207,7 +211,13 @@ func (c *ClientConnection) parse(line Line) (*envelope, error) {
 	// utf8.Valid comes first because encoding/json replaces bytes that are not UTF-8 by U+FFFD.
 	if utf8.Valid(line.Bytes) && json.Unmarshal(line.Bytes, &message) == nil && isObject(line.Bytes) {
 		if c.state == Ready || message.Type != nil && message.ID != nil {
+			if err := checkStrict(line.Bytes); err != nil {
+				return nil, err
+			}
 			return &message, nil
+		}
+		if c.state == Greeting && message.Cmd != nil && string(message.ID) == strconv.Quote(c.helloID) {
+			return nil, errors.New("the program writes its input back, as `cat` does, and answers nothing")
 		}
 		if c.state == Greeting && isString(message.Error) {
 			return nil, fmt.Errorf("the worker answered hello in the older, unversioned wire: %.200s", message.Error)
@@ -221,14 +231,17 @@ func (c *ClientConnection) parse(line Line) (*envelope, error) {
 }
 
 func (c *ClientConnection) take(message *envelope, line []byte) error {
-	kind := ""
-	if message.Type != nil {
-		kind = *message.Type
+	if message.Type == nil {
+		return fmt.Errorf("the worker sent a message without a `type`: %.200q", line)
 	}
-	if len(message.ID) == 0 || string(message.ID) == "null" {
+	kind := *message.Type
+	if message.ID == nil && kind == "event" {
+		return fmt.Errorf("the worker sent an event without `\"id\": null`: %.200q", line)
+	}
+	if message.ID == nil || string(message.ID) == "null" {
 		if kind == "event" {
 			if c.OnEvent != nil {
-				c.OnEvent(line)
+				return c.OnEvent(line)
 			}
 			return nil
 		}
@@ -256,16 +269,18 @@ func (c *ClientConnection) reply(request *requestState, kind string, message *en
 		return c.takeToken(request, nil)
 	}
 	final := request.phase == ended
-	if final {
-		if request.id == c.helloID {
-			if err := c.greeted(kind, line); err != nil {
-				return err // hello stays pending and fails with the connection
-			}
+	if final && request.id == c.helloID {
+		if err := c.greeted(kind, line); err != nil {
+			return err // hello stays pending and fails with the connection
 		}
+	}
+	if err := request.sink.TakeReply(kind, final, line); err != nil {
+		return err
+	}
+	if final {
 		delete(c.pending, request.id)
 		c.recent = nil
 	}
-	request.sink.TakeReply(kind, final, line)
 	return nil
 }
 

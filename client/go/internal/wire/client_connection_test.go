@@ -17,8 +17,9 @@ func (r *recorder) TakeToken(token *Token) {
 	r.got = append(r.got, fmt.Sprintf("token %d %q", token.Seq, token.Text))
 }
 
-func (r *recorder) TakeReply(kind string, final bool, _ []byte) {
+func (r *recorder) TakeReply(kind string, final bool, _ []byte) error {
 	r.got = append(r.got, fmt.Sprintf("%s %v", kind, final))
+	return nil
 }
 
 func (r *recorder) Fail(err error) { r.got = append(r.got, err.Error()) }
@@ -31,7 +32,7 @@ func ready(t *testing.T) (*ClientConnection, *recorder) {
 	if err := c.Receive([]byte(hello)); err != nil || c.State() != Ready {
 		t.Fatalf("after hello the state is %v, %v", c.State(), err)
 	}
-	c.Expect("r", r)
+	c.Expect("r", 2, r)
 	return c, r
 }
 
@@ -227,7 +228,7 @@ func TestALastLineThatWasCutOffBreaksNoRule(t *testing.T) {
 func TestEventsReachOnEvent(t *testing.T) {
 	c, _ := ready(t)
 	var got string
-	c.OnEvent = func(line []byte) { got = string(line) }
+	c.OnEvent = func(line []byte) error { got = string(line); return nil }
 	line := `{"id":null,"type":"event","event":"heartbeat","data":{}}`
 	if err := c.Receive([]byte(line + "\n")); err != nil || got != line {
 		t.Errorf("Receive gave %v, and OnEvent received %q", err, got)

@@ -103,7 +103,8 @@ func split(maxLineBytes int, chunks ...[]byte) (lines []string, end *string) {
 		}
 	}
 	if line, ok := splitter.End(); ok {
-		end = new(describe(line))
+		last := describe(line)
+		end = &last
 	}
 	return lines, end
 }
@@ -121,7 +122,8 @@ func TestEveryFramingVectorGivesItsLinesInAnyPieces(t *testing.T) {
 			}
 			var wantEnd *string
 			if string(v.End) != "null" {
-				wantEnd = new(expectedLine(t, v.End))
+				last := expectedLine(t, v.End)
+				wantEnd = &last
 			}
 			check := func(how string, chunks ...[]byte) {
 				lines, end := split(v.MaxLineBytes, chunks...)

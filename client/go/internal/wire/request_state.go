@@ -31,9 +31,9 @@ type requestState struct {
 	id      string
 	sink    Sink
 	phase   phase
-	nextSeq int
-	// byIndex holds the next seq of each prompt, for tokens of a batch, which name their prompt.
-	byIndex map[int]int
+	prompts int         // how many the request has, at least 1
+	nextSeq int         // of the first prompt, which is the only one of most requests
+	byIndex map[int]int // of each other prompt of a batch
 }
 
 // advance checks the type of one reply, and whether it is final, against the table.
@@ -57,21 +57,25 @@ func (r *requestState) advance(kind string, final bool) error {
 
 // takeSeq checks that a token is the next one of its request, or of its prompt in a batch.
 func (r *requestState) takeSeq(token *Token) error {
+	index := max(token.Index, 0)
+	if index > 0 && index >= r.prompts {
+		return fmt.Errorf("request %q: the worker sent a token of prompt %d, but the request has %d", r.id, index, r.prompts)
+	}
 	expected := r.nextSeq
-	if token.Index >= 0 {
-		expected = r.byIndex[token.Index]
+	if index > 0 {
+		expected = r.byIndex[index]
 	}
 	if token.Seq != expected {
 		return fmt.Errorf("request %q: the worker sent token seq %d where %d was due", r.id, token.Seq, expected)
 	}
 	r.phase = streaming
-	if token.Index < 0 {
+	if index == 0 {
 		r.nextSeq++
 		return nil
 	}
 	if r.byIndex == nil {
 		r.byIndex = make(map[int]int)
 	}
-	r.byIndex[token.Index]++
+	r.byIndex[index]++
 	return nil
 }

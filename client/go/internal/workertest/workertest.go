@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"testing"
 	"time"
 )
@@ -31,7 +32,7 @@ func CommandLine(t testing.TB, engine string) string {
 		}
 		t.Skipf("no worker was found: name its command in %s, or set up .venv with `make setup`", Variable)
 	}
-	return "'" + python + "' -m mlxwire_worker --engine " + engine
+	return "'" + python + "' -P -m mlxwire_worker --engine " + engine
 }
 
 // interpreter returns the Python of the nearest .venv above the working directory.
@@ -63,4 +64,13 @@ func Await(t testing.TB, event string, closed <-chan struct{}) {
 	case <-time.After(Patience):
 		t.Fatalf("%s did not come within %v", event, Patience)
 	}
+}
+
+// Go runs a function in a goroutine of a group. WaitGroup has such a method from Go 1.25 on.
+func Go(group *sync.WaitGroup, run func()) {
+	group.Add(1)
+	go func() {
+		defer group.Done()
+		run()
+	}()
 }

@@ -105,9 +105,11 @@ func together(s *session) {
 	s.timed(func() {
 		var group sync.WaitGroup
 		for i := range all {
-			group.Go(func() {
+			group.Add(1)
+			go func() {
+				defer group.Done()
 				all[i] = s.generate(fmt.Sprintf("prompt %d", i), mlxwire.WithMaxTokens(16))
-			})
+			}()
 		}
 		group.Wait()
 	})
@@ -175,7 +177,8 @@ func batch(s *session) {
 
 func info(s *session) {
 	if s.start() {
-		s.result.Info = new(s.model.Loaded().ModelInfo)
+		info := s.model.Loaded().ModelInfo
+		s.result.Info = &info
 	}
 }
 
