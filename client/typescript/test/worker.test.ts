@@ -6,6 +6,7 @@ import {
   MessageTooLarge,
   ModelNotLoaded,
   ProtocolViolation,
+  RequestCancelled,
   ShuttingDown,
   UnsupportedProtocol,
   Worker,
@@ -116,7 +117,7 @@ suite("an end", () => {
     const { worker, script, model } = await startModel();
     const text = model.generate("a").text();
     await script.next("generate");
-    const failed = assert.rejects(text, ShuttingDown);
+    const failed = assert.rejects(text, RequestCancelled);
     await Promise.all([worker.close(), worker.close()]);
     await worker.close();
     await failed;
@@ -140,7 +141,7 @@ suite("an end", () => {
     const asked = worker.metrics();
     await script.next("metrics");
     worker.kill();
-    await assert.rejects(asked, ShuttingDown);
+    await assert.rejects(asked, { code: "worker_crashed", signal: "SIGKILL" });
     assert.deepEqual(script.steps, ["SIGKILL"]);
     assert.deepEqual(await worker.closed, { exitCode: null, signal: "SIGKILL" });
     await worker.close();
@@ -226,12 +227,13 @@ suite("a worker that misbehaves", () => {
     });
   });
 
-  test("by a result in a wrong shape fails that request alone", async () => {
+  test("by a final of a later version fails that request alone", async () => {
     const { worker, script } = await startScripted();
     const [metrics, cancel] = [worker.metrics(), worker.cancel("r")];
-    script.answer(await script.next("metrics"), { requests: "many" });
+    const { id } = await script.next("metrics");
+    script.say({ id, type: "verdict", final: true });
     script.answer(await script.next("cancel"), { outcome: "unknown", cancelled: 0 });
-    await assert.rejects(metrics, /`requests`: is "many"/);
+    await assert.rejects(metrics, { code: "protocol_violation", message: /`verdict`.*update/ });
     assert.deepEqual(await cancel, { outcome: "unknown", cancelled: 0 });
   });
 });
@@ -240,9 +242,9 @@ suite("a host's event loop", () => {
   test("goes on for a worker only while a request is in flight", async () => {
     const { worker, script } = await startScripted();
     assert.equal(script.held, false);
-    const asked = [worker.metrics(), worker.cancel("r")];
+    const asked = [worker.cancel("q"), worker.cancel("r")];
     assert.equal(script.held, true);
-    script.answer(await script.next("metrics"));
+    script.answer(await script.next("cancel"), { outcome: "unknown", cancelled: 0 });
     assert.equal(script.held, true);
     script.answer(await script.next("cancel"), { outcome: "unknown", cancelled: 0 });
     assert.equal(script.held, false);

@@ -198,8 +198,9 @@ export class StartedWorker implements Processes {
     );
   }
 
-  close(): Promise<void> {
-    return this.#connection.close();
+  /** End the process; `cut` is the error of the requests in flight, unless the host closed it. */
+  close(cut?: MlxwireError): Promise<void> {
+    return this.#connection.close(cut);
   }
 
   kill(): void {

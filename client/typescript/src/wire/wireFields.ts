@@ -112,6 +112,20 @@ export const MEMORY: Sent<MemoryFields> = {
   clear: plain,
 };
 
+/** What the caller writes for a field of the wire that has another name there. */
+const CALLERS_NAMES: ReadonlyMap<string, string> = new Map([
+  ...[CHAT, BATCH, CLASSIFY, TOKENIZE_CHAT, LOAD, MEMORY].flatMap((sent) =>
+    Object.keys(sent).map((name): [string, string] => [snakeCase(name), name]),
+  ),
+  ["target", "requestId"],
+]);
+
+/** Give the caller's name of a field of the wire, also of a part of it, such as `stop_tokens[1]`. */
+export function callersName(path: string): string {
+  const [field = ""] = /^\w*/.exec(path) ?? [];
+  return (CALLERS_NAMES.get(field) ?? field) + path.slice(field.length);
+}
+
 /** The options of each call that stay in this client. */
 export const CALL: readonly (keyof CallOptions)[] = ["timeoutMs", "signal"];
 /** The options of each stream that stay in this client. */

@@ -26,6 +26,7 @@ function connect(greeting: object | null = GREETING) {
     tokenReceived: (owner, token) => heard.push(`${owner}: token ${token.text}`),
     replyReceived: (owner, message, ended) =>
       heard.push(`${owner}: ${message.type}${ended ? ", ended" : ""}`),
+    requestEnded: () => undefined,
     eventReceived: (message) => heard.push(`event ${message.event}`),
   });
   const say = (...messages: (object | string)[]): void => {
@@ -104,7 +105,7 @@ suite("replies", () => {
 
   test("of a batch count their tokens for each prompt", () => {
     const { heard, say, request } = connect();
-    const { id } = request("a", {}, "batch");
+    const { id } = request("a", { prompts: ["x", "y"] }, "batch");
     say(token(id, 0, { index: 1 }), token(id, 0, { index: 0 }), token(id, 1, { index: 1 }));
     assert.deepEqual(heard, ["a: token t0", "a: token t0", "a: token t1"]);
   });
