@@ -346,13 +346,36 @@ suite("a request", () => {
     assert.equal(script.unread.length, 0);
   });
 
-  test("with an unknown option is refused by the option's name on the wire", async () => {
+  test("with an unknown option is refused by the name that its caller wrote", async () => {
     const { model } = await startModel();
-    const refused = { code: "invalid_params", data: { field: "max_token" } };
-    assert.throws(() => model.generate("a", { maxToken: 1 } as object), refused);
-    assert.throws(() => model.chat("a", { max_token: 1 } as object), refused);
+    const refused = (field: string) => ({ code: "invalid_params", field, data: { field } });
+    assert.throws(() => model.generate("a", { maxToken: 1 } as object), refused("maxToken"));
+    assert.throws(() => model.chat("a", { max_token: 1 } as object), refused("max_token"));
     assert.throws(() => model.generate("a", { thinking: true } as object), InvalidParams);
     assert.throws(() => model.generate("a", { toString: 1 } as object), InvalidParams);
+  });
+
+  test("that the worker refuses names the option as its caller wrote it", async () => {
+    const { script, model, worker } = await startModel();
+    const refusals: [field: string, message: string, wanted: string, told: string][] = [
+      ["max_tokens", "`max_tokens` is -1; give more", "maxTokens", "`maxTokens` is -1; give more"],
+      ["stop_tokens[1]", "`stop_tokens[1]` is -4", "stopTokens[1]", "`stopTokens[1]` is -4"],
+      ["messages[0].content", "needs `messages[0].content`", "messages[0].content", "needs `mess"],
+      ["path", "`load_seconds` is no `adapter_path`", "path", "`load_seconds` is no `adapterPath`"],
+    ];
+    for (const [field, message, wanted, told] of refusals) {
+      const step = model.generate("a").next();
+      script.fail(await script.next("generate"), "invalid_params", { message, data: { field } });
+      await assert.rejects(step, (error) => {
+        assert.ok(error instanceof InvalidParams);
+        assert.deepEqual([error.field, error.data], [wanted, { field }]);
+        return error.message.includes(told);
+      });
+    }
+    const cancelling = worker.cancel("");
+    const refusal = { message: "`target` is empty", data: { field: "target" } };
+    script.fail(await script.next("cancel"), "invalid_params", refusal);
+    await assert.rejects(cancelling, { field: "requestId", message: "`requestId` is empty" });
   });
 
   test("to the prompt cache names its action", async () => {

@@ -63,8 +63,8 @@ export async function ask<T>(
   options: CallOptions = {},
   sent: SentOptions = {},
 ): Promise<T> {
-  const { timeoutMs = route.limits.requestTimeoutMs, signal } = options;
   const asked = { ...fields, ...wireFields(command, options, sent, CALL) };
+  const { timeoutMs = route.limits.requestTimeoutMs, signal } = options;
   const request = new ResultRequest(route, command, asked, read, { timeoutMs, signal });
   request.open();
   return request.result;

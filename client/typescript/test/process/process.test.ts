@@ -81,6 +81,13 @@ suite("a process that is no worker", { skip: process.platform === "win32" }, () 
     });
   });
 
+  test("fails the start at once if it writes its input back", async () => {
+    const starting = Worker.start({ ...PATIENCE, command: ["cat"] });
+    await assert.rejects(starting, (error) => {
+      return error instanceof HandshakeFailed && /writes its input back/.test(error.message);
+    });
+  });
+
   test("is ended if it closes its stdout", async () => {
     const starting = Worker.start({ ...PATIENCE, command: roleCommand("hang up"), limits: SHORT });
     await assert.rejects(starting, /closed its stdout while it was still running/);
