@@ -1,8 +1,11 @@
 /** A conversation with a model: the turns so far, and the present answer. */
+import { RequestCancelled } from "mlxwire";
+
 export class Conversation {
   #model;
   #turns = [];
   #stream = null;
+  #cancelled = false;
 
   constructor(model) {
     this.#model = model;
@@ -14,24 +17,29 @@ export class Conversation {
    */
   async ask(content, tell) {
     const asked = [...this.#turns, { role: "user", content }];
-    this.#stream = this.#model.chat(asked, { maxTokens: 512 });
+    const stream = this.#model.chat(asked, { maxTokens: 512 });
     let answer = "";
+    this.#stream = stream;
+    this.#cancelled = false;
     try {
-      for await (const token of this.#stream) {
+      for await (const token of stream) {
         answer += token.text;
         tell(token.text);
       }
-      const done = await this.#stream.done;
-      this.#turns = [...asked, { role: "assistant", content: answer }];
-      return done;
+    } catch (error) {
+      if (!this.#cancelled || !(error instanceof RequestCancelled)) throw error;
     } finally {
       this.#stream = null;
     }
+    const done = await stream.done;
+    this.#turns = [...asked, { role: "assistant", content: answer }];
+    return done;
   }
 
   /** Cancel the present answer. Gives false if there is none. */
   cancel() {
     if (this.#stream === null) return false;
+    this.#cancelled = true;
     this.#stream.cancel().catch(() => {}); // `ask` rejects with the same error
     return true;
   }

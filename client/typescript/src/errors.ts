@@ -20,6 +20,9 @@ export class MlxwireError extends Error {
   static readonly code: string = "internal";
   /** True if errors of the class are retryable unless they say otherwise. */
   static readonly retryable: boolean = false;
+  static {
+    MlxwireError.prototype.name = "MlxwireError";
+  }
 
   /** The error code, from SPEC §6 or from a later version of it. */
   readonly code: string;
@@ -37,18 +40,18 @@ export class MlxwireError extends Error {
 
   constructor(message: string, details: ErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
-    this.name = new.target.name;
     this.code = details.code ?? new.target.code;
     this.retryable = details.retryable ?? new.target.retryable;
     this.data = details.data ?? {};
     this.stderrTail = details.stderrTail ?? "";
   }
 
-  /** Copy the error for another request; the copy's `tokensDelivered` is 0. */
+  /** Copy the error for another caller, with that caller's stack; its `tokensDelivered` is 0. */
   copy(): this {
     const twin = Object.create(Object.getPrototypeOf(this)) as this;
     Object.defineProperties(twin, Object.getOwnPropertyDescriptors(this));
     twin.tokensDelivered = 0;
+    Error.captureStackTrace(twin, twin.copy);
     return twin;
   }
 }
@@ -57,113 +60,181 @@ export class MlxwireError extends Error {
  * An error reply of the worker, or of this client in its place if the answer is known. Each
  * subclass has one code of SPEC §6; an error with an unknown code is of this class itself.
  */
-export class WorkerError extends MlxwireError {}
+export class WorkerError extends MlxwireError {
+  static {
+    WorkerError.prototype.name = "WorkerError";
+  }
+}
 
 /** The worker could not read a line as JSON. */
 export class ParseError extends WorkerError {
   static override readonly code = "parse_error";
+  static {
+    ParseError.prototype.name = "ParseError";
+  }
 }
 
 /** A line was JSON but no request: bad id, missing command, or a second hello. */
 export class InvalidRequest extends WorkerError {
   static override readonly code = "invalid_request";
+  static {
+    InvalidRequest.prototype.name = "InvalidRequest";
+  }
 }
 
-/** A field of a request was wrong or unknown; `field` names it as the wire does. */
+/** An option or argument was wrong or unknown; `field` names it as its caller wrote it. */
 export class InvalidParams extends WorkerError {
   static override readonly code = "invalid_params";
+  static {
+    InvalidParams.prototype.name = "InvalidParams";
+  }
 
-  /** The path of the field on the wire, such as `messages[0].content`; "" if none was named. */
-  get field(): string {
-    return typeof this.data.field === "string" ? this.data.field : "";
+  /** The option or argument, such as `maxTokens` or `messages[0].content`; "" if none was named. */
+  readonly field: string;
+
+  constructor(message: string, details: ErrorDetails & { readonly field?: string } = {}) {
+    super(message, details);
+    const { field } = this.data; // as on the wire
+    this.field = details.field ?? (typeof field === "string" ? field : "");
   }
 }
 
 /** The worker does not know the command; a newer worker may. */
 export class UnknownCommand extends WorkerError {
   static override readonly code = "unknown_command";
+  static {
+    UnknownCommand.prototype.name = "UnknownCommand";
+  }
 }
 
 /** A request came before the handshake. */
 export class NotInitialized extends WorkerError {
   static override readonly code = "not_initialized";
+  static {
+    NotInitialized.prototype.name = "NotInitialized";
+  }
 }
 
 /** Client and worker have no protocol version in common. */
 export class UnsupportedProtocol extends WorkerError {
   static override readonly code = "unsupported_protocol";
+  static {
+    UnsupportedProtocol.prototype.name = "UnsupportedProtocol";
+  }
 }
 
 /** The worker lacks a required capability; `data.missing` names it. */
 export class UnsupportedCapability extends WorkerError {
   static override readonly code = "unsupported_capability";
+  static {
+    UnsupportedCapability.prototype.name = "UnsupportedCapability";
+  }
 }
 
 /** A request's id was used before. */
 export class DuplicateId extends WorkerError {
   static override readonly code = "duplicate_id";
+  static {
+    DuplicateId.prototype.name = "DuplicateId";
+  }
 }
 
 /** A request's line is longer than the worker accepts; nothing was sent. */
 export class MessageTooLarge extends WorkerError {
   static override readonly code = "message_too_large";
+  static {
+    MessageTooLarge.prototype.name = "MessageTooLarge";
+  }
 }
 
 /** The worker has as many requests as it accepts; send this one again later. */
 export class Overloaded extends WorkerError {
   static override readonly code = "overloaded";
   static override readonly retryable = true;
+  static {
+    Overloaded.prototype.name = "Overloaded";
+  }
 }
 
 /** The worker is closing or was closed; start another one. */
 export class ShuttingDown extends WorkerError {
   static override readonly code = "shutting_down";
+  static {
+    ShuttingDown.prototype.name = "ShuttingDown";
+  }
 }
 
 /** No model is loaded, or this one was closed or replaced. */
 export class ModelNotLoaded extends WorkerError {
   static override readonly code = "model_not_loaded";
+  static {
+    ModelNotLoaded.prototype.name = "ModelNotLoaded";
+  }
 }
 
 /** There is no model at that path. */
 export class ModelNotFound extends WorkerError {
   static override readonly code = "model_not_found";
+  static {
+    ModelNotFound.prototype.name = "ModelNotFound";
+  }
 }
 
 /** The model's files exist and can't be used. */
 export class ModelLoadFailed extends WorkerError {
   static override readonly code = "model_load_failed";
+  static {
+    ModelLoadFailed.prototype.name = "ModelLoadFailed";
+  }
 }
 
 /** The worker has no code for this kind of model. */
 export class UnsupportedModel extends WorkerError {
   static override readonly code = "unsupported_model";
+  static {
+    UnsupportedModel.prototype.name = "UnsupportedModel";
+  }
 }
 
 /** The prompt leaves no room in the context. */
 export class ContextOverflow extends WorkerError {
   static override readonly code = "context_overflow";
+  static {
+    ContextOverflow.prototype.name = "ContextOverflow";
+  }
 }
 
 /** The request needs more memory than is free. */
 export class OutOfMemory extends WorkerError {
   static override readonly code = "out_of_memory";
   static override readonly retryable = true;
+  static {
+    OutOfMemory.prototype.name = "OutOfMemory";
+  }
 }
 
 /** The worker's own deadline for the request passed. */
 export class DeadlineExceeded extends WorkerError {
   static override readonly code = "deadline_exceeded";
+  static {
+    DeadlineExceeded.prototype.name = "DeadlineExceeded";
+  }
 }
 
 /** A defect in the worker. */
 export class InternalError extends WorkerError {
   static override readonly code = "internal";
+  static {
+    InternalError.prototype.name = "InternalError";
+  }
 }
 
 /** The worker's program could not be found or started at all. */
 export class SpawnFailed extends MlxwireError {
   static override readonly code = "spawn_failed";
+  static {
+    SpawnFailed.prototype.name = "SpawnFailed";
+  }
 }
 
 /**
@@ -172,6 +243,9 @@ export class SpawnFailed extends MlxwireError {
  */
 export class HandshakeFailed extends MlxwireError {
   static override readonly code = "handshake_failed";
+  static {
+    HandshakeFailed.prototype.name = "HandshakeFailed";
+  }
 }
 
 /**
@@ -192,6 +266,9 @@ export interface Exit {
 export class WorkerCrashed extends MlxwireError implements Exit {
   static override readonly code = "worker_crashed";
   static override readonly retryable = true;
+  static {
+    WorkerCrashed.prototype.name = "WorkerCrashed";
+  }
 
   /** The exit code; null if the process did not exit by itself. */
   readonly exitCode: number | null;
@@ -213,11 +290,17 @@ export class WorkerCrashed extends MlxwireError implements Exit {
  */
 export class RequestTimeout extends MlxwireError {
   static override readonly code = "timeout";
+  static {
+    RequestTimeout.prototype.name = "RequestTimeout";
+  }
 }
 
 /** The worker did not end a cancelled request within `drainTimeoutMs` and may hang; close it. */
 export class DrainTimeout extends MlxwireError {
   static override readonly code = "drain_timeout";
+  static {
+    DrainTimeout.prototype.name = "DrainTimeout";
+  }
 }
 
 /**
@@ -225,17 +308,26 @@ export class DrainTimeout extends MlxwireError {
  */
 export class SlowConsumer extends MlxwireError {
   static override readonly code = "slow_consumer";
+  static {
+    SlowConsumer.prototype.name = "SlowConsumer";
+  }
 }
 
 /**
- * Another call, such as `Worker.cancel`, cancelled the request. Calls that wait for a whole answer
- * reject with this error; a stream that is iterated ends instead, and its `done` tells why.
+ * The stream's own `cancel`, or another call such as `Worker.cancel` or `Worker.close`, cancelled the
+ * request: what was delivered is not the whole answer. The stream's `done` tells how it ended.
  */
 export class RequestCancelled extends MlxwireError {
   static override readonly code = "cancelled";
+  static {
+    RequestCancelled.prototype.name = "RequestCancelled";
+  }
 }
 
 /** The worker broke the rules of the protocol and was stopped. */
 export class ProtocolViolation extends MlxwireError {
   static override readonly code = "protocol_violation";
+  static {
+    ProtocolViolation.prototype.name = "ProtocolViolation";
+  }
 }

@@ -105,7 +105,6 @@ export class Model implements AsyncDisposable {
     for await (const item of new Stream(request)) {
       items.push(item);
     }
-    request.checkWhole();
     return inOrder(items);
   }
 

@@ -15,7 +15,10 @@ export interface Message {
 
 /** Options of every call; they stay in this client. */
 export interface CallOptions {
-  /** Milliseconds that the call may take in all; after that it rejects with `RequestTimeout`. */
+  /**
+   * Milliseconds that the call may take in all; after that it rejects with `RequestTimeout`. 0 leaves
+   * no time, and left out is no limit.
+   */
   readonly timeoutMs?: number | undefined;
   /** Cancels the request in the worker; the call rejects with the signal's own reason. */
   readonly signal?: AbortSignal | undefined;
@@ -25,7 +28,7 @@ export interface CallOptions {
 export interface StreamOptions extends CallOptions {
   /**
    * Milliseconds without a message while the consumer waits; then the stream rejects with
-   * `RequestTimeout`.
+   * `RequestTimeout`. 0 is never, also where the worker has a limit for all streams.
    */
   readonly idleTimeoutMs?: number | undefined;
   /** Called with the progress of the prompt or of another stage. */

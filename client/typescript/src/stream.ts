@@ -8,8 +8,9 @@ import type { BatchItem, BatchToken, Done, Token } from "./results.js";
  * Async iterator over the replies of one request. The request is sent at the first `next()`.
  *
  * Leaving a `for await` early, by `break`, `return` or an exception, cancels the request in the
- * worker and waits until the worker confirms, as do `cancel` and `await using`. A slow consumer
- * holds up this stream in the worker, and no other stream.
+ * worker and waits until the worker confirms, as do `cancel` and `await using`. The iteration ends
+ * without an error if it was left so, or if the answer is complete; everything else that ends it
+ * is an error. A slow consumer holds up this stream in the worker, and no other stream.
  */
 export class Stream<T> implements AsyncIterableIterator<T, undefined>, AsyncDisposable {
   protected readonly request: StreamRequest<T>;
@@ -25,15 +26,17 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, AsyncDisp
   }
 
   /**
-   * Settled when the stream ends: with the finish reason, the number of tokens and the metrics, or
-   * rejected with the error or the abort signal's reason. Reading it takes no messages: a stream
-   * that nobody iterates does not end.
+   * Settled when the worker has ended the request: with the finish reason, which is `cancelled` after
+   * a cancel, the number of tokens and the metrics; or rejected with the error or the abort signal's
+   * reason. Reading it takes no messages: a stream that nobody iterates does not end.
    */
   get done(): Promise<Done> {
     return this.request.done;
   }
 
+  /** Begin to iterate. @throws Error if the stream was iterated to its end, or left, before. */
   [Symbol.asyncIterator](): this {
+    this.request.checkUnpassed();
     return this;
   }
 
@@ -42,16 +45,25 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, AsyncDisp
     return this.request.take();
   }
 
-  /** Cancel the stream; a `for await` that is left calls this. */
+  /** Leave the stream and cancel its rest; a `for await` that is left calls this. */
   async return(): Promise<IteratorReturnResult<undefined>> {
-    await this.cancel();
+    this.request.leave();
+    await this.#drain();
     return { done: true, value: undefined };
   }
 
-  /** Iterate over arrays of all messages at hand at each step, which costs less than one by one. */
+  /**
+   * Iterate over arrays of all messages at hand at each step, which costs less than one by one.
+   *
+   * @throws Error if the stream was iterated to its end, or left, before.
+   */
   chunks(): AsyncIterableIterator<T[], undefined> {
+    this.request.checkUnpassed();
     const iterator: AsyncIterableIterator<T[], undefined> = {
-      [Symbol.asyncIterator]: () => iterator,
+      [Symbol.asyncIterator]: () => {
+        this.request.checkUnpassed();
+        return iterator;
+      },
       next: () => this.request.takeSome(),
       return: () => this.return(),
     };
@@ -59,22 +71,27 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, AsyncDisp
   }
 
   /**
-   * Cancel the rest of the stream and wait for the worker to confirm. Does nothing if the stream
+   * Cancel the rest of the stream and wait for the worker to confirm. An iteration that has not
+   * ended rejects with `RequestCancelled`, also if the rest was at hand. Does nothing if the stream
    * has ended.
    *
    * @throws DrainTimeout if the worker did not confirm within `drainTimeoutMs`.
    */
   async cancel(): Promise<void> {
-    this.request.leave();
+    this.request.cancel();
+    await this.#drain();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.cancel();
+  }
+
+  async #drain(): Promise<void> {
     await this.request.whenDrained();
     const { failure } = this.request;
     if (failure?.reason instanceof DrainTimeout) {
       throw failure.reason;
     }
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.cancel();
   }
 }
 
@@ -84,8 +101,8 @@ export class TokenStream extends Stream<Token> {
 
   /**
    * Collect the whole plain text; other channels, such as thinking, are left out. A second call
-   * gives the same text. Rejects if tokens were taken before, and with `RequestCancelled` if
-   * another call cancelled the request.
+   * gives the same text. Rejects if tokens were taken before, and with `RequestCancelled` if the
+   * request was cancelled.
    */
   text(): Promise<string> {
     this.#text ??= this.#collect();
@@ -93,7 +110,7 @@ export class TokenStream extends Stream<Token> {
   }
 
   async #collect(): Promise<string> {
-    if (!this.request.untouched) {
+    if (this.request.begun) {
       throw new Error(
         "tokens of this stream were taken already, so text() can't give the whole text; call text() " +
           "first, or join the text of the tokens yourself",
@@ -105,7 +122,6 @@ export class TokenStream extends Stream<Token> {
         text += token.channel === null ? token.text : "";
       }
     }
-    this.request.checkWhole();
     return text;
   }
 }
@@ -115,18 +131,30 @@ export class TokenStream extends Stream<Token> {
  * the option `stream` it also gives their `BatchToken`s; `type` tells the two apart.
  */
 export class BatchStream extends Stream<BatchItem | BatchToken> {
+  #items: Promise<BatchItem[]> | null = null;
+
   /**
-   * Collect all items, in the order of the prompts. Rejects with `RequestCancelled` if another call
-   * cancelled the request.
+   * Collect all items, in the order of the prompts. A second call gives the same array. Rejects if
+   * messages were taken before, and with `RequestCancelled` if the request was cancelled.
    */
-  async items(): Promise<BatchItem[]> {
+  items(): Promise<BatchItem[]> {
+    this.#items ??= this.#collect();
+    return this.#items;
+  }
+
+  async #collect(): Promise<BatchItem[]> {
+    if (this.request.begun) {
+      throw new Error(
+        "messages of this stream were taken already, so items() can't give all items; call items() " +
+          "first, or keep the items yourself",
+      );
+    }
     const items: BatchItem[] = [];
     for await (const message of this) {
       if (message.type === "item") {
         items.push(message);
       }
     }
-    this.request.checkWhole();
     return inOrder(items);
   }
 }

@@ -13,6 +13,7 @@ import type { Judge } from "./restart/workerLife.js";
 import { WorkerSeries } from "./restart/workerSeries.js";
 import type { WorkerState } from "./restart/workerStates.js";
 import type { CancelOutcome, Hello, MemoryFigures, WorkerMetrics } from "./results.js";
+import { check, KINDS } from "./wire/optionChecks.js";
 import { readCancel, readMetrics } from "./wire/readReplies.js";
 import { settle, type WorkerOptions } from "./workerOptions.js";
 
@@ -132,7 +133,8 @@ export class Worker implements AsyncDisposable {
   /**
    * Cancel one request by its stream's `id`, or all requests in flight; each still ends by itself.
    */
-  cancel(requestId?: string, options: CallOptions = {}): Promise<CancelOutcome> {
+  async cancel(requestId?: string, options: CallOptions = {}): Promise<CancelOutcome> {
+    check("requestId", requestId, KINDS.string);
     const fields = requestId === undefined ? {} : { target: requestId };
     return ask(this.#processes.route, "cancel", fields, readCancel, options);
   }
@@ -145,7 +147,8 @@ export class Worker implements AsyncDisposable {
    * Rejects with `InvalidParams` if the worker was started without `restart`, with `ShuttingDown`
    * if it was closed, and as `start` and `load` do if the next process fails.
    */
-  restart(drainMs = 30_000): Promise<void> {
+  async restart(drainMs = 30_000): Promise<void> {
+    check("drainMs", drainMs, KINDS.ms);
     return this.#processes.restart(drainMs);
   }
 

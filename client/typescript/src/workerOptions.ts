@@ -7,10 +7,12 @@ import { DEFAULT_RESTART_POLICY, type RestartPolicy } from "./restart/policy.js"
 import type { WorkerChange } from "./restart/workerStates.js";
 import type { WorkerEvent } from "./results.js";
 import {
-  checkCount,
-  checkDurations,
+  check,
+  checkOptions,
   invalid,
-  refuseUnknown,
+  KINDS,
+  type Kind,
+  orNull,
   withDefaults,
 } from "./wire/optionChecks.js";
 
@@ -37,7 +39,7 @@ export interface WorkerOptions {
   readonly startTimeoutMs?: number | undefined;
   /** The `timeoutMs` of each request that has none of its own; `load` uses only its own. */
   readonly requestTimeoutMs?: number | undefined;
-  /** The `idleTimeoutMs` of each stream that has none of its own. */
+  /** The `idleTimeoutMs` of each stream that has none of its own; 0 is never. */
   readonly idleTimeoutMs?: number | undefined;
   /** Milliseconds that the worker has to end a cancelled request: 5000. */
   readonly drainTimeoutMs?: number | undefined;
@@ -49,7 +51,8 @@ export interface WorkerOptions {
   readonly limits?: Partial<ShutdownLimits> | undefined;
   /**
    * Limits after which a hanging process is ended; needs its heartbeats. Left out, it may hang
-   * for ever, and with `restart` the default limits hold; null turns the limits off.
+   * for ever, and with `restart` the default limits hold; null turns the limits off. A limit that is
+   * left out of the object has its default.
    */
   readonly liveness?: Partial<LivenessLimits> | null | undefined;
   /** Capabilities that the worker must have; without one the start fails. */
@@ -75,32 +78,53 @@ export interface Settings {
   readonly restart: RestartPolicy | null;
 }
 
-const KNOWN: Readonly<Record<keyof WorkerOptions, true>> = {
-  restart: true,
-  onChange: true,
-  command: true,
-  engine: true,
-  args: true,
-  env: true,
-  cwd: true,
-  startTimeoutMs: true,
-  requestTimeoutMs: true,
-  idleTimeoutMs: true,
-  drainTimeoutMs: true,
-  window: true,
-  bufferBytes: true,
-  limits: true,
-  liveness: true,
-  require: true,
-  events: true,
-  onEvent: true,
-  onStderr: true,
-  signal: true,
+const CHECKS: Readonly<Record<keyof WorkerOptions, Kind>> = {
+  restart: orNull(KINDS.object),
+  onChange: KINDS.callback,
+  command: KINDS.command,
+  engine: KINDS.string,
+  args: KINDS.strings,
+  env: KINDS.environment,
+  cwd: KINDS.string,
+  startTimeoutMs: KINDS.someMs,
+  requestTimeoutMs: KINDS.ms,
+  idleTimeoutMs: KINDS.ms,
+  drainTimeoutMs: KINDS.ms,
+  window: KINDS.someCount,
+  bufferBytes: KINDS.someCount,
+  limits: KINDS.object,
+  liveness: orNull(KINDS.object),
+  require: KINDS.strings,
+  events: KINDS.strings,
+  onEvent: KINDS.callback,
+  onStderr: KINDS.callback,
+  signal: KINDS.signal,
+};
+
+const POLICY_CHECKS: Readonly<Record<keyof RestartPolicy, Kind>> = {
+  maxRestarts: KINDS.count,
+  windowMs: KINDS.someMs,
+  backoffMinMs: KINDS.ms,
+  backoffMaxMs: KINDS.ms,
+  jitter: KINDS.part,
+};
+
+const SHUTDOWN_CHECKS: Readonly<Record<keyof ShutdownLimits, Kind>> = {
+  quitMs: KINDS.ms,
+  stdinMs: KINDS.ms,
+  termMs: KINDS.ms,
+  killMs: KINDS.ms,
+};
+
+const LIVENESS_CHECKS: Readonly<Record<keyof LivenessLimits, Kind>> = {
+  silenceMs: KINDS.someMs,
+  stepMs: KINDS.someMs,
+  phases: KINDS.object,
 };
 
 /** Check the options and fill in the defaults. @throws InvalidParams */
 export function settle(options: WorkerOptions): Settings {
-  refuseUnknown("Worker.start", options, KNOWN);
+  checkOptions("Worker.start", options, CHECKS);
   const { limits = {}, restart = null, onChange } = options;
   const liveness = options.liveness === undefined && restart !== null ? {} : options.liveness;
   if (onChange !== undefined && restart === null) {
@@ -109,14 +133,8 @@ export function settle(options: WorkerOptions): Settings {
       "tells of restarts and needs `restart`; give it too, {} for its defaults",
     );
   }
-  refuseUnknown("restart", restart ?? {}, DEFAULT_RESTART_POLICY);
-  refuseUnknown("limits", limits, DEFAULT_SHUTDOWN_LIMITS);
-  refuseUnknown("liveness", liveness ?? {}, DEFAULT_LIVENESS_LIMITS);
-  for (const durations of [options, limits, liveness ?? {}, restart ?? {}]) {
-    checkDurations(durations);
-  }
-  checkCount("window", options.window);
-  checkCount("bufferBytes", options.bufferBytes);
+  checkOptions("restart", restart ?? {}, POLICY_CHECKS);
+  checkOptions("limits", limits, SHUTDOWN_CHECKS);
   const engine = options.engine === undefined ? [] : ["--engine", options.engine];
   return {
     args: [...engine, ...(options.args ?? [])],
@@ -130,7 +148,19 @@ export function settle(options: WorkerOptions): Settings {
       bufferBytes: options.bufferBytes ?? DEFAULT_BUFFER_BYTES,
     },
     shutdown: withDefaults(DEFAULT_SHUTDOWN_LIMITS, limits),
-    liveness: liveness ? withDefaults(DEFAULT_LIVENESS_LIMITS, liveness) : null,
+    liveness: liveness ? settleLiveness(liveness) : null,
     restart: restart ? withDefaults(DEFAULT_RESTART_POLICY, restart) : null,
+  };
+}
+
+function settleLiveness(given: Partial<LivenessLimits>): LivenessLimits {
+  checkOptions("liveness", given, LIVENESS_CHECKS);
+  const { phases = {} } = given;
+  for (const [phase, limit] of Object.entries(phases)) {
+    check(`phases.${phase}`, limit, orNull(KINDS.someMs));
+  }
+  return {
+    ...withDefaults(DEFAULT_LIVENESS_LIMITS, given),
+    phases: withDefaults(DEFAULT_LIVENESS_LIMITS.phases, phases),
   };
 }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { ProtocolViolation } from "../src/index.js";
+import { type Model, ProtocolViolation, type Worker } from "../src/index.js";
 import type { JsonObject } from "../src/wire/json.js";
 import { startModel } from "./support/scriptedWorker.js";
 
@@ -27,6 +27,65 @@ suite("a reply in a wrong shape is the worker's offence, and no exception in the
       assert.deepEqual(script.steps.slice(0, 2), ["stdin", "SIGTERM"]);
     });
   }
+
+  const END = { finish_reason: "stop", tokens_generated: 1, metrics: {} };
+  const finals: [what: string, reply: JsonObject][] = [
+    ["an end without a reason", { ...END, type: "done", finish_reason: undefined }],
+    ["an end whose metrics are a number", { ...END, type: "done", metrics: 5 }],
+    ["a result where an end is due", { ...END, type: "result" }],
+    ["an error without its body", { type: "error" }],
+    ["an error without a code", { type: "error", error: { message: "m" } }],
+    ["an error whose message is a number", { type: "error", error: { code: "c", message: 5 } }],
+  ];
+  for (const [what, reply] of finals) {
+    test(`and fails every request in flight: ${what}`, async () => {
+      const { worker, script, model } = await startModel();
+      const asked = [model.generate("a").text(), worker.memory(), model.classify(["a"])];
+      const { id } = await script.next("generate");
+      script.say({ ...reply, id, final: true });
+      for (const waiting of asked) {
+        await assert.rejects(waiting, ProtocolViolation);
+      }
+      await worker.closed;
+      assert.deepEqual(script.steps.slice(0, 2), ["stdin", "SIGTERM"]);
+    });
+  }
+
+  const results: [command: string, ask: (model: Model, worker: Worker) => Promise<unknown>][] = [
+    ["info", (model) => model.refreshInfo()],
+    ["tokenize", (model) => model.tokenize("a")],
+    ["detokenize", (model) => model.detokenize([1])],
+    ["cache", (model) => model.cache.stats()],
+    ["memory", (_, worker) => worker.memory()],
+    ["metrics", (_, worker) => worker.metrics()],
+    ["cancel", (_, worker) => worker.cancel("r")],
+    ["load", (_, worker) => worker.load("b")],
+  ];
+  for (const [command, ask] of results) {
+    test(`and fails every request in flight: an empty result of ${command}`, async () => {
+      const { worker, script, model } = await startModel();
+      const asked = [ask(model, worker), model.generate("a").text()];
+      script.answer(await script.next(command));
+      for (const waiting of asked) {
+        await assert.rejects(waiting, ProtocolViolation);
+      }
+      await worker.closed;
+    });
+  }
+
+  test("also of a request that its caller has left", async () => {
+    const { worker, script, model } = await startModel();
+    const [stream, other] = [model.generate("a"), model.generate("b").text()];
+    const step = stream.next();
+    const requests = [await script.next("generate"), await script.next("generate")];
+    const id = requests.find((request) => request.id === stream.id)?.id;
+    const leaving = stream.return();
+    script.say({ id, type: "done", final: true });
+    await assert.rejects(other, ProtocolViolation);
+    assert.deepEqual(await step, { done: true, value: undefined });
+    await leaving;
+    await worker.closed;
+  });
 
   test("but a progress without a callback is not read", async () => {
     const { worker, script, model } = await startModel();

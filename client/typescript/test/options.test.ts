@@ -3,7 +3,6 @@ import { suite, test } from "node:test";
 import { InvalidParams, Worker, type WorkerOptions } from "../src/index.js";
 import { DEFAULT_LIVENESS_LIMITS } from "../src/process/liveness.js";
 import { DEFAULT_SHUTDOWN_LIMITS } from "../src/process/shutdown.js";
-import { snakeCase } from "../src/wire/shape.js";
 import * as wire from "../src/wire/wireFields.js";
 import { settle } from "../src/workerOptions.js";
 import { startModel } from "./support/scriptedWorker.js";
@@ -22,7 +21,7 @@ suite("options on the wire", () => {
   });
 
   test("take a file's URL as a path", () => {
-    const load = wire.wireFields("load", { adapterPath: new URL("file:///a%20b") }, wire.LOAD, []);
+    const load = wire.wireFields("load", { adapterPath: new URL("file:///a%20b") }, wire.LOAD, {});
     assert.deepEqual(load, { adapter_path: process.platform === "win32" ? "\\a b" : "/a b" });
   });
 
@@ -36,7 +35,7 @@ suite("options on the wire", () => {
         () => fields({ [name]: 1 }),
         (error) => {
           assert.ok(error instanceof InvalidParams);
-          assert.equal(error.field, snakeCase(name));
+          assert.equal(error.field, name);
           assert.match(error.message, new RegExp(`\`${name}\` is no option of chat.*maxTokens`));
           return true;
         },
@@ -84,6 +83,166 @@ suite("unknown options of a call that sends no options are refused by name", () 
     assert.deepEqual(script.unread, []);
     await worker.close();
   });
+});
+
+suite("names of the envelope, and what this client writes itself, are no options", () => {
+  for (const name of ["id", "cmd", "window", "prompt", "prompts", "messages", "__proto__"]) {
+    test(name, async () => {
+      const { worker, script, model } = await startModel();
+      const wrong: object = JSON.parse(`{"${name}":"classify"}`);
+      const refused = { code: "invalid_params", field: name };
+      assert.throws(() => model.generate("a", wrong), refused);
+      assert.throws(() => model.chat("a", wrong), refused);
+      assert.throws(() => model.batch(["a"], wrong), refused);
+      for (const call of [
+        () => model.classify(["a"], wrong),
+        () => model.tokenize("a", wrong),
+        () => model.tokenizeChat("a", wrong),
+        () => model.detokenize([1], wrong),
+        () => model.refreshInfo(wrong),
+        () => model.cache.warm("a", wrong),
+        () => worker.load("b", wrong),
+        () => worker.unload(wrong),
+        () => worker.metrics(wrong),
+        () => worker.memory(wrong),
+        () => worker.cancel("r1", wrong),
+      ]) {
+        await assert.rejects(call, refused);
+      }
+      assert.deepEqual(script.unread, []);
+      assert.equal(script.connection.failure, null);
+      await worker.close();
+    });
+  }
+});
+
+suite("a wrong argument is refused by its name, and nothing is sent", () => {
+  const none = null as never;
+  const text = "--x" as never;
+
+  test("of a start", async () => {
+    const wrong: Record<string, object> = {
+      options: none,
+      args: { args: text },
+      env: { env: { A: 1 } },
+      command: { command: 5 },
+      cwd: { cwd: 5 },
+      engine: { engine: ["mock"] },
+      require: { require: "logprobs" },
+      events: { events: "heartbeat" },
+      onEvent: { onEvent: "yes" },
+      onStderr: { onStderr: true },
+      onChange: { restart: {}, onChange: {} },
+      signal: { signal: "soon" },
+      restart: { restart: true },
+      liveness: { liveness: 5 },
+      limits: { limits: null },
+    };
+    for (const [field, options] of Object.entries(wrong)) {
+      await assert.rejects(Worker.start(options), { code: "invalid_params", field }, field);
+    }
+    await assert.rejects(Worker.start({ args: text }), /`args` is "--x"; give an array of strings/);
+  });
+
+  test("of a request", async () => {
+    const { worker, script, model } = await startModel();
+    const wrong: [string, () => unknown][] = [
+      ["options", () => model.generate("a", none)],
+      ["options", () => model.generate("a", text)],
+      ["signal", () => model.generate("a", { signal: {} as never })],
+      ["onProgress", () => model.generate("a", { onProgress: 5 as never })],
+      ["prompt", () => model.generate(undefined as never).next()],
+      ["messages", () => model.chat(undefined as never).next()],
+      ["options", () => worker.metrics(none)],
+      ["requestId", () => worker.cancel(none)],
+      ["requestId", () => worker.cancel(5 as never)],
+      ["path", () => worker.load(5 as never)],
+      ["path", () => worker.load(new URL("https://example.org/m"))],
+      ["adapterPath", () => worker.load("m", { adapterPath: 5 as never })],
+      ["path", () => model.cache.save(none)],
+      ["drainMs", () => worker.restart(Number.NaN)],
+      ["drainMs", () => worker.restart(-1)],
+    ];
+    for (const [field, call] of wrong) {
+      await assert.rejects(async () => call(), { code: "invalid_params", field }, String(call));
+    }
+    assert.deepEqual(script.unread, []);
+    await worker.close();
+  });
+});
+
+suite("numbers that mean nothing", () => {
+  const refused: [object: string, name: string, values: unknown[]][] = [
+    ["restart", "maxRestarts", [-1, 0.5, Number.NaN, null]],
+    ["restart", "windowMs", [0, -1, Number.NaN]],
+    ["restart", "backoffMinMs", [-1, Number.NaN]],
+    ["restart", "backoffMaxMs", [-1, Number.NaN]],
+    ["restart", "jitter", [-0.1, 1.1, Number.NaN]],
+    ["limits", "quitMs", [-1, Number.NaN]],
+    ["limits", "killMs", [-1, Number.NaN]],
+    ["liveness", "silenceMs", [0, -1, Number.NaN]],
+    ["liveness", "stepMs", [0, -1, Number.NaN]],
+  ];
+  for (const [object, name, values] of refused) {
+    test(`are refused in ${object}: ${name}`, async () => {
+      for (const value of values) {
+        const start = Worker.start({ [object]: { [name]: value } });
+        await assert.rejects(start, { code: "invalid_params", field: name }, String(value));
+      }
+    });
+  }
+
+  test("are refused in phases of liveness", async () => {
+    for (const decode of [0, -1, Number.NaN, "5"]) {
+      const start = Worker.start({ liveness: { phases: { decode: decode as number } } });
+      await assert.rejects(start, { code: "invalid_params", field: "phases.decode" });
+    }
+  });
+
+  test("are refused in sampling by the option's own name", async () => {
+    const { script, model } = await startModel();
+    for (const field of ["maxTokens", "topP", "minTokens", "repeatPenalty"]) {
+      const stream = model.generate("a", { [field]: Number.NaN });
+      await assert.rejects(stream.next(), { code: "invalid_params", field });
+    }
+    const bias = model.generate("a", { logitBias: { 5: Number.NaN } });
+    await assert.rejects(bias.next(), { code: "invalid_params", field: "logitBias.5" });
+    assert.deepEqual(script.unread, []);
+  });
+});
+
+suite("zero", () => {
+  test("is a value of its own on the wire", () => {
+    const zeros = { maxTokens: 0, topK: 0, temperature: 0, penaltyWindow: 0, seed: 0 };
+    assert.deepEqual(wire.wireFields("chat", zeros, wire.CHAT, wire.STREAM), {
+      ...{ max_tokens: 0, top_k: 0, temperature: 0, penalty_window: 0, seed: 0 },
+    });
+  });
+
+  test("as maxRestarts allows none, and in the shutdown limits waits for nothing", () => {
+    const { restart, shutdown } = settle({ restart: { maxRestarts: 0 }, limits: { quitMs: 0 } });
+    assert.deepEqual([restart?.maxRestarts, shutdown.quitMs], [0, 0]);
+  });
+
+  test("as a time-out leaves no time, and as an idle time-out never ends a stream", async (t) => {
+    const { script, model } = await startModel({ idleTimeoutMs: 1 });
+    await assert.rejects(model.refreshInfo({ timeoutMs: 0 }), { code: "timeout" });
+    await script.next("info");
+    await script.next("cancel");
+    const { mock } = t;
+    mock.timers.enable({ apis: ["setInterval"] });
+    const stream = model.generate("a", { idleTimeoutMs: 0 });
+    const text = stream.text();
+    const request = await script.next("generate");
+    mock.timers.tick(1_000_000);
+    script.done(request);
+    assert.equal(await text, "");
+  });
+});
+
+test("a phase of liveness that is left out has its default", () => {
+  const { liveness } = settle({ liveness: { phases: { prefill: 5, load: undefined as never } } });
+  assert.deepEqual(liveness?.phases, { idle: null, load: null, prefill: 5 });
 });
 
 suite("milliseconds that no timer can wait", () => {

@@ -123,6 +123,113 @@ suite("a stream", () => {
   });
 });
 
+suite("a second pass over a stream", () => {
+  const isError = /was iterated already/;
+
+  test("is refused after the end, by every way to iterate", async () => {
+    const { script, model } = await startModel();
+    const stream = model.generate("a");
+    const reading = collect(stream);
+    const request = await script.next("generate");
+    script.tokens(request, 0, 2);
+    script.done(request);
+    assert.equal((await reading).length, 2);
+    await assert.rejects(collect(stream), isError);
+    assert.throws(() => stream.chunks(), isError);
+    await assert.rejects(stream.text(), /were taken already/);
+    assert.deepEqual(await stream.next(), { done: true, value: undefined });
+  });
+
+  test("is refused after an error, and next() repeats the error", async () => {
+    const { script, model } = await startModel();
+    const stream = model.generate("a");
+    const reading = collect(stream);
+    script.fail(await script.next("generate"), "internal");
+    await assert.rejects(reading, { code: "internal" });
+    await assert.rejects(collect(stream), isError);
+    await assert.rejects(stream.next(), { code: "internal" });
+  });
+
+  test("is refused after a break, and sends nothing", async () => {
+    const { script, model } = await startModel();
+    const stream = model.generate("a");
+    await stream.return();
+    await assert.rejects(collect(stream), isError);
+    assert.equal(script.unread.length, 0);
+  });
+
+  test("of chunks is refused too", async () => {
+    const { script, model } = await startModel();
+    const chunks = model.generate("a").chunks();
+    const reading = collect(chunks);
+    script.done(await script.next("generate"));
+    await reading;
+    await assert.rejects(collect(chunks), isError);
+  });
+
+  test("may go on with what a first next() left", async () => {
+    const { script, model } = await startModel();
+    const stream = model.generate("a");
+    const step = stream.next();
+    const request = await script.next("generate");
+    script.tokens(request, 0, 3);
+    script.done(request);
+    await step;
+    assert.equal((await collect(stream)).length, 2);
+  });
+
+  test("is not one that items() makes when it is called twice", async () => {
+    const { script, model } = await startModel();
+    const stream = model.batch(["a"]);
+    const items = [stream.items(), stream.items()];
+    const { id, cmd } = await script.next("batch");
+    const item = { text: "t", token_ids: [1], finish_reason: "stop", tokens_generated: 1 };
+    script.say({ id, type: "item", index: 0, ...item, error: null });
+    script.done({ id, cmd });
+    const [first, second] = await Promise.all(items);
+    assert.equal(first?.length, 1);
+    assert.equal(second, first);
+  });
+
+  test("is what items() would make once messages were taken", async () => {
+    const { script, model } = await startModel();
+    const stream = model.batch(["a"]);
+    const step = stream.next();
+    script.done(await script.next("batch"));
+    await step;
+    await assert.rejects(stream.items(), /were taken already/);
+  });
+});
+
+suite("a stream that was cancelled before it began", () => {
+  test("fails each way to read it, and has a `done`", async () => {
+    const { script, model } = await startModel();
+    const streams = [model.generate("a"), model.generate("a"), model.generate("a")] as const;
+    for (const stream of streams) {
+      await stream.cancel();
+    }
+    await assert.rejects(streams[0].text(), { code: "cancelled" });
+    await assert.rejects(streams[1].next(), { code: "cancelled" });
+    await assert.rejects(collect(streams[2].chunks()), { code: "cancelled" });
+    assert.equal((await streams[0].done).finishReason, "cancelled");
+    assert.equal(script.unread.length, 0);
+  });
+});
+
+test("an abort after the worker has finished leaves `done` as it was", async () => {
+  const { script, model } = await startModel();
+  const controller = new AbortController();
+  const chunks = model.generate("a", { signal: controller.signal });
+  const step = chunks.next();
+  const request = await script.next("generate");
+  script.tokens(request, 0, 3);
+  script.done(request);
+  await step;
+  controller.abort();
+  assert.equal((await chunks.done).finishReason, "stop");
+  await assert.rejects(collect(chunks), { name: "AbortError" });
+});
+
 suite("leaving a stream", () => {
   test("cancels it in the worker and waits for its end", async () => {
     const { script, model } = await startModel();

@@ -6,6 +6,7 @@ import {
   MessageTooLarge,
   ModelNotLoaded,
   ProtocolViolation,
+  RequestCancelled,
   ShuttingDown,
   UnsupportedProtocol,
   Worker,
@@ -116,7 +117,7 @@ suite("an end", () => {
     const { worker, script, model } = await startModel();
     const text = model.generate("a").text();
     await script.next("generate");
-    const failed = assert.rejects(text, ShuttingDown);
+    const failed = assert.rejects(text, RequestCancelled);
     await Promise.all([worker.close(), worker.close()]);
     await worker.close();
     await failed;
@@ -140,7 +141,7 @@ suite("an end", () => {
     const asked = worker.metrics();
     await script.next("metrics");
     worker.kill();
-    await assert.rejects(asked, ShuttingDown);
+    await assert.rejects(asked, { code: "worker_crashed", signal: "SIGKILL" });
     assert.deepEqual(script.steps, ["SIGKILL"]);
     assert.deepEqual(await worker.closed, { exitCode: null, signal: "SIGKILL" });
     await worker.close();
@@ -226,12 +227,13 @@ suite("a worker that misbehaves", () => {
     });
   });
 
-  test("by a result in a wrong shape fails that request alone", async () => {
+  test("by a final of a later version fails that request alone", async () => {
     const { worker, script } = await startScripted();
     const [metrics, cancel] = [worker.metrics(), worker.cancel("r")];
-    script.answer(await script.next("metrics"), { requests: "many" });
+    const { id } = await script.next("metrics");
+    script.say({ id, type: "verdict", final: true });
     script.answer(await script.next("cancel"), { outcome: "unknown", cancelled: 0 });
-    await assert.rejects(metrics, /`requests`: is "many"/);
+    await assert.rejects(metrics, { code: "protocol_violation", message: /`verdict`.*update/ });
     assert.deepEqual(await cancel, { outcome: "unknown", cancelled: 0 });
   });
 });
@@ -240,9 +242,9 @@ suite("a host's event loop", () => {
   test("goes on for a worker only while a request is in flight", async () => {
     const { worker, script } = await startScripted();
     assert.equal(script.held, false);
-    const asked = [worker.metrics(), worker.cancel("r")];
+    const asked = [worker.cancel("q"), worker.cancel("r")];
     assert.equal(script.held, true);
-    script.answer(await script.next("metrics"));
+    script.answer(await script.next("cancel"), { outcome: "unknown", cancelled: 0 });
     assert.equal(script.held, true);
     script.answer(await script.next("cancel"), { outcome: "unknown", cancelled: 0 });
     assert.equal(script.held, false);
@@ -344,13 +346,36 @@ suite("a request", () => {
     assert.equal(script.unread.length, 0);
   });
 
-  test("with an unknown option is refused by the option's name on the wire", async () => {
+  test("with an unknown option is refused by the name that its caller wrote", async () => {
     const { model } = await startModel();
-    const refused = { code: "invalid_params", data: { field: "max_token" } };
-    assert.throws(() => model.generate("a", { maxToken: 1 } as object), refused);
-    assert.throws(() => model.chat("a", { max_token: 1 } as object), refused);
+    const refused = (field: string) => ({ code: "invalid_params", field, data: { field } });
+    assert.throws(() => model.generate("a", { maxToken: 1 } as object), refused("maxToken"));
+    assert.throws(() => model.chat("a", { max_token: 1 } as object), refused("max_token"));
     assert.throws(() => model.generate("a", { thinking: true } as object), InvalidParams);
     assert.throws(() => model.generate("a", { toString: 1 } as object), InvalidParams);
+  });
+
+  test("that the worker refuses names the option as its caller wrote it", async () => {
+    const { script, model, worker } = await startModel();
+    const refusals: [field: string, message: string, wanted: string, told: string][] = [
+      ["max_tokens", "`max_tokens` is -1; give more", "maxTokens", "`maxTokens` is -1; give more"],
+      ["stop_tokens[1]", "`stop_tokens[1]` is -4", "stopTokens[1]", "`stopTokens[1]` is -4"],
+      ["messages[0].content", "needs `messages[0].content`", "messages[0].content", "needs `mess"],
+      ["path", "`load_seconds` is no `adapter_path`", "path", "`load_seconds` is no `adapterPath`"],
+    ];
+    for (const [field, message, wanted, told] of refusals) {
+      const step = model.generate("a").next();
+      script.fail(await script.next("generate"), "invalid_params", { message, data: { field } });
+      await assert.rejects(step, (error) => {
+        assert.ok(error instanceof InvalidParams);
+        assert.deepEqual([error.field, error.data], [wanted, { field }]);
+        return error.message.includes(told);
+      });
+    }
+    const cancelling = worker.cancel("");
+    const refusal = { message: "`target` is empty", data: { field: "target" } };
+    script.fail(await script.next("cancel"), "invalid_params", refusal);
+    await assert.rejects(cancelling, { field: "requestId", message: "`requestId` is empty" });
   });
 
   test("to the prompt cache names its action", async () => {

@@ -13,7 +13,7 @@ const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
 const CHAT = fileURLToPath(new URL("../chat.js", import.meta.url));
 const PYTHON = join(ROOT, ".venv", "bin", "python");
 const TINY = join(ROOT, "testdata", "tiny");
-const WORKER = process.env.MLXWIRE_WORKER ?? `'${PYTHON}' -m mlxwire_worker`;
+const WORKER = process.env.MLXWIRE_WORKER ?? `'${PYTHON}' -P -m mlxwire_worker`;
 const MOCK = `${WORKER} --engine mock`;
 
 const needed = process.env.MLXWIRE_WORKER !== undefined || existsSync(PYTHON);

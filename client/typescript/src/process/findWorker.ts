@@ -6,7 +6,7 @@
 import { execFile } from "node:child_process";
 import { constants } from "node:fs";
 import { access, stat } from "node:fs/promises";
-import { delimiter, join, resolve } from "node:path";
+import { delimiter, resolve } from "node:path";
 import { SpawnFailed } from "../errors.js";
 import { shellWords } from "./shellWords.js";
 
@@ -17,6 +17,11 @@ const WINDOWS = process.platform === "win32";
 const WORKER_PROGRAM = "mlxwire-worker";
 const WORKER_MODULE = "mlxwire_worker";
 const PYTHON = WINDOWS ? "python" : "python3";
+/**
+ * Keeps Python from importing files of the working folder: there a model's `random.py`, or a
+ * project's `types.py`, would run in place of the standard library's.
+ */
+const SAFE_PATH = "-P";
 /** Milliseconds; generous, since a first start of Python may read much from a cold disk. */
 const MODULE_CHECK_MS = 10_000;
 const MODULE_CHECK =
@@ -28,7 +33,7 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 /**
  * Find the worker's command line. Returns the first of these that exists: `command` (a string is
  * split as a shell would), `MLXWIRE_WORKER` (likewise), `mlxwire-worker` on the `PATH`, and
- * `python3 -m mlxwire_worker` if python3 has that module.
+ * `python3 -P -m mlxwire_worker` if python3 has that module.
  *
  * @throws SpawnFailed if none exists, or a string can't be split.
  */
@@ -49,7 +54,7 @@ export async function findWorker(
   }
   const python = await onPath(PYTHON, env);
   if (python !== null && (await hasWorker(python, env))) {
-    return [python, "-m", WORKER_MODULE];
+    return [python, SAFE_PATH, "-m", WORKER_MODULE];
   }
   throw new SpawnFailed(
     "no worker was found: install one with `uv tool install 'mlxwire[mlx]'` or `pip install " +
@@ -82,7 +87,7 @@ function wordsOf(command: string, source: string): string[] {
 async function onPath(program: string, env: Environment): Promise<string | null> {
   const folders = (env.PATH ?? env.Path ?? "").split(delimiter);
   for (const folder of folders.filter((each) => each !== "")) {
-    const candidate = join(folder, WINDOWS ? `${program}.exe` : program);
+    const candidate = resolve(folder, WINDOWS ? `${program}.exe` : program);
     if (await isExecutable(candidate)) {
       return candidate;
     }
@@ -103,7 +108,7 @@ async function isExecutable(file: string): Promise<boolean> {
 function hasWorker(python: string, env: Environment): Promise<boolean> {
   const options = { env: { ...env }, timeout: MODULE_CHECK_MS, windowsHide: true };
   return new Promise((told) => {
-    execFile(python, ["-c", MODULE_CHECK, WORKER_MODULE], options, (error) => {
+    execFile(python, [SAFE_PATH, "-c", MODULE_CHECK, WORKER_MODULE], options, (error) => {
       told(error === null);
     });
   });

@@ -12,8 +12,8 @@ export interface LivenessLimits {
   /** Without a step while it computes: 120,000. */
   readonly stepMs: number;
   /**
-   * Limits in place of `stepMs` for some phases of `Heartbeat`; null is no limit, as for `idle` and
-   * `load`.
+   * Limits in place of `stepMs` for some phases of `Heartbeat`; null is no limit, the default of `idle`
+   * and `load`.
    */
   readonly phases: Readonly<Record<string, number | null>>;
 }

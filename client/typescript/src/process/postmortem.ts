@@ -9,6 +9,7 @@ import {
   HandshakeFailed,
   type MlxwireError,
   ProtocolViolation,
+  RequestCancelled,
   ShuttingDown,
   WorkerCrashed,
 } from "../errors.js";
@@ -52,6 +53,32 @@ const ADVICE_POISONOUS =
 /** Make the error of requests to a worker that its host closed. */
 export function closedByHost(): ShuttingDown {
   return new ShuttingDown("this worker was closed; start another one");
+}
+
+/** Make the error of requests that were in flight when their host closed the worker. */
+export function cutByClose(): RequestCancelled {
+  return new RequestCancelled(
+    "the worker was closed before it had answered; start another one and send the request again if it " +
+      "is still wanted",
+  );
+}
+
+/** Make the error of requests that were in flight when their host restarted the worker. */
+export function cutByRestart(): WorkerCrashed {
+  return new WorkerCrashed(
+    "the worker was restarted before it had answered. Another process takes its place; no request is " +
+      "sent again by itself",
+  );
+}
+
+/** Make the error of requests that were in flight when their host killed the worker. */
+export function cutByKill(): WorkerCrashed {
+  return new WorkerCrashed(
+    `the worker was killed by its host before it had answered. ${ADVICE_ALONE}`,
+    {
+      signal: "SIGKILL",
+    },
+  );
 }
 
 /** Describe an exit that nobody asked for. */
@@ -100,10 +127,12 @@ export function offended(offence: Error, at: Circumstances): Death {
     return noHandshake(`${message}. ${advice}`, at);
   }
   const how = `${message}, and the worker is stopped for that`;
+  const versions = "Client and worker may be of different versions";
   const { stderrTail } = at;
   return {
     how,
-    error: ({ restarts }) => new ProtocolViolation(`${how}. ${advice(restarts)}`, { stderrTail }),
+    error: ({ restarts }) =>
+      new ProtocolViolation(`${how}. ${versions}. ${advice(restarts)}`, { stderrTail }),
   };
 }
 

@@ -27,6 +27,9 @@ import { type Exit, SpawnFailed } from "../errors.js";
 import type { Endable } from "./shutdown.js";
 import type { StderrRing } from "./stderrRing.js";
 
+/** Names the host's process id to the worker, which ends when that process does. */
+const PARENT_VARIABLE = "MLXWIRE_PARENT_PID";
+
 const HAS_GROUPS = process.platform !== "win32";
 /**
  * Turns of the event loop without a byte after which the pipes of a dead process count as empty.
@@ -119,7 +122,7 @@ export class WorkerProcess implements Child {
     try {
       const child = spawn(program, args, {
         stdio: "pipe",
-        env: { ...process.env, ...options.env },
+        env: { ...process.env, ...options.env, [PARENT_VARIABLE]: String(process.pid) },
         cwd: options.cwd,
         // A session of its own: Ctrl-C reaches the host alone, and signals reach grandchildren.
         detached: HAS_GROUPS,

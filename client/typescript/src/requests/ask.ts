@@ -3,9 +3,10 @@
 import type { CallOptions } from "../options.js";
 import type { CommandName } from "../wire/commands.js";
 import type { JsonObject } from "../wire/json.js";
+import { readDone } from "../wire/readReplies.js";
 import { CALL, type SentOptions, wireFields } from "../wire/wireFields.js";
 import { Deferred } from "./callbacks.js";
-import { cancelledElsewhere } from "./failures.js";
+import { cancelledElsewhere, checkFinal } from "./failures.js";
 import { PendingRequest } from "./pending.js";
 import type { Route } from "./route.js";
 
@@ -32,9 +33,10 @@ export class ResultRequest<T> extends PendingRequest {
   }
 
   protected override onFinal(message: JsonObject): void {
-    if (message.finish_reason === "cancelled") {
-      throw cancelledElsewhere(this.command, this.sender?.failure ?? null); // SPEC §4.6
+    if (message.type === "done" && readDone(message).finishReason === "cancelled") {
+      throw cancelledElsewhere(this.command, this.sender?.cut ?? null); // SPEC §4.6
     }
+    checkFinal(this.command, message.type);
     this.#value = { read: this.#read(message) };
   }
 
@@ -61,8 +63,8 @@ export async function ask<T>(
   options: CallOptions = {},
   sent: SentOptions = {},
 ): Promise<T> {
-  const { timeoutMs = route.limits.requestTimeoutMs, signal } = options;
   const asked = { ...fields, ...wireFields(command, options, sent, CALL) };
+  const { timeoutMs = route.limits.requestTimeoutMs, signal } = options;
   const request = new ResultRequest(route, command, asked, read, { timeoutMs, signal });
   request.open();
   return request.result;

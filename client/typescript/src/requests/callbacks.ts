@@ -16,27 +16,42 @@ export function callGuarded<T>(callback: ((argument: T) => void) | undefined, ar
   }
 }
 
-const listening = new WeakMap<AbortSignal, Set<() => void>>();
+/** The callbacks of one signal, and its listener that calls them. */
+interface Listening {
+  readonly callbacks: Set<() => void>;
+  readonly listener: () => void;
+}
+
+const listening = new WeakMap<AbortSignal, Listening>();
 
 /**
  * Call `callback` once when the signal aborts; the function returned cancels that. A thousand
- * requests on one signal share one listener, so that Node does not warn of a leak.
+ * requests on one signal share one listener, so that Node does not warn of a leak; the last of
+ * them takes it off the signal.
  */
 export function onAbort(signal: AbortSignal, callback: () => void): () => void {
-  const known = listening.get(signal);
-  const callbacks = known ?? new Set();
+  const { callbacks, listener } = listening.get(signal) ?? listen(signal);
   callbacks.add(callback);
-  if (known === undefined) {
-    listening.set(signal, callbacks);
-    signal.addEventListener("abort", () => callAll(callbacks));
-  }
-  return () => callbacks.delete(callback);
+  return () => {
+    callbacks.delete(callback);
+    if (callbacks.size === 0 && listening.get(signal)?.callbacks === callbacks) {
+      listening.delete(signal);
+      signal.removeEventListener("abort", listener);
+    }
+  };
 }
 
-function callAll(callbacks: ReadonlySet<() => void>): void {
-  for (const callback of callbacks) {
-    callback();
-  }
+function listen(signal: AbortSignal): Listening {
+  const callbacks = new Set<() => void>();
+  const listener = (): void => {
+    for (const callback of callbacks) {
+      callback();
+    }
+  };
+  const made = { callbacks, listener };
+  listening.set(signal, made);
+  signal.addEventListener("abort", listener);
+  return made;
 }
 
 /**

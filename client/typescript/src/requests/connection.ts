@@ -14,6 +14,9 @@
  * it is called, so lines never interleave and a cancel or the quit passes no request. All callers
  * of `close` and `abort` share one ending (`#ending`).
  *
+ * An end by the host (`close`, `kill`) sets `#cut` first: requests in flight fail with it, and all
+ * later ones with `failure`.
+ *
  * Order of an end. The cause is composed into an error (`#die`), which asks `outlook` for what
  * follows; `failure` is set; `onFailure` is called, so that a caller who asks again finds the next
  * process coming; the pending requests fail; `onIdle` is called.
@@ -24,7 +27,7 @@
  * while a final is due or an end is under way.
  */
 
-import { type Exit, type MlxwireError, ProtocolViolation, WorkerCrashed } from "../errors.js";
+import { type Exit, type MlxwireError, WorkerCrashed } from "../errors.js";
 import * as postmortem from "../process/postmortem.js";
 import type { Child, ProcessListener, Spawn, SpawnOptions } from "../process/process.js";
 import { endProcess, type ShutdownLimits } from "../process/shutdown.js";
@@ -78,7 +81,8 @@ export class Connection implements ProcessListener, WireListener<PendingRequest>
   #child: Child | null = null;
   #spawning: Promise<void> | null = null;
   #ending: Promise<void> | null = null;
-  #closedByHost = false;
+  /** The error of requests in flight when the host ends the process; null until it does. */
+  #cut: MlxwireError | null = null;
   #hasWindows = false;
   /** A child that was just spawned is held. */
   #held = true;
@@ -87,6 +91,10 @@ export class Connection implements ProcessListener, WireListener<PendingRequest>
   constructor(options: ConnectionOptions) {
     this.#options = options;
     this.limits = options.limits;
+  }
+
+  get cut(): MlxwireError | null {
+    return this.#cut;
   }
 
   get window(): number | null {
@@ -169,17 +177,18 @@ export class Connection implements ProcessListener, WireListener<PendingRequest>
     this.#tell("credit", { target: requestId, n: count });
   }
 
-  /** Ask the worker to quit and wait for its end. Any number of callers share one ending. */
-  close(): Promise<void> {
-    if (this.failure === null) {
-      this.#closedByHost = true;
-    }
+  /**
+   * Ask the worker to quit and wait for its end. Any number of callers share one ending; the first
+   * one's `cut` is the error of the requests in flight.
+   */
+  close(cut: MlxwireError = postmortem.cutByClose()): Promise<void> {
+    this.#endedByHost(cut);
     return this.#end(true);
   }
 
   /** Send SIGKILL to the process and its group. */
   kill(): void {
-    this.#closedByHost ||= this.failure === null;
+    this.#endedByHost(postmortem.cutByKill());
     this.#hold(true); // its host waits for `exited`
     this.#child?.signalGroup("SIGKILL");
   }
@@ -205,11 +214,12 @@ export class Connection implements ProcessListener, WireListener<PendingRequest>
   }
 
   replyReceived(request: PendingRequest, message: JsonObject, ended: boolean): void {
-    if (ended) {
-      this.#holdAsNeeded();
-    }
     request.takeReply(message, ended);
-    if (ended && this.inFlight === 0) {
+  }
+
+  requestEnded(): void {
+    this.#holdAsNeeded();
+    if (this.inFlight === 0) {
       this.onIdle?.();
     }
   }
@@ -230,7 +240,7 @@ export class Connection implements ProcessListener, WireListener<PendingRequest>
     clearTimeout(this.#grace);
     this.#guardWire(() => this.#wire.receiveEnd());
     this.#exited.resolve(status);
-    if (this.#closedByHost) {
+    if (this.#cut !== null) {
       this.#fail(postmortem.closedByHost());
     } else {
       this.#die(postmortem.exited(status, this.circumstances));
@@ -242,11 +252,19 @@ export class Connection implements ProcessListener, WireListener<PendingRequest>
     try {
       receive();
     } catch (error) {
-      const offends = error instanceof Offence || error instanceof ProtocolViolation;
-      if (!offends) {
+      if (!(error instanceof Offence)) {
         throw error;
       }
       this.condemn(postmortem.offended(error, this.circumstances));
+    }
+  }
+
+  #endedByHost(cut: MlxwireError): void {
+    if (this.failure === null && this.#cut === null) {
+      this.#cut = cut;
+      if (cut instanceof WorkerCrashed) {
+        cut.inFlight = this.asked().length;
+      }
     }
   }
 
@@ -292,7 +310,7 @@ export class Connection implements ProcessListener, WireListener<PendingRequest>
    * with it.
    */
   #holdAsNeeded(): void {
-    if (this.#ending === null && !this.#closedByHost) {
+    if (this.#ending === null && this.#cut === null) {
       this.#hold(this.inFlight > 0);
     }
   }
@@ -321,14 +339,14 @@ export class Connection implements ProcessListener, WireListener<PendingRequest>
   #fail(failure: MlxwireError): void {
     if (this.failure === null) {
       this.failure = failure;
-      if (!this.#closedByHost) {
+      if (this.#cut === null) {
         this.onFailure?.(failure);
       }
     }
     const pending = this.#wire.owners();
     this.#wire.forget();
     for (const request of pending) {
-      request.fail(failure.copy());
+      request.fail((this.#cut ?? failure).copy());
     }
     this.onIdle?.();
   }

@@ -3,10 +3,13 @@
 import {
   DrainTimeout,
   type MlxwireError,
+  ProtocolViolation,
   RequestCancelled,
   RequestTimeout,
   SlowConsumer,
 } from "../errors.js";
+import { COMMANDS, type CommandName } from "../wire/commands.js";
+import { Offence } from "../wire/requestState.js";
 
 /** Make the error of a request that passed its `timeoutMs`. */
 export function tooLate(command: string, timeoutMs: number): RequestTimeout {
@@ -41,14 +44,37 @@ export function tooSlow(count: number, bufferBytes: number): SlowConsumer {
 }
 
 /**
- * Make the error of a request that its caller did not cancel; `closing` is its connection's
- * failure, if any.
+ * Make the error of a request that its caller did not cancel; `cut` is the error of an end of the
+ * worker that did, if any.
  */
-export function cancelledElsewhere(command: string, closing: MlxwireError | null): MlxwireError {
+export function cancelledElsewhere(command: string, cut: MlxwireError | null): MlxwireError {
   return (
-    closing?.copy() ??
+    cut?.copy() ??
     new RequestCancelled(
       `\`${command}\` was cancelled by another call; send it again if it is still wanted`,
     )
+  );
+}
+
+/** Check the type of a final. @throws Offence for another one of this version of the protocol. */
+export function checkFinal(command: CommandName, type: unknown): void {
+  const { final } = COMMANDS[command];
+  if (type === final) {
+    return;
+  }
+  const how = `\`${command}\` ended with \`${type}\` where \`${final}\` was due`;
+  if (type === "result" || type === "done") {
+    throw new Offence(how);
+  }
+  throw new ProtocolViolation(
+    `${how}; the worker may be of a later version, so update this client`,
+  );
+}
+
+/** Make the error of a stream whose `cancel` was called while it was iterated. */
+export function cancelledByStream(command: string): RequestCancelled {
+  return new RequestCancelled(
+    `\`${command}\` was cancelled by its stream's cancel(), so what came is not all of it; leave the ` +
+      "loop by `break` to end it without an error",
   );
 }

@@ -34,7 +34,7 @@ export abstract class ItemRequest<T extends object> extends StreamRequest<T> {
     this.push(this.read(message));
   }
 
-  /** Read an item of a reply. @throws ProtocolViolation */
+  /** Read an item of a reply. @throws Offence */
   protected abstract read(message: JsonObject): T;
 
   protected override cost(item: T): number {

@@ -16,7 +16,8 @@
  * due) and then ended. A request that is abandoned before it was sent ends at once and is never
  * sent.
  *
- * Hazards. A route may find its connection after the request was abandoned (`#begin` looks at the
+ * Hazards. A final that breaks the wire's rules ends no request: the connection fails them all. A
+ * route may find its connection after the request was abandoned (`#begin` looks at the
  * state). A final may come after the drain has expired: `onSettled` is told twice then. Replies
  * that come while the request drains are dropped.
  */
@@ -25,8 +26,10 @@ import { MlxwireError } from "../errors.js";
 import type { Progress, Token } from "../results.js";
 import type { CommandName } from "../wire/commands.js";
 import type { JsonObject } from "../wire/json.js";
-import { errorFromBody, readProgress } from "../wire/readReplies.js";
+import { readError, readProgress } from "../wire/readReplies.js";
+import { Offence } from "../wire/requestState.js";
 import { callGuarded, onAbort } from "./callbacks.js";
+import { type Callers, captureCallers, showCallers } from "./callers.js";
 import { notDrained, silent, tooLate } from "./failures.js";
 import { IdleWatch } from "./idleWatch.js";
 import type { Route, Sender } from "./route.js";
@@ -69,6 +72,7 @@ export abstract class PendingRequest {
   protected sender: Sender | null = null; // null until the request is sent
   #state: State = "new";
   #failure: Failure | null = null;
+  readonly #callers: Callers;
   #drainExpired = false;
   #heard = 0;
   #timer: NodeJS.Timeout | undefined;
@@ -86,6 +90,7 @@ export abstract class PendingRequest {
   ) {
     requests += 1;
     this.id = `r${requests}`;
+    this.#callers = captureCallers(new.target);
   }
 
   /** True if the caller has nothing left to wait for. */
@@ -110,10 +115,7 @@ export abstract class PendingRequest {
 
   /** Why the request failed, with the count of tokens given before; null if it has not failed. */
   get failure(): Failure | null {
-    if (this.#failure?.reason instanceof MlxwireError) {
-      this.#failure.reason.tokensDelivered = this.tokensDelivered;
-    }
-    return this.#failure;
+    return this.#failure && this.counted(this.#failure);
   }
 
   /** Find the connection and send the request, unless it is abandoned meanwhile. Never throws. */
@@ -147,7 +149,7 @@ export abstract class PendingRequest {
     this.sender = sender;
     this.#move("start");
     const { idleTimeoutMs } = this.options;
-    if (idleTimeoutMs !== undefined) {
+    if (idleTimeoutMs !== undefined && idleTimeoutMs > 0) {
       const fellSilent = (): void => this.abandon({ reason: silent(this.command, idleTimeoutMs) });
       this.#idleWatch = new IdleWatch(idleTimeoutMs, () => this.progressMark(), fellSilent);
     }
@@ -187,7 +189,10 @@ export abstract class PendingRequest {
     }
     this.#stopWatching();
     this.#move("abandon");
-    this.#failure = failure;
+    this.#failure = failure && this.shown(failure);
+    if (!this.undelivered) {
+      this.forgetSignal();
+    }
     if (this.sender !== null) {
       this.#timer = setTimeout(() => this.#drainExpires(), this.route.limits.drainTimeoutMs);
       this.sender.sendCancel(this.id);
@@ -215,9 +220,36 @@ export abstract class PendingRequest {
   protected onSettled(): void {}
 
   /**
-   * Take the final, before the request is over. @throws MlxwireError if the request failed by it.
+   * Take the final, before the request is over. @throws Offence if it is none of this command,
+   * MlxwireError if the request failed by it.
    */
   protected abstract onFinal(message: JsonObject): void;
+
+  /** True if messages wait for the consumer, whom the signal may abort also after the end. */
+  protected get undelivered(): boolean {
+    return false;
+  }
+
+  /** Show the request's callers in an error of this client; the reason of a signal is its owner's. */
+  protected shown(failure: Failure): Failure {
+    if (this.#isOwn(failure.reason)) {
+      showCallers(failure.reason, this.#callers);
+    }
+    return failure;
+  }
+
+  /** Tell an error of this client how many tokens the caller was given. */
+  protected counted(failure: Failure): Failure {
+    if (this.#isOwn(failure.reason)) {
+      failure.reason.tokensDelivered = this.tokensDelivered;
+    }
+    return failure;
+  }
+
+  /** Listen to the abort signal no longer. */
+  protected forgetSignal(): void {
+    this.#forgetSignal?.();
+  }
 
   /** Return a number that changes with each message; null while messages wait for the consumer. */
   protected progressMark(): number | null {
@@ -267,14 +299,23 @@ export abstract class PendingRequest {
     this.abandon(failure);
   }
 
+  #isOwn(reason: unknown): reason is MlxwireError {
+    const { signal } = this.options;
+    return reason instanceof MlxwireError && !(signal?.aborted && reason === signal.reason);
+  }
+
+  /** Take the final. @throws Offence if it is none; the request is not ended then. */
   #takeFinal(message: JsonObject): void {
     let failure: Failure | null = null;
     try {
       if (message.type === "error") {
-        throw errorFromBody(message.error);
+        throw readError(message);
       }
       this.onFinal(message);
     } catch (reason) {
+      if (reason instanceof Offence) {
+        throw reason;
+      }
       failure = { reason };
     }
     this.#end(failure);
@@ -283,14 +324,19 @@ export abstract class PendingRequest {
   #end(failure: Failure | null): void {
     this.#stopWatching();
     this.#move("end");
-    this.#failure ??= failure;
+    this.#failure ??= failure && this.shown(failure);
+    if (!this.undelivered) {
+      this.forgetSignal();
+    }
     this.#drained();
     this.#tellOver();
   }
 
   #drainExpires(): void {
     this.#drainExpired = true;
-    this.#failure ??= { reason: notDrained(this.command, this.route.limits.drainTimeoutMs) };
+    this.#failure ??= this.shown({
+      reason: notDrained(this.command, this.route.limits.drainTimeoutMs),
+    });
     this.#drained();
   }
 
@@ -311,7 +357,6 @@ export abstract class PendingRequest {
   #stopWatching(): void {
     clearTimeout(this.#timer);
     this.#idleWatch?.close();
-    this.#forgetSignal?.();
   }
 
   #move(move: Move): void {

@@ -35,8 +35,8 @@ export const CLOSED = "this model was closed; load it again";
 export interface Sender {
   /** The most messages of a stream on their way; null if the worker knows no windows. */
   readonly window: number | null;
-  /** The reason why nothing can be sent any more; null while requests can be sent. */
-  readonly failure: MlxwireError | null;
+  /** The error of requests that the worker's end cuts; null unless the host ends it. */
+  readonly cut: MlxwireError | null;
   /** Write a request and expect its replies. @throws MlxwireError */
   send(request: PendingRequest): void;
   /** Cancel a request in the worker, without waiting; its final reply follows. */

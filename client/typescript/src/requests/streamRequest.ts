@@ -3,16 +3,19 @@
  * takes. A worker with windows sends only as many messages as it has credit for. Any other worker
  * sends everything at once: if the consumer is too slow, the buffer overflows and this stream
  * fails.
+ *
+ * The consumer's pass ends without an error after a complete final alone, or by its own `leave`.
+ * Buffered messages come before the error that ended the request. An abort signal and the stream's
+ * own `cancel` drop them, also after the final has come; `#cut` is the pass's error then.
  */
 
-import { ProtocolViolation } from "../errors.js";
 import type { StreamOptions } from "../options.js";
 import type { Done } from "../results.js";
-import { COMMANDS, type CommandName } from "../wire/commands.js";
+import type { CommandName } from "../wire/commands.js";
 import type { JsonObject } from "../wire/json.js";
 import { readDone } from "../wire/readReplies.js";
 import { Deferred } from "./callbacks.js";
-import { cancelledElsewhere, tooSlow } from "./failures.js";
+import { cancelledByStream, cancelledElsewhere, checkFinal, tooSlow } from "./failures.js";
 import { type Failure, PendingRequest } from "./pending.js";
 import { Queue } from "./queue.js";
 import type { Route, Sender } from "./route.js";
@@ -42,7 +45,13 @@ export abstract class StreamRequest<T> extends PendingRequest {
   readonly #waiters: Waiter<T>[] = [];
   readonly #onDone: ((done: Done) => void) | undefined;
   #weighPast = 0;
+  /** The error of a pass that was cut by the consumer's own signal or cancel. */
+  #cut: Failure | null = null;
+  /** True once the consumer has left the pass by itself. */
   #left = false;
+  /** True once the pass has ended: the consumer has left, or was told the end. */
+  #passed = false;
+  #begun = false;
 
   constructor(
     route: Route,
@@ -76,8 +85,24 @@ export abstract class StreamRequest<T> extends PendingRequest {
     super.start(sender);
   }
 
+  /** True once a message was asked for. */
+  get begun(): boolean {
+    return this.#begun;
+  }
+
+  /** Check that the messages can still be iterated. @throws Error after a pass has ended. */
+  checkUnpassed(): void {
+    if (this.#passed) {
+      throw new Error(
+        "this stream was iterated already, and gives its messages once; keep them in the first pass, " +
+          "or send the request again",
+      );
+    }
+  }
+
   /** Take the next message; the first call sends the request. */
   take(): Promise<Taken<T>> {
+    this.#begun = true;
     if (this.untouched) {
       this.open();
     }
@@ -86,10 +111,8 @@ export abstract class StreamRequest<T> extends PendingRequest {
       this.#tookOne(value);
       return Promise.resolve({ done: false, value });
     }
-    if (this.over) {
-      const { failure } = this;
-      const end: Taken<T> = { done: true, value: undefined };
-      return failure === null ? Promise.resolve(end) : Promise.reject(failure.reason);
+    if (this.over || this.#left || this.#cut !== null) {
+      return this.#end();
     }
     return new Promise((resolve, reject) => this.#waiters.push({ resolve, reject }));
   }
@@ -102,27 +125,23 @@ export abstract class StreamRequest<T> extends PendingRequest {
     }
     const others = this.#buffer.takeAll();
     others.forEach(this.onTaken, this);
+    this.#deliveredAll();
     this.#grant(this.window.take(others.length));
     return { done: false, value: [first.value, ...others] };
   }
 
-  /** Leave the stream: drop the buffered messages and cancel the rest in the worker. */
+  /** Leave the pass: drop the buffered messages and cancel the rest in the worker. */
   leave(): void {
     this.#left = true;
-    this.#buffer.takeAll();
+    this.#passed = true;
+    this.#drop();
     this.abandon();
   }
 
-  /**
-   * Check, once all is taken, that nothing is missing. @throws MlxwireError if another call
-   * cancelled it.
-   */
-  checkWhole(): void {
-    if (this.#final?.finishReason === "cancelled" && !this.#left) {
-      const failure = cancelledElsewhere(this.command, this.sender?.failure ?? null);
-      failure.tokensDelivered = this.tokensDelivered;
-      throw failure;
-    }
+  /** Cancel the rest in the worker; a pass that has not ended ends with `RequestCancelled`. */
+  cancel(): void {
+    this.#cutPass({ reason: cancelledByStream(this.command) });
+    this.abandon();
   }
 
   /** Hand a message to the consumer that waits, or buffer it. */
@@ -149,19 +168,17 @@ export abstract class StreamRequest<T> extends PendingRequest {
   protected abstract cost(message: T): number;
 
   protected override onFinal(message: JsonObject): void {
-    const { final } = COMMANDS[this.command];
-    if (message.type !== final) {
-      throw new ProtocolViolation(
-        `\`${this.command}\` ended with \`${String(message.type)}\` where \`${final}\` was due`,
-      );
-    }
+    checkFinal(this.command, message.type);
     this.#final = readDone(message);
     this.#onDone?.(this.#final);
+    if (this.#final.finishReason === "cancelled" && this.running) {
+      throw cancelledElsewhere(this.command, this.sender?.cut ?? null);
+    }
   }
 
   protected override onSettled(): void {
     const { failure } = this;
-    if (failure === null) {
+    if (failure === null || this.#final !== null) {
       this.#done.resolve(this.#final ?? NEVER_SENT);
     } else {
       this.#done.reject(failure.reason);
@@ -173,23 +190,23 @@ export abstract class StreamRequest<T> extends PendingRequest {
     if (failure !== null) {
       this.#done.reject(failure.reason);
     }
-    for (const waiter of this.#waiters) {
-      if (failure === null) {
-        waiter.resolve({ done: true, value: undefined });
-      } else {
-        waiter.reject(failure.reason);
-      }
+    for (const { resolve, reject } of this.#waiters.splice(0)) {
+      this.#end().then(resolve, reject);
     }
   }
 
+  protected override get undelivered(): boolean {
+    return this.#buffer.length > 0;
+  }
+
   protected override onAborted(failure: Failure): void {
-    this.#buffer.takeAll();
+    this.#cutPass(failure);
     super.onAborted(failure);
   }
 
   /** Fail at the deadline, also with messages still in the buffer. */
   protected override expire(): void {
-    this.#buffer.takeAll();
+    this.#drop();
     super.expire();
   }
 
@@ -198,8 +215,38 @@ export abstract class StreamRequest<T> extends PendingRequest {
     return this.#buffer.length > 0 ? null : mark + this.window.taken;
   }
 
+  /** End the pass: with the error that cut it, or that of the request, or without one. */
+  #end(): Promise<Taken<T>> {
+    const failure = this.#cut ?? (this.#left ? null : this.failure);
+    this.#passed = true;
+    return failure === null
+      ? Promise.resolve({ done: true, value: undefined })
+      : Promise.reject(this.counted(failure).reason);
+  }
+
+  /** Drop the buffered messages, and end a pass that has not ended with this error. */
+  #cutPass(failure: Failure): void {
+    if (!this.#left && (!this.over || this.undelivered)) {
+      this.#cut ??= this.shown(failure);
+    }
+    this.#drop();
+  }
+
+  #drop(): void {
+    this.#buffer.takeAll();
+    this.#deliveredAll();
+  }
+
+  /** Let go of the signal of an ended request when its buffer is empty. */
+  #deliveredAll(): void {
+    if (this.over && !this.undelivered) {
+      this.forgetSignal();
+    }
+  }
+
   #tookOne(message: T): void {
     this.onTaken(message);
+    this.#deliveredAll();
     this.#grant(this.window.take(1));
   }
 

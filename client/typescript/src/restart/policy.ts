@@ -2,6 +2,10 @@
 
 import { isDeepStrictEqual } from "node:util";
 import type { JsonObject } from "../wire/json.js";
+import { LONGEST_MS } from "../wire/optionChecks.js";
+
+/** Doublings of the shortest pause, 1 ms, after which it is longer than any timer. */
+const MOST_DOUBLINGS = 31;
 
 /**
  * When a worker that died is started again. A worker that dies more than `maxRestarts` times within
@@ -10,7 +14,7 @@ import type { JsonObject } from "../wire/json.js";
  * chance, so that many hosts do not start their workers all at once.
  */
 export interface RestartPolicy {
-  /** The most restarts within the window: 3. */
+  /** The most restarts within the window: 3. With 0 the first crash is the last. */
   readonly maxRestarts: number;
   /** Milliseconds of the sliding window: 300,000. */
   readonly windowMs: number;
@@ -64,8 +68,9 @@ export class CrashHistory {
     if (this.#crashes.length > maxRestarts) {
       return null;
     }
-    const pause = Math.min(backoffMaxMs, backoffMinMs * 2 ** (this.#crashes.length - 1));
-    return pause * (1 + jitter * (2 * chance - 1));
+    const doublings = Math.min(this.#crashes.length - 1, MOST_DOUBLINGS);
+    const pause = Math.min(backoffMaxMs, backoffMinMs * 2 ** doublings);
+    return Math.min(LONGEST_MS, pause * (1 + jitter * (2 * chance - 1)));
   }
 
   /** Forget all crashes. */

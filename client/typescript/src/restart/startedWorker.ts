@@ -168,7 +168,7 @@ export class StartedWorker implements Processes {
 
   /** Load a model and give the route to it. */
   async loadRoute(path: Path, options: LoadOptions): Promise<ModelRoute> {
-    const fields = wire.wireFields("load", options, wire.LOAD, [...wire.CALL, "onProgress"]);
+    const fields = wire.wireFields("load", options, wire.LOAD, wire.LOAD_CALL);
     const request = new ResultRequest(
       this.#connection,
       "load",
@@ -198,8 +198,9 @@ export class StartedWorker implements Processes {
     );
   }
 
-  close(): Promise<void> {
-    return this.#connection.close();
+  /** End the process; `cut` is the error of the requests in flight, unless the host closed it. */
+  close(cut?: MlxwireError): Promise<void> {
+    return this.#connection.close(cut);
   }
 
   kill(): void {

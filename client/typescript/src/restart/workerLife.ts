@@ -28,8 +28,15 @@
 
 import * as errors from "../errors.js";
 import { InternalError, MlxwireError } from "../errors.js";
-import { closedByHost, crashLoop, NO_RESTART, type Outlook } from "../process/postmortem.js";
-import { callGuarded } from "../requests/callbacks.js";
+import {
+  closedByHost,
+  crashLoop,
+  cutByClose,
+  cutByRestart,
+  NO_RESTART,
+  type Outlook,
+} from "../process/postmortem.js";
+import { callGuarded, Deferred, onAbort } from "../requests/callbacks.js";
 import { type Asked, CrashHistory, type RestartPolicy, Suspect } from "./policy.js";
 import type { StartedWorker } from "./startedWorker.js";
 import { type Step, TRANSITIONS, type WorkerChange, type WorkerState } from "./workerStates.js";
@@ -133,7 +140,7 @@ export class WorkerLife {
     this.#verdict = null;
     this.#history.forget();
     this.#suspect = new Suspect();
-    await this.#end();
+    await this.#end(cutByRestart());
     this.#settle(null);
     await this.untilReady();
   }
@@ -145,7 +152,7 @@ export class WorkerLife {
       this.#move("close");
       this.#settle(this.#verdict);
     }
-    await this.#end();
+    await this.#end(cutByClose());
   }
 
   #begin(): void {
@@ -177,6 +184,7 @@ export class WorkerLife {
   /** Lead one process from its start to its end. Returns null if its host ended it. */
   async #liveOnce(halt: AbortSignal): Promise<Crash | null> {
     let worker: StartedWorker | null = null;
+    let forget = (): void => undefined;
     this.#pid = null;
     this.#served = false;
     try {
@@ -184,15 +192,17 @@ export class WorkerLife {
       this.#worker = worker;
       this.#pid = worker.pid;
       this.#tell({ kind: "started", pid: worker.pid });
-      const ended = this.#endOf(worker, halt);
-      await Promise.race([this.#options.prepare(worker), ended]);
+      const ended = new Deferred<MlxwireError | null>();
+      forget = onAbort(halt, () => ended.resolve(null));
+      this.#watch(worker, halt, ended.resolve);
+      await Promise.race([this.#options.prepare(worker), ended.promise]);
       if (worker.connection.failure === null && !halt.aborted) {
         this.#move("ready");
         this.#servedOnce = true;
         this.#tell({ kind: "ready", pid: worker.pid });
         this.#settle(null);
       }
-      const failure = await ended;
+      const failure = await ended.promise;
       return failure === null ? null : crashOf(failure, worker);
     } catch (error) {
       if (halt.aborted) {
@@ -204,25 +214,23 @@ export class WorkerLife {
       const failure = error instanceof MlxwireError ? error : new InternalError(String(error));
       return crashOf(failure, worker);
     } finally {
-      await worker?.close();
+      forget();
+      await worker?.close(halt.aborted ? (halt.reason as MlxwireError) : undefined);
     }
   }
 
-  /** Wait for the process to fail (its failure), or for its host to end it (null). */
-  #endOf(worker: StartedWorker, halt: AbortSignal): Promise<MlxwireError | null> {
-    return new Promise((resolve) => {
-      halt.addEventListener("abort", () => resolve(null), { once: true });
-      const failed = (failure: MlxwireError): void => {
-        if (!halt.aborted) {
-          this.#move("crash");
-        }
-        resolve(failure);
-      };
-      worker.connection.onFailure = failed;
-      if (worker.connection.failure !== null) {
-        failed(worker.connection.failure); // in the same turn as its hello
+  /** Tell when the process fails. */
+  #watch(worker: StartedWorker, halt: AbortSignal, tell: (failure: MlxwireError) => void): void {
+    const failed = (failure: MlxwireError): void => {
+      if (!halt.aborted) {
+        this.#move("crash");
       }
-    });
+      tell(failure);
+    };
+    worker.connection.onFailure = failed;
+    if (worker.connection.failure !== null) {
+      failed(worker.connection.failure); // in the same turn as its hello
+    }
   }
 
   /**
@@ -274,12 +282,12 @@ export class WorkerLife {
     return new Promise((resolve) => {
       const wake = (): void => {
         clearTimeout(timer);
-        halt.removeEventListener("abort", wake);
+        forget();
         this.#pause = null;
         resolve();
       };
       const timer = setTimeout(wake, ms);
-      halt.addEventListener("abort", wake, { once: true });
+      const forget = onAbort(halt, wake);
       this.#pause = this.#waiters.length > 0 ? timer : timer.unref();
     });
   }
@@ -298,8 +306,9 @@ export class WorkerLife {
     }
   }
 
-  async #end(): Promise<void> {
-    this.#halt.abort(closedByHost());
+  /** End the process of the loop; `cut` is the error of its requests in flight. */
+  async #end(cut: MlxwireError): Promise<void> {
+    this.#halt.abort(cut);
     await this.#keeper;
   }
 

@@ -5,10 +5,11 @@
  * Theory of operation
  *
  * Callers. `Connection` calls `hello`, `request`, `receive`, `receiveEnd` and `forget`; the
- * listener is called from within `receive`, one call for each message, in the order of the bytes.
+ * listener is called from within `receive`, one call for each message, in the order of the bytes,
+ * and one more when a request has ended.
  *
- * Invariants. A request is pending from its line to its final, and each reply belongs to a pending
- * request or is an event. After an `Offence`, or `forget`, nothing is read any more. The owner of a
+ * Invariants. A request is pending from its line until its final was taken, and each reply belongs to
+ * a pending request or is an event. A listener that throws at a final leaves its request pending. After an `Offence`, or `forget`, nothing is read any more. The owner of a
  * request is opaque here.
  *
  * Order of events. Before the answer to hello (`greeting`) up to 64 lines that are no messages are
@@ -27,6 +28,7 @@ import { DEFAULT_MAX_LINE_BYTES, type Line, LineSplitter, Overlong } from "./fra
 import { checkSendable, decodeUtf8, isObject, type JsonObject, parseText } from "./json.js";
 import { readToken } from "./readReplies.js";
 import { Offence, RequestState } from "./requestState.js";
+import { camelCase } from "./shape.js";
 import { readPlainToken } from "./tokenLine.js";
 
 /** This package's version; a test holds it against package.json. */
@@ -44,6 +46,8 @@ export interface WireListener<Owner> {
   tokenReceived(owner: Owner, token: Token): void;
   /** Take any other reply; `ended` is true for the final. */
   replyReceived(owner: Owner, message: JsonObject, ended: boolean): void;
+  /** Record that a request is pending no more, since its final was taken. */
+  requestEnded(): void;
   /** Take a message that the worker sent without a request. */
   eventReceived(message: JsonObject): void;
 }
@@ -115,7 +119,7 @@ export class ClientConnection<Owner> {
    */
   request(id: string, command: string, fields: JsonObject, owner: Owner): Buffer {
     for (const [name, value] of Object.entries(fields)) {
-      checkSendable(value, name);
+      checkSendable(value, camelCase(name));
     }
     const text = JSON.stringify({ id, cmd: command, ...fields });
     const bytes = Buffer.byteLength(text);
@@ -126,7 +130,9 @@ export class ClientConnection<Owner> {
         { data: { max_line_bytes: this.#maxLineBytes } },
       );
     }
-    this.#pending.set(id, new RequestState(id, owner));
+    const { prompts } = fields;
+    const count = Array.isArray(prompts) ? prompts.length : null;
+    this.#pending.set(id, new RequestState(id, owner, count));
     return Buffer.from(`${text}\n`);
   }
 
@@ -199,16 +205,16 @@ export class ClientConnection<Owner> {
     }
     request.advance(message);
     if (type === "token") {
-      this.#listener.tokenReceived(request.owner, readTokenOrOffence(message));
+      this.#listener.tokenReceived(request.owner, readToken(message));
       return;
     }
-    if (request.ended) {
-      if (request.id === this.#helloId) {
-        this.#greeted(message);
-      }
-      this.#pending.delete(request.id);
+    if (request.ended && request.id === this.#helloId) {
+      this.#greeted(message);
     }
     this.#listener.replyReceived(request.owner, message, request.ended);
+    if (request.ended && this.#pending.delete(request.id)) {
+      this.#listener.requestEnded();
+    }
   }
 
   #greeted(message: JsonObject): void {
@@ -248,6 +254,9 @@ export class ClientConnection<Owner> {
       if (this.#state === "ready" || ("type" in value && "id" in value)) {
         return value;
       }
+      if (value.id === this.#helloId && value.cmd === "hello") {
+        throw new Offence("the program writes its input back, as `cat` does, and answers nothing");
+      }
       if (typeof value.error === "string") {
         const answer = JSON.stringify(value.error.slice(0, 200));
         throw new Offence(`the worker answered hello in the older wire without ids: ${answer}`);
@@ -267,13 +276,5 @@ function parseOrUndefined(text: string): unknown {
     return parseText(text);
   } catch {
     return undefined;
-  }
-}
-
-function readTokenOrOffence(message: JsonObject): Token {
-  try {
-    return readToken(message);
-  } catch (error) {
-    throw new Offence((error as Error).message);
   }
 }

@@ -10,6 +10,8 @@ export type JsonObject = Readonly<Record<string, unknown>>;
 export const MAX_DEPTH = 1024;
 
 const SURROGATE_ESCAPE = /\\u[dD][89a-fA-F]/;
+/** Stands in every number beyond a double's range: an exponent of three digits, or many digits. */
+const LARGE_NUMBER = /\d[eE]\+?\d{3}|\d{200}/;
 
 /** Tell if a value is a JSON object. */
 export function isObject(value: unknown): value is JsonObject {
@@ -19,7 +21,8 @@ export function isObject(value: unknown): value is JsonObject {
 /**
  * Parse a line of bytes.
  *
- * @throws SyntaxError if it is no JSON, no UTF-8, or holds an unpaired surrogate.
+ * @throws SyntaxError if it is no JSON, no UTF-8, or holds an unpaired surrogate or a number beyond a
+ * double's range.
  */
 export function parseLine(line: Buffer): unknown {
   return parseText(decodeUtf8(line));
@@ -41,10 +44,14 @@ export function decodeUtf8(line: Buffer): string {
 
 /** Parse a text. @throws SyntaxError as `parseLine`. */
 export function parseText(text: string): unknown {
-  return SURROGATE_ESCAPE.test(text) ? JSON.parse(text, refuseSurrogates) : JSON.parse(text);
+  const suspicious = SURROGATE_ESCAPE.test(text) || LARGE_NUMBER.test(text);
+  return suspicious ? JSON.parse(text, refuseUnsound) : JSON.parse(text);
 }
 
-function refuseSurrogates(key: string, value: unknown): unknown {
+function refuseUnsound(key: string, value: unknown): unknown {
+  if (typeof value === "number" && !Number.isFinite(value)) {
+    throw new SyntaxError("a number beyond a double's range");
+  }
   if (!key.isWellFormed() || (typeof value === "string" && !value.isWellFormed())) {
     throw new SyntaxError("an unpaired surrogate");
   }

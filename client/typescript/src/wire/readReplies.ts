@@ -4,25 +4,25 @@ import * as errors from "../errors.js";
 import {
   type ErrorDetails,
   HandshakeFailed,
+  InvalidParams,
   MlxwireError,
-  ProtocolViolation,
   WorkerError,
 } from "../errors.js";
 import type { BatchItem, ClassifyItem, Done, Hello, Token, WorkerEvent } from "../results.js";
-import { isObject, type JsonObject } from "./json.js";
+import type { JsonObject } from "./json.js";
 import * as replies from "./replies.js";
+import { Offence } from "./requestState.js";
 import { type Reader, shape } from "./shape.js";
+import { callersName } from "./wireFields.js";
 
-/** Make a reader of replies that throws `ProtocolViolation` for a reply in another shape. */
+/** Make a reader of replies that throws `Offence` for a reply in another shape. */
 function reader<T>(name: string, read: Reader<T>): (message: JsonObject) => T {
   return (message) => {
     try {
       return read(message);
     } catch (error) {
-      throw new ProtocolViolation(
-        `the worker's \`${String(message.type)}\` reply is no ${name}: ${(error as Error).message}. ` +
-          "Client and worker may be of different versions",
-      );
+      const { message: why } = error as Error;
+      throw new Offence(`the worker's \`${String(message.type)}\` reply is no ${name}: ${why}`);
     }
   };
 }
@@ -53,30 +53,31 @@ export const readDone: (message: JsonObject) => Done = reader("end", shape(repli
 const readClassifyItemFields = reader("classify item", shape(replies.CLASSIFY_ITEM));
 const readBatchItemFields = reader("batch item", shape(replies.BATCH_ITEM));
 const readTokenFields = reader("token", shape(replies.TOKEN));
+const readErrorFields = reader("error", shape(replies.ERROR));
 const readEventFields = reader("event", shape(replies.EVENT));
 const readHeartbeat = shape(replies.HEARTBEAT);
 
-/** Read a token, also one with log-probabilities or of a batch. @throws ProtocolViolation */
+/** Read a token, also one with log-probabilities or of a batch. @throws Offence */
 export function readToken(message: JsonObject): Token {
   const { token, topLogprobs, ...rest } = readTokenFields(message);
   const likeliest = topLogprobs?.map(({ token: text, ...top }) => ({ text, ...top }));
   return { text: token, ...rest, topLogprobs: likeliest ?? null };
 }
 
-/** Read the item of one prompt of a `classify`. @throws ProtocolViolation */
+/** Read the item of one prompt of a `classify`. @throws Offence */
 export function readClassifyItem(message: JsonObject): ClassifyItem {
   const { token, ...rest } = readClassifyItemFields(message);
   return { ...rest, text: token };
 }
 
-/** Read the item of one prompt of a `batch`. @throws ProtocolViolation */
+/** Read the item of one prompt of a `batch`. @throws Offence */
 export function readBatchItem(message: JsonObject): BatchItem {
-  const failed = message.error ?? null;
-  const error = failed === null ? null : errorFromBody(failed);
+  const failed = (message.error ?? null) !== null;
+  const error = failed ? readError(message) : null;
   return { type: "item", ...readBatchItemFields(message), error };
 }
 
-/** Read an event; one that is unknown keeps its name and data. @throws ProtocolViolation */
+/** Read an event; one that is unknown keeps its name and data. @throws Offence */
 export function readEvent(message: JsonObject): WorkerEvent {
   const { event: name, data } = readEventFields(message);
   if (name === "heartbeat") {
@@ -100,19 +101,26 @@ export const ERRORS_BY_CODE: ReadonlyMap<string, ErrorClass> = new Map(
 
 /** Make the error of a code; a plain `WorkerError` if the code is unknown. */
 export function errorFromCode(code: string, message: string, details: ErrorDetails): MlxwireError {
+  if (code === InvalidParams.code) {
+    return refused(message, details);
+  }
   // A worker that can still say so has not crashed.
   const known = code === "worker_crashed" ? undefined : ERRORS_BY_CODE.get(code);
   return new (known ?? WorkerError)(message, { ...details, code });
 }
 
-/** Make the error of the field `error` of a reply or of a batch's item. */
-export function errorFromBody(body: unknown): MlxwireError {
-  if (!isObject(body)) {
-    return new ProtocolViolation(`an error reply has no error in it: ${String(body)}`);
-  }
-  const { code, message, retryable, data } = body;
-  return errorFromCode(String(code), String(message), {
-    retryable: retryable === true,
-    data: isObject(data) ? data : {},
+/** Read the field `error` of a final, or of a batch's item. @throws Offence */
+export function readError(message: JsonObject): MlxwireError {
+  const { code, message: what, retryable, data } = readErrorFields(message).error;
+  return errorFromCode(code, what, { retryable, data });
+}
+
+/** Make the error of a refused request, with the names that its caller wrote. */
+function refused(message: string, details: ErrorDetails): InvalidParams {
+  const { field } = details.data ?? {};
+  const text = message.replace(/`([^`]+)`/g, (_, name: string) => `\`${callersName(name)}\``);
+  return new InvalidParams(text, {
+    ...details,
+    field: typeof field === "string" ? callersName(field) : "",
   });
 }

@@ -179,6 +179,16 @@ export const MEMORY = {
   bytes_per_token: integer,
 };
 
+/** A failure of a request, or of one prompt of a batch. */
+export const ERROR = {
+  error: shape({
+    code: string,
+    message: string,
+    retryable: defaulting(boolean, false),
+    data: defaulting(object, {}),
+  }),
+};
+
 /** A message that the worker sends without a request. */
 export const EVENT = { event: string, data: object };
 

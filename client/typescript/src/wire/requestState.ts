@@ -30,13 +30,25 @@ export class Offence extends Error {}
 export class RequestState<Owner> {
   #state: State = "open";
   #nextSeq = 0;
+  readonly #indexed: boolean;
+  readonly #prompts: number;
   /** The next `seq` of each prompt of a batch. */
-  #nextSeqOf: Map<unknown, number> | null = null;
+  readonly #nextSeqOf = new Map<unknown, number>();
+  /** A byte for each prompt: 1 if its item has come. */
+  #items: Uint8Array | null = null;
 
+  /**
+   * @param prompts the number of prompts of a `batch` or `classify`; null for other requests, whose
+   * tokens have no index but 0.
+   */
   constructor(
     readonly id: string,
     readonly owner: Owner,
-  ) {}
+    prompts: number | null = null,
+  ) {
+    this.#indexed = prompts !== null;
+    this.#prompts = prompts ?? 1;
+  }
 
   /** True once the final has come. */
   get ended(): boolean {
@@ -45,20 +57,29 @@ export class RequestState<Owner> {
 
   /** Take one reply. @throws Offence if it is out of order. */
   advance(message: JsonObject): void {
-    const { type, final } = message;
-    const following = this.#following(String(type), final === true);
-    if ((following === "ended") !== (final === true)) {
-      throw new Offence(`request ${this.id}: \`${type}\` carries the wrong \`final\``);
+    const { type, final, index } = message;
+    if (typeof type !== "string") {
+      throw new Offence(`request ${this.id}: a reply has the type ${quoted(type)}, not a string`);
     }
-    if (type === "token" && !this.#takesSeq(message.seq, message.index ?? null)) {
-      throw new Offence(`request ${this.id}: a token has seq ${message.seq} out of turn`);
+    const following = this.#following(type, final === true);
+    if ((following === "ended") !== (final === true)) {
+      throw new Offence(`request ${this.id}: \`${type.slice(0, 80)}\` carries the wrong \`final\``);
+    }
+    if (type === "token" && (this.#indexed || (index ?? 0) !== 0)) {
+      this.#checkIndex(type, index);
+    }
+    if (type === "token" && !this.#takesSeq(message.seq, index)) {
+      throw new Offence(`request ${this.id}: a token has seq ${quoted(message.seq)} out of turn`);
+    }
+    if (type === "item") {
+      this.#takeItem(index);
     }
     this.#state = following;
   }
 
   /** Take a plain token. Returns false, and changes nothing, if it is out of order. */
   advancePlainToken(seq: number): boolean {
-    if (seq !== this.#nextSeq || this.#state === "ended") {
+    if (seq !== this.#nextSeq || this.#state === "ended" || this.#indexed) {
       return false;
     }
     this.#nextSeq = seq + 1;
@@ -77,13 +98,38 @@ export class RequestState<Owner> {
     return final ? "ended" : this.#state; // a type of a later version (SPEC §2)
   }
 
+  /** Check the place of a prompt. @throws Offence if the request has no such prompt. */
+  #checkIndex(type: string, index: unknown): void {
+    if (
+      !(Number.isSafeInteger(index) && (index as number) >= 0 && (index as number) < this.#prompts)
+    ) {
+      throw new Offence(
+        `request ${this.id}: \`${type}\` has the index ${quoted(index)}, where the request has ` +
+          `${this.#prompts} prompts`,
+      );
+    }
+  }
+
+  #takeItem(index: unknown): void {
+    this.#checkIndex("item", index);
+    this.#items ??= new Uint8Array(this.#prompts);
+    if (this.#items[index as number] === 1) {
+      throw new Offence(`request ${this.id}: the item of prompt ${index} came twice`);
+    }
+    this.#items[index as number] = 1;
+  }
+
   #takesSeq(seq: unknown, index: unknown): boolean {
-    if (index === null) {
+    if (!this.#indexed) {
       return typeof seq === "number" && this.advancePlainToken(seq);
     }
-    this.#nextSeqOf ??= new Map();
     const due = this.#nextSeqOf.get(index) ?? 0;
     this.#nextSeqOf.set(index, due + 1);
     return seq === due;
   }
+}
+
+/** Show the beginning of a value of the worker's in an error. */
+function quoted(value: unknown): string {
+  return value === undefined ? "undefined" : JSON.stringify(value).slice(0, 80);
 }

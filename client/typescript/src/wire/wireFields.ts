@@ -19,10 +19,11 @@ import type {
   TokenizeOptions,
 } from "../options.js";
 import type { JsonObject } from "./json.js";
-import { checkDurations, unknownOption } from "./optionChecks.js";
+import { type Checks, checkArgument, checkOptions, KINDS } from "./optionChecks.js";
 import { snakeCase } from "./shape.js";
 
-type ToWire = (value: never) => unknown;
+/** Translates the value of the option with this name. */
+type ToWire = (value: never, name: string) => unknown;
 /** Options by name, each with the translation of its value. */
 export type SentOptions = Readonly<Record<string, ToWire>>;
 /** The options of `Options` by name, each with the translation of its value. */
@@ -112,13 +113,36 @@ export const MEMORY: Sent<MemoryFields> = {
   clear: plain,
 };
 
-/** The options of each call that stay in this client. */
-export const CALL: readonly (keyof CallOptions)[] = ["timeoutMs", "signal"];
-/** The options of each stream that stay in this client. */
-export const STREAM: readonly (keyof StreamOptions)[] = [...CALL, "idleTimeoutMs", "onProgress"];
+/** What the caller writes for a field of the wire that has another name there. */
+const CALLERS_NAMES: ReadonlyMap<string, string> = new Map([
+  ...[CHAT, BATCH, CLASSIFY, TOKENIZE_CHAT, LOAD, MEMORY].flatMap((sent) =>
+    Object.keys(sent).map((name): [string, string] => [snakeCase(name), name]),
+  ),
+  ["target", "requestId"],
+]);
 
-/** Give a path as text. */
-export function pathText(path: Path): string {
+/** Give the caller's name of a field of the wire, also of a part of it, such as `stop_tokens[1]`. */
+export function callersName(path: string): string {
+  const [field = ""] = /^\w*/.exec(path) ?? [];
+  return (CALLERS_NAMES.get(field) ?? field) + path.slice(field.length);
+}
+
+/** The options of each call that stay in this client. */
+export const CALL = {
+  timeoutMs: KINDS.ms,
+  signal: KINDS.signal,
+} as const satisfies Record<keyof CallOptions, unknown>;
+/** The options of a load that stay in this client. */
+export const LOAD_CALL = { ...CALL, onProgress: KINDS.callback } as const;
+/** The options of each stream that stay in this client. */
+export const STREAM = {
+  ...LOAD_CALL,
+  idleTimeoutMs: KINDS.ms,
+} as const satisfies Record<keyof StreamOptions, unknown>;
+
+/** Give a path as text. @throws InvalidParams if it is none, naming the argument or option. */
+export function pathText(path: Path, name = "path"): string {
+  checkArgument(name, path, KINDS.path);
   return typeof path === "string" ? path : fileURLToPath(path);
 }
 
@@ -131,28 +155,22 @@ export function chatMessages(messages: string | readonly Message[]): readonly Me
  * Translate the options of a command to fields of the wire; null and undefined are the same as left
  * out.
  *
- * @param local names of options that stay in this client.
- * @throws InvalidParams for an unknown option, or milliseconds that no timer can wait.
+ * @param local the options that stay in this client.
+ * @throws InvalidParams for an unknown option, or a wrong value of one that stays here.
  */
 export function wireFields<Options extends object>(
   command: string,
   options: Options,
   sent: SentOptions,
-  local: readonly string[],
+  local: Checks,
 ): JsonObject {
-  checkDurations(options);
+  const atWorker = Object.keys(sent).map((name) => [name, KINDS.any] as const);
+  checkOptions(command, options, { ...Object.fromEntries(atWorker), ...local });
   const fields: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(options)) {
-    if (local.includes(name)) {
-      continue;
-    }
-    const toWire = Object.hasOwn(sent, name) ? sent[name] : undefined;
-    if (toWire === undefined) {
-      const known = [...Object.keys(sent), ...local].sort();
-      throw unknownOption(name, command, known, snakeCase(name));
-    }
-    if (value !== undefined && value !== null) {
-      fields[snakeCase(name)] = (toWire as (value: unknown) => unknown)(value);
+    const toWire = sent[name] as ((value: unknown, name: string) => unknown) | undefined;
+    if (toWire !== undefined && value !== undefined && value !== null) {
+      fields[snakeCase(name)] = toWire(value, name);
     }
   }
   return fields;

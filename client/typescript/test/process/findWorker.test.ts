@@ -70,7 +70,25 @@ suite("the worker found is", { skip: process.platform === "win32" }, () => {
 
   test("the module, if python3 has it", async () => {
     const found = await findWorker(undefined, { PATH: python });
-    assert.deepEqual(found, [join(python, "python3"), "-m", "mlxwire_worker"]);
+    assert.deepEqual(found, [join(python, "python3"), "-P", "-m", "mlxwire_worker"]);
+  });
+
+  test("asked for by a Python that imports nothing from the host's folder", async () => {
+    const bin = place("careful", "python3");
+    writeFileSync(join(bin, "python3"), '#!/bin/sh\n[ "$1" = -P ] && [ "$2" = -c ]\n');
+    const found = await findWorker(undefined, { PATH: bin });
+    assert.deepEqual(found, [join(bin, "python3"), "-P", "-m", "mlxwire_worker"]);
+  });
+
+  test("of a relative folder of the PATH, resolved against the host's folder", async () => {
+    const host = process.cwd();
+    process.chdir(folder);
+    try {
+      const found = await findWorker(undefined, { PATH: "both" });
+      assert.deepEqual(found, [join(process.cwd(), "both", "mlxwire-worker")]);
+    } finally {
+      process.chdir(host);
+    }
   });
 
   test("neither a file that can't be run nor a folder of that name", async () => {
@@ -95,7 +113,7 @@ suite("the worker found is", { skip: process.platform === "win32" }, () => {
     const bin = place("asking", "python3");
     writeFileSync(join(bin, "python3"), '#!/bin/sh\n[ "$PYTHONPATH" = here ]\n');
     const found = await findWorker(undefined, { PATH: bin, PYTHONPATH: "here" });
-    assert.deepEqual(found, [join(bin, "python3"), "-m", "mlxwire_worker"]);
+    assert.deepEqual(found, [join(bin, "python3"), "-P", "-m", "mlxwire_worker"]);
     await assert.rejects(findWorker(undefined, { PATH: bin, PYTHONPATH: "there" }), SpawnFailed);
   });
 

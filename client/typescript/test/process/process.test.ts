@@ -64,6 +64,12 @@ test("a process reads the end of its input when its stdin is closed", async () =
   assert.deepEqual(await ended.promise, { exitCode: 6, signal: null });
 });
 
+test("a process is told the host's id, whatever the environments say of it", async () => {
+  const env = { MLXWIRE_PARENT_PID: "1" };
+  const starting = Worker.start({ ...PATIENCE, command: roleCommand("parent"), env });
+  await assert.rejects(starting, { stderrTail: `${process.pid} of ${process.pid}\n` });
+});
+
 suite("a process that is no worker", { skip: process.platform === "win32" }, () => {
   test("has its flood of stderr read, and its exit told", async () => {
     const starting = Worker.start({ ...PATIENCE, command: roleCommand("flood") });
@@ -72,6 +78,13 @@ suite("a process that is no worker", { skip: process.platform === "win32" }, () 
       assert.equal(error.data.exit_code, 5);
       assert.ok(error.stderrTail.length <= 4096);
       return error.stderrTail.endsWith("that was it\n");
+    });
+  });
+
+  test("fails the start at once if it writes its input back", async () => {
+    const starting = Worker.start({ ...PATIENCE, command: ["cat"] });
+    await assert.rejects(starting, (error) => {
+      return error instanceof HandshakeFailed && /writes its input back/.test(error.message);
     });
   });
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { suite, type TestContext, test } from "node:test";
-import { ShuttingDown, type WorkerOptions } from "../../src/index.js";
+import { RequestCancelled, type WorkerOptions } from "../../src/index.js";
 import { Clock } from "../support/clock.js";
 import { ScriptedWorker, startScripted } from "../support/scriptedWorker.js";
 
@@ -50,7 +50,7 @@ suite("a worker that is watched", () => {
 
   test("is not blamed for silence while it is being closed", async (t) => {
     const { script, clock, worker } = await watched(t, { silenceMs: 800 });
-    const asked = assert.rejects(worker.metrics(), ShuttingDown);
+    const asked = assert.rejects(worker.metrics(), RequestCancelled);
     script.deafTo = ["quit"];
     script.closeStdin = () => {
       for (let look = 0; look < 20; look += 1) {

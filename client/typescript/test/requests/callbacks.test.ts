@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { once } from "node:events";
+import { getEventListeners, once } from "node:events";
 import { suite, test } from "node:test";
 import { callGuarded, onAbort } from "../../src/requests/callbacks.js";
 
@@ -21,6 +21,25 @@ suite("onAbort", () => {
     onAbort(controller.signal, () => forget());
     forget = onAbort(controller.signal, () => assert.fail("it was forgotten"));
     controller.abort();
+  });
+
+  test("takes its listener off a signal that nobody waits for, and adds it again", () => {
+    const controller = new AbortController();
+    const { signal } = controller;
+    let called = 0;
+    const count = (): void => {
+      called += 1;
+    };
+    const [first, second] = [onAbort(signal, count), onAbort(signal, () => undefined)];
+    first();
+    assert.equal(getEventListeners(signal, "abort").length, 1);
+    second();
+    assert.equal(getEventListeners(signal, "abort").length, 0);
+    first();
+    onAbort(signal, count);
+    second(); // is over, and takes away nothing
+    controller.abort();
+    assert.equal(called, 1);
   });
 
   test("adds one listener for any number of callbacks, so that Node warns of no leak", async () => {

@@ -70,7 +70,7 @@ suite("a stream that is taken in chunks", () => {
     const chunks = model.batch(["a"], { stream: true }).chunks();
     const step = chunks.next();
     const request = await script.next("batch");
-    script.tokens(request, 0, 4);
+    script.tokens(request, 0, 4, { index: 0 });
     await step;
     script.fail(request, "internal");
     await assert.rejects(chunks.next(), { tokensDelivered: 4 });

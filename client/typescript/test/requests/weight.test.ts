@@ -63,10 +63,12 @@ interface Kind {
   readonly say: Say;
 }
 
+/** More prompts than results fit into a buffer. */
+const PROMPTS = Array<string>(50_000).fill("p");
 const generate = { command: "generate", start: (model: Model) => model.generate("p") };
 const batch = {
   command: "batch",
-  start: (model: Model) => model.batch(["p"], { stream: true }),
+  start: (model: Model) => model.batch(PROMPTS, { stream: true }),
 };
 const LIKELY = `,"logprob":-0.51,"top_logprobs":[{"token":"ab","token_id":5,"logprob":-0.77}]`;
 const RESULT = { token_ids: [1, 2, 3], finish_reason: "stop", tokens_generated: 3 };

@@ -117,6 +117,22 @@ suite("a pause before a restart", () => {
   });
 });
 
+test("a life leaves no listener behind for each of its processes", async () => {
+  const { life, scripts } = lead(undefined, [], { maxRestarts: 100 });
+  const warnings: Error[] = [];
+  const warned = (warning: Error) => warnings.push(warning);
+  process.on("warning", warned);
+  for (let round = 0; round < 15; round += 1) {
+    await life.untilReady();
+    last(scripts).exit(1);
+  }
+  await life.untilReady();
+  await new Promise((resolve) => setImmediate(resolve));
+  process.off("warning", warned);
+  assert.deepEqual(warnings, []);
+  await life.close();
+});
+
 suite("a restart", () => {
   test("forgets the crashes before it", async () => {
     const { life, scripts } = lead(undefined, [], { maxRestarts: 1 });

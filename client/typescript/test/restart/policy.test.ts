@@ -36,6 +36,17 @@ suite("a crash history", () => {
     assert.equal(new CrashHistory(POLICY).crashed(0, 1), 15);
   });
 
+  test("never asks for a pause that no timer can wait", () => {
+    const longest = 2 ** 31 - 1;
+    const limits = { backoffMinMs: longest, backoffMaxMs: longest, jitter: 1 };
+    assert.equal(new CrashHistory({ ...POLICY, ...limits }).crashed(0, 1), longest);
+    const atOnce = { ...POLICY, maxRestarts: 5000, backoffMinMs: 0, windowMs: longest };
+    const history = new CrashHistory(atOnce);
+    for (let now = 0; now < 2000; now += 1) {
+      assert.equal(history.crashed(now, EVEN), 0);
+    }
+  });
+
   test("never asks for an infinite pause", () => {
     const history = new CrashHistory({ ...DEFAULT_RESTART_POLICY, maxRestarts: 5000 });
     for (let count = 0; count < 5000; count += 1) {

@@ -92,7 +92,7 @@ suite("a worker with restart", () => {
     await script.next("generate");
     worker.kill();
     assert.equal(worker.state, "closed");
-    await assert.rejects(lost, ShuttingDown);
+    await assert.rejects(lost, { code: "worker_crashed", signal: "SIGKILL", inFlight: 1 });
     assert.deepEqual(await worker.closed, { exitCode: null, signal: "SIGKILL" });
     assert.deepEqual(scripts.kinds, ["started", "ready"]);
     await assert.rejects(worker.restart(), ShuttingDown);

@@ -27,7 +27,7 @@ const PYTHON = repositoryPath(
 
 /** Give the command of a worker with this engine, run by the repository's own Python. */
 export function workerCommand(engine: "mock" | "mlx"): string[] {
-  return [PYTHON, "-m", "mlxwire_worker", "--engine", engine];
+  return [PYTHON, "-P", "-m", "mlxwire_worker", "--engine", engine];
 }
 
 /** The reason to skip tests that run `workerCommand`, or false. In CI they fail instead. */

@@ -43,6 +43,10 @@ const ROLES: Record<string, (port: string) => void> = {
   "until eof": () => {
     process.stdin.on("end", () => process.exit(6)).resume();
   },
+  parent: () => {
+    writeSync(2, `${process.env.MLXWIRE_PARENT_PID} of ${process.ppid}\n`);
+    process.exit(4);
+  },
   "hang up": () => {
     process.stdin.once("data", () => closeSync(1));
     liveOn();

@@ -90,10 +90,13 @@ export class ScriptedWorker implements Child {
   }
 
   /** Write the tokens of a request from `start` to before `end`. */
-  tokens({ id }: Request, start: number, end: number): void {
+  tokens({ id }: Request, start: number, end: number, more: JsonObject = {}): void {
     const seqs = Array.from({ length: end - start }, (_, place) => start + place);
     this.say(
-      ...seqs.map((seq) => ({ id, type: "token", seq, token: `t${seq} `, token_id: 100 + seq })),
+      ...seqs.map((seq) => {
+        const text = { token: `t${seq} `, token_id: 100 + seq };
+        return { id, type: "token", seq, ...text, ...more };
+      }),
     );
   }
 

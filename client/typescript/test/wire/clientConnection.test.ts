@@ -26,6 +26,7 @@ function connect(greeting: object | null = GREETING) {
     tokenReceived: (owner, token) => heard.push(`${owner}: token ${token.text}`),
     replyReceived: (owner, message, ended) =>
       heard.push(`${owner}: ${message.type}${ended ? ", ended" : ""}`),
+    requestEnded: () => undefined,
     eventReceived: (message) => heard.push(`event ${message.event}`),
   });
   const say = (...messages: (object | string)[]): void => {
@@ -104,7 +105,7 @@ suite("replies", () => {
 
   test("of a batch count their tokens for each prompt", () => {
     const { heard, say, request } = connect();
-    const { id } = request("a", {}, "batch");
+    const { id } = request("a", { prompts: ["x", "y"] }, "batch");
     say(token(id, 0, { index: 1 }), token(id, 0, { index: 0 }), token(id, 1, { index: 1 }));
     assert.deepEqual(heard, ["a: token t0", "a: token t0", "a: token t1"]);
   });
@@ -159,6 +160,14 @@ suite("an offence is", () => {
     "no id": [{ type: "done", final: true }],
     "an event without an id": [{ type: "event", event: "heartbeat", data: {} }],
     "an error about an id that could not be read": [failed(null, "parse_error")],
+    "a reply without a type": [{ id, final: false }],
+    "a final without a type": [{ id, final: true }],
+    "a type that is no string": [{ id, type: 5 }],
+    "a number beyond a double": [`{"id":"${id}","type":"progress","done":1e400}`],
+    "a token of another prompt": [token(id, 0, { index: 1 })],
+    "a token of a prompt before the first": [token(id, 0, { index: -1 })],
+    "a token whose index is a text": [token(id, 0, { index: "0" })],
+    "an item of another prompt": [{ id, type: "item", index: 1 }],
     "a gap in the tokens": [token(id, 0), token(id, 2)],
     "a token that comes twice": [token(id, 0), token(id, 0)],
     "a token without its text": [{ id, type: "token", seq: 0, token_id: 1 }],
@@ -176,6 +185,42 @@ suite("an offence is", () => {
       assert.throws(() => say(...messages), Offence);
     });
   }
+});
+
+suite("an offence in a batch of two is", () => {
+  const id = "r2";
+  const item = (index: unknown) => ({ id, type: "item", index });
+  const offences: Record<string, object[]> = {
+    "a token without an index": [token(id, 0)],
+    "a plain token after one with an index": [token(id, 0, { index: 0 }), token(id, 0)],
+    "a token of a third prompt": [token(id, 0, { index: 2 })],
+    "a token of half a prompt": [token(id, 0, { index: 0.5 })],
+    "a gap in the tokens of one prompt": [token(id, 0, { index: 1 }), token(id, 2, { index: 1 })],
+    "an item without an index": [item(undefined)],
+    "an item of a third prompt": [item(2)],
+    "an item that comes twice": [item(1), item(1)],
+  };
+  for (const [name, messages] of Object.entries(offences)) {
+    test(name, () => {
+      const { say, request } = connect();
+      request("a", { prompts: ["x", "y"] }, "batch");
+      assert.throws(() => say(...messages), Offence);
+    });
+  }
+
+  test("no item of each prompt, in any order", () => {
+    const { heard, say, request } = connect();
+    request("a", { prompts: ["x", "y"] }, "batch");
+    say(item(1), item(0), done(id));
+    assert.equal(heard.length, 3);
+  });
+});
+
+test("a token of the first prompt is one of a request without prompts too", () => {
+  const { heard, say, request } = connect();
+  const { id } = request("a");
+  say(token(id, 0, { index: 0 }), token(id, 1), token(id, 2, { index: null }));
+  assert.equal(heard.length, 3);
 });
 
 test("an error about a request that could not be read tells what the worker said of it", () => {
@@ -286,6 +331,13 @@ suite("the handshake", () => {
   test("is an offence if the protocol was not offered", () => {
     const { say } = connect(null);
     assert.throws(() => say({ ...GREETING, protocol: 2 }), /protocol 2/);
+  });
+
+  test("is an offence if the program writes hello back, also after a banner", () => {
+    const { connection, say } = connect(null);
+    say("$");
+    const line = connection.hello("r1", HELLO, "hello").toString().trimEnd();
+    assert.throws(() => say(line), /writes its input back, as `cat` does/);
   });
 
   test("is an offence if the worker speaks the older wire only", () => {

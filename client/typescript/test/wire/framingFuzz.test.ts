@@ -79,6 +79,7 @@ test("a stream's text is the same however its bytes are cut", () => {
     const connection = new ClientConnection<string>({
       tokenReceived: (_, token: Token) => received.push(token.text),
       replyReceived: () => undefined,
+      requestEnded: () => undefined,
       eventReceived: () => undefined,
     });
     connection.hello("h", { require: [], events: [] }, "hello");

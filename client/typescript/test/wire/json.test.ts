@@ -23,6 +23,10 @@ suite("a line that is refused", () => {
     NaN: Buffer.from('{"a":NaN}'),
     Infinity: Buffer.from('{"a":-Infinity}'),
     "a cut object": Buffer.from('{"a":'),
+    "a number beyond a double": Buffer.from('{"a":[1e400]}'),
+    "a negative number beyond a double": Buffer.from('{"a":-1E+0400}'),
+    "a long number beyond a double": Buffer.from(`{"a":1${"0".repeat(309)}.5}`),
+    "a long number with a short exponent": Buffer.from(`{"a":1${"0".repeat(250)}e99}`),
   };
   for (const [name, line] of Object.entries(refused)) {
     test(name, () => {
@@ -36,6 +40,9 @@ suite("a line that is read", () => {
     "an escaped pair of surrogates": ['{"a":"\\ud83d\\ude00"}', { a: "😀" }],
     "a backslash before what looks like a surrogate": ['{"a":"\\\\ud800"}', { a: "\\ud800" }],
     "a replacement character that was sent": ['{"a":"\ufffd"}', { a: "\ufffd" }],
+    "a number at the end of a double's range": ['{"a":1.5e308}', { a: 1.5e308 }],
+    "a text that looks like a large number": ['{"a":"1e400"}', { a: "1e400" }],
+    "a number too small for a double": ['{"a":1e-400}', { a: 0 }],
     "a name that occurs twice": ['{"a":1,"a":2}', { a: 2 }],
   };
   for (const [name, [line, value]] of Object.entries(read)) {
