@@ -119,7 +119,9 @@ var startOptions = map[string]settable[mlxwire.StartOption]{
 		return mlxwire.WithLiveness(mlxwire.LivenessLimits{Step: d})
 	}),
 	"liveness.phases": duration("Phases", func(d time.Duration) mlxwire.StartOption {
-		return mlxwire.WithLiveness(mlxwire.LivenessLimits{Phases: map[string]time.Duration{"decode": d}})
+		limits := mlxwire.DefaultLivenessLimits()
+		limits.Phases["decode"] = d
+		return mlxwire.WithLiveness(limits)
 	}),
 	"restart.max_restarts": restart("MaxRestarts", "max_restarts", false),
 	"restart.window":       restart("Window", "window", false),
