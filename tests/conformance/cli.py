@@ -4,34 +4,44 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
 
 from .cases import JOBS, Case, read_expected, report, run_cases, unknown
 from .fault_matrix import fault_cases
 from .scenarios import scenario_cases
+from .tables.table_cases import table_cases
 from .worker_cases import worker_cases
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the cases; 0 where all went as they should, 1 otherwise."""
     options = _parse(arguments)
-    cases = cases_of(options.side, options.command)
     expected = read_expected(options.expected_failures) if options.expected_failures else {}
-    chosen = [case for case in cases if _chosen(case, options.only)]
+    is_chosen = partial(_is_chosen, options.only)
+    cases = cases_of(options.side, options.command, is_chosen)
+    chosen = [case for case in cases if is_chosen(case.name)]
     if not chosen:
         print(f"no case is called {options.only}", file=sys.stderr)
         return 1
     good = report(run_cases(chosen, options.jobs), expected, sys.stdout)
-    return 0 if report_stale(expected, cases) and good else 1
+    every = cases_of(options.side, options.command)
+    return 0 if report_stale(expected, every) and good else 1
 
 
-def cases_of(side: str, command: Sequence[str]) -> list[Case]:
-    """Return all cases for a worker, or for a client by its driver."""
+def cases_of(
+    side: str, command: Sequence[str], is_chosen: Callable[[str], bool] = lambda _: True
+) -> list[Case]:
+    """Return the cases for a worker, or for a client by its driver.
+
+    Of the cells of a table, which are run together, only the chosen ones are among them.
+    """
     if side == "worker":
         return worker_cases(command)
-    return [*scenario_cases(command), *fault_cases(command)]
+    tables = table_cases(command, is_chosen=is_chosen)
+    return [*scenario_cases(command), *fault_cases(command), *tables]
 
 
 def report_stale(expected: dict[str, str], cases: Sequence[Case]) -> bool:
@@ -40,8 +50,8 @@ def report_stale(expected: dict[str, str], cases: Sequence[Case]) -> bool:
     return not stale or report(stale, {}, sys.stdout)
 
 
-def _chosen(case: Case, patterns: Sequence[str]) -> bool:
-    return not patterns or any(fnmatch(case.name, f"*{pattern}*") for pattern in patterns)
+def _is_chosen(patterns: Sequence[str], name: str) -> bool:
+    return not patterns or any(fnmatch(name, f"*{pattern}*") for pattern in patterns)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -53,6 +53,25 @@ def run_driver(
 
     With ``survivors`` something will be left, so that nothing is waited for.
     """
+    return run_program(
+        [*driver, "--scenario", scenario],
+        worker,
+        limit=limit,
+        recorded=recorded,
+        survivors=survivors,
+    )
+
+
+def run_program(
+    program: Sequence[str],
+    worker: Sequence[str],
+    *,
+    limit: float,
+    stdin: bytes | None = None,
+    recorded: bool = False,
+    survivors: bool = False,
+) -> DriverRun:
+    """Run a driver's whole command line, with ``stdin`` as its input; else as `run_driver`."""
     mark = uuid.uuid4().hex
     with tempfile.TemporaryDirectory() as folder:
         record, report = Path(folder, "record"), Path(folder, "report")
@@ -61,8 +80,8 @@ def run_driver(
             proxy = [sys.executable, "-I", "-S", str(HERE / "proxy.py"), str(record)]
             command = proxy + command
         began = time.monotonic()
-        process = _start([*driver, "--scenario", scenario], command, mark, report)
-        stdout, stderr, in_time = _see_out(process, limit, mark)
+        process = _start(program, command, mark, report, stdin is not None)
+        stdout, stderr, in_time = _see_out(process, limit, mark, stdin)
         seconds = time.monotonic() - began
         left = left_behind(mark, 0.0 if survivors else GRACE_SECONDS)
         kill(left)
@@ -79,7 +98,7 @@ def run_driver(
 
 
 def _start(
-    driver: Sequence[str], worker: Sequence[str], mark: str, report: Path
+    driver: Sequence[str], worker: Sequence[str], mark: str, report: Path, asked: bool
 ) -> subprocess.Popen[bytes]:
     environment = {
         **os.environ,
@@ -93,7 +112,7 @@ def _start(
         measured,
         cwd=ROOT,
         env=environment,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE if asked else subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
@@ -101,11 +120,11 @@ def _start(
 
 
 def _see_out(
-    process: subprocess.Popen[bytes], limit: float, mark: str
+    process: subprocess.Popen[bytes], limit: float, mark: str, stdin: bytes | None
 ) -> tuple[bytes, bytes, bool]:
     """Return a process's output and True at its end; kill it and all its own at the limit."""
     try:
-        return *process.communicate(timeout=limit), True
+        return *process.communicate(stdin, timeout=limit), True
     except subprocess.TimeoutExpired:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""The driver of DRIVER.md over the Python client: `driver_python.py --scenario NAME`."""
+"""The driver of DRIVER.md over the Python client: `--scenario NAME`, or `--cells`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from tables.cells_python import run_cells
 
 import mlxwire
 from mlxwire import Model, ShutdownLimits, TokenStream, Worker
@@ -258,8 +260,14 @@ async def following(model: Model, prompt: str, *, max_tokens: int) -> dict[str, 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scenario", required=True, choices=[*OPERATIONS, "fault"])
-    report = asyncio.run(run(parser.parse_args().scenario))
+    asked = parser.add_mutually_exclusive_group(required=True)
+    asked.add_argument("--scenario", choices=[*OPERATIONS, "fault"])
+    asked.add_argument("--cells", action="store_true")
+    options = parser.parse_args()
+    if options.cells:
+        asyncio.run(run_cells())
+        return
+    report = asyncio.run(run(options.scenario))
     sys.stdout.write(report.line() + "\n")
 
 

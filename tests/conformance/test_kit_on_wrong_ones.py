@@ -15,6 +15,7 @@ from conformance.cases import Case, Failure, run_cases
 from conformance.driver import HERE
 from conformance.fault_matrix import FOLDER, fault_cases
 from conformance.scenarios import scenario_cases
+from conformance.tables.table_cases import table_cases
 from conformance.worker_cases import worker_cases
 
 pytestmark = pytest.mark.timeout(600)
@@ -95,6 +96,11 @@ WRONG_DRIVERS = [
     ("prints_nothing", "fault/crash_mid_stream", "result"),
     ("closes_slowly", "fault/crash_mid_stream", "closed_seconds"),
     ("forgets_what_it_delivered", "fault/crash_mid_stream", "tokens_delivered"),
+    ("ends_quietly", "stop/sigkill/waiting/generate", "cell"),
+    ("ends_quietly", "bad/words", "cell"),
+    ("ends_quietly", "option/generate/temperature/-1", "cell"),
+    ("answers_nothing", "stop/sigkill/waiting/generate", "cell"),
+    ("answers_nothing", "table/stopping", "exit"),
 ]
 Found = Callable[[str, str], list[Failure]]
 
@@ -105,7 +111,9 @@ def case_for(side: str, wrongness: str, name: str) -> Case:
         cases = worker_cases([*command, "--engine", "mock"])
     else:
         limit = 3.0 if wrongness == "hangs" else 60.0
-        cases = [*scenario_cases(command, limit), *fault_cases(command)]
+        cell = "stop/sigkill/waiting/generate" if name == "table/stopping" else name
+        tables = table_cases(command, is_chosen=cell.__eq__)
+        cases = [*scenario_cases(command, limit), *fault_cases(command), *tables]
     return next(case for case in cases if case.name == name)
 
 
@@ -158,7 +166,7 @@ def test_a_driver_that_is_slow_is_seen(tmp_path: Path) -> None:
 
 def test_every_check_is_proven_here() -> None:
     sources = [
-        path.read_text() for path in HERE.glob("*.py") if not path.name.startswith("test_")
+        path.read_text() for path in HERE.rglob("*.py") if not path.name.startswith("test_")
     ]
     named = set(re.findall(r'(?:Failure|_same)\(\s*"([a-z_ ]+)"', "\n".join(sources)))
     elsewhere = {"memory", "time", "kit", "stale"}  # above, and in test_kit.py

@@ -13,6 +13,7 @@ from typing import Any
 
 import driver_python as driver
 from driver_python import Model, Report
+from tables import cells_python
 
 from mlxwire.connection.connection import Connection
 from mlxwire.process.process import WorkerProcess
@@ -134,6 +135,17 @@ def _exits_with_1() -> None:
     Report.line = fail
 
 
+def _ends_quietly() -> None:
+    cells_python.outcome_of = lambda _: {"outcome": "ok"}
+
+
+def _answers_nothing() -> None:
+    async def run_cells() -> None:
+        sys.exit(1)
+
+    driver.run_cells = run_cells
+
+
 OK = {"outcome": "ok", "error": None}
 ITEMS = [{"index": index, "token_id": 0} for index in range(3)]
 WRONGNESSES: dict[str, Patch] = {
@@ -186,6 +198,8 @@ WRONGNESSES: dict[str, Patch] = {
     "speaks_before_hello": _writes(_before(b"hello", b'{"id":"x","cmd":"info"}\n')),
     "says_no_goodbye": _just_leaves,
     "says_an_id_twice": _writes(_before(b"quit", b'{"id":"r1","cmd":"metrics"}\n')),
+    "ends_quietly": _ends_quietly,
+    "answers_nothing": _answers_nothing,
     "expects_no_answer": _writes(_before(b"quit", b'{"cmd":"info"}\n')),
 }
 

@@ -1,6 +1,7 @@
-/** Runs one conformance scenario and prints what happened: `node driver.js --scenario NAME`. */
+/** Runs one conformance scenario, or cells: `node driver.js --scenario NAME`, or `--cells`. */
 import { parseArgs } from "node:util";
 import { type Model, Worker, type WorkerOptions } from "../src/index.js";
+import { runCells } from "./answerCells.js";
 import { describe, type Following, Report } from "./report.js";
 import { generate, type Operation, SCENARIOS, WITH_METRICS, WITH_NEXT } from "./scenarios.js";
 
@@ -86,7 +87,13 @@ async function follow(model: Model, prompt: string, maxTokens: number): Promise<
 const secondsSince = (began: number): number => (performance.now() - began) / 1000;
 
 async function main(): Promise<void> {
-  const { scenario = "" } = parseArgs({ options: { scenario: { type: "string" } } }).values;
+  const { scenario = "", cells = false } = parseArgs({
+    options: { scenario: { type: "string" }, cells: { type: "boolean" } },
+  }).values;
+  if (cells) {
+    await runCells();
+    return;
+  }
   const report = new Report(scenario);
   await (scenario === "fault" ? runFault(report) : runScenario(report));
   process.stdout.write(`${report.line()}\n`);

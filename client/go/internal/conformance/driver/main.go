@@ -1,5 +1,5 @@
 // Command driver runs one conformance scenario with this client and prints its result as one JSON
-// object on one line. tests/conformance/DRIVER.md specifies the scenarios and the result.
+// object on one line; or it answers cells, a line each. tests/conformance/DRIVER.md specifies both.
 package main
 
 import (
@@ -15,8 +15,16 @@ import (
 
 func main() {
 	name := flag.String("scenario", "", "the scenario of DRIVER.md to run")
+	cells := flag.Bool("cells", false, "answer the cells of stdin")
 	flag.Parse()
 	logger := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	if *cells {
+		if err := runCells(os.Stdin); err != nil {
+			logger.Error("the cells can't be answered", "error", err)
+			os.Exit(1)
+		}
+		return
+	}
 	run, ok := scenarios[*name]
 	if !ok {
 		logger.Error("DRIVER.md has no such scenario", "name", *name)

@@ -1,0 +1,1 @@
+"""Three tables of cells that every client is held to: stopping, bad replies, values left out."""

@@ -1,0 +1,217 @@
+"""The table of reply lines that a worker must not send, and of those that only look like it.
+
+SPEC §2 gives the one verdict on the first: `protocol_violation` for every request in flight. The
+second come from a later worker or from a careless writer, and change nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from .cells import Cell, Message
+from .obedient_worker import METRICS
+from .stopping import asking, done, reply
+
+Line = str | Message
+VIOLATION = "protocol_violation"
+
+
+def changed(message: Message, *without: str, **fields: Any) -> Message:
+    """Return a message with other fields, and without some of its own."""
+    return {**{name: value for name, value in message.items() if name not in without}, **fields}
+
+
+def raw(message: Message, **literals: str) -> str:
+    """Return a line with the id, and with fields that are given as JSON text."""
+    fields = [f"{json.dumps(name)}:{json.dumps(value)}" for name, value in message.items()]
+    fields += [f"{json.dumps(name)}:{text}" for name, text in literals.items()]
+    return "{" + ",".join(['"id":$id', *fields]) + "}"
+
+
+def nameless(message: Message, **fields: Any) -> str:
+    """Return a line without the id of its request."""
+    return json.dumps({**message, **fields})
+
+
+TOKEN, LAST = reply("generate", 0), done(1)
+ITEM = reply("batch", 0)
+BATCH_TOKEN = {**TOKEN, "index": 0, "flush": False, "logprob": None, "top_logprobs": None}
+EVENT: Message = {
+    "type": "event",
+    "event": "heartbeat",
+    "data": {
+        "phase": "idle",
+        "steps": 1,
+        "last_step_seconds": 0.0,
+        "in_flight": 1,
+        "queued": 0,
+    },
+}
+ERROR: Message = {
+    "type": "error",
+    "final": True,
+    "error": {"code": "internal", "message": "it broke", "retryable": False, "data": {}},
+}
+
+FORBIDDEN: dict[str, list[Line]] = {
+    # Lines that are no message.
+    "words": ["Loading model ..."],
+    "half_an_object": ['{"id":$id,"type":"tok'],
+    "array": ["[1]"],
+    "number": ["1"],
+    "string": ['"hello"'],
+    "null": ["null"],
+    "two_objects_on_a_line": [raw(TOKEN) + raw(changed(TOKEN, seq=1))],
+    "text_behind_an_object": [raw(TOKEN) + " ok"],
+    # Numbers that JSON or a float64 lacks.
+    "nan": [raw(TOKEN, logprob="NaN")],
+    "infinity": [raw(TOKEN, logprob="-Infinity")],
+    "1e400": [raw(TOKEN, logprob="1e400")],
+    "minus_1e400": [raw(TOKEN, logprob="-1e400")],
+    "1e400_in_an_unknown_field": [raw(TOKEN, note="1e400")],
+    "1e400_deep_in_an_unknown_field": [raw(TOKEN, note='{"a":[0,1e400]}')],
+    "1e400_in_an_unknown_type": [raw({"type": "surprise"}, note="1e400")],
+    "1e400_in_the_final": [TOKEN, raw(LAST, note="1e400")],
+    "1e400_in_an_event": ['{"id":null,"type":"event","event":"new","data":{"a":1e400}}'],
+    # The type.
+    "no_type": [changed(TOKEN, "type")],
+    "no_type_alone": [{}],
+    "no_type_in_the_final": [TOKEN, changed(LAST, "type")],
+    "type_null": [changed(TOKEN, type=None)],
+    "type_a_number": [changed(TOKEN, type=7)],
+    "type_a_list": [changed(TOKEN, type=["token"])],
+    # The id.
+    "token_without_id": [nameless(TOKEN)],
+    "token_with_id_null": [nameless(TOKEN, id=None)],
+    "item_without_id": [nameless(ITEM)],
+    "progress_without_id": [
+        nameless({"type": "progress", "stage": "load", "done": 0, "total": 1})
+    ],
+    "final_without_id": [TOKEN, nameless(LAST)],
+    "final_with_id_null": [TOKEN, nameless(LAST, id=None)],
+    "error_without_id": [nameless(ERROR)],
+    "error_with_id_null": [nameless(ERROR, id=None)],
+    "event_without_id": [nameless(EVENT)],
+    "unknown_type_without_id": [nameless({"type": "surprise"})],
+    "id_unknown": [nameless(TOKEN, id="nobody")],
+    "id_empty": [nameless(TOKEN, id="")],
+    "id_a_number": [nameless(TOKEN, id=1)],
+    "id_a_list": [nameless(TOKEN, id=[])],
+    # The final.
+    "final_unmarked": [TOKEN, changed(LAST, "final")],
+    "final_false": [TOKEN, changed(LAST, final=False)],
+    "final_a_string": [TOKEN, changed(LAST, final="true")],
+    "final_a_number": [TOKEN, changed(LAST, final=1)],
+    "final_token": [changed(TOKEN, final=True)],
+    "final_progress": [
+        {"type": "progress", "stage": "x", "done": 0, "total": 1, "final": True}
+    ],
+    "result_for_done": [TOKEN, {"type": "result", "final": True, "ok": True}],
+    "result_for_done_at_once": [{"type": "result", "final": True, "ok": True}],
+    "done_without_finish_reason": [TOKEN, changed(LAST, "finish_reason")],
+    "done_with_finish_reason_null": [TOKEN, changed(LAST, finish_reason=None)],
+    "done_with_finish_reason_a_number": [TOKEN, changed(LAST, finish_reason=1)],
+    "done_without_tokens_generated": [TOKEN, changed(LAST, "tokens_generated")],
+    "done_with_tokens_generated_a_string": [TOKEN, changed(LAST, tokens_generated="1")],
+    "done_with_metrics_a_list": [TOKEN, changed(LAST, metrics=[])],
+    "error_without_error": [changed(ERROR, "error")],
+    "error_with_error_a_string": [changed(ERROR, error="it broke")],
+    "error_without_code": [changed(ERROR, error={"message": "it broke"})],
+    "error_with_code_a_number": [changed(ERROR, error={"code": 1, "message": "it broke"})],
+    "error_unmarked": [changed(ERROR, "final")],
+    "duplicate_id": [changed(ERROR, error={**ERROR["error"], "code": "duplicate_id"})],
+    # The fields of a token.
+    "token_without_text": [changed(TOKEN, "token")],
+    "token_with_text_a_number": [changed(TOKEN, token=1)],
+    "token_without_token_id": [changed(TOKEN, "token_id")],
+    "token_with_token_id_a_string": [changed(TOKEN, token_id="1")],
+    "seq_missing": [changed(TOKEN, "seq")],
+    "seq_a_string": [changed(TOKEN, seq="0")],
+    "seq_gap": [TOKEN, changed(TOKEN, seq=2)],
+    "seq_repeated": [TOKEN, TOKEN],
+    "seq_negative": [changed(TOKEN, seq=-1)],
+    "index_1": [changed(TOKEN, index=1)],
+    "index_negative": [changed(TOKEN, index=-1)],
+    "index_a_string": [changed(TOKEN, index="0")],
+    "index_a_fraction": [raw(TOKEN, index="0.5")],
+    "index_beyond_integers": [raw(TOKEN, index="9007199254740993")],
+    "a_new_index_each": [changed(TOKEN, index=place) for place in range(3)],
+}
+"""Lines for a `generate`, which ends after the last of them unless that is a final."""
+
+FORBIDDEN_IN_A_BATCH: dict[str, list[Line]] = {
+    "token_index_is_the_number_of_prompts": [changed(BATCH_TOKEN, index=4)],
+    "token_index_negative": [changed(BATCH_TOKEN, index=-1)],
+    "item_index_is_the_number_of_prompts": [changed(ITEM, index=4)],
+    "item_index_negative": [changed(ITEM, index=-1)],
+    "item_without_index": [changed(ITEM, "index")],
+    "item_index_a_string": [changed(ITEM, index="0")],
+    "item_without_text": [changed(ITEM, "text")],
+    "1e400": [raw(ITEM, note="1e400")],
+}
+AFTER_THE_END: dict[str, list[Line]] = {
+    "second_done": [TOKEN, LAST, LAST],
+    "token_after_done": [TOKEN, LAST, changed(TOKEN, seq=1)],
+    "error_after_done": [TOKEN, LAST, ERROR],
+}
+"""The request itself has ended well; all others end with the violation."""
+
+ALLOWED: dict[str, list[Line]] = {
+    "unknown_field_in_a_token": [changed(TOKEN, note={"a": [1, None]})],
+    "unknown_field_in_the_final": [
+        TOKEN,
+        changed(LAST, note="new", metrics={**METRICS, "new": 1}),
+    ],
+    "unknown_type": [{"type": "surprise", "note": 1}, TOKEN],
+    "unknown_type_with_final_false": [{"type": "surprise", "final": False}, TOKEN],
+    "token_marked_as_not_final": [changed(TOKEN, final=False)],
+    "index_0": [changed(TOKEN, index=0)],
+    "index_null": [changed(TOKEN, index=None)],
+    "unknown_event": [nameless(EVENT, id=None, event="eclipse", data={"in": 1}), TOKEN],
+    "event_nobody_asked_for": [nameless(EVENT, id=None), TOKEN],
+    "unknown_stage": [{"type": "progress", "stage": "sifting", "done": 0, "total": 1}, TOKEN],
+    "blank_lines": ["", " \t\r", TOKEN],
+    "carriage_return": [raw(TOKEN) + "\r"],
+    "spaces_around": [f"  {raw(TOKEN)}  "],
+    "name_twice": [raw(changed(TOKEN, token="other"), token='" 0"')],
+    "largest_float64": [raw(TOKEN, logprob="-1.7976931348623157e308")],
+    "smaller_than_a_float64": [raw(TOKEN, logprob="-1e-400")],
+}
+"""Lines for a `generate` of one token; `done` follows if they have none."""
+
+ERRORS: dict[str, list[Line]] = {
+    "internal": [ERROR],
+    "from_the_future": [changed(ERROR, error={**ERROR["error"], "code": "from_the_future"})],
+    VIOLATION: [TOKEN, {"type": "surprise", "final": True}],
+}
+"""Errors of the one request: its worker's own, by code, and an end of an unknown type (SPEC §2)."""
+
+
+def cells() -> Iterator[Cell]:
+    """Yield a cell for each entry of the tables."""
+    violation = {"outcome": VIOLATION, "beside": VIOLATION}
+    for name, lines in FORBIDDEN.items():
+        yield _cell(f"bad/{name}", "generate", _ended(lines, LAST), **violation)
+    for name, lines in FORBIDDEN_IN_A_BATCH.items():
+        yield _cell(f"bad/batch_{name}", "batch", _ended(lines, done(1)), **violation)
+    for name, lines in AFTER_THE_END.items():
+        yield _cell(f"bad/{name}", "generate", lines, outcome="ok", taken=1, beside=VIOLATION)
+    for name, lines in ALLOWED.items():
+        ended = _ended(lines, LAST)
+        yield _cell(f"good/{name}", "generate", ended, outcome="ok", taken=1, beside=None)
+    for name, lines in ERRORS.items():
+        yield _cell(f"good/error_{name}", "generate", lines, outcome=name, beside=None)
+
+
+def _ended(lines: list[Line], final: Message) -> list[Line]:
+    """Return lines with a final behind them, so that no client waits for more."""
+    last = lines[-1]
+    return lines if isinstance(last, dict) and last.get("final") is True else [*lines, final]
+
+
+def _cell(name: str, command: str, lines: list[Line], **due: object) -> Cell:
+    beside = json.dumps({"now": [TOKEN]})
+    ask = {"do": "read", "beside": beside, **asking(command, {"now": lines})}
+    return Cell(name, ask, due)

@@ -1,0 +1,87 @@
+"""Writes docs/stopping.md from the table of stopping.
+
+`PYTHONPATH=tests .venv/bin/python -m conformance.tables.page > docs/stopping.md`
+"""
+
+from __future__ import annotations
+
+import sys
+
+from .cells import OWN
+from .stopping import CAUSES, COMMANDS, PHASES, SECOND_PASSES, Ending, due
+
+PAGE = "docs/stopping.md"
+STREAMS = COMMANDS[:3]
+"""Commands whose replies are iterated over; each has the same cells."""
+
+INTRODUCTION = f"""\
+# Stopping
+
+Every way to stop a request, in every phase, has one outcome, and the Python, Go and TypeScript clients have the same. This page is
+written from the table in `tests/conformance/tables/stopping.py`, which [the conformance kit](../tests/conformance/README.md) runs
+against all three; a test keeps the two equal.
+
+The rules:
+
+- An iteration ends without an error in two cases alone: the worker has completed the request, or the consumer itself has left the loop.
+- Any other cut raises an error: the caller's own error if the caller's signal, context or task cut it; `cancelled` if the stream's own
+  cancel or another call did; `worker_crashed` if the process was restarted or has died.
+- A final reply that the client has received wins over what comes later: the consumer gets the buffered replies, and the iteration ends
+  well. The stream's own cancel and the caller's signal, context or task drop the buffered replies nevertheless.
+- Replies that were received before any other cut are delivered before the error.
+- A stream is for one pass. A second iteration over it raises an error.
+
+The phases: **{PHASES["before"]}**, the request has not been sent; **{PHASES["waiting"]}**, the consumer has taken all replies and waits
+for the next; **{PHASES["busy"]}**, the consumer does something else and replies wait in the buffer; **finished**, the worker has
+ended the request, and its last replies are still in the buffer. *Is served* and *ends well* mean that all replies come, without an error.
+"""
+NOTES = """\
+The stream's own cancel is `aclose` in Python, `Close` in Go and `cancel` in TypeScript. Go has no call that restarts a worker: its cell is
+a worker that is killed and started again by its restart policy. SIGKILL is without a restart policy. Closing a model unloads it, and an
+unload waits for the requests before it ([SPEC §4.2](../protocol/SPEC.md#42-unload)), so it cuts none of them.
+"""
+
+
+def page() -> str:
+    """Return the whole page."""
+    return "\n".join(
+        [
+            INTRODUCTION,
+            "## `generate`, `chat`, `batch`\n",
+            *_table("generate"),
+            f"\n{NOTES}",
+            "## `classify`\n",
+            "The client collects the results of `classify` and returns them together: they are the "
+            "caller's once the call has returned, and there is\nno stream to cancel.\n",
+            *_table("classify"),
+            "\n## A second pass\n",
+            "| the stream was | iterating over it again |",
+            "|---|---|",
+            *(f"| {about} | an error |" for about in SECOND_PASSES.values()),
+            "",
+        ]
+    )
+
+
+def _table(command: str) -> list[str]:
+    head = " | ".join(("the request is cut by", *PHASES.values()))
+    rows = [
+        " | ".join(
+            (cause.about, *(_words(phase, due(name, phase, command)) for phase in PHASES))
+        )
+        for name, cause in CAUSES.items()
+    ]
+    rule = "|" + "---|" * (len(PHASES) + 1)
+    return [f"| {head} |", rule, *(f"| {row} |" for row in rows)]
+
+
+def _words(phase: str, ending: Ending | None) -> str:
+    if ending is None:
+        return "–"
+    if ending.outcome == "ok":
+        return "is served" if phase == "before" else "ends well"
+    return "the caller's own error" if ending.outcome == OWN else f"`{ending.outcome}`"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())

@@ -1,0 +1,152 @@
+"""The table of every way to stop a request: what the consumer gets, in every client.
+
+The rule: an iteration ends without an error after a complete `done` alone, or by the consumer's
+own break. A final that has been received wins over what comes later, except over the
+consumer's own cancel, signal, context or task.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from .cells import OWN, Cell, Message
+from .obedient_worker import METRICS
+
+COMMANDS = ("generate", "chat", "batch", "classify")
+PHASES = {
+    "before": "before the start",
+    "waiting": "consumer waiting",
+    "busy": "consumer busy",
+    "finished": "worker finished, replies still buffered",
+}
+SENT = 3
+"""Replies that the worker has sent when a request is cut; one more would follow."""
+TAKEN = {"before": 0, "waiting": SENT, "busy": 1, "finished": 1}
+"""Replies that the consumer has taken when the request is cut."""
+
+
+class Ending(NamedTuple):
+    """What the consumer gets after a cut: the outcome, and how many replies in all."""
+
+    outcome: str
+    taken: int
+
+
+class Cause(NamedTuple):
+    """A way to stop, with its ending in each phase, in the order of `PHASES`."""
+
+    about: str
+    before: Ending
+    waiting: Ending
+    busy: Ending
+    finished: Ending
+
+
+WHOLE = Ending("ok", SENT)
+WENT_ON = Ending("ok", SENT + 1)
+CANCELLED = Ending("cancelled", SENT)
+CRASHED = Ending("worker_crashed", SENT)
+CAUSES: dict[str, Cause] = {
+    "own_cancel": Cause(
+        "the stream's own cancel",
+        Ending("cancelled", 0),
+        CANCELLED,
+        Ending("cancelled", 1),
+        Ending("cancelled", 1),
+    ),
+    "signal": Cause(
+        "`AbortSignal`, context, task",
+        Ending(OWN, 0),
+        Ending(OWN, SENT),
+        Ending(OWN, 1),
+        Ending(OWN, 1),
+    ),
+    "worker_cancel": Cause("`worker.cancel`", WHOLE, CANCELLED, CANCELLED, WHOLE),
+    "model_close": Cause("model close", Ending("model_not_loaded", 0), WENT_ON, WENT_ON, WHOLE),
+    "worker_close": Cause(
+        "worker close", Ending("shutting_down", 0), CANCELLED, CANCELLED, WHOLE
+    ),
+    "restart": Cause("restart", WHOLE, CRASHED, CRASHED, WHOLE),
+    "sigkill": Cause("SIGKILL", Ending("worker_crashed", 0), CRASHED, CRASHED, WHOLE),
+}
+SECOND_PASSES = {
+    "complete": "read to its end",
+    "break": "left by the consumer's own break",
+    "error": "ended by an error",
+}
+
+
+def due(cause: str, phase: str, command: str) -> Ending | None:
+    """Return what a cell of the table must give; None where there is no such case."""
+    ending: Ending = getattr(CAUSES[cause], phase)
+    if command != "classify":
+        return ending
+    if cause == "own_cancel":
+        return None  # `classify` returns a list: it has no stream
+    if phase == "finished":
+        return WHOLE  # the call has returned, and nothing reaches its list
+    return ending if ending.outcome == "ok" else ending._replace(taken=0)
+
+
+def cells() -> Iterator[Cell]:
+    """Yield the cells of the table, and those of a second pass over a stream."""
+    for cause in CAUSES:
+        for phase in PHASES:
+            for command in COMMANDS:
+                ending = due(cause, phase, command)
+                if ending is not None:
+                    yield Cell(
+                        f"stop/{cause}/{phase}/{command}",
+                        {
+                            "do": "stop",
+                            "cause": cause,
+                            "phase": phase,
+                            "pause_after": TAKEN[phase],
+                            **request(command, ends=_ends(cause, phase)),
+                        },
+                        ending._asdict(),
+                    )
+    for end in SECOND_PASSES:
+        for command in COMMANDS[:3]:
+            ask = {"do": "second_pass", "end": end, **request(command, ends=end != "error")}
+            yield Cell(f"second_pass/{end}/{command}", ask, {"second": "raises"})
+
+
+def _ends(cause: str, phase: str) -> bool:
+    """Return True if the worker sends the final at once, behind its replies."""
+    return phase == "finished" or getattr(CAUSES[cause], phase) == WHOLE
+
+
+def request(command: str, *, ends: bool) -> Message:
+    """Return command and prompts of a request whose worker ends it at once, or at an unload."""
+    replies = [reply(command, place) for place in range(SENT + 1)]
+    now, later = replies[:SENT], [*replies[SENT:], done(SENT + 1)]
+    script = {"now": [*now, done(SENT)]} if ends else {"now": now, "before_unload": later}
+    return asking(command, script)
+
+
+def asking(command: str, script: Message) -> Message:
+    """Return the fields of a cell that sends a script: a list of prompts for two commands."""
+    prompt = json.dumps(script)
+    if command in ("batch", "classify"):
+        return {"command": command, "prompts": [prompt, "b", "c", "d"]}
+    return {"command": command, "prompt": prompt}
+
+
+def reply(command: str, place: int) -> Message:
+    """Return a command's reply number ``place``, without its id."""
+    named: dict[str, Any] = {"token": f" {place}", "token_id": place}
+    if command == "classify":
+        return {"type": "item", "index": place, "logprob": -0.5, **named}
+    if command == "batch":
+        ended = {"token_ids": [1], "tokens_generated": 1, "finish_reason": "stop"}
+        return {"type": "item", "index": place, "text": "t", **ended, "error": None}
+    return {"type": "token", "seq": place, **named}
+
+
+def done(tokens: int) -> Message:
+    """Return a complete final, without its id."""
+    counts = {"tokens_generated": tokens, "metrics": METRICS}
+    return {"type": "done", "final": True, "done": True, "finish_reason": "stop", **counts}
