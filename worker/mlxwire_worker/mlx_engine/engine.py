@@ -86,10 +86,10 @@ class MlxEngine(Engine):
         path = self._paths.model(options.path)
         adapter = self._paths.adapter(options.adapter_path) if options.adapter_path else None
         report("check", 0, 1)
-        from .importing import import_or_explain, tell_slow_blas
+        from .importing import import_or_explain, tell_slow_parts
 
         import_or_explain()
-        tell_slow_blas()
+        tell_slow_parts()
         from . import loading
         from .mlx_patches.allocator import hold_freed_blocks
         from .mlx_patches.direct_children import hold_children_directly

@@ -14,12 +14,18 @@ NEEDED = (
     # paths, the user and the language
     *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "LC_*", "TZ"),
     *("TMPDIR", "TMP", "TEMP", "XDG_CACHE_HOME", "SYSTEMROOT", "WINDIR"),
-    # Python, and the libraries it loads
-    *("PYTHON*", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "DYLD_*"),
+    # Python's behaviour, but none of its variables that load code; the libraries it needs
+    *("PYTHONUTF8", "PYTHONIOENCODING", "PYTHONCOERCECLOCALE", "PYTHONUNBUFFERED"),
+    *("PYTHONHASHSEED", "PYTHONSAFEPATH", "PYTHONNOUSERSITE", "PYTHONDONTWRITEBYTECODE"),
+    *("PYTHONFAULTHANDLER", "PYTHONMALLOC", "PYTHONOPTIMIZE", "PYTHONINTMAXSTRDIGITS"),
+    *("VIRTUAL_ENV", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "DYLD_FRAMEWORK_PATH"),
+    *("DYLD_FALLBACK_LIBRARY_PATH", "DYLD_FALLBACK_FRAMEWORK_PATH"),
     # devices and the libraries that compute on them
     *("MLX_*", "MTL_*", "METAL_*", "CUDA_*", "NVIDIA_*", "NCCL_*", "OMP_*"),
     *("RAYON_*", "TOKENIZERS_PARALLELISM"),
 )
+LOADING = ("PYTHON*",)
+"""Kept for a helper as well: the host trusts them, unless `--scrub-env` has removed them here."""
 HUB = ("HF_*", "HUGGING*", "*_PROXY", "*_proxy", "SSL_CERT_*", "REQUESTS_CA_BUNDLE")
 """Kept as well by a worker that may fetch models; they include the host's hub token."""
 
