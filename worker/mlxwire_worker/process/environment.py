@@ -10,6 +10,8 @@ import fnmatch
 import os
 from collections.abc import Iterable, Mapping
 
+from .import_path import forget_host_path
+
 NEEDED = (
     # paths, the user and the language
     *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "LC_*", "TZ"),
@@ -43,9 +45,12 @@ def kept(environment: Mapping[str, str], more: Iterable[str] = ()) -> dict[str, 
 def scrub(more: Iterable[str], *, hub: bool) -> None:
     """Remove this process's environment variables, except those that match a kept pattern.
 
-    The patterns are ``NEEDED``, ``more`` and, if ``hub`` is True, ``HUB``. Child processes that
-    are started later inherit the remaining variables.
+    The patterns are ``NEEDED``, ``more`` and, if ``hub`` is True, ``HUB``. Modules are no longer
+    looked for in ``PYTHONPATH`` either, unless it is kept. Child processes that are started later
+    inherit the remaining variables.
     """
     remaining = kept(os.environ, (*more, *(HUB if hub else ())))
-    for name in os.environ.keys() - remaining.keys():
+    if "PYTHONPATH" not in remaining:
+        forget_host_path()
+    for name in os.environ.keys() - remaining.keys() - {"PYTHONPATH"}:
         del os.environ[name]

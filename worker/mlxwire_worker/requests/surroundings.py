@@ -79,6 +79,7 @@ _BY_TEXT = (
     ("bad_alloc", _MEMORY),
     ("unable to allocate", _MEMORY),
     ("cannot allocate memory", _MEMORY),
+    ("failed to map segment", _MEMORY),
     ("too many open files", _DESCRIPTORS),
     ("can't start new thread", _PROCESSES),
     ("resource temporarily unavailable", _PROCESSES),
@@ -101,6 +102,8 @@ def lack_behind(error: BaseException) -> Lack | None:
             return _BY_NUMBER[one.errno]
         if isinstance(one, _NATIVE) or not isinstance(one, Exception):
             told = str(one).lower()
+            if "operation not permitted" in told:  # mounted noexec: no lack of memory
+                continue
             for part, lack in _BY_TEXT:
                 if part in told:
                     return lack
