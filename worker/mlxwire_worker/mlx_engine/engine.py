@@ -76,8 +76,8 @@ class MlxEngine(Engine):
             from .one_pass import scoring  # noqa: F401
             from .sequences import runner  # noqa: F401
             from .text import prompts  # noqa: F401
-        except ImportError:
-            return  # `load` says what is missing
+        except (ImportError, OSError, MemoryError, RuntimeError):
+            return  # `load` tries again, and says what is missing
 
     # -- the model -----------------------------------------------------------------------
 
@@ -86,10 +86,10 @@ class MlxEngine(Engine):
         path = self._paths.model(options.path)
         adapter = self._paths.adapter(options.adapter_path) if options.adapter_path else None
         report("check", 0, 1)
-        from .importing import import_or_explain, tell_slow_blas
+        from .importing import import_or_explain, tell_slow_parts
 
         import_or_explain()
-        tell_slow_blas()
+        tell_slow_parts()
         from . import loading
         from .mlx_patches.allocator import hold_freed_blocks
         from .mlx_patches.direct_children import hold_children_directly

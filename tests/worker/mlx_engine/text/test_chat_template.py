@@ -199,7 +199,7 @@ def test_a_helper_killed_from_outside_is_not_the_messages_fault(
     with pytest.raises(WireError) as raised:
         helper.render(ENDLESS, {})
 
-    assert (raised.value.code, raised.value.retryable) == ("internal", True)
+    assert (raised.value.code, raised.value.retryable) == ("unavailable", True)
     assert helper.render("{{ 1 + 1 }}", {}) == "2"
 
 
@@ -210,7 +210,7 @@ def test_a_helper_killed_while_it_checks_is_not_the_models_fault(
     with pytest.raises(WireError) as raised:
         helper.check("{{ 1 }}")
 
-    assert (raised.value.code, raised.value.retryable) == ("internal", True)
+    assert (raised.value.code, raised.value.retryable) == ("unavailable", True)
     helper.check("{{ 1 }}")
 
 
