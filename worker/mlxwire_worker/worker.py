@@ -15,8 +15,9 @@ from mlxwire_protocol.results import Limits, WorkerIdentity
 
 from . import __version__
 from .process.options import Options
+from .process.patience import Patience
 from .process.reader import EXIT_STDOUT_BROKEN, Reader, exit_if_abandoned
-from .process.writer import Writer
+from .process.writer import Writer, own_description
 from .scheduling.inbox import Inbox
 
 
@@ -38,19 +39,23 @@ class Worker:
             events=frozenset({"heartbeat"}),
         )
         self._inbox = Inbox()
+        own_description(wire_out)
         self._writer = Writer(
             wire_out,
             on_broken=lambda: os._exit(EXIT_STDOUT_BROKEN),
             on_room=self._inbox.wake,
         )
-        self._reader = Reader(wire_in, wire_out, stalled=self._writer.stalled)
+        self._reader = Reader(
+            wire_in, wire_out, stalled=self._writer.stalled, drains=options.drain_on_eof
+        )
 
     def run(self) -> NoReturn:
         """Serve until the host quits, closes a pipe or dies; never returns."""
         # Ctrl-C in a terminal reaches the whole foreground group; it is meant for the host.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         self._writer.start()
-        subscribed, first, ended = self._handshake()
+        patience = Patience(self._writer, self._options.flush_seconds)
+        subscribed, first, ended = self._handshake(patience)
         from .serving import Serving
 
         serving = Serving(
@@ -59,11 +64,14 @@ class Worker:
             self._reader,
             self._writer,
             self._inbox,
+            patience,
             subscribed,
         )
         serving.run(first, ended=ended)
 
-    def _handshake(self) -> tuple[frozenset[str] | None, Iterable[Event], bool]:
+    def _handshake(
+        self, patience: Patience
+    ) -> tuple[frozenset[str] | None, Iterable[Event], bool]:
         """Answer lines until a `hello` succeeds, a request of dialect 0 comes, or stdin ends.
 
         Return the events that `hello` named (None without a `hello`), the bytes after it that
@@ -77,6 +85,8 @@ class Worker:
                 events = self._connection.receive(chunk)
             elif sign in ("data", "end"):
                 events, ended = self._connection.receive_end(), True
+            elif sign == "unread":
+                patience.check()
             else:
                 exit_if_abandoned(sign)
             for event in events:

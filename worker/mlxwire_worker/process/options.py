@@ -23,6 +23,7 @@ class Options(Struct, frozen=True, kw_only=True):
 
     engine: str = "mlx"
     drain_on_eof: bool = False
+    flush_seconds: float = 30.0
     model_roots: tuple[str, ...] = ()
     data_roots: tuple[str, ...] = ()
     allow_hub: bool = False
@@ -67,6 +68,13 @@ def _make_parser() -> ArgumentParser:
         help="at the end of stdin, finish the requests in flight instead of cancelling them",
     )
     parser.add_argument(
+        "--flush-seconds",
+        type=_seconds,
+        default=defaults.flush_seconds,
+        help="after `quit` and with --drain-on-eof: how long the worker waits for a host that reads "
+        "nothing of what is left to write, before it exits 5",
+    )
+    parser.add_argument(
         "--model-root",
         type=_folder,
         action="append",
@@ -104,13 +112,13 @@ def _make_parser() -> ArgumentParser:
     parser.add_argument("--max-inflight", type=_positive, default=defaults.max_inflight)
     parser.add_argument(
         "--heartbeat-seconds",
-        type=float,
+        type=_seconds,
         default=defaults.heartbeat_seconds,
         help="seconds between two `heartbeat` events to a host that asked for them",
     )
     parser.add_argument(
         "--mock-step-seconds",
-        type=float,
+        type=_seconds,
         default=defaults.mock_step_seconds,
         help="with --engine mock: seconds that a step takes",
     )
@@ -131,6 +139,17 @@ def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{value} is less than 1; give a positive integer")
+    return value
+
+
+def _seconds(text: str) -> float:
+    import argparse
+
+    value = float(text)
+    if not value >= 0:
+        raise argparse.ArgumentTypeError(
+            f"{text} is no time; give a number of seconds from 0 on"
+        )
     return value
 
 

@@ -12,6 +12,9 @@ Signs, in the order in which they are checked:
 - `data`, `end`: stdin has bytes, or has ended. Bytes come first, so the last requests are read.
 - `stalled`: the writer's backlog is full. Input is not read, so a host that never reads answers
   can't make the backlog grow; but the signs of its death are still looked for, every 20 ms.
+- `unread`: the same, and the host has closed its end of stdin. What it wrote before is still
+  there, so with ``drains`` this is no `end` yet; the caller watches whether the host reads
+  (`patience.Patience`).
 - `idle`: nothing happened within ``timeout``.
 
 Invariants. `wait` takes no bytes from stdin; `read` is called only after `data`. `read` returns b""
@@ -39,19 +42,24 @@ READ_BYTES = 1 << 18
 _HANG_UP = select.POLLHUP | select.POLLERR | select.POLLNVAL
 _PEER_CLOSED = getattr(select, "POLLRDHUP", 0)  # a half-closed socket, on Linux
 
-Sign = Literal["data", "stalled", "end", "stdout_broken", "parent_gone", "idle"]
+Sign = Literal["data", "stalled", "unread", "end", "stdout_broken", "parent_gone", "idle"]
 
 
 class Reader:
     """Watches the wire's two descriptors and the parent process.
 
-    ``stalled`` is called before each wait; while it returns True, input is not read.
+    ``stalled`` is called before each wait; while it returns True, input is not read. With
+    ``drains`` all that the host wrote is read before its `end` is told.
     """
 
-    def __init__(self, wire_in: int, wire_out: int, *, stalled: Callable[[], bool]) -> None:
+    def __init__(
+        self, wire_in: int, wire_out: int, *, stalled: Callable[[], bool], drains: bool = False
+    ) -> None:
         self._in = wire_in
         self._out = wire_out
         self._stalled = stalled
+        self._drains = drains
+        self._hung_up = False
         self._parent = os.getppid()
         self._poll = select.poll()
         self._poll.register(wire_out, 0)
@@ -59,9 +67,9 @@ class Reader:
     def wait(self, *, read: bool = True, timeout: float = POLL_SECONDS) -> Sign:
         """Return the first sign within ``timeout`` seconds; without ``read`` ignore stdin."""
         stalled = self._stalled()
-        wanted = select.POLLIN if read and not stalled else _PEER_CLOSED
-        if read:
-            self._poll.register(self._in, wanted)
+        unread = stalled and self._hung_up
+        if read and not unread:  # a pipe that was hung up would end each poll at once
+            self._poll.register(self._in, _PEER_CLOSED if stalled else select.POLLIN)
         seen = dict(self._poll.poll(min(timeout, 0.02 if stalled else timeout) * 1000))
         if seen.get(self._out, 0) & _HANG_UP:
             return "stdout_broken"
@@ -73,7 +81,12 @@ class Reader:
         if state & select.POLLIN:
             return "data"
         if state & (_HANG_UP | _PEER_CLOSED):
-            return "end"
+            if not (stalled and self._drains):
+                return "end"
+            self._hung_up = unread = True
+            self.ignore_input()
+        if unread:
+            return "unread"
         return "stalled" if stalled else "idle"
 
     def read(self) -> bytes:

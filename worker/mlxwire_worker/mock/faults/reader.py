@@ -28,11 +28,12 @@ class FaultyReader(Reader):
         wire_out: int,
         *,
         stalled: Callable[[], bool],
+        drains: bool,
         dialogue: Dialogue,
         triggers: Triggers,
         on_fault: Callable[[HeardFault, Request], None],
     ) -> None:
-        super().__init__(wire_in, wire_out, stalled=stalled)
+        super().__init__(wire_in, wire_out, stalled=stalled, drains=drains)
         self.ignores_end = False
         self._deaf = False
         self._turned_away = threading.Event()

@@ -67,6 +67,7 @@ class FaultyWorker(Worker):
             wire_in,
             wire_out,
             stalled=self._writer.stalled,
+            drains=options.drain_on_eof,
             dialogue=dialogue,
             triggers=triggers,
             on_fault=cancels.take,
