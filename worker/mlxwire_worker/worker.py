@@ -15,6 +15,7 @@ from mlxwire_protocol.results import Limits, WorkerIdentity
 
 from . import __version__
 from .process.options import Options
+from .process.parent import ParentWatch
 from .process.patience import Patience
 from .process.reader import EXIT_STDOUT_BROKEN, Reader, exit_if_abandoned
 from .process.writer import Writer, own_description
@@ -24,7 +25,9 @@ from .scheduling.inbox import Inbox
 class Worker:
     """The worker of this process, on the two descriptors of the wire."""
 
-    def __init__(self, options: Options, wire_in: int, wire_out: int) -> None:
+    def __init__(
+        self, options: Options, wire_in: int, wire_out: int, parent: ParentWatch
+    ) -> None:
         self._options = options
         engine: EngineName = "mock" if options.engine == "mock" else "mlx"
         identity = WorkerIdentity(
@@ -46,7 +49,11 @@ class Worker:
             on_room=self._inbox.wake,
         )
         self._reader = Reader(
-            wire_in, wire_out, stalled=self._writer.stalled, drains=options.drain_on_eof
+            wire_in,
+            wire_out,
+            parent,
+            stalled=self._writer.stalled,
+            drains=options.drain_on_eof,
         )
 
     def run(self) -> NoReturn:

@@ -8,6 +8,7 @@ import sys
 from typing import NoReturn
 
 from ...process.options import Options
+from ...process.parent import ParentWatch
 from ...process.reader import EXIT_STDOUT_BROKEN
 from ...process.stdio import log
 from ...worker import Worker
@@ -32,23 +33,30 @@ from .writer import FaultyWriter
 EXIT_USAGE = 2
 
 
-def serve_with_faults(options: Options, path: str, wire_in: int, wire_out: int) -> NoReturn:
+def serve_with_faults(
+    options: Options, path: str, wire_in: int, wire_out: int, parent: ParentWatch
+) -> NoReturn:
     """Serve with the fault script at ``path``; exit 2 if it can't be read."""
     try:
         script = load_script(path)
     except ValueError as error:
         log(f"--faults {error}")
         sys.exit(EXIT_USAGE)
-    FaultyWorker(options, script, wire_in, wire_out).run()
+    FaultyWorker(options, script, wire_in, wire_out, parent).run()
 
 
 class FaultyWorker(Worker):
     """A `Worker` that applies the faults of a script."""
 
     def __init__(
-        self, options: Options, script: FaultScript, wire_in: int, wire_out: int
+        self,
+        options: Options,
+        script: FaultScript,
+        wire_in: int,
+        wire_out: int,
+        parent: ParentWatch,
     ) -> None:
-        super().__init__(options, wire_in, wire_out)
+        super().__init__(options, wire_in, wire_out, parent)
         dialogue, triggers = Dialogue(), Triggers(script)
         cancels = Cancels(dialogue)
         self._wire = wire_in, wire_out
@@ -66,6 +74,7 @@ class FaultyWorker(Worker):
         self._reader: FaultyReader = FaultyReader(
             wire_in,
             wire_out,
+            parent,
             stalled=self._writer.stalled,
             drains=options.drain_on_eof,
             dialogue=dialogue,
