@@ -23,7 +23,7 @@ func TestTheLadderGoesDownStepByStep(t *testing.T) {
 	w := newScriptedWorker(t, process.Handlers{})
 	w.stubborn = true
 	asked := false
-	if !endProcess(w, hasty, func() { asked = true }) || !asked {
+	if !endProcess(w, hasty, func() { asked = true }, func() int { return 3 }) || !asked {
 		t.Error("the worker did not end, or was not asked to quit")
 	}
 	want := []string{"close stdin", "close stdin", "terminate", "kill"}
@@ -34,8 +34,34 @@ func TestTheLadderGoesDownStepByStep(t *testing.T) {
 
 func TestTheLadderBeginsAtTerminateForAWorkerThatDoesNotRead(t *testing.T) {
 	w := newScriptedWorker(t, process.Handlers{})
-	if !endProcess(w, hasty, nil) || !slices.Equal(w.steps, []string{"close stdin", "terminate"}) {
+	if !endProcess(w, hasty, nil, func() int { return 3 }) || !slices.Equal(w.steps, []string{"close stdin", "terminate"}) {
 		t.Errorf("the ladder had the steps %q", w.steps)
+	}
+}
+
+func TestTheLadderWaitsForAWorkerThatStillSendsFinals(t *testing.T) {
+	for _, counts := range [][]int{{4, 4}, {4, 0}, {4, 3, 3, 2, 2, 2}, {4, 3, 3, 0}} {
+		w := newScriptedWorker(t, process.Handlers{})
+		inFlight := func() int {
+			if len(w.steps) > 0 || len(counts) == 0 {
+				t.Fatalf("the ladder had the steps %q, with the counts %v left", w.steps, counts)
+			}
+			left := counts[0]
+			counts = counts[1:]
+			return left
+		}
+		if !endProcess(w, hasty, func() {}, inFlight) || len(counts) > 0 {
+			t.Errorf("the ladder had the steps %q, with the counts %v left", w.steps, counts)
+		}
+	}
+}
+
+func TestTheLadderEndsAWorkerThatSendsFinalsForEver(t *testing.T) {
+	w := newScriptedWorker(t, process.Handlers{})
+	looks := 0
+	inFlight := func() int { looks++; return 1000 - looks }
+	if !endProcess(w, hasty, func() {}, inFlight) || looks != 2*mostTurns {
+		t.Errorf("the ladder looked %d times, and had the steps %q", looks, w.steps)
 	}
 }
 

@@ -137,6 +137,12 @@ func (c *connection) window() int {
 
 func (c *connection) pid() int { return c.child.PID() }
 
+func (c *connection) inFlight() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.wire.Pending())
+}
+
 func (c *connection) isClosing() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -177,7 +183,7 @@ func (c *connection) end(sayQuit func()) {
 			if c.cause() != nil {
 				sayQuit = nil
 			}
-			if endProcess(c.child, c.options.shutdown, sayQuit) {
+			if endProcess(c.child, c.options.shutdown, sayQuit, c.inFlight) {
 				<-c.gone
 			}
 			c.failClosed()

@@ -4,7 +4,8 @@ import "time"
 
 // ShutdownLimits bounds the steps that end a worker: ask it to quit, close its stdin, SIGTERM to
 // its process group, SIGKILL. The next step follows when a limit has passed. Close takes at most
-// the sum of the limits. A field that is left out has the value of DefaultShutdownLimits.
+// the sum of the limits, or ten times Quit in place of one if pending requests still get their
+// final replies. A field that is left out has the value of DefaultShutdownLimits.
 type ShutdownLimits struct {
 	Quit       time.Duration
 	CloseStdin time.Duration
@@ -39,14 +40,25 @@ type endable interface {
 	Exited() <-chan struct{}
 }
 
+// mostTurns is how often the step of quit is taken while the worker still sends final replies: it
+// owes them, and writes them as long as they are read (SPEC §9).
+const mostTurns = 10
+
 // endProcess takes the steps of ShutdownLimits until the process has ended. It returns false if
 // the process survived all of them. If sayQuit is nil, the steps begin at SIGTERM, because the
-// worker does not read its stdin any more.
-func endProcess(child endable, limits ShutdownLimits, sayQuit func()) bool {
+// worker does not read its stdin any more. inFlight returns how many requests wait for their final
+// reply.
+func endProcess(child endable, limits ShutdownLimits, sayQuit func(), inFlight func() int) bool {
 	if sayQuit != nil {
 		sayQuit()
-		if within(limits.Quit, child.Exited()) {
-			return true
+		for range mostTurns {
+			before := inFlight()
+			if within(limits.Quit, child.Exited()) {
+				return true
+			}
+			if left := inFlight(); left == 0 || left >= before {
+				break
+			}
 		}
 		child.CloseStdin()
 		if within(limits.CloseStdin, child.Exited()) {

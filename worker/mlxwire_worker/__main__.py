@@ -8,16 +8,21 @@ leave_working_folder()  # before any import that is not a part of this package
 
 import os  # noqa: E402
 import sys  # noqa: E402
-from typing import NoReturn  # noqa: E402
+from typing import TYPE_CHECKING, NoReturn  # noqa: E402
+
+if TYPE_CHECKING:
+    from .process.parent import ParentWatch
 
 
 def main() -> NoReturn:
-    """Run a worker; exit 0 at `quit` or EOF, 3 or 4 when abandoned (SPEC §9)."""
+    """Run a worker; exit 0 at `quit` or EOF, 3 to 5 when abandoned (SPEC §9)."""
     arguments = sys.argv[1:]
     if {"-h", "--help", "--version", "--print-schema"} & set(arguments):
         _print_and_exit(arguments)
+    from .process.parent import named_host
     from .process.stdio import claim_wire
 
+    named = named_host(arguments)
     try:
         wire_in, wire_out = claim_wire()
     except OSError as error:  # `ulimit -n` is that small
@@ -25,7 +30,7 @@ def main() -> NoReturn:
     if wire_out is None:
         _give_up("stdout is closed, so nothing can be answered; give it a pipe", 3)
     try:
-        _serve(arguments, wire_in, wire_out)
+        _serve(arguments, wire_in, wire_out, named)
     except (OSError, MemoryError, RuntimeError) as error:  # too few threads, too little memory
         from .process.stdio import log
 
@@ -35,8 +40,9 @@ def main() -> NoReturn:
         os._exit(1)  # a shutdown of Python would wait for threads
 
 
-def _serve(arguments: list[str], wire_in: int, wire_out: int) -> NoReturn:
-    """Parse the command line and serve the host."""
+def _serve(arguments: list[str], wire_in: int, wire_out: int, named: str) -> NoReturn:
+    """Parse the command line and serve the host; ``named`` is its pid in digits, or empty."""
+    parent = _watch(int(named) if named.isdecimal() else 0)
     # msgspec asks for typing_extensions, 4 ms, and does as well with typing (its own fallback).
     absent = sys.modules.setdefault("typing_extensions", None)  # type: ignore[arg-type]
     import msgspec  # noqa: F401
@@ -45,7 +51,9 @@ def _serve(arguments: list[str], wire_in: int, wire_out: int) -> NoReturn:
         del sys.modules["typing_extensions"]
     from .process.options import parse_options
 
-    options = parse_options(arguments)
+    options = parse_options(arguments, named)
+    if options.parent_pid != parent.pid:  # an abbreviated option
+        parent = _watch(options.parent_pid)
     if options.scrub_env:
         from .process.environment import scrub
 
@@ -53,10 +61,27 @@ def _serve(arguments: list[str], wire_in: int, wire_out: int) -> NoReturn:
     if options.faults is not None:
         from .mock.faults.worker import serve_with_faults
 
-        serve_with_faults(options, options.faults, wire_in, wire_out)
+        serve_with_faults(options, options.faults, wire_in, wire_out, parent)
     from .worker import Worker
 
-    Worker(options, wire_in, wire_out).run()
+    Worker(options, wire_in, wire_out, parent).run()
+
+
+def _watch(pid: int) -> ParentWatch:
+    """Watch the host; exit 4 if it is gone already, before the heavy imports."""
+    from .process.parent import ParentWatch
+
+    parent = ParentWatch(pid)
+    if parent.is_gone():
+        from .process.reader import EXIT_PARENT_GONE
+        from .process.stdio import log
+
+        log(
+            f"the host, process {pid}, is gone; if the worker runs in another pid namespace than "
+            "its host, start it with `--parent-pid 0`"
+        )
+        os._exit(EXIT_PARENT_GONE)
+    return parent
 
 
 def _give_up(reason: str, code: int) -> NoReturn:

@@ -1,4 +1,4 @@
-"""The worker after its handshake: creates its parts, serves, and ends within 2 seconds."""
+"""The worker after its handshake: creates its parts, serves, and ends (SPEC §9)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from mlxwire_protocol.events import Event
 
 from .engine import Engine
 from .process.options import Options
+from .process.patience import Patience
 from .process.reader import Reader, exit_if_abandoned
 from .process.writer import Writer
 from .requests.conversation import Conversation
@@ -23,7 +24,7 @@ EXIT_OK = 0
 FINALS_SECONDS = 0.8
 """Seconds for the engine to end cancelled requests; after them they end without it."""
 FLUSH_SECONDS = 0.7
-"""Seconds for the last lines to reach a host that is slow to read."""
+"""Seconds for the last lines to reach a host that closed its end without `quit`."""
 
 
 class Serving:
@@ -39,11 +40,13 @@ class Serving:
         reader: Reader,
         writer: Writer,
         inbox: Inbox,
+        patience: Patience,
         subscribed: frozenset[str] | None,
     ) -> None:
         self._options = options
         self._reader = reader
         self._writer = writer
+        self._patience = patience
         self._inbox = inbox
         self._greeted = subscribed is not None
         self._engine = make_engine(options)
@@ -77,34 +80,58 @@ class Serving:
             elif sign in ("data", "end"):
                 self._conversation.receive_end()
                 self._end_of_input()
+            elif sign == "unread":
+                self._patience.check()
             else:
                 exit_if_abandoned(sign)
-        self._exit()
+        self._exit(reading=True)
 
     def _end_of_input(self) -> NoReturn:
         self._reader.ignore_input()
         if self._options.drain_on_eof:
             self._conversation.ledger.open_windows()
         while self._options.drain_on_eof and not self._conversation.idle:
-            self._wait(0.01)
-        self._exit()
+            exit_if_abandoned(self._reader.wait(read=False, timeout=0.01))
+            self._patience.check()
+        self._exit(reading=False)
 
-    def _exit(self) -> NoReturn:
-        """Send all final replies, then the answer to `quit`, each within a limit, and exit."""
+    def _exit(self, *, reading: bool) -> NoReturn:
+        """Send all final replies, then the answer to `quit`, and exit when they are written.
+
+        A host that closed its end without `quit` is most likely gone: it has two seconds in all.
+        ``reading`` is True if the host may still send requests, which are refused.
+        """
         self._conversation.cancel_all()
-        deadline = time.monotonic() + FINALS_SECONDS
-        while not self._conversation.idle and time.monotonic() < deadline:
-            self._wait(0.002)
+        self._await_finals(reading)
         self._conversation.finish()
+        patient = self._conversation.quitting or self._options.drain_on_eof
         deadline = time.monotonic() + FLUSH_SECONDS
-        while not self._writer.flush(0.02) and time.monotonic() < deadline:
-            self._wait(0.0)
+        while not self._writer.flush(0.02):
+            exit_if_abandoned(self._reader.wait(read=False, timeout=0.0))
+            if patient:
+                self._patience.check()
+            elif time.monotonic() > deadline:
+                break
         self._engine.close()
         # Not sys.exit: Python's shutdown would wait for the engine's thread, or abort in it.
         os._exit(EXIT_OK)
 
-    def _wait(self, seconds: float) -> None:
-        exit_if_abandoned(self._reader.wait(read=False, timeout=seconds))
+    def _await_finals(self, reading: bool) -> None:
+        """Wait until the engine has ended all requests, and refuse those that come meanwhile."""
+        deadline = time.monotonic() + FINALS_SECONDS
+        while time.monotonic() < deadline:
+            idle = self._conversation.idle
+            sign = self._reader.wait(read=reading, timeout=0.0 if idle else 0.002)
+            if sign == "data" and (chunk := self._reader.read()):
+                self._conversation.receive(chunk)
+            elif sign in ("data", "end"):
+                self._conversation.receive_end()
+                self._reader.ignore_input()
+                reading = False
+            elif idle:
+                return
+            else:
+                exit_if_abandoned(sign)
 
 
 def make_engine(options: Options) -> Engine:

@@ -16,9 +16,11 @@ from mlxwire_protocol.results import Limits, WorkerIdentity
 
 from . import __version__
 from .process.options import Options
+from .process.parent import ParentWatch
+from .process.patience import Patience
 from .process.reader import EXIT_STDOUT_BROKEN, Reader, exit_if_abandoned
 from .process.stdio import log
-from .process.writer import Writer
+from .process.writer import Writer, own_description
 from .scheduling.inbox import Inbox
 
 
@@ -31,7 +33,9 @@ def _end_with_thread(failed: threading.ExceptHookArgs) -> None:
 class Worker:
     """The worker of this process, on the two descriptors of the wire."""
 
-    def __init__(self, options: Options, wire_in: int, wire_out: int) -> None:
+    def __init__(
+        self, options: Options, wire_in: int, wire_out: int, parent: ParentWatch
+    ) -> None:
         self._options = options
         engine: EngineName = "mock" if options.engine == "mock" else "mlx"
         identity = WorkerIdentity(
@@ -46,12 +50,19 @@ class Worker:
             events=frozenset({"heartbeat"}),
         )
         self._inbox = Inbox()
+        own_description(wire_out)
         self._writer = Writer(
             wire_out,
             on_broken=lambda: os._exit(EXIT_STDOUT_BROKEN),
             on_room=self._inbox.wake,
         )
-        self._reader = Reader(wire_in, wire_out, stalled=self._writer.stalled)
+        self._reader = Reader(
+            wire_in,
+            wire_out,
+            parent,
+            stalled=self._writer.stalled,
+            drains=options.drain_on_eof,
+        )
 
     def run(self) -> NoReturn:
         """Serve until the host quits, closes a pipe or dies; never returns."""
@@ -59,7 +70,8 @@ class Worker:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         threading.excepthook = _end_with_thread
         self._writer.start()
-        subscribed, first, ended = self._handshake()
+        patience = Patience(self._writer, self._options.flush_seconds)
+        subscribed, first, ended = self._handshake(patience)
         from .serving import Serving
 
         serving = Serving(
@@ -68,11 +80,14 @@ class Worker:
             self._reader,
             self._writer,
             self._inbox,
+            patience,
             subscribed,
         )
         serving.run(first, ended=ended)
 
-    def _handshake(self) -> tuple[frozenset[str] | None, Iterable[Event], bool]:
+    def _handshake(
+        self, patience: Patience
+    ) -> tuple[frozenset[str] | None, Iterable[Event], bool]:
         """Answer lines until a `hello` succeeds, a request of dialect 0 comes, or stdin ends.
 
         Return the events that `hello` named (None without a `hello`), the bytes after it that
@@ -86,6 +101,8 @@ class Worker:
                 events = self._connection.receive(chunk)
             elif sign in ("data", "end"):
                 events, ended = self._connection.receive_end(), True
+            elif sign == "unread":
+                patience.check()
             else:
                 exit_if_abandoned(sign)
             for event in events:

@@ -11,6 +11,7 @@ import pytest
 import mlxwire
 from mlxwire.connection.handshake import greet
 from mlxwire.process.postmortem import hangs
+from mlxwire.process.shutdown import MOST_TURNS, ShutdownLimits, end_process
 from mlxwire.requests.pending import ask
 from support.fake_process import HELLO
 from support.memory_worker import MemoryWorker
@@ -243,3 +244,35 @@ async def test_each_stream_that_a_close_cut_off_has_an_exception_of_its_own(
     assert isinstance(first, mlxwire.ShuttingDown)
     assert isinstance(second, mlxwire.ShuttingDown)
     assert first is not second
+
+
+@pytest.mark.parametrize(
+    ("left", "waits"),
+    [
+        ([4, 4], 1),
+        ([4, 0], 1),
+        ([4, 3, 3, 2, 2, 2], 3),
+        ([4, 3, 3, 0], 2),
+        (list(range(200, 100, -1)), MOST_TURNS),
+    ],
+)
+async def test_a_worker_that_still_sends_finals_is_waited_for_but_not_for_ever(left, waits):
+    steps: list[object] = []
+
+    class Process:
+        def close_stdin(self) -> None:
+            steps.append("end of stdin")
+
+        def signal_group(self, number: signal.Signals) -> None:
+            steps.append(number)
+
+        async def wait(self, seconds: float) -> bool:
+            steps.append(seconds)
+            return signal.SIGTERM in steps
+
+    limits = ShutdownLimits(quit=7)
+    counts = iter(left)
+    assert await end_process(
+        Process(), limits, say_quit=lambda: None, in_flight=lambda: next(counts)
+    )
+    assert steps[: waits + 1] == [7] * waits + ["end of stdin"]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -18,24 +17,12 @@ from support.processes import children_of, has_ended
 from support.repository import ROOT
 
 MIDDLE = str(ROOT / "tests" / "support" / "middle_host.py")
-PR_SET_CHILD_SUBREAPER = 36
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     config = {"max_position_embeddings": 1 << 20}
     return str(build_model("qwen3", tmp_path_factory.mktemp("orphan"), config=config))
-
-
-@pytest.fixture
-def adopt_orphans() -> Iterator[None]:
-    """Make orphans this process's children, so that their exit codes can be told."""
-    if sys.platform != "linux":
-        pytest.skip("only Linux hands orphans to a chosen process")
-    prctl = ctypes.CDLL(None).prctl
-    prctl(PR_SET_CHILD_SUBREAPER, 1)
-    yield
-    prctl(PR_SET_CHILD_SUBREAPER, 0)
 
 
 def middle_host(mode: str, *arguments: str) -> Driver:

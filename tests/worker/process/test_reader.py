@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from mlxwire_worker.process.parent import ParentWatch
 from mlxwire_worker.process.reader import Reader
 from support.patience import PATIENCE_SECONDS
 
@@ -27,7 +28,7 @@ def test_a_stdin_that_another_reader_emptied_is_not_taken_for_its_end(
     pipe: tuple[int, int],
 ) -> None:
     stdin, host = pipe
-    reader = Reader(stdin, host, stalled=lambda: False)
+    reader = Reader(stdin, host, ParentWatch(0), stalled=lambda: False)
     taken: list[bytes] = []
     thread = threading.Thread(target=lambda: taken.append(reader.read()), daemon=True)
     thread.start()
@@ -44,6 +45,6 @@ def test_a_stdin_that_the_host_reset_has_ended() -> None:
     with stdin:
         stdin.send(b"stray output that the host never reads")
         host.close()
-        reader = Reader(stdin.fileno(), stdin.fileno(), stalled=lambda: False)
+        reader = Reader(stdin.fileno(), stdin.fileno(), ParentWatch(0), stalled=lambda: False)
 
         assert reader.read() == b""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import select
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from mlxwire_worker.process.writer import Writer
+from mlxwire_worker.process.writer import DIRECT_BYTES, Writer, own_description
 from support.patience import PATIENCE_SECONDS
 
 PAGE = 4096
@@ -66,6 +68,14 @@ def promptly(call: Callable[[], object]) -> None:
     thread.start()
     thread.join(PATIENCE_SECONDS)
     assert not thread.is_alive(), "it blocks"
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait until a condition that another thread brings about is true."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "it does not become true"
+        time.sleep(0.001)
 
 
 def line(size: int, letter: str = "x") -> bytes:
@@ -256,3 +266,41 @@ def test_room_that_a_direct_write_makes_is_told(
     assert seen == [False]
     assert pipe.room.wait(PATIENCE_SECONDS)
     pipe.read(1 << 18)
+
+
+@pytest.mark.parametrize(("blocks", "step"), [(True, DIRECT_BYTES), (False, PAGE)])
+def test_each_part_that_a_slow_host_takes_is_progress(
+    pipe: Pipe, blocks: bool, step: int
+) -> None:
+    pipe.fill()
+    os.set_blocking(pipe.write_end, blocks)
+    assert pipe.writer.progress() is None
+    pipe.put(line(40 * step))
+    seen = [pipe.writer.progress()]
+    for _ in range(40):
+        pipe.read(step)
+        until(lambda: pipe.writer.progress() != seen[-1])
+        seen.append(pipe.writer.progress())
+
+    assert seen[-1] is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what a pipe still holds")
+def test_each_byte_that_a_slower_host_takes_is_progress(pipe: Pipe) -> None:
+    pipe.fill()
+    pipe.put(line(PAGE))
+    for _ in range(PAGE - 1):
+        seen = pipe.writer.progress()
+        pipe.read(1)
+        assert pipe.writer.progress() != seen
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux opens a pipe once more")
+def test_the_description_that_others_share_keeps_blocking(pipe: Pipe) -> None:
+    shared = os.dup(pipe.write_end)
+    own_description(pipe.write_end)
+
+    assert os.get_blocking(shared)
+    assert not os.get_blocking(pipe.write_end)
+    assert not os.get_inheritable(pipe.write_end)
+    os.close(shared)

@@ -19,10 +19,13 @@ class Options(Struct, frozen=True, kw_only=True):
     """The options that the host started the worker with. No request can change them.
 
     Sizes are in bytes, times in seconds; `testdata/faults/README.md` describes ``faults``.
+    ``parent_pid`` is 0 if the host has not named itself.
     """
 
     engine: str = "mlx"
     drain_on_eof: bool = False
+    flush_seconds: float = 30.0
+    parent_pid: int = 0
     model_roots: tuple[str, ...] = ()
     data_roots: tuple[str, ...] = ()
     allow_hub: bool = False
@@ -36,10 +39,16 @@ class Options(Struct, frozen=True, kw_only=True):
     env_allow: tuple[str, ...] = ()
 
 
-def parse_options(arguments: list[str]) -> Options:
-    """Parse the arguments; exit 2 with a usage line on stderr if one is wrong."""
-    if not arguments:
-        return Options()  # the usual start saves the 3 ms that importing argparse takes
+def parse_options(arguments: list[str], parent_pid: str = "") -> Options:
+    """Parse the arguments; exit 2 with a usage line on stderr if one is wrong.
+
+    ``parent_pid`` stands for `--parent-pid` if no argument names one; empty if there is none.
+    """
+    if not arguments and (not parent_pid or _is_pid(parent_pid)):
+        # The usual start saves the 3 ms that importing argparse takes.
+        return Options(parent_pid=int(parent_pid or 0))
+    if parent_pid:
+        arguments = [f"--parent-pid={parent_pid}", *arguments]
     parser = _make_parser()
     parsed = vars(parser.parse_args(arguments))
     if parsed["faults"] is not None and parsed["engine"] != "mock":
@@ -65,6 +74,21 @@ def _make_parser() -> ArgumentParser:
         "--drain-on-eof",
         action="store_true",
         help="at the end of stdin, finish the requests in flight instead of cancelling them",
+    )
+    parser.add_argument(
+        "--flush-seconds",
+        type=_seconds,
+        default=defaults.flush_seconds,
+        help="after `quit` and with --drain-on-eof: how long the worker waits for a host that reads "
+        "nothing of what is left to write, before it exits 5",
+    )
+    parser.add_argument(
+        "--parent-pid",
+        type=_pid,
+        default=defaults.parent_pid,
+        metavar="N",
+        help="the host's process, at whose end the worker exits 4; 0 is the process that starts the "
+        "worker (default: the environment variable MLXWIRE_PARENT_PID, then 0)",
     )
     parser.add_argument(
         "--model-root",
@@ -104,13 +128,13 @@ def _make_parser() -> ArgumentParser:
     parser.add_argument("--max-inflight", type=_positive, default=defaults.max_inflight)
     parser.add_argument(
         "--heartbeat-seconds",
-        type=float,
+        type=_seconds,
         default=defaults.heartbeat_seconds,
         help="seconds between two `heartbeat` events to a host that asked for them",
     )
     parser.add_argument(
         "--mock-step-seconds",
-        type=float,
+        type=_seconds,
         default=defaults.mock_step_seconds,
         help="with --engine mock: seconds that a step takes",
     )
@@ -131,6 +155,33 @@ def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{value} is less than 1; give a positive integer")
+    return value
+
+
+def _pid(text: str) -> int:
+    import argparse
+
+    value = int(text)
+    if not 0 <= value < 1 << 31:
+        raise argparse.ArgumentTypeError(
+            f"{value} is no process id; give the host's, or 0 for the process that starts the "
+            "worker (the environment variable MLXWIRE_PARENT_PID names it too)"
+        )
+    return value
+
+
+def _is_pid(text: str) -> bool:
+    return text.isdecimal() and int(text) < 1 << 31
+
+
+def _seconds(text: str) -> float:
+    import argparse
+
+    value = float(text)
+    if not value >= 0:
+        raise argparse.ArgumentTypeError(
+            f"{text} is no time; give a number of seconds from 0 on"
+        )
     return value
 
 

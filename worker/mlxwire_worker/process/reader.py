@@ -7,11 +7,13 @@ looked for at least every ``POLL_SECONDS``, and the caller sends heartbeats in b
 Signs, in the order in which they are checked:
 - `stdout_broken`: the host closed its end of stdout. Nothing can be answered: exit at once
   (`exit_if_abandoned`, SPEC §9).
-- `parent_gone`: the parent's pid *changed*. Comparing with 1 would be wrong in a container, where
-  the first parent may be pid 1, and where a subreaper adopts orphans.
+- `parent_gone`: the host has ended (`parent.ParentWatch`), whoever still holds its pipes.
 - `data`, `end`: stdin has bytes, or has ended. Bytes come first, so the last requests are read.
 - `stalled`: the writer's backlog is full. Input is not read, so a host that never reads answers
   can't make the backlog grow; but the signs of its death are still looked for, every 20 ms.
+- `unread`: the same, and the host has closed its end of stdin. What it wrote before is still
+  there, so with ``drains`` this is no `end` yet; the caller watches whether the host reads
+  (`patience.Patience`).
 - `idle`: nothing happened within ``timeout``.
 
 Invariants. `wait` takes no bytes from stdin; `read` is called only after `data`. `read` returns b""
@@ -32,6 +34,8 @@ import select
 from collections.abc import Callable
 from typing import Literal
 
+from .parent import ParentWatch
+
 EXIT_STDOUT_BROKEN = 3
 EXIT_PARENT_GONE = 4
 POLL_SECONDS = 0.25
@@ -39,33 +43,46 @@ READ_BYTES = 1 << 18
 _HANG_UP = select.POLLHUP | select.POLLERR | select.POLLNVAL
 _PEER_CLOSED = getattr(select, "POLLRDHUP", 0)  # a half-closed socket, on Linux
 
-Sign = Literal["data", "stalled", "end", "stdout_broken", "parent_gone", "idle"]
+Sign = Literal["data", "stalled", "unread", "end", "stdout_broken", "parent_gone", "idle"]
 
 
 class Reader:
-    """Watches the wire's two descriptors and the parent process.
+    """Watches the wire's two descriptors and the host's process.
 
-    ``stalled`` is called before each wait; while it returns True, input is not read.
+    ``stalled`` is called before each wait; while it returns True, input is not read. With
+    ``drains`` all that the host wrote is read before its `end` is told.
     """
 
-    def __init__(self, wire_in: int, wire_out: int, *, stalled: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        wire_in: int,
+        wire_out: int,
+        parent: ParentWatch,
+        *,
+        stalled: Callable[[], bool],
+        drains: bool = False,
+    ) -> None:
         self._in = wire_in
         self._out = wire_out
+        self._parent = parent
         self._stalled = stalled
-        self._parent = os.getppid()
+        self._drains = drains
+        self._hung_up = False
         self._poll = select.poll()
         self._poll.register(wire_out, 0)
+        if parent.fd is not None:
+            self._poll.register(parent.fd, select.POLLIN)
 
     def wait(self, *, read: bool = True, timeout: float = POLL_SECONDS) -> Sign:
         """Return the first sign within ``timeout`` seconds; without ``read`` ignore stdin."""
         stalled = self._stalled()
-        wanted = select.POLLIN if read and not stalled else _PEER_CLOSED
-        if read:
-            self._poll.register(self._in, wanted)
+        unread = stalled and self._hung_up
+        if read and not unread:  # a pipe that was hung up would end each poll at once
+            self._poll.register(self._in, _PEER_CLOSED if stalled else select.POLLIN)
         seen = dict(self._poll.poll(min(timeout, 0.02 if stalled else timeout) * 1000))
         if seen.get(self._out, 0) & _HANG_UP:
             return "stdout_broken"
-        if os.getppid() != self._parent:
+        if self._parent.fd in seen or (self._parent.fd is None and self._parent.is_gone()):
             return "parent_gone"
         if not read:
             return "idle"
@@ -73,7 +90,12 @@ class Reader:
         if state & select.POLLIN:
             return "data"
         if state & (_HANG_UP | _PEER_CLOSED):
-            return "end"
+            if not (stalled and self._drains):
+                return "end"
+            self._hung_up = unread = True
+            self.ignore_input()
+        if unread:
+            return "unread"
         return "stalled" if stalled else "idle"
 
     def read(self) -> bytes:

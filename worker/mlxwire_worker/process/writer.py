@@ -3,7 +3,7 @@
 Theory of operation. Two kinds of threads write. A thread that calls `put` or `uncork` writes up to
 ``DIRECT_BYTES`` itself, as long as the pipe polls writable: waking another thread for each token
 costs a hand-over of the interpreter's lock, 0.1 ms of each step. The writer thread writes what
-is left or more, in blocks of up to ``WRITE_BYTES``, and may block there. `cork` and `uncork` join the
+is left or more, in blocks of up to ``WRITE_BYTES``, and may wait there. `cork` and `uncork` join the
 lines of one step into one write.
 
 State, all under ``_lock``: ``_buffer`` holds lines that nobody has begun to write; ``_writing`` is
@@ -16,6 +16,10 @@ Invariants:
   put, and none is split by another.
 - No `os.write` happens under the lock, and a direct write passes at most ``ATOMIC_BYTES`` to a pipe
   that polled writable, so `put` never blocks.
+- ``_written`` grows with each part that the host's pipe takes, never in one leap at the end of a
+  long write: `progress` tells a slow host from one that is away. So no write blocks for more than
+  ``DIRECT_BYTES``: a pipe of our own description (`own_description`) does not block at all, and
+  any other descriptor is polled before each part.
 - The backlog is bounded by its readers: at ``room_bytes`` the scheduler stops generating (`has_room`),
   at ``stall_bytes`` the reader stops reading requests (`stalled`). A host that never reads its answers
   can't make it grow.
@@ -31,14 +35,19 @@ Hazards and what went wrong before:
   one bytearray.
 - The host may make the pipe non-blocking, because both ends of an inherited pipe can share a
   description: hence `BlockingIOError` and a poll.
+- A blocking write of 256 KiB returned after the last byte: a host that read a page a second
+  looked like one that was away, and its answers were dropped with exit code 0.
 """
 
 from __future__ import annotations
 
 import os
 import select
+import stat
+import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 WRITE_BYTES = 256 * 1024
 ATOMIC_BYTES = select.PIPE_BUF
@@ -71,6 +80,7 @@ class Writer:
         # A list of lines would hold forty times its bytes: orjson gives each at least 4 KiB.
         self._buffer = bytearray()
         self._bytes = 0
+        self._written = 0
         self._corks = 0
         self._writing = False
         self._poll = select.poll()
@@ -123,6 +133,16 @@ class Writer:
         """Return True if the backlog is so large that no more requests should be read."""
         return self._bytes >= self._stall_bytes
 
+    def progress(self) -> tuple[int, int] | None:
+        """Return figures that change as long as the host reads; None if no line waits.
+
+        They are the bytes written so far and those that the system holds for the host: a byte
+        taken out of a full pipe does not make room for another write yet.
+        """
+        if not self._bytes:
+            return None
+        return self._written, _unread(self._fd)
+
     def flush(self, timeout: float) -> bool:
         """Wait until all lines are written; return False after ``timeout`` seconds."""
         with self._is_empty:
@@ -142,7 +162,9 @@ class Writer:
         view, written = memoryview(batch), 0
         try:
             while written < len(view) and self._poll.poll(0):
-                written += os.write(self._fd, view[written : written + ATOMIC_BYTES])
+                size = os.write(self._fd, view[written : written + ATOMIC_BYTES])
+                written += size
+                self._written += size
         except BlockingIOError:
             pass
         except OSError:
@@ -184,7 +206,39 @@ class Writer:
     def _write(self, batch: bytearray) -> None:
         view = memoryview(batch)
         while view:
-            try:
-                view = view[os.write(self._fd, view) :]
-            except BlockingIOError:  # the host made the pipe non-blocking
+            blocks = os.get_blocking(self._fd)
+            if blocks:
                 self._poll.poll()
+            try:
+                size = os.write(self._fd, view[:DIRECT_BYTES] if blocks else view)
+            except BlockingIOError:
+                self._poll.poll()
+                continue
+            self._written += size
+            view = view[size:]
+
+
+def own_description(fd: int) -> None:
+    """Make writes to a pipe non-blocking for this process alone, where the system can do that.
+
+    The flag belongs to the open file, which other processes may share: `(worker; echo) | reader`
+    must not lose the echo. Linux opens the same pipe once more, under the same number.
+    """
+    if sys.platform != "linux" or not stat.S_ISFIFO(os.fstat(fd).st_mode):
+        return
+    with suppress(OSError):  # no /proc, or a pipe of another user: the writer polls instead
+        own = os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK)
+        os.dup2(own, fd, inheritable=False)
+        os.close(own)
+
+
+def _unread(fd: int) -> int:
+    """Return how many bytes the system holds for the other end; 0 if it does not tell."""
+    import fcntl  # both are needed at the end of a worker's life alone
+    import termios
+
+    total = 0
+    for request in (termios.FIONREAD, termios.TIOCOUTQ):  # of a pipe; of a socket or a terminal
+        with suppress(OSError):
+            total += int.from_bytes(fcntl.ioctl(fd, request, bytes(4)), sys.byteorder)
+    return total

@@ -101,13 +101,23 @@ class SequencesLane:
         if len(self._running) >= self._engine.slots:
             return False
         prompt = operation.next_prompt
-        return not isinstance(prompt, Prompt) or self._engine.has_room(prompt)
+        if not isinstance(prompt, Prompt):
+            return True
+        try:
+            return self._engine.has_room(prompt)
+        except (
+            Exception
+        ):  # it may start, and `_start_next` fails it alone, without the alarm's lock
+            return True
 
     def _start_next(self, operation: Generating) -> None:
         sequence = operation.start_next()
         if sequence is None:
             return
         try:
+            self._engine.has_room(
+                sequence.prompt
+            )  # raises here what `_can_start_next` passed over
             self._engine.add(sequence.prompt)
         except Exception as error:
             operation.fail_sequence(sequence, error)

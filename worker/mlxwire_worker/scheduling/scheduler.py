@@ -11,8 +11,8 @@ Requests start in order of arrival; a batch's prompts take turns with the reques
 so nothing after them is ready before they have ended. No step is taken while the writer is full,
 so a host that does not read stops the engine and nothing else.
 
-An exception of an operation ends its own job. An unforeseen exception ends all running jobs,
-and the loop goes on.
+An exception of an operation ends its own job. An unforeseen exception ends all running jobs, or
+the first that waits if none runs, and the loop goes on: it never meets the same exception for ever.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection
+from itertools import islice
 
 from ..engine import Cancelled, Engine
 from ..operations.operation import Alone, BetweenSteps, OnePass, Operation
@@ -83,7 +84,7 @@ class Scheduler:
                 self._turn()
             except Exception as error:
                 failure = failure_of(error)
-                for operation in self._started():
+                for operation in self._started() or self._first_queued():
                     self._ledger.fail(operation.job, failure)
                 self._inbox.wake()
 
@@ -187,6 +188,10 @@ class Scheduler:
 
     def _started(self) -> set[Operation]:
         return self._sequences.operations | self._one_pass.operations
+
+    def _first_queued(self) -> set[Operation]:
+        with self._inbox.alarm:
+            return {*islice(self._queue, 1)}
 
     def _drop_ended(self) -> None:
         """Take cancelled, expired and failed jobs off the engine, and end them."""

@@ -248,7 +248,8 @@ class Connection:
             return
         quit_request = self._say_quit if say_quit and self._wire.state == "ready" else None
         try:
-            await end_process(process, self._shutdown, say_quit=quit_request)
+            limits, left = self._shutdown, lambda: self.in_flight
+            await end_process(process, limits, say_quit=quit_request, in_flight=left)
         finally:
             process.release()
             self._fail(closed_by_host())

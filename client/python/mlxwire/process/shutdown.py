@@ -4,6 +4,8 @@ Theory of operation. `end_process` runs as one task on the event loop; `Connecti
 task at most once for a process. Each step waits for the exit, up to its own limit, and the next
 step follows only if the process is still there.
 
+- The first step begins again, `MOST_TURNS` times at most, while it ends with fewer requests in flight
+  than it began with: a worker owes their finals, and writes them as long as they are read (SPEC §9).
 - While the steps run, the loop keeps reading stdout and stderr. A worker that is blocked in a
   write to a full pipe could not exit otherwise.
 - Signals go to the process group, so that helpers of the worker end with it.
@@ -21,10 +23,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+MOST_TURNS = 10
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShutdownLimits:
-    """Seconds that each step may take. A close takes at most the sum of all four."""
+    """Seconds that each step may take.
+
+    A close takes at most the sum of all four, or ten times ``quit`` in place of one if requests in
+    flight still get their finals.
+    """
 
     quit: float = 3.0
     close_stdin: float = 2.0
@@ -41,17 +49,26 @@ class Endable(Protocol):
 
 
 async def end_process(
-    process: Endable, limits: ShutdownLimits, *, say_quit: Callable[[], None] | None
+    process: Endable,
+    limits: ShutdownLimits,
+    *,
+    say_quit: Callable[[], None] | None,
+    in_flight: Callable[[], int],
 ) -> bool:
     """Take as many steps as the process needs to exit; return True if it has exited.
 
     ``say_quit`` writes the request ``quit``; if it is None, the steps begin with SIGTERM.
+    ``in_flight`` returns how many requests wait for their final.
     """
     try:
         if say_quit is not None:
             say_quit()
-            if await process.wait(limits.quit):
-                return True
+            for _ in range(MOST_TURNS):
+                before = in_flight()
+                if await process.wait(limits.quit):
+                    return True
+                if not 0 < in_flight() < before:
+                    break
             process.close_stdin()
             if await process.wait(limits.close_stdin):
                 return True

@@ -3,7 +3,16 @@
  * both output pipes are read throughout, and the signals go to the whole process group.
  */
 
-/** Milliseconds from each step to the next; a close takes their sum at most. */
+/**
+ * How often the step of `quit` is taken while requests in flight still get their finals: the worker
+ * owes them, and writes them as long as they are read (SPEC §9).
+ */
+const MOST_TURNS = 10;
+
+/**
+ * Milliseconds from each step to the next; a close takes their sum at most, or ten times `quitMs` in
+ * place of one if requests in flight still get their finals.
+ */
 export interface ShutdownLimits {
   /** From `quit` on: 3000. */
   readonly quitMs: number;
@@ -35,17 +44,26 @@ export interface Endable {
 
 /**
  * End a process by as many steps of the ladder as needed. Returns false if it did not end. Without
- * `sayQuit` the ladder begins at SIGTERM, for a worker that can't be talked to.
+ * `sayQuit` the ladder begins at SIGTERM, for a worker that can't be talked to. `inFlight` gives the
+ * number of requests that wait for their final.
  */
 export async function endProcess(
   worker: Endable,
   limits: ShutdownLimits,
   sayQuit: (() => void) | null,
+  inFlight: () => number,
 ): Promise<boolean> {
   if (sayQuit !== null) {
     sayQuit();
-    if (await worker.wait(limits.quitMs)) {
-      return true;
+    for (let turn = 0; turn < MOST_TURNS; turn += 1) {
+      const before = inFlight();
+      if (await worker.wait(limits.quitMs)) {
+        return true;
+      }
+      const left = inFlight();
+      if (left === 0 || left >= before) {
+        break;
+      }
     }
     worker.closeStdin();
     if (await worker.wait(limits.stdinMs)) {

@@ -293,7 +293,8 @@ export class Connection implements ProcessListener, WireListener<PendingRequest>
     if (child !== null && child.status === null) {
       const greeted = this.#wire.state === "ready" && this.failure === null;
       this.#hold(true);
-      await endProcess(child, this.#options.shutdown, sayQuit && greeted ? this.#sayQuit : null);
+      const quit = sayQuit && greeted ? this.#sayQuit : null;
+      await endProcess(child, this.#options.shutdown, quit, () => this.inFlight);
       child.release();
       this.#exited.resolve(child.status ?? { exitCode: null, signal: null });
     }

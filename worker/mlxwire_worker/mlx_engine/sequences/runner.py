@@ -33,6 +33,8 @@ Hazards and what went wrong before:
 - One slice of 8 x 2,048 tokens, mlx-lm's default, makes a cancel wait for seconds. Hence `ChunkSize`.
 - The lookups of ``_waiting`` against each other are quadratic. `begin_alike` compares one token
   first, because a thousand requests may wait.
+- An exception while a removed row's cache was kept left the row in the batch, without an owner: so a
+  cache that can't be kept is let go, and a removal never raises.
 """
 
 from __future__ import annotations
@@ -45,6 +47,7 @@ from typing import Any
 import mlx.core as mx
 from mlx_lm.generate import generation_stream
 
+from ...process.stdio import log
 from ...prompts import Failed, Prefilled, Prompt, Sampled, StepResult
 from ..cache import kv
 from ..cache.memory_guard import MemoryGuard
@@ -114,16 +117,15 @@ class Runner:
             return
         with mx.stream(generation_stream):
             decoding = [row for row in rows if row in self._batch.rows]
-            for row in decoding:
-                if may_share(row):
-                    self._sharing.keep(*self._batch.take_out(row))
-            self._batch.drop(decoding)
             for row in rows:
                 if row in self._waiting:
                     self._waiting.remove(row)
-                    layers = row.layers if row.slice is None else row.slice.before
-                    if layers is not None and may_share(row):
-                        self._sharing.keep(row.tokens[: row.held], layers)
+                self._keep(row, decodes=row in decoding)
+            try:
+                self._batch.drop(decoding)
+            except Exception as error:  # half dropped: the others start again
+                log(f"dropping rows of a batch failed: {type(error).__name__}")
+                self._restart([row for row in self._batch.rows if row not in decoding])
         give_free_memory_back()
 
     def step(self) -> list[StepResult]:
@@ -139,6 +141,20 @@ class Runner:
                 results += self._prefill()
             return results
 
+    def _keep(self, row: Row, *, decodes: bool) -> None:
+        """Keep what a row has computed; if that fails, a later prompt computes it again."""
+        if not may_share(row):
+            return
+        try:
+            if decodes:
+                self._sharing.keep(*self._batch.take_out(row))
+                return
+            layers = row.layers if row.slice is None else row.slice.before
+            if layers is not None:
+                self._sharing.keep(row.tokens[: row.held], layers)
+        except Exception as error:
+            log(f"keeping a prompt's cache failed: {type(error).__name__}")
+
     # -- decode and recovery -------------------------------------------------------------
 
     def _decode(self) -> list[StepResult]:
@@ -149,15 +165,20 @@ class Runner:
 
     def _recover(self, rows: list[Row], error: Exception) -> list[StepResult]:
         """Drop the batch after a failed step; fail a single row, let several start again."""
-        rows = list(rows)
+        if len(rows) > 1:
+            self._restart(rows)
+            return []
+        (row,) = rows
         self._batch.clear()
-        if len(rows) == 1:
-            del self._rows[rows[0].prompt]
-            return [Failed(rows[0].prompt, error)]
+        del self._rows[row.prompt]
+        return [Failed(row.prompt, error)]
+
+    def _restart(self, rows: list[Row]) -> None:
+        """Drop the batch and let rows of it start again, each alone, before those that wait."""
+        self._batch.clear()
         for row in reversed(rows):
             self._begin_again(row)
             self._waiting.appendleft(row)
-        return []
 
     def _begin_again(self, row: Row) -> None:
         """Reset a row to its token log, to be computed alone; its draws continue."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from ...process.parent import ParentWatch
 from ...process.reader import POLL_SECONDS, Reader, Sign
 from .dialogue import Dialogue, Request
 from .script import HeardFault, Ignore, Late
@@ -26,13 +27,15 @@ class FaultyReader(Reader):
         self,
         wire_in: int,
         wire_out: int,
+        parent: ParentWatch,
         *,
         stalled: Callable[[], bool],
+        drains: bool,
         dialogue: Dialogue,
         triggers: Triggers,
         on_fault: Callable[[HeardFault, Request], None],
     ) -> None:
-        super().__init__(wire_in, wire_out, stalled=stalled)
+        super().__init__(wire_in, wire_out, parent, stalled=stalled, drains=drains)
         self.ignores_end = False
         self._deaf = False
         self._turned_away = threading.Event()

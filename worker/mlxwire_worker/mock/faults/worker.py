@@ -8,6 +8,7 @@ import sys
 from typing import NoReturn
 
 from ...process.options import Options
+from ...process.parent import ParentWatch
 from ...process.reader import EXIT_STDOUT_BROKEN
 from ...process.stdio import log
 from ...worker import Worker
@@ -33,23 +34,31 @@ from .writer import FaultyWriter
 EXIT_USAGE = 2
 
 
-def serve_with_faults(options: Options, path: str, wire_in: int, wire_out: int) -> NoReturn:
+def serve_with_faults(
+    options: Options, path: str, wire_in: int, wire_out: int, parent: ParentWatch
+) -> NoReturn:
     """Serve with the fault script at ``path``; exit 2 if it can't be read."""
     try:
         script = load_script(path)
     except ValueError as error:
         log(f"--faults {error}")
         sys.exit(EXIT_USAGE)
-    FaultyWorker(options, script, path, wire_in, wire_out).run()
+    FaultyWorker(options, script, path, wire_in, wire_out, parent).run()
 
 
 class FaultyWorker(Worker):
     """A `Worker` that applies the faults of a script."""
 
     def __init__(
-        self, options: Options, script: FaultScript, path: str, wire_in: int, wire_out: int
+        self,
+        options: Options,
+        script: FaultScript,
+        path: str,
+        wire_in: int,
+        wire_out: int,
+        parent: ParentWatch,
     ) -> None:
-        super().__init__(options, wire_in, wire_out)
+        super().__init__(options, wire_in, wire_out, parent)
 
         def refuse_without_ids() -> None:
             if (reason := unfit_for_dialect0(script)) is not None:
@@ -73,7 +82,9 @@ class FaultyWorker(Worker):
         self._reader: FaultyReader = FaultyReader(
             wire_in,
             wire_out,
+            parent,
             stalled=self._writer.stalled,
+            drains=options.drain_on_eof,
             dialogue=dialogue,
             triggers=triggers,
             on_fault=cancels.take,
