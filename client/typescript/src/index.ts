@@ -45,7 +45,7 @@ export type {
   WorkerEvent,
   WorkerMetrics,
 } from "./results.js";
-export type { BatchStream, Stream, TokenStream } from "./stream.js";
+export type { BatchStream, Chunks, Stream, TokenStream } from "./stream.js";
 export { VERSION } from "./wire/clientConnection.js";
 export { Worker } from "./worker.js";
 export type { WorkerOptions } from "./workerOptions.js";

@@ -5,6 +5,14 @@ import type { StreamRequest } from "./requests/streamRequest.js";
 import type { BatchItem, BatchToken, Done, Token } from "./results.js";
 
 /**
+ * Iterator over arrays of messages. `AsyncIterableIterator` takes the type of its end from TypeScript
+ * 5.6 on alone.
+ */
+export interface Chunks<T> extends AsyncIterator<T[], undefined>, AsyncIterable<T[]> {
+  [Symbol.asyncIterator](): Chunks<T>;
+}
+
+/**
  * Async iterator over the replies of one request. The request is sent at the first `next()`.
  *
  * Leaving a `for await` early, by `break`, `return` or an exception, cancels the request in the
@@ -12,7 +20,7 @@ import type { BatchItem, BatchToken, Done, Token } from "./results.js";
  * without an error if it was left so, or if the answer is complete; everything else that ends it
  * is an error. A slow consumer holds up this stream in the worker, and no other stream.
  */
-export class Stream<T> implements AsyncIterableIterator<T, undefined>, AsyncDisposable {
+export class Stream<T> implements AsyncIterator<T, undefined>, AsyncIterable<T>, AsyncDisposable {
   protected readonly request: StreamRequest<T>;
 
   /** @internal */
@@ -57,9 +65,9 @@ export class Stream<T> implements AsyncIterableIterator<T, undefined>, AsyncDisp
    *
    * @throws Error if the stream was iterated to its end, or left, before.
    */
-  chunks(): AsyncIterableIterator<T[], undefined> {
+  chunks(): Chunks<T> {
     this.request.checkUnpassed();
-    const iterator: AsyncIterableIterator<T[], undefined> = {
+    const iterator: Chunks<T> = {
       [Symbol.asyncIterator]: () => {
         this.request.checkUnpassed();
         return iterator;

@@ -31,6 +31,14 @@ test("the package has the built client, README, LICENSE and package.json, and no
   );
 });
 
+test("the types say nothing that TypeScript 5.4 does not know", async () => {
+  const types = (await packed()).filter((file) => file.endsWith(".d.ts"));
+  for (const file of types) {
+    // It takes the type of its end from TypeScript 5.6 on.
+    assert.doesNotMatch(await readFile(PACKAGE + file, "utf8"), /AsyncIterableIterator</, file);
+  }
+});
+
 test("the version that the worker is told is the package's", async () => {
   const { version } = JSON.parse(await readFile(`${PACKAGE}package.json`, "utf8"));
   assert.equal(VERSION, version);

@@ -33,6 +33,13 @@ function leaveGrandchild(port: string, exitCode: number, detached: boolean): voi
   });
 }
 
+/** Leave a grandchild outside of the group that writes to stdout as long as somebody reads. */
+function leaveBabbler(): void {
+  const [program = "", ...args] = roleCommand("babble");
+  spawn(program, args, { stdio: "inherit", detached: true });
+  process.stdin.once("data", () => process.exit(9));
+}
+
 const ROLES: Record<string, (port: string) => void> = {
   hold: (port) => hold(Number(port)),
   deaf: () => {
@@ -53,6 +60,12 @@ const ROLES: Record<string, (port: string) => void> = {
   },
   "in group": (port) => leaveGrandchild(port, 8, false),
   outside: (port) => leaveGrandchild(port, 7, true),
+  "leave a babbler": leaveBabbler,
+  babble: () => {
+    for (;;) {
+      writeSync(1, "word ".repeat(1000)); // throws once nobody reads
+    }
+  },
   flood: () => {
     const page = Buffer.alloc(64 * 1024, "x");
     for (let written = 0; written < FLOOD_BYTES; written += page.length) {
