@@ -1,7 +1,7 @@
 /** What a cell of tests/conformance/DRIVER.md is, and what all kinds of cells share. */
 import {
+  type BatchOptions,
   type BatchStream,
-  type GenerateOptions,
   MlxwireError,
   type Model,
   type TokenStream,
@@ -19,12 +19,15 @@ export interface Cell {
   readonly cause: string;
   readonly phase: string;
   readonly pause_after: number;
+  readonly collect?: boolean;
+  /** Whether a batch streams its tokens. */
+  readonly stream?: boolean;
   readonly end: string;
   /** The script of the request beside, or the options beside. */
   readonly beside: unknown;
   readonly of: string;
   readonly option: string | null;
-  readonly value: number | "nan" | null;
+  readonly value: number | "nan" | "inf" | null;
   readonly worker: "mock" | "obedient";
   readonly policy: Readonly<Record<string, number>>;
   readonly crashes: number;
@@ -68,7 +71,7 @@ export async function withWorker(
 export function streamOf(
   model: Model,
   cell: Cell,
-  options: GenerateOptions = {},
+  options: BatchOptions = {},
 ): TokenStream | BatchStream {
   if (cell.command === "batch") return model.batch(cell.prompts, options);
   return cell.command === "chat"

@@ -35,6 +35,7 @@ const DURATIONS: Readonly<Record<string, string>> = {
   backoff_min: "backoffMinMs",
   backoff_max: "backoffMaxMs",
 };
+const LITERALS = { nan: Number.NaN, inf: Number.POSITIVE_INFINITY };
 const LACKING: Readonly<Record<string, string>> = {
   "worker.unload_after": "a worker is never ended while unused",
 };
@@ -71,7 +72,7 @@ function named(of: string, option: string): { name: string; unit: number } {
 function given(of: string, options: Readonly<Record<string, unknown>>): Given {
   const entries = Object.entries(options).map(([option, value]) => {
     const { name, unit } = named(of, option);
-    const number = value === "nan" ? Number.NaN : value;
+    const number = value === "nan" || value === "inf" ? LITERALS[value] : value;
     const scaled = typeof number === "number" ? number * unit : number;
     if (option === "logit_bias") return [name, { 1: scaled }];
     return [name, option === "phases" ? { decode: scaled } : scaled];

@@ -34,10 +34,19 @@ class Consumer {
     });
   }
 
+  /** True if one call reads the request to its end. */
+  get collects(): boolean {
+    return this.stream === undefined || this.cell.collect === true;
+  }
+
   async read(): Promise<void> {
     if (this.stream === undefined) {
       const { signal } = this.controller;
       this.taken = (await this.model.classify(this.cell.prompts, { signal })).length;
+      return;
+    }
+    if (this.collects) {
+      await ("text" in this.stream ? this.stream.text() : this.stream.items());
       return;
     }
     for await (const _ of this.stream) {
@@ -62,7 +71,7 @@ export function stop(cell: Cell): Promise<Answer> {
       reading = ended(consumer.read());
     } else {
       reading = ended(consumer.read());
-      if (consumer.stream !== undefined) {
+      if (!consumer.collects) {
         await consumer.paused;
       } else if (cell.phase === "finished") {
         await reading;
@@ -140,7 +149,12 @@ export function read(cell: Cell): Promise<Answer> {
     let taken = 0;
     const error = await ended(
       (async () => {
-        for await (const _ of streamOf(model, cell)) taken += 1;
+        if (cell.command === "classify") {
+          taken = (await model.classify(cell.prompts)).length;
+          return;
+        }
+        const options = cell.stream ? { stream: true } : {};
+        for await (const _ of streamOf(model, cell, options)) taken += 1;
       })(),
     );
     const dead = await ended(worker.metrics());

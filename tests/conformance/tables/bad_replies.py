@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from .cells import Cell, Message
@@ -37,6 +38,8 @@ def nameless(message: Message, **fields: Any) -> str:
 
 TOKEN, LAST = reply("generate", 0), done(1)
 ITEM = reply("batch", 0)
+CLASSIFIED = reply("classify", 0)
+PROGRESS: Message = {"type": "progress", "stage": "prefill", "done": 0, "total": 1}
 BATCH_TOKEN = {**TOKEN, "index": 0, "flush": False, "logprob": None, "top_logprobs": None}
 EVENT: Message = {
     "type": "event",
@@ -59,6 +62,7 @@ FORBIDDEN: dict[str, list[Line]] = {
     # Lines that are no message.
     "words": ["Loading model ..."],
     "half_an_object": ['{"id":$id,"type":"tok'],
+    "trailing_comma": ['{"id":$id,"type":"token","seq":0,"token":"a","token_id":1,}'],
     "array": ["[1]"],
     "number": ["1"],
     "string": ['"hello"'],
@@ -75,6 +79,9 @@ FORBIDDEN: dict[str, list[Line]] = {
     "1e400_in_an_unknown_type": [raw({"type": "surprise"}, note="1e400")],
     "1e400_in_the_final": [TOKEN, raw(LAST, note="1e400")],
     "1e400_in_an_event": ['{"id":null,"type":"event","event":"new","data":{"a":1e400}}'],
+    "400_digits": [raw(TOKEN, note="1" * 400)],
+    "leading_zero": [raw(TOKEN, note="01")],
+    "deeper_than_1024_levels": [raw(TOKEN, note="[" * 1100 + "]" * 1100)],
     # The type.
     "no_type": [changed(TOKEN, "type")],
     "no_type_alone": [{}],
@@ -94,6 +101,8 @@ FORBIDDEN: dict[str, list[Line]] = {
     "error_without_id": [nameless(ERROR)],
     "error_with_id_null": [nameless(ERROR, id=None)],
     "event_without_id": [nameless(EVENT)],
+    "event_with_an_id": [EVENT],
+    "unknown_type_with_id_null": [nameless({"type": "surprise"}, id=None)],
     "unknown_type_without_id": [nameless({"type": "surprise"})],
     "id_unknown": [nameless(TOKEN, id="nobody")],
     "id_empty": [nameless(TOKEN, id="")],
@@ -115,13 +124,24 @@ FORBIDDEN: dict[str, list[Line]] = {
     "done_with_finish_reason_a_number": [TOKEN, changed(LAST, finish_reason=1)],
     "done_without_tokens_generated": [TOKEN, changed(LAST, "tokens_generated")],
     "done_with_tokens_generated_a_string": [TOKEN, changed(LAST, tokens_generated="1")],
+    "done_with_tokens_generated_a_fraction": [TOKEN, changed(LAST, tokens_generated=1.5)],
+    "done_without_metrics": [TOKEN, changed(LAST, "metrics")],
+    "done_with_metrics_null": [TOKEN, changed(LAST, metrics=None)],
     "done_with_metrics_a_list": [TOKEN, changed(LAST, metrics=[])],
     "error_without_error": [changed(ERROR, "error")],
     "error_with_error_a_string": [changed(ERROR, error="it broke")],
     "error_without_code": [changed(ERROR, error={"message": "it broke"})],
+    "error_without_message": [changed(ERROR, error={"code": "internal"})],
+    "error_with_data_a_list": [changed(ERROR, error={**ERROR["error"], "data": []})],
     "error_with_code_a_number": [changed(ERROR, error={"code": 1, "message": "it broke"})],
     "error_unmarked": [changed(ERROR, "final")],
     "duplicate_id": [changed(ERROR, error={**ERROR["error"], "code": "duplicate_id"})],
+    # Replies of other commands, and other fields.
+    "item": [ITEM],
+    "progress_without_stage": [changed(PROGRESS, "stage")],
+    "progress_with_done_a_string": [changed(PROGRESS, done="0")],
+    "event_without_name": [nameless(EVENT, id=None, event=None)],
+    "event_without_data": [nameless(changed(EVENT, "data"), id=None)],
     # The fields of a token.
     "token_without_text": [changed(TOKEN, "token")],
     "token_with_text_a_number": [changed(TOKEN, token=1)],
@@ -142,14 +162,31 @@ FORBIDDEN: dict[str, list[Line]] = {
 """Lines for a `generate`, which ends after the last of them unless that is a final."""
 
 FORBIDDEN_IN_A_BATCH: dict[str, list[Line]] = {
-    "token_index_is_the_number_of_prompts": [changed(BATCH_TOKEN, index=4)],
-    "token_index_negative": [changed(BATCH_TOKEN, index=-1)],
+    "token": [BATCH_TOKEN],
+    "item_twice": [ITEM, ITEM],
     "item_index_is_the_number_of_prompts": [changed(ITEM, index=4)],
     "item_index_negative": [changed(ITEM, index=-1)],
     "item_without_index": [changed(ITEM, "index")],
     "item_index_a_string": [changed(ITEM, index="0")],
     "item_without_text": [changed(ITEM, "text")],
     "1e400": [raw(ITEM, note="1e400")],
+}
+FORBIDDEN_IN_A_BATCH_THAT_STREAMS: dict[str, list[Line]] = {
+    "token_index_is_the_number_of_prompts": [changed(BATCH_TOKEN, index=4)],
+    "token_index_negative": [changed(BATCH_TOKEN, index=-1)],
+    "token_without_index": [TOKEN],
+    "token_seq_gap": [changed(BATCH_TOKEN, index=1), changed(BATCH_TOKEN, index=2, seq=1)],
+    "token_after_its_item": [ITEM, BATCH_TOKEN],
+}
+FORBIDDEN_IN_A_CLASSIFY: dict[str, list[Line]] = {
+    "token": [TOKEN],
+    "item_index_is_the_number_of_prompts": [changed(CLASSIFIED, index=4)],
+    "item_index_negative": [changed(CLASSIFIED, index=-1)],
+    "item_twice": [CLASSIFIED, CLASSIFIED],
+    "item_without_index": [changed(CLASSIFIED, "index")],
+    "item_without_token": [changed(CLASSIFIED, "token")],
+    "item_with_logprob_a_string": [changed(CLASSIFIED, logprob="0")],
+    "1e400": [raw(CLASSIFIED, note="1e400")],
 }
 AFTER_THE_END: dict[str, list[Line]] = {
     "second_done": [TOKEN, LAST, LAST],
@@ -171,6 +208,8 @@ ALLOWED: dict[str, list[Line]] = {
     "index_null": [changed(TOKEN, index=None)],
     "unknown_event": [nameless(EVENT, id=None, event="eclipse", data={"in": 1}), TOKEN],
     "event_nobody_asked_for": [nameless(EVENT, id=None), TOKEN],
+    "1000_levels": [raw(TOKEN, note="[" * 1000 + "]" * 1000)],
+    "unknown_finish_reason": [TOKEN, changed(LAST, finish_reason="later")],
     "unknown_stage": [{"type": "progress", "stage": "sifting", "done": 0, "total": 1}, TOKEN],
     "blank_lines": ["", " \t\r", TOKEN],
     "carriage_return": [raw(TOKEN) + "\r"],
@@ -192,10 +231,15 @@ ERRORS: dict[str, list[Line]] = {
 def cells() -> Iterator[Cell]:
     """Yield a cell for each entry of the tables."""
     violation = {"outcome": VIOLATION, "beside": VIOLATION}
-    for name, lines in FORBIDDEN.items():
-        yield _cell(f"bad/{name}", "generate", _ended(lines, LAST), **violation)
-    for name, lines in FORBIDDEN_IN_A_BATCH.items():
-        yield _cell(f"bad/batch_{name}", "batch", _ended(lines, done(1)), **violation)
+    for kind, command, table in (
+        ("", "generate", FORBIDDEN),
+        ("batch_", "batch", FORBIDDEN_IN_A_BATCH),
+        ("streaming_batch_", "batch", FORBIDDEN_IN_A_BATCH_THAT_STREAMS),
+        ("classify_", "classify", FORBIDDEN_IN_A_CLASSIFY),
+    ):
+        for name, lines in table.items():
+            cell = _cell(f"bad/{kind}{name}", command, _ended(lines, LAST), **violation)
+            yield replace(cell, ask={**cell.ask, "stream": kind == "streaming_batch_"})
     for name, lines in AFTER_THE_END.items():
         yield _cell(f"bad/{name}", "generate", lines, outcome="ok", taken=1, beside=VIOLATION)
     for name, lines in ALLOWED.items():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import math
 import os
 import signal
 import sys
@@ -81,10 +80,15 @@ class Consumer:
         self._model = model
         classifies = cell["command"] == "classify"
         self.stream = None if classifies else stream_of(model, cell)
+        self.collects = cell.get("collect", False) or classifies
 
     async def read(self) -> None:
         if self.stream is None:
             self.taken = len(await self._model.classify(self._cell["prompts"]))
+            return
+        if self.collects:
+            batch = self._cell["command"] == "batch"
+            await (self.stream.results() if batch else self.stream.text())
             return
         async for _ in self.stream:
             self.taken += 1
@@ -109,10 +113,10 @@ async def stop(cell: Cell) -> Answer:
                 reading.cancel()
         else:
             reading = asyncio.create_task(consumer.read())
-            if consumer.stream is not None:
+            if not consumer.collects:
                 await consumer.paused.wait()
             await received(worker)
-            if consumer.stream is None and phase == "finished":
+            if consumer.collects and phase == "finished":
                 await asyncio.wait([reading])
             if cause == "signal":
                 reading.cancel()
@@ -170,11 +174,15 @@ async def read(cell: Cell) -> Answer:
         model = await worker.load("mock")
         beside = model.generate(cell["beside"])
         await anext(beside)
-        stream, taken = stream_of(model, cell), 0
+        taken = 0
 
         async def take() -> None:
             nonlocal taken
-            async for _ in stream:
+            if cell["command"] == "classify":
+                taken = len(await model.classify(cell["prompts"]))
+                return
+            options = {"on_token": lambda _: None} if cell.get("stream") else {}
+            async for _ in stream_of(model, cell, **options):
                 taken += 1
 
         answer = outcome_of(await ended(take()))
@@ -209,7 +217,7 @@ class Shared:
 async def option(cell: Cell, shared: Shared) -> Answer:
     """Give an option a value; tell what the worker saw, or how it was refused."""
     of, name, value = cell["of"], cell["option"], cell["value"]
-    value = math.nan if value == "nan" else value
+    value = float(value) if value in ("nan", "inf") else value
     value = {1: value} if name == "logit_bias" else value
     value = {"decode": value} if name == "phases" else value
     given = {} if name is None else {name: value, **cell["beside"]}

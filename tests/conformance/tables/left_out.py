@@ -1,4 +1,4 @@
-"""The table of values left out: each number that a caller may give, left out, 0, negative, NaN.
+"""The table of values left out: each number that a caller may give, left out, 0, negative, or none.
 
 The protocol says which numbers a request may have; a client sends these as they are. Any other
 number, and NaN, is refused with the option's name as the caller wrote it. A struct's field that was
@@ -55,6 +55,8 @@ NEVER = (("worker", "idle_timeout"), ("generate", "idle_timeout"))
 """Options whose 0 means never."""
 NEEDED_BESIDE = {"top_logprobs": {"logprobs": True}, "kv_group_size": {"kv_bits": 8}}
 """Options without which another has no meaning."""
+TOO_LARGE = 2**53
+"""The first integer that the wire does not have."""
 QUICK = {"backoff_min": 0.001, "backoff_max": 0.001}
 DEFAULT_PAUSE = Between(0.4, 0.6)
 """Half a second, a fifth longer or shorter: the first pause of a policy that says nothing of it."""
@@ -82,13 +84,14 @@ def cells() -> Iterator[Cell]:
 
 
 def _of_a_request(command: str, option: str) -> Iterator[Cell]:
-    for value in (0, -1):
+    for value in (0, -1, TOO_LARGE):
         if _is_legal(command, option, value):
             sent = {value, None} if _default(command, option) == value else {value}
             yield _cell(command, option, value, {"outcome": "ok", "sent": sent})
         else:
             yield _cell(command, option, value, REFUSED)
-    yield _cell(command, option, "nan", REFUSED)
+    for literal in ("nan", "inf"):
+        yield _cell(command, option, literal, REFUSED)
 
 
 def _cell(of: str, option: str, value: object, due: Message) -> Cell:

@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Collection
 
 from .cells import OWN
-from .stopping import CAUSES, COMMANDS, PHASES, SECOND_PASSES, Ending, due
+from .stopping import CAUSES, COMMANDS, PHASES, SECOND_PASSES, Ending, due, due_collected
 
 PAGE = "docs/stopping.md"
 STREAMS = COMMANDS[:3]
@@ -48,12 +49,16 @@ def page() -> str:
         [
             INTRODUCTION,
             "## `generate`, `chat`, `batch`\n",
-            *_table("generate"),
+            *_table(PHASES, lambda cause, phase: due(cause, phase, "generate")),
             f"\n{NOTES}",
             "## `classify`\n",
             "The client collects the results of `classify` and returns them together: they are the "
             "caller's once the call has returned, and there is\nno stream to cancel.\n",
-            *_table("classify"),
+            *_table(PHASES, lambda cause, phase: due(cause, phase, "classify")),
+            "\n## Calls that read a stream to its end\n",
+            "`text` and `results` in Python, `text` and `items` in TypeScript, `Text` and "
+            "`BatchGenerate` in Go. A call that has returned keeps its result.\n",
+            *_table([phase for phase in PHASES if phase != "busy"], due_collected),
             "\n## A second pass\n",
             "| the stream was | iterating over it again |",
             "|---|---|",
@@ -63,15 +68,14 @@ def page() -> str:
     )
 
 
-def _table(command: str) -> list[str]:
-    head = " | ".join(("the request is cut by", *PHASES.values()))
+def _table(phases: Collection[str], ending: Callable[[str, str], Ending | None]) -> list[str]:
+    """Return the lines of a table with a row for each cause."""
+    head = " | ".join(("the request is cut by", *(PHASES[phase] for phase in phases)))
+    rule = "|" + "---|" * (len(phases) + 1)
     rows = [
-        " | ".join(
-            (cause.about, *(_words(phase, due(name, phase, command)) for phase in PHASES))
-        )
+        " | ".join((cause.about, *(_words(phase, ending(name, phase)) for phase in phases)))
         for name, cause in CAUSES.items()
     ]
-    rule = "|" + "---|" * (len(PHASES) + 1)
     return [f"| {head} |", rule, *(f"| {row} |" for row in rows)]
 
 

@@ -15,6 +15,8 @@ from .cells import OWN, Cell, Message
 from .obedient_worker import METRICS
 
 COMMANDS = ("generate", "chat", "batch", "classify")
+COLLECTED = {"generate": "text", "chat": "text", "batch": "results"}
+"""Commands whose streams the client can read to their ends, and what it returns then."""
 PHASES = {
     "before": "before the start",
     "waiting": "consumer waiting",
@@ -97,21 +99,32 @@ def cells() -> Iterator[Cell]:
             for command in COMMANDS:
                 ending = due(cause, phase, command)
                 if ending is not None:
-                    yield Cell(
-                        f"stop/{cause}/{phase}/{command}",
-                        {
-                            "do": "stop",
-                            "cause": cause,
-                            "phase": phase,
-                            "pause_after": TAKEN[phase],
-                            **request(command, ends=_ends(cause, phase)),
-                        },
-                        ending._asdict(),
-                    )
+                    ask = _asking_to_stop(cause, phase, command)
+                    yield Cell(f"stop/{cause}/{phase}/{command}", ask, ending._asdict())
+                if command in COLLECTED and phase != "busy":
+                    outcome = due_collected(cause, phase).outcome
+                    ask = {**_asking_to_stop(cause, phase, command), "collect": True}
+                    name = f"stop/{cause}/{phase}/{command}_{COLLECTED[command]}"
+                    yield Cell(name, ask, {"outcome": outcome})
     for end in SECOND_PASSES:
         for command in COMMANDS[:3]:
             ask = {"do": "second_pass", "end": end, **request(command, ends=end != "error")}
             yield Cell(f"second_pass/{end}/{command}", ask, {"second": "raises"})
+
+
+def due_collected(cause: str, phase: str) -> Ending:
+    """Return what a call gives that returns all of a stream: its result is the caller's own."""
+    return WHOLE if phase == "finished" else getattr(CAUSES[cause], phase)
+
+
+def _asking_to_stop(cause: str, phase: str, command: str) -> Message:
+    return {
+        "do": "stop",
+        "cause": cause,
+        "phase": phase,
+        "pause_after": TAKEN[phase],
+        **request(command, ends=_ends(cause, phase)),
+    }
 
 
 def _ends(cause: str, phase: str) -> bool:

@@ -27,7 +27,11 @@ type cell struct {
 	Cause      string `json:"cause"`
 	Phase      string `json:"phase"`
 	PauseAfter int    `json:"pause_after"`
+	Collect    bool   `json:"collect"`
 	End        string `json:"end"`
+
+	// Stream, of read, is whether a batch streams its tokens.
+	Stream bool `json:"stream"`
 
 	// Beside is the script of the request beside, or the options beside.
 	Beside json.RawMessage `json:"beside"`

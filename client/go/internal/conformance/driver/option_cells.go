@@ -47,12 +47,13 @@ func closeShared() {
 	}
 }
 
-// A request option, as the caller writes it, and how to give it a value. NaN has no integer and no
-// time.Duration, so an option of these types lacks it.
+// A settable is an option, as the caller writes it, and how to give it a value. NaN and infinity are no
+// integers and no time.Duration, so an option of these types lacks them.
 type settable[T any] struct {
 	name string
 	set  func(float64) T
-	real bool // float64, which has NaN
+	real bool    // float64, which has NaN and infinity
+	most float64 // the largest value that the type has; 0 if all numbers of the tables fit
 }
 
 func integer[N int | uint64, T any](name string, option func(N) T) settable[T] {
@@ -64,7 +65,7 @@ func number[T any](name string, option func(float64) T) settable[T] {
 }
 
 func duration[T any](name string, option func(time.Duration) T) settable[T] {
-	return settable[T]{name: name, set: func(v float64) T { return option(seconds(v)) }}
+	return settable[T]{name: name, set: func(v float64) T { return option(seconds(v)) }, most: math.MaxInt64 / 1e9}
 }
 
 func seconds(v float64) time.Duration { return time.Duration(v * float64(time.Second)) }
@@ -82,7 +83,7 @@ var requestOptions = map[string]settable[mlxwire.RequestOption]{
 	"penalty_window":    integer("WithPenaltyWindow", mlxwire.WithPenaltyWindow),
 	"top_logprobs":      integer("WithLogprobs", mlxwire.WithLogprobs),
 	"deadline_seconds":  duration("WithDeadline", mlxwire.WithDeadline),
-	"seed": {name: "WithSeed", set: func(v float64) mlxwire.RequestOption {
+	"seed": {name: "WithSeed", most: math.MaxUint32, set: func(v float64) mlxwire.RequestOption {
 		return mlxwire.WithSeed(0) // a seed has no sign
 	}},
 	"logit_bias": number("WithLogitBias", func(v float64) mlxwire.RequestOption {
@@ -216,9 +217,13 @@ func give[T any](c *cell, name string, known map[string]settable[T], call func([
 		value, isNumber := c.Value.(float64)
 		switch {
 		case !isNumber && !option.real:
-			return answer{"lacks": "its type has no NaN"}, nil
-		case !isNumber:
+			return answer{"lacks": "its type has neither NaN nor infinity"}, nil
+		case c.Value == "nan":
 			value = math.NaN()
+		case c.Value == "inf":
+			value = math.Inf(1)
+		case option.most > 0 && value > option.most:
+			return answer{"lacks": "its type ends below that"}, nil
 		case value < 0 && isUnsigned(c.Option):
 			return answer{"lacks": "its type has no sign"}, nil
 		}
@@ -281,16 +286,23 @@ func ask(model *mlxwire.Model, c *cell, options []mlxwire.RequestOption) (string
 // giveMemory sets a limit, or none. Their type, *uint64, has neither sign nor NaN.
 func giveMemory(c *cell) (answer, error) {
 	var limits mlxwire.MemoryLimits
+	var name any
 	if c.Option != "" {
 		value, isNumber := c.Value.(float64)
 		if !isNumber || value < 0 {
 			return answer{"lacks": "its type has neither sign nor NaN"}, nil
 		}
 		limit := uint64(value)
-		*map[string]**uint64{
-			"memory_limit": &limits.Memory, "prompt_cache_limit": &limits.PromptCache,
-			"buffer_limit": &limits.Buffer, "wired_limit": &limits.Wired,
-		}[c.Option] = &limit
+		switch c.Option {
+		case "memory_limit":
+			name, limits.Memory = "Memory", &limit
+		case "prompt_cache_limit":
+			name, limits.PromptCache = "PromptCache", &limit
+		case "buffer_limit":
+			name, limits.Buffer = "Buffer", &limit
+		case "wired_limit":
+			name, limits.Wired = "Wired", &limit
+		}
 	}
 	s, err := sharedNamed(c.Worker)
 	if err != nil {
@@ -298,6 +310,7 @@ func giveMemory(c *cell) (answer, error) {
 	}
 	memory, err := s.worker.SetMemory(context.Background(), limits)
 	told := outcomeOf(err)
+	told["option"] = name
 	seen := answer{}
 	for name, figure := range map[string]uint64{
 		"memory_limit": memory.MemoryLimit, "prompt_cache_limit": memory.PromptCacheLimit,

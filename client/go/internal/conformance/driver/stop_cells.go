@@ -15,6 +15,8 @@ import (
 type source struct {
 	id    string
 	close func() error
+	// text reads the stream to its end; nil for a batch.
+	text func() (string, error)
 	// each gives every reply to a function, until that returns false, and returns the error of the end.
 	each func(func() bool) error
 }
@@ -39,7 +41,7 @@ func open(ctx context.Context, model *mlxwire.Model, c *cell, options ...mlxwire
 	if err != nil {
 		return nil, err
 	}
-	return &source{id: stream.ID(), close: stream.Close, each: func(take func() bool) error {
+	return &source{id: stream.ID(), close: stream.Close, text: stream.Text, each: func(take func() bool) error {
 		for _, err := range stream.Tokens() {
 			if err != nil || !take() {
 				return err
@@ -77,9 +79,14 @@ func newConsumer(model *mlxwire.Model, c *cell) *consumer {
 	}
 }
 
-// open sends the request, unless it is a classification, whose call reads it too.
+// isCall returns true if one call sends the request and reads it to its end.
+func (c *consumer) isCall() bool {
+	return c.cell.Command == "classify" || c.cell.Command == "batch" && c.cell.Collect
+}
+
+// open sends the request, unless it is one call.
 func (c *consumer) open() (err error) {
-	if c.cell.Command != "classify" && c.source == nil {
+	if !c.isCall() && c.source == nil {
 		c.source, err = open(c.ctx, c.model, c.cell)
 	}
 	return err
@@ -91,7 +98,15 @@ func (c *consumer) read() error {
 		c.taken = len(results)
 		return err
 	}
+	if c.isCall() {
+		_, err := c.model.BatchGenerate(c.ctx, c.cell.Prompts)
+		return err
+	}
 	if err := c.open(); err != nil {
+		return err
+	}
+	if c.cell.Collect {
+		_, err := c.source.text()
 		return err
 	}
 	return c.source.each(func() bool {
@@ -123,6 +138,9 @@ func stop(c *cell) (answer, error) {
 	}
 	defer worker.Close()
 	reader := newConsumer(model, c)
+	if c.Cause == "own_cancel" && reader.isCall() {
+		return answer{"lacks": "BatchGenerate has no stream"}, nil
+	}
 	defer reader.abort()
 	if c.Phase == "before" {
 		if c.Cause == "own_cancel" { // a stream that does not exist can't be closed
@@ -145,7 +163,7 @@ func stop(c *cell) (answer, error) {
 
 // cutAmid waits until the consumer is in the cell's phase, cuts it, and returns how it ended.
 func (c *consumer) cutAmid(worker *mlxwire.Worker, ready chan struct{}) error {
-	if c.cell.Command == "classify" {
+	if c.cell.Command == "classify" || c.cell.Collect {
 		if c.cell.Phase == "finished" {
 			err := <-c.ended
 			c.ended <- err
@@ -261,11 +279,7 @@ func read(c *cell) (answer, error) {
 		return nil, err
 	}
 	received(worker)
-	taken := 0
-	stream, err := open(context.Background(), model, c)
-	if err == nil {
-		err = stream.each(func() bool { taken++; return true })
-	}
+	taken, err := readToEnd(model, c)
 	told := outcomeOf(err)
 	told["taken"], told["beside"] = taken, nil
 	if _, err := worker.Metrics(context.Background()); err != nil {
@@ -273,4 +287,22 @@ func read(c *cell) (answer, error) {
 		told["beside"] = outcomeOf(err)["outcome"]
 	}
 	return told, nil
+}
+
+// readToEnd reads a cell's request and returns how many replies the consumer got.
+func readToEnd(model *mlxwire.Model, c *cell) (taken int, err error) {
+	ctx := context.Background()
+	if c.Command == "classify" {
+		results, err := model.Classify(ctx, c.Prompts)
+		return len(results), err
+	}
+	var options []mlxwire.RequestOption
+	if c.Stream {
+		options = append(options, mlxwire.WithOnToken(func(mlxwire.Token) {}))
+	}
+	stream, err := open(ctx, model, c, options...)
+	if err == nil {
+		err = stream.each(func() bool { taken++; return true })
+	}
+	return taken, err
 }
