@@ -15,6 +15,9 @@ SECTIONS = (
     "Secrecy",
     "Prompts",
     "Model folders",
+    "Modules and programs",
+    "Files that are written",
+    "Surroundings",
     "Chat templates",
     "Death",
 )

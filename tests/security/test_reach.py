@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -52,6 +53,15 @@ def test_no_cache_is_written_or_read_outside_the_data_roots(
         assert not list((tmp_path / "outside").iterdir())
         saved = worker.ask("cache", action="save", path=str(tmp_path / "root" / "c"))
         assert saved["type"] == "result"
+
+
+def test_without_roots_a_request_may_name_any_path(worker: ModelWorker, tmp_path: Path) -> None:
+    shutil.copytree(TINY, tmp_path / "model")
+    worker.load(str(tmp_path / "model"))
+    worker.generate("Once upon", max_tokens=2)
+
+    assert worker.ask("cache", action="save", path=str(tmp_path / "c"))["type"] == "result"
+    assert worker.ask("cache", action="load", path=str(tmp_path / "c"))["type"] == "result"
 
 
 @pytest.mark.parametrize("name", ["someone/some-model", "../../some-model", "a/b/c"])

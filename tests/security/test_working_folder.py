@@ -132,6 +132,22 @@ def test_an_empty_entry_of_the_hosts_path_does_not_name_the_working_folder(
     assert ran(folder) == ""
 
 
+@pytest.mark.parametrize("entry", ["", "."])
+def test_no_program_of_the_working_folder_is_run(tmp_path: Path, entry: str) -> None:
+    shutil.copytree(TINY, tmp_path, dirs_exist_ok=True)
+    for name in ("g++", "sh", "cc"):
+        (tmp_path / name).write_text(f"#!/bin/sh\necho {name} >> {tmp_path}/ran\n")
+        (tmp_path / name).chmod(0o755)
+    search = f"{entry}{os.pathsep}{os.environ['PATH']}"
+    cache = str(tmp_path / "cache")  # nothing is compiled yet
+
+    ended = run([*WORKER, "--drain-on-eof"], tmp_path, PATH=search, XDG_CACHE_HOME=cache)
+
+    assert ended.returncode == 0, ended.stderr
+    assert '"done":true' in ended.stdout
+    assert ran(tmp_path) == ""
+
+
 TELLING = """
 import os, sys
 from mlxwire_worker.worker import Worker

@@ -146,6 +146,19 @@ def test_a_disk_that_fills_up_is_unavailable_and_leaves_the_old_file(
     assert [each.name for each in (root / "below").iterdir()] == ["file"]
 
 
+def test_a_worker_without_descriptors_does_not_blame_the_folder(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_args: object, **_options: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(WireError) as refused:
+        write(named(root, "below/file"))
+
+    assert (refused.value.code, refused.value.data) == ("unavailable", {})
+
+
 @pytest.mark.parametrize("error", [errno.EACCES, errno.EPERM, errno.ENAMETOOLONG])
 def test_a_folder_that_the_worker_may_not_write_to_is_the_requests_fault(
     root: Path, monkeypatch: pytest.MonkeyPatch, error: int

@@ -7,6 +7,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 import mlxwire
 from support.tiny_model import TINY, needs_tiny
 
@@ -63,6 +65,40 @@ def test_doctor_tells_the_blas_its_speed_and_what_makes_it_fast(invoke, monkeypa
     if off["blas_slow"]:  # MLX's own is the reference BLAS
         assert off["blas_slow"] == "MLXWIRE_BLAS is off"
         assert "which is slow: MLXWIRE_BLAS is off\n" in shown
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there MLX compiles kernels with g++")
+def test_doctor_finds_folders_that_cant_keep_compiled_kernels(invoke, monkeypatch):
+    for name in ("XDG_CACHE_HOME", "TMPDIR"):
+        monkeypatch.setenv(name, "/proc/nothing")
+    health = json.loads(invoke("doctor", "--json", worker=MLX).stdout)
+    shown = invoke("doctor", worker=MLX).stdout
+
+    assert health["ok"]
+    assert health["kernels"].startswith("/")
+    assert health["kernels_slow"] is None
+    assert [reason.split(":")[0] for reason in health["folders_refused"]] == [
+        "/proc/nothing/mlxwire",
+        f"/proc/nothing/mlxwire-{os.geteuid()}",
+    ]
+    assert f"{health['kernels']} (not used: /proc/nothing/mlxwire: no such file" in shown
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there MLX compiles kernels with g++")
+def test_doctor_finds_that_no_folder_has_room():
+    limited = ["/bin/sh", "-c", 'ulimit -f 8; exec "$@"', "sh", sys.executable, "-P", "-c"]
+    ran = subprocess.run(
+        [*limited, "from mlxwire.cli import main; main()", "doctor", "--json"],
+        env={**os.environ, "MLXWIRE_WORKER": MLX},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    health = json.loads(ran.stdout)
+
+    assert health["kernels"] is None
+    assert "no room left" in health["kernels_slow"]
+    assert "XDG_CACHE_HOME" in health["kernels_slow"]
 
 
 def test_doctor_needs_no_mlx_for_a_mock(invoke):

@@ -57,16 +57,18 @@ def test_a_worker_that_can_open_nothing_says_why_in_its_last_line(count: int) ->
 
 
 @linux
-@pytest.mark.parametrize("mebibytes", [64, 100, 200, 400, 460])
-def test_too_few_addresses_are_out_of_memory_with_the_remedy(mebibytes: int) -> None:
+@pytest.mark.parametrize(
+    ("kind", "mebibytes"), [("v", 64), ("v", 100), ("v", 400), ("v", 530), ("d", 100)]
+)
+def test_too_little_memory_is_out_of_memory_with_the_remedy(kind: str, mebibytes: int) -> None:
     first, *others = [
         error
-        for error in errors_under(f"-v {mebibytes << 10}")
+        for error in errors_under(f"-{kind} {mebibytes << 10}")
         if error["code"] != "model_not_loaded"
     ]
 
     assert (first["code"], first["retryable"]) == ("out_of_memory", True)
-    assert "ulimit -v" in first["message"]
+    assert f"ulimit -{kind}" in first["message"]
     assert {error["code"] for error in others} == {"out_of_memory"}
 
 
@@ -141,6 +143,7 @@ def broken() -> WireError:
         (caused_by(MemoryError(), broken()), "model_load_failed", ""),
         (broken(), "model_load_failed", ""),
         (ValueError("a prompt about: out of memory"), "internal", ""),
+        (ValueError("a prompt about: [Compile::eval_cpu]"), "internal", ""),
         (
             RuntimeError("libx.so: failed to map segment: Operation not permitted"),
             "internal",

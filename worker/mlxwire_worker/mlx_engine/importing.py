@@ -13,18 +13,19 @@ from ..process.kernel_folder import slow_kernels, use_private_kernels
 from ..process.stdio import log
 from ..requests.surroundings import lacking
 
-LEAST_ADDRESSES = 448 << 20
-"""With fewer bytes of addresses MLX can't be imported, and OpenBLAS would end the process."""
+_LEAST = {resource.RLIMIT_AS: 560 << 20, resource.RLIMIT_DATA: 128 << 20}
+"""With fewer bytes of addresses or data, OpenBLAS or MLX ends the process during the import."""
 
 
 def import_mlx() -> None:
     """Import mlx_lm over a fast BLAS, which has to be there first.
 
-    Raises: MemoryError if the process is limited to fewer addresses than that takes; ImportError.
+    Raises: MemoryError if the process is limited to less memory than that takes; ImportError.
     """
-    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    if limit != resource.RLIM_INFINITY and limit < LEAST_ADDRESSES:
-        raise MemoryError(f"{limit} bytes of addresses are too few for MLX")
+    for kind, least in _LEAST.items():
+        limit = resource.getrlimit(kind)[0]
+        if limit != resource.RLIM_INFINITY and limit < least:
+            raise MemoryError(f"a limit of {limit} bytes is too low for MLX")
     from .mlx_patches.blas import use_fast_blas
     from .mlx_patches.light_import import import_mlx_lm
 

@@ -1,4 +1,4 @@
-"""Keeps files in the working folder from being imported as modules.
+"""Keeps files in the working folder from being imported as modules or run as programs.
 
 Imports nothing but what the interpreter has loaded before: `import typing` could already run a
 `typing.py` from that folder.
@@ -13,11 +13,15 @@ _VARIABLE = "PYTHONPATH"
 
 
 def leave_working_folder() -> None:
-    """Remove the working folder from ``sys.path`` where nobody has named it.
+    """Remove the working folder from ``sys.path`` and from ``PATH`` where nobody has named it.
 
     Python puts it first without `-P` (with `-m` and `-c`), and once more for each empty entry of
-    ``PYTHONPATH``. What that variable names is the host's choice and stays.
+    ``PYTHONPATH``. What that variable names is the host's choice and stays. An empty entry of
+    ``PATH``, by which MLX finds g++, means the working folder too.
     """
+    programs = os.environ.get("PATH", "").split(os.pathsep)
+    absolute = [entry for entry in programs if os.path.isabs(entry)]
+    os.environ["PATH"] = os.pathsep.join(absolute) or os.defpath  # "" is the working folder too
     named = os.environ.get(_VARIABLE, "").split(os.pathsep)
     entries = [entry for entry in named if entry]
     if not sys.flags.safe_path and sys.path and _is_working_folder(sys.path[0]):

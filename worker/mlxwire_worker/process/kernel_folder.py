@@ -51,7 +51,10 @@ def failed_kernel(error: BaseException) -> str | None:
     so that MLX compiles it again at the next request.
     """
     told = str(error)
-    if not any(part in told.lower() for part in _FAILED):
+    failed = any(part in told.lower() for part in _FAILED)
+    if not (
+        failed and isinstance(error, RuntimeError)
+    ):  # the text of another may quote a prompt
         return None
     folder = os.environ.get(_TEMPORARY) or "/tmp"
     if _chosen is not None and _chosen.path is not None:

@@ -27,7 +27,7 @@ _MEMORY = Lack(
     "out_of_memory",
     "the device's or the machine's memory is full, or a limit of the process is reached",
     "send shorter prompts or fewer requests at once, load a smaller model, or raise the limit "
-    "(`ulimit -v`)",
+    "(`ulimit -v`, `ulimit -d`)",
 )
 _DESCRIPTORS = Lack(
     "unavailable",
@@ -125,16 +125,18 @@ def lacking(
     """Return the typed error for a failure that the surroundings caused; None for any other.
 
     ``doing`` says what could not be done, such as "the cache can't be saved"; ``folder`` names
-    the folder that is at fault.
+    the folder that was written to.
     """
     lack = lack_behind(error)
     if (kernels := failed_kernel(error)) is not None:
         lack, folder = lack or _KERNELS, kernels
         doing = "MLX can't compile or load a kernel"
+    elif lack in (_DISK, _READ_ONLY, _BROKEN_DISK):
+        folder = folder or _folder_of(error)
+    else:
+        folder = None
     if lack is None:
         return None
-    if lack in (_DISK, _READ_ONLY, _BROKEN_DISK):
-        folder = folder or _folder_of(error)
     where = f" ({folder})" if folder else ""
     begin = f"{doing}: " if doing else ""
     return WireError(

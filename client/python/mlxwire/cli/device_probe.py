@@ -32,14 +32,19 @@ print(json.dumps({{"python": platform.python_version(), "packages": packages}}),
 try:
     from mlxwire_worker.mlx_engine.mlx_patches.blas import in_use, probe_program, use_fast_blas
 
+    from mlxwire_worker.process.kernel_folder import slow_kernels, use_private_kernels
+
     use_fast_blas()
+    folder, refused = use_private_kernels()
+    told = {{"kernels": folder and str(folder), "kernels_slow": slow_kernels()}}
+    print(json.dumps({{**told, "folders_refused": refused}}), flush=True)
 except ImportError:  # an interpreter that has MLX and no worker
     in_use = None
 import mlx.core as mx
 
 device = mx.default_device()
 describe = getattr(mx, "device_info", None) or mx.metal.device_info
-mx.eval(mx.ones(8) + 1)
+mx.eval(mx.compile(lambda a: mx.exp(a) * a)(mx.ones(8)))
 print(json.dumps({{"device": str(device), "device_name": describe().get("device_name")}}), flush=True)
 if in_use is not None and device == mx.cpu:
     found = {{"blas": in_use().name, "blas_slow": in_use().slow}}
@@ -53,7 +58,9 @@ class Probe:
 
     A missing package is None. ``blas`` is None for MLX's own; ``blas_slow`` tells why that is used
     although it is the slow one; ``blas_gflops`` is the speed of one float32 product in 10^9
-    operations a second, None where MLX does not compute on the CPU.
+    operations a second, None where MLX does not compute on the CPU. ``kernels`` is the folder for
+    MLX's compiled kernels on Linux; ``kernels_slow`` tells why MLX compiles none, and
+    ``folders_refused`` why other folders can't be used.
     """
 
     interpreter: str
@@ -64,6 +71,9 @@ class Probe:
     blas: str | None = None
     blas_slow: str | None = None
     blas_gflops: float | None = None
+    kernels: str | None = None
+    kernels_slow: str | None = None
+    folders_refused: list[str] = field(default_factory=list)
     error: str | None = None
 
 

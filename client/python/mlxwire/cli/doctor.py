@@ -69,6 +69,7 @@ class Health:
             **packages,
             "device": " ".join(filter(None, (probe.device, probe.device_name))) or "none",
             "BLAS": _described_blas(probe),
+            "kernels": _described_kernels(probe),
             "worker": described if answers else "does not start",
             "command": " ".join(worker.command),
             "start to hello": _milliseconds(worker.start_seconds),
@@ -129,6 +130,16 @@ def _described_blas(probe: Probe) -> str:
     name = probe.blas or "MLX's own"
     told = f"{name}, {probe.blas_gflops:.0f} GFLOP/s"
     return f"{told}, which is slow: {probe.blas_slow}" if probe.blas_slow else told
+
+
+def _described_kernels(probe: Probe) -> str:
+    """Return the folder of the compiled kernels, and why a better one can't be used."""
+    if probe.kernels_slow is not None:
+        return f"none, which is slower: {probe.kernels_slow}"
+    if probe.kernels is None:
+        return "not kept"
+    refused = "; ".join(probe.folders_refused)
+    return f"{probe.kernels} (not used: {refused})" if refused else probe.kernels
 
 
 def _milliseconds(seconds: float | None) -> str:
