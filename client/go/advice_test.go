@@ -4,18 +4,20 @@ import (
 	"errors"
 	"strings"
 	"testing"
-	"time"
 )
 
 // These tests compare what an error tells the host to do with and without a supervisor.
 
 // failure returns the text of the error of a request whose worker follows the script.
-func failure(t *testing.T, script func(*scriptedWorker), options ...StartOption) string {
+func failure(t *testing.T, script func(*scriptedWorker), silent bool, options ...StartOption) string {
 	t.Helper()
-	_, model := startModel(t, windows, func(w *scriptedWorker) {
+	worker, model := startModel(t, windows, func(w *scriptedWorker) {
 		w.next("generate")
 		script(w)
 	}, options...)
+	if silent {
+		becomeImpatient(worker)
+	}
 	_, err := collect(model.Generate(deadlined(t), "p"))
 	if err == nil {
 		t.Fatal("the request did not fail")
@@ -29,26 +31,26 @@ func TestAdviceDependsOnWhetherTheClientRestartsTheWorker(t *testing.T) {
 	silent := func(w *scriptedWorker) { w.next("cancel") }
 	for name, c := range map[string]struct {
 		script func(*scriptedWorker)
-		option StartOption
+		silent bool
 		alone  string
 		kept   string
 	}{
-		"a crash":    {dies, WithWindow(8), startAnother, anotherComes},
-		"an offence": {offends, WithWindow(8), startAnother, anotherComes},
-		"silence":    {silent, WithIdleTimeout(10 * time.Millisecond), "close it and start another one", "WithLiveness"},
+		"a crash":    {dies, false, startAnother, anotherComes},
+		"an offence": {offends, false, startAnother, anotherComes},
+		"silence":    {silent, true, "close it and start another one", "WithLiveness"},
 	} {
-		if text := failure(t, c.script, c.option); !strings.Contains(text, c.alone) || strings.Contains(text, c.kept) {
+		if text := failure(t, c.script, c.silent); !strings.Contains(text, c.alone) || strings.Contains(text, c.kept) {
 			t.Errorf("%s, without a supervisor: %s", name, text)
 		}
-		if text := failure(t, c.script, c.option, WithRestart(slow)); !strings.Contains(text, c.kept) || strings.Contains(text, c.alone) {
+		if text := failure(t, c.script, c.silent, WithRestart(slow)); !strings.Contains(text, c.kept) || strings.Contains(text, c.alone) {
 			t.Errorf("%s, with a supervisor: %s", name, text)
 		}
 	}
 }
 
 func TestWithoutLivenessTheAdviceIsToCloseAWorkerThatHangs(t *testing.T) {
-	text := failure(t, func(w *scriptedWorker) { w.next("cancel") },
-		WithIdleTimeout(10*time.Millisecond), WithRestart(slow), WithLiveness(LivenessLimits{Silence: NoLimit, Step: NoLimit}))
+	text := failure(t, func(w *scriptedWorker) { w.next("cancel") }, true,
+		WithRestart(slow), WithLiveness(LivenessLimits{Silence: NoLimit, Step: NoLimit}))
 	if !strings.Contains(text, "close it and start another one") {
 		t.Error(text)
 	}

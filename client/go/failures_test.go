@@ -90,11 +90,12 @@ func TestABrokenRuleEndsAllRequestsAndTheWorker(t *testing.T) {
 }
 
 func TestSilenceLongerThanTheIdleTimeoutIsATimeout(t *testing.T) {
-	_, model := startModel(t, windows, func(w *scriptedWorker) {
+	worker, model := startModel(t, windows, func(w *scriptedWorker) {
 		id := w.next("generate").ID
 		w.next("cancel")
 		w.done(id, "cancelled")
-	}, WithIdleTimeout(10*time.Millisecond))
+	})
+	becomeImpatient(worker)
 	for _, err := range model.Generate(deadlined(t), "p") {
 		if !errors.Is(err, ErrTimeout) {
 			t.Errorf("the request ended with %v, want timeout", err)

@@ -50,14 +50,11 @@ func TestAWorkerThatClosesStdoutAndLivesOnFailsToStart(t *testing.T) {
 }
 
 func TestAnExitIsNoticedWhileAGrandchildHoldsThePipes(t *testing.T) {
-	began := time.Now()
 	err := startRole(t, "holder")
 	if err.Code != ErrHandshakeFailed || err.Exit == nil || err.Exit.Code != 7 {
 		t.Errorf("the start failed with %+v", err)
 	}
-	if took := time.Since(began); took > patience/2 {
-		t.Errorf("the start took %v", took)
-	}
+	// It lives for ten minutes: a client that waited for its end would find it gone.
 	grandchild, _ := os.FindProcess(grandchildPID(t, err.Stderr))
 	if err := grandchild.Kill(); err != nil {
 		t.Error(err)

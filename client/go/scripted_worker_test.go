@@ -310,6 +310,12 @@ func startModel(t *testing.T, capabilities string, script func(*scriptedWorker),
 	return worker, model
 }
 
+// becomeImpatient gives each later request an idle timeout that soon passes. As an option of Start it
+// would hold for the load too, which may take longer on a busy machine.
+func becomeImpatient(worker *Worker) {
+	worker.supervisor.last().options.idleTimeout = 10 * time.Millisecond
+}
+
 // script returns the worker in memory that a test started.
 func script(worker *Worker) *scriptedWorker {
 	return worker.supervisor.last().child.(*scriptedWorker)

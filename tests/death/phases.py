@@ -1,8 +1,12 @@
-"""Brings a worker to where it is to die: a client, and what waits for by then."""
+"""Brings a worker to where it is to die: a client, and what waits for by then.
+
+What waits never ends by itself, so no speed of the machine decides how it ended.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -11,6 +15,9 @@ import mlxwire
 from support.patience import PATIENCE_SECONDS
 
 Phase = Literal["starting", "idle", "loading", "prefill", "decoding", "rendering", "closing"]
+WORKER = (sys.executable, "-m", "mlxwire_worker")
+DEAF_AT_FIRST = ("/bin/sh", "-c", 'read -r _; exec "$@"', "sh", *WORKER)
+"""A worker that never hears the `hello` of its client, and so goes on starting."""
 LONG_PROMPT = "Once upon a time there was a cat. " * 20_000
 
 
@@ -22,6 +29,11 @@ class Scene:
     model: mlxwire.Model | None = None
 
 
+def command(phase: Phase) -> tuple[str, ...]:
+    """Return the command of a worker that is to die in a phase."""
+    return DEAF_AT_FIRST if phase == "starting" else WORKER
+
+
 async def bring(worker: mlxwire.Worker, phase: Phase, model_path: str) -> Scene:
     """Go to the phase."""
     if phase == "starting":
@@ -31,7 +43,7 @@ async def bring(worker: mlxwire.Worker, phase: Phase, model_path: str) -> Scene:
         return Scene([starting])
     await worker.start()
     if phase == "loading":
-        return Scene([await _reported(lambda told: worker.load(model_path, on_progress=told))])
+        return Scene([await _reported(lambda told: _load(worker, model_path, told))])
     model = await worker.load(model_path, warmup=False, context_len=1 << 20)
     scene = Scene(model=model)
     if phase == "prefill":
@@ -58,8 +70,14 @@ async def _reported(begin: Any) -> asyncio.Task:
     return task
 
 
+async def _load(worker: mlxwire.Worker, path: str, told: Any) -> None:
+    while True:
+        await worker.load(path, on_progress=told)
+
+
 async def _generate(model: mlxwire.Model, prompt: str, told: Any) -> str:
-    return await model.generate(prompt, max_tokens=1, on_progress=told).text()
+    options: Any = {"ignore_eos": True, "max_tokens": 10**6}
+    return await model.generate(prompt, on_progress=told, **options).text()
 
 
 async def _exhaust(stream: mlxwire.TokenStream) -> None:

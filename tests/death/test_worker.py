@@ -12,7 +12,7 @@ import pytest
 
 import mlxwire
 from death.conftest import Doom
-from death.phases import Phase, bring
+from death.phases import Phase, bring, command
 from support.driver import Driver
 from support.ladders import ladder_to
 from support.patience import PATIENCE_SECONDS
@@ -47,7 +47,7 @@ async def closed(worker: mlxwire.Worker) -> None:
 async def test_a_killed_worker_fails_all_calls_and_takes_its_helpers_along(
     phase: Phase, model: str
 ) -> None:
-    worker = mlxwire.Worker(args=MLX, shutdown=ENDLESS_LADDER)
+    worker = mlxwire.Worker(command(phase), args=MLX, shutdown=ENDLESS_LADDER)
     pending = (await bring(worker, phase, model)).pending
     assert worker.pid is not None
     helpers = children_of(worker.pid)
@@ -62,7 +62,7 @@ async def test_a_killed_worker_fails_all_calls_and_takes_its_helpers_along(
 
 @pytest.mark.parametrize("phase", ["starting", "idle", "decoding"])
 async def test_a_stopped_worker_is_ended_by_the_ladder(phase: Phase) -> None:
-    worker = mlxwire.Worker(args=MOCK, shutdown=LADDER)
+    worker = mlxwire.Worker(command(phase), args=MOCK, shutdown=LADDER)
     pending = (await bring(worker, phase, "m")).pending
     assert worker.pid is not None
     os.kill(worker.pid, signal.SIGSTOP)

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from .conversation import Conversation
@@ -111,6 +112,12 @@ class Driver(Conversation):
         with contextlib.suppress(ConnectionResetError):  # it left requests unread
             return self._socket.recv(1 << 16)
         return b""
+
+    def is_stdout(self, path: Path) -> bool:
+        """Return True if a path leads to the pipe that is the worker's stdout."""
+        with contextlib.suppress(FileNotFoundError):
+            return os.path.samestat(path.stat(), os.fstat(self._stdout))
+        return False
 
     def _readable(self, seconds: float) -> bool:
         poll = select.poll()

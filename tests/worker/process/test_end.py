@@ -11,6 +11,7 @@ import pytest
 from support.conversation import ENDLESS
 from support.driver import Driver, mock
 from support.patience import PATIENCE_SECONDS
+from support.processes import has_ended
 
 SLOW = ("--mock-step-seconds", "0.002")
 COUNTING = """
@@ -157,6 +158,19 @@ def test_a_worker_that_drains_does_not_spin_at_the_end_of_its_input() -> None:
         assert "it spins" not in worker.stderr()
 
     assert worker.finals(last)[0]["tokens_generated"] == 5
+
+
+def test_a_worker_that_may_not_read_on_yet_does_not_spin_either() -> None:
+    options = ("--engine", "mock", "--drain-on-eof")
+    with Driver(*options, command=(sys.executable, "-c", COUNTING)) as worker:
+        worker.hello()
+        unknown = b'{"id":"","cmd":"none"}\n'
+        assert worker.write_some(unknown * 200_000, patience=1.0), (
+            "it should have stopped reading"
+        )
+        worker.close_stdin()
+        assert not has_ended(worker.process.pid, 2.0)
+        assert "it spins" not in worker.stderr()
 
 
 def test_quit_ends_a_worker_that_drains_at_the_end_of_input() -> None:

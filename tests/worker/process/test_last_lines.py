@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -140,6 +143,38 @@ def test_a_worker_that_nobody_reads_gives_up_with_5(quits: bool, requests: int) 
         worker.close_stdin()
 
         assert worker.wait() == 5
+
+
+def test_a_worker_whose_answers_to_garbage_nobody_reads_gives_up_with_5_too() -> None:
+    with mock("--drain-on-eof", "--flush-seconds", "0.3") as worker:
+        assert worker.write_some(b"{\n" * 2_000_000, patience=1.0)
+        worker.close_stdin()
+
+        assert worker.wait() == 5
+
+
+def test_a_worker_gives_up_with_5_also_while_it_computes_what_nobody_reads() -> None:
+    with mock("--drain-on-eof", "--flush-seconds", "0.3") as worker:
+        worker.hello()
+        worker.load(context_len=10**9)
+        worker.send("generate", **ENDLESS)
+        worker.close_stdin()
+
+        assert worker.wait() == 5
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_worker_waits_in_no_write_to_its_pipe() -> None:
+    with mock() as worker:
+        worker.hello()
+        place, flags = Path("/proc", str(worker.process.pid)), []
+        for descriptor in (place / "fd").iterdir():
+            if worker.is_stdout(descriptor):
+                told = (place / "fdinfo" / descriptor.name).read_text()
+                flags.append(int(told.split("flags:")[1].split()[0], 8))
+
+    assert len(flags) == 1
+    assert flags[0] & os.O_NONBLOCK
 
 
 def test_a_plain_end_of_input_does_not_wait_for_a_host_that_reads_nothing() -> None:

@@ -11,6 +11,9 @@ const (
 	// drainLimit bounds how long the pipes of a child that has ended are read. A grandchild outside
 	// the group may hold them open and write forever.
 	drainLimit = 500 * time.Millisecond
+	// lastReads bounds how often a pipe is read once more after that. What a child wrote before its
+	// end lies there: a host that was stopped meanwhile, or is slow, must not lose it.
+	lastReads = 64
 )
 
 // A pipeReader hands on everything that arrives at a pipe until the pipe ends. It never waits for
@@ -36,6 +39,7 @@ func (r *pipeReader) read(take func([]byte), atEnd func()) {
 		}
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
+			r.readRest(take, buffer)
 			return
 		case err != nil:
 			if atEnd != nil {
@@ -46,7 +50,20 @@ func (r *pipeReader) read(take func([]byte), atEnd func()) {
 	}
 }
 
-// finish reads what the pipe of an ended child still holds, at most until last, and closes the pipe.
+// readRest hands on what the pipe holds now, and does not wait for more.
+func (r *pipeReader) readRest(take func([]byte), buffer []byte) {
+	_ = r.file.SetReadDeadline(time.Time{}) // an expired one forbids every read
+	for range lastReads {
+		n := readNow(r.file, buffer)
+		if n <= 0 {
+			return
+		}
+		take(buffer[:n])
+	}
+}
+
+// finish reads what the pipe of an ended child still holds, waits for more at most until last, and
+// closes the pipe.
 func (r *pipeReader) finish(last time.Time) {
 	if r.file.SetReadDeadline(last) == nil {
 		<-r.ended

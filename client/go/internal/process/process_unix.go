@@ -20,3 +20,17 @@ func endingSignal(state *os.ProcessState) (number int, name string) {
 	}
 	return 0, ""
 }
+
+// readNow reads what a pipe holds and does not wait. It returns 0 or less if the pipe holds nothing.
+func readNow(pipe *os.File, buffer []byte) int {
+	descriptor, err := pipe.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	n := 0
+	_ = descriptor.Read(func(fd uintptr) bool {
+		n, _ = syscall.Read(int(fd), buffer)
+		return true
+	})
+	return n
+}
