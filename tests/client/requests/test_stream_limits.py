@@ -89,7 +89,7 @@ async def test_an_end_that_is_malformed_is_a_violation(memory):
     collecting = asyncio.create_task(worker.model.generate("p").text())
     request_id = (await worker.process.request("generate"))["id"]
     worker.reply(request_id, type="done", final=True, finish_reason="stop")
-    with pytest.raises(mlxwire.ProtocolViolation, match="is no Done"):
+    with pytest.raises(mlxwire.ProtocolViolation, match="`done` is malformed"):
         await collecting
 
 
