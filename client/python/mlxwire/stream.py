@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Coroutine
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
-from .errors import DrainTimeout
+from .errors import DrainTimeout, NotInitialized
 from .requests.stream_request import StreamRequest
 from .results import BatchResult, Done, Token
 
@@ -61,7 +61,10 @@ class ReplyStream(Generic[T]):
         Raises: DrainTimeout if the worker does not confirm within ``drain_timeout``.
         """
         request = self._request
-        request.check_loop()
+        try:
+            request.check_loop()
+        except NotInitialized:
+            return  # a fork of the host: the stream is the host's
         self.abandon()
         while request.state == "draining" and not request.drain_expired:
             await request.wait()

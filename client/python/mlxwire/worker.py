@@ -130,7 +130,10 @@ class Worker:
 
     @property
     def returncode(self) -> int | None:
-        """The return code of the last process, negative for a signal; None while it runs."""
+        """The return code of the last process, negative for a signal; None while it runs.
+
+        It stays None if the host ignores SIGCHLD, or reaps its children itself.
+        """
         return self._child.returncode
 
     @property

@@ -33,6 +33,7 @@ from mlxwire_protocol.replies import Event
 
 from ..errors import MlxwireError, ProtocolViolation, error_from_wire
 from ..process.callbacks import call_guarded
+from ..process.owner import Owner
 from ..process.postmortem import (
     Aftermath,
     Death,
@@ -80,6 +81,7 @@ class Connection:
     ) -> None:
         self.loop = loop
         self.limits = limits
+        self.owner = Owner()
         self.process: WorkerProcess | None = None
         self.failure: MlxwireError | None = None
         """The reason why nothing can be sent any more; None while sending works."""
@@ -121,16 +123,11 @@ class Connection:
         return self._wire.stray_lines
 
     def check_loop(self) -> None:
-        """Check the running loop. Raises: RuntimeError on any loop but this connection's."""
-        try:
-            running = asyncio.get_running_loop()
-        except RuntimeError:
-            running = None
-        if running is not self.loop:
-            raise RuntimeError(
-                "this worker was started on another event loop and can only be used there; "
-                "start one worker for each loop, or use mlxwire.sync"
-            )
+        """Check the running loop.
+
+        Raises: RuntimeError on any loop but this connection's, NotInitialized in a fork.
+        """
+        self.owner.check_loop(self.loop)
 
     async def connect(self, _request: PendingRequest, /) -> Connection:
         """Return this connection: a worker without restarts has no other."""
@@ -230,7 +227,7 @@ class Connection:
         """Wait a moment for the exit after a pipe has ended; then end the process."""
         self.loop.call_later(LOST_PIPE_GRACE, self._pipe_stays_closed, which)
 
-    def process_exited(self, returncode: int) -> None:
+    def process_exited(self, returncode: int | None) -> None:
         """Fail all pending requests with the cause of the exit."""
         if self.closed_by_host:
             self._fail(closed_by_host())

@@ -138,6 +138,8 @@ class Pool:
         """
         if self._closed:
             raise ShuttingDown(POOL_CLOSED)
+        for group in self._groups[:1]:
+            group.check_loop()
         if workers < 1:
             raise InvalidParams(
                 f"`workers` is {workers}: a model needs at least one worker",

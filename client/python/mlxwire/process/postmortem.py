@@ -88,7 +88,7 @@ def closed_by_host() -> ShuttingDown:
 
 
 def exited(
-    returncode: int, *, greeting: bool, strays: Sequence[bytes], stderr_tail: str
+    returncode: int | None, *, greeting: bool, strays: Sequence[bytes], stderr_tail: str
 ) -> Death:
     """Describe an exit that nobody asked for. ``greeting``: before the answer to hello.
 
@@ -175,8 +175,13 @@ def crash_loop(
     )
 
 
-def describe_exit(returncode: int) -> tuple[str, int | None, int | None]:
-    """Return a return code as words, as exit code and as signal; one of the two is None."""
+def describe_exit(returncode: int | None) -> tuple[str, int | None, int | None]:
+    """Return a return code as words, as exit code and as signal; at least one is None."""
+    if returncode is None:
+        ended = (
+            "ended, and its exit status is unknown, because this program ignores SIGCHLD or "
+        )
+        return f"{ended}reaps its children itself", None, None
     if returncode >= 0:
         return f"exited with code {returncode}", returncode, None
     try:

@@ -11,11 +11,10 @@ from typing import Self, Unpack
 from mlxwire_protocol.replies import RequestMetrics
 from mlxwire_protocol.results import LoadResult, ModelInfo
 
-from ..errors import ShuttingDown
 from ..model import Model as AsyncModel
 from ..options import ChatOptions, GenerateOptions, Messages, OnProgress
 from ..results import ClassifyResult, OnToken, Tokenized
-from .base import ThreadUser
+from .base import LEFT_ALONE, ThreadUser
 from .cache import PromptCache
 from .stream import BatchStream, TokenStream
 
@@ -203,7 +202,7 @@ class Model(ThreadUser[AsyncModel]):
 
     def close(self) -> None:
         """Unload the model and free its memory; do nothing if it is gone already."""
-        with contextlib.suppress(ShuttingDown):
+        with contextlib.suppress(*LEFT_ALONE):
             self._thread.call(self._aio.close())
 
     def __enter__(self) -> Self:

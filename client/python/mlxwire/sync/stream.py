@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
-from ..errors import ShuttingDown
 from ..results import BatchResult, Done, Token
 from ..stream import ReplyStream as AsyncReplyStream
 from ..stream import TokenStream as AsyncTokenStream
+from .base import LEFT_ALONE
 from .loop_thread import LoopThread
 
 T = TypeVar("T")
@@ -47,7 +47,7 @@ class ReplyStream(Generic[T]):
     def close(self) -> None:
         """Cancel the rest of the stream. Raises: DrainTimeout, if that takes too long."""
         self._taken.clear()
-        with contextlib.suppress(ShuttingDown):
+        with contextlib.suppress(*LEFT_ALONE):
             self._thread.call(self._stream.aclose())
 
     def __iter__(self) -> Iterator[T]:
@@ -67,6 +67,7 @@ class ReplyStream(Generic[T]):
             self._thread.post(self._stream.abandon)
 
     def __next__(self) -> T:
+        self._thread.owner.check()
         if not self._taken:
             # Take all replies that have arrived: a call into the other thread for each one is
             # slow.

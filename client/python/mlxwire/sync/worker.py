@@ -118,7 +118,10 @@ class Worker(ThreadOwner[AsyncWorker]):
 
     @property
     def returncode(self) -> int | None:
-        """The return code of the last process, negative for a signal; None while it runs."""
+        """The return code of the last process, negative for a signal; None while it runs.
+
+        It stays None if the host ignores SIGCHLD, or reaps its children itself.
+        """
         return self._aio.returncode
 
     @property
