@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from json.encoder import encode_basestring as _quoted
-from math import isfinite
 from typing import Any
 
 import msgspec
@@ -20,6 +19,7 @@ from .messages import MAX_ID_BYTES, MAX_SAFE_INTEGER, Command
 
 ENVELOPE = ("id", "cmd")
 """The names in a request that belong to the connection, and to no command."""
+_INFINITE = (float("inf"), float("-inf"))
 _LINE = orjson.OPT_APPEND_NEWLINE | orjson.OPT_STRICT_INTEGER
 _JSON_TOKEN = re.compile(rb'\s*("(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s"{}\[\]:,]+)')
 
@@ -210,7 +210,7 @@ def _refuse_endless(command: str, field: str, path: str, value: object) -> None:
     Raises: WireError ``invalid_params``, with the option's name as its field.
     """
     if isinstance(value, float):
-        if not isfinite(value):
+        if value != value or value in _INFINITE:
             raise invalid_params(
                 field,
                 f"`{path}` of `{command}` is {value}; give a finite number, or leave it out",

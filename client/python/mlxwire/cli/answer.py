@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from ..errors import MlxwireError
+from ..errors import MlxwireError, RequestCancelled
 from ..model import Model
 from ..options import OnProgress
 from ..results import Done, Token
@@ -75,13 +75,19 @@ async def take_answer(model: Model, ask: Ask, launch: Launch, *, json: bool) -> 
         with interrupts(stream.abandon) as presses:
             try:
                 async with stream:
-                    while tokens := await stream.take_available():
-                        bar.close()
-                        came.add(tokens)
+                    try:
+                        while tokens := await stream.take_available():
+                            bar.close()
+                            came.add(tokens)
+                    except RequestCancelled:
+                        if not presses:
+                            raise
             except MlxwireError:
                 if came.text:
                     came.end_line()
                 raise
+            if presses and stream.id is None:
+                raise KeyboardInterrupt  # pressed before the request was sent
             came.end_line()
             answer = Answer(came.text, came.channels, came.tokens, stream.done, bool(presses))
             if json:

@@ -19,7 +19,7 @@ from ..errors import MlxwireError
 from ..options import LoadOptions, OnProgress, Path, set_fields
 from ..process.callbacks import call_guarded
 from ..process.find_worker import find_worker
-from ..process.postmortem import not_started
+from ..process.postmortem import not_started, restarted_meanwhile
 from ..process.shutdown import ShutdownLimits
 from ..process.stderr_ring import StderrRing
 from ..requests.pending import PendingRequest, ask
@@ -229,6 +229,12 @@ class Child:
         if self._connection is not None and self._connection.owner.here:
             self._connection.check_loop()
             await self._connection.close()
+
+    def expect_restart(self) -> None:
+        """Make requests that a following `close` cuts fail with WorkerCrashed."""
+        connection = self._connection
+        if connection is not None:
+            connection.interruption = restarted_meanwhile(connection.in_flight)
 
     def _wanted_events(self) -> list[str]:
         own = [HEARTBEAT] if self._options.liveness is not None else []

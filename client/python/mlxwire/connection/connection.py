@@ -39,6 +39,7 @@ from ..process.postmortem import (
     Death,
     closed_by_host,
     closed_its_pipe,
+    closed_meanwhile,
     exited,
     offended,
 )
@@ -85,6 +86,8 @@ class Connection:
         self.process: WorkerProcess | None = None
         self.failure: MlxwireError | None = None
         """The reason why nothing can be sent any more; None while sending works."""
+        self.interruption: MlxwireError | None = None
+        """The error of requests that the end of the worker cuts; None until the host ends it."""
         self.on_failure: Callable[[MlxwireError], None] | None = None
         """Called with ``failure`` before pending requests fail; not for a close by the host."""
         self.idle = asyncio.Event()
@@ -183,6 +186,7 @@ class Connection:
         """Ask the worker to quit and wait for its exit. All callers share one ending."""
         if self.failure is None:
             self.closed_by_host = True
+            self.interruption = self.interruption or closed_meanwhile()
         await asyncio.shield(self._start_ending(say_quit=True))
 
     async def abort(self) -> None:
@@ -283,7 +287,7 @@ class Connection:
         pending, self._pending = self._pending, {}
         self.idle.set()
         for request in pending.values():
-            request.fail(copy.copy(cause))
+            request.fail(copy.copy(self.interruption or cause))
 
     def _take_event(self, message: dict[str, Any]) -> None:
         try:

@@ -19,6 +19,7 @@ from ..errors import (
     MlxwireError,
     NotInitialized,
     ProtocolViolation,
+    RequestCancelled,
     ShuttingDown,
     WorkerCrashed,
 )
@@ -85,6 +86,25 @@ def not_started() -> NotInitialized:
 def closed_by_host() -> ShuttingDown:
     """Return the error for the use of a worker that its host closed."""
     return ShuttingDown("this worker was closed; start another one")
+
+
+def closed_meanwhile() -> RequestCancelled:
+    """Return the error of a call that was under way when its host closed the worker."""
+    return RequestCancelled(
+        "the worker was closed by another call before the answer was complete; start another one "
+        "and ask again if you still need the answer"
+    )
+
+
+def restarted_meanwhile(in_flight: int) -> WorkerCrashed:
+    """Return the error of a request that was under way when its host restarted the worker."""
+    return WorkerCrashed(
+        "the worker was restarted by another call before the answer was complete. Ask again: the "
+        "next process answers",
+        exit_code=None,
+        signal=None,
+        in_flight=in_flight,
+    )
 
 
 def exited(

@@ -166,10 +166,10 @@ def _spawn(
             cwd=cwd,
             start_new_session=True,
         )
-    except (OSError, ValueError, subprocess.SubprocessError) as error:
+    except (OSError, ValueError, TypeError, subprocess.SubprocessError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         blamed = getattr(error, "filename", None) or command[0]
         raise SpawnFailed(
-            f"the worker `{' '.join(command)}` can't be started: {blamed}: {reason}. Check the "
+            f"the worker `{' '.join(map(str, command))}` can't be started: {blamed}: {reason}. Check the "
             "command and `cwd`, or install a worker with `pip install 'mlxwire[mlx]'`"
         ) from error

@@ -210,7 +210,7 @@ class ItemRequest(StreamRequest[T]):
     def take_token(self, token: Token) -> None:
         if self.state != "running":
             return
-        call_guarded(self._loop, self._on_token, token)
+        call_guarded(self.loop, self._on_token, token)
         self._tokens_told += not token.flush
         self.taken += 1
         if self.taken >= self.due:

@@ -27,6 +27,11 @@ class LoopThread:
         )
         self._thread.start()
 
+    @property
+    def running(self) -> bool:
+        """True until `stop`."""
+        return self._loop is not None
+
     def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the loop and wait for its result.
 

@@ -24,8 +24,9 @@ class Model(ThreadUser[AsyncModel]):
 
     Any number of requests may run at the same time; the worker decodes them together.
     ``timeout``: seconds for the whole request. ``idle_timeout``: seconds without a message while
-    the caller waits for one. Left out, the worker's ``request_timeout`` and ``idle_timeout``
-    hold. ``on_progress``: called with each `Progress`, for example of a long prompt.
+    the caller waits for one; 0 is no limit. Left out, the worker's ``request_timeout`` and ``idle_timeout``
+    hold. ``on_progress``: a plain function, called with each `Progress`, for example of a long
+    prompt.
     """
 
     @property
@@ -132,7 +133,8 @@ class Model(ThreadUser[AsyncModel]):
         """Return the likeliest next token of each prompt, from one forward pass, in order.
 
         ``logits``: return the raw values over the vocabulary too. ``labels``: continuations
-        whose probabilities to return. Raises: MlxwireError; one bad prompt fails them all.
+        whose probabilities to return. Raises: MlxwireError, whose ``results`` are what was
+        finished before; one bad prompt fails them all.
         """
         return self._thread.call(
             self._aio.classify(
