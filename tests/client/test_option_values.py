@@ -224,12 +224,17 @@ async def test_a_batch_and_a_classify_report_their_progress(memory, command):
     worker = await memory()
     heard: list[Any] = []
     if command == "batch":
-        asking = worker.model.batch(["p"], on_progress=heard.append).results()
+        asking = worker.model.batch(["p", "q"], on_progress=heard.append).results()
     else:
-        asking = worker.model.classify(["p"], on_progress=heard.append)
+        asking = worker.model.classify(["p", "q"], on_progress=heard.append)
     waiting = asyncio.create_task(asking)
     request_id = (await worker.process.request(command))["id"]
     worker.reply(request_id, type="progress", stage="prefill", done=1, total=2)
+    answer = {"token": "a", "token_id": 1, "logprob": 0.0}
+    if command == "batch":
+        answer = {"text": "a", "token_ids": [], "finish_reason": "stop", "tokens_generated": 0}
+    worker.reply(request_id, type="item", index=1, **answer)
     worker.done(request_id)
     await waiting
-    assert [report.stage for report in heard] == ["prefill"]
+    reports = [(report.stage, report.done, report.total) for report in heard]
+    assert reports == [("prefill", 1, 2), ("prompts", 1, 2)]

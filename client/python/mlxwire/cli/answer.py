@@ -92,6 +92,8 @@ async def take_answer(model: Model, ask: Ask, launch: Launch, *, json: bool) -> 
             answer = Answer(came.text, came.channels, came.tokens, stream.done, bool(presses))
             if json:
                 print_json(answer.as_object())
+            else:
+                write_text(scores(answer.tokens))
             if not launch.quiet:
                 say(figures(answer.done), "dim")
     return answer
@@ -128,6 +130,16 @@ class AnswerText:
         """End the line on stdout, unless it is ended already."""
         if self._shown and not self.text.endswith("\n"):
             write_text("\n")
+
+
+def scores(tokens: Sequence[Token]) -> str:
+    """Return a line for each token with a log-probability: that, its id, its text in quotes.
+
+    Text that was held back until the end is no token of its own.
+    """
+    scored = [token for token in tokens if token.logprob is not None and not token.flush]
+    width = max((len(str(token.id)) for token in scored), default=0)
+    return "".join(f"{t.logprob:9.4f}  {t.id:>{width}}  {t.text!r}\n" for t in scored)
 
 
 def _scored(token: Token) -> dict[str, Any]:
