@@ -13,7 +13,7 @@ class Host:
 
     def __init__(self, model: str) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "mlxwire_worker"],
+            [sys.executable, "-P", "-m", "mlxwire_worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )

@@ -40,7 +40,7 @@ class Storm:
     def __init__(self, model: str, seed: int) -> None:
         self.dice = random.Random(seed)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "mlxwire_worker"],
+            [sys.executable, "-P", "-m", "mlxwire_worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )

@@ -86,7 +86,7 @@ class PipeWorker:
     """The worker, driven by a minimal host that reads lines and counts tokens."""
 
     def __init__(self, model_path: str, extra: list[str]) -> None:
-        command = [sys.executable, "-m", "mlxwire_worker", *extra]
+        command = [sys.executable, "-P", "-m", "mlxwire_worker", *extra]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
         )

@@ -131,9 +131,8 @@ def write_face(face: Face) -> str:
         "from __future__ import annotations\n",
         "import contextlib",
         "from typing import Self",
-        "from ..errors import ShuttingDown",
         f"from ..{source.name} import {face.name} as Async{face.name}",
-        f"from .base import {base}",
+        f"from .base import LEFT_ALONE, {base}",
         *source.imports(used),
         f"\n\n{text}",
     ]
@@ -163,7 +162,7 @@ def _method(face: Face, node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
     elif isinstance(node, ast.FunctionDef):
         body = f"return {_wrapped(returns, f'{target}({given})')}"
     elif node.name == "close":
-        body = f"with contextlib.suppress(ShuttingDown):\n    self._thread.call({target}())"
+        body = f"with contextlib.suppress(*LEFT_ALONE):\n    self._thread.call({target}())"
     else:
         call = f"self._thread.call({target}({given}))"
         body = call if returns == "None" else f"return {_wrapped(returns, call)}"

@@ -38,10 +38,18 @@ from typing import Any, Literal
 import msgspec
 import orjson
 
-from .client_events import EventReceived, Received, ReplyReceived, StrayLine, TokenReceived
-from .errors import WireError, invalid_params, quoted
+from .client_events import (
+    EventReceived,
+    Received,
+    ReplyReceived,
+    StrayLine,
+    TokenReceived,
+    token_received,
+)
+from .codec import encode_request
+from .errors import WireError, quoted
 from .framing import DEFAULT_MAX_LINE_BYTES, Line, LineSplitter, Overlong
-from .request_state import RequestState
+from .request_state import RequestState, replies_to
 from .version import SUPPORTED_PROTOCOLS
 
 MAX_STRAY_LINES = 64
@@ -107,27 +115,12 @@ class ClientConnection:
     def request(self, command: str, fields: dict[str, Any]) -> tuple[str, bytes]:
         """Create a request under a new id; return the id and the line to write.
 
-        Raises: WireError ``invalid_params`` if a string is not well-formed Unicode or a value has
-        no JSON form, ``message_too_large`` if the line exceeds the worker's limit. In both cases
-        nothing is pending and nothing must be written.
+        Raises: WireError as `encode_request`. Then nothing is pending, and nothing must be written.
         """
+        line = encode_request(f"r{self._count + 1}", command, fields, self.max_line_bytes)
         self._count += 1
         request_id = f"r{self._count}"
-        try:
-            line = orjson.dumps(
-                {"id": request_id, "cmd": command, **fields},
-                option=orjson.OPT_APPEND_NEWLINE,
-            )
-        except TypeError as error:
-            raise _unsendable(command, fields, error) from None
-        if len(line) - 1 > self.max_line_bytes:
-            raise WireError(
-                "message_too_large",
-                f"the request has {len(line) - 1} bytes; the largest accepted size is "
-                f"{self.max_line_bytes} bytes. Send less in one request",
-                data={"max_line_bytes": self.max_line_bytes},
-            )
-        self._pending[request_id] = RequestState(request_id)
+        self._pending[request_id] = RequestState(request_id, replies_to(command, fields))
         return request_id, line
 
     def receive(self, chunk: bytes) -> Iterator[Received]:
@@ -161,8 +154,18 @@ class ClientConnection:
             yield StrayLine(line)
             return
         request_id = message.get("id")
+        is_event = message.get("type") == "event"
+        if "id" not in message or (is_event and request_id is not None):
+            raise self._violation(
+                f"a message of the type {quoted(message.get('type'))} has "
+                + (
+                    "no `id`"
+                    if "id" not in message
+                    else f"the id {quoted(request_id)}, not null"
+                )
+            )
         if request_id is None:
-            if message.get("type") == "event":
+            if is_event:
                 yield EventReceived(message)
                 return
             detail = message.get("error")
@@ -194,7 +197,7 @@ class ClientConnection:
 
     def _token(self, message: dict[str, Any]) -> TokenReceived:
         try:
-            return msgspec.convert(message, TokenReceived)
+            return token_received(message)
         except msgspec.ValidationError as error:
             raise self._violation(f"a token is malformed: {error}") from None
 
@@ -214,6 +217,10 @@ class ClientConnection:
         if isinstance(message, dict):
             if self.state == "ready" or ("type" in message and "id" in message):
                 return message
+            if message.get("cmd") == "hello":
+                raise self._violation(
+                    "the program writes back what it is sent, as `cat` does, so it is no worker"
+                )
             if self.state == "greeting" and isinstance(message.get("error"), str):
                 raise self._violation(
                     f"the worker answered `hello` in dialect 0, the older protocol without ids: "
@@ -253,20 +260,6 @@ class ClientConnection:
         if self.state in ("greeting", "ready"):
             self._move("violation")
         return WireError("protocol_violation", what)
-
-
-def _unsendable(command: str, fields: dict[str, Any], error: TypeError) -> WireError:
-    """Create the error for a request without a JSON form, with the field at fault."""
-    for field, value in fields.items():
-        try:
-            orjson.dumps(value)
-        except TypeError as reason:
-            return invalid_params(
-                field,
-                f"`{field}` of `{command}` has a value without a JSON form: {reason}; send strings "
-                "of valid Unicode, numbers, booleans, lists and dicts",
-            )
-    return WireError("invalid_params", f"`{command}` can't be sent as JSON: {error}")
 
 
 def _is_duplicate(message: dict[str, Any]) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import msgspec
 
 
-class TopLogprob(msgspec.Struct, frozen=True, gc=False):
+class TopLogprob(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     """One of the likeliest tokens at one position; ``logprob`` is natural, None for -infinity."""
 
     text: str = msgspec.field(name="token")
@@ -16,9 +17,18 @@ class TopLogprob(msgspec.Struct, frozen=True, gc=False):
 
 
 class TokenReceived(
-    msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="type", tag="token"
+    msgspec.Struct,
+    frozen=True,
+    gc=False,
+    omit_defaults=True,
+    tag_field="type",
+    tag="token",
+    forbid_unknown_fields=True,
 ):
     """One token of a pending request. Nearly every reply is one, so decoding it must be cheap.
+
+    The decoder skips the value of an unknown field unread, so a line with one goes the way of all
+    other messages, which reads every number.
 
     ``id`` is the token's id, ``request_id`` the id of its request; ``text`` may be empty. A
     piece with ``flush`` was held back until the end of the text and does not count as a token.
@@ -37,6 +47,25 @@ class TokenReceived(
     logprob: float | None = None
     top_logprobs: list[TopLogprob] | None = None
     final: bool = False
+
+
+def token_received(message: Mapping[str, Any]) -> TokenReceived:
+    """Convert a message to a token, without the fields that this version does not know.
+
+    Raises: msgspec.ValidationError.
+    """
+    known = _known(message, TokenReceived)
+    likeliest = known.get("top_logprobs")
+    if isinstance(likeliest, list):
+        known["top_logprobs"] = [
+            _known(each, TopLogprob) if isinstance(each, dict) else each for each in likeliest
+        ]
+    return msgspec.convert(known, TokenReceived)
+
+
+def _known(message: Mapping[str, Any], kind: type[msgspec.Struct]) -> dict[str, Any]:
+    names = {*kind.__struct_encode_fields__, "type"}
+    return {name: value for name, value in message.items() if name in names}
 
 
 class ReplyReceived(NamedTuple):

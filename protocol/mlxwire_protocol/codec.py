@@ -13,10 +13,13 @@ import msgspec
 import orjson
 
 from .commands import COMMANDS
-from .errors import SHOWN_CHARACTERS, WireError
+from .errors import SHOWN_CHARACTERS, WireError, invalid_params
 from .framing import PREFIX_BYTES
 from .messages import MAX_ID_BYTES, MAX_SAFE_INTEGER, Command
 
+ENVELOPE = ("id", "cmd")
+"""The names in a request that belong to the connection, and to no command."""
+_INFINITE = (float("inf"), float("-inf"))
 _LINE = orjson.OPT_APPEND_NEWLINE | orjson.OPT_STRICT_INTEGER
 _JSON_TOKEN = re.compile(rb'\s*("(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s"{}\[\]:,]+)')
 
@@ -151,3 +154,70 @@ def _json_kind(value: object) -> str:
     if value is None:
         return "null"
     return {bool: "a boolean", str: "a string", list: "an array"}.get(type(value), "a number")
+
+
+def encode_request(
+    request_id: str, command: str, fields: dict[str, Any], max_line_bytes: int
+) -> bytes:
+    """Return the line of a request.
+
+    Raises: WireError ``invalid_params`` if a field has a name of the envelope, a string is not
+    well-formed Unicode, a number is NaN or infinite, or a value has no JSON form;
+    ``message_too_large`` if the line has more than ``max_line_bytes``.
+    """
+    for name in ENVELOPE:
+        if name in fields:
+            raise invalid_params(
+                name,
+                f"`{name}` is no option of `{command}`: the client itself sets it in each request. "
+                "Leave it out",
+            )
+    try:
+        line = orjson.dumps(
+            {"id": request_id, "cmd": command, **fields}, option=orjson.OPT_APPEND_NEWLINE
+        )
+    except TypeError as error:
+        raise _unsendable(command, fields, error) from None
+    for name, value in fields.items():
+        _refuse_endless(command, name, name, value)
+    if len(line) - 1 > max_line_bytes:
+        raise WireError(
+            "message_too_large",
+            f"the request has {len(line) - 1} bytes; the largest accepted size is "
+            f"{max_line_bytes} bytes. Send less in one request",
+            data={"max_line_bytes": max_line_bytes},
+        )
+    return line
+
+
+def _unsendable(command: str, fields: dict[str, Any], error: TypeError) -> WireError:
+    """Create the error for a request without a JSON form, with the field at fault."""
+    for field, value in fields.items():
+        try:
+            orjson.dumps(value)
+        except TypeError as reason:
+            return invalid_params(
+                field,
+                f"`{field}` of `{command}` has a value without a JSON form: {reason}; send strings "
+                "of valid Unicode, numbers, booleans, lists and dicts",
+            )
+    return WireError("invalid_params", f"`{command}` can't be sent as JSON: {error}")
+
+
+def _refuse_endless(command: str, field: str, path: str, value: object) -> None:
+    """Refuse a number that is NaN or infinite, which JSON would turn into a null.
+
+    Raises: WireError ``invalid_params``, with the option's name as its field.
+    """
+    if isinstance(value, float):
+        if value != value or value in _INFINITE:
+            raise invalid_params(
+                field,
+                f"`{path}` of `{command}` is {value}; give a finite number, or leave it out",
+            )
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            _refuse_endless(command, field, f"{path}.{name}", inner)
+    elif isinstance(value, list | tuple):
+        for place, inner in enumerate(value):
+            _refuse_endless(command, field, f"{path}[{place}]", inner)

@@ -1,13 +1,20 @@
 """The life of one request as a table of states, for workers and clients alike.
 
 As in h11, one table lists which reply may follow which; anything else is a violation.
+`replies_to` narrows that to the replies that the request's own command may have.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Container, Mapping
+from typing import Any, Literal, NamedTuple
 
+import msgspec
+
+from . import results
+from .commands import COMMANDS
 from .errors import SHOWN_CHARACTERS, WireError, quoted
+from .replies import RequestMetrics
 
 State = Literal["open", "streaming", "ended"]
 
@@ -25,6 +32,78 @@ TRANSITIONS: dict[tuple[State, str], State] = {
     ("streaming", "error"): "ended",
 }
 _KNOWN_KINDS = frozenset(kind for _, kind in TRANSITIONS)
+_ITEM_CAME = -1
+"""The next ``seq`` of a prompt whose item has come: no token has it."""
+
+
+class _DoneShape(msgspec.Struct):
+    """The fields of `done` that every client reads; later values are accepted."""
+
+    finish_reason: str
+    tokens_generated: int
+    metrics: RequestMetrics
+
+
+class _ErrorBodyShape(msgspec.Struct):
+    code: str
+    message: str
+    retryable: bool = False
+    data: dict[str, Any] | None = None
+
+
+class _ErrorShape(msgspec.Struct):
+    """The field of `error` that every client reads; later codes are accepted."""
+
+    error: _ErrorBodyShape
+
+
+_RESULT_SHAPES: dict[str, type[msgspec.Struct]] = {
+    "load": results.LoadResult,
+    "unload": results.OkResult,
+    "info": results.ModelInfo,
+    "tokenize": results.TokenizeResult,
+    "detokenize": results.DetokenizeResult,
+    "cancel": results.CancelResult,
+    "credit": results.CreditResult,
+    "cache": results.CacheResult,
+    "memory": results.MemoryResult,
+    "metrics": results.WorkerMetrics,
+    "quit": results.OkResult,
+}
+"""The shape of each command's `result`; the handshake checks that of `hello`."""
+
+
+class Replies(NamedTuple):
+    """The replies that a request may have; None allows any.
+
+    ``token_places`` and ``item_places`` hold the values that their ``index`` may have.
+    """
+
+    final: str | None = None
+    result: type[msgspec.Struct] | None = None
+    token_places: Container[int | None] | None = None
+    item_places: Container[int | None] | None = None
+
+
+ANY_REPLIES = Replies()
+_ONE_TEXT = (None, 0)
+"""The ``index`` of tokens that are not of a batch: left out, or 0."""
+
+
+def replies_to(command: str, fields: Mapping[str, Any]) -> Replies:
+    """Return the replies that a request of ``command`` with ``fields`` may have."""
+    row = COMMANDS.get(command)
+    if row is None:
+        return ANY_REPLIES
+    prompts = fields.get("prompts")
+    places = range(len(prompts) if isinstance(prompts, list | tuple) else 0)
+    token_places: Container[int | None] = ()
+    if command in ("generate", "chat"):
+        token_places = _ONE_TEXT
+    elif command == "batch" and fields.get("stream"):
+        token_places = places
+    item_places = places if command in ("batch", "classify") else ()
+    return Replies(row.final, _RESULT_SHAPES.get(command), token_places, item_places)
 
 
 class RequestState:
@@ -33,13 +112,15 @@ class RequestState:
     ``tokens`` is the number of tokens received, without held-back text.
     """
 
-    __slots__ = ("_next_seq", "id", "state", "tokens")
+    __slots__ = ("_allowed", "_next_seq", "_token_places", "id", "state", "tokens")
 
-    def __init__(self, request_id: str) -> None:
+    def __init__(self, request_id: str, allowed: Replies = ANY_REPLIES) -> None:
         self.id = request_id
         self.state: State = "open"
         self.tokens = 0
-        self._next_seq: dict[int | None, int] = {}
+        self._allowed = allowed
+        self._token_places = allowed.token_places
+        self._next_seq: dict[int, int] = {}
 
     @property
     def ended(self) -> bool:
@@ -49,7 +130,8 @@ class RequestState:
     def advance(self, kind: str, message: dict[str, Any]) -> None:
         """Check the next reply and move to its state.
 
-        Raises: WireError ``protocol_violation`` if the reply is not allowed in this state.
+        Raises: WireError ``protocol_violation`` if the reply is not allowed in this state, or has
+        not the shape that a client needs.
         """
         if self.state == "ended":
             raise self._violation(f"`{kind[:SHOWN_CHARACTERS]}` came after the final reply")
@@ -59,6 +141,10 @@ class RequestState:
             raise self._violation(f"`{kind[:SHOWN_CHARACTERS]}` carries the wrong `final`")
         if kind == "token":
             self._check_seq(message)
+        elif kind == "item":
+            self._check_item(message)
+        elif final:
+            self._check_final(kind, message)
         self.state = following
 
     def advance_token(self, seq: int, index: int | None, flush: bool) -> bool:
@@ -66,10 +152,15 @@ class RequestState:
 
         Return False, and change nothing, if the token is not allowed; `advance` then raises.
         """
-        if self.state == "ended" or seq != self._next_seq.get(index, 0):
+        if self.state == "ended" or (
+            self._token_places is not None and index not in self._token_places
+        ):
+            return False
+        place = index or 0
+        if seq != self._next_seq.get(place, 0):
             return False
         self.state = "streaming"
-        self._next_seq[index] = seq + 1
+        self._next_seq[place] = seq + 1
         if not flush:
             self.tokens += 1
         return True
@@ -83,16 +174,52 @@ class RequestState:
         return following
 
     def _check_seq(self, message: dict[str, Any]) -> None:
-        index = message.get("index")
-        if index is not None and type(index) is not int:
-            raise self._violation(f"a token has the index {quoted(index)}, not an integer")
-        expected = self._next_seq.get(index, 0)
+        place = self._place("token", message, self._token_places)
+        expected = self._next_seq.get(place, 0)
         if message.get("seq") != expected:
             seq = quoted(message.get("seq"))
-            raise self._violation(f"a token has the seq {seq}, but {expected} was expected")
-        self._next_seq[index] = expected + 1
+            due = "none, after the item" if expected == _ITEM_CAME else expected
+            raise self._violation(f"a token has the seq {seq}, but {due} was expected")
+        self._next_seq[place] = expected + 1
         if not message.get("flush"):
             self.tokens += 1
+
+    def _check_item(self, message: dict[str, Any]) -> None:
+        if self._allowed.item_places is None:
+            return
+        place = self._place("item", message, self._allowed.item_places)
+        if self._next_seq.get(place) == _ITEM_CAME:
+            raise self._violation(f"a second item has the index {place}")
+        self._next_seq[place] = _ITEM_CAME
+
+    def _place(
+        self, kind: str, message: dict[str, Any], places: Container[int | None] | None
+    ) -> int:
+        """Return the place of a token or an item, 0 if it has no ``index``."""
+        index = message.get("index")
+        if index is not None and type(index) is not int:
+            raise self._violation(f"a {kind} has the index {quoted(index)}, not an integer")
+        if places is not None and index not in places:
+            what = "no index" if index is None else f"the index {quoted(index)}"
+            raise self._violation(f"a {kind} has {what}, which this request does not have")
+        return index or 0
+
+    def _check_final(self, kind: str, message: dict[str, Any]) -> None:
+        """Check that a final is the one of the command, and of a shape that can be read."""
+        due = self._allowed.final
+        cancelled = kind == "done" and message.get("finish_reason") == "cancelled"
+        if due is None or kind not in _KNOWN_KINDS:
+            return
+        if kind not in (due, "error") and not cancelled:
+            raise self._violation(f"the final is `{kind}`, but `{due}` was expected")
+        shapes = {"done": _DoneShape, "error": _ErrorShape, "result": self._allowed.result}
+        shape = shapes[kind]
+        if shape is None:
+            return
+        try:
+            msgspec.convert(message, shape)
+        except msgspec.ValidationError as error:
+            raise self._violation(f"its `{kind}` is malformed: {error}") from None
 
     def _violation(self, what: str) -> WireError:
         return WireError("protocol_violation", f"request {self.id!r}: {what}")

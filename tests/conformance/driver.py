@@ -23,7 +23,7 @@ from .leftovers import GRACE_SECONDS, MARK_VARIABLE, find_marked, kill, left_beh
 
 HERE = Path(__file__).parent
 LIMIT_SECONDS = 30.0
-WORKER = (sys.executable, "-m", "mlxwire_worker", "--engine", "mock")
+WORKER = (sys.executable, "-P", "-m", "mlxwire_worker", "--engine", "mock")
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ def kit(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_the_command_line_runs_what_is_chosen_and_exits_0() -> None:
     ended = kit("--only", "scenario/idle", "client", *GOOD_DRIVER)
     assert (ended.returncode, ended.stdout.splitlines()[-1]) == (0, "1 cases, 0 failed")
-    worker = [sys.executable, "-m", "mlxwire_worker", "--engine", "mock"]
+    worker = [sys.executable, "-P", "-m", "mlxwire_worker", "--engine", "mock"]
     assert kit("--only", "transcript/quit", "worker", *worker).returncode == 0
 
 

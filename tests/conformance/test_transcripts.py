@@ -12,7 +12,7 @@ from conformance.process_host import ProcessHost
 from conformance.transcript import Transcript, follow, load_transcripts
 
 COMMAND = os.environ.get(
-    "MLXWIRE_WORKER", f"{sys.executable} -m mlxwire_worker --engine mock"
+    "MLXWIRE_WORKER", f"{sys.executable} -P -m mlxwire_worker --engine mock"
 ).split()
 """The worker to try; another implementation can be named in the environment."""
 

@@ -158,7 +158,7 @@ async def test_a_worker_without_memory_ends_every_call(
 @linux_only
 @pytest.mark.parametrize("kilobytes", [20_000, 60_000], ids=["no Python", "no MLX"])
 async def test_a_worker_without_memory_to_start_is_an_error_at_once(kilobytes: int) -> None:
-    limited = f"ulimit -v {kilobytes}; exec {sys.executable} -m mlxwire_worker"
+    limited = f"ulimit -v {kilobytes}; exec {sys.executable} -P -m mlxwire_worker"
     with pytest.raises(mlxwire.MlxwireError) as caught:
         async with mlxwire.Worker(["/bin/sh", "-c", limited], shutdown=LADDER) as worker:
             await worker.load("m")

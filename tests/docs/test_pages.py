@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +26,30 @@ def test_a_program_prints_what_its_page_says(program: Example) -> None:
 
     assert matches(program.said, printed), printed
     assert errors == ""
+
+
+@pytest.mark.parametrize(
+    "checker", [["mypy", "--strict"], ["pyright"]], ids=["mypy", "pyright"]
+)
+def test_type_checkers_accept_the_programs_of_all_pages(
+    checker: list[str], tmp_path: Path
+) -> None:
+    for number, program in enumerate(programs()):
+        name = re.sub(r"\W", "_", program.page)
+        (tmp_path / f"{name}_{number}.py").write_text(program.text)
+    files = sorted(map(str, tmp_path.glob("*.py")))
+    cache = ["--cache-dir", str(tmp_path / "cache")] if checker[0] == "mypy" else []
+    where = ["--pythonpath", sys.executable] if checker[0] == "pyright" else []
+    command = [str(Path(sys.executable).with_name(checker[0])), *checker[1:], *cache, *where]
+    checked = subprocess.run(
+        [*command, *files],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
 @pytest.mark.parametrize("command", commands(), ids=lambda command: command.id)

@@ -18,11 +18,14 @@ from mlxwire_protocol.client_connection import (
 
 from .cases import Case, Target, require
 from .mutation import cut_up, maybe_spoiled
-from .wire_replies import GREETING
+from .wire_replies import GREETING, MOST_ITEMS
 from .wire_replies import Replies as Worker
 
 REQUESTS = 4
 IDS = [b'"r%d"' % number for number in range(2, 2 + REQUESTS)]
+BATCH: dict[str, object] = {"prompts": ["a"] * MOST_ITEMS, "stream": True}
+ASKED = [("generate", {"prompt": "a"})] * (REQUESTS // 2) + [("batch", BATCH)] * (REQUESTS // 2)
+"""The last half of the requests have items, as `wire_replies` sends them."""
 MOST_OF_A_MESSAGE = 2000
 """Characters of a violation's text: what a worker writes may be 16 MiB long."""
 
@@ -48,9 +51,9 @@ class Replies(Target):
     def run(self, case: Case) -> int:
         end = ClientConnection(max_line_bytes=3000)
         end.hello(name="fuzz", version="0")
-        asked = {"r1", *(end.request("generate", {"prompt": "a"})[0] for _ in range(REQUESTS))}
+        asked = {"r1", *(end.request(*each)[0] for each in ASKED)}
         ended: set[str] = set()
-        seqs: Counter[tuple[str, int | None]] = Counter()
+        seqs: Counter[tuple[str, int]] = Counter()
         fed = 0
         for step in case:
             assert isinstance(step, bytes)
@@ -59,7 +62,7 @@ class Replies(Target):
                 for event in end.receive(step):
                     _check(event, asked, ended)
                     if isinstance(event, TokenReceived):
-                        place = event.request_id, event.index
+                        place = event.request_id, event.index or 0
                         require(event.seq == seqs[place], f"token {event.seq} of {place}")
                         seqs[place] += 1
             except WireError as error:

@@ -16,6 +16,8 @@ GREETING: Raw = {
     "limits": b'{"max_line_bytes":3000,"max_inflight":8}',
     "events": b"[]",
 }
+MOST_ITEMS = 32
+"""More than one case has of one id."""
 METRICS = (
     b'{"prompt_tokens":1,"cached_tokens":0,"cache_miss":null,"generated_tokens":1,'
     b'"queue_seconds":0.0,"prefill_seconds":0.1,"decode_seconds":0.2,"total_seconds":0.3,'
@@ -33,7 +35,8 @@ class Replies:
 
     def __init__(self, dice: random.Random) -> None:
         self._dice = dice
-        self._seqs: dict[bytes, int] = {}
+        self._seqs: dict[tuple[bytes, int], int] = {}
+        self._items: dict[bytes, int] = {}
 
     def some(self, ids: list[bytes]) -> Raw:
         """Return a reply to one of these ids; items go to the last half of the ids."""
@@ -42,11 +45,12 @@ class Replies:
         some = ids[len(ids) // 2 :] if 0.5 <= kind < 0.75 else ids
         message_id = dice.choice(some)
         if kind < 0.42:
-            message = self._token(message_id)
+            in_batch = message_id in ids[len(ids) // 2 :]
+            message = self._token(message_id, in_batch)
         elif kind < 0.5:
             message = {"id": message_id, "type": b'"progress"', **_PROGRESS}
         elif kind < 0.75:
-            message = {"id": message_id, "type": b'"item"', **dice.choice(_ITEMS)}
+            message = {"id": message_id, "type": b'"item"', **self._item(message_id)}
         elif kind < 0.8:
             message = {
                 "id": b"null",
@@ -60,10 +64,16 @@ class Replies:
             message[dice.choice(list(message))] = dice.choice(ODD_VALUES)
         return message
 
-    def _token(self, message_id: bytes) -> Raw:
+    def _item(self, message_id: bytes) -> Raw:
+        index = self._items.get(message_id, 0)
+        self._items[message_id] = index + 1
+        return {**self._dice.choice(_ITEMS), "index": b"%d" % index}
+
+    def _token(self, message_id: bytes, in_batch: bool) -> Raw:
         dice = self._dice
-        seq = self._seqs.get(message_id, 0)
-        self._seqs[message_id] = seq + 1
+        index = self._items.get(message_id, 0)  # the first prompt without an item
+        seq = self._seqs.get((message_id, index), 0)
+        self._seqs[message_id, index] = seq + 1
         if dice.random() < 0.04:
             seq += dice.choice([-1, 1])
         message = {
@@ -75,6 +85,8 @@ class Replies:
         }
         if dice.random() < 0.2:
             message |= dice.choice(_MORE_OF_A_TOKEN)
+        if in_batch:
+            message["index"] = b"%d" % index
         return message
 
     def _final(self) -> Raw:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,13 +17,38 @@ from mlxwire_protocol import (
 )
 from mlxwire_protocol.client_connection import ClientConnection
 from mlxwire_protocol.client_events import ReplyReceived, TokenReceived
-from mlxwire_protocol.commands import row_of
+from mlxwire_protocol.commands import command_name, row_of
 from mlxwire_protocol.messages import Command
 from mlxwire_protocol.replies import Done, RequestMetrics
-from mlxwire_protocol.results import OkResult
+from mlxwire_protocol.results import (
+    CacheResult,
+    CancelResult,
+    CreditResult,
+    DetokenizeResult,
+    InfoResult,
+    LoadResult,
+    MemoryResult,
+    MetricsResult,
+    OkResult,
+    TokenizeResult,
+)
+from protocol.examples import REPLIES
 from protocol.strategies import TEXT, requests
 from protocol.wire import connection
 
+RESULTS: dict[str, type[msgspec.Struct]] = {
+    "load": LoadResult,
+    "unload": OkResult,
+    "info": InfoResult,
+    "tokenize": TokenizeResult,
+    "detokenize": DetokenizeResult,
+    "cancel": CancelResult,
+    "credit": CreditResult,
+    "cache": CacheResult,
+    "memory": MemoryResult,
+    "metrics": MetricsResult,
+    "quit": OkResult,
+}
 REQUESTS = st.lists(requests(), min_size=1, max_size=8)
 
 
@@ -37,16 +63,19 @@ def greeted() -> tuple[ClientConnection, WorkerConnection]:
     return client, worker
 
 
+def has_tokens(command: Command) -> bool:
+    return command_name(command) in ("generate", "chat")
+
+
 def answer(worker: WorkerConnection, command: Command, texts: list[str], fails: bool) -> bytes:
     """Return what a worker sends for one request, from its first token to its final."""
-    streams = row_of(command).final == "done"
     lines = [
         worker.encode_token(command.id, seq, text, seq)
-        for seq, text in enumerate(texts if streams else [])
+        for seq, text in enumerate(texts if has_tokens(command) else [])
     ]
     if fails:
         final: Any = error_reply(command.id, WireError("internal", "x"))
-    elif streams:
+    elif row_of(command).final == "done":
         final = Done(
             id=command.id,
             finish_reason="stop",
@@ -54,7 +83,9 @@ def answer(worker: WorkerConnection, command: Command, texts: list[str], fails: 
             metrics=RequestMetrics(),
         )
     else:
-        final = OkResult(id=command.id)
+        kind = RESULTS[command_name(command)]
+        example = next(reply for reply in REPLIES if type(reply) is kind)
+        final = msgspec.structs.replace(example, id=command.id)
     lines.append(worker.encode_reply(final))
     assert not list(worker.finished(command.id))
     return b"".join(lines)
@@ -84,8 +115,7 @@ def test_every_request_is_understood_and_ends_once(
     back = b""
     for command in data.draw(st.permutations(accepted)):
         texts = data.draw(st.lists(TEXT, max_size=4))
-        streams = row_of(command).final == "done"
-        expected[command.id] = "".join(texts) if streams else ""
+        expected[command.id] = "".join(texts) if has_tokens(command) else ""
         back += answer(worker, command, texts, data.draw(st.booleans()))
     received = dict.fromkeys(ids, "")
     ended = []

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Literal
 
+import msgspec
 import orjson
 import pytest
 
@@ -41,6 +42,8 @@ LOADED = LoadResult(
     parallel_slots=4,
     capabilities={},
 )
+LOAD_RESULT = msgspec.to_builtins({"type": "result", **msgspec.structs.asdict(LOADED)})
+del LOAD_RESULT["id"]
 DONE = {
     "type": "done",
     "final": True,

@@ -15,7 +15,7 @@ import threading
 def main() -> None:
     mode, *arguments = sys.argv[1:]
     reading = "--read" in arguments
-    command = [sys.executable, "-m", "mlxwire_worker"]
+    command = [sys.executable, "-P", "-m", "mlxwire_worker"]
     command += [argument for argument in arguments if argument != "--read"]
     if mode == "lend":
         worker = subprocess.Popen(command)

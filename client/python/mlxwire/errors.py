@@ -18,6 +18,7 @@ class MlxwireError(WireError):
     if the same request may succeed later. ``data``: further facts, by code. ``stderr_tail``: the
     end of the worker's stderr, empty if it explains nothing. ``tokens_delivered``: the number
     of tokens that the caller took before the failure; a repeated request delivers them again.
+    ``results``: the replies that `BatchStream.results` or `Model.classify` had before it.
     """
 
     default_code: ClassVar[str] = "internal"
@@ -36,6 +37,7 @@ class MlxwireError(WireError):
         )
         self.stderr_tail = stderr_tail
         self.tokens_delivered = 0
+        self.results: list[Any] = []
         self._fact = message
         """The message without its advice, for an error that quotes this one."""
 
@@ -184,13 +186,12 @@ class HandshakeFailed(MlxwireError):
 
 
 class WorkerCrashed(MlxwireError):
-    """The worker's process died.
+    """The worker's process died, or was restarted by another call.
 
-    ``exit_code`` or ``signal`` tells how it ended; both are None if this client had to end it.
-    ``in_flight`` counts the requests that had no final reply at the crash: if it is 1, either
-    that request killed the worker or the crash was chance. ``retryable`` is False if a worker
-    with ``restart`` was given up, or if the same request was the only one in flight at two of
-    its crashes in a row.
+    ``exit_code`` or ``signal`` tells how it ended; both are None if this client ended it, or if
+    the status is unknown. ``in_flight`` counts the requests without a final reply: if it is 1,
+    that request may have killed the worker. ``retryable`` is False once a worker with ``restart``
+    was given up, and for the only request in flight at two of its crashes in a row.
     """
 
     default_code = "worker_crashed"
@@ -240,8 +241,8 @@ class SlowConsumer(MlxwireError):
 class RequestCancelled(MlxwireError):
     """Another call, such as `Worker.cancel`, cancelled the request.
 
-    Calls that wait for a complete answer raise it. Iteration over a stream ends without an
-    error instead, and the stream's ``done`` has the ``finish_reason`` ``cancelled``.
+    A loop over a stream raises it after the replies that came before, and one that reads on
+    after the stream's own `aclose` or `abandon`.
     """
 
     default_code = "cancelled"

@@ -17,8 +17,10 @@ from .options import (
     Messages,
     OnProgress,
     chat_messages,
+    request_options,
     set_fields,
 )
+from .process.checks import check_callback
 from .requests.pending import ask
 from .requests.route import ModelRoute
 from .requests.stream_request import ItemRequest, TokenRequest
@@ -39,8 +41,9 @@ class Model:
 
     Any number of requests may run at the same time; the worker decodes them together.
     ``timeout``: seconds for the whole request. ``idle_timeout``: seconds without a message while
-    the caller waits for one. Left out, the worker's ``request_timeout`` and ``idle_timeout``
-    hold. ``on_progress``: called with each `Progress`, for example of a long prompt.
+    the caller waits for one; 0 is no limit. Left out, the worker's ``request_timeout`` and ``idle_timeout``
+    hold. ``on_progress``: a plain function, called with each `Progress` of a long prompt; and by
+    `batch` and `classify` also for each prompt that is finished, with the stage ``prompts``.
     """
 
     def __init__(
@@ -82,7 +85,7 @@ class Model:
         **options: Unpack[GenerateOptions],
     ) -> TokenStream:
         """Continue a raw prompt; the request is sent when the stream is entered or iterated."""
-        fields = {"prompt": prompt, **set_fields(**options)}
+        fields = {"prompt": prompt, **request_options(options)}
         return self._stream("generate", fields, timeout, idle_timeout, on_progress)
 
     def chat(
@@ -98,7 +101,7 @@ class Model:
 
         Raises: InvalidParams if ``messages`` is neither.
         """
-        fields = {"messages": chat_messages(messages), **set_fields(**options)}
+        fields = {"messages": chat_messages(messages), **request_options(options)}
         return self._stream("chat", fields, timeout, idle_timeout, on_progress)
 
     def batch(
@@ -116,7 +119,9 @@ class Model:
         ``on_token`` is called with each token at once, which has the ``index`` of its prompt.
         A callback can't hold back the worker; results that nobody takes do.
         """
-        fields = set_fields(prompts=prompts, stream=True if on_token else None, **options)
+        check_callback("on_token", on_token)
+        given = set_fields(prompts=prompts, stream=True if on_token else None)
+        fields = {**given, **request_options(options)}
         request: ItemRequest[BatchResult] = ItemRequest(
             self._route,
             "batch",
@@ -144,7 +149,8 @@ class Model:
         """Return the likeliest next token of each prompt, from one forward pass, in order.
 
         ``logits``: return the raw values over the vocabulary too. ``labels``: continuations
-        whose probabilities to return. Raises: MlxwireError; one bad prompt fails them all.
+        whose probabilities to return. Raises: MlxwireError, whose ``results`` are what was
+        finished before; one bad prompt fails them all.
         """
         fields = set_fields(
             prompts=prompts,

@@ -137,6 +137,30 @@ class WorkerOptions(ProcessOptions, total=False):
     on_change: Callable[[WorkerChange], object] | None
 
 
+OWN_FIELDS = {
+    "id": "the client gives each request an id of its own; a stream tells it as `id`",
+    "cmd": "the method that is called says which command is sent",
+    "window": "the client grants the worker credit by itself, as far as `buffer_bytes` of "
+    "`Worker` and `Pool` reaches",
+    "stream": "a stream gives tokens as they come, and a batch gives them to `on_token`",
+}
+"""Fields that the client itself writes, and the reason."""
+
+
+def request_options(options: Mapping[str, object]) -> dict[str, Any]:
+    """Return a caller's options for the wire, as `set_fields` does.
+
+    Raises: InvalidParams if one of them is a field that the client itself writes.
+    """
+    for name in options:
+        if name in OWN_FIELDS:
+            raise InvalidParams(
+                f"`{name}` is no option of a request: {OWN_FIELDS[name]}. Leave it out",
+                data={"field": name},
+            )
+    return set_fields(**options)
+
+
 def set_fields(**options: object) -> dict[str, Any]:
     """Return the options that are not None, with paths, keys and sequences as plain values."""
     return {name: _plain(value) for name, value in options.items() if value is not None}

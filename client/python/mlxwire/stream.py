@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Coroutine
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
-from .errors import DrainTimeout
+from .errors import DrainTimeout, MlxwireError, NotInitialized
+from .requests.failures import cancelled_here
 from .requests.stream_request import StreamRequest
 from .results import BatchResult, Done, Token
 
@@ -16,6 +17,9 @@ T = TypeVar("T")
 
 class ReplyStream(Generic[T]):
     """Async iterator over the replies of one request, for one consumer and one pass.
+
+    A loop over it ends without an error only after a complete answer. Whatever else ends the
+    answer raises, after the replies that came before: see `RequestCancelled` and `WorkerCrashed`.
 
     The request is sent on ``__aenter__``, or else on the first ``__anext__``. A consumer that is
     slow holds back this stream in the worker, and no other.
@@ -34,7 +38,11 @@ class ReplyStream(Generic[T]):
     def __init__(self, request: StreamRequest[T]) -> None:
         self._request = request
         self._entered = False
+        self._looped = False
         self._left = False
+        self._exhausted = False
+        self._cancels = 0
+        self._loop = request.loop
         self._pop = request.buffer.popleft
 
     @property
@@ -61,7 +69,10 @@ class ReplyStream(Generic[T]):
         Raises: DrainTimeout if the worker does not confirm within ``drain_timeout``.
         """
         request = self._request
-        request.check_loop()
+        try:
+            request.check_loop()
+        except NotInitialized:
+            return  # a fork of the host: the stream is the host's
         self.abandon()
         while request.state == "draining" and not request.drain_expired:
             await request.wait()
@@ -69,38 +80,57 @@ class ReplyStream(Generic[T]):
             request.raise_failure()
 
     def abandon(self) -> None:
-        """Cancel the rest of the stream, and return at once."""
+        """Cancel the rest of the stream, and return at once. Whoever reads on gets RequestCancelled."""
+        request = self._request
+        if request.over and not request.buffer:
+            return
         self._left = True
-        self._request.buffer.clear()
-        self._request.abandon()
+        request.buffer.clear()
+        request.abandon()
 
     async def take_available(self) -> list[T]:
-        """Wait for at least one reply, and return all that have arrived; empty at the end."""
-        request = self._request
-        if not await self._more():
-            return []
-        messages = list(request.buffer)
-        request.buffer.clear()
-        request.taken += len(messages)
-        if request.taken >= request.due:
-            request.grant()
-        return messages
+        """Wait for at least one reply, and return all that have arrived; empty at the end.
+
+        Raises: the error that ended the stream.
+        """
+        await self._heed_cancel()
+        return self._take_buffered() if await self._more() else []
 
     async def take_all(self) -> list[T]:
         """Wait for the end, and return all replies that are left.
 
-        Raises: the error that ended the stream; RequestCancelled or ShuttingDown if another call
-        cut it off.
+        Raises: the error that ended the stream, which has the replies before it as ``results``;
+        RuntimeError if the stream was read to its end before.
         """
-        everything = [message async for message in self]
-        if not self._left:
-            self._request.raise_unless_whole()
+        self.begin_pass()
+        everything: list[T] = []
+        try:
+            while replies := await self.take_available():
+                everything += replies
+        except MlxwireError as error:
+            error.results = sorted(everything, key=_place)
+            raise
         return everything
 
+    def begin_pass(self) -> None:
+        """Note that a loop begins. Raises: RuntimeError if an earlier one consumed the stream."""
+        if self._exhausted or (self._looped and not self._entered):
+            self._request.raise_failure()
+            raise RuntimeError(
+                "this stream was iterated before, and gives each reply once: keep the replies in a "
+                "list, or send the request again. A loop inside `async with` may be left and taken "
+                "up again, until the stream has ended"
+            )
+        self._looped = True
+
     def __aiter__(self) -> AsyncIterator[T]:
+        self.begin_pass()
         return self if self._entered else _Pass(self)
 
     async def __anext__(self) -> T:
+        task = asyncio.current_task(self._loop)
+        if task is not None and task.cancelling() != self._cancels:
+            await self._heed_cancel()
         try:
             message = self._pop()
         except IndexError:
@@ -140,10 +170,7 @@ class ReplyStream(Generic[T]):
         await self._start()
         try:
             while not request.buffer:
-                if self._left:
-                    return False
-                request.raise_failure()
-                if request.state == "ended":
+                if self._ended():
                     return False
                 await request.wait()
         except asyncio.CancelledError:
@@ -151,9 +178,50 @@ class ReplyStream(Generic[T]):
             raise
         return True
 
+    def _ended(self) -> bool:
+        """Return True after the last reply of a complete answer.
+
+        Raises: the error that ended the stream, or RequestCancelled if its consumer has left it.
+        """
+        request = self._request
+        if self._left:
+            error = cancelled_here(request.command)
+            error.tokens_delivered = request.tokens_delivered
+            raise error
+        request.raise_failure()
+        self._exhausted = request.state == "ended"
+        return self._exhausted
+
+    def _take_buffered(self) -> list[T]:
+        request = self._request
+        messages = list(request.buffer)
+        request.buffer.clear()
+        request.taken += len(messages)
+        if request.taken >= request.due:
+            request.grant()
+        return messages
+
+    async def _heed_cancel(self) -> None:
+        """Let a cancel of the running task take effect, although replies are there to be taken.
+
+        Taking what has arrived never suspends the task, so asyncio would deliver the cancel only
+        when the buffer is empty.
+        """
+        task = asyncio.current_task(self._loop)
+        count = 0 if task is None else task.cancelling()
+        if count == self._cancels:
+            return
+        self._cancels = count
+        try:
+            await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            self.abandon()
+            raise
+
     async def _start(self) -> None:
         request = self._request
-        request.check_loop()
+        if request.state != "ended":  # what has arrived may be taken anywhere
+            request.check_loop()
         if request.state == "new":
             await request.open()
 
@@ -178,6 +246,11 @@ class _Pass(Generic[T]):
         stream = self._stream
         if stream._request.running:
             stream._request.post(stream.abandon)
+
+
+def _place(reply: object) -> int:
+    """Return the place of a reply's prompt; 0 for a reply without one."""
+    return getattr(reply, "index", None) or 0
 
 
 class TokenStream(ReplyStream[Token]):
@@ -213,6 +286,6 @@ class BatchStream(ReplyStream[BatchResult]):
     async def results(self) -> list[BatchResult]:
         """Wait for the end, and return the results in the order of the prompts.
 
-        Raises: as `take_all`.
+        Raises: as `take_all`: the error has the prompts that were finished as ``results``.
         """
         return sorted(await self.take_all(), key=lambda result: result.index)

@@ -19,7 +19,8 @@ from .connection.child import Child, ChildOptions, LoadCall, WorkerState
 from .connection.liveness import LivenessLimits
 from .errors import InvalidParams
 from .model import Model
-from .options import LoadOptions, MemoryOptions, OnProgress, Path, set_fields
+from .options import LoadOptions, MemoryOptions, OnProgress, Path, request_options, set_fields
+from .process.checks import check_callback, check_seconds, check_words
 from .process.shutdown import ShutdownLimits
 from .requests.pending import ask
 from .requests.route import DEFAULT_BUFFER_BYTES, ModelRoute, RequestLimits
@@ -36,7 +37,7 @@ class Worker:
     env: variables beside the host's own. cwd: the folder where relative paths begin.
     start_timeout: seconds for the answer to hello.
     request_timeout: seconds for each request without a ``timeout`` of its own, except `load`.
-    idle_timeout: seconds that a stream's consumer waits without a message, likewise.
+    idle_timeout: seconds that a stream's consumer waits without a message, likewise. 0: no limit.
     on_stderr: called with each line that the worker logs.
     require: capabilities that the worker must have.
     events: names of events that the worker shall send. on_event: called with each of these.
@@ -46,8 +47,8 @@ class Worker:
     drain_timeout: seconds that the worker has to end a cancelled request.
     buffer_bytes: memory that a stream may hold for a slow consumer.
     restart: start another process when this one dies, and load its model again. None: never.
-    unload_after: seconds without use after which the process is ended; the next request starts
-        another. on_change: called with each `WorkerChange`. Both need ``restart``.
+    unload_after: seconds without use after which the process is ended (0: never); the next
+        request starts another. on_change: called with each `WorkerChange`. Both need ``restart``.
 
     Without ``restart`` a worker is started once, and its end is final. With it, a crash fails
     only the requests in flight; later requests wait for the next process, models stay valid, and
@@ -80,6 +81,16 @@ class Worker:
         unload_after: float | None = None,
         on_change: Callable[[WorkerChange], object] | None = None,
     ) -> None:
+        check_seconds("start_timeout", start_timeout)
+        check_seconds("unload_after", unload_after)
+        for name, words in (("args", args), ("require", require), ("events", events)):
+            check_words(name, words)
+        for name, callback in (
+            ("on_stderr", on_stderr),
+            ("on_event", on_event),
+            ("on_change", on_change),
+        ):
+            check_callback(name, callback)
         if liveness == "auto":
             liveness = None if restart is None else LivenessLimits()
         options = ChildOptions(
@@ -107,7 +118,7 @@ class Worker:
             self._life = Child(options)
         else:
             self._life = ChildSeries(
-                options, policy=restart, unload_after=unload_after, on_change=on_change
+                options, policy=restart, unload_after=unload_after or None, on_change=on_change
             )
 
     @property
@@ -130,7 +141,10 @@ class Worker:
 
     @property
     def returncode(self) -> int | None:
-        """The return code of the last process, negative for a signal; None while it runs."""
+        """The return code of the last process, negative for a signal; None while it runs.
+
+        It stays None if the host ignores SIGCHLD, or reaps its children itself.
+        """
         return self._child.returncode
 
     @property
@@ -175,6 +189,9 @@ class Worker:
 
         Raises: ModelNotFound, ModelLoadFailed, UnsupportedModel, OutOfMemory, …
         """
+        request_options(options)
+        check_seconds("timeout", timeout)
+        check_callback("on_progress", on_progress)
         call = LoadCall(path=path, timeout=timeout, on_progress=on_progress, options=options)
         return Model(await self._life.load(call), on_close=self._unload)
 
@@ -191,7 +208,7 @@ class Worker:
         With ``restart`` the limits are set again in each later process. ``memory_limit`` and
         ``prompt_cache_limit`` belong to the loaded model, and end with it.
         """
-        final = await self._life.set_memory(set_fields(**limits), timeout)
+        final = await self._life.set_memory(request_options(limits), timeout)
         return convert_reply(final, MemoryResult)
 
     async def cancel(
@@ -199,9 +216,15 @@ class Worker:
     ) -> CancelResult:
         """Cancel the request with a stream's ``id``, or all requests in flight.
 
-        Each cancelled request still ends by itself, with the ``finish_reason`` ``cancelled``.
+        Each cancelled request still ends by itself: whoever waits for it gets RequestCancelled.
         This call starts no process. Raises: NotInitialized before the first start.
         """
+        if not isinstance(request_id, str | None):
+            raise InvalidParams(
+                f"`request_id` is {request_id!r}: give the `id` of a stream, or leave it out to "
+                "cancel all requests",
+                data={"field": "request_id"},
+            )
         fields = set_fields(target=request_id)
         return convert_reply(
             await ask(self._child.ready(), "cancel", fields, timeout), CancelResult
@@ -217,15 +240,18 @@ class Worker:
     async def restart(self, *, drain: float = 30.0) -> None:
         """Start another process in place of the current one, or after the worker was given up.
 
-        Requests in flight have ``drain`` seconds to end, and are cancelled then; requests that
-        come meanwhile wait. Raises: as `start`, and InvalidParams without ``restart``.
+        Requests in flight have ``drain`` seconds to end, and fail with WorkerCrashed then;
+        requests that come meanwhile wait. Raises: as `start`, and InvalidParams without
+        ``restart``.
         """
+        check_seconds("drain", drain)
         await self._series("restart").restart(drain)
 
     async def close(self) -> None:
         """End the worker: ask it to quit, close its stdin, SIGTERM, SIGKILL, each with its limit.
 
-        May be called at any time, any number of times, and by several tasks at once.
+        May be called at any time, any number of times, and by several tasks at once. Requests in
+        flight fail with RequestCancelled.
         """
         await self._life.close()
 

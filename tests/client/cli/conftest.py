@@ -24,7 +24,7 @@ from support.repository import ROOT
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 COMMAND = [sys.executable, "-c", "from mlxwire.cli import main; main()"]
-MOCK = f"{sys.executable} -m mlxwire_worker --engine mock"
+MOCK = f"{sys.executable} -P -m mlxwire_worker --engine mock"
 SLOW_MOCK = f"{MOCK} --mock-step-seconds 0.01"
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

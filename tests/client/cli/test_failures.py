@@ -42,7 +42,7 @@ CRASHING = f"{sys.executable} -c 'raise OSError(71)'"
 @pytest.mark.parametrize(
     ("args", "worker", "code", "hint"),
     [
-        (["chat", "m"], NOWHERE, "spawn_failed", "mlxwire[mlx]"),
+        (["chat", "m", "x", "-q"], NOWHERE, "spawn_failed", "mlxwire[mlx]"),
         (["info", "m"], "'", "spawn_failed", "MLXWIRE_WORKER"),
         (["generate", "m", "x"], CRASHING, "handshake_failed", "OSError: 71"),
         (["doctor"], CRASHING, "handshake_failed", "OSError: 71"),
@@ -91,3 +91,44 @@ def test_a_defect_of_the_command_is_one_line_unless_verbose(capsys):
     with pytest.raises(typer.Exit), exit_codes(verbose=True):
         raise ZeroDivisionError("by 0")
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_session_whose_worker_can_not_start_exits_3(terminal):
+    shown, code = terminal("chat", "m", worker=NOWHERE).end()
+    assert code == 3
+    assert "spawn_failed" in shown
+
+
+def test_an_option_is_named_as_it_was_typed(invoke):
+    result = invoke("generate", "m", "x", "--max-tokens", str(2**62))
+    assert "`--max-tokens`" in result.stderr
+    assert result.exit_code == 1
+
+
+INTERRUPTED_AT_IMPORT = """
+import importlib.abc, os, signal, sys
+
+class Interrupt(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == MODULE:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupt())
+from mlxwire_command import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    "module", ["mlxwire", "msgspec", "mlxwire.cli", "mlxwire.cli.app", "typer"]
+)
+def test_control_c_while_the_command_is_imported_shows_nothing(module):
+    program = INTERRUPTED_AT_IMPORT.replace("MODULE", repr(module))
+    result = subprocess.run(
+        [sys.executable, "-P", "-c", program, "info", "m"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env=environment(),
+    )
+    assert (result.returncode, result.stdout, result.stderr) == (130, "", "")

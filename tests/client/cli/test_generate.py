@@ -73,9 +73,35 @@ def test_a_chat_shows_the_question_on_stderr(invoke):
     assert result.stderr.startswith("> What is 2 + 3?\n")
 
 
-def test_lines_of_a_pipe_are_turns(invoke):
-    result = invoke("chat", "m", "--json", stdin="one\n\ntwo")
-    assert [json.loads(line)["text"] for line in result.stdout.splitlines()] == ["one", "two"]
+@pytest.mark.parametrize("command", ["chat", "generate"])
+def test_a_pipe_is_put_before_the_message_or_is_the_message(invoke, command):
+    for args, stdin, asked in (
+        (["and?"], "one\n\ntwo\n", "one\n\ntwo\n\nand?"),
+        (["and?"], "", "and?"),
+        ([], "one\ntwo\n", "one\ntwo"),
+        (["-"], "one\ntwo", "one\ntwo"),
+    ):
+        result = invoke(command, "m", *args, "--json", stdin=stdin)
+        assert json.loads(result.stdout)["text"] == asked
+
+
+def test_a_device_is_no_pipe():
+    command = [*COMMAND, "chat", "m", "one", "-q"]
+    result = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment()
+    )
+    assert (result.returncode, result.stdout) == (0, "one\n")
+
+
+def test_log_probabilities_follow_the_text(invoke):
+    result = invoke("generate", "m", "a b", "--logprobs")
+    text, first, second = result.stdout.splitlines()
+    assert text == "a b"
+    for line, token in ((first, "'a'"), (second, "' b'")):
+        logprob, token_id, shown = line.split(maxsplit=2)
+        assert float(logprob) <= 0
+        assert int(token_id) > 0
+        assert shown == token
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,27 @@ TOKEN = b'{"id":"ID","type":"token","seq":0,"token":"a","token_id":1}\n'
         b'{"id":null,"type":"error","final":true,"error":{"code":"parse_error"}}\n',
         b'{"id":"ID","type":"error","final":true,"error":{"code":"duplicate_id"}}\n',
         b'{"id":"ID","type":"token","seq":0,"token":"\xff","token_id":1}\n',
+        b'{"id":"ID","seq":0,"token":"a","token_id":1}\n',
+        b'{"id":"ID","type":"done","final":true,"finish_reason":"stop"}\n',
+        b'{"id":"ID","type":"error","final":true}\n',
+        b'{"id":"ID","type":"error","final":true,"error":"no object"}\n',
+        b'{"id":"ID","type":"error","final":true,"error":{"message":"no code"}}\n',
+        b'{"id":"ID","type":"result","final":true,"ok":true}\n',
+        b'{"id":"ID","type":"progress","stage":"s","done":1,"total":1e400}\n',
+        TOKEN.replace(b"}", b',"logprob":1e400}'),
+        TOKEN.replace(b"}", b',"added_later":1e400}'),
+        TOKEN.replace(
+            b"}", b',"top_logprobs":[{"token":"a","token_id":1,"logprob":0,"x":-1e999}]}'
+        ),
+        TOKEN.replace(b"}", b',"index":1}'),
+        TOKEN.replace(b"}", b',"index":-1}'),
+        TOKEN.replace(b"}", b',"index":true}'),
+        TOKEN + TOKEN.replace(b"}", b',"index":0}'),
+        b'{"id":"ID","type":"item","index":0,"token":"a","token_id":1,"logprob":0}\n',
+        b'{"type":"event","event":"heartbeat","data":{}}\n',
+        b'{"id":"ID","type":"event","event":"heartbeat","data":{}}\n',
+        b'{"type":"token","seq":0,"token":"a","token_id":1}\n',
+        b'{"type":"done","final":true,"finish_reason":"stop"}\n',
         b"[" * 1000 + b"\n",
         b"x" * (16 << 20) + b"yy\n",
     ],
@@ -42,6 +63,60 @@ async def test_an_offence_fails_everything_and_ends_the_worker(memory, line):
         await worker.model.info()
     await worker.connection.close()
     assert worker.process.returncode == -signal.SIGTERM
+
+
+BATCH_TOKEN = TOKEN.replace(b"}", b',"index":0}')
+ITEM = (
+    b'{"id":"ID","type":"item","index":0,"text":"a","token_ids":[1],"finish_reason":"stop",'
+    b'"tokens_generated":1,"error":null}\n'
+)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        BATCH_TOKEN.replace(b'"index":0', b'"index":2'),
+        TOKEN,
+        ITEM.replace(b'"index":0', b'"index":2'),
+        ITEM.replace(b'"index":0,', b""),
+        ITEM.replace(b'"index":0', b'"index":null'),
+        ITEM + ITEM,
+        ITEM + BATCH_TOKEN,
+        BATCH_TOKEN + ITEM + BATCH_TOKEN.replace(b'"seq":0', b'"seq":1'),
+    ],
+)
+async def test_a_batch_has_tokens_and_items_of_its_own_prompts_alone(memory, lines):
+    worker = await memory()
+    waiting = asyncio.create_task(worker.model.batch(["a", "b"], on_token=id).results())
+    request_id = (await worker.process.request("batch"))["id"]
+    worker.send(lines.replace(b"ID", request_id.encode()))
+    with pytest.raises(mlxwire.ProtocolViolation):
+        await waiting
+
+
+@pytest.mark.parametrize("on_token", [None, id])
+async def test_a_batch_has_tokens_only_if_they_were_asked_for(memory, on_token):
+    worker = await memory()
+    waiting = asyncio.create_task(worker.model.batch(["a"], on_token=on_token).results())
+    request_id = (await worker.process.request("batch"))["id"]
+    worker.send((BATCH_TOKEN + ITEM).replace(b"ID", request_id.encode()))
+    worker.done(request_id)
+    if on_token:
+        assert [result.text for result in await waiting] == ["a"]
+        return
+    with pytest.raises(mlxwire.ProtocolViolation):
+        await waiting
+
+
+async def test_a_result_of_another_shape_ends_the_worker(memory):
+    worker = await memory()
+    waiting = asyncio.create_task(worker.model.generate("p").text())
+    await worker.process.request("generate")
+    asking = asyncio.create_task(worker.model.detokenize([1]))
+    request_id = (await worker.process.request("detokenize"))["id"]
+    worker.reply(request_id, type="result", final=True, text=1)
+    for failed in await asyncio.gather(waiting, asking, return_exceptions=True):
+        assert isinstance(failed, mlxwire.ProtocolViolation)
 
 
 async def test_each_failed_request_has_an_exception_of_its_own(memory):

@@ -78,7 +78,7 @@ async def test_a_worker_that_has_not_answered_hello_is_not_asked_to_quit():
     worker = MemoryWorker()
     task, _ = await greeting(worker)
     await worker.connection.close()
-    with pytest.raises(mlxwire.ShuttingDown):
+    with pytest.raises(mlxwire.RequestCancelled):
         await task
     assert commands(worker) == []
     assert worker.process.returncode == -signal.SIGTERM
@@ -138,7 +138,7 @@ async def test_a_pipe_that_closes_while_the_worker_is_closed_changes_no_reason(m
         await asyncio.sleep(0)
     assert not task.done()
     worker.process.die(0)
-    with pytest.raises(mlxwire.ShuttingDown):
+    with pytest.raises(mlxwire.RequestCancelled):
         await task
     await closing
 
@@ -157,7 +157,7 @@ async def test_what_is_pending_fails_though_nothing_can_end_the_process(memory, 
     asking = asyncio.create_task(worker.model.info())
     await asyncio.sleep(0)
     await worker.connection.close()
-    with pytest.raises(mlxwire.ShuttingDown):
+    with pytest.raises(mlxwire.RequestCancelled):
         await asking
     assert released == [True]
 
@@ -216,7 +216,7 @@ async def test_what_a_closed_worker_owed_is_told_of_the_closing_and_not_of_an_ex
     (told,) = await asyncio.gather(asking, return_exceptions=True)
     worker.process.die(0)
     await closing
-    assert isinstance(told, mlxwire.ShuttingDown)
+    assert isinstance(told, mlxwire.RequestCancelled)
 
 
 async def test_a_worker_that_could_not_be_spawned_may_be_closed(tmp_path):
@@ -241,8 +241,8 @@ async def test_each_stream_that_a_close_cut_off_has_an_exception_of_its_own(
     monkeypatch.setattr(worker.process, "write", end_them_and_exit)
     await worker.connection.close()
     first, second = await asyncio.gather(*asking, return_exceptions=True)
-    assert isinstance(first, mlxwire.ShuttingDown)
-    assert isinstance(second, mlxwire.ShuttingDown)
+    assert isinstance(first, mlxwire.RequestCancelled)
+    assert isinstance(second, mlxwire.RequestCancelled)
     assert first is not second
 
 

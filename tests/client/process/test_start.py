@@ -198,3 +198,25 @@ async def test_the_child_has_a_process_group_of_its_own(script):
     async with mlxwire.Worker(script("good"), shutdown=QUICK) as worker:
         assert os.getpgid(worker.pid) == worker.pid
         assert os.getpgid(worker.pid) != os.getpgid(0)
+
+
+@pytest.mark.parametrize("program", ["cat", "sh -c 'echo a banner; exec cat'"])
+async def test_a_program_that_writes_back_what_it_is_sent_is_no_worker_at_once(program):
+    _, error = await failed_start(program, mlxwire.HandshakeFailed, start_timeout=1e6)
+    assert "writes back what it is sent" in error.message
+    assert "Check that the command is a worker" in error.message
+
+
+@pytest.mark.parametrize("env", [None, {"MLXWIRE_PARENT_PID": "1"}])
+async def test_a_worker_is_told_the_pid_of_its_parent(env):
+    program = ["sh", "-c", "echo told $MLXWIRE_PARENT_PID >&2"]
+    _, error = await failed_start(program, mlxwire.HandshakeFailed, env=env)
+    assert error.stderr_tail == f"told {os.getpid()}\n"
+
+
+async def test_modules_of_the_working_folder_are_not_run(tmp_path):
+    for name in ("random", "types", "msgspec", "mlxwire_worker"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('a stranger was run')\n")
+    async with mlxwire.Worker(engine="mock", cwd=tmp_path) as worker:
+        await worker.load("any")
+        assert "stranger" not in worker.stderr

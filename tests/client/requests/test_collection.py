@@ -8,6 +8,8 @@ import gc
 
 import pytest
 
+import mlxwire
+
 
 async def started(worker, taking):
     """Wait until the first token was asked for, and give two; return the request's id."""
@@ -86,5 +88,5 @@ async def test_aclosing_leaves_as_async_with_does(memory):
     worker.reply(cancel["id"], type="result", final=True, outcome="accepted")
     worker.done(request_id, "cancelled", stage="decode")
     assert await taking == "a"
-    with pytest.raises(StopAsyncIteration):
+    with pytest.raises(mlxwire.RequestCancelled, match="its own stream"):
         await anext(stream)

@@ -80,7 +80,8 @@ async def test_what_another_call_cancelled_is_no_whole_answer(worker, way):
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 async def test_what_a_close_cancelled_is_no_whole_answer(worker, way):
     error = await cut_off(worker, way, mlxwire.Worker.close)
-    assert isinstance(error, mlxwire.ShuttingDown)
+    assert isinstance(error, mlxwire.RequestCancelled)
+    assert "closed" in error.message
 
 
 def test_what_another_thread_cancelled_is_no_whole_answer():

@@ -12,7 +12,7 @@ import mlxwire
 from mlxwire.model import Model
 from mlxwire.requests.pending import PendingRequest, ask
 from mlxwire.requests.route import ModelRoute
-from support.fake_process import LOADED
+from support.fake_process import LOAD_RESULT, LOADED
 from support.memory_worker import MemoryWorker
 
 
@@ -57,7 +57,8 @@ async def test_a_stream_left_while_it_waits_for_a_connection_ends_though_that_fa
     await way.asked.wait()
     stream.abandon()
     way.fails.set()
-    assert await taking == []
+    with pytest.raises(mlxwire.RequestCancelled):
+        await taking
 
 
 async def test_a_stream_that_can_not_be_sent_is_not_entered(memory):
@@ -75,7 +76,7 @@ async def test_a_reply_of_a_later_version_is_no_progress(memory, complaints):
     request_id = (await worker.process.request("load"))["id"]
     worker.reply(request_id, type="weather", stage="sunny", done=1, total=2)
     worker.reply(request_id, type="progress", stage="read", done=1, total=2)
-    worker.reply(request_id, type="result", final=True)
+    worker.reply(request_id, **LOAD_RESULT)
     await waiting
     assert [report.stage for report in heard] == ["read"]
     assert complaints == []
@@ -86,7 +87,7 @@ async def test_progress_that_nobody_listens_to_is_dropped(memory, complaints):
     asking = asyncio.create_task(ask(worker.connection, "load", {}))
     request_id = (await worker.process.request("load"))["id"]
     worker.reply(request_id, type="progress", stage="read", done=1, total=2)
-    worker.reply(request_id, type="result", final=True)
+    worker.reply(request_id, **LOAD_RESULT)
     await asking
     assert complaints == []
 

@@ -89,7 +89,7 @@ async def test_an_end_that_is_malformed_is_a_violation(memory):
     collecting = asyncio.create_task(worker.model.generate("p").text())
     request_id = (await worker.process.request("generate"))["id"]
     worker.reply(request_id, type="done", final=True, finish_reason="stop")
-    with pytest.raises(mlxwire.ProtocolViolation, match="is no Done"):
+    with pytest.raises(mlxwire.ProtocolViolation, match="`done` is malformed"):
         await collecting
 
 
@@ -121,7 +121,8 @@ async def test_a_stream_that_was_left_ends_without_the_workers_word(memory):
     request_id = await entered(worker, stream)
     worker.tokens(request_id, "a")
     stream.abandon()
-    assert await stream.take_available() == []
+    with pytest.raises(mlxwire.RequestCancelled):
+        await stream.take_available()
     assert (await worker.process.request("cancel"))["target"] == request_id
     worker.done(request_id, "cancelled", stage="decode")
 
@@ -130,7 +131,8 @@ async def test_a_stream_that_was_left_before_it_was_sent_is_never_sent(memory):
     worker = await memory()
     stream = worker.model.generate("p")
     await stream.aclose()
-    assert [token async for token in stream] == []
+    with pytest.raises(mlxwire.RequestCancelled):
+        await anext(stream)
     assert worker.process.requests == []
 
 

@@ -311,7 +311,8 @@ def test_a_stream_given_up_while_it_waits_is_never_sent(processes: Processes):
         collecting = asyncio.create_task(stream.text())
         await asyncio.sleep(0.1)
         await stream.aclose()
-        assert await collecting == ""
+        with pytest.raises(mlxwire.RequestCancelled):
+            await collecting
         assert [r["cmd"] for r in processes.last.requests] == ["hello", "load"]
 
     with_worker(test)
@@ -349,8 +350,10 @@ def test_a_restart_waits_for_its_drain_limit_and_no_longer(processes: Processes)
         await processes.last.request("generate")
         await worker.restart(drain=7)
         assert now() == pytest.approx(7)
-        with pytest.raises(mlxwire.ShuttingDown):
+        with pytest.raises(mlxwire.WorkerCrashed, match="restarted") as caught:
             await running
+        assert caught.value.retryable
+        assert caught.value.in_flight == 1
 
     with_worker(test)
 
@@ -435,7 +438,9 @@ def test_close_ends_it_whatever_it_does(processes: Processes, when: str):
         await worker.close()
         await worker.close()
         results = await asyncio.gather(waiting, return_exceptions=True)
-        assert isinstance(results[0], mlxwire.ShuttingDown)
+        waited = when in ("starting", "restarting")  # the others asked after the close
+        kind = mlxwire.RequestCancelled if waited else mlxwire.ShuttingDown
+        assert isinstance(results[0], kind)
         assert not any(process.alive for process in processes.all)
 
     with_worker(test)

@@ -158,7 +158,7 @@ def test_without_stderr_stray_output_does_not_go_back_on_a_hosts_socket() -> Non
 
 def test_help_version_and_schema_are_for_people_and_go_to_stdout() -> None:
     def printed(option: str) -> bytes:
-        command = [sys.executable, "-m", "mlxwire_worker", option]
+        command = [sys.executable, "-P", "-m", "mlxwire_worker", option]
         return subprocess.run(
             command,
             stdin=subprocess.DEVNULL,

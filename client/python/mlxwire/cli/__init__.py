@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from io import TextIOWrapper
 from typing import TextIO, cast
 
 
-def main() -> None:
-    """Run the command line; exit with the codes of `exits`."""
+def main(ready: Callable[[], object] | None = None) -> None:
+    """Run the command line; exit with the codes of `exits`.
+
+    ``ready`` is called when all is imported and the command begins.
+    """
     _prepare_streams()
     if sys.argv[1:] == ["--version"]:
         from ..version import __version__
@@ -21,6 +25,8 @@ def main() -> None:
         return
     from .app import app
 
+    if ready is not None:
+        ready()
     app()
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from ..errors import MlxwireError
+from ..errors import MlxwireError, RequestCancelled
 from ..model import Model
 from ..options import OnProgress
 from ..results import Done, Token
@@ -75,17 +75,25 @@ async def take_answer(model: Model, ask: Ask, launch: Launch, *, json: bool) -> 
         with interrupts(stream.abandon) as presses:
             try:
                 async with stream:
-                    while tokens := await stream.take_available():
-                        bar.close()
-                        came.add(tokens)
+                    try:
+                        while tokens := await stream.take_available():
+                            bar.close()
+                            came.add(tokens)
+                    except RequestCancelled:
+                        if not presses:
+                            raise
             except MlxwireError:
                 if came.text:
                     came.end_line()
                 raise
+            if presses and stream.id is None:
+                raise KeyboardInterrupt  # pressed before the request was sent
             came.end_line()
             answer = Answer(came.text, came.channels, came.tokens, stream.done, bool(presses))
             if json:
                 print_json(answer.as_object())
+            else:
+                write_text(scores(answer.tokens))
             if not launch.quiet:
                 say(figures(answer.done), "dim")
     return answer
@@ -122,6 +130,16 @@ class AnswerText:
         """End the line on stdout, unless it is ended already."""
         if self._shown and not self.text.endswith("\n"):
             write_text("\n")
+
+
+def scores(tokens: Sequence[Token]) -> str:
+    """Return a line for each token with a log-probability: that, its id, its text in quotes.
+
+    Text that was held back until the end is no token of its own.
+    """
+    scored = [token for token in tokens if token.logprob is not None and not token.flush]
+    width = max((len(str(token.id)) for token in scored), default=0)
+    return "".join(f"{t.logprob:9.4f}  {t.id:>{width}}  {t.text!r}\n" for t in scored)
 
 
 def _scored(token: Token) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from .arguments import (
     Thinking,
     UseTemplate,
     read_any_text,
-    read_text,
+    read_message,
 )
 from .doctor import examine
 from .exits import EPILOG, NOT_STARTED, exit_codes, say_error
@@ -74,13 +74,15 @@ def _common(
 @flattened
 def generate(
     launch: Launch,
-    prompt: Prompt,
     sampling: Sampling,
+    prompt: Prompt = None,
     chat: UseTemplate = False,
     json: Json = False,
 ) -> None:
     """Continue a prompt, streaming. The output ends with a newline."""
-    text = read_text(prompt, "PROMPT")
+    text = read_message(prompt, "PROMPT")
+    if text is None:
+        raise typer.BadParameter("give a text, or pipe one in", param_hint="PROMPT")
     options = sampling.options()
 
     def ask(model: Model, bar: OnProgress) -> TokenStream:
@@ -104,18 +106,17 @@ def chat(
 ) -> None:
     """Answer a message, or hold a session.
 
-    In a session Ctrl-C cancels the answer; pressed twice at the prompt, it ends the session. If
-    stdin is no terminal, each of its lines is a turn.
+    In a session Ctrl-C cancels the answer; pressed twice at the prompt, it ends the session.
     """
     options = cast(ChatOptions, {"max_tokens": CHAT_MAX_TOKENS, **sampling.options()})
     if thinking is not None:
         options["thinking"] = thinking
     opening = [{"role": "system", "content": system}] if system else []
-    if message is None:
+    text = read_message(message, "MESSAGE")
+    if text is None:
         with exit_codes(json=json, verbose=launch.verbose):
             run_session(launch, opening, options, json=json)
         return
-    text = read_text(message, "MESSAGE")
     turns = [*opening, {"role": "user", "content": text}]
     with exit_codes(json=json, verbose=launch.verbose):
         if not launch.quiet:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import sys
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -23,17 +25,19 @@ class Engine(StrEnum):
 
 
 Prompt = Annotated[
-    str,
+    str | None,
     Argument(
         metavar="PROMPT|-",
-        help="The text to continue; `-` reads it from stdin, less one newline at its end.",
+        help="The text to continue. A text that is piped in is put before it, with a blank line "
+        "between; `-`, or no PROMPT, takes the piped text alone, less one newline at its end.",
     ),
 ]
 Message = Annotated[
     str | None,
     Argument(
         metavar="MESSAGE|-",
-        help="One message, answered once; `-` reads it from stdin. Without it: a session.",
+        help="One message, answered once. A text that is piped in is put before it, with a blank "
+        "line between; `-`, or no MESSAGE, takes the piped text alone. Without both: a session.",
     ),
 ]
 Text = Annotated[
@@ -129,7 +133,11 @@ class Sampling:
     ] = None
     logprobs: Annotated[
         bool | None,
-        Option("--logprobs", help="With --json: `tokens`, each with its log-probability."),
+        Option(
+            "--logprobs",
+            help="After the text a line for each token: log-probability, id and text. With --json: "
+            "`tokens`.",
+        ),
     ] = None
 
     def options(self) -> GenerateOptions:
@@ -147,6 +155,27 @@ def read_text(argument: str, name: str) -> str:
     if not text:
         raise BadParameter("the text is empty; give at least one character", param_hint=name)
     return text
+
+
+def read_message(argument: str | None, name: str) -> str | None:
+    """Return the argument behind a text that is piped in; None without either, at a terminal.
+
+    Raises: BadParameter if there is no text at all.
+    """
+    if argument is None and sys.stdin.isatty():
+        return None
+    if argument is None or argument == "-":
+        return read_text("-", name)
+    return "\n\n".join(filter(None, [_piped_text(), read_text(argument, name)]))
+
+
+def _piped_text() -> str:
+    """Return the text of stdin if that is a pipe or a file; empty for a terminal or a device."""
+    try:
+        device = stat.S_ISCHR(os.fstat(sys.stdin.fileno()).st_mode)
+    except (OSError, ValueError):  # stdin has no descriptor, as in a test
+        device = False
+    return "" if device else read_any_text("-", "stdin")
 
 
 def read_any_text(argument: str | None, name: str) -> str:

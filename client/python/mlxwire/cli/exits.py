@@ -14,7 +14,7 @@ from typing import Any
 
 import typer
 
-from ..errors import HandshakeFailed, MlxwireError, WorkerCrashed
+from ..errors import HandshakeFailed, InvalidParams, MlxwireError, WorkerCrashed
 from .terminal import print_json, say
 
 FAILED = 1
@@ -23,6 +23,15 @@ NOT_STARTED = 3
 INTERRUPTED = 130
 PIPE_CLOSED = 141
 """The code that a shell shows for a program that SIGPIPE ended."""
+
+TYPED = {
+    "adapter_path": "--adapter",
+    "messages": "MESSAGE",
+    "path": "MODEL",
+    "prompt": "PROMPT",
+    "text": "TEXT",
+}
+"""Names in the command line that are not the field's own name as an option."""
 
 EPILOG = (
     f"Exit codes: 0 done, {FAILED} the request failed, {USAGE} wrong usage, {NOT_STARTED} the "
@@ -76,11 +85,22 @@ def report(error: MlxwireError, *, json: bool = False) -> None:
 
 
 def in_words(error: MlxwireError) -> str:
-    """Return ``code: message``, and the last line of stderr if the worker has ended."""
+    """Return ``code: message``, and the last line of stderr if the worker has ended.
+
+    An option is named as it was typed: ``--max-tokens`` for ``max_tokens``.
+    """
     last_words = error.stderr_tail.strip().rpartition("\n")[2]
     told_by_stderr = WorkerCrashed | HandshakeFailed
     why = f" ({last_words})" if last_words and isinstance(error, told_by_stderr) else ""
-    return f"{error.code}: {error.message}{why}"
+    return f"{error.code}: {_as_typed(error)}{why}"
+
+
+def _as_typed(error: MlxwireError) -> str:
+    field = error.field
+    if field is None or not isinstance(error, InvalidParams):
+        return error.message
+    typed = TYPED.get(field, f"--{field.replace('_', '-')}")
+    return error.message.replace(f"`{field}`", f"`{typed}`")
 
 
 def say_error(words: str) -> None:

@@ -62,7 +62,6 @@ class Session:
         self._json = json
         self._opening = opening
         self._turns = opening
-        self._at_terminal = sys.stdin.isatty()
         self._ended = False
         self._commands: dict[str, Callable[[], None]] = {
             "/exit": self._exit,
@@ -72,7 +71,7 @@ class Session:
 
     def run(self) -> None:
         """Run until the input ends. Raises: KeyboardInterrupt at the second Ctrl-C in a row."""
-        if self._at_terminal and not self._launch.quiet:
+        if not self._launch.quiet:
             say(f"{self._model.loaded.path} · /help lists commands, Ctrl-D ends", "dim")
         pressed = False
         while not self._ended:
@@ -83,7 +82,7 @@ class Session:
                 pressed = False
                 self._take(line)
             except KeyboardInterrupt as interrupt:
-                if pressed or not self._at_terminal or isinstance(interrupt, Impatient):
+                if pressed or isinstance(interrupt, Impatient):
                     say("\nthe session ends", "dim")
                     raise
                 pressed = True
@@ -91,7 +90,7 @@ class Session:
 
     def _read_line(self) -> str | None:
         """Return the next line without its newline; None at the end of the input."""
-        if self._at_terminal and sys.stdout.isatty():
+        if sys.stdout.isatty():
             with suppress(ImportError):
                 import readline  # noqa: F401  gives `input` editing and a history
             try:
@@ -99,15 +98,14 @@ class Session:
             except EOFError:
                 say("")
                 return None
-        if self._at_terminal:  # `input` would write its prompt to stdout, among the results
-            say(PROMPT, end="")
+        say(PROMPT, end="")  # `input` would write it to stdout, among the results
         line = sys.stdin.readline()
         return line.rstrip("\r\n") if line else None
 
     def _take(self, line: str) -> None:
         if not line.strip():
             return
-        if self._at_terminal and line.startswith("/"):
+        if line.startswith("/"):
             command = line.strip()
             if command in self._commands:
                 self._commands[command]()
@@ -117,7 +115,7 @@ class Session:
         try:
             self._turn(line)
         except MlxwireError as error:
-            if not self._at_terminal or isinstance(error, WORKER_IS_LOST):
+            if isinstance(error, WORKER_IS_LOST):
                 raise
             report(error, json=self._json)
 
@@ -131,8 +129,6 @@ class Session:
                 json=self._json,
             )
         )
-        if answer.interrupted and not self._at_terminal:
-            raise KeyboardInterrupt
         if answer.text or not answer.interrupted:
             self._turns = [*asked, {"role": "assistant", "content": answer.text}]
 

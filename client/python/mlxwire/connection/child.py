@@ -19,7 +19,7 @@ from ..errors import MlxwireError
 from ..options import LoadOptions, OnProgress, Path, set_fields
 from ..process.callbacks import call_guarded
 from ..process.find_worker import find_worker
-from ..process.postmortem import not_started
+from ..process.postmortem import not_started, restarted_meanwhile
 from ..process.shutdown import ShutdownLimits
 from ..process.stderr_ring import StderrRing
 from ..requests.pending import PendingRequest, ask
@@ -103,9 +103,15 @@ class Child:
 
     @property
     def returncode(self) -> int | None:
-        """The return code, negative for a signal; None before the exit."""
+        """The return code, negative for a signal; None before the exit, or if it is unknown."""
         process = self._connection and self._connection.process
         return process.returncode if process else None
+
+    @property
+    def alive(self) -> bool:
+        """True from the spawn until the exit was noticed."""
+        process = self._connection.process if self._connection else None
+        return process is not None and process.alive
 
     @property
     def stderr(self) -> str:
@@ -205,6 +211,8 @@ class Child:
 
     async def unload(self, route: ModelRoute) -> None:
         """Close a model's route and unload the model, if the process can still be asked to."""
+        if self._connection is not None and not self._connection.owner.here:
+            return
         route.close(CLOSED)
         connection = self.ready()
         if connection.failure is None:
@@ -217,10 +225,16 @@ class Child:
         return await ask(self.ready(), "memory", limits, timeout)
 
     async def close(self) -> None:
-        """End the process, if it was started; safe to call again."""
-        if self._connection is not None:
+        """End the process, if it was started; safe to call again. A fork leaves it alone."""
+        if self._connection is not None and self._connection.owner.here:
             self._connection.check_loop()
             await self._connection.close()
+
+    def expect_restart(self) -> None:
+        """Make requests that a following `close` cuts fail with WorkerCrashed."""
+        connection = self._connection
+        if connection is not None:
+            connection.interruption = restarted_meanwhile(connection.in_flight)
 
     def _wanted_events(self) -> list[str]:
         own = [HEARTBEAT] if self._options.liveness is not None else []

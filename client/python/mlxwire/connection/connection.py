@@ -33,11 +33,13 @@ from mlxwire_protocol.replies import Event
 
 from ..errors import MlxwireError, ProtocolViolation
 from ..process.callbacks import call_guarded
+from ..process.owner import Owner
 from ..process.postmortem import (
     Aftermath,
     Death,
     closed_by_host,
     closed_its_pipe,
+    closed_meanwhile,
     exited,
     offended,
 )
@@ -80,9 +82,12 @@ class Connection:
     ) -> None:
         self.loop = loop
         self.limits = limits
+        self.owner = Owner()
         self.process: WorkerProcess | None = None
         self.failure: MlxwireError | None = None
         """The reason why nothing can be sent any more; None while sending works."""
+        self.interruption: MlxwireError | None = None
+        """The error of requests that the end of the worker cuts; None until the host ends it."""
         self.on_failure: Callable[[MlxwireError], None] | None = None
         """Called with ``failure`` before pending requests fail; not for a close by the host."""
         self.idle = asyncio.Event()
@@ -121,16 +126,11 @@ class Connection:
         return self._wire.stray_lines
 
     def check_loop(self) -> None:
-        """Check the running loop. Raises: RuntimeError on any loop but this connection's."""
-        try:
-            running = asyncio.get_running_loop()
-        except RuntimeError:
-            running = None
-        if running is not self.loop:
-            raise RuntimeError(
-                "this worker was started on another event loop and can only be used there; "
-                "start one worker for each loop, or use mlxwire.sync"
-            )
+        """Check the running loop.
+
+        Raises: RuntimeError on any loop but this connection's, NotInitialized in a fork.
+        """
+        self.owner.check_loop(self.loop)
 
     async def connect(self, _request: PendingRequest, /) -> Connection:
         """Return this connection: a worker without restarts has no other."""
@@ -186,6 +186,7 @@ class Connection:
         """Ask the worker to quit and wait for its exit. All callers share one ending."""
         if self.failure is None:
             self.closed_by_host = True
+            self.interruption = self.interruption or closed_meanwhile()
         await asyncio.shield(self._start_ending(say_quit=True))
 
     async def abort(self) -> None:
@@ -230,7 +231,7 @@ class Connection:
         """Wait a moment for the exit after a pipe has ended; then end the process."""
         self.loop.call_later(LOST_PIPE_GRACE, self._pipe_stays_closed, which)
 
-    def process_exited(self, returncode: int) -> None:
+    def process_exited(self, returncode: int | None) -> None:
         """Fail all pending requests with the cause of the exit."""
         if self.closed_by_host:
             self._fail(closed_by_host())
@@ -287,7 +288,7 @@ class Connection:
         pending, self._pending = self._pending, {}
         self.idle.set()
         for request in pending.values():
-            request.fail(copy.copy(cause))
+            request.fail(copy.copy(self.interruption or cause))
 
     def _take_event(self, message: dict[str, Any]) -> None:
         try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ..process.checks import check_some_seconds
 from ..results import Heartbeat
 
 
@@ -26,6 +27,13 @@ class LivenessLimits:
     phases: Mapping[str, float | None] = field(
         default_factory=lambda: {"idle": None, "load": None}
     )
+
+    def __post_init__(self) -> None:
+        """Check the limits. Raises: InvalidParams if one is not more than 0."""
+        check_some_seconds("silence", self.silence)
+        check_some_seconds("step", self.step)
+        for phase, seconds in self.phases.items():
+            check_some_seconds(f"phases[{phase!r}]", seconds)
 
     def _limit_of(self, phase: str) -> float | None:
         """Return the seconds that a step of ``phase`` may take; None for no limit."""

@@ -72,7 +72,7 @@ class Member:
     def holds_room(self) -> bool:
         """True while the worker is in memory, or is being started, or has not exited yet."""
         if self.state in ("stopped", "failed", "closed"):
-            return self.worker.pid is not None and self.worker.returncode is None
+            return self.series.child.alive
         return True
 
     @property

@@ -17,9 +17,10 @@ from mlxwire_protocol.results import MemoryResult, WorkerMetrics
 
 from ..connection.child import CLOSED, LoadCall, WorkerState
 from ..connection.connection import Connection
-from ..errors import InvalidParams, MlxwireError, ShuttingDown
+from ..errors import MlxwireError, ShuttingDown
 from ..model import Model
-from ..options import LoadOptions, OnProgress, Path, ProcessOptions
+from ..options import LoadOptions, OnProgress, Path, ProcessOptions, request_options
+from ..process.checks import check_callback, check_count, check_seconds
 from ..requests.pending import ask
 from ..requests.route import ModelRoute
 from ..restart.policy import RestartPolicy, WorkerChange
@@ -107,6 +108,10 @@ class Pool:
         self._make_worker = partial(
             Worker, command, restart=restart, unload_after=unload_after, **options
         )
+        self._make_worker()  # never started: it checks the options now
+        check_count("byte_budget", byte_budget)
+        check_seconds("patience", patience)
+        check_callback("on_change", on_change)
         self._room = Room(byte_budget, patience)
         self._on_change = on_change
         self._groups: list[ModelGroup] = []
@@ -138,11 +143,13 @@ class Pool:
         """
         if self._closed:
             raise ShuttingDown(POOL_CLOSED)
-        if workers < 1:
-            raise InvalidParams(
-                f"`workers` is {workers}: a model needs at least one worker",
-                data={"field": "workers"},
-            )
+        for group in self._groups[:1]:
+            group.check_loop()
+        request_options(options)
+        check_count("workers", workers, least=1)
+        check_count("weight_bytes", weight_bytes)
+        check_seconds("timeout", timeout)
+        check_callback("on_progress", on_progress)
         call = LoadCall(path=path, timeout=timeout, on_progress=on_progress, options=options)
         group = ModelGroup(
             call,
@@ -183,6 +190,7 @@ class Pool:
         Requests of a worker have ``drain`` seconds to end. Raises: the error of a start that
         failed; the workers after that one are not restarted.
         """
+        check_seconds("drain", drain)
         for group in list(self._groups):
             await group.restart(drain)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -16,7 +17,13 @@ def call_guarded(
     if callback is None:
         return
     try:
-        callback(argument)
+        result = callback(argument)
+        if inspect.iscoroutine(result):
+            result.close()
+            raise TypeError(
+                "the callback returned a coroutine, which nothing awaits: give a plain function, "
+                "which may start a task or fill a queue"
+            )
     except Exception as error:
         loop.call_exception_handler(
             {"message": f"mlxwire: the callback {callback!r} failed", "exception": error}

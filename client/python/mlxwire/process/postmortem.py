@@ -19,6 +19,7 @@ from ..errors import (
     MlxwireError,
     NotInitialized,
     ProtocolViolation,
+    RequestCancelled,
     ShuttingDown,
     WorkerCrashed,
 )
@@ -87,8 +88,27 @@ def closed_by_host() -> ShuttingDown:
     return ShuttingDown("this worker was closed; start another one")
 
 
+def closed_meanwhile() -> RequestCancelled:
+    """Return the error of a call that was under way when its host closed the worker."""
+    return RequestCancelled(
+        "the worker was closed by another call before the answer was complete; start another one "
+        "and ask again if you still need the answer"
+    )
+
+
+def restarted_meanwhile(in_flight: int) -> WorkerCrashed:
+    """Return the error of a request that was under way when its host restarted the worker."""
+    return WorkerCrashed(
+        "the worker was restarted by another call before the answer was complete. Ask again: the "
+        "next process answers",
+        exit_code=None,
+        signal=None,
+        in_flight=in_flight,
+    )
+
+
 def exited(
-    returncode: int, *, greeting: bool, strays: Sequence[bytes], stderr_tail: str
+    returncode: int | None, *, greeting: bool, strays: Sequence[bytes], stderr_tail: str
 ) -> Death:
     """Describe an exit that nobody asked for. ``greeting``: before the answer to hello.
 
@@ -175,8 +195,13 @@ def crash_loop(
     )
 
 
-def describe_exit(returncode: int) -> tuple[str, int | None, int | None]:
-    """Return a return code as words, as exit code and as signal; one of the two is None."""
+def describe_exit(returncode: int | None) -> tuple[str, int | None, int | None]:
+    """Return a return code as words, as exit code and as signal; at least one is None."""
+    if returncode is None:
+        ended = (
+            "ended, and its exit status is unknown, because this program ignores SIGCHLD or "
+        )
+        return f"{ended}reaps its children itself", None, None
     if returncode >= 0:
         return f"exited with code {returncode}", returncode, None
     try:

@@ -8,7 +8,8 @@ hold the pipes open for hours (cpython#119710). `_ended` handles an exit in this
 
 1. Read what stdout and stderr still hold. Replies that the worker wrote before it died count.
 2. Kill the rest of the process group. The child is not reaped yet, so its pid can't belong to
-   another process, and no signal ever goes to a stranger (go-plugin#320).
+   another process, and no signal ever goes to a stranger (go-plugin#320). If somebody else in
+   this host reaps children, `ChildHandle` sees to that.
 3. Reap the child, then close every descriptor.
 4. Tell the listener, last, so that it finds nothing left to clean up.
 
@@ -19,7 +20,6 @@ is reported with `pipe_lost`: a process that can't be heard or told anything has
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 import subprocess
@@ -28,9 +28,13 @@ from functools import partial
 from typing import Literal, Protocol
 
 from ..errors import SpawnFailed
+from .child_handle import ChildHandle
 from .exit_watch import ExitWatch
 from .pipes import PipeReader, PipeWriter
 from .stderr_ring import StderrRing
+
+PARENT_VARIABLE = "MLXWIRE_PARENT_PID"
+"""The worker ends itself when the process of this id has ended."""
 
 
 class ProcessListener(Protocol):
@@ -38,11 +42,15 @@ class ProcessListener(Protocol):
 
     def stdout_received(self, chunk: bytes) -> None: ...
     def pipe_lost(self, which: Literal["stdin", "stdout"]) -> None: ...
-    def process_exited(self, returncode: int) -> None: ...
+    def process_exited(self, returncode: int | None) -> None: ...
 
 
 class WorkerProcess:
-    """One child process. ``returncode`` is negative for a signal, and None until the exit."""
+    """One child process.
+
+    ``returncode`` is negative for a signal. None: the process has not exited, or another part of
+    the host has reaped it, so that its status is unknown.
+    """
 
     def __init__(
         self,
@@ -60,6 +68,7 @@ class WorkerProcess:
         """
         self._popen = popen = _spawn(command, env, cwd)
         self.pid = popen.pid
+        self._child = ChildHandle(popen)
         self.returncode: int | None = None
         self._listener = listener
         self._stderr_ring = stderr
@@ -79,8 +88,9 @@ class WorkerProcess:
                 ),
                 PipeReader(loop, stderr_pipe.fileno(), stderr.feed, stderr.end),
             )
-            self._watch = ExitWatch(loop, popen.pid, self._ended, self._has_ended)
+            self._watch = ExitWatch(loop, popen.pid, self._ended, self._child.has_exited)
         except BaseException:  # for example, a loop that can't watch descriptors
+            self._child.close()
             with popen:
                 popen.kill()
             raise
@@ -88,11 +98,12 @@ class WorkerProcess:
     @property
     def alive(self) -> bool:
         """True until the exit has been noticed."""
-        return self.returncode is None
+        return not self._exited.is_set()
 
     def write(self, line: bytes) -> None:
-        """Queue bytes for the process's stdin; never waits."""
-        self._stdin.write(line)
+        """Queue bytes for the process's stdin; never waits. A fork of the host writes nothing."""
+        if self._child.owned:
+            self._stdin.write(line)
 
     def close_stdin(self) -> None:
         """Close the process's stdin; drop what was still queued."""
@@ -102,10 +113,7 @@ class WorkerProcess:
 
     def signal_group(self, number: signal.Signals) -> None:
         """Signal the child's process group; do nothing once the child is reaped."""
-        if self._popen.returncode is None:
-            # macOS answers EPERM for a group of zombies.
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, number)
+        self._child.signal_group(number)
 
     async def wait(self, seconds: float) -> bool:
         """Wait for the exit; return False if ``seconds`` passed first."""
@@ -119,6 +127,7 @@ class WorkerProcess:
     def release(self) -> None:
         """Close every descriptor, also of a child that did not exit."""
         self._watch.close()
+        self._child.close()
         self.close_stdin()
         for reader in self._readers:
             reader.close()
@@ -126,15 +135,12 @@ class WorkerProcess:
             if pipe is not None:
                 pipe.close()
 
-    def _has_ended(self) -> bool:
-        return self._popen.poll() is not None
-
     def _ended(self) -> None:
         for reader in self._readers:
             reader.read_rest()
         self._stderr_ring.end()
         self.signal_group(signal.SIGKILL)
-        self.returncode = self._popen.wait()
+        self.returncode = self._child.reap()
         self.release()
         self._exited.set()
         self._listener.process_exited(self.returncode)
@@ -156,14 +162,14 @@ def _spawn(
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             bufsize=0,
-            env={**os.environ, **env} if env else None,
+            env={**os.environ, **(env or {}), PARENT_VARIABLE: str(os.getpid())},
             cwd=cwd,
             start_new_session=True,
         )
-    except (OSError, ValueError, subprocess.SubprocessError) as error:
+    except (OSError, ValueError, TypeError, subprocess.SubprocessError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         blamed = getattr(error, "filename", None) or command[0]
         raise SpawnFailed(
-            f"the worker `{' '.join(command)}` can't be started: {blamed}: {reason}. Check the "
+            f"the worker `{' '.join(map(str, command))}` can't be started: {blamed}: {reason}. Check the "
             "command and `cwd`, or install a worker with `pip install 'mlxwire[mlx]'`"
         ) from error

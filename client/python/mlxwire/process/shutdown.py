@@ -23,6 +23,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from .checks import check_seconds
+
 MOST_TURNS = 10
 
 
@@ -38,6 +40,11 @@ class ShutdownLimits:
     close_stdin: float = 2.0
     terminate: float = 2.0
     kill: float = 2.0
+
+    def __post_init__(self) -> None:
+        """Check the limits. Raises: InvalidParams if one is negative or NaN."""
+        for name in self.__slots__:
+            check_seconds(name, getattr(self, name))
 
 
 class Endable(Protocol):

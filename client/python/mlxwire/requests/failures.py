@@ -32,13 +32,21 @@ def not_drained(command: str, seconds: float) -> DrainTimeout:
     )
 
 
-def cancelled_elsewhere(command: str, closing: MlxwireError | None) -> MlxwireError:
+def cancelled_here(command: str) -> RequestCancelled:
+    """Return the error of a stream that is read on after it was left."""
+    return RequestCancelled(
+        f"`{command}` was cancelled by a call to its own stream, and the rest of it is lost; ask "
+        "again if you still need the answer"
+    )
+
+
+def cancelled_elsewhere(command: str, interruption: MlxwireError | None) -> MlxwireError:
     """Return the error of a request that another call cancelled.
 
-    ``closing`` is the failure of its connection, if a close of the worker cancelled it.
+    ``interruption`` is the error of its connection, if the end of the worker cancelled it.
     """
-    if closing is not None:
-        return copy.copy(closing)
+    if interruption is not None:
+        return copy.copy(interruption)
     return RequestCancelled(
         f"`{command}` was cancelled by another call; ask again if you still need the answer"
     )

@@ -25,6 +25,7 @@ from mlxwire_protocol.replies import Progress
 
 from ..errors import MlxwireError
 from ..process.callbacks import call_guarded
+from ..process.checks import check_callback, check_seconds
 from ..results import convert_reply, error_from_reply
 from .failures import cancelled_elsewhere, not_drained, silent, too_late
 from .route import Connector, Sender
@@ -68,7 +69,10 @@ class PendingRequest:
         on_progress: Callable[[Progress], object] | None = None,
         on_final: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
-        """Make a request, unsent. ``on_final`` gets the final reply even if the caller has left."""
+        """Make a request, unsent; ``on_final`` hears its final reply. Raises: InvalidParams."""
+        check_seconds("timeout", timeout)
+        check_seconds("idle_timeout", idle_timeout)
+        check_callback("on_progress", on_progress)
         self.command = command
         self.fields = fields
         self.id: str | None = None
@@ -78,9 +82,9 @@ class PendingRequest:
         self.drain_expired = False
         self._connector = connector
         self._sender: Sender | None = None
-        self._loop = connector.loop
+        self.loop = connector.loop
         self._timeout = timeout
-        self._idle_timeout = idle_timeout
+        self._idle_timeout = idle_timeout or None
         self._heard = 0
         self._on_progress = on_progress
         self._on_final = on_final
@@ -119,7 +123,7 @@ class PendingRequest:
         Raises: MlxwireError if there is no connection or the request can't be sent.
         """
         self._move("connect")
-        deadline = None if self._timeout is None else self._loop.time() + self._timeout
+        deadline = None if self._timeout is None else self.loop.time() + self._timeout
         try:
             async with asyncio.timeout_at(deadline):
                 sender = await self._connector.connect(self)
@@ -134,7 +138,7 @@ class PendingRequest:
             self.abandon()
             raise
         if deadline is not None and self.state == "running":
-            self._timer = self._loop.call_at(deadline, self._expire)
+            self._timer = self.loop.call_at(deadline, self._expire)
 
     def start(self, sender: Sender) -> None:
         """Send the request on a connection. Raises: MlxwireError if it can't be sent."""
@@ -142,7 +146,7 @@ class PendingRequest:
         self._sender = sender
         self._move("start")
         if self._idle_timeout is not None:
-            self._look_for_messages(self._progress(), self._loop.time())
+            self._look_for_messages(self._progress(), self.loop.time())
 
     def take_token(self, token: TokenReceived) -> None:
         """Handle a token. Streams override this; other requests ignore it."""
@@ -160,7 +164,7 @@ class PendingRequest:
         elif message.get("type") == "item":
             self.take_item(message)
         elif message.get("type") == "progress" and self._on_progress is not None:
-            call_guarded(self._loop, self._hand_progress, message)
+            call_guarded(self.loop, self._hand_progress, message)
 
     def fail(self, error: MlxwireError) -> None:
         """End the request without a final reply, because its worker has died or was closed."""
@@ -183,13 +187,13 @@ class PendingRequest:
             assert self.id is not None
             self._sender.send_cancel(self.id)
             drain = self._connector.limits.drain
-            self._timer = self._loop.call_later(drain, self._drain_expired)
+            self._timer = self.loop.call_later(drain, self._drain_expired)
         self.wake()
 
     def post(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` on the loop; safe in any thread, and so for a garbage collector."""
         with contextlib.suppress(RuntimeError):  # the loop is closed, so the worker is gone
-            self._loop.call_soon_threadsafe(callback)
+            self.loop.call_soon_threadsafe(callback)
 
     def check_loop(self) -> None:
         """Check the running loop. Raises: RuntimeError on any loop but the worker's."""
@@ -197,7 +201,7 @@ class PendingRequest:
 
     async def wait(self) -> None:
         """Wait until something arrives or the request is over."""
-        waiter = self._loop.create_future()
+        waiter = self.loop.create_future()
         self._waiters.append(waiter)
         try:
             await waiter
@@ -216,7 +220,7 @@ class PendingRequest:
         except asyncio.CancelledError:
             self.abandon()
             raise
-        self.raise_unless_whole()
+        self.raise_failure()
         assert self.final is not None
         return self.final
 
@@ -226,14 +230,6 @@ class PendingRequest:
             self.error.tokens_delivered = self.tokens_delivered
             raise self.error
 
-    def raise_unless_whole(self) -> None:
-        """Raise as `raise_failure`, and also if another call cancelled it (SPEC §4.6)."""
-        final = self.final or {}
-        if (final.get("type"), final.get("finish_reason")) == ("done", "cancelled"):
-            closing = self._sender.failure if self._sender is not None else None
-            self.error = self.error or cancelled_elsewhere(self.command, closing)
-        self.raise_failure()
-
     def wake(self) -> None:
         """Wake every task that is in `wait`."""
         for waiter in self._waiters:
@@ -242,17 +238,20 @@ class PendingRequest:
 
     def _take_final(self, message: dict[str, Any]) -> None:
         self._stop_timers()
+        wanted = self.state == "running" and self.error is None
         self._move("end")
         self.final = message
         if message.get("type") == "error" and self.error is None:
             self.error = error_from_reply(message)
+        elif wanted and message.get("finish_reason") == "cancelled" and self._sender:
+            self.error = cancelled_elsewhere(self.command, self._sender.interruption)
         if self._on_final is not None:
             self._on_final(message)
         self.wake()
 
-    def _hand_progress(self, message: dict[str, Any]) -> None:
+    def _hand_progress(self, message: dict[str, Any]) -> object:
         assert self._on_progress is not None
-        self._on_progress(convert_reply(message, Progress))
+        return self._on_progress(convert_reply(message, Progress))
 
     def _expire(self) -> None:
         self.abandon(too_late(self.command, self._timeout))
@@ -264,13 +263,13 @@ class PendingRequest:
     def _look_for_messages(self, before: int | None, since: float) -> None:
         """Look for new messages at intervals. ``since``: when the last one was seen."""
         assert self._idle_timeout is not None
-        now, progress = self._loop.time(), self._progress()
+        now, progress = self.loop.time(), self._progress()
         if progress is None or progress != before:
             since = now
         elif now - since >= self._idle_timeout:
             self.abandon(silent(self.command, self._idle_timeout))
             return
-        self._idle_timer = self._loop.call_later(
+        self._idle_timer = self.loop.call_later(
             self._idle_timeout / IDLE_LOOKS, self._look_for_messages, progress, since
         )
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from mlxwire_protocol.results import LoadResult
 
 from ..errors import MlxwireError, ModelNotLoaded
+from ..process.checks import check_count, check_seconds
 
 if TYPE_CHECKING:
     from .pending import PendingRequest
@@ -30,7 +31,7 @@ class RequestLimits:
     """The limits of each request: seconds (None: no limit) and bytes.
 
     ``request_timeout``: for the whole request. ``idle_timeout``: without a message while the
-    consumer waits for one. ``drain``: for the worker to end a cancelled request.
+    consumer waits for one (0: no limit). ``drain``: for the worker to end a cancelled request.
     ``buffer_bytes``: for messages of a stream that the consumer has not taken.
     """
 
@@ -38,6 +39,13 @@ class RequestLimits:
     idle_timeout: float | None = None
     drain: float = 5.0
     buffer_bytes: int = DEFAULT_BUFFER_BYTES
+
+    def __post_init__(self) -> None:
+        """Check the limits. Raises: InvalidParams with the option's name in `Worker`."""
+        check_seconds("request_timeout", self.request_timeout)
+        check_seconds("idle_timeout", self.idle_timeout)
+        check_seconds("drain_timeout", self.drain)
+        check_count("buffer_bytes", self.buffer_bytes)
 
     @property
     def window(self) -> int:
@@ -53,6 +61,11 @@ class Sender(Protocol):
     @property
     def failure(self) -> MlxwireError | None:
         """The reason why nothing can be sent any more; None while sending works."""
+        ...
+
+    @property
+    def interruption(self) -> MlxwireError | None:
+        """The error of requests that the end of the worker cuts; None until the host ends it."""
         ...
 
     def send(self, request: PendingRequest) -> str: ...

@@ -33,6 +33,8 @@ from ..results import Done, OnToken, Token, convert_reply
 from .pending import PendingRequest
 from .route import Connector, Sender
 
+ITEMS_STAGE = "prompts"
+"""The stage of the progress that this client itself reports, with each item."""
 MESSAGE_OVERHEAD_BYTES = 160
 """Memory that a buffered message takes besides its text."""
 
@@ -196,6 +198,7 @@ class ItemRequest(StreamRequest[T]):
         self._convert = convert
         self._on_token = on_token
         self._tokens_told = 0
+        self._items = 0
 
     @property
     def tokens_delivered(self) -> int:
@@ -206,11 +209,17 @@ class ItemRequest(StreamRequest[T]):
         if self._on_token is None:
             self._tokens_told += getattr(item, "tokens_generated", 0)
         self.push(item)
+        self._items += 1
+        if self._on_progress is not None:
+            assert self.id is not None
+            done, total = self._items, len(self.fields["prompts"])
+            report = Progress(id=self.id, stage=ITEMS_STAGE, done=done, total=total)
+            call_guarded(self.loop, self._on_progress, report)
 
     def take_token(self, token: Token) -> None:
         if self.state != "running":
             return
-        call_guarded(self._loop, self._on_token, token)
+        call_guarded(self.loop, self._on_token, token)
         self._tokens_told += not token.flush
         self.taken += 1
         if self.taken >= self.due:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..errors import MlxwireError
+from ..process.checks import check_count, check_seconds, check_share, check_some_seconds
 
 ChangeKind = Literal["started", "ready", "crashed", "restarting", "gave_up", "stopped"]
 
@@ -26,6 +27,14 @@ class RestartPolicy:
     backoff_min: float = 0.5
     backoff_max: float = 30.0
     jitter: float = 0.2
+
+    def __post_init__(self) -> None:
+        """Check the rules. Raises: InvalidParams if one is negative or NaN, or the window is 0."""
+        check_count("max_restarts", self.max_restarts)
+        check_some_seconds("window", self.window)
+        check_seconds("backoff_min", self.backoff_min)
+        check_seconds("backoff_max", self.backoff_max)
+        check_share("jitter", self.jitter)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

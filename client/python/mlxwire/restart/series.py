@@ -14,6 +14,7 @@ from typing import Any
 from ..connection.child import CLOSED, REPLACED, Child, ChildOptions, LoadCall, WorkerState
 from ..connection.connection import Connection
 from ..errors import MlxwireError, ModelNotLoaded
+from ..process.owner import Owner
 from ..process.postmortem import not_started
 from ..requests.pending import PendingRequest, ask
 from ..requests.route import ModelRoute, RequestLimits
@@ -44,6 +45,7 @@ class ChildSeries:
         )
         self._on_change = on_change
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._owner = Owner()
         self._turn = asyncio.Lock()
         """Held by a load or an unload: a request waits for the loads asked for before it."""
         self._waiting = 0
@@ -71,17 +73,17 @@ class ChildSeries:
         return self._loop
 
     def check_loop(self) -> None:
-        """Check the running loop. Raises: RuntimeError on any loop but the worker's."""
-        if asyncio.get_running_loop() is not self.loop:
-            raise RuntimeError(
-                "this worker was started on another event loop and can only be used there; "
-                "start one worker for each loop, or use mlxwire.sync"
-            )
+        """Check the running loop.
+
+        Raises: RuntimeError on any loop but the worker's, NotInitialized in a fork.
+        """
+        self._owner.check_loop(self.loop)
 
     def bind(self) -> None:
         """Bind the worker to the running loop; the first request starts a process."""
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
+            self._owner = Owner()
         self.check_loop()
 
     async def start(self) -> None:
@@ -107,6 +109,8 @@ class ChildSeries:
 
     async def unload(self, route: ModelRoute) -> None:
         """Close a model's route, and unload the model from the current process."""
+        if not self._owner.here:
+            return
         route.close(CLOSED)
         if self.state != "ready":
             self._replay.drop(route)
@@ -145,7 +149,8 @@ class ChildSeries:
         return child.connection
 
     async def stop(self) -> None:
-        """End the process; the next request starts another."""
+        """End the process; the next request starts another. Raises: NotInitialized in a fork."""
+        self._owner.check()
         await self._life.stop()
 
     async def restart(self, drain: float) -> None:
@@ -154,8 +159,9 @@ class ChildSeries:
         await self._life.restart(drain)
 
     async def close(self) -> None:
-        """End the process for good. Safe to call again."""
-        await self._life.close()
+        """End the process for good. Safe to call again. A fork leaves it alone."""
+        if self._loop is None or self._owner.here:
+            await self._life.close()
 
     def _tell(self, change: WorkerChange) -> None:
         if self._on_change is not None:

@@ -34,7 +34,7 @@ from typing import Literal
 from ..connection.child import Child, ChildOptions, WorkerState
 from ..errors import InternalError, MlxwireError, WorkerCrashed
 from ..process.callbacks import call_guarded
-from ..process.postmortem import Aftermath, closed_by_host
+from ..process.postmortem import Aftermath, closed_by_host, closed_meanwhile
 from ..requests.pending import PendingRequest
 from .crashes import HOPELESS, CrashHistory, Suspect
 from .policy import ChangeKind, RestartPolicy, WorkerChange
@@ -126,6 +126,7 @@ class WorkerLife:
         self._history.forget()
         self._suspect = Suspect()
         self._move("stop")
+        self.child.expect_restart()
         await self._halt()
         await self.until_ready()
 
@@ -134,7 +135,7 @@ class WorkerLife:
         if self.state != "closed":
             self._verdict = closed_by_host()
             self._move("close")
-            self._settle(self._verdict)
+            self._settle(closed_meanwhile())
         await self._halt()
 
     def _begin(self) -> None:

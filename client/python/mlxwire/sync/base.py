@@ -6,9 +6,12 @@ import contextlib
 from collections.abc import Coroutine
 from typing import Any, Generic, Protocol, Self, TypeVar
 
-from ..errors import ShuttingDown
+from ..errors import NotInitialized, ShuttingDown
 from ..process.postmortem import not_started
 from .loop_thread import LoopThread
+
+LEFT_ALONE = (ShuttingDown, NotInitialized)
+"""Errors of a close that has nothing to do: all is closed, or belongs to the parent process."""
 
 
 class Closable(Protocol):
@@ -56,9 +59,9 @@ class ThreadOwner(Generic[C]):
         return self
 
     def close(self) -> None:
-        """End every worker process, and the thread. Safe to call again."""
+        """End every worker process, and the thread. Safe to call again. A fork leaves them alone."""
         thread = self._started
-        if thread is None:
+        if thread is None or not thread.owner.here:
             return
         try:
             with contextlib.suppress(ShuttingDown):  # closed before

@@ -8,6 +8,8 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+from ..errors import NotInitialized
+from ..process.owner import Owner
 from ..process.postmortem import closed_by_host
 
 T = TypeVar("T")
@@ -17,6 +19,7 @@ class LoopThread:
     """An event loop in a thread, and blocking calls into it from any other thread."""
 
     def __init__(self) -> None:
+        self.owner = Owner()
         self._loop: asyncio.AbstractEventLoop | None = asyncio.new_event_loop()
         self._lock = threading.Lock()
         self._thread = threading.Thread(
@@ -24,12 +27,23 @@ class LoopThread:
         )
         self._thread.start()
 
+    @property
+    def running(self) -> bool:
+        """True until `stop`."""
+        return self._loop is not None
+
     def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the loop and wait for its result.
 
         An exception in the calling thread, such as Ctrl-C, cancels the coroutine.
-        Raises: ShuttingDown if the loop was stopped, RuntimeError in a callback of the loop.
+        Raises: ShuttingDown if the loop was stopped, RuntimeError in a callback of the loop,
+        NotInitialized in a fork, where no thread of the parent runs.
         """
+        try:
+            self.owner.check()  # first: another thread may have held the lock at the fork
+        except NotInitialized:
+            coroutine.close()
+            raise
         with self._lock:
             if self._loop is None:
                 coroutine.close()
@@ -50,13 +64,17 @@ class LoopThread:
             raise
 
     def post(self, callback: Callable[[], None]) -> None:
-        """Run a callback on the loop without waiting; do nothing if the loop was stopped."""
+        """Run a callback on the loop without waiting; do nothing if it was stopped, or in a fork."""
+        if not self.owner.here:
+            return
         with self._lock:
             if self._loop is not None:
                 self._loop.call_soon_threadsafe(callback)
 
     def stop(self) -> None:
-        """Cancel every task, and end the loop and its thread. Safe to call again."""
+        """Cancel every task, and end the loop and its thread. Safe to call again, and in a fork."""
+        if not self.owner.here:
+            return
         with self._lock:
             loop, self._loop = self._loop, None
         if loop is None:

@@ -11,11 +11,10 @@ from typing import Self, Unpack
 from mlxwire_protocol.replies import RequestMetrics
 from mlxwire_protocol.results import LoadResult, ModelInfo
 
-from ..errors import ShuttingDown
 from ..model import Model as AsyncModel
 from ..options import ChatOptions, GenerateOptions, Messages, OnProgress
 from ..results import ClassifyResult, OnToken, Tokenized
-from .base import ThreadUser
+from .base import LEFT_ALONE, ThreadUser
 from .cache import PromptCache
 from .stream import BatchStream, TokenStream
 
@@ -25,8 +24,9 @@ class Model(ThreadUser[AsyncModel]):
 
     Any number of requests may run at the same time; the worker decodes them together.
     ``timeout``: seconds for the whole request. ``idle_timeout``: seconds without a message while
-    the caller waits for one. Left out, the worker's ``request_timeout`` and ``idle_timeout``
-    hold. ``on_progress``: called with each `Progress`, for example of a long prompt.
+    the caller waits for one; 0 is no limit. Left out, the worker's ``request_timeout`` and ``idle_timeout``
+    hold. ``on_progress``: a plain function, called with each `Progress` of a long prompt; and by
+    `batch` and `classify` also for each prompt that is finished, with the stage ``prompts``.
     """
 
     @property
@@ -133,7 +133,8 @@ class Model(ThreadUser[AsyncModel]):
         """Return the likeliest next token of each prompt, from one forward pass, in order.
 
         ``logits``: return the raw values over the vocabulary too. ``labels``: continuations
-        whose probabilities to return. Raises: MlxwireError; one bad prompt fails them all.
+        whose probabilities to return. Raises: MlxwireError, whose ``results`` are what was
+        finished before; one bad prompt fails them all.
         """
         return self._thread.call(
             self._aio.classify(
@@ -203,7 +204,7 @@ class Model(ThreadUser[AsyncModel]):
 
     def close(self) -> None:
         """Unload the model and free its memory; do nothing if it is gone already."""
-        with contextlib.suppress(ShuttingDown):
+        with contextlib.suppress(*LEFT_ALONE):
             self._thread.call(self._aio.close())
 
     def __enter__(self) -> Self:

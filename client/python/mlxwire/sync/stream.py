@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
-from ..errors import ShuttingDown
+from ..errors import MlxwireError, ShuttingDown
+from ..process.postmortem import closed_by_host
 from ..results import BatchResult, Done, Token
 from ..stream import ReplyStream as AsyncReplyStream
 from ..stream import TokenStream as AsyncTokenStream
+from .base import LEFT_ALONE
 from .loop_thread import LoopThread
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 class ReplyStream(Generic[T]):
@@ -47,10 +50,11 @@ class ReplyStream(Generic[T]):
     def close(self) -> None:
         """Cancel the rest of the stream. Raises: DrainTimeout, if that takes too long."""
         self._taken.clear()
-        with contextlib.suppress(ShuttingDown):
+        with contextlib.suppress(*LEFT_ALONE):
             self._thread.call(self._stream.aclose())
 
     def __iter__(self) -> Iterator[T]:
+        self._stream.begin_pass()
         return self if self._entered else self._one_pass()
 
     def _one_pass(self) -> Iterator[T]:
@@ -67,11 +71,12 @@ class ReplyStream(Generic[T]):
             self._thread.post(self._stream.abandon)
 
     def __next__(self) -> T:
+        self._thread.owner.check()
         if not self._taken:
             # Take all replies that have arrived: a call into the other thread for each one is
             # slow.
             try:
-                self._taken.extend(self._thread.call(self._stream.take_available()))
+                self._taken.extend(self._run(self._stream.take_available))
             except BaseException:
                 # Ctrl-C may come after the call is done, and then its result is lost.
                 self._thread.post(self._stream.abandon)
@@ -79,6 +84,23 @@ class ReplyStream(Generic[T]):
             if not self._taken:
                 raise StopIteration
         return self._taken.popleft()
+
+    def _run(self, call: Callable[[], Coroutine[Any, Any, R]]) -> R:
+        """Run a coroutine of the stream on the thread; or here, once the worker was closed.
+
+        Then the stream has ended, so the coroutine waits for nothing.
+        """
+        try:
+            return self._thread.call(call())
+        except ShuttingDown:
+            if self._thread.running or self._stream.id is None:
+                raise
+        try:
+            call().send(None)
+        except StopIteration as end:
+            result: R = end.value
+            return result
+        raise closed_by_host()
 
     def __enter__(self) -> Self:
         self._entered = True
@@ -107,7 +129,7 @@ class TokenStream(ReplyStream[Token]):
 
     def text(self) -> str:
         """Wait for the end, and return the plain text, as `mlxwire.TokenStream.text` does."""
-        return self._thread.call(self._tokens.text())
+        return self._run(self._tokens.text)
 
 
 class BatchStream(ReplyStream[BatchResult]):
@@ -115,6 +137,11 @@ class BatchStream(ReplyStream[BatchResult]):
 
     def results(self) -> list[BatchResult]:
         """Wait for the end, and return the results in the order of the prompts."""
-        results = [*self._taken, *self._thread.call(self._stream.take_all())]
+        taken = [*self._taken]
         self._taken.clear()
-        return sorted(results, key=lambda result: result.index)
+        try:
+            rest = self._run(self._stream.take_all)
+        except MlxwireError as error:
+            error.results = sorted([*taken, *error.results], key=lambda result: result.index)
+            raise
+        return sorted([*taken, *rest], key=lambda result: result.index)

@@ -30,7 +30,7 @@ class Worker(ThreadOwner[AsyncWorker]):
     env: variables beside the host's own. cwd: the folder where relative paths begin.
     start_timeout: seconds for the answer to hello.
     request_timeout: seconds for each request without a ``timeout`` of its own, except `load`.
-    idle_timeout: seconds that a stream's consumer waits without a message, likewise.
+    idle_timeout: seconds that a stream's consumer waits without a message, likewise. 0: no limit.
     on_stderr: called with each line that the worker logs.
     require: capabilities that the worker must have.
     events: names of events that the worker shall send. on_event: called with each of these.
@@ -40,8 +40,8 @@ class Worker(ThreadOwner[AsyncWorker]):
     drain_timeout: seconds that the worker has to end a cancelled request.
     buffer_bytes: memory that a stream may hold for a slow consumer.
     restart: start another process when this one dies, and load its model again. None: never.
-    unload_after: seconds without use after which the process is ended; the next request starts
-        another. on_change: called with each `WorkerChange`. Both need ``restart``.
+    unload_after: seconds without use after which the process is ended (0: never); the next
+        request starts another. on_change: called with each `WorkerChange`. Both need ``restart``.
 
     Without ``restart`` a worker is started once, and its end is final. With it, a crash fails
     only the requests in flight; later requests wait for the next process, models stay valid, and
@@ -118,7 +118,10 @@ class Worker(ThreadOwner[AsyncWorker]):
 
     @property
     def returncode(self) -> int | None:
-        """The return code of the last process, negative for a signal; None while it runs."""
+        """The return code of the last process, negative for a signal; None while it runs.
+
+        It stays None if the host ignores SIGCHLD, or reaps its children itself.
+        """
         return self._aio.returncode
 
     @property
@@ -177,7 +180,7 @@ class Worker(ThreadOwner[AsyncWorker]):
     ) -> CancelResult:
         """Cancel the request with a stream's ``id``, or all requests in flight.
 
-        Each cancelled request still ends by itself, with the ``finish_reason`` ``cancelled``.
+        Each cancelled request still ends by itself: whoever waits for it gets RequestCancelled.
         This call starts no process. Raises: NotInitialized before the first start.
         """
         return self._thread.call(self._aio.cancel(request_id, timeout=timeout))
@@ -192,7 +195,8 @@ class Worker(ThreadOwner[AsyncWorker]):
     def restart(self, *, drain: float = 30.0) -> None:
         """Start another process in place of the current one, or after the worker was given up.
 
-        Requests in flight have ``drain`` seconds to end, and are cancelled then; requests that
-        come meanwhile wait. Raises: as `start`, and InvalidParams without ``restart``.
+        Requests in flight have ``drain`` seconds to end, and fail with WorkerCrashed then;
+        requests that come meanwhile wait. Raises: as `start`, and InvalidParams without
+        ``restart``.
         """
         self._thread.call(self._aio.restart(drain=drain))

@@ -49,7 +49,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     def start_worker(*faults: dict[str, Any], seed: int = 0) -> subprocess.Popen[bytes]:
         script = tmp_path / "faults.json"
         script.write_text(json.dumps({"faults": faults, "seed": seed}))
-        command = [sys.executable, "-m", "mlxwire_worker", "--engine", "mock"]
+        command = [sys.executable, "-P", "-m", "mlxwire_worker", "--engine", "mock"]
         process = subprocess.Popen(
             [*command, "--drain-on-eof", "--max-line-bytes", "4096", "--faults", str(script)],
             stdin=subprocess.PIPE,

@@ -67,7 +67,7 @@ def running(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
     """Yield a worker that is killed at the end, with all that it has started."""
     mark = uuid.uuid4().hex
     with subprocess.Popen(
-        [sys.executable, "-m", "mlxwire_worker", "--engine", "mock", *arguments],
+        [sys.executable, "-P", "-m", "mlxwire_worker", "--engine", "mock", *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -112,7 +112,7 @@ def test_what_is_no_script_is_refused_and_named(
 
 def worker(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "mlxwire_worker", *arguments],
+        [sys.executable, "-P", "-m", "mlxwire_worker", *arguments],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -1,0 +1,74 @@
+"""Check the values of options before anything is done with them; the error names the option."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Iterable, Mapping
+from typing import TypeGuard
+
+from ..errors import InvalidParams
+
+WORDS = 'give a list of strings, such as ["one", "two"]'
+
+
+def check_seconds(name: str, value: object) -> None:
+    """Check a number of seconds: None, or 0 or more. Raises: InvalidParams."""
+    if value is not None and not (_is_number(value) and value >= 0):
+        raise _refused(name, value, "give seconds, 0 or more, or leave it out")
+
+
+def check_some_seconds(name: str, value: object) -> None:
+    """Check a number of seconds: None, or more than 0. Raises: InvalidParams."""
+    if value is not None and not (_is_number(value) and value > 0):
+        raise _refused(name, value, "give seconds, more than 0, or leave it out")
+
+
+def check_share(name: str, value: object) -> None:
+    """Check a number from 0 to 1. Raises: InvalidParams."""
+    if not (_is_number(value) and 0 <= value <= 1):
+        raise _refused(name, value, "give a number from 0 to 1")
+
+
+def check_count(name: str, value: object, *, least: int = 0) -> None:
+    """Check a whole number: None, or ``least`` or more. Raises: InvalidParams."""
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise _refused(name, value, f"give a whole number, {least} or more")
+
+
+def check_words(name: str, value: object) -> None:
+    """Check a list of strings; a string is none. Raises: InvalidParams."""
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+        raise _refused(name, value, WORDS)
+    if not all(isinstance(word, str) for word in value):
+        raise _refused(name, value, WORDS)
+
+
+def check_callback(name: str, callback: object) -> None:
+    """Check a callback: None, or a plain function. Raises: InvalidParams."""
+    if callback is None:
+        return
+    if not callable(callback):
+        raise _refused(name, callback, "give a function, or leave it out")
+    called = getattr(callback, "func", callback)  # of a functools.partial
+    if inspect.iscoroutinefunction(called) or inspect.iscoroutinefunction(
+        getattr(called, "__call__", None)  # noqa: B004
+    ):
+        raise _refused(
+            name,
+            callback,
+            "it is an `async def` function, and nothing would await it. Give a plain function, "
+            "which may start a task or fill a queue",
+        )
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return (
+        isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
+    )
+
+
+def _refused(name: str, value: object, advice: str) -> InvalidParams:
+    return InvalidParams(f"`{name}` is {value!r}: {advice}", data={"field": name})
