@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from mlxwire_protocol import WireError
 
-from ..process.stdio import log
-
 _NO_MEMORY = ("failed to map segment", "annot allocate memory")
 """Parts of the dynamic linker's messages when the process gets no more memory."""
 
@@ -20,14 +18,6 @@ def import_mlx() -> None:
 
     use_fast_blas()
     import_mlx_lm()
-
-
-def tell_slow_blas() -> None:
-    """Say on stderr why this worker computes many times slower than it could."""
-    from .mlx_patches.blas import in_use
-
-    if slow := in_use().slow:
-        log(f"MLX computes with its own BLAS, which is slow: {slow}")
 
 
 def import_or_explain() -> None:

@@ -53,6 +53,7 @@ class LoadedModel:
     runner: Runner
     files: list[Path]
     info: ModelInfo
+    warnings: list[str]
 
     def identity(self) -> str:
         """Return the fingerprint that a saved prompt cache must have to fit this model."""
@@ -108,7 +109,19 @@ def build(options: LoadOptions, path: Path, adapter: Path | None) -> LoadedModel
         runner=runner,
         files=[*checked.shards, *_adapter_files(adapter), path / "config.json"],
         info=info,
+        warnings=list(_warnings(options, batchable=policy.batchable)),
     )
+
+
+def _warnings(options: LoadOptions, *, batchable: bool) -> Iterator[str]:
+    """Yield what this worker can't do as asked, or does many times slower than it could."""
+    if slow := in_use().slow:
+        yield f"MLX computes with its own BLAS, which is slow: {slow}"
+    if not batchable and (options.parallel_slots or 1) > 1:
+        yield (
+            f"`parallel_slots` is {options.parallel_slots}, but sequences of this model can't be "
+            "computed together, so its requests run one after the other"
+        )
 
 
 def _prompt_cache_limit(options: LoadOptions) -> int:
