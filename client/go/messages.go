@@ -56,7 +56,7 @@ type samplingFields struct {
 	TopP             *float64           `json:"top_p,omitempty"`
 	MinP             *float64           `json:"min_p,omitempty"`
 	RepeatPenalty    *float64           `json:"repeat_penalty,omitempty"`
-	Seed             *uint64            `json:"seed,omitempty"`
+	Seed             *uint32            `json:"seed,omitempty"`
 	Stop             []string           `json:"stop,omitempty"`
 	StopTokens       []int              `json:"stop_tokens,omitempty"`
 	IgnoreEOS        *bool              `json:"ignore_eos,omitempty"`

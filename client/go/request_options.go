@@ -133,8 +133,8 @@ func WithXTC(probability, threshold float64) RequestOption {
 	})
 }
 
-// WithSeed makes sampling repeatable.
-func WithSeed(seed uint64) RequestOption {
+// WithSeed makes sampling repeatable. The wire has no room for all seeds of 64 bits.
+func WithSeed(seed uint32) RequestOption {
 	return field(func(f *requestFields) { f.Seed = &seed })
 }
 
