@@ -35,6 +35,7 @@ const (
 	ErrUnsupportedModel      Code = "unsupported_model"      // the worker has no code for this kind of model
 	ErrContextOverflow       Code = "context_overflow"       // the prompt leaves no room for an answer
 	ErrOutOfMemory           Code = "out_of_memory"          // the request needs more memory than there is
+	ErrUnavailable           Code = "unavailable"            // descriptors, threads, disk or the like are short for now
 	ErrDeadlineExceeded      Code = "deadline_exceeded"      // the deadline of WithDeadline has passed
 	ErrInternal              Code = "internal"               // the worker has a defect
 )
@@ -52,7 +53,7 @@ const (
 )
 
 // retryableCodes are the codes of failures after which the same request may succeed.
-var retryableCodes = map[Code]bool{ErrOverloaded: true, ErrOutOfMemory: true, ErrWorkerCrashed: true}
+var retryableCodes = map[Code]bool{ErrOverloaded: true, ErrOutOfMemory: true, ErrUnavailable: true, ErrWorkerCrashed: true}
 
 // An Error is a failure of a worker or of a request.
 type Error struct {

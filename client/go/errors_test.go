@@ -17,7 +17,7 @@ var allCodes = []Code{
 	ErrParseError, ErrInvalidRequest, ErrInvalidParams, ErrUnknownCommand, ErrNotInitialized,
 	ErrUnsupportedProtocol, ErrUnsupportedCapability, ErrDuplicateID, ErrMessageTooLarge, ErrOverloaded,
 	ErrShuttingDown, ErrModelNotLoaded, ErrModelNotFound, ErrModelLoadFailed, ErrUnsupportedModel,
-	ErrContextOverflow, ErrOutOfMemory, ErrDeadlineExceeded, ErrInternal,
+	ErrContextOverflow, ErrOutOfMemory, ErrUnavailable, ErrDeadlineExceeded, ErrInternal,
 	ErrSpawnFailed, ErrHandshakeFailed, ErrWorkerCrashed, ErrTimeout, ErrDrainTimeout, ErrSlowConsumer,
 	ErrCancelled, ErrProtocolViolation,
 }
@@ -86,7 +86,7 @@ func TestAWrappedErrorIsFound(t *testing.T) {
 
 func TestTheCodesOfTheSpecificationAreRetryable(t *testing.T) {
 	for _, code := range allCodes {
-		want := code == ErrOverloaded || code == ErrOutOfMemory || code == ErrWorkerCrashed
+		want := code == ErrOverloaded || code == ErrOutOfMemory || code == ErrUnavailable || code == ErrWorkerCrashed
 		if newError(code, "m").Retryable != want {
 			t.Errorf("Retryable of %s is wrong", code)
 		}

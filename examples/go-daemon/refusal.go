@@ -29,7 +29,7 @@ func status(err error) int {
 		return http.StatusBadRequest
 	case mlxwire.ErrMessageTooLarge:
 		return http.StatusRequestEntityTooLarge
-	case mlxwire.ErrOverloaded, mlxwire.ErrOutOfMemory, mlxwire.ErrWorkerCrashed, mlxwire.ErrShuttingDown:
+	case mlxwire.ErrOverloaded, mlxwire.ErrOutOfMemory, mlxwire.ErrUnavailable, mlxwire.ErrWorkerCrashed, mlxwire.ErrShuttingDown:
 		return http.StatusServiceUnavailable
 	case mlxwire.ErrTimeout, mlxwire.ErrDeadlineExceeded:
 		return http.StatusGatewayTimeout

@@ -61,7 +61,7 @@ func TestAnAnswerWithoutTokensEndsWithDone(t *testing.T) {
 func TestEachCodeHasItsStatus(t *testing.T) {
 	for code, want := range map[mlxwire.Code]int{
 		mlxwire.ErrInvalidParams: 400, mlxwire.ErrContextOverflow: 400, mlxwire.ErrMessageTooLarge: 413,
-		mlxwire.ErrOverloaded: 503, mlxwire.ErrOutOfMemory: 503, mlxwire.ErrWorkerCrashed: 503, mlxwire.ErrShuttingDown: 503,
+		mlxwire.ErrOverloaded: 503, mlxwire.ErrOutOfMemory: 503, mlxwire.ErrUnavailable: 503, mlxwire.ErrWorkerCrashed: 503, mlxwire.ErrShuttingDown: 503,
 		mlxwire.ErrTimeout: 504, mlxwire.ErrDeadlineExceeded: 504, mlxwire.ErrInternal: 500, mlxwire.ErrProtocolViolation: 500,
 	} {
 		if got := status(fmt.Errorf("wrapped: %w", &mlxwire.Error{Code: code})); got != want {

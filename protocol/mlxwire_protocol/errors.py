@@ -26,6 +26,7 @@ WorkerErrorCode = Literal[
     "unsupported_model",
     "context_overflow",
     "out_of_memory",
+    "unavailable",
     "deadline_exceeded",
     "internal",
 ]
@@ -45,7 +46,7 @@ WORKER_CODES: tuple[str, ...] = get_args(WorkerErrorCode)
 CLIENT_CODES: tuple[str, ...] = get_args(ClientErrorCode)
 SHOWN_CHARACTERS = 128
 """The most characters of the peer's text that an error quotes, so that it fits into a line."""
-RETRYABLE_CODES = frozenset({"overloaded", "out_of_memory", "worker_crashed"})
+RETRYABLE_CODES = frozenset({"overloaded", "out_of_memory", "unavailable", "worker_crashed"})
 """Codes after which the same request may succeed later; after others it must be changed."""
 
 

@@ -7,8 +7,8 @@ import pickle
 import pytest
 
 import mlxwire
-from mlxwire.errors import ERRORS_BY_CODE, error_from_code, error_from_reply
 from mlxwire.process.postmortem import describe_exit
+from mlxwire.results import ERRORS_BY_CODE, error_from_code, error_from_reply
 from mlxwire_protocol import CLIENT_CODES, WORKER_CODES
 
 

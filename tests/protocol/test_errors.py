@@ -6,7 +6,7 @@ import pytest
 
 from mlxwire_protocol import CLIENT_CODES, WORKER_CODES, WireError
 
-RETRYABLE = {"overloaded", "out_of_memory", "worker_crashed"}
+RETRYABLE = {"overloaded", "out_of_memory", "unavailable", "worker_crashed"}
 
 
 @pytest.mark.parametrize("code", [*WORKER_CODES, *CLIENT_CODES])

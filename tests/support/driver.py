@@ -17,7 +17,7 @@ from typing import Any
 from .conversation import Conversation
 from .patience import PATIENCE_SECONDS
 
-WORKER = (sys.executable, "-m", "mlxwire_worker")
+WORKER = (sys.executable, "-P", "-m", "mlxwire_worker")
 
 
 class Driver(Conversation):

@@ -1,9 +1,14 @@
-"""`python -m mlxwire_worker`: claims the wire, then imports the rest."""
+"""`python -P -m mlxwire_worker`: claims the wire, then imports the rest."""
 
 from __future__ import annotations
 
-import sys
-from typing import NoReturn
+from .process.import_path import leave_working_folder
+
+leave_working_folder()  # before any import that is not a part of this package
+
+import os  # noqa: E402
+import sys  # noqa: E402
+from typing import NoReturn  # noqa: E402
 
 
 def main() -> NoReturn:
@@ -13,7 +18,25 @@ def main() -> NoReturn:
         _print_and_exit(arguments)
     from .process.stdio import claim_wire
 
-    wire_in, wire_out = claim_wire()
+    try:
+        wire_in, wire_out = claim_wire()
+    except OSError as error:  # `ulimit -n` is that small
+        _give_up(f"its descriptors can't be set up ({error.strerror}); raise `ulimit -n`", 1)
+    if wire_out is None:
+        _give_up("stdout is closed, so nothing can be answered; give it a pipe", 3)
+    try:
+        _serve(arguments, wire_in, wire_out)
+    except (OSError, MemoryError, RuntimeError) as error:  # too few threads, too little memory
+        from .process.stdio import log
+
+        log(
+            f"the worker can't run ({type(error).__name__}: {error}); raise the limits of its process"
+        )
+        os._exit(1)  # a shutdown of Python would wait for threads
+
+
+def _serve(arguments: list[str], wire_in: int, wire_out: int) -> NoReturn:
+    """Parse the command line and serve the host."""
     # msgspec asks for typing_extensions, 4 ms, and does as well with typing (its own fallback).
     absent = sys.modules.setdefault("typing_extensions", None)  # type: ignore[arg-type]
     import msgspec  # noqa: F401
@@ -36,17 +59,44 @@ def main() -> NoReturn:
     Worker(options, wire_in, wire_out).run()
 
 
+def _give_up(reason: str, code: int) -> NoReturn:
+    """Say in one line on stderr why there is no worker, and exit."""
+    from .process.stdio import log
+
+    log(reason)
+    sys.exit(code)
+
+
 def _print_and_exit(arguments: list[str]) -> NoReturn:
-    """Print the help, version or schema to stdout, which is not the wire yet."""
+    """Print the help, version or schema to stdout, which is not the wire yet; 3 if that fails."""
+    import contextlib
+    import io
+
     from .process.options import parse_options
 
-    parse_options(arguments)
-    import orjson
+    if sys.stdout is None:
+        _give_up("stdout is closed, so nothing can be printed; give it a file or a terminal", 3)
+    printed = io.StringIO()  # argparse ignores a failed write
+    code: str | int | None = 0
+    try:
+        with contextlib.redirect_stdout(printed):
+            parse_options(arguments)
+            import orjson
 
-    from mlxwire_protocol.schema import protocol_schema
+            from mlxwire_protocol.schema import protocol_schema
 
-    print(orjson.dumps(protocol_schema(), option=orjson.OPT_INDENT_2).decode())
-    sys.exit(0)
+            print(orjson.dumps(protocol_schema(), option=orjson.OPT_INDENT_2).decode())
+    except SystemExit as ended:  # 0 after help or version, 2 after a wrong option
+        code = ended.code
+    try:
+        sys.stdout.write(printed.getvalue())
+        sys.stdout.flush()
+    except OSError as error:
+        from .process.stdio import log
+
+        log(f"stdout can't be written to ({error.strerror})")
+        os._exit(3)  # Python would flush it once more
+    sys.exit(code)
 
 
 if __name__ == "__main__":

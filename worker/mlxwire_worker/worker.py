@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import NoReturn
@@ -16,8 +17,15 @@ from mlxwire_protocol.results import Limits, WorkerIdentity
 from . import __version__
 from .process.options import Options
 from .process.reader import EXIT_STDOUT_BROKEN, Reader, exit_if_abandoned
+from .process.stdio import log
 from .process.writer import Writer
 from .scheduling.inbox import Inbox
+
+
+def _end_with_thread(failed: threading.ExceptHookArgs) -> None:
+    """Exit 1: with a thread less, the worker would leave requests without an end."""
+    log(f"the thread {failed.thread and failed.thread.name} ended: {failed.exc_type.__name__}")
+    os._exit(1)
 
 
 class Worker:
@@ -49,6 +57,7 @@ class Worker:
         """Serve until the host quits, closes a pipe or dies; never returns."""
         # Ctrl-C in a terminal reaches the whole foreground group; it is meant for the host.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        threading.excepthook = _end_with_thread
         self._writer.start()
         subscribed, first, ended = self._handshake()
         from .serving import Serving

@@ -1,7 +1,6 @@
 """Exceptions of the client: one tree under `MlxwireError`, one class for each error code.
 
-SPEC §6 lists the codes, including those that only a client raises. An error with a code that
-this version does not know becomes a plain `MlxwireError` that keeps the code.
+SPEC §6 lists the codes, including those that only a client raises.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from mlxwire_protocol import WireError
-from mlxwire_protocol.errors import quoted
 
 
 class MlxwireError(WireError):
@@ -151,6 +149,12 @@ class OutOfMemory(MlxwireError):
     default_code = "out_of_memory"
 
 
+class Unavailable(MlxwireError):
+    """The worker's surroundings lack something for now: descriptors, threads, room on a disk."""
+
+    default_code = "unavailable"
+
+
 class DeadlineExceeded(MlxwireError):
     """The request's ``deadline_seconds`` passed in the worker."""
 
@@ -247,48 +251,6 @@ class ProtocolViolation(MlxwireError):
     """The worker sent something that the protocol forbids, and was ended for it."""
 
     default_code = "protocol_violation"
-
-
-ERRORS_BY_CODE: Mapping[str, type[MlxwireError]] = {
-    kind.default_code: kind for kind in MlxwireError.__subclasses__()
-}
-
-
-def error_from_code(
-    code: str,
-    message: str,
-    *,
-    retryable: bool | None = None,
-    data: Mapping[str, Any] | None = None,
-) -> MlxwireError:
-    """Return the exception for an error code; a plain `MlxwireError` for an unknown code."""
-    kind = ERRORS_BY_CODE.get(code, MlxwireError)
-    if kind is WorkerCrashed:
-        kind = MlxwireError  # a worker that can still report an error has not crashed
-    return kind(message, code=code, retryable=retryable, data=data)
-
-
-def error_from_reply(message: Mapping[str, Any]) -> MlxwireError:
-    """Return the exception for an ``error`` reply."""
-    body = message.get("error")
-    if not isinstance(body, dict):
-        return ProtocolViolation(
-            f"the worker sent an error reply whose `error` is no object: {quoted(body)}"
-        )
-    code, text, data = body.get("code"), body.get("message"), body.get("data")
-    return error_from_code(
-        code if isinstance(code, str) else quoted(code),
-        text if isinstance(text, str) else quoted(text),
-        retryable=bool(body.get("retryable")),
-        data=data if isinstance(data, dict) else None,
-    )
-
-
-def error_from_wire(error: WireError) -> MlxwireError:
-    """Return the exception for an error that the protocol core raised."""
-    return error_from_code(
-        error.code, error.message, retryable=error.retryable, data=error.data
-    )
 
 
 def _rebuild(

@@ -1,6 +1,7 @@
 """The types of what requests return, and the conversion of replies to them.
 
-Unknown fields and unknown values of a reply are accepted.
+Unknown fields and unknown values of a reply are accepted; an error with a code that this version
+does not know becomes a plain `MlxwireError` that keeps the code.
 """
 
 from __future__ import annotations
@@ -10,14 +11,16 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from mlxwire_protocol import WireError
 from mlxwire_protocol.client_events import TokenReceived as Token
 from mlxwire_protocol.client_events import TopLogprob
 from mlxwire_protocol.errors import quoted
 from mlxwire_protocol.replies import Event, RequestMetrics
 
-from .errors import MlxwireError, ProtocolViolation, error_from_reply
+from .errors import MlxwireError, ProtocolViolation, WorkerCrashed
 
 __all__ = [
+    "ERRORS_BY_CODE",
     "BatchResult",
     "ClassifyResult",
     "Done",
@@ -29,6 +32,9 @@ __all__ = [
     "convert_batch_item",
     "convert_event",
     "convert_reply",
+    "error_from_code",
+    "error_from_reply",
+    "error_from_wire",
 ]
 
 OnToken = Callable[[Token], object]
@@ -138,3 +144,45 @@ def convert_reply(message: Mapping[str, Any], kind: type[T]) -> T:
             f"the worker's {quoted(message.get('type'))} reply is no {kind.__name__}: {error}. "
             "Client and worker may be of different versions"
         ) from None
+
+
+ERRORS_BY_CODE: Mapping[str, type[MlxwireError]] = {
+    kind.default_code: kind for kind in MlxwireError.__subclasses__()
+}
+
+
+def error_from_code(
+    code: str,
+    message: str,
+    *,
+    retryable: bool | None = None,
+    data: Mapping[str, Any] | None = None,
+) -> MlxwireError:
+    """Return the exception for an error code; a plain `MlxwireError` for an unknown code."""
+    kind = ERRORS_BY_CODE.get(code, MlxwireError)
+    if kind is WorkerCrashed:
+        kind = MlxwireError  # a worker that can still report an error has not crashed
+    return kind(message, code=code, retryable=retryable, data=data)
+
+
+def error_from_reply(message: Mapping[str, Any]) -> MlxwireError:
+    """Return the exception for an ``error`` reply."""
+    body = message.get("error")
+    if not isinstance(body, dict):
+        return ProtocolViolation(
+            f"the worker sent an error reply whose `error` is no object: {quoted(body)}"
+        )
+    code, text, data = body.get("code"), body.get("message"), body.get("data")
+    return error_from_code(
+        code if isinstance(code, str) else quoted(code),
+        text if isinstance(text, str) else quoted(text),
+        retryable=bool(body.get("retryable")),
+        data=data if isinstance(data, dict) else None,
+    )
+
+
+def error_from_wire(error: WireError) -> MlxwireError:
+    """Return the exception for an error that the protocol core raised."""
+    return error_from_code(
+        error.code, error.message, retryable=error.retryable, data=error.data
+    )

@@ -151,6 +151,12 @@ export class OutOfMemory extends WorkerError {
   static override readonly retryable = true;
 }
 
+/** The worker's surroundings lack something for now: descriptors, threads, room on a disk. */
+export class Unavailable extends WorkerError {
+  static override readonly code = "unavailable";
+  static override readonly retryable = true;
+}
+
 /** The worker's own deadline for the request passed. */
 export class DeadlineExceeded extends WorkerError {
   static override readonly code = "deadline_exceeded";

@@ -23,7 +23,7 @@ def test_the_environment_comes_next():
 
 
 def test_without_a_command_this_interpreters_own_worker_is_started():
-    assert find_worker(None, NOTHING) == [sys.executable, "-m", "mlxwire_worker"]
+    assert find_worker(None, NOTHING) == [sys.executable, "-P", "-m", "mlxwire_worker"]
     assert find_worker(None, {**NOTHING, "MLXWIRE_WORKER": " "})[0] == sys.executable
 
 

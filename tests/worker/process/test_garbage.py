@@ -102,6 +102,8 @@ def assert_typed(message: Message) -> None:
     assert error["code"] in WORKER_CODES
     assert error["code"] != "internal", error
     assert error["message"]
-    assert error["retryable"] is (error["code"] in ("overloaded", "out_of_memory"))
+    assert error["retryable"] is (
+        error["code"] in ("overloaded", "out_of_memory", "unavailable")
+    )
     if error["code"] == "invalid_params":
         assert isinstance(error["data"]["field"], str)

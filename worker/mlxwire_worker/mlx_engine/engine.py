@@ -83,8 +83,8 @@ class MlxEngine(Engine):
             from .one_pass import scoring  # noqa: F401
             from .sequences import runner  # noqa: F401
             from .text import prompts  # noqa: F401
-        except ImportError:
-            return  # `load` says what is missing
+        except (ImportError, OSError, MemoryError, RuntimeError):
+            return  # `load` tries again, and says what is missing
 
     # -- the model -----------------------------------------------------------------------
 

@@ -5,23 +5,39 @@ This file itself imports nothing heavy.
 
 from __future__ import annotations
 
+import resource
+
 from mlxwire_protocol import WireError
 
-_NO_MEMORY = ("failed to map segment", "annot allocate memory")
-"""Parts of the dynamic linker's messages when the process gets no more memory."""
+from ..process.kernel_folder import use_private_kernels
+from ..requests.surroundings import lacking
+
+LEAST_ADDRESSES = 448 << 20
+"""With fewer bytes of addresses MLX can't be imported, and OpenBLAS would end the process."""
 
 
 def import_mlx() -> None:
-    """Import mlx_lm over a fast BLAS, which has to be there first."""
+    """Import mlx_lm over a fast BLAS, which has to be there first.
+
+    Raises: MemoryError if the process is limited to fewer addresses than that takes; ImportError.
+    """
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit != resource.RLIM_INFINITY and limit < LEAST_ADDRESSES:
+        raise MemoryError(f"{limit} bytes of addresses are too few for MLX")
     from .mlx_patches.blas import use_fast_blas
     from .mlx_patches.light_import import import_mlx_lm
 
-    use_fast_blas()
+    use_fast_blas()  # before `use_private_kernels`, which changes TMPDIR
+    use_private_kernels()
     import_mlx_lm()
 
 
 def import_or_explain() -> None:
-    """Import mlx_lm. Raises: WireError ``model_load_failed`` or ``out_of_memory``."""
+    """Import mlx_lm.
+
+    Raises: WireError ``model_load_failed``; ``out_of_memory`` or ``unavailable`` if the
+    surroundings lack what the import takes.
+    """
     try:
         import_mlx()
     except ModuleNotFoundError as error:
@@ -31,15 +47,10 @@ def import_or_explain() -> None:
             data={"reason": "mlx_not_installed"},
         ) from None
     except ImportError as error:
-        told = str(error)
-        if any(words in told for words in _NO_MEMORY):
-            raise WireError(
-                "out_of_memory",
-                f"there is too little memory to load MLX itself ({told}); end other programs, or "
-                "raise the process's limit",
-            ) from None
+        if lack := lacking(error, "MLX can't be loaded"):
+            raise lack from None
         raise WireError(
             "model_load_failed",
-            f"MLX can't be loaded on this machine ({told}); install it again for this platform",
+            f"MLX can't be loaded on this machine ({error}); install it again for this platform",
             data={"reason": "mlx_not_installed"},
         ) from None

@@ -16,6 +16,7 @@ from mlxwire_protocol import invalid_params
 from mlxwire_protocol.results import ModelInfo
 
 from ..engine import LoadOptions, ProgressReport
+from ..process.kernel_folder import slow_kernels
 from .cache.cache_files import fingerprint
 from .cache.kv import CachePolicy
 from .cache.memory_guard import MemoryGuard
@@ -115,6 +116,8 @@ def build(options: LoadOptions, path: Path, adapter: Path | None) -> LoadedModel
 
 def _warnings(options: LoadOptions, *, batchable: bool) -> Iterator[str]:
     """Yield what this worker can't do as asked, or does many times slower than it could."""
+    if slow := slow_kernels():
+        yield f"MLX computes without compiled kernels, which is slower: {slow}"
     if slow := in_use().slow:
         yield f"MLX computes with its own BLAS, which is slow: {slow}"
     if not batchable and (options.parallel_slots or 1) > 1:

@@ -12,11 +12,10 @@ from typing import ClassVar
 
 from msgspec import Struct
 
-from mlxwire_protocol import WireError
 from mlxwire_protocol.commands import Lane, row_of
 
 from ..engine import Engine
-from ..requests.failures import internal_error, no_model
+from ..requests.failures import failure_of, no_model
 from ..requests.job import Job
 from ..requests.ledger import Ledger
 
@@ -50,10 +49,8 @@ class Operation:
             if self.needs_model and self.engine.model is None:
                 raise no_model()
             self.prepare()
-        except WireError as error:
-            self.ledger.fail(self.job, error)
         except Exception as error:
-            self.ledger.fail(self.job, internal_error(error))
+            self.ledger.fail(self.job, failure_of(error))
 
     def prepare(self) -> None:
         """Do all work that needs no step of the engine.

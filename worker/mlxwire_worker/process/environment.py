@@ -10,16 +10,24 @@ import fnmatch
 import os
 from collections.abc import Iterable, Mapping
 
+from .import_path import forget_host_path
+
 NEEDED = (
     # paths, the user and the language
     *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "LC_*", "TZ"),
     *("TMPDIR", "TMP", "TEMP", "XDG_CACHE_HOME", "SYSTEMROOT", "WINDIR"),
-    # Python, and the libraries it loads
-    *("PYTHON*", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "DYLD_*"),
+    # Python's behaviour, but none of its variables that load code; the libraries it needs
+    *("PYTHONUTF8", "PYTHONIOENCODING", "PYTHONCOERCECLOCALE", "PYTHONUNBUFFERED"),
+    *("PYTHONHASHSEED", "PYTHONSAFEPATH", "PYTHONNOUSERSITE", "PYTHONDONTWRITEBYTECODE"),
+    *("PYTHONFAULTHANDLER", "PYTHONMALLOC", "PYTHONOPTIMIZE", "PYTHONINTMAXSTRDIGITS"),
+    *("VIRTUAL_ENV", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "DYLD_FRAMEWORK_PATH"),
+    *("DYLD_FALLBACK_LIBRARY_PATH", "DYLD_FALLBACK_FRAMEWORK_PATH"),
     # devices and the libraries that compute on them
     *("MLX_*", "MTL_*", "METAL_*", "CUDA_*", "NVIDIA_*", "NCCL_*", "OMP_*"),
     *("RAYON_*", "TOKENIZERS_PARALLELISM"),
 )
+LOADING = ("PYTHON*",)
+"""Kept for a helper as well: the host trusts them, unless `--scrub-env` has removed them here."""
 HUB = ("HF_*", "HUGGING*", "*_PROXY", "*_proxy", "SSL_CERT_*", "REQUESTS_CA_BUNDLE")
 """Kept as well by a worker that may fetch models; they include the host's hub token."""
 
@@ -37,9 +45,12 @@ def kept(environment: Mapping[str, str], more: Iterable[str] = ()) -> dict[str, 
 def scrub(more: Iterable[str], *, hub: bool) -> None:
     """Remove this process's environment variables, except those that match a kept pattern.
 
-    The patterns are ``NEEDED``, ``more`` and, if ``hub`` is True, ``HUB``. Child processes that
-    are started later inherit the remaining variables.
+    The patterns are ``NEEDED``, ``more`` and, if ``hub`` is True, ``HUB``. Modules are no longer
+    looked for in ``PYTHONPATH`` either, unless it is kept. Child processes that are started later
+    inherit the remaining variables.
     """
     remaining = kept(os.environ, (*more, *(HUB if hub else ())))
-    for name in os.environ.keys() - remaining.keys():
+    if "PYTHONPATH" not in remaining:
+        forget_host_path()
+    for name in os.environ.keys() - remaining.keys() - {"PYTHONPATH"}:
         del os.environ[name]

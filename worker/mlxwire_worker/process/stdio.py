@@ -10,34 +10,42 @@ import os
 from contextlib import suppress
 
 
-def claim_wire() -> tuple[int, int]:
+def claim_wire() -> tuple[int, int | None]:
     """Move stdin and stdout to new descriptors and return them as (in, out).
 
-    Child processes do not inherit them.
+    Child processes do not inherit them. A closed stdin becomes one at its end; for a closed stdout
+    the second value is None. Raises: OSError if the process may open too few descriptors.
     """
-    _ensure_stderr()
+    is_open = [_is_open(number) for number in range(3)]
+    for number in range(3):
+        if not is_open[number]:
+            _open_null(number)
     wire_in = os.dup(0)
-    wire_out = os.dup(1)
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
-    os.close(null)
+    wire_out = os.dup(1) if is_open[1] else None
+    _open_null(0)
     os.dup2(2, 1)
     return wire_in, wire_out
 
 
-def _ensure_stderr() -> None:
-    """Open the null device as stderr if the worker was started without one.
-
-    Otherwise the next descriptor to be opened, one of the wire's, would become stderr.
-    """
+def _is_open(number: int) -> bool:
     try:
-        os.fstat(2)
+        os.fstat(number)
     except OSError:
-        null = os.open(os.devnull, os.O_WRONLY)
-        if null != 2:
-            os.dup2(null, 2)
-            os.close(null)
-        os.set_inheritable(2, True)
+        return False
+    return True
+
+
+def _open_null(number: int) -> None:
+    """Open the null device as a standard descriptor, which child processes inherit.
+
+    While one of them is closed, the next descriptor to be opened would take its number: a pipe of
+    the wire would become stderr, or a child's stdin.
+    """
+    null = os.open(os.devnull, os.O_RDWR)
+    if null != number:
+        os.dup2(null, number)
+        os.close(null)
+    os.set_inheritable(number, True)
 
 
 def log(message: str) -> None:

@@ -6,22 +6,17 @@ from mlxwire_protocol import WireError
 
 from ..process.stdio import log
 from .delivery import MAX_HELD_BYTES
+from .surroundings import lacking, passes_through
 
 
-def failure_of(error: Exception) -> WireError:
+def failure_of(error: BaseException) -> WireError:
     """Convert an exception to the typed error that ends the request."""
     if isinstance(error, WireError):
-        return error
-    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
-        return WireError(
-            "out_of_memory",
-            "the device's memory is full; send shorter prompts or fewer requests at once, "
-            "or load a smaller model",
-        )
-    return internal_error(error)
+        return (lacking(error) or error) if passes_through(error) else error
+    return lacking(error) or _internal_error(error)
 
 
-def internal_error(error: Exception) -> WireError:
+def _internal_error(error: BaseException) -> WireError:
     """Log the type and place of an exception that is our fault; return an error without its text.
 
     The text may quote a prompt.

@@ -25,7 +25,7 @@ from collections.abc import Callable, Collection
 from ..engine import Cancelled, Engine
 from ..operations.operation import Alone, BetweenSteps, OnePass, Operation
 from ..operations.sequence import Generating
-from ..requests.failures import failure_of, internal_error
+from ..requests.failures import failure_of
 from ..requests.ledger import Ledger
 from .heartbeat import Pulse
 from .inbox import Inbox
@@ -82,7 +82,7 @@ class Scheduler:
             try:
                 self._turn()
             except Exception as error:
-                failure = internal_error(error)
+                failure = failure_of(error)
                 for operation in self._started():
                     self._ledger.fail(operation.job, failure)
                 self._inbox.wake()

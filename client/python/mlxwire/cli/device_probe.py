@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from ..process.find_worker import WORKER_MODULE
+from ..process.find_worker import SAFE_PATH, WORKER_MODULE
 
 PACKAGES = ("mlx", "mlx-lm", "tokenizers", "orjson", "msgspec")
 SECONDS = 60.0
@@ -69,7 +69,10 @@ class Probe:
 
 def worker_python(command: Sequence[str]) -> str:
     """Return the interpreter that a worker's command names, or else this interpreter."""
-    if list(command[1:3]) == ["-m", WORKER_MODULE]:
+    options = list(command[1:])
+    if options[:1] == [*SAFE_PATH]:
+        del options[0]
+    if options[:2] == ["-m", WORKER_MODULE]:
         return command[0]
     return sys.executable
 
@@ -80,6 +83,7 @@ async def probe_device(interpreter: str) -> Probe:
     try:
         process = await asyncio.create_subprocess_exec(
             interpreter,
+            *SAFE_PATH,
             "-c",
             SCRIPT,
             stdin=subprocess.DEVNULL,

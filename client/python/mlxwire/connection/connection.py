@@ -31,7 +31,7 @@ from mlxwire_protocol.client_connection import ClientConnection
 from mlxwire_protocol.client_events import EventReceived, ReplyReceived, TokenReceived
 from mlxwire_protocol.replies import Event
 
-from ..errors import MlxwireError, ProtocolViolation, error_from_wire
+from ..errors import MlxwireError, ProtocolViolation
 from ..process.callbacks import call_guarded
 from ..process.postmortem import (
     Aftermath,
@@ -46,7 +46,7 @@ from ..process.shutdown import ShutdownLimits, end_process
 from ..process.stderr_ring import StderrRing
 from ..requests.pending import PendingRequest
 from ..requests.route import RequestLimits
-from ..results import convert_event
+from ..results import convert_event, error_from_wire
 
 LOST_PIPE_GRACE = 0.3
 """Seconds between the end of a pipe and the exit that most likely caused it."""

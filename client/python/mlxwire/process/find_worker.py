@@ -14,6 +14,8 @@ from ..errors import SpawnFailed
 WORKER_VARIABLE = "MLXWIRE_WORKER"
 WORKER_MODULE = "mlxwire_worker"
 WORKER_PROGRAM = "mlxwire-worker"
+SAFE_PATH = ("-P",)
+"""Keeps Python from importing modules of the working folder, which may be a model's."""
 
 
 def find_worker(
@@ -22,7 +24,7 @@ def find_worker(
     """Return the worker's command line: the first of these that exists.
 
     ``command`` (a string is split as a shell does), the variable ``MLXWIRE_WORKER`` (split
-    likewise), this interpreter with ``-m mlxwire_worker``, ``mlxwire-worker`` on the ``PATH``.
+    likewise), this interpreter with ``-P -m mlxwire_worker``, ``mlxwire-worker`` on the ``PATH``.
 
     Raises: SpawnFailed if none exists, or if a string can't be split.
     """
@@ -35,7 +37,7 @@ def find_worker(
     # sys.executable of a frozen application is the application itself: it must not be started.
     frozen = getattr(sys, "frozen", False)
     if sys.executable and not frozen and importlib.util.find_spec(WORKER_MODULE):
-        return [sys.executable, "-m", WORKER_MODULE]
+        return [sys.executable, *SAFE_PATH, "-m", WORKER_MODULE]
     program = shutil.which(WORKER_PROGRAM, path=env.get("PATH"))
     if program:
         return [program]

@@ -23,9 +23,9 @@ from typing import Any, Literal
 from mlxwire_protocol.client_events import TokenReceived
 from mlxwire_protocol.replies import Progress
 
-from ..errors import MlxwireError, error_from_reply
+from ..errors import MlxwireError
 from ..process.callbacks import call_guarded
-from ..results import convert_reply
+from ..results import convert_reply, error_from_reply
 from .failures import cancelled_elsewhere, not_drained, silent, too_late
 from .route import Connector, Sender
 

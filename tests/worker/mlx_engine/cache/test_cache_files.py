@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -185,23 +186,40 @@ def check_damaged_files(worker: Driver, file: Path, folder: Path) -> None:
     assert worker.ask("generate", prompt="Hello", max_tokens=2)["type"] == "done"
 
 
+HANGING = """
+import os, sys
+synced = os.fsync
+def hang(number):
+    if os.path.exists(sys.argv[-1] + "/hang"):
+        os.close(os.open(sys.argv[-1] + "/hang", os.O_WRONLY))  # the test waits for that
+        os.read(os.pipe()[0], 1)
+    synced(number)
+os.fsync = hang
+from mlxwire_worker.__main__ import main
+main()
+"""
+
+
 def test_a_worker_killed_while_it_saves_leaves_the_old_file(
     start: Callable[..., Driver], tmp_path: Path
 ) -> None:
-    file = tmp_path / "saved.safetensors"
-    worker = start()
-    worker.ask("generate", prompt="Hello", max_tokens=2)
-    worker.ask("cache", action="save", path=str(file))
-    old = file.read_bytes()
-    # A pipe in the place of the file to be written: the save hangs in the middle, for sure.
-    partial = file.with_name(f".{file.name}.{worker.process.pid}.partial.safetensors")
-    os.mkfifo(partial)
-    worker.ask("generate", prompt="What is 1 + 2?", max_tokens=2)
-    worker.send("cache", action="save", path=str(file))
-    with partial.open("rb") as reader:
-        assert reader.read(1000)
-        worker.signal(signal.SIGKILL)
-        worker.wait()
+    file = tmp_path / "caches" / "saved.safetensors"
+    worker = Driver("--data-root", str(tmp_path), command=(sys.executable, "-P", "-c", HANGING))
+    with worker:
+        worker.hello()
+        worker.load(str(TINY), warmup=False)
+        worker.ask("generate", prompt="Hello", max_tokens=2)
+        worker.ask("cache", action="save", path=str(file))
+        old = file.read_bytes()
+        # A pipe stops the next save once all is written and the file is not in its place yet.
+        os.mkfifo(tmp_path / "hang")
+        worker.ask("generate", prompt="What is 1 + 2?", max_tokens=2)
+        worker.send("cache", action="save", path=str(file))
+        with (tmp_path / "hang").open("rb"):
+            (partial,) = set(file.parent.iterdir()) - {file}
+            assert partial.stat().st_size > len(old)
+            worker.signal(signal.SIGKILL)
+            worker.wait()
 
     assert file.read_bytes() == old
     again = start()

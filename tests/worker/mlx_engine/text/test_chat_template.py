@@ -183,7 +183,7 @@ def test_a_helper_killed_from_outside_is_not_the_messages_fault(
     with pytest.raises(WireError) as raised:
         helper.render(ENDLESS, {})
 
-    assert (raised.value.code, raised.value.retryable) == ("internal", True)
+    assert (raised.value.code, raised.value.retryable) == ("unavailable", True)
     assert helper.render("{{ 1 + 1 }}", {}) == "2"
 
 
@@ -194,7 +194,7 @@ def test_a_helper_killed_while_it_checks_is_not_the_models_fault(
     with pytest.raises(WireError) as raised:
         helper.check("{{ 1 }}")
 
-    assert (raised.value.code, raised.value.retryable) == ("internal", True)
+    assert (raised.value.code, raised.value.retryable) == ("unavailable", True)
     helper.check("{{ 1 }}")
 
 

@@ -6,8 +6,8 @@ arrays of layer ``p`` in ``n.p.PATH``, where PATH is the array's place in the ca
 that stand in the states beside the arrays. `sealed_file` adds a digest of all bytes.
 
 Order of a save: encode all entries; refuse a path that holds anything but a cache of ours; write
-and fsync a partial file beside the target; rename it over the target. A reader sees the old file
-or the new one, never half of one.
+and fsync a partial file beside the target; rename it over the target (`models.data_file`). A
+reader sees the old file or the new one, never half of one.
 
 Order of a load: refuse what is no regular file; read the header; compare format and fingerprint;
 check every entry's dtypes, shapes and numbers against the model's own caches by the header alone;
@@ -22,7 +22,8 @@ Threads: the engine's thread only; the hashing threads belong to `sealed_file`.
 What went wrong before: mlx-lm's own files name the classes to create and no model, so a file of
 another model is accepted (docs/engine-notes.md §5). A flipped byte was accepted and answered in
 wrong text. Arrays shorter than their tokens ended a later request with `internal`. A save
-overwrote any file that its path named. Opening a FIFO held the interpreter's lock, and the worker
+overwrote any file that its path named, and a link in place of the partial file led it out of the
+data root. Opening a FIFO held the interpreter's lock, and the worker
 outlived its host.
 """
 
@@ -30,7 +31,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ import mlx.core as mx
 
 from mlxwire_protocol import WireError, invalid_params
 
+from ..models.data_file import DataFile
 from . import kv, layer_state, sealed_file
 from .prompt_cache import PromptCache
 from .sealed_file import SealedReader, Tensor
@@ -68,10 +70,10 @@ def fingerprint(files: list[Path], *parts: str | None) -> str:
     return digest.hexdigest()
 
 
-def save(path: Path, cache: PromptCache, identity: str) -> int:
+def save(file: DataFile, cache: PromptCache, identity: str) -> int:
     """Write all entries, least recently used first, and return their number.
 
-    Raises: WireError ``invalid_params`` for ``path``.
+    Raises: WireError ``invalid_params`` for ``path``, or ``unavailable`` for a full disk.
     """
     arrays: dict[str, mx.array] = {}
     scalars: dict[str, Any] = {}
@@ -83,38 +85,23 @@ def save(path: Path, cache: PromptCache, identity: str) -> int:
                 kind = arrays if isinstance(value, mx.array) else scalars
                 kind[f"{number}.{place}.{name}"] = value
     metadata = {"format": FORMAT, "fingerprint": identity, "scalars": json.dumps(scalars)}
-    _refuse_foreign(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial.safetensors")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            sealed_file.write(file, arrays, metadata)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        raise invalid_params(
-            "path",
-            f"the cache can't be written to {str(path)!r}: {error}; give a file in a folder "
-            "that the worker can write to",
-        ) from None
-    finally:
-        partial.unlink(missing_ok=True)
+    with file.replacing(_is_ours) as stream:
+        sealed_file.write(stream, arrays, metadata)
     return len(entries)
 
 
 def load(
-    path: Path, cache: PromptCache, policy: kv.CachePolicy, identity: str, vocabulary: int
+    file: DataFile, cache: PromptCache, policy: kv.CachePolicy, identity: str, vocabulary: int
 ) -> int:
     """Load a file's entries into the cache, all that fit or none; return how many were stored.
 
     Raises: WireError ``invalid_params`` for ``path`` if the file is missing, damaged or saved by
     another model; then ``data.reason`` is ``fingerprint``.
     """
-    _check_regular(path)
+    path = file.path
     try:
-        with path.open("rb") as file:
-            sealed = SealedReader(file)
+        with file.reading() as stream:
+            sealed = SealedReader(stream)
             _check_identity(sealed.metadata, identity)
             entries = _read_entries(sealed, policy, vocabulary, cache.tree.budget)
     except (WireError, MemoryError):
@@ -201,31 +188,12 @@ def _entry(
     return tokens, layers
 
 
-def _refuse_foreign(path: Path) -> None:
-    """Refuse to save over any file but a prompt cache. Raises: WireError ``invalid_params``."""
-    if not path.exists():
-        return
-    _check_regular(path)
+def _is_ours(file: BufferedReader) -> bool:
+    """Return True for a prompt cache, which a save may replace."""
     try:
-        with path.open("rb") as file:
-            ours = SealedReader(file).metadata.get("format", "").startswith(_FORMATS)
+        return SealedReader(file).metadata.get("format", "").startswith(_FORMATS)
     except (OSError, ValueError):
-        ours = False
-    if not ours:
-        raise invalid_params(
-            "path",
-            f"{str(path)!r} exists and is not a prompt cache; name another file, or one that "
-            "`cache` has saved",
-        )
-
-
-def _check_regular(path: Path) -> None:
-    """Refuse pipes and devices: opening a pipe blocks with the interpreter's lock held.
-
-    Raises: WireError ``invalid_params``.
-    """
-    if path.exists() and not path.is_file():
-        raise invalid_params("path", f"{str(path)!r} is not a regular file; name another file")
+        return False
 
 
 def _check_identity(metadata: dict[str, str], identity: str) -> None:

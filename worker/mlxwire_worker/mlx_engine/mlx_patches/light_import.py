@@ -27,13 +27,18 @@ _PLACEHOLDERS = (
 )
 
 
+_imported = False
+"""True after a whole import: one that failed in the middle leaves `mlx_lm` in `sys.modules`."""
+
+
 def import_mlx_lm() -> None:
     """Import mlx_lm, unless it is imported already.
 
     Afterwards `transformers` can be imported as usual. Raises: ImportError if the ``[mlx]`` extra
     is not installed.
     """
-    if "mlx_lm" in sys.modules:
+    global _imported
+    if _imported:
         return
     with _unchanged_descriptor_limit(), _placeholders():
         # `mlx_lm.generate` as an attribute is a function: the package shadows the module.
@@ -42,6 +47,7 @@ def import_mlx_lm() -> None:
         import_module("mlx_lm.tokenizer_utils")
     utils.snapshot_download = _snapshot_download
     generate.maybe_set_recommended_wired_limit = _leave_wired_limit
+    _imported = True
 
 
 def _leave_wired_limit() -> None:

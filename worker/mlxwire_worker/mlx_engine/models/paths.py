@@ -10,6 +10,8 @@ from pathlib import Path
 
 from mlxwire_protocol import WireError, invalid_params
 
+from .data_file import DataFile
+
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -51,8 +53,8 @@ class PathPolicy:
         """
         return self._local(name, "adapter_path")
 
-    def output(self, name: str) -> Path:
-        """Return the path of a file that a command may write or read back.
+    def output(self, name: str) -> DataFile:
+        """Return a file that a command may write or read back.
 
         Raises: WireError ``invalid_params``.
         """
@@ -62,14 +64,16 @@ class PathPolicy:
             raise invalid_params(
                 "path", f"{name[:200]!r} is not a valid path: {error}; give the path of a file"
             ) from None
-        roots = self._data_roots
-        if roots and not any(path.is_relative_to(root) for root in roots):
+        above = [root for root in self._data_roots if path.is_relative_to(root)]
+        if self._data_roots and not above:
             raise invalid_params(
                 "path",
                 f"{str(path)!r} is outside the folders that the host opened with --data-root; "
                 "give a path below one of them",
             )
-        return path
+        if not path.name:
+            raise invalid_params("path", f"{str(path)!r} is a folder; give the path of a file")
+        return DataFile(path, above[0] if above else None)
 
     @contextmanager
     def unchanged(self, *folders: Path | None) -> Iterator[None]:

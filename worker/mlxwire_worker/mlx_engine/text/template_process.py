@@ -6,20 +6,21 @@ file limits the wall clock. The protocol is one JSON object per line in each dir
 
 Order of events: `start` spawns the helper while the model loads, so its imports cost nothing;
 `check` compiles the template once; `render` is called for each chat. The helper lives until `close`
-and is replaced if it ends. Its first answer may take ``START_SECONDS``, because of the imports; each
-later one ``RENDER_SECONDS``.
+and is replaced if it ends. It writes an empty line when it is ready, within ``START_SECONDS``; each
+answer may take ``RENDER_SECONDS``.
 
 How a call can end:
 - an answer with a text or an error: the latter becomes `model_load_failed` or `invalid_params`;
 - no answer in time: the helper is killed, and the template is at fault;
 - the helper ends by a signal in ``_OWN_DEATHS``, or by itself: the template used too much processor
   time, memory or stack, and is at fault;
-- the helper ends by another signal: somebody outside has killed it. The error is `internal` and
-  retryable.
+- the helper does not start, ends before it is ready, or ends by another signal: the surroundings are
+  at fault, or somebody outside has killed it. The error is `unavailable`.
 
 Invariants. One call at a time, under ``_lock``; any thread may call. A helper that has missed a
 deadline is never asked again, since its late answer would be taken for the next one. The helper gets
-none of the host's environment but what `process.environment` lists.
+none of the host's environment but what `process.environment` lists, and the variables that tell
+Python where modules are.
 
 Hazards and what went wrong before: a write to a helper that does not read blocks, so `_exchange`
 polls both pipes. `close` kills without the lock, to end a render that holds it. Pipes of helpers
@@ -36,17 +37,21 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import orjson
 
 from mlxwire_protocol import WireError
 
-from ...process.environment import kept
+from ...process.environment import LOADING, kept
+from ...requests.surroundings import lacking
 
 RENDER_SECONDS = 5.0
 START_SECONDS = 20.0
 END_SECONDS = 5.0
+_PROGRAM = Path(__file__).with_name("template_program.py")
+_DOING = "the process that renders chat templates can't be used"
 _OWN_DEATHS = frozenset({signal.SIGXCPU, signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS})
 """Signals that a template causes by using too much time, memory or stack; others come from outside."""
 
@@ -60,18 +65,21 @@ class TemplateProcess:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
-        self._warm = False
+        self._ready = False
 
     def start(self) -> None:
-        """Spawn the helper before its first use, so that it imports while the model loads."""
-        with self._lock:
+        """Spawn the helper before its first use, so that it imports while the model loads.
+
+        A failure is left to the first use, which tries again.
+        """
+        with self._lock, contextlib.suppress(WireError):
             self._ensure()
 
     def check(self, template: str) -> None:
         """Compile a template.
 
-        Raises: WireError ``model_load_failed``, or ``internal`` if the helper was killed from
-        outside.
+        Raises: WireError ``model_load_failed``, or ``unavailable`` if the helper does not start or
+        was killed from outside.
         """
         answer = self._ask({"template": template})
         if "error" in answer:
@@ -86,7 +94,8 @@ class TemplateProcess:
         """Render a template and return its text.
 
         Raises: WireError ``invalid_params`` for field ``messages`` if the template raises or uses
-        too much time or memory, ``internal`` if the helper was killed from outside.
+        too much time or memory, ``unavailable`` if the helper does not start or was killed from
+        outside.
         """
         answer = self._ask({"template": template, "variables": variables})
         if "error" in answer:
@@ -111,16 +120,18 @@ class TemplateProcess:
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         with self._lock:
             process = self._ensure()
-            limit = RENDER_SECONDS if self._warm else START_SECONDS
+            if not self._ready:
+                self._await_ready(process)
             try:
-                line = _exchange(process, orjson.dumps(request) + b"\n", limit)
+                line = _exchange(process, orjson.dumps(request) + b"\n", RENDER_SECONDS)
             except TimeoutError:
                 self._discard(process)
-                return {"error": f"it took more than {limit:g} s and was stopped"}
+                return {"error": f"it took more than {RENDER_SECONDS:g} s and was stopped"}
             except OSError:
-                self._end(process)
+                code = self._end(process)
+                if code is not None and code <= 0 and -code not in _OWN_DEATHS:
+                    raise _unavailable("was killed from outside") from None
                 return {"error": "it used too much memory or time and was stopped"}
-            self._warm = True
         try:
             answer: dict[str, Any] = orjson.loads(line)
         except orjson.JSONDecodeError:
@@ -131,32 +142,40 @@ class TemplateProcess:
         if self._process is not None and self._process.poll() is not None:
             self._discard(self._process)
         if self._process is None:
-            self._warm = False
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", f"{__package__}.template_program"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                bufsize=0,
-                env=kept(os.environ),
-            )
+            self._ready = False
+            try:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-P", str(_PROGRAM)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    bufsize=0,
+                    env=kept(os.environ, LOADING),
+                )
+            except (OSError, MemoryError) as error:
+                raise lacking(error, _DOING) or _unavailable(
+                    f"can't be started: {error}"
+                ) from None
         return self._process
 
-    def _end(self, process: subprocess.Popen[bytes]) -> None:
-        """Reap a helper that ended during a call.
+    def _await_ready(self, process: subprocess.Popen[bytes]) -> None:
+        """Wait for the empty line that the helper writes first. Raises: WireError ``unavailable``."""
+        try:
+            _exchange(process, b"", START_SECONDS)
+        except TimeoutError:
+            self._discard(process)
+            raise _unavailable(f"did not start within {START_SECONDS:g} s") from None
+        except OSError:
+            self._end(process)
+            raise _unavailable("ended while it started, which its stderr may explain") from None
+        self._ready = True
 
-        Raises: WireError ``internal`` if it was killed by a signal that no template causes.
-        """
+    def _end(self, process: subprocess.Popen[bytes]) -> int | None:
+        """Reap a helper that ended during a call; return its exit code, None if it still runs."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(END_SECONDS)
         code = process.returncode
         self._discard(process)
-        if code is not None and code <= 0 and -code not in _OWN_DEATHS:
-            raise WireError(
-                "internal",
-                "the process that renders chat templates was killed from outside; send the request "
-                "again, a new process is started for it",
-                retryable=True,
-            )
+        return code
 
     def _discard(self, process: subprocess.Popen[bytes]) -> None:
         """Kill and reap the helper, and close its pipes."""
@@ -168,8 +187,16 @@ class TemplateProcess:
         self._process = None
 
 
+def _unavailable(what: str) -> WireError:
+    return WireError(
+        "unavailable",
+        f"{_DOING}: it {what}; send the request again, a new process is started for it. If it fails "
+        "again, give the worker more processes, memory or time",
+    )
+
+
 def _exchange(process: subprocess.Popen[bytes], request: bytes, seconds: float) -> bytes:
-    """Write one line and read one line within ``seconds``, without blocking on either pipe.
+    """Write a request and read one line within ``seconds``, without blocking on either pipe.
 
     Raises: TimeoutError; OSError if the helper ended.
     """
@@ -182,6 +209,8 @@ def _exchange(process: subprocess.Popen[bytes], request: bytes, seconds: float) 
     poll.register(sink, select.POLLOUT)
     poll.register(source, select.POLLIN)
     unsent = memoryview(request)
+    if not unsent:
+        poll.unregister(sink)
     received = bytearray()
     while not received.endswith(b"\n"):
         left = deadline - time.monotonic()

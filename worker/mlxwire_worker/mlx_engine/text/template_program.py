@@ -116,6 +116,8 @@ def main() -> None:
     requests: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(requests,), daemon=True).start()
     output = sys.stdout.buffer
+    output.write(b"\n")  # ready: an end before this line is no template's fault
+    output.flush()
     while True:
         line = requests.get()
         used = resource.getrusage(resource.RUSAGE_SELF)

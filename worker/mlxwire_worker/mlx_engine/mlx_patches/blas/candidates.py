@@ -43,7 +43,7 @@ def candidates() -> Iterator[Candidate]:
     Only files that exist are yielded, except for the one that the user named.
     """
     if named := os.environ.get(VARIABLE, "").strip():
-        yield _described(Path(named).expanduser())
+        yield _described(Path(os.path.expanduser(named)))
         return
     places = (Path(folder) / name for folder in _SYSTEM_FOLDERS for name in _SYSTEM_NAMES)
     system = next((place for place in places if place.is_file()), None)

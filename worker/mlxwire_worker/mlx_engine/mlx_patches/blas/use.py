@@ -11,9 +11,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
+from ....process.private_folder import private_folder
 from . import verdicts
 from .candidates import VARIABLE, Candidate, candidates, switched_off
-from .private_folder import private_folder
 from .threads import ThreadControl, most_threads
 from .verdicts import Verdict
 
@@ -60,9 +60,12 @@ def _choose() -> InUse:
         return InUse(slow=f"{VARIABLE} is off")
     if "mlx.core" in sys.modules:
         return InUse(slow="MLX was imported before")
-    folder = private_folder()
+    folder, reasons = private_folder()
     if folder is None:
-        return InUse(slow="no folder is private to this user; set XDG_CACHE_HOME to one")
+        told = "; ".join(reasons)
+        return InUse(
+            slow=f"no folder is private to this user ({told}); set XDG_CACHE_HOME to one"
+        )
     refused: list[str] = []
     for candidate in candidates():
         verdict, opened = _try(candidate, mlx, folder)

@@ -1,0 +1,145 @@
+"""MLX keeps the kernels that it compiles where nobody else can plant one, and does without if it must."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from mlxwire_worker.process import kernel_folder, private_folder
+from mlxwire_worker.requests.failures import failure_of
+from support.driver import WORKER, Driver
+from support.tiny_model import TINY
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only there MLX uses g++")
+
+
+@pytest.fixture
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Set a cache folder and a temporary folder below the test's own, and choose again."""
+    for name in ("XDG_CACHE_HOME", "TMPDIR"):
+        (tmp_path / name).mkdir()
+        monkeypatch.setenv(name, str(tmp_path / name))
+    monkeypatch.delenv("MLX_DISABLE_COMPILE", raising=False)
+    monkeypatch.setattr(private_folder, "_SHARED", ())
+    monkeypatch.setattr(kernel_folder, "_chosen", None)
+    return tmp_path
+
+
+def loaded(environment: dict[str, str], command: Sequence[str] = WORKER) -> Driver:
+    """Return a new worker with the tiny model."""
+    worker = Driver(command=command, environment=environment)
+    worker.hello()
+    worker.load(str(TINY), warmup=False)
+    return worker
+
+
+def continuation(worker: Driver) -> str:
+    stream = worker.send("generate", prompt="Once upon a time", max_tokens=4)
+    assert worker.final(stream)["type"] == "done", worker.final(stream)
+    return worker.text(stream)
+
+
+def generated(environment: dict[str, str]) -> str:
+    with loaded(environment) as worker:
+        return continuation(worker)
+
+
+def own(folders: Path) -> dict[str, str]:
+    """Return an environment with the folders of the test."""
+    return {name: str(folders / name) for name in ("XDG_CACHE_HOME", "TMPDIR")}
+
+
+def kernels_below(folder: Path) -> set[Path]:
+    return set(folder.rglob("lib*.so"))
+
+
+def test_kernels_are_kept_in_a_private_folder_and_used_again(folders: Path) -> None:
+    first = generated(own(folders))
+    kept = {path: path.stat().st_mtime_ns for path in kernels_below(folders)}
+    second = generated(own(folders))
+
+    assert kept
+    private = folders / "XDG_CACHE_HOME/mlxwire"
+    assert all(private in path.parents for path in kept)
+    assert stat.S_IMODE(private.stat().st_mode) == 0o700
+    assert {path: path.stat().st_mtime_ns for path in kernels_below(folders)} == kept
+    assert first == second
+    assert not list((folders / "TMPDIR").iterdir())
+
+
+def test_a_planted_kernel_is_not_loaded(folders: Path) -> None:
+    expected = generated(own(folders))
+    for kernel in kernels_below(folders):
+        planted = folders / "TMPDIR/mlx" / kernel.parents[1].name / "cpu" / kernel.name
+        planted.parent.mkdir(parents=True, exist_ok=True)
+        planted.write_bytes(b"planted")  # MLX would fail to load it
+        kernel.unlink()
+
+    assert generated(own(folders)) == expected
+
+
+def test_without_any_folder_mlx_compiles_nothing_and_says_so(
+    folders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("XDG_CACHE_HOME", "TMPDIR"):
+        monkeypatch.setenv(name, "/proc/nothing")
+
+    assert kernel_folder.use_private_kernels().path is None
+    assert os.environ["MLX_DISABLE_COMPILE"] == "1"
+    assert "/proc/nothing/mlxwire" in (kernel_folder.slow_kernels() or "")
+    program = (
+        "from mlxwire_worker.process import private_folder; private_folder._SHARED = ()\n"
+        "from mlxwire_worker.__main__ import main; main()"
+    )
+    with loaded({}, [sys.executable, "-P", "-c", program]) as worker:
+        assert continuation(worker) == generated({"XDG_CACHE_HOME": str(folders)})
+        assert "without compiled kernels" in worker.stderr()
+
+
+def test_a_kernel_that_was_cut_fails_one_request_and_is_compiled_again(folders: Path) -> None:
+    expected = generated(own(folders))
+    for kernel in kernels_below(folders):
+        kernel.write_bytes(kernel.read_bytes()[:100])
+    codes: list[str] = []
+    with loaded(own(folders)) as worker:
+        while (final := worker.ask("generate", prompt="Once upon a time"))["type"] == "error":
+            codes.append(final["error"]["code"])
+            assert final["error"]["data"]["folder"].startswith(str(folders))
+            assert len(codes) < 50
+
+    assert set(codes) == {"unavailable"}
+    assert generated(own(folders)) == expected
+
+
+def test_a_failure_of_the_compiler_is_no_defect_of_the_worker(folders: Path) -> None:
+    error = RuntimeError("[Compile::eval_cpu] Failed to compile function X: Failed to execute")
+
+    failure = failure_of(error)
+
+    assert (failure.code, failure.retryable) == ("unavailable", True)
+    assert failure.data == {"folder": str(folders / "TMPDIR")}
+
+
+def test_the_variable_for_the_kernels_is_left_alone_elsewhere(
+    folders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+
+    assert kernel_folder.use_private_kernels() == (None, ())
+    assert os.environ["TMPDIR"] == str(folders / "TMPDIR")
+    assert kernel_folder.slow_kernels() is None
+
+
+def test_a_worker_computes_where_home_cache_and_temporary_folder_are_missing() -> None:
+    environment = dict.fromkeys(("HOME", "XDG_CACHE_HOME", "TMPDIR"), "/proc/nothing")
+
+    assert generated(environment) == generated({})
+
+
+def test_compilation_is_tried_only_where_a_compiler_is(folders: Path) -> None:
+    assert generated({"PATH": str(folders)}) == generated({})
