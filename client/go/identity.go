@@ -29,6 +29,9 @@ type ModelInfo struct {
 type Loaded struct {
 	ModelInfo
 	LoadSeconds float64 `json:"load_seconds"`
+	// Warnings are sentences about options that have no effect in this worker, and about slowness.
+	// It is empty if the worker is too old to send warnings.
+	Warnings []string `json:"warnings" since:"0.1"`
 }
 
 // Capabilities names what a worker or its model can do.

@@ -86,9 +86,24 @@ func (m *Model) BatchStream(ctx context.Context, prompts []string, options ...Re
 	return &BatchStream{replies: items, onToken: o.onToken}, nil
 }
 
-// Classify runs each prompt once and returns its likeliest next token, in the order of the prompts.
-// One prompt that fails makes the whole request fail. See WithLogits and WithLabels.
+// Classify runs each prompt once and returns its likeliest next token, in the order of the prompts;
+// with WithTemperature it draws the token. One prompt that fails makes the whole request fail. See
+// WithLogits and WithLabels.
 func (m *Model) Classify(ctx context.Context, prompts []string, options ...RequestOption) ([]ClassifyResult, error) {
+	stream, err := m.ClassifyStream(ctx, prompts, options...)
+	if err != nil {
+		return nil, err
+	}
+	results, err := collect(stream.Results())
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(results, func(a, b ClassifyResult) int { return cmp.Compare(a.Index, b.Index) })
+	return results, nil
+}
+
+// ClassifyStream runs each prompt once, like Classify, and gives each result as it arrives.
+func (m *Model) ClassifyStream(ctx context.Context, prompts []string, options ...RequestOption) (*ClassifyStream, error) {
 	o := applyRequestOptions(options)
 	items, err := m.items(ctx, wire.Classify, o, func() any {
 		return classifyFields{Prompts: prompts, requestFields: o.fields}
@@ -96,13 +111,7 @@ func (m *Model) Classify(ctx context.Context, prompts []string, options ...Reque
 	if err != nil {
 		return nil, err
 	}
-	results, err := collect(classified(items))
-	if err != nil {
-		items.abandon()
-		return nil, err
-	}
-	slices.SortFunc(results, func(a, b ClassifyResult) int { return cmp.Compare(a.Index, b.Index) })
-	return results, nil
+	return &ClassifyStream{replies: items}, nil
 }
 
 // Info asks the worker to describe the model.
@@ -200,21 +209,6 @@ func (m *Model) tokens(open func() (*Stream, error)) iter.Seq2[Token, error] {
 			return
 		}
 		stream.Tokens()(yield)
-	}
-}
-
-// classified reads the items of a classification.
-func classified(items *itemReplies) iter.Seq2[ClassifyResult, error] {
-	return func(yield func(ClassifyResult, error) bool) {
-		for line, err := range items.items(nil) {
-			var result ClassifyResult
-			if err == nil {
-				result, err = readItem[ClassifyResult](items.request, line)
-			}
-			if !yield(result, err) || err != nil {
-				return
-			}
-		}
 	}
 }
 

@@ -29,10 +29,10 @@ var whereOptionsBelong = []struct {
 	calls  int
 }{
 	{"WithMaxTokens", WithMaxTokens(2), "max_tokens", ofTokens},
-	{"WithTemperature", WithTemperature(0.5), "temperature", ofTokens},
-	{"WithTopK", WithTopK(3), "top_k", ofTokens},
-	{"WithTopP", WithTopP(0.5), "top_p", ofTokens},
-	{"WithMinP", WithMinP(0.1), "min_p", ofTokens},
+	{"WithTemperature", WithTemperature(0.5), "temperature", ofTokens | ofClassify},
+	{"WithTopK", WithTopK(3), "top_k", ofTokens | ofClassify},
+	{"WithTopP", WithTopP(0.5), "top_p", ofTokens | ofClassify},
+	{"WithMinP", WithMinP(0.1), "min_p", ofTokens | ofClassify},
 	{"WithStop", WithStop("zzz"), "stop", ofTokens},
 	{"WithStopTokens", WithStopTokens(7), "stop_tokens", ofTokens},
 	{"WithIgnoreEOS", WithIgnoreEOS(), "ignore_eos", ofTokens},
@@ -43,7 +43,7 @@ var whereOptionsBelong = []struct {
 	{"WithPenaltyWindow", WithPenaltyWindow(8), "penalty_window", ofTokens},
 	{"WithLogitBias", WithLogitBias(map[int]float64{3: -1}), "logit_bias", ofTokens},
 	{"WithXTC", WithXTC(0.1, 0.2), "xtc_probability", ofTokens},
-	{"WithSeed", WithSeed(1), "seed", ofTokens},
+	{"WithSeed", WithSeed(1), "seed", ofTokens | ofClassify},
 	{"WithLogprobs", WithLogprobs(1), "logprobs", ofGenerate | ofChat}, // in a batch only together with WithOnToken
 	{"WithCache", WithCache(false), "cache", ofTokens},
 	{"WithThinking", WithThinking(false), "thinking", ofChat | ofTokenizeChat},

@@ -104,3 +104,35 @@ func (s *BatchStream) Done() (Done, bool) { return s.replies.ending() }
 // Close cancels the rest of the batch and waits until the worker confirms. The error is
 // ErrDrainTimeout if the worker does not confirm in time (WithDrainTimeout).
 func (s *BatchStream) Close() error { return s.replies.close() }
+
+// A ClassifyStream is the answer to one request of Model.ClassifyStream: one result for each prompt,
+// in the order in which the worker computes them. The rules of Stream hold for it.
+type ClassifyStream struct {
+	replies *itemReplies
+}
+
+// ID returns the request's id, for Worker.CancelRequest.
+func (s *ClassifyStream) ID() string { return s.replies.request.id }
+
+// Results gives each prompt's result. Errors are those of Stream.Tokens.
+func (s *ClassifyStream) Results() iter.Seq2[ClassifyResult, error] {
+	return func(yield func(ClassifyResult, error) bool) {
+		for line, err := range s.replies.items(nil) {
+			var result ClassifyResult
+			if err == nil {
+				result, err = readItem[ClassifyResult](s.replies.request, line)
+			}
+			if !yield(result, err) || err != nil {
+				s.replies.abandon()
+				return
+			}
+		}
+	}
+}
+
+// Done returns how the classification ended. It returns false before the end and after a failure.
+func (s *ClassifyStream) Done() (Done, bool) { return s.replies.ending() }
+
+// Close cancels the rest of the classification and waits until the worker confirms. The error is
+// ErrDrainTimeout if the worker does not confirm in time (WithDrainTimeout).
+func (s *ClassifyStream) Close() error { return s.replies.close() }

@@ -92,6 +92,7 @@ FEATURES: dict[str, frozenset[EngineName]] = {
     "thinking": BOTH,
     "special_tokens": BOTH,
     "labels": BOTH,
+    "classify_sampling": BOTH,
     "window": BOTH,
     "deadline_seconds": BOTH,
     "prompt_cache": MLX,

@@ -85,21 +85,28 @@ class Streaming(Command, kw_only=True, frozen=True):
     deadline_seconds: Annotated[float, Meta(gt=0, le=1e6)] | None = None
 
 
-class Sampling(Streaming, kw_only=True, frozen=True):
-    """Options that choose tokens and end a text; shared by `generate`, `chat` and `batch`.
+class Drawing(Streaming, kw_only=True, frozen=True):
+    """Options that draw one token from a row of logits; `classify` has no others of this kind.
 
-    ``temperature`` 0 is greedy. Zero ``top_k``, ``top_p`` or ``repeat_penalty`` is off.
-    ``repeat_penalty`` counts over the generated tokens alone (CTRL, arXiv:1909.05858):
-    positive logits are divided by it, negative ones multiplied.
+    ``temperature`` 0 takes the likeliest token. Zero ``top_k`` or ``top_p`` is off.
     """
 
-    max_tokens: Count = 256
     temperature: Annotated[float, Meta(ge=0, le=100)] = 0.0
     top_k: Count = 0
     top_p: Fraction = 1.0
     min_p: Fraction = 0.0
-    repeat_penalty: Annotated[float, Meta(ge=0, le=1000)] = 1.0
     seed: Count | None = None
+
+
+class Sampling(Drawing, kw_only=True, frozen=True):
+    """Options that choose tokens and end a text; shared by `generate`, `chat` and `batch`.
+
+    ``repeat_penalty`` counts over the generated tokens alone (CTRL, arXiv:1909.05858):
+    positive logits are divided by it, negative ones multiplied; zero is off.
+    """
+
+    max_tokens: Count = 256
+    repeat_penalty: Annotated[float, Meta(ge=0, le=1000)] = 1.0
     stop: StopString | Annotated[list[StopString], Meta(max_length=64)] = []
     stop_tokens: Annotated[list[TokenId], Meta(max_length=1024)] = []
     ignore_eos: bool = False
@@ -153,8 +160,8 @@ class Batch(Sampling, kw_only=True, frozen=True, tag="batch"):
     stream: bool = False
 
 
-class Classify(Streaming, kw_only=True, frozen=True, tag="classify"):
-    """Return each prompt's likeliest next token; on request also logits or label scores."""
+class Classify(Drawing, kw_only=True, frozen=True, tag="classify"):
+    """Return each prompt's next token; on request also logits or label scores."""
 
     prompts: Prompts
     logits: bool = False

@@ -99,10 +99,14 @@ class InfoResult(ModelInfo, kw_only=True, tag_field="type", tag="result"):
 
 
 class LoadResult(InfoResult, kw_only=True, tag="result"):
-    """The answer to `load`: the fields of `info`, and the duration of the load."""
+    """The answer to `load`: the fields of `info`, the duration of the load, and ``warnings``.
+
+    A warning is a sentence about an option that has no effect here, or about a slow load.
+    """
 
     ok: Literal[True] = True
     load_seconds: float = 0.0
+    warnings: list[str] = []
 
 
 class CreditResult(Result, kw_only=True, tag="result"):

@@ -133,6 +133,22 @@ async def test_classify_gives_a_result_for_each_prompt(worker):
         await model.classify([])
 
 
+async def test_classify_sends_the_options_that_draw_a_token(worker):
+    model = await worker.load("p")
+    drawing = {"temperature": 1.5, "top_k": 2, "top_p": 0.5, "min_p": 0.1, "seed": 3}
+    assert [item.text for item in await model.classify(["a b"], **drawing)] == ["a"]
+    for name in drawing:
+        with pytest.raises(mlxwire.InvalidParams) as refused:
+            await model.classify(["a b"], **{name: -1})
+        assert refused.value.field == name
+
+
+async def test_a_load_tells_its_warnings(worker):
+    assert (await worker.load("p")).loaded.warnings == []
+    (warning,) = (await worker.load("p", memory_limit=7)).loaded.warnings
+    assert "`memory_limit` is 7" in warning
+
+
 async def test_a_batch_gives_a_result_for_each_prompt(worker):
     model = await worker.load("p", context_len=4)
     results = await model.batch(["a", "b c d e f", "g h"]).results()

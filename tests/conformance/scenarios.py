@@ -16,7 +16,7 @@ Check = Callable[[Result, Dialogue], Iterator[Failure]]
 """Judges a result by itself, or beside what went over the wire."""
 NEXT_TEXT = "again"
 SLEEPER_TOKENS = 20000
-NOT_OF_THE_MODEL = {"id", "type", "final", "ok", "load_seconds"}
+NOT_OF_THE_MODEL = {"id", "type", "final", "ok", "load_seconds", "warnings"}
 """The fields of a load's result that do not describe the model."""
 SLOW = ("--mock-step-seconds", "0.002")
 SLOWER = ("--mock-step-seconds", "0.1")

@@ -107,7 +107,7 @@ REPLIES: list[msgspec.Struct] = [
         limits=Limits(max_line_bytes=1, max_inflight=1),
     ),
     InfoResult(id="a", **_MODEL),
-    LoadResult(id="a", load_seconds=0.5, **_MODEL),
+    LoadResult(id="a", load_seconds=0.5, warnings=["slow"], **_MODEL),
     CancelResult(id="a", outcome="finished"),
     CreditResult(id="a", credit=5),
     CacheResult(id="a", entries=1, cached_bytes=1, limit_bytes=1, hits=1, misses=1,

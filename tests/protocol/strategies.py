@@ -87,7 +87,12 @@ FIELDS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
     ),
     "classify": st.fixed_dictionaries(
         {"prompts": st.lists(WORDS, min_size=1, max_size=4)},
-        optional={"logits": st.booleans(), "labels": st.lists(WORDS, min_size=1, max_size=3)},
+        optional={
+            "logits": st.booleans(),
+            "labels": st.lists(WORDS, min_size=1, max_size=3),
+            "temperature": st.floats(0, 100),
+            "seed": st.integers(0, 2**53 - 1),
+        },
     ),
     "batch": _joined(
         st.fixed_dictionaries(

@@ -184,10 +184,10 @@ class LeakingEngine(MockEngine):
         return super().text_prompt(text, params, field=field)
 
     def classify_prompts(
-        self, prompts: list[str], labels: list[str], *, logits: bool
+        self, prompts: list[str], labels: list[str], *, logits: bool, params: SamplingParams
     ) -> ClassifyPrompts:
         self._leak(prompts[0], "classify first")
-        return super().classify_prompts(prompts, labels, logits=logits)
+        return super().classify_prompts(prompts, labels, logits=logits, params=params)
 
     def add(self, prompt: Prompt) -> None:
         self._leak(self._text_of(prompt.ids), "add")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from mlxwire_protocol.messages import Batch, Chat, Classify, Generate
 from mlxwire_worker.engine import ClassifyPrompts, Engine, Prompt
 from mlxwire_worker.operations.chat import chat_input
+from mlxwire_worker.operations.classify import drawing_params
 from mlxwire_worker.operations.sequence import sampling_params
 
 
@@ -22,4 +23,9 @@ def prompt_of(engine: Engine, request: Generate | Chat | Batch, index: int = 0) 
 
 def classify_prompts_of(engine: Engine, request: Classify) -> ClassifyPrompts:
     """Make the prompts and labels of a `classify` ready. Raises: WireError."""
-    return engine.classify_prompts(request.prompts, request.labels or [], logits=request.logits)
+    return engine.classify_prompts(
+        request.prompts,
+        request.labels or [],
+        logits=request.logits,
+        params=drawing_params(request),
+    )

@@ -86,6 +86,14 @@ class MemoryFigures(NamedTuple):
     bytes_per_token: int = 0
 
 
+class MemoryUse(NamedTuple):
+    """Bytes in use now, at the peak, and at the peak since the last `Engine.restart_peak`."""
+
+    active_bytes: int = 0
+    peak_bytes: int = 0
+    recent_peak_bytes: int = 0
+
+
 class Engine(ABC):
     """A model and the sequences that it is computing."""
 
@@ -95,6 +103,11 @@ class Engine(ABC):
     @abstractmethod
     def model(self) -> ModelInfo | None:
         """Return the description of the loaded model; None without a model. Any thread."""
+
+    @property
+    @abstractmethod
+    def warnings(self) -> list[str]:
+        """Return what the last load could not do as asked, in sentences. The engine's thread."""
 
     @abstractmethod
     def preload(self) -> None:
@@ -130,9 +143,12 @@ class Engine(ABC):
 
     @abstractmethod
     def classify_prompts(
-        self, prompts: list[str], labels: list[str], *, logits: bool
+        self, prompts: list[str], labels: list[str], *, logits: bool, params: SamplingParams
     ) -> ClassifyPrompts:
-        """Tokenize and check prompts and labels. Raises: WireError, as `text_prompt` does."""
+        """Tokenize and check prompts and labels; ``params`` choose each prompt's token.
+
+        Raises: WireError, as `text_prompt` does.
+        """
 
     @abstractmethod
     def text_ids(self, text: str, *, special_tokens: bool) -> list[int]:
@@ -221,8 +237,12 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    def memory(self) -> tuple[int, int]:
-        """Return the bytes in use and at the peak. Any thread."""
+    def memory(self) -> MemoryUse:
+        """Return the memory in use and its peaks. Any thread."""
+
+    @abstractmethod
+    def restart_peak(self) -> int:
+        """Return the peak in bytes since the last call, and begin to measure the next one."""
 
     @abstractmethod
     def close(self) -> None:

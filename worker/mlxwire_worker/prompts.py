@@ -100,18 +100,25 @@ class ClassifyPrompts:
     """The input of a `classify`: the ids of each prompt, and of each label as its continuation.
 
     ``left`` are the indices of the prompts that have no result, longest prompt last. A group is
-    taken from its end, so that its prompts differ little in length. ``work`` is the engine's
+    taken from its end, so that its prompts differ little in length. ``drawn`` has the options by
+    which each prompt's token is drawn; None takes the likeliest. ``work`` is the engine's
     unfinished work on them.
     """
 
-    __slots__ = ("labels", "left", "logits", "prompts", "work")
+    __slots__ = ("drawn", "labels", "left", "logits", "prompts", "work")
 
     def __init__(
-        self, *, prompts: list[list[int]], labels: dict[str, list[int]], logits: bool = False
+        self,
+        *,
+        prompts: list[list[int]],
+        labels: dict[str, list[int]],
+        logits: bool = False,
+        drawn: Prompt | None = None,
     ) -> None:
         self.prompts = prompts
         self.labels = labels
         self.logits = logits
+        self.drawn = drawn
         self.left = sorted(range(len(prompts)), key=lambda place: len(prompts[place]))
         self.work: Iterator[list[tuple[int, Classified]] | None] | None = None
 

@@ -2,6 +2,7 @@ package inference
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -21,26 +22,33 @@ type TextModel interface {
 	Classify(ctx context.Context, prompts []string, options ...GenerateOption) ([]ClassifyResult, error)
 	// BatchGenerate continues many raw prompts. The results have the order of the prompts.
 	BatchGenerate(ctx context.Context, prompts []string, options ...GenerateOption) ([]BatchResult, error)
-	// ModelType returns the architecture's name.
+	// ModelType returns the name of the architecture's family. A model whose config.json names only
+	// the part for text, such as gemma3_text, has the name of the whole, gemma3.
 	ModelType() string
 	// Info describes the model.
 	Info() ModelInfo
-	// Metrics returns the figures of the last operation.
+	// Metrics returns the figures of the last operation that ended; they are 0 if it failed. After a
+	// stream was left early, Metrics waits a short time until the worker has ended the request.
+	// WithMetricsSink tells the figures of one request.
 	Metrics() GenerateMetrics
 	// Err returns how the last stream ended: nil at the end of the text or at the token limit, or
-	// the stream's error, which is the context's if the context ended the stream.
+	// the stream's error. That is the context's error if the context ended the stream, and an error
+	// with the code context_overflow if the text was cut because the context was full.
 	//
-	// Err belongs to the model and not to a stream: with streams in several goroutines it can't
-	// say which of them failed. A failure stays until a stream succeeds that began after the
-	// failure. So no failure is hidden by a stream that ran at the same time, but a caller whose
-	// stream succeeded may see the error of another stream. ErrorStreamer has streams with errors
-	// of their own.
+	// Err answers the calling goroutine for its own streams, those that it made or read. So streams
+	// that run at the same time in several goroutines do not disturb each other. A failure stays
+	// until a stream of that goroutine succeeds that began after the failure.
+	//
+	// A goroutine that has made and read no stream of this model, and one whose streams were long
+	// ago (more than 512 other goroutines have had streams since), gets the last failure of any
+	// stream, until one succeeds that began after it. ErrorStreamer has streams with errors of their
+	// own, which is better for hosts that run several streams at once.
 	Err() error
 	// Close frees everything that the model uses. A second call has no effect.
 	Close() error
 }
 
-// A Backend loads models.
+// A Backend loads models. A ContextLoader can be interrupted while it does.
 type Backend interface {
 	Name() string
 	LoadModel(path string, options ...LoadOption) (TextModel, error)
@@ -48,8 +56,14 @@ type Backend interface {
 	Available() bool
 }
 
+// A ContextLoader is a Backend whose loads end when their context ends.
+type ContextLoader interface {
+	Backend
+	LoadModelContext(ctx context.Context, path string, options ...LoadOption) (TextModel, error)
+}
+
 // preferred names the backends that Default looks for first.
-var preferred = []string{"metal", "rocm", "llama_cpp"}
+var preferred = []string{"metal", "rocm", "llama_cpp", "mlx_lm"}
 
 var registry struct {
 	sync.RWMutex
@@ -57,7 +71,11 @@ var registry struct {
 }
 
 // Register makes a backend known by its name. It replaces an earlier backend of the same name.
+// Register panics if the backend is nil or has no name, because it is called before main.
 func Register(backend Backend) {
+	if backend == nil || backend.Name() == "" {
+		panic("inference: Register needs a backend with a name")
+	}
 	registry.Lock()
 	defer registry.Unlock()
 	if registry.backends == nil {
@@ -86,7 +104,18 @@ func List() []string {
 	return names
 }
 
-// Default returns metal, rocm or llama_cpp if one of them is registered and available, and
+// All gives each backend with its name, sorted by name.
+func All() iter.Seq2[string, Backend] {
+	return func(yield func(string, Backend) bool) {
+		for _, name := range List() {
+			if backend, ok := Get(name); ok && !yield(name, backend) {
+				return
+			}
+		}
+	}
+}
+
+// Default returns metal, rocm, llama_cpp or mlx_lm, the first that is registered and available, and
 // otherwise any backend that is available.
 func Default() (Backend, error) {
 	for _, name := range slices.Concat(preferred, List()) {
@@ -94,16 +123,63 @@ func Default() (Backend, error) {
 			return backend, nil
 		}
 	}
-	return nil, fmt.Errorf("inference: no backend is available on this machine (registered: %s); install one or register another", known())
+	names := List()
+	if len(names) == 0 {
+		return nil, errors.New("inference: no backends registered; import a package that registers one")
+	}
+	return nil, fmt.Errorf("inference: no backends registered that can run here: %s not available on this machine; "+
+		"install what one of them needs, or register another", strings.Join(names, ", "))
 }
 
 // LoadModel loads a model folder with the backend that WithBackend names, or with Default.
 func LoadModel(path string, options ...LoadOption) (TextModel, error) {
+	return LoadModelContext(context.Background(), path, options...)
+}
+
+// LoadModelContext loads a model folder like LoadModel, and returns the context's error as soon as the
+// context ends. A backend that is not a ContextLoader goes on in the background; its model is closed
+// when it comes.
+func LoadModelContext(ctx context.Context, path string, options ...LoadOption) (TextModel, error) {
+	switch {
+	case ctx == nil:
+		return nil, errNilContext
+	case path == "":
+		return nil, errNoPath
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	}
 	backend, err := choose(ApplyLoadOpts(options).Backend)
 	if err != nil {
 		return nil, err
 	}
-	return backend.LoadModel(path, options...)
+	if loader, ok := backend.(ContextLoader); ok {
+		return loader.LoadModelContext(ctx, path, options...)
+	}
+	return loadBeside(ctx, backend, path, options)
+}
+
+// loadBeside loads with a backend that can't be interrupted.
+func loadBeside(ctx context.Context, backend Backend, path string, options []LoadOption) (TextModel, error) {
+	type outcome struct {
+		model TextModel
+		err   error
+	}
+	loaded := make(chan outcome, 1)
+	go func() {
+		model, err := backend.LoadModel(path, options...)
+		loaded <- outcome{model, err}
+	}()
+	select {
+	case result := <-loaded:
+		return result.model, result.err
+	case <-ctx.Done():
+		go func() {
+			if result := <-loaded; result.model != nil {
+				_ = result.model.Close()
+			}
+		}()
+		return nil, ctx.Err()
+	}
 }
 
 func choose(name string) (Backend, error) {
@@ -112,10 +188,10 @@ func choose(name string) (Backend, error) {
 	}
 	backend, ok := Get(name)
 	if !ok {
-		return nil, fmt.Errorf("inference: backend %q is not registered; registered are: %s", name, known())
+		return nil, fmt.Errorf("inference: backend %q not registered; registered are: %s", name, known())
 	}
 	if !backend.Available() {
-		return nil, fmt.Errorf("inference: backend %q is not available on this machine; install what it needs or name another", name)
+		return nil, fmt.Errorf("inference: backend %q not available on this machine; install what it needs or name another", name)
 	}
 	return backend, nil
 }
@@ -126,3 +202,8 @@ func known() string {
 	}
 	return "none"
 }
+
+var (
+	errNilContext = errors.New("inference: the context is nil; give context.Background() if nothing shall end the call")
+	errNoPath     = errors.New("inference: the path of the model is empty; give the model's folder")
+)

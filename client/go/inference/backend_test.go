@@ -1,6 +1,9 @@
 package inference
 
 import (
+	"context"
+	"errors"
+	"go/build"
 	"os"
 	"path/filepath"
 	"slices"
@@ -41,6 +44,8 @@ func TestDefaultPrefersAvailableBackendsInOrder(t *testing.T) {
 	}{
 		{[]Backend{fakeBackend{name: "llama_cpp", available: true}, fakeBackend{name: "rocm", available: true}, fakeBackend{name: "a", available: true}}, "rocm"},
 		{[]Backend{fakeBackend{name: "metal"}, fakeBackend{name: "llama_cpp", available: true}}, "llama_cpp"},
+		{[]Backend{fakeBackend{name: "a", available: true}, fakeBackend{name: "mlx_lm", available: true}}, "mlx_lm"},
+		{[]Backend{fakeBackend{name: "mlx_lm", available: true}, fakeBackend{name: "llama_cpp", available: true}}, "llama_cpp"},
 		{[]Backend{fakeBackend{name: "metal"}, fakeBackend{name: "z", available: true}, fakeBackend{name: "b"}}, "z"},
 	} {
 		withBackends(t, c.backends...)
@@ -48,18 +53,114 @@ func TestDefaultPrefersAvailableBackendsInOrder(t *testing.T) {
 			t.Errorf("the default is %v, %v; want %s", backend, err, c.want)
 		}
 	}
-	withBackends(t, fakeBackend{name: "metal"})
-	if backend, err := Default(); err == nil {
-		t.Errorf("the default is %v, want an error", backend)
+	for _, backends := range [][]Backend{nil, {fakeBackend{name: "metal"}}} {
+		withBackends(t, backends...)
+		if backend, err := Default(); err == nil || !strings.Contains(err.Error(), "no backends registered") {
+			t.Errorf("the default is %v, %v; want the error of no backend", backend, err)
+		}
 	}
 }
 
 func TestTheErrorOfAMissingBackendNamesIt(t *testing.T) {
 	withBackends(t, fakeBackend{name: "absent"})
-	for _, name := range []string{"absent", "unheard-of"} {
-		if _, err := LoadModel("m", WithBackend(name)); err == nil || !strings.Contains(err.Error(), name) {
+	for name, words := range map[string]string{"absent": "not available", "unheard-of": "not registered"} {
+		_, err := LoadModel("m", WithBackend(name))
+		if err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), words) {
 			t.Errorf("backend %s gave %v", name, err)
 		}
+	}
+}
+
+// A slowBackend loads until it is told to go on, and can't be interrupted.
+type slowBackend struct {
+	fakeBackend
+	goOn   chan struct{}
+	closed chan struct{}
+}
+
+func (b slowBackend) LoadModel(string, ...LoadOption) (TextModel, error) {
+	<-b.goOn
+	return closingModel{closed: b.closed}, nil
+}
+
+type closingModel struct {
+	TextModel
+	closed chan struct{}
+}
+
+func (m closingModel) Close() error { close(m.closed); return nil }
+
+func TestALoadEndsWithItsContextAndTheLateModelIsClosed(t *testing.T) {
+	slow := slowBackend{fakeBackend{name: "slow", available: true}, make(chan struct{}), make(chan struct{})}
+	withBackends(t, slow)
+	ctx, cancel := context.WithCancel(context.Background())
+	go cancel()
+	if model, err := LoadModelContext(ctx, "m"); !errors.Is(err, context.Canceled) || model != nil {
+		t.Errorf("the load gave %v, %v", model, err)
+	}
+	close(slow.goOn)
+	<-slow.closed
+}
+
+func TestArgumentsOfALoadAreCheckedBeforeTheBackendIsAsked(t *testing.T) {
+	withBackends(t, fakeBackend{name: "x", available: true}) // its LoadModel would panic
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	for _, c := range []struct {
+		ctx  context.Context
+		path string
+		want string
+	}{{nil, "m", "nil"}, {context.Background(), "", "path"}, {ended, "m", "canceled"}} {
+		if _, err := LoadModelContext(c.ctx, c.path); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("the load gave %v, want %q", err, c.want)
+		}
+	}
+}
+
+func TestABackendWithoutANameCantBeRegistered(t *testing.T) {
+	withBackends(t)
+	for _, backend := range []Backend{nil, fakeBackend{}} {
+		func() {
+			defer func() { _ = recover() }()
+			Register(backend)
+			t.Errorf("the backend %v was registered", backend)
+		}()
+	}
+	for name := range All() {
+		t.Errorf("the backend %q is registered", name)
+	}
+}
+
+// TestAHostWithoutTheWorkerDoesNotImportTheClient holds for the build tag that leaves the worker out.
+func TestAHostWithoutTheWorkerDoesNotImportTheClient(t *testing.T) {
+	setup := build.Default
+	setup.BuildTags = []string{"nomlxlm"}
+	found, err := setup.ImportDir(".", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range found.Imports {
+		if strings.Contains(path, "/") && strings.Contains(strings.Split(path, "/")[0], ".") {
+			t.Errorf("the package imports %s", path)
+		}
+	}
+}
+
+func TestEachBackendIsGivenWithItsName(t *testing.T) {
+	withBackends(t, fakeBackend{name: "b"}, fakeBackend{name: "a"})
+	var names []string
+	for name, backend := range All() {
+		names = append(names, name+backend.Name())
+	}
+	if !slices.Equal(names, []string{"aa", "bb"}) {
+		t.Errorf("All gave %q", names)
+	}
+}
+
+func TestANilOptionIsSkipped(t *testing.T) {
+	generate, load := ApplyGenerateOpts([]GenerateOption{nil, WithTopK(3)}), ApplyLoadOpts([]LoadOption{nil, WithContextLen(3)})
+	if generate.TopK != 3 || load.ContextLen != 3 {
+		t.Errorf("the options gave %+v and %+v", generate, load)
 	}
 }
 
@@ -101,7 +202,7 @@ func TestDiscoverLooksOneLevelDeep(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	write("config.json", `{"model_type":"own"}`)
+	write("config.json", `{"model_type":"own_text"}`)
 	write("model.safetensors", "")
 	write("[b]*/config.json", `{"model_type":"llama","quantization":{"bits":4,"group_size":64}}`)
 	write("[b]*/model-1.safetensors", "")
@@ -121,7 +222,25 @@ func TestDiscoverLooksOneLevelDeep(t *testing.T) {
 	if err != nil || !slices.Equal(models, want) {
 		t.Errorf("Discover returned %+v, %v", models, err)
 	}
+	t.Chdir(filepath.Dir(root))
+	if relative, err := Discover(filepath.Base(root)); err != nil || !slices.Equal(relative, want) {
+		t.Errorf("Discover with a relative path returned %+v, %v", relative, err)
+	}
+	if found := slices.Collect(DiscoverSeq(root)); !slices.Equal(found, want) {
+		t.Errorf("DiscoverSeq gave %+v", found)
+	}
+	if found := slices.Collect(DiscoverSeq(filepath.Join(root, "nowhere"))); found != nil {
+		t.Errorf("DiscoverSeq gave %+v for a folder that does not exist", found)
+	}
 	if _, err := Discover(filepath.Join(root, "nowhere")); err == nil {
 		t.Error("Discover found models in a folder that does not exist")
+	}
+}
+
+func TestATypeThatNamesOnlyThePartForTextIsThatOfTheWhole(t *testing.T) {
+	for given, want := range map[string]string{"gemma3_text": "gemma3", "gemma3": "gemma3", "qwen3_moe": "qwen3_moe", "": ""} {
+		if got := family(given); got != want {
+			t.Errorf("the family of %q is %q, want %q", given, got, want)
+		}
 	}
 }

@@ -109,15 +109,15 @@ func TestAnOptionThatACallCantApplyIsRefusedByItsName(t *testing.T) {
 	_, err := model.BatchGenerate(ctx, []string{"p"}, inference.WithLogits())
 	refused("batch", err, "logits")
 	for field, option := range map[string]inference.GenerateOption{
-		"max_tokens": inference.WithMaxTokens(0), "temperature": inference.WithTemperature(0.5),
-		"top_k": inference.WithTopK(3), "top_p": inference.WithTopP(0.5), "min_p": inference.WithMinP(0.1),
-		"stop_tokens": inference.WithStopTokens(7), "repeat_penalty": inference.WithRepeatPenalty(1.1),
+		"max_tokens": inference.WithMaxTokens(0), "min_tokens": inference.WithMinTokens(1),
+		"stop_tokens": inference.WithStopTokens(7), "thinking": inference.WithThinking(true),
+		"logit_bias": inference.WithLogitBias(map[int32]float32{1: 1}),
 	} {
 		_, err := model.Classify(ctx, []string{"p"}, option)
 		refused("classify", err, field)
 	}
 	classes, err := model.Classify(ctx, []string{"p"}, inference.WithMaxTokens(1), inference.WithTemperature(0),
-		inference.WithTopP(1), inference.WithRepeatPenalty(1))
+		inference.WithTopP(1), inference.WithRepeatPenalty(1.3), inference.WithCache(false), inference.WithTopK(3))
 	if err != nil || len(classes) != 1 {
 		t.Errorf("options that do not change the answer gave %+v, %v", classes, err)
 	}

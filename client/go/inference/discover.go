@@ -4,14 +4,20 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // Discover lists the models in a folder: first the folder itself, if it is a model, then its
 // subfolders one level deep, by name. A model is a folder with a config.json and at least one
-// .safetensors file.
+// .safetensors file. The paths are absolute.
 func Discover(dir string) ([]DiscoveredModel, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("inference: can't find the folder of models: %w", err)
+	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("inference: can't list the folder of models: %w", err)
@@ -27,6 +33,18 @@ func Discover(dir string) ([]DiscoveredModel, error) {
 		}
 	}
 	return models, nil
+}
+
+// DiscoverSeq gives the models of Discover one by one, and none if the folder can't be listed.
+func DiscoverSeq(dir string) iter.Seq[DiscoveredModel] {
+	return func(yield func(DiscoveredModel) bool) {
+		models, _ := Discover(dir) // the sequence has no place for an error
+		for _, model := range models {
+			if !yield(model) {
+				return
+			}
+		}
+	}
 }
 
 // modelConfig holds the fields of a config.json that Discover reads.
@@ -53,7 +71,7 @@ func probe(dir string) (DiscoveredModel, bool) {
 	model := DiscoveredModel{Path: dir, NumFiles: files}
 	var config modelConfig
 	if json.Unmarshal(text, &config) == nil { // a folder with a broken config.json is listed too
-		model.ModelType = config.ModelType
+		model.ModelType = family(config.ModelType)
 		if q := cmp.Or(config.Quantization, config.QuantizationConfig); q != nil {
 			model.QuantBits, model.QuantGroup = q.Bits, q.GroupSize
 		}
@@ -71,3 +89,7 @@ func countWeights(dir string) int {
 	}
 	return count
 }
+
+// family returns the name that hosts know a kind of model by. A config.json may name the part for text
+// alone, as gemma3_text does.
+func family(modelType string) string { return strings.TrimSuffix(modelType, "_text") }

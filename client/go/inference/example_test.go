@@ -28,7 +28,7 @@ func ExampleErrorStreamer() {
 		for token := range model.Generate(ctx, prompt) {
 			text.WriteString(token.Text)
 		}
-		return text.String(), model.Err() // belongs to the stream that ended last: run one at a time
+		return text.String(), model.Err() // belongs to the last stream of this goroutine
 	}
 	model, err := inference.LoadModel("testdata/tiny")
 	if err != nil {

@@ -58,6 +58,8 @@ var (
 	_ func() (inference.Backend, error)                                  = inference.Default
 	_ func(string, ...inference.LoadOption) (inference.TextModel, error) = inference.LoadModel
 	_ func(string) ([]inference.DiscoveredModel, error)                  = inference.Discover
+	_ func(string) iter.Seq[inference.DiscoveredModel]                   = inference.DiscoverSeq
+	_ func() iter.Seq2[string, inference.Backend]                        = inference.All
 )
 
 func TestAHostWrittenForTheTableRuns(t *testing.T) {
@@ -201,9 +203,11 @@ func TestAModelImplementsTheOptionalInterfaces(t *testing.T) {
 	}
 }
 
-func TestFewerGPULayersAreRefused(t *testing.T) {
-	useWorker(t, "mock")
-	if _, err := inference.LoadModel("any", inference.WithGPULayers(3)); err == nil || !strings.Contains(err.Error(), "GPULayers") {
-		t.Errorf("the load gave %v, want GPULayers refused", err)
+func TestAModelWarnsThatGPULayersHaveNoEffect(t *testing.T) {
+	for _, layers := range []int{0, 3, -1} {
+		warnings := loadMock(t, inference.WithGPULayers(layers)).(inference.WarningReporter).Warnings()
+		if warned := strings.Contains(strings.Join(warnings, "\n"), "WithGPULayers"); warned != (layers >= 0) {
+			t.Errorf("WithGPULayers(%d) gave the warnings %q", layers, warnings)
+		}
 	}
 }

@@ -3,8 +3,6 @@ package inference
 import (
 	"context"
 	"iter"
-
-	mlxwire "github.com/mlxwire/mlxwire/client/go"
 )
 
 // A model may implement these interfaces in addition to TextModel. Ask with a type assertion:
@@ -19,28 +17,96 @@ type ErrorStreamer interface {
 	ChatWithErr(ctx context.Context, messages []Message, options ...GenerateOption) iter.Seq2[Token, error]
 }
 
-// A RequestCanceller cancels a request from anywhere. The request's stream ends with
-// context.Canceled.
+// A RequestCanceller cancels a request from anywhere. The request's stream ends with an error that
+// matches context.Canceled, and that differs from the error of its own context.
 type RequestCanceller interface {
 	// CancelRequest cancels the requests that have an id from ContextWithRequestID. It returns
 	// false if none is in flight.
 	CancelRequest(id string) bool
 }
 
+// A WarningReporter lists what its load could not do as asked, in sentences for people.
+type WarningReporter interface {
+	Warnings() []string
+}
+
 // A CapabilityReporter lists what it can do, with the names of the protocol.
 type CapabilityReporter interface {
-	Capabilities() mlxwire.Capabilities
+	Capabilities() Capabilities
+}
+
+// Capabilities names what a model and its backend can do.
+type Capabilities map[string]any
+
+// Has returns true if the capability is listed with a value other than false and null.
+func (c Capabilities) Has(name string) bool {
+	value, listed := c[name]
+	return listed && value != nil && value != false
 }
 
 // A PromptCacher has a prompt cache that the host can inspect, fill and save.
 type PromptCacher interface {
-	PromptCache() *mlxwire.PromptCache
+	PromptCache() PromptCache
+}
+
+// A PromptCache keeps what earlier prompts computed, so that later prompts with the same beginning can
+// reuse it. Each method returns the cache's state after the action.
+type PromptCache interface {
+	// Stats changes nothing.
+	Stats(ctx context.Context) (CacheStats, error)
+	// Clear drops all entries.
+	Clear(ctx context.Context) (CacheStats, error)
+	// Warm computes a raw prompt in advance.
+	Warm(ctx context.Context, prompt string) (CacheStats, error)
+	// WarmChat computes a conversation in advance.
+	WarmChat(ctx context.Context, messages []Message) (CacheStats, error)
+	// Save writes the cache to a file.
+	Save(ctx context.Context, path string) (CacheStats, error)
+	// Load reads a file that Save wrote for the same model.
+	Load(ctx context.Context, path string) (CacheStats, error)
+}
+
+// CacheStats is the state of a prompt cache. Its counts start when the model is loaded.
+type CacheStats struct {
+	Entries      int
+	CachedBytes  uint64
+	LimitBytes   uint64
+	Hits         int
+	Misses       int
+	ReusedTokens int
+	Evictions    int
+	Rejected     int
+	// Affected is how many entries the action dropped, saved or loaded, or how many tokens it warmed.
+	Affected int
 }
 
 // A MemoryLimiter reports its memory and accepts limits.
 type MemoryLimiter interface {
-	Memory(ctx context.Context) (mlxwire.Memory, error)
-	SetMemory(ctx context.Context, limits mlxwire.MemoryLimits) (mlxwire.Memory, error)
+	Memory(ctx context.Context) (Memory, error)
+	SetMemory(ctx context.Context, limits MemoryLimits) (Memory, error)
+}
+
+// Memory is the memory in use, and its limits, in bytes. A limit of 0 means no limit, except for
+// PromptCacheLimit, where the cache then keeps nothing.
+type Memory struct {
+	ActiveBytes      uint64
+	PeakBytes        uint64
+	BufferBytes      uint64 // buffers that are kept for reuse
+	SequenceBytes    uint64
+	PromptCacheBytes uint64
+	MemoryLimit      uint64
+	PromptCacheLimit uint64
+	BufferLimit      uint64
+	WiredLimit       uint64
+	BytesPerToken    uint64
+}
+
+// MemoryLimits are limits to set, in bytes. A nil limit stays as it is.
+type MemoryLimits struct {
+	Memory      *uint64
+	PromptCache *uint64
+	Buffer      *uint64
+	Wired       *uint64
 }
 
 type requestIDKey struct{}

@@ -15,12 +15,18 @@ type GenerateConfig struct {
 	StopTokens    []int32
 	RepeatPenalty float32
 	ReturnLogits  bool
+	Seed          *uint32           // nil draws other tokens each time
+	MinTokens     int               // the text does not end before that many tokens
+	Thinking      *bool             // nil is the template's own default
+	Cache         *bool             // nil is true: reuse what earlier prompts computed
+	LogitBias     map[int32]float32 // added to the logits of these tokens
+	MetricsSink   func(GenerateMetrics)
 }
 
 // LoadConfig says how a model is loaded.
 type LoadConfig struct {
 	Backend       string // "" means the backend that Default returns
-	ContextLen    int    // 0 means the model's own
+	ContextLen    int    // the window in tokens; 0 means the model's own
 	GPULayers     int    // -1, the default, means all
 	ParallelSlots int    // 0 lets the backend choose
 	AdapterPath   string
@@ -37,20 +43,26 @@ func DefaultGenerateConfig() GenerateConfig {
 	return GenerateConfig{MaxTokens: defaultMaxTokens}
 }
 
-// ApplyGenerateOpts returns the default configuration with the options applied in order.
+// ApplyGenerateOpts returns the default configuration with the options applied in order. It skips
+// options that are nil.
 func ApplyGenerateOpts(options []GenerateOption) GenerateConfig {
 	config := DefaultGenerateConfig()
 	for _, option := range options {
-		option(&config)
+		if option != nil {
+			option(&config)
+		}
 	}
 	return config
 }
 
-// ApplyLoadOpts returns the default configuration with the options applied in order.
+// ApplyLoadOpts returns the default configuration with the options applied in order. It skips options
+// that are nil.
 func ApplyLoadOpts(options []LoadOption) LoadConfig {
 	config := LoadConfig{GPULayers: allLayers}
 	for _, option := range options {
-		option(&config)
+		if option != nil {
+			option(&config)
+		}
 	}
 	return config
 }
@@ -95,17 +107,52 @@ func WithLogits() GenerateOption {
 	return func(c *GenerateConfig) { c.ReturnLogits = true }
 }
 
+// WithSeed makes sampling repeatable.
+func WithSeed(seed uint32) GenerateOption {
+	return func(c *GenerateConfig) { c.Seed = &seed }
+}
+
+// WithMinTokens allows no end of text before n tokens.
+func WithMinTokens(n int) GenerateOption {
+	return func(c *GenerateConfig) { c.MinTokens = n }
+}
+
+// WithThinking sets the chat template's own switch for thinking. It is an option of Chat.
+func WithThinking(on bool) GenerateOption {
+	return func(c *GenerateConfig) { c.Thinking = &on }
+}
+
+// WithCache chooses whether the request reuses what earlier prompts computed.
+func WithCache(reuse bool) GenerateOption {
+	return func(c *GenerateConfig) { c.Cache = &reuse }
+}
+
+// WithLogitBias adds a value to the logits of tokens, by their ids.
+func WithLogitBias(bias map[int32]float32) GenerateOption {
+	return func(c *GenerateConfig) { c.LogitBias = bias }
+}
+
+// WithMetricsSink calls tell once with the figures of this request, when it has ended and before the
+// range or the call returns. The figures are 0 if the request failed. After a stream was left early,
+// the range waits a short time until the worker has ended the request.
+func WithMetricsSink(tell func(GenerateMetrics)) GenerateOption {
+	return func(c *GenerateConfig) { c.MetricsSink = tell }
+}
+
 // WithBackend names the backend.
 func WithBackend(name string) LoadOption {
 	return func(c *LoadConfig) { c.Backend = name }
 }
 
-// WithContextLen bounds the tokens of prompt and answer together.
+// WithContextLen sets how many tokens the model looks back at. The backend mlx_lm makes it a rotating
+// window, which forgets the oldest tokens. In a model that can't rotate, a text that fills the context
+// ends with an error.
 func WithContextLen(tokens int) LoadOption {
 	return func(c *LoadConfig) { c.ContextLen = tokens }
 }
 
-// WithGPULayers sets how many layers run on the GPU; -1 means all.
+// WithGPULayers sets how many layers run on the GPU; -1 means all. The backend mlx_lm computes all layers
+// on one device whatever the number is, and says so in WarningReporter.
 func WithGPULayers(layers int) LoadOption {
 	return func(c *LoadConfig) { c.GPULayers = layers }
 }

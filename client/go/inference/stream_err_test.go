@@ -34,3 +34,26 @@ func TestAFailureStaysUntilALaterStreamSucceeds(t *testing.T) {
 	last.begin()(nil)
 	expect("after the next", nil)
 }
+
+func TestTheRecordsOfGoroutinesAreBounded(t *testing.T) {
+	var errs streamErrs
+	failure := errors.New("failure")
+	errs.begin(goroutineID())(failure)
+	for goroutine := range uint64(10 * maxGeneration) {
+		errs.of(1_000_000 + goroutine)
+	}
+	if held := len(errs.recent) + len(errs.older); held > 2*maxGeneration {
+		t.Errorf("%d goroutines are held", held)
+	}
+	if !errors.Is(errs.last(), failure) {
+		t.Error("a goroutine that is forgotten does not get the model's failure")
+	}
+}
+
+func TestGoroutinesHaveDifferentNumbers(t *testing.T) {
+	other := make(chan uint64)
+	go func() { other <- goroutineID() }()
+	if own := goroutineID(); own == 0 || own != goroutineID() || own == <-other {
+		t.Errorf("the numbers are %d and another", own)
+	}
+}

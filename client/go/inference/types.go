@@ -14,7 +14,8 @@ type Message struct {
 	Content string `json:"content"`
 }
 
-// ClassifyResult is the likeliest next token of one prompt.
+// ClassifyResult is the next token of one prompt: the likeliest, or with WithTemperature one that was
+// drawn.
 type ClassifyResult struct {
 	Token  Token
 	Logits []float32 // one for each token of the vocabulary, if WithLogits asked for them
@@ -52,7 +53,7 @@ type ModelInfo struct {
 
 // DiscoveredModel is a model folder that Discover found.
 type DiscoveredModel struct {
-	Path       string
+	Path       string // absolute
 	ModelType  string
 	QuantBits  int
 	QuantGroup int

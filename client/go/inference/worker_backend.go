@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	mlxwire "github.com/mlxwire/mlxwire/client/go"
 )
@@ -36,6 +37,18 @@ func (b WorkerBackend) Available() bool {
 
 // LoadModel starts a worker and loads a model folder.
 func (b WorkerBackend) LoadModel(path string, options ...LoadOption) (TextModel, error) {
+	return b.LoadModelContext(context.Background(), path, options...)
+}
+
+// LoadModelContext implements ContextLoader. If the context ends, the worker has ended when
+// LoadModelContext returns.
+func (b WorkerBackend) LoadModelContext(ctx context.Context, path string, options ...LoadOption) (TextModel, error) {
+	if ctx == nil {
+		return nil, errNilContext
+	}
+	if path == "" {
+		return nil, errNoPath
+	}
 	config := ApplyLoadOpts(options)
 	load, err := loadOptions(config)
 	if err != nil {
@@ -45,13 +58,52 @@ func (b WorkerBackend) LoadModel(path string, options ...LoadOption) (TextModel,
 	if len(b.Command) > 0 {
 		start = append([]mlxwire.StartOption{mlxwire.WithCommand(b.Command[0], b.Command[1:]...)}, start...)
 	}
-	worker, err := mlxwire.Start(context.Background(), start...)
+	worker, err := mlxwire.Start(ctx, start...)
 	if err != nil {
 		return nil, fmt.Errorf("inference: mlx_lm: %w", err)
 	}
-	model, err := worker.Load(context.Background(), path, load...)
-	if err != nil {
+	model := &workerModel{worker: worker}
+	if err := model.load(ctx, path, config, load); err != nil {
 		return nil, errors.Join(fmt.Errorf("inference: mlx_lm: %w", err), worker.Close())
 	}
-	return newWorkerModel(worker, model), nil
+	return model, nil
+}
+
+// load loads the folder, with a rotating window if the host wants a certain context.
+func (m *workerModel) load(ctx context.Context, path string, config LoadConfig, options []mlxwire.LoadOption) (err error) {
+	if config.GPULayers != allLayers {
+		m.warnings = append(m.warnings, fmt.Sprintf(
+			"WithGPULayers(%d) has no effect, because mlx_lm computes all layers on one device", config.GPULayers))
+	}
+	rotates := config.ContextLen != 0
+	if rotates {
+		rotating := append(slices.Clone(options), mlxwire.WithContextPolicy("rotate"))
+		m.model, err = m.worker.Load(ctx, path, rotating...)
+		rotates = !cantRotate(err)
+	}
+	if !rotates {
+		m.model, err = m.worker.Load(ctx, path, options...)
+	}
+	if err != nil {
+		return err
+	}
+	if config.ContextLen != 0 && !rotates {
+		m.warnings = append(m.warnings, fmt.Sprintf(
+			"the window of WithContextLen(%d) can't rotate with this model, so a text that fills it ends with an error",
+			config.ContextLen))
+	}
+	m.warnings = append(m.warnings, m.model.Loaded().Warnings...)
+	return nil
+}
+
+// cantRotate returns true if the worker has refused the rotating window and nothing else. The model
+// then loads without one.
+func cantRotate(err error) bool {
+	var refusal *mlxwire.Error
+	if !errors.As(err, &refusal) {
+		return false
+	}
+	missing, _ := refusal.Data["missing"].([]any) // an engine without windows, such as the mock
+	return refusal.Code == mlxwire.ErrInvalidParams && refusal.Field() == "context_policy" ||
+		refusal.Code == mlxwire.ErrUnsupportedCapability && slices.Contains(missing, any("context_policy"))
 }

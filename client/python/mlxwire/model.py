@@ -141,6 +141,11 @@ class Model:
         *,
         logits: bool = False,
         labels: Sequence[str] | None = None,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        min_p: float | None = None,
+        seed: int | None = None,
         deadline_seconds: float | None = None,
         timeout: float | None = None,
         idle_timeout: float | None = None,
@@ -149,13 +154,19 @@ class Model:
         """Return the likeliest next token of each prompt, from one forward pass, in order.
 
         ``logits``: return the raw values over the vocabulary too. ``labels``: continuations
-        whose probabilities to return. Raises: MlxwireError, whose ``results`` are what was
-        finished before; one bad prompt fails them all.
+        whose probabilities to return. With a ``temperature`` above 0 the token is drawn, by
+        ``top_k``, ``top_p``, ``min_p`` and ``seed`` as in `generate`. Raises: MlxwireError, whose
+        ``results`` are what was finished before; one bad prompt fails them all.
         """
         fields = set_fields(
             prompts=prompts,
             logits=logits or None,
             labels=labels,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            min_p=min_p,
+            seed=seed,
             deadline_seconds=deadline_seconds,
         )
         request = ItemRequest(

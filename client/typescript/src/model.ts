@@ -59,6 +59,11 @@ export class Model implements AsyncDisposable {
     return this.#route.loaded.loadSeconds;
   }
 
+  /** What the last `load` of the model could not do as asked, or did slowly, in sentences. */
+  get loadWarnings(): readonly string[] {
+    return this.#route.loaded.warnings;
+  }
+
   /** The metrics of the last stream that ended; null before the first. */
   get metrics(): RequestMetrics | null {
     return this.#metrics;

@@ -101,7 +101,9 @@ export interface BatchOptions extends GenerateOptions {
 }
 
 /** The options of `Model.classify` (SPEC §4.5). */
-export interface ClassifyOptions extends StreamOptions {
+export interface ClassifyOptions
+  extends StreamOptions,
+    Pick<SamplingOptions, "temperature" | "topK" | "topP" | "minP" | "seed"> {
   /** Give each item the raw row of logits over the vocabulary. */
   readonly logits?: boolean | undefined;
   /** Give each item the probability of each of these continuations. */

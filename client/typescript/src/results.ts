@@ -13,7 +13,7 @@ export type WorkerMetrics = Shaped<typeof replies.WORKER_METRICS>;
 export type Hello = Shaped<typeof replies.HELLO>;
 /** The description of a model (SPEC §4.3). */
 export type ModelInfo = Shaped<typeof replies.MODEL_INFO>;
-/** The answer to a `load`: all of `ModelInfo`, and `loadSeconds`. */
+/** The answer to a `load`: all of `ModelInfo`, `loadSeconds`, and `warnings` about its options. */
 export type LoadResult = Shaped<typeof replies.LOAD>;
 /**
  * The tokens of a text or of a conversation: their `ids`, their `count`, and as `pieces` the text of

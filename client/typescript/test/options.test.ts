@@ -20,6 +20,13 @@ suite("options on the wire", () => {
     assert.deepEqual(fields({ logitBias: { 7: -1.5 } }), { logit_bias: { 7: -1.5 } });
   });
 
+  test("of classify are those that draw a token, and its own", () => {
+    const drawing = { temperature: 1, topK: 2, topP: 0.5, minP: 0.1, seed: 3 };
+    const wanted = { temperature: 1, top_k: 2, top_p: 0.5, min_p: 0.1, seed: 3, logits: true };
+    const given = { ...drawing, logits: true };
+    assert.deepEqual(wire.wireFields("classify", given, wire.CLASSIFY, wire.STREAM), wanted);
+  });
+
   test("take a file's URL as a path", () => {
     const load = wire.wireFields("load", { adapterPath: new URL("file:///a%20b") }, wire.LOAD, {});
     assert.deepEqual(load, { adapter_path: process.platform === "win32" ? "\\a b" : "/a b" });

@@ -275,6 +275,15 @@ suite("a load", () => {
     assert.deepEqual([model.info.modelType, model.loadSeconds], ["mock", 0.5]);
   });
 
+  test("tells the warnings of the load; an older worker has none", async () => {
+    for (const warnings of [["it is slow"], undefined]) {
+      const { worker, script } = await startScripted();
+      const loading = worker.load("/models/a");
+      script.answer(await script.next("load"), { ...LOADED, ...(warnings && { warnings }) });
+      assert.deepEqual((await loading).loadWarnings, warnings ?? []);
+    }
+  });
+
   test("replaces the model before, unless the load fails", async () => {
     const { worker, script, model } = await startModel();
     const failing = worker.load("nowhere");

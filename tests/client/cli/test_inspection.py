@@ -23,7 +23,7 @@ def test_info_says_what_is_loaded_for_people_and_for_scripts(invoke):
     assert "context         99 tokens\n" in shown.stdout
     facts = json.loads(invoke("info", "m", "--context-len", "99", "--json").stdout)
     assert (facts["model_type"], facts["context_len"]) == ("mock", 99)
-    assert {*mlxwire.ModelInfo.__struct_fields__, "load_seconds"} == {*facts}
+    assert {*mlxwire.ModelInfo.__struct_fields__, "load_seconds", "warnings"} == {*facts}
 
 
 @needs_tiny

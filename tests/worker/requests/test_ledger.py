@@ -12,6 +12,7 @@ from mlxwire_protocol import WireError, WorkerConnection
 from mlxwire_protocol.messages import Generate
 from mlxwire_protocol.replies import Progress, Token
 from mlxwire_protocol.results import Limits, OkResult, WorkerIdentity
+from mlxwire_worker.engine import MemoryUse
 from mlxwire_worker.process.writer import Writer
 from mlxwire_worker.requests.delivery import Delivery
 from mlxwire_worker.requests.job import Job
@@ -35,7 +36,8 @@ class Books:
         self.ledger = Ledger(
             connection,
             cast(Writer, self.writer),
-            memory=lambda: (0, 0),
+            memory=MemoryUse,
+            restart_peak=lambda: 0,
             wake=self._wake,
             ended=self.ended.append,
             follow=list,
@@ -227,6 +229,6 @@ def test_requests_and_the_errors_among_them_are_counted() -> None:
     books.end(books.job("queued", "b"))
     books.job("queued", "asks")
 
-    sums = books.ledger.totals.result("asks", books.ledger.jobs.values(), (0, 0))
+    sums = books.ledger.totals.result("asks", books.ledger.jobs.values(), MemoryUse())
 
     assert (sums.requests, sums.errors) == (3, 1)

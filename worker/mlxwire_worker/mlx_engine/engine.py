@@ -15,8 +15,10 @@ from ..engine import (
     LoadOptions,
     MemoryFigures,
     MemoryLimits,
+    MemoryUse,
     ProgressReport,
 )
+from ..process.stdio import log
 from ..prompts import ChatInput, Classified, ClassifyPrompts, Prompt, SamplingParams, StepResult
 from ..requests.admission import check_known
 from ..requests.failures import no_model
@@ -62,6 +64,11 @@ class MlxEngine(Engine):
         return self._loaded.info if self._loaded else None
 
     @property
+    def warnings(self) -> list[str]:
+        """Return what the last load could not do as asked."""
+        return self._loaded.warnings if self._loaded else []
+
+    @property
     def slots(self) -> int:
         """Return the number of sequences that may be computed at once."""
         return self._loaded.info.parallel_slots if self._loaded else 1
@@ -86,10 +93,9 @@ class MlxEngine(Engine):
         path = self._paths.model(options.path)
         adapter = self._paths.adapter(options.adapter_path) if options.adapter_path else None
         report("check", 0, 1)
-        from .importing import import_or_explain, tell_slow_parts
+        from .importing import import_or_explain
 
         import_or_explain()
-        tell_slow_parts()
         from . import loading
         from .mlx_patches.allocator import hold_freed_blocks
         from .mlx_patches.direct_children import hold_children_directly
@@ -101,6 +107,8 @@ class MlxEngine(Engine):
         hold_freed_blocks()
         with self._paths.unchanged(path, adapter):
             loaded = loading.build(options, path, adapter)
+        for warning in loaded.warnings:
+            log(warning)
         if loaded.template is not None:
             self._templates.check(loaded.template)
         report("check", 1, 1)
@@ -124,13 +132,14 @@ class MlxEngine(Engine):
 
         import mlx.core as mx
 
+        from . import memory
         from .mlx_patches.allocator import give_free_memory_back
 
         self._loaded = None
         gc.collect()
         mx.synchronize()
         mx.clear_cache()
-        mx.reset_peak_memory()
+        memory.forget_peaks()
         give_free_memory_back(now=True)
 
     # -- the prepare thread --------------------------------------------------------------
@@ -154,12 +163,12 @@ class MlxEngine(Engine):
         return prompts.chat_prompt(chat, params, self._ready(), self._templates.render)
 
     def classify_prompts(
-        self, prompts: list[str], labels: list[str], *, logits: bool
+        self, prompts: list[str], labels: list[str], *, logits: bool, params: SamplingParams
     ) -> ClassifyPrompts:
         """Tokenize prompts and labels."""
-        from .text.prompts import classify_prompts
+        from .text import prompts as texts
 
-        return classify_prompts(prompts, labels, logits, self._ready())
+        return texts.classify_prompts(prompts, labels, logits, params, self._ready())
 
     def text_ids(self, text: str, *, special_tokens: bool) -> list[int]:
         """Return the token ids of a text."""
@@ -260,13 +269,21 @@ class MlxEngine(Engine):
 
         return memory.set_memory(limits, self._loaded, clear=clear)
 
-    def memory(self) -> tuple[int, int]:
-        """Return the bytes that MLX has in use now, and had in use at the peak."""
+    def memory(self) -> MemoryUse:
+        """Return the bytes that MLX has in use now, and had in use at the peaks."""
         if self._loaded is None:
-            return 0, 0
-        import mlx.core as mx
+            return MemoryUse()
+        from . import memory
 
-        return mx.get_active_memory(), mx.get_peak_memory()
+        return memory.in_use()
+
+    def restart_peak(self) -> int:
+        """Return MLX's peak since the last call, and reset it."""
+        if self._loaded is None:
+            return 0
+        from . import memory
+
+        return memory.restart_peak()
 
     def close(self) -> None:
         """End the template process."""

@@ -9,8 +9,7 @@ import resource
 
 from mlxwire_protocol import WireError
 
-from ..process.kernel_folder import slow_kernels, use_private_kernels
-from ..process.stdio import log
+from ..process.kernel_folder import use_private_kernels
 from ..requests.surroundings import lacking
 
 _LEAST = {resource.RLIMIT_AS: 560 << 20, resource.RLIMIT_DATA: 128 << 20}
@@ -32,16 +31,6 @@ def import_mlx() -> None:
     use_fast_blas()  # before `use_private_kernels`, which changes TMPDIR
     use_private_kernels()
     import_mlx_lm()
-
-
-def tell_slow_parts() -> None:
-    """Say on stderr why this worker computes slower than it could."""
-    from .mlx_patches.blas import in_use
-
-    if slow := slow_kernels():
-        log(f"MLX computes without compiled kernels, which is slower: {slow}")
-    if slow := in_use().slow:
-        log(f"MLX computes with its own BLAS, which is slow: {slow}")
 
 
 def import_or_explain() -> None:

@@ -16,6 +16,7 @@ from mlxwire_protocol import invalid_params
 from mlxwire_protocol.results import ModelInfo
 
 from ..engine import LoadOptions, ProgressReport
+from ..process.kernel_folder import slow_kernels
 from .cache.cache_files import fingerprint
 from .cache.kv import CachePolicy
 from .cache.memory_guard import MemoryGuard
@@ -53,6 +54,7 @@ class LoadedModel:
     runner: Runner
     files: list[Path]
     info: ModelInfo
+    warnings: list[str]
 
     def identity(self) -> str:
         """Return the fingerprint that a saved prompt cache must have to fit this model."""
@@ -109,7 +111,21 @@ def build(options: LoadOptions, path: Path, adapter: Path | None) -> LoadedModel
         runner=runner,
         files=[*checked.shards, *_adapter_files(adapter), path / "config.json"],
         info=info,
+        warnings=list(_warnings(options, batchable=policy.batchable)),
     )
+
+
+def _warnings(options: LoadOptions, *, batchable: bool) -> Iterator[str]:
+    """Yield what this worker can't do as asked, or does many times slower than it could."""
+    if slow := slow_kernels():
+        yield f"MLX computes without compiled kernels, which is slower: {slow}"
+    if slow := in_use().slow:
+        yield f"MLX computes with its own BLAS, which is slow: {slow}"
+    if not batchable and (options.parallel_slots or 1) > 1:
+        yield (
+            f"`parallel_slots` is {options.parallel_slots}, but sequences of this model can't be "
+            "computed together, so its requests run one after the other"
+        )
 
 
 def _prompt_cache_limit(options: LoadOptions) -> int:

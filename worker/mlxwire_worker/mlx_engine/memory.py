@@ -6,12 +6,36 @@ import mlx.core as mx
 
 from mlxwire_protocol import invalid_params
 
-from ..engine import MemoryFigures, MemoryLimits
+from ..engine import MemoryFigures, MemoryLimits, MemoryUse
 from .loading import LoadedModel
 from .mlx_patches.allocator import give_free_memory_back
 
 _limits = {"buffer": 0, "wired": 0}
 """The limits that the host set, in bytes; MLX applies both to the whole process."""
+
+_earlier = {"peak": 0}
+"""The highest peak, in bytes, that `restart_peak` has reset since the model was loaded."""
+
+
+def in_use() -> MemoryUse:
+    """Return the bytes that MLX has in use now, and had in use at the peaks. Any thread."""
+    active = mx.get_active_memory()
+    recent = max(active, mx.get_peak_memory())
+    return MemoryUse(active, max(recent, _earlier["peak"]), recent)
+
+
+def restart_peak() -> int:
+    """Return MLX's peak in bytes since the last call, and reset it."""
+    use = in_use()
+    _earlier["peak"] = use.peak_bytes
+    mx.reset_peak_memory()
+    return use.recent_peak_bytes
+
+
+def forget_peaks() -> None:
+    """Begin anew, for another model."""
+    _earlier["peak"] = 0
+    mx.reset_peak_memory()
 
 
 def set_memory(
@@ -51,7 +75,7 @@ def set_memory(
         give_free_memory_back(now=True)
     return MemoryFigures(
         active_bytes=mx.get_active_memory(),
-        peak_bytes=mx.get_peak_memory(),
+        peak_bytes=in_use().peak_bytes,
         buffer_bytes=mx.get_cache_memory(),
         sequence_bytes=loaded.runner.nbytes if loaded else 0,
         prompt_cache_bytes=loaded.cache.tree.nbytes if loaded else 0,

@@ -25,6 +25,7 @@ from ..engine import (
     LoadOptions,
     MemoryFigures,
     MemoryLimits,
+    MemoryUse,
     ProgressReport,
 )
 from ..prompts import (
@@ -64,6 +65,16 @@ class MockEngine(Engine):
     def model(self) -> ModelInfo | None:
         """The loaded model."""
         return self._model
+
+    @property
+    def warnings(self) -> list[str]:
+        """Return the limits of the last load that bound nothing in the mock."""
+        given = structs.asdict(self._limits)
+        return [
+            f"`{name}` is {given[name]}, but the mock needs no memory, so the limit bounds nothing"
+            for name in ("memory_limit", "prompt_cache_limit")
+            if given[name] is not None
+        ]
 
     def preload(self) -> None:
         """Do nothing: the mock has no heavy imports."""
@@ -139,7 +150,7 @@ class MockEngine(Engine):
         return self.text_prompt(chat.messages[-1]["content"], params, field="messages")
 
     def classify_prompts(
-        self, prompts: list[str], labels: list[str], *, logits: bool
+        self, prompts: list[str], labels: list[str], *, logits: bool, params: SamplingParams
     ) -> ClassifyPrompts:
         """Split prompts and labels into words, as their tokens."""
         check_labels(labels)
@@ -244,13 +255,17 @@ class MockEngine(Engine):
             **{name: n for name, n in structs.asdict(limits).items() if n is not None},
         )
         kept = {name: n or 0 for name, n in structs.asdict(self._limits).items()}
-        active, peak = self.memory()
-        return MemoryFigures(active_bytes=active, peak_bytes=peak, **kept)
+        use = self.memory()
+        return MemoryFigures(active_bytes=use.active_bytes, peak_bytes=use.peak_bytes, **kept)
 
-    def memory(self) -> tuple[int, int]:
+    def memory(self) -> MemoryUse:
         """Return the size that the model claims to have."""
         size = self.model.weight_bytes if self.model else 0
-        return size, size
+        return MemoryUse(size, size, size)
+
+    def restart_peak(self) -> int:
+        """Return the size that the model claims to have."""
+        return self.memory().recent_peak_bytes
 
     def close(self) -> None:
         """Do nothing: the mock has no helper process."""

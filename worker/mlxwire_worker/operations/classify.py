@@ -1,4 +1,4 @@
-"""`classify`: score the token or the labels that may follow each prompt, without generating."""
+"""`classify`: choose the token, or score the labels, that may follow each prompt."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from mlxwire_protocol.messages import Classify
 from mlxwire_protocol.replies import Item
 
-from ..prompts import Classified, ClassifyPrompts
+from ..prompts import Classified, ClassifyPrompts, SamplingParams
 from .operation import OnePass
 
 
@@ -22,8 +22,10 @@ class ClassifyOperation(OnePass):
         """Tokenize the prompts and labels."""
         request = self.job.command
         assert isinstance(request, Classify)
+        params = drawing_params(request)
+        self.engine.check_params(params)
         self._prompts = self.engine.classify_prompts(
-            request.prompts, request.labels or [], logits=request.logits
+            request.prompts, request.labels or [], logits=request.logits, params=params
         )
         self.job.prompt_tokens = sum(map(len, self._prompts.prompts))
 
@@ -57,3 +59,14 @@ class ClassifyOperation(OnePass):
             logits=item.logits,
             labels=item.labels,
         )
+
+
+def drawing_params(request: Classify) -> SamplingParams:
+    """Convert the options that choose a prompt's token to the engine's type."""
+    return SamplingParams(
+        temperature=request.temperature,
+        top_k=request.top_k,
+        top_p=request.top_p,
+        min_p=request.min_p,
+        seed=request.seed,
+    )

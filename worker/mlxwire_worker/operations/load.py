@@ -33,7 +33,12 @@ class LoadOperation(Alone):
 
         info = self.engine.load(load_options(request), report)
         seconds = time.perf_counter() - job.accepted_at
-        return LoadResult(id=job.id, load_seconds=seconds, **structs.asdict(info))
+        return LoadResult(
+            id=job.id,
+            load_seconds=seconds,
+            warnings=self.engine.warnings,
+            **structs.asdict(info),
+        )
 
 
 def load_options(request: Load) -> LoadOptions:

@@ -48,6 +48,7 @@ class Conversation:
             connection,
             writer,
             memory=engine.memory,
+            restart_peak=engine.restart_peak,
             wake=inbox.wake,
             ended=inbox.forget,
             follow=self.follow,

@@ -16,10 +16,9 @@ accept the next request (dialect 0 serves one at a time), within the same call.
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 
-from msgspec import Struct, structs
+from msgspec import Struct
 
 from mlxwire_protocol import WireError, WorkerConnection, error_reply
 from mlxwire_protocol.events import Event
@@ -31,17 +30,19 @@ from mlxwire_protocol.replies import (
     Progress,
     RequestMetrics,
 )
-from mlxwire_protocol.results import MetricsResult, WorkerMetrics
 
+from ..engine import MemoryUse
 from ..process.writer import Writer
 from .failures import no_credit
 from .job import Job
+from .peak_memory import PeakMemory
+from .totals import Totals
 
 
 class Ledger:
     """All jobs in flight. Every method may be called from any thread.
 
-    ``memory`` tells the bytes in use and at the peak. ``wake`` is called when a job's end has
+    ``memory`` and ``restart_peak`` are the engine's. ``wake`` is called when a job's end has
     been asked for and the engine's thread must see to it, ``ended`` with each job whose final is
     sent. ``follow`` takes what the connection makes of an ended request.
     """
@@ -51,7 +52,8 @@ class Ledger:
         connection: WorkerConnection,
         writer: Writer,
         *,
-        memory: Callable[[], tuple[int, int]],
+        memory: Callable[[], MemoryUse],
+        restart_peak: Callable[[], int],
         wake: Callable[[], None],
         ended: Callable[[Job], None],
         follow: Callable[[Iterable[Event]], None],
@@ -60,6 +62,7 @@ class Ledger:
         self.jobs: dict[str, Job] = {}
         self.totals = Totals()
         self.memory = memory
+        self._peaks = PeakMemory(restart_peak)
         self._connection = connection
         self._writer = writer
         self._wake = wake
@@ -120,6 +123,7 @@ class Ledger:
             if job.closed:
                 return False
             job.start()
+            self._peaks.start(job)
             return True
 
     def begin_decode(self, job: Job) -> None:
@@ -219,14 +223,16 @@ class Ledger:
 
     def metrics_of(self, job: Job) -> RequestMetrics:
         """Return a job's counts and times up to now."""
-        active, peak = self.memory()
-        return job.metrics(active_memory=active, peak_memory=peak)
+        use = self.memory()
+        peak = self._peaks.of(job, use.recent_peak_bytes)
+        return job.metrics(active_memory=use.active_bytes, peak_memory=peak)
 
     def _close(self, job: Job, final: Struct) -> None:
         """Send the final reply, after which the id is free."""
         self._writer.put(self._connection.encode_reply(final))
         job.send()
         del self.jobs[job.id]
+        self._peaks.end(job)
         self._ended(job)
         if isinstance(final, Error):
             self.totals.failed()
@@ -243,57 +249,3 @@ class Ledger:
         if job.delivery.overfull:
             job.request_cancel()
             self._wake()
-
-
-class Totals:
-    """Counts of requests, tokens and seconds. Guarded by the ledger's lock."""
-
-    def __init__(self) -> None:
-        self._started = time.perf_counter()
-        self._sums = WorkerMetrics()
-
-    def accepted(self) -> None:
-        """Count a request."""
-        self._sums.requests += 1
-
-    def failed(self) -> None:
-        """Count an error, of a request or of a line that is no request."""
-        self._sums.errors += 1
-
-    def ended(self, done: Done) -> None:
-        """Add a stream's figures."""
-        sums, one = self._sums, done.metrics
-        sums.cancelled += done.finish_reason == "cancelled"
-        sums.prompt_tokens += one.prompt_tokens
-        sums.cached_tokens += one.cached_tokens
-        sums.generated_tokens += one.generated_tokens
-        sums.queue_seconds += one.queue_seconds
-        sums.prefill_seconds += one.prefill_seconds
-        sums.decode_seconds += one.decode_seconds
-
-    def result(
-        self, request_id: str, jobs: Collection[Job], memory: tuple[int, int]
-    ) -> MetricsResult:
-        """Return the sums and the state now as the answer to a `metrics` request.
-
-        ``jobs`` are all that owe their final, that request among them; ``memory`` is in bytes,
-        in use and at the peak.
-        """
-        sums = self._sums
-        queued = sum(job.stage == "queued" for job in jobs)
-        figures = structs.asdict(sums)
-        figures.update(
-            in_flight=len(jobs) - 1,
-            queued=queued - 1,
-            batch_size=len(jobs) - queued,
-            uptime_seconds=time.perf_counter() - self._started,
-            active_memory_bytes=memory[0],
-            peak_memory_bytes=memory[1],
-            prefill_tokens_per_second=_rate(sums.prompt_tokens, sums.prefill_seconds),
-            decode_tokens_per_second=_rate(sums.generated_tokens, sums.decode_seconds),
-        )
-        return MetricsResult(id=request_id, **figures)
-
-
-def _rate(count: int, seconds: float) -> float:
-    return count / seconds if seconds > 0 else 0.0

@@ -12,7 +12,7 @@ from mlxwire_protocol.results import ModelInfo
 from .arguments import Launch
 from .launch import launch_worker, load_model
 
-FACTS = (*ModelInfo.__struct_fields__, "load_seconds")
+FACTS = (*ModelInfo.__struct_fields__, "load_seconds", "warnings")
 
 
 async def load_facts(launch: Launch) -> dict[str, Any]:
@@ -47,6 +47,7 @@ def readable(facts: Mapping[str, Any]) -> dict[str, object]:
         "capabilities": ", ".join(able) or "none",
         "parallel slots": facts["parallel_slots"],
         "loaded in": f"{facts['load_seconds']:.2f} s",
+        "warnings": "; ".join(facts["warnings"]) or "none",
     }
 
 

@@ -137,7 +137,11 @@ export const MODEL_INFO = {
 };
 
 /** The answer to a `load`. */
-export const LOAD = { ...MODEL_INFO, load_seconds: defaulting(number, 0) };
+export const LOAD = {
+  ...MODEL_INFO,
+  load_seconds: defaulting(number, 0),
+  warnings: defaulting(arrayOf(string), []),
+};
 
 /** The tokens of a text or of a conversation. */
 export const TOKENIZE = {

@@ -34,17 +34,14 @@ const biasByToken = (bias: JsonObject | ReadonlyMap<number, number>): unknown =>
   bias instanceof Map ? Object.fromEntries(bias) : bias;
 
 const DEADLINE = { deadlineSeconds: plain };
+const DRAWING = { temperature: plain, topK: plain, topP: plain, minP: plain, seed: plain };
 
 /** The options that `generate` sends. */
 export const SAMPLING: Sent<SamplingOptions> = {
   ...DEADLINE,
+  ...DRAWING,
   maxTokens: plain,
-  temperature: plain,
-  topK: plain,
-  topP: plain,
-  minP: plain,
   repeatPenalty: plain,
-  seed: plain,
   stop: plain,
   stopTokens: plain,
   ignoreEos: plain,
@@ -73,6 +70,7 @@ export const BATCH: Sent<Omit<BatchOptions, keyof StreamOptions>> = { ...SAMPLIN
 /** The options that `classify` sends. */
 export const CLASSIFY: Sent<Omit<ClassifyOptions, keyof StreamOptions>> = {
   ...DEADLINE,
+  ...DRAWING,
   logits: plain,
   labels: plain,
 };

@@ -50,7 +50,23 @@ def test_load_answers_all_that_info_says(worker: ModelWorker, models: Models) ->
 
     assert result.pop("load_seconds") > 0
     assert result.pop("ok") is True
+    assert all(type(warning) is str for warning in result.pop("warnings"))
     assert {**result, "id": 0} == {**info, "id": 0}
+
+
+def test_slots_that_a_model_can_not_use_are_a_warning(
+    worker: ModelWorker, models: Models
+) -> None:
+    path = str(models("qwen3"))
+    alone = [
+        worker.load(path, kv_bits=8, kv_group_size=32, **slots)["warnings"]
+        for slots in ({"parallel_slots": 4}, {"parallel_slots": 1}, {})
+    ]
+    together = worker.load(path, parallel_slots=4)["warnings"]
+    worker._loaded = ()
+
+    named = [["parallel_slots` is 4" in " ".join(told)] for told in (*alone, together)]
+    assert named == [[True], [False], [False], [False]]
 
 
 def test_load_tells_its_progress(worker: ModelWorker, models: Models) -> None:

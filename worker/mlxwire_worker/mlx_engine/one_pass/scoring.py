@@ -15,10 +15,12 @@ from typing import Any, NamedTuple, cast
 import mlx.core as mx
 from mlx_lm.generate import generation_stream
 
-from ...prompts import Classified, ClassifyPrompts
+from ...prompts import Classified, ClassifyPrompts, Prompt
 from ..cache import kv
 from ..cache.prefix_tree import common_prefix
 from ..sequences.prefill import ChunkSize
+from ..sequences.rows import Row
+from ..sequences.sampling import BatchSampler
 
 GROUP_PROMPTS = 32
 GROUP_TOKENS = 2048
@@ -71,11 +73,12 @@ class Asked(NamedTuple):
     ids: list[list[int]]
     labels: dict[str, list[int]]
     logits: bool
+    drawn: Prompt | None
 
     @classmethod
     def of(cls, prompts: ClassifyPrompts) -> Asked:
         """Copy the parts of a `ClassifyPrompts` that scoring reads."""
-        return cls(prompts.prompts, prompts.labels, prompts.logits)
+        return cls(prompts.prompts, prompts.labels, prompts.logits, prompts.drawn)
 
 
 def _score_all(
@@ -113,7 +116,7 @@ class _Group:
         last = mx.array([prompt[-1:] for prompt in self._ids])
         rows = self._tools.model(last, cache=self._layers)[:, -1, :].astype(mx.float32)
         logprobs = rows - mx.logsumexp(rows, axis=-1, keepdims=True)
-        best = mx.argmax(rows, axis=-1)
+        best = _choose(rows, self._asked.drawn)
         chosen = mx.take_along_axis(logprobs, best[:, None], axis=-1)[:, 0]
         mx.eval(rows, logprobs, best, chosen, kv.states(self._layers))
         scores: dict[str, list[float]] = {}
@@ -187,6 +190,16 @@ class _Group:
             )
             for row, place in enumerate(self._places)
         ]
+
+
+def _choose(rows: mx.array, drawn: Prompt | None) -> mx.array:
+    """Return a token id for each row of logits [B, V]: the likeliest, or one that is drawn.
+
+    Each row has its own random keys, so a draw does not depend on the rows beside it.
+    """
+    if drawn is None:
+        return mx.argmax(rows, axis=-1)
+    return BatchSampler([Row.of(drawn) for _ in range(rows.shape[0])]).choose(rows).tokens
 
 
 def _fill(tools: Tools, layers: kv.Layers, ids: mx.array) -> Slices:

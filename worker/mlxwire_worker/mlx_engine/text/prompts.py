@@ -101,7 +101,11 @@ def template_variables(chat: ChatInput, special_tokens: dict[str, str]) -> dict[
 
 
 def classify_prompts(
-    texts: list[str], asked: list[str], logits: bool, loaded: LoadedModel
+    texts: list[str],
+    asked: list[str],
+    logits: bool,
+    params: SamplingParams,
+    loaded: LoadedModel,
 ) -> ClassifyPrompts:
     """Tokenize and check the prompts and labels of a `classify`. Raises: WireError."""
     check_labels(asked)
@@ -118,7 +122,19 @@ def classify_prompts(
         check_ids(ids, f"prompts[{index}]", extra=longest_label, **limits)
     for index, ids in enumerate(labels.values()):
         check_ids(ids, f"labels[{index}]", **limits)
-    return ClassifyPrompts(prompts=prompts, labels=labels, logits=logits)
+    drawn = Prompt(
+        ids=[],
+        max_tokens=1,
+        stop_ids=frozenset(),
+        detokenizer=loaded.tokenizer.detokenizer(),
+        params=params,
+    )
+    return ClassifyPrompts(
+        prompts=prompts,
+        labels=labels,
+        logits=logits,
+        drawn=drawn if params.temperature else None,
+    )
 
 
 def _prompt(ids: list[int], params: SamplingParams, field: str, loaded: LoadedModel) -> Prompt:
