@@ -37,6 +37,16 @@ Reader.wait = blind
 from mlxwire_worker.__main__ import main
 main()
 """
+BROKEN_AT_THE_END = """
+from mlxwire_worker.process.reader import Reader
+wait = Reader.wait
+def broken_later(self, **options):  # only the end of a worker's life waits for a time of its own
+    sign = wait(self, **options)
+    return "stdout_broken" if "timeout" in options else sign
+Reader.wait = broken_later
+from mlxwire_worker.__main__ import main
+main()
+"""
 
 
 def busy(worker: Driver) -> list[str]:
@@ -204,6 +214,17 @@ def test_a_write_to_a_closed_stdout_ends_the_worker_with_3_too(unread: bool) -> 
             line = json.dumps({"id": "", "cmd": "none", "filler": "x" * 1000}).encode() + b"\n"
             assert worker.write_some(line * 100_000, patience=0.5)
         worker.close_stdout()
+
+        assert worker.wait() == 3
+
+
+def test_a_stdout_that_closes_while_finals_are_due_ends_the_worker_with_3() -> None:
+    options = ("--engine", "mock", "--mock-step-seconds", "3600")
+    with Driver(*options, command=(sys.executable, "-c", BROKEN_AT_THE_END)) as worker:
+        worker.hello()
+        worker.load()
+        worker.send("generate", **ENDLESS)
+        worker.send("quit")
 
         assert worker.wait() == 3
 
