@@ -69,7 +69,7 @@ export class Connection implements ProcessListener, WireListener<PendingRequest>
   failure: MlxwireError | null = null;
   /** The end of the process, unless its host closed it; null until then. */
   death: postmortem.Death | null = null;
-  /** Called with `failure` before any pending request fails; not called for a `close`. */
+  /** Called with `failure` before any pending request fails; not called after a `quit`. */
   onFailure: ((failure: MlxwireError) => void) | null = null;
   /** Called when no request waits for its final reply any more. */
   onIdle: (() => void) | null = null;
@@ -260,7 +260,7 @@ export class Connection implements ProcessListener, WireListener<PendingRequest>
   }
 
   #endedByHost(cut: MlxwireError): void {
-    if (this.failure === null && this.#cut === null) {
+    if (this.#cut === null) {
       this.#cut = cut;
       if (cut instanceof WorkerCrashed) {
         cut.inFlight = this.asked().length;
@@ -291,9 +291,8 @@ export class Connection implements ProcessListener, WireListener<PendingRequest>
     await this.#spawning?.catch(() => undefined); // `open` rejects with it
     const child = this.#child;
     if (child !== null && child.status === null) {
-      const greeted = this.#wire.state === "ready" && this.failure === null;
       this.#hold(true);
-      const quit = sayQuit && greeted ? this.#sayQuit : null;
+      const quit = sayQuit ? this.#sayQuit : null;
       await endProcess(child, this.#options.shutdown, quit, () => this.inFlight);
       child.release();
       this.#exited.resolve(child.status ?? { exitCode: null, signal: null });
@@ -340,9 +339,7 @@ export class Connection implements ProcessListener, WireListener<PendingRequest>
   #fail(failure: MlxwireError): void {
     if (this.failure === null) {
       this.failure = failure;
-      if (this.#cut === null) {
-        this.onFailure?.(failure);
-      }
+      this.onFailure?.(failure);
     }
     const pending = this.#wire.owners();
     this.#wire.forget();
