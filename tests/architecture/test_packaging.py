@@ -26,7 +26,7 @@ from support.repository import ROOT
 from support.tiny_model import TINY
 
 pytestmark = pytest.mark.timeout(300)
-PACKAGES = {"mlxwire", "mlxwire_protocol", "mlxwire_worker"}
+PACKAGES = {"mlxwire", "mlxwire_command", "mlxwire_protocol", "mlxwire_worker"}
 NOT_INHERITED = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "MLXWIRE_WORKER")
 WHERE = """
 import json, sys, mlxwire, mlxwire.sync, mlxwire_protocol, mlxwire_worker
@@ -131,7 +131,7 @@ def real(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
     return make_environment(tmp_path_factory.mktemp("mlx"), wheel, "mlx")
 
 
-def test_the_wheel_holds_the_three_packages_typed_and_nothing_else(wheel: Path) -> None:
+def test_the_wheel_holds_the_four_packages_typed_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = [name for name in archive.namelist() if ".dist-info/" not in name]
 
