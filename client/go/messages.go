@@ -126,6 +126,12 @@ type detokenizeFields struct {
 	IDs []int `json:"ids"`
 }
 
+type inspectFields struct {
+	Prompt string `json:"prompt"`
+	Path   string `json:"path"`
+	Layers []int  `json:"layers,omitempty"`
+}
+
 type cancelFields struct {
 	Target *string `json:"target,omitempty"`
 }
