@@ -47,12 +47,12 @@ def _inspect(
         model(mx.array([ids]))
     wanted = _wanted(layers, len(compared))
     _check_kinds(compared)
-    compared = [pair if n in wanted else (None, None) for n, pair in enumerate(compared)]
+    kept = {layer: compared[layer] for layer in wanted}
+    compared.clear()  # so that the layers between are freed as soon as they are computed
     arrays: dict[str, mx.array] = {}
     for layer in wanted:
-        for name, values in zip(("queries", "keys"), compared[layer], strict=True):
+        for name, values in zip(("queries", "keys"), kept.pop(layer), strict=True):
             arrays[f"layers.{layer}.{name}"] = values[0].astype(mx.float32)
-        compared[layer] = (None, None)
         mx.eval(arrays)
         yield None
     with file.replacing(_is_ours) as stream:
