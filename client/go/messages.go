@@ -138,6 +138,12 @@ type detokenizeFields struct {
 	IDs []int `json:"ids"`
 }
 
+type inspectFields struct {
+	Prompt string `json:"prompt" option:"prompt"`
+	Path   string `json:"path" option:"path"`
+	Layers []int  `json:"layers,omitempty" option:"layers"`
+}
+
 type cancelFields struct {
 	Target *string `json:"target,omitempty" option:"id"`
 }

@@ -24,6 +24,7 @@ func TestNoCommandThatNeedsAModelIsSentForAClosedModel(t *testing.T) {
 		wire.Classify:   func() error { _, err := model.Classify(ctx, []string{"p"}); return err },
 		wire.Tokenize:   func() error { _, err := model.Tokenize(ctx, "p"); return err },
 		wire.Detokenize: func() error { _, err := model.Detokenize(ctx, []int{1}); return err },
+		wire.Inspect:    func() error { _, err := model.Inspect(ctx, "p", "f"); return err },
 		wire.Cache:      func() error { _, err := model.Cache().Stats(ctx); return err },
 	}
 	for _, command := range wire.Commands {

@@ -109,6 +109,7 @@ func TestRequestsHaveTheFieldsOfTheSchema(t *testing.T) {
 		reflect.TypeFor[cacheFields]():      "Cache",
 		reflect.TypeFor[memoryFields]():     "Memory",
 		reflect.TypeFor[detokenizeFields](): "Detokenize",
+		reflect.TypeFor[inspectFields]():    "Inspect",
 		reflect.TypeFor[Message]():          "Message",
 		reflect.TypeFor[noFields]():         "Quit",
 	} {
@@ -155,6 +156,7 @@ func TestRepliesHaveTheFieldsOfTheSchema(t *testing.T) {
 	compare(t, reflect.TypeFor[CacheStats](), true, schema, "CacheResult")
 	compare(t, reflect.TypeFor[Tokenized](), true, schema, "TokenizeResult")
 	compare(t, reflect.TypeFor[detokenized](), true, schema, "DetokenizeResult")
+	compare(t, reflect.TypeFor[Inspected](), true, schema, "InspectResult")
 	compare(t, reflect.TypeFor[Memory](), true, schema, "MemoryResult")
 	compare(t, reflect.TypeFor[eventMessage](), true, schema, "Event")
 	compare(t, reflect.TypeFor[errorReply](), true, schema, "Error")

@@ -68,6 +68,7 @@ TABLE = (
     Row(messages.Classify, "done", "one_pass", needs_model=True),
     Row(messages.Tokenize, "result", "prepare", needs_model=True),
     Row(messages.Detokenize, "result", "prepare", needs_model=True),
+    Row(messages.Inspect, "result", "one_pass", needs_model=True, engines=MLX),
     Row(messages.Cancel, "result", "at_once", needs_model=False),
     Row(messages.Credit, "result", "at_once", needs_model=False),
     Row(messages.Cache, "result", "between_steps", needs_model=True),

@@ -194,6 +194,17 @@ class Detokenize(Command, kw_only=True, frozen=True, tag="detokenize"):
     ids: Annotated[list[TokenId], Meta(max_length=1 << 24)]
 
 
+class Inspect(Command, kw_only=True, frozen=True, tag="inspect"):
+    """Write the queries and keys of the attention over a prompt to ``path``.
+
+    ``layers`` are numbers of layers with attention, counted from 0; None means all.
+    """
+
+    prompt: Annotated[str, Meta(min_length=1)]
+    path: Path
+    layers: Annotated[list[Count], Meta(min_length=1, max_length=4096)] | None = None
+
+
 class Cancel(Command, kw_only=True, frozen=True, tag="cancel"):
     """Cancel the request ``target``, or all requests in flight if ``target`` is left out."""
 

@@ -160,6 +160,21 @@ class TokenizeResult(Result, kw_only=True, tag="result"):
     pieces: list[str] | None
 
 
+class InspectResult(Result, kw_only=True, tag="result"):
+    """The answer to `inspect`: the file, the layers in it, and their shapes.
+
+    ``heads`` are those of the keys; the counts are of the first layer, if layers differ.
+    """
+
+    path: str
+    model_type: str
+    layers: list[Count]
+    heads: Count
+    query_heads: Count
+    head_dim: Count
+    tokens: Count
+
+
 class DetokenizeResult(Result, kw_only=True, tag="result"):
     """The answer to `detokenize`."""
 
@@ -219,6 +234,7 @@ REPLY_TYPES: tuple[type[Struct], ...] = (
     LoadResult,
     TokenizeResult,
     DetokenizeResult,
+    InspectResult,
     CancelResult,
     CreditResult,
     CacheResult,

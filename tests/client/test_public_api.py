@@ -126,7 +126,14 @@ def test_the_exports_are_these_and_no_others():
     assert set(mlxwire.__all__) - errors == {
         *("Backend", "BackendModel", "BatchResult", "BatchStream", "CacheResult"),
         *("CancelResult", "ChatOptions", "ClassifyResult", "Done", "Event"),
-        *("GenerateOptions", "Heartbeat", "HelloResult", "LivenessLimits", "LoadOptions"),
+        *(
+            "GenerateOptions",
+            "Heartbeat",
+            "HelloResult",
+            "Inspected",
+            "LivenessLimits",
+            "LoadOptions",
+        ),
         *("MemoryOptions", "MemoryResult", "Message", "MlxwireError", "Model", "ModelInfo"),
         *(
             "Pool",

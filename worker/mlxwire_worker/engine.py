@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 
 from msgspec import Struct
 
+from mlxwire_protocol import WireError
 from mlxwire_protocol.commands import EngineName
 from mlxwire_protocol.results import ModelInfo
 
@@ -18,6 +19,8 @@ from .prompts import (
     ChatInput,
     Classified,
     ClassifyPrompts,
+    Inspected,
+    Inspection,
     Prompt,
     SamplingParams,
     StepResult,
@@ -150,6 +153,17 @@ class Engine(ABC):
         Raises: WireError, as `text_prompt` does.
         """
 
+    def inspection(self, text: str, layers: list[int] | None, path: str) -> Inspection:
+        """Tokenize a prompt to inspect, and check it and the path.
+
+        Raises: WireError, as `text_prompt` does; ``unsupported_capability`` by default.
+        """
+        raise WireError(
+            "unsupported_capability",
+            f"the engine {self.name} can't `inspect`; use the engine mlx",
+            data={"missing": ["inspect"]},
+        )
+
     @abstractmethod
     def text_ids(self, text: str, *, special_tokens: bool) -> list[int]:
         """Return the token ids of a text.
@@ -206,6 +220,10 @@ class Engine(ABC):
         Return the results that the slice completes, each with its prompt's index. The list is
         empty if the results need more slices.
         """
+
+    def inspect(self, inspection: Inspection) -> Inspected | None:
+        """Compute one bounded slice; return the result once the file is written. Raises: WireError."""
+        raise NotImplementedError
 
     # -- the engine's thread: cache and memory ------------------------------------------------
 

@@ -123,6 +123,36 @@ class ClassifyPrompts:
         self.work: Iterator[list[tuple[int, Classified]] | None] | None = None
 
 
+MOST_INSPECTED_TOKENS = 4096
+"""An inspection holds the queries and keys of all its layers in memory."""
+
+
+class Inspected(Struct, kw_only=True, frozen=True):
+    """The file that an inspection wrote, the layers in it, and the shapes of their arrays."""
+
+    path: str
+    layers: list[int]
+    heads: int
+    query_heads: int
+    head_dim: int
+    tokens: int
+
+
+class Inspection:
+    """The input of an `inspect`: the prompt's ids, the layers (None: all), and the path.
+
+    ``work`` is the engine's unfinished work on it.
+    """
+
+    __slots__ = ("ids", "layers", "path", "work")
+
+    def __init__(self, *, ids: list[int], layers: list[int] | None, path: str) -> None:
+        self.ids = ids
+        self.layers = layers
+        self.path = path
+        self.work: Iterator[Inspected | None] | None = None
+
+
 class Sampled(NamedTuple):
     """One sequence's next token; log-probabilities, natural and in float32, where it asked:
     of the token, and of the likeliest ones as (id, log-probability), likeliest first."""

@@ -16,6 +16,7 @@ from .options import (
     GenerateOptions,
     Messages,
     OnProgress,
+    Path,
     chat_messages,
     request_options,
     set_fields,
@@ -28,6 +29,7 @@ from .results import (
     BatchResult,
     ClassifyResult,
     Done,
+    Inspected,
     OnToken,
     Tokenized,
     convert_batch_item,
@@ -230,6 +232,22 @@ class Model:
         """
         reply = await ask(self._route, "detokenize", set_fields(ids=ids), timeout)
         return convert_reply(reply, DetokenizeResult).text
+
+    async def inspect(
+        self,
+        prompt: str,
+        path: Path,
+        *,
+        layers: Sequence[int] | None = None,
+        timeout: float | None = None,
+    ) -> Inspected:
+        """Write the queries and keys that the attention over a prompt compares to a file.
+
+        ``path`` must be below the worker's ``--data-root`` if that is set. ``layers``: numbers of
+        layers with attention, from 0; left out, all. Raises: MlxwireError.
+        """
+        fields = set_fields(prompt=prompt, path=path, layers=layers)
+        return convert_reply(await ask(self._route, "inspect", fields, timeout), Inspected)
 
     async def info(self, *, timeout: float | None = None) -> ModelInfo:
         """Ask the worker to describe the model as it is now."""

@@ -96,6 +96,22 @@ class Tokenized(msgspec.Struct, kw_only=True, frozen=True):
     pieces: list[str] | None
 
 
+class Inspected(msgspec.Struct, kw_only=True, frozen=True):
+    """The file of an `inspect`, and the shapes of its arrays.
+
+    For each of ``layers`` the file has ``layers.N.queries``, ``query_heads`` x ``tokens`` x
+    ``head_dim``, and ``layers.N.keys``, ``heads`` x ``tokens`` x ``head_dim``, both float32.
+    """
+
+    path: str
+    model_type: str
+    layers: list[int]
+    heads: int
+    query_heads: int
+    head_dim: int
+    tokens: int
+
+
 class Heartbeat(Event, kw_only=True, tag="event"):
     """The event ``heartbeat``, which the worker also sends while its engine computes or hangs.
 

@@ -7,7 +7,9 @@ import type {
   ChatOptions,
   ClassifyOptions,
   GenerateOptions,
+  InspectOptions,
   Message,
+  Path,
   StreamOptions,
   TokenizeChatOptions,
   TokenizeOptions,
@@ -15,15 +17,24 @@ import type {
 import { ask } from "./requests/ask.js";
 import { BatchRequest, ClassifyRequest, TokenRequest } from "./requests/modelRequests.js";
 import type { ModelRoute } from "./requests/route.js";
-import type { ClassifyItem, Done, ModelInfo, RequestMetrics, Tokenized } from "./results.js";
+import type {
+  ClassifyItem,
+  Done,
+  Inspected,
+  ModelInfo,
+  RequestMetrics,
+  Tokenized,
+} from "./results.js";
 import { BatchStream, inOrder, Stream, TokenStream } from "./stream.js";
 import type { JsonObject } from "./wire/json.js";
-import { readDetokenize, readInfo, readTokenize } from "./wire/readReplies.js";
+import { readDetokenize, readInfo, readInspect, readTokenize } from "./wire/readReplies.js";
 import {
   BATCH,
   CHAT,
   CLASSIFY,
   chatMessages,
+  INSPECT,
+  pathText,
   SAMPLING,
   STREAM,
   TOKENIZE,
@@ -137,6 +148,15 @@ export class Model implements AsyncDisposable {
   async detokenize(ids: readonly number[], options?: CallOptions): Promise<string> {
     const { text } = await ask(this.#route, "detokenize", { ids }, readDetokenize, options);
     return text;
+  }
+
+  /**
+   * Write the queries and keys that the attention over a prompt compares to a file, which must lie
+   * below the worker's `--data-root` if that is set.
+   */
+  inspect(prompt: string, path: Path, options?: InspectOptions): Promise<Inspected> {
+    const fields = { prompt, path: pathText(path) };
+    return ask(this.#route, "inspect", fields, readInspect, options, INSPECT);
   }
 
   /** Ask for the model's description again; `info` gives the new one from then on. */

@@ -112,6 +112,12 @@ export interface ClassifyOptions
   readonly deadlineSeconds?: number | null | undefined;
 }
 
+/** The options of `Model.inspect` (SPEC §4.15). */
+export interface InspectOptions extends CallOptions {
+  /** The numbers of layers with attention, counted from 0: all. */
+  readonly layers?: readonly number[] | undefined;
+}
+
 /** The options of `Model.tokenize` (SPEC §4.13). */
 export interface TokenizeOptions extends CallOptions {
   /**

@@ -20,6 +20,11 @@ export type LoadResult = Shaped<typeof replies.LOAD>;
  * each. `ids` and `pieces` are null with the option `countOnly` (SPEC §4.13).
  */
 export type Tokenized = Shaped<typeof replies.TOKENIZE>;
+/**
+ * The file of an `inspect`: for each of `layers` it has `layers.N.queries`, `queryHeads` × `tokens` ×
+ * `headDim`, and `layers.N.keys`, `heads` × `tokens` × `headDim`, both float32 safetensors.
+ */
+export type Inspected = Shaped<typeof replies.INSPECT>;
 /** The effect of a cancel; `outcome` is `accepted`, `finished` or `unknown` (SPEC §4.6). */
 export type CancelOutcome = Shaped<typeof replies.CANCEL>;
 /** The state of the prompt cache, and how much the action `affected` (SPEC §4.11). */

@@ -46,6 +46,18 @@ suite("tokenize sends only the options that were given", () => {
   }
 });
 
+test("inspect names the file and its layers", async () => {
+  const { model, script } = await startModel();
+  const asked = model.inspect("a b", new URL("file:///f.safetensors"), { layers: [1] });
+  const request = await script.next("inspect");
+  const path = process.platform === "win32" ? "\\f.safetensors" : "/f.safetensors";
+  assert.deepEqual(request, { id: request.id, cmd: "inspect", prompt: "a b", path, layers: [1] });
+  const shapes = { layers: [1], heads: 1, query_heads: 2, head_dim: 4, tokens: 3 };
+  script.answer(request, { path, model_type: "m", ...shapes });
+  const told = await asked;
+  assert.deepEqual([told.path, told.modelType, told.queryHeads], [path, "m", 2]);
+});
+
 test("detokenize gives the text", async () => {
   const { worker, script, model } = await startModel();
   for (const ids of [[20, 21], []]) {

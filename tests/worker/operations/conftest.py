@@ -1,5 +1,5 @@
 from __future__ import annotations
 
-from support.model_worker import worker
+from support.model_worker import loaded, worker
 
-__all__ = ["worker"]
+__all__ = ["loaded", "worker"]

@@ -19,7 +19,16 @@ from ..engine import (
     ProgressReport,
 )
 from ..process.stdio import log
-from ..prompts import ChatInput, Classified, ClassifyPrompts, Prompt, SamplingParams, StepResult
+from ..prompts import (
+    ChatInput,
+    Classified,
+    ClassifyPrompts,
+    Inspected,
+    Inspection,
+    Prompt,
+    SamplingParams,
+    StepResult,
+)
 from ..requests.admission import check_known
 from ..requests.failures import no_model
 
@@ -76,15 +85,9 @@ class MlxEngine(Engine):
     def preload(self) -> None:
         """Import MLX and start the template process, so that `load` finds both ready."""
         self._templates.start()
-        try:
-            from .importing import import_mlx
+        from .importing import preload
 
-            import_mlx()
-            from .one_pass import scoring  # noqa: F401
-            from .sequences import runner  # noqa: F401
-            from .text import prompts  # noqa: F401
-        except (ImportError, OSError, MemoryError, RuntimeError):
-            return  # `load` tries again, and says what is missing
+        preload()
 
     # -- the model -----------------------------------------------------------------------
 
@@ -98,11 +101,6 @@ class MlxEngine(Engine):
         import_or_explain()
         from . import loading
         from .mlx_patches.allocator import hold_freed_blocks
-        from .mlx_patches.direct_children import hold_children_directly
-        from .mlx_patches.exponentials import vectorize
-        from .mlx_patches.rotary import share_tables
-        from .mlx_patches.weight_layout import transpose_weights
-        from .sequences.warmup import warm_up
 
         hold_freed_blocks()
         with self._paths.unchanged(path, adapter):
@@ -113,14 +111,7 @@ class MlxEngine(Engine):
             self._templates.check(loaded.template)
         report("check", 1, 1)
         self.unload()
-        loading.materialize(loaded.model, report)
-        transpose_weights(loaded.model)
-        vectorize(loaded.model)
-        share_tables(loaded.model)
-        hold_children_directly(loaded.model)
-        if options.warmup:
-            warm_up(loaded.model, loaded.policy, loaded.info.vocab_size, report)
-        loading.settle_threads(loaded, measure=options.warmup)
+        loading.finish(loaded, options, report)
         self._loaded = loaded
         return loaded.info
 
@@ -169,6 +160,13 @@ class MlxEngine(Engine):
         from .text import prompts as texts
 
         return texts.classify_prompts(prompts, labels, logits, params, self._ready())
+
+    def inspection(self, text: str, layers: list[int] | None, path: str) -> Inspection:
+        """Tokenize a prompt to inspect, and check the path."""
+        from .text import prompts
+
+        self._paths.output(path)
+        return prompts.inspection(text, layers, path, self._ready())
 
     def text_ids(self, text: str, *, special_tokens: bool) -> list[int]:
         """Return the token ids of a text."""
@@ -226,6 +224,13 @@ class MlxEngine(Engine):
         )
         return scoring.classify_slice(tools, prompts)
 
+    def inspect(self, inspection: Inspection) -> Inspected | None:
+        """Compute one layer of a prompt, or write the file."""
+        from .one_pass import attention
+
+        model, file = self._ready().model, self._paths.output(inspection.path)
+        return attention.inspect_slice(model, inspection, file)
+
     # -- what is kept --------------------------------------------------------------------
 
     def cache_figures(self) -> CacheFigures:
@@ -248,13 +253,8 @@ class MlxEngine(Engine):
         from .cache import cache_files
 
         loaded = self._ready()
-        return cache_files.load(
-            self._paths.output(path),
-            loaded.cache,
-            loaded.policy,
-            loaded.identity(),
-            loaded.info.vocab_size,
-        )
+        fitting = (loaded.cache, loaded.policy, loaded.identity(), loaded.info.vocab_size)
+        return cache_files.load(self._paths.output(path), *fitting)
 
     def warmed_tokens(self, prompt: Prompt) -> int:
         """Return the number of an ended sequence's tokens that the prompt cache holds."""

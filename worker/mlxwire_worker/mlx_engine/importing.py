@@ -55,3 +55,14 @@ def import_or_explain() -> None:
             f"MLX can't be loaded on this machine ({error}); install it again for this platform",
             data={"reason": "mlx_not_installed"},
         ) from None
+
+
+def preload() -> None:
+    """Import what requests need, if that works now; `load` tries again and says what is missing."""
+    try:
+        import_mlx()
+        from .one_pass import scoring  # noqa: F401
+        from .sequences import runner  # noqa: F401
+        from .text import prompts  # noqa: F401
+    except (ImportError, OSError, MemoryError, RuntimeError):
+        return

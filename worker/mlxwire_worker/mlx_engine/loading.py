@@ -22,12 +22,17 @@ from .cache.kv import CachePolicy
 from .cache.memory_guard import MemoryGuard
 from .cache.prompt_cache import DEFAULT_BUDGET, PromptCache
 from .mlx_patches.blas import in_use
+from .mlx_patches.direct_children import hold_children_directly
+from .mlx_patches.exponentials import vectorize
+from .mlx_patches.rotary import share_tables
+from .mlx_patches.weight_layout import transpose_weights
 from .models.adapters import check_adapter
 from .models.assembly import Assembled, assemble, parameters, weight_bytes
 from .models.preflight import check_model
 from .sequences.prefill import ChunkSize
 from .sequences.runner import Runner
 from .sequences.thread_choice import choose_threads
+from .sequences.warmup import warm_up
 from .text.chat_template import find_template
 from .text.tokenizer import Tokenizer
 
@@ -152,6 +157,19 @@ def _context_len(options: LoadOptions, config: dict[str, Any]) -> int:
 def _adapter_files(adapter: Path | None) -> list[Path]:
     names = ("adapters.safetensors", "adapter_config.json")  # the latter has the scale
     return [adapter / name for name in names] if adapter is not None else []
+
+
+def finish(loaded: LoadedModel, options: LoadOptions, report: ProgressReport) -> None:
+    """Read the weights of a built model, make its modules fast, and warm it up."""
+    model = loaded.model
+    materialize(model, report)
+    transpose_weights(model)
+    vectorize(model)
+    share_tables(model)
+    hold_children_directly(model)
+    if options.warmup:
+        warm_up(model, loaded.policy, loaded.info.vocab_size, report)
+    settle_threads(loaded, measure=options.warmup)
 
 
 def materialize(model: Any, report: ProgressReport) -> None:

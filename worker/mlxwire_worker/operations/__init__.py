@@ -9,6 +9,7 @@ from .classify import ClassifyOperation
 from .detokenize import DetokenizeOperation
 from .generate import GenerateOperation
 from .info import InfoOperation
+from .inspect import InspectOperation
 from .load import LoadOperation
 from .memory import MemoryOperation
 from .metrics import MetricsOperation
@@ -26,6 +27,7 @@ OPERATIONS: dict[tuple[str, str | None], type[Operation]] = {
     ("classify", None): ClassifyOperation,
     ("tokenize", None): TokenizeOperation,
     ("detokenize", None): DetokenizeOperation,
+    ("inspect", None): InspectOperation,
     ("cache", None): CacheOperation,
     ("cache", "warm"): WarmOperation,
     ("memory", None): MemoryOperation,

@@ -50,6 +50,7 @@ var (
 	}
 	Tokenize   = &Command{Name: "tokenize", Final: result, Lane: Prepare, NeedsModel: true}
 	Detokenize = &Command{Name: "detokenize", Final: result, Lane: Prepare, NeedsModel: true}
+	Inspect    = &Command{Name: "inspect", Final: result, Lane: OnePass, NeedsModel: true}
 	Memory     = &Command{Name: "memory", Final: result, Lane: BetweenSteps}
 	Metrics    = &Command{Name: "metrics", Final: result, Lane: AtOnce}
 	Cancel     = &Command{Name: "cancel", Final: result, Lane: AtOnce, Blameless: true}
@@ -59,6 +60,6 @@ var (
 
 // Commands lists the table.
 var Commands = []*Command{
-	Hello, Load, Unload, Info, Generate, Chat, Batch, Classify, Cache, Tokenize, Detokenize,
+	Hello, Load, Unload, Info, Generate, Chat, Batch, Classify, Cache, Tokenize, Detokenize, Inspect,
 	Memory, Metrics, Cancel, Credit, Quit,
 }

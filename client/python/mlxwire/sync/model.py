@@ -12,8 +12,8 @@ from mlxwire_protocol.replies import RequestMetrics
 from mlxwire_protocol.results import LoadResult, ModelInfo
 
 from ..model import Model as AsyncModel
-from ..options import ChatOptions, GenerateOptions, Messages, OnProgress
-from ..results import ClassifyResult, OnToken, Tokenized
+from ..options import ChatOptions, GenerateOptions, Messages, OnProgress, Path
+from ..results import ClassifyResult, Inspected, OnToken, Tokenized
 from .base import LEFT_ALONE, ThreadUser
 from .cache import PromptCache
 from .stream import BatchStream, TokenStream
@@ -208,6 +208,23 @@ class Model(ThreadUser[AsyncModel]):
         Raises: InvalidParams for an id that is not in the vocabulary.
         """
         return self._thread.call(self._aio.detokenize(ids, timeout=timeout))
+
+    def inspect(
+        self,
+        prompt: str,
+        path: Path,
+        *,
+        layers: Sequence[int] | None = None,
+        timeout: float | None = None,
+    ) -> Inspected:
+        """Write the queries and keys that the attention over a prompt compares to a file.
+
+        ``path`` must be below the worker's ``--data-root`` if that is set. ``layers``: numbers of
+        layers with attention, from 0; left out, all. Raises: MlxwireError.
+        """
+        return self._thread.call(
+            self._aio.inspect(prompt, path, layers=layers, timeout=timeout)
+        )
 
     def info(self, *, timeout: float | None = None) -> ModelInfo:
         """Ask the worker to describe the model as it is now."""

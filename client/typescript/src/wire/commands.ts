@@ -34,6 +34,7 @@ export const COMMANDS = {
   classify: { final: "done", lane: "one_pass", needsModel: true },
   tokenize: { final: "result", lane: "prepare", needsModel: true },
   detokenize: { final: "result", lane: "prepare", needsModel: true },
+  inspect: { final: "result", lane: "one_pass", needsModel: true },
   cancel: { final: "result", lane: "at_once", needsModel: false },
   credit: { final: "result", lane: "at_once", needsModel: false },
   cache: {

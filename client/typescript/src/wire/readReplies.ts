@@ -44,6 +44,7 @@ export const readLoad = reader("load result", shape(replies.LOAD));
 export const readMetrics = reader("worker metrics", shape(replies.WORKER_METRICS));
 export const readTokenize = reader("tokenize result", shape(replies.TOKENIZE));
 export const readDetokenize = reader("detokenize result", shape(replies.DETOKENIZE));
+export const readInspect = reader("inspect result", shape(replies.INSPECT));
 export const readCancel = reader("cancel result", shape(replies.CANCEL));
 export const readCache = reader("cache result", shape(replies.CACHE));
 export const readMemory = reader("memory result", shape(replies.MEMORY));

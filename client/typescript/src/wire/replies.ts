@@ -153,6 +153,17 @@ export const TOKENIZE = {
 /** The text of token ids. */
 export const DETOKENIZE = { text: string };
 
+/** The file of an `inspect`, and the shapes of its arrays. */
+export const INSPECT = {
+  path: string,
+  model_type: string,
+  layers: arrayOf(integer),
+  heads: integer,
+  query_heads: integer,
+  head_dim: integer,
+  tokens: integer,
+};
+
 /** The effect of a `cancel`. */
 export const CANCEL = { outcome: string, cancelled: integer };
 

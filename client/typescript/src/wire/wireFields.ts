@@ -9,6 +9,7 @@ import type {
   CallOptions,
   ChatOptions,
   ClassifyOptions,
+  InspectOptions,
   LoadFields,
   MemoryFields,
   Message,
@@ -74,6 +75,9 @@ export const CLASSIFY: Sent<Omit<ClassifyOptions, keyof StreamOptions>> = {
   logits: plain,
   labels: plain,
 };
+
+/** The options that `inspect` sends. */
+export const INSPECT: Sent<Omit<InspectOptions, keyof CallOptions>> = { layers: plain };
 
 /** The options that `tokenize` sends with a text. */
 export const TOKENIZE: Sent<Omit<TokenizeOptions, keyof CallOptions>> = {

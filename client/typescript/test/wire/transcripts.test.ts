@@ -43,6 +43,7 @@ const READERS: Record<string, (message: JsonObject) => unknown> = {
   "result info": read.readInfo,
   "result tokenize": read.readTokenize,
   "result detokenize": read.readDetokenize,
+  "result inspect": read.readInspect,
   "result cancel": read.readCancel,
   "result cache": read.readCache,
   "result memory": read.readMemory,

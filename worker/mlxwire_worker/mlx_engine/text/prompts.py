@@ -11,7 +11,14 @@ from typing import Any
 
 from mlxwire_protocol import WireError, invalid_params
 
-from ...prompts import ChatInput, ClassifyPrompts, Prompt, SamplingParams
+from ...prompts import (
+    MOST_INSPECTED_TOKENS,
+    ChatInput,
+    ClassifyPrompts,
+    Inspection,
+    Prompt,
+    SamplingParams,
+)
 from ...requests.admission import check_ids, check_labels, check_sampling
 from ..loading import LoadedModel
 from .tokenizer import Tokenizer
@@ -135,6 +142,17 @@ def classify_prompts(
         logits=logits,
         drawn=drawn if params.temperature else None,
     )
+
+
+def inspection(
+    text: str, layers: list[int] | None, path: str, loaded: LoadedModel
+) -> Inspection:
+    """Tokenize and check a prompt to inspect. Raises: WireError."""
+    room = min(loaded.info.context_len, MOST_INSPECTED_TOKENS + 1)
+    _check_length(text, "prompt", loaded.tokenizer, room)
+    ids = loaded.tokenizer.encode_prompt(text)
+    check_ids(ids, "prompt", vocabulary=loaded.info.vocab_size, context_len=room)
+    return Inspection(ids=ids, layers=layers, path=path)
 
 
 def _prompt(ids: list[int], params: SamplingParams, field: str, loaded: LoadedModel) -> Prompt:
