@@ -155,9 +155,7 @@ export class WorkerProcess implements Child {
 
   /** Queue bytes for stdin. Never waits; after the end the bytes are dropped. */
   write(line: Buffer): void {
-    if (this.#child.stdin.writable) {
-      this.#child.stdin.write(line);
-    }
+    this.#child.stdin.write(line);
   }
 
   /** Close stdin; bytes still queued are dropped. */

@@ -56,6 +56,25 @@ suite("a process", { skip: process.platform === "win32" }, () => {
     });
   }
 
+  test("that closed its stdin is found out at the next write", async (t) => {
+    const { child, node, lost, ended, nextChunk } = await start(t, "cover its ears");
+    const closed = new Promise((resolve) => node.stdin.once("close", resolve));
+    await nextChunk();
+    child.write(Buffer.from("hello\n"));
+    await closed;
+    assert.deepEqual(lost, ["stdin"]);
+    child.signalGroup("SIGKILL");
+    assert.deepEqual(await ended, { exitCode: null, signal: "SIGKILL" });
+  });
+
+  test("that could not be signalled, as Node tells later, breaks nothing in the host", async (t) => {
+    const { child, node, ended } = await start(t, "until eof");
+    node.emit("error", new Error("kill EPERM"));
+    node.emit("error", new Error("kill EPERM"));
+    child.closeStdin();
+    assert.deepEqual(await ended, { exitCode: 6, signal: null });
+  });
+
   test("that was reaped is never signalled", async (t) => {
     const { child, ended } = await start(t, "until eof");
     child.closeStdin();

@@ -54,6 +54,11 @@ const ROLES: Record<string, (port: string) => void> = {
     writeSync(2, `${process.env.MLXWIRE_PARENT_PID} of ${process.ppid}\n`);
     process.exit(4);
   },
+  "cover its ears": () => {
+    closeSync(0);
+    writeSync(1, "covered\n");
+    liveOn();
+  },
   "hang up": () => {
     process.stdin.once("data", () => closeSync(1));
     liveOn();
