@@ -139,9 +139,9 @@ type detokenizeFields struct {
 }
 
 type inspectFields struct {
-	Prompt string `json:"prompt" option:"prompt"`
-	Path   string `json:"path" option:"path"`
-	Layers []int  `json:"layers,omitempty" option:"layers"`
+	Prompt string `json:"prompt"`
+	Path   string `json:"path"`
+	Layers []int  `json:"layers,omitempty"`
 }
 
 type cancelFields struct {
