@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -42,6 +42,7 @@ class ReplyStream(Generic[T]):
         self._left = False
         self._exhausted = False
         self._cancels = 0
+        self._count_cancels: Callable[[], int] = int
         self._loop = request.loop
         self._pop = request.buffer.popleft
 
@@ -93,7 +94,6 @@ class ReplyStream(Generic[T]):
 
         Raises: the error that ended the stream.
         """
-        await self._heed_cancel()
         return self._take_buffered() if await self._more() else []
 
     async def take_all(self) -> list[T]:
@@ -125,11 +125,11 @@ class ReplyStream(Generic[T]):
 
     def __aiter__(self) -> AsyncIterator[T]:
         self.begin_pass()
+        self._watch_reader()
         return self if self._entered else _Pass(self)
 
     async def __anext__(self) -> T:
-        task = asyncio.current_task(self._loop)
-        if task is not None and task.cancelling() != self._cancels:
+        if self._count_cancels() != self._cancels:
             await self._heed_cancel()
         try:
             message = self._pop()
@@ -168,6 +168,7 @@ class ReplyStream(Generic[T]):
         """Wait for a reply; return False at the end. Raises: the error that ended the stream."""
         request = self._request
         await self._start()
+        await self._heed_cancel()  # another task may read now
         try:
             while not request.buffer:
                 if self._ended():
@@ -207,8 +208,8 @@ class ReplyStream(Generic[T]):
         Taking what has arrived never suspends the task, so asyncio would deliver the cancel only
         when the buffer is empty.
         """
-        task = asyncio.current_task(self._loop)
-        count = 0 if task is None else task.cancelling()
+        self._watch_reader()
+        count = self._count_cancels()
         if count == self._cancels:
             return
         self._cancels = count
@@ -217,6 +218,11 @@ class ReplyStream(Generic[T]):
         except asyncio.CancelledError:
             self.abandon()
             raise
+
+    def _watch_reader(self) -> None:
+        """Count the cancels of the task that reads, which a look at each reply would slow down."""
+        task = asyncio.current_task(self._loop)
+        self._count_cancels = int if task is None else task.cancelling
 
     async def _start(self) -> None:
         request = self._request
