@@ -132,8 +132,18 @@ def test_an_empty_entry_of_the_hosts_path_does_not_name_the_working_folder(
     assert ran(folder) == ""
 
 
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ([*WORKER, "--drain-on-eof"], '"done":true'),
+        ([str(SCRIPTS / "mlxwire"), "doctor", "--engine", "mlx"], "round trip"),
+    ],
+    ids=["worker", "doctor"],
+)
 @pytest.mark.parametrize("entry", ["", "."])
-def test_no_program_of_the_working_folder_is_run(tmp_path: Path, entry: str) -> None:
+def test_no_program_of_the_working_folder_is_run(
+    tmp_path: Path, entry: str, command: Sequence[str], told: str
+) -> None:
     shutil.copytree(TINY, tmp_path, dirs_exist_ok=True)
     for name in ("g++", "sh", "cc"):
         (tmp_path / name).write_text(f"#!/bin/sh\necho {name} >> {tmp_path}/ran\n")
@@ -141,10 +151,10 @@ def test_no_program_of_the_working_folder_is_run(tmp_path: Path, entry: str) -> 
     search = f"{entry}{os.pathsep}{os.environ['PATH']}"
     cache = str(tmp_path / "cache")  # nothing is compiled yet
 
-    ended = run([*WORKER, "--drain-on-eof"], tmp_path, PATH=search, XDG_CACHE_HOME=cache)
+    ended = run(command, tmp_path, PATH=search, XDG_CACHE_HOME=cache)
 
     assert ended.returncode == 0, ended.stderr
-    assert '"done":true' in ended.stdout
+    assert told in ended.stdout
     assert ran(tmp_path) == ""
 
 

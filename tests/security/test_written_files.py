@@ -173,6 +173,14 @@ def test_a_folder_that_the_worker_may_not_write_to_is_the_requests_fault(
     assert (refused.value.code, refused.value.data) == ("invalid_params", {"field": "path"})
 
 
+@pytest.mark.parametrize("place", ["", ".", "below/.."])
+def test_a_data_root_itself_is_no_file(root: Path, place: str) -> None:
+    with pytest.raises(WireError) as refused:
+        write(named(root, place))
+
+    assert (refused.value.code, refused.value.data) == ("invalid_params", {"field": "path"})
+
+
 @pytest.mark.parametrize("place", ["/", "."])
 def test_a_folder_is_no_file(root: Path, place: str) -> None:
     with pytest.raises(WireError) as refused:

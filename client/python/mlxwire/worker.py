@@ -20,7 +20,7 @@ from .connection.liveness import LivenessLimits
 from .errors import InvalidParams
 from .model import Model
 from .options import LoadOptions, MemoryOptions, OnProgress, Path, request_options, set_fields
-from .process.checks import check_callback, check_seconds, check_words
+from .process.checks import check_callback, check_seconds, check_struct, check_words
 from .process.shutdown import ShutdownLimits
 from .requests.pending import ask
 from .requests.route import DEFAULT_BUFFER_BYTES, ModelRoute, RequestLimits
@@ -93,6 +93,10 @@ class Worker:
             check_callback(name, callback)
         if liveness == "auto":
             liveness = None if restart is None else LivenessLimits()
+        check_struct("liveness", liveness, LivenessLimits)
+        check_struct("shutdown", shutdown, ShutdownLimits)
+        check_struct("restart", restart, RestartPolicy)
+        check_struct("env", env, Mapping)
         options = ChildOptions(
             command=command,
             args=[*(("--engine", engine) if engine else ()), *args],

@@ -45,6 +45,19 @@ def test_without_a_worker_of_its_own_the_program_on_the_path_is_started(
         find_worker(None, NOTHING)
 
 
+@pytest.mark.parametrize("entry", ["", ".", "../here"])
+def test_no_program_of_a_relative_folder_of_the_path_is_started(monkeypatch, tmp_path, entry):
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    program = folder / "mlxwire-worker"
+    program.write_text("")
+    program.chmod(0o755)
+    with pytest.raises(mlxwire.SpawnFailed, match="pip install"):
+        find_worker(None, {"PATH": f"{entry}:/nowhere"})
+
+
 @pytest.mark.parametrize("command", ["", [], "'unbalanced"])
 def test_a_command_that_is_none_is_refused(command):
     with pytest.raises(mlxwire.SpawnFailed):

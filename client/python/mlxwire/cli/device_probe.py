@@ -19,6 +19,12 @@ PACKAGES = ("mlx", "mlx-lm", "tokenizers", "orjson", "msgspec")
 SECONDS = 60.0
 
 SCRIPT = f"""
+try:
+    from mlxwire_worker.process.import_path import leave_working_folder
+
+    leave_working_folder()  # MLX finds g++ by PATH
+except ImportError:
+    pass
 import importlib.metadata, json, platform
 
 def version(name):

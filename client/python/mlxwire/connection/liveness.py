@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ..process.checks import check_some_seconds
+from ..process.checks import check_given, check_some_seconds, check_struct
 from ..results import Heartbeat
 
 
@@ -29,7 +29,11 @@ class LivenessLimits:
     )
 
     def __post_init__(self) -> None:
-        """Check the limits. Raises: InvalidParams if one is not more than 0."""
+        """Check the limits. Raises: InvalidParams if one is None, except for a phase, or not more than 0."""
+        check_given("silence", self.silence)
+        check_given("step", self.step)
+        check_given("phases", self.phases)
+        check_struct("phases", self.phases, Mapping)
         check_some_seconds("silence", self.silence)
         check_some_seconds("step", self.step)
         for phase, seconds in self.phases.items():

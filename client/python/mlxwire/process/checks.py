@@ -24,6 +24,21 @@ def check_some_seconds(name: str, value: object) -> None:
         raise _refused(name, value, "give seconds, more than 0, or leave it out")
 
 
+def check_given(name: str, value: object, *, finite: bool = False) -> None:
+    """Check a number of a struct, which has a default: neither None nor, if ``finite``, infinite.
+
+    Raises: InvalidParams.
+    """
+    if value is None or (finite and value == math.inf):
+        raise _refused(name, value, "give a number, or leave it out for the default")
+
+
+def check_struct(name: str, value: object, kind: type) -> None:
+    """Check an option that is a struct: None, or of ``kind``. Raises: InvalidParams."""
+    if value is not None and not isinstance(value, kind):
+        raise _refused(name, value, f"give a `{kind.__name__}`, or leave it out")
+
+
 def check_share(name: str, value: object) -> None:
     """Check a number from 0 to 1. Raises: InvalidParams."""
     if not (_is_number(value) and 0 <= value <= 1):
@@ -65,9 +80,8 @@ def check_callback(name: str, callback: object) -> None:
 
 
 def _is_number(value: object) -> TypeGuard[float]:
-    return (
-        isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
-    )
+    # NaN alone differs from itself; `math.isnan` can't take an int beyond a float's range.
+    return isinstance(value, int | float) and not isinstance(value, bool) and value == value
 
 
 def _refused(name: str, value: object, advice: str) -> InvalidParams:

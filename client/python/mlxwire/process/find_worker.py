@@ -24,7 +24,8 @@ def find_worker(
     """Return the worker's command line: the first of these that exists.
 
     ``command`` (a string is split as a shell does), the variable ``MLXWIRE_WORKER`` (split
-    likewise), this interpreter with ``-P -m mlxwire_worker``, ``mlxwire-worker`` on the ``PATH``.
+    likewise), this interpreter with ``-P -m mlxwire_worker``, ``mlxwire-worker`` in an absolute
+    folder of the ``PATH``.
 
     Raises: SpawnFailed if none exists, or if a string can't be split.
     """
@@ -38,7 +39,9 @@ def find_worker(
     frozen = getattr(sys, "frozen", False)
     if sys.executable and not frozen and importlib.util.find_spec(WORKER_MODULE):
         return [sys.executable, *SAFE_PATH, "-m", WORKER_MODULE]
-    program = shutil.which(WORKER_PROGRAM, path=env.get("PATH"))
+    # An empty or relative entry of PATH means the working folder, whose files must not run.
+    folders = filter(os.path.isabs, env.get("PATH", "").split(os.pathsep))
+    program = shutil.which(WORKER_PROGRAM, path=os.pathsep.join(folders) or os.defpath)
     if program:
         return [program]
     raise SpawnFailed(

@@ -23,7 +23,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from .checks import check_seconds
+from .checks import check_given, check_seconds
 
 MOST_TURNS = 10
 
@@ -42,8 +42,9 @@ class ShutdownLimits:
     kill: float = 2.0
 
     def __post_init__(self) -> None:
-        """Check the limits. Raises: InvalidParams if one is negative or NaN."""
+        """Check the limits. Raises: InvalidParams if one is None, negative or NaN."""
         for name in self.__slots__:
+            check_given(name, getattr(self, name))
             check_seconds(name, getattr(self, name))
 
 

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..errors import MlxwireError
-from ..process.checks import check_count, check_seconds, check_share, check_some_seconds
+from ..process.checks import (
+    check_count,
+    check_given,
+    check_seconds,
+    check_share,
+    check_some_seconds,
+)
 
 ChangeKind = Literal["started", "ready", "crashed", "restarting", "gave_up", "stopped"]
 
@@ -29,7 +35,14 @@ class RestartPolicy:
     jitter: float = 0.2
 
     def __post_init__(self) -> None:
-        """Check the rules. Raises: InvalidParams if one is negative or NaN, or the window is 0."""
+        """Check the rules.
+
+        Raises: InvalidParams if one is None, negative or NaN, the window is 0, or a pause is endless.
+        """
+        check_given("max_restarts", self.max_restarts)
+        check_given("window", self.window)
+        check_given("backoff_min", self.backoff_min, finite=True)
+        check_given("backoff_max", self.backoff_max, finite=True)
         check_count("max_restarts", self.max_restarts)
         check_some_seconds("window", self.window)
         check_seconds("backoff_min", self.backoff_min)

@@ -6,7 +6,7 @@
 import { execFile } from "node:child_process";
 import { constants } from "node:fs";
 import { access, stat } from "node:fs/promises";
-import { delimiter, resolve } from "node:path";
+import { delimiter, isAbsolute, resolve } from "node:path";
 import { SpawnFailed } from "../errors.js";
 import { shellWords } from "./shellWords.js";
 
@@ -86,7 +86,8 @@ function wordsOf(command: string, source: string): string[] {
 
 async function onPath(program: string, env: Environment): Promise<string | null> {
   const folders = (env.PATH ?? env.Path ?? "").split(delimiter);
-  for (const folder of folders.filter((each) => each !== "")) {
+  // An empty or relative entry means the working folder, whose files must not run.
+  for (const folder of folders.filter((each) => isAbsolute(each))) {
     const candidate = resolve(folder, WINDOWS ? `${program}.exe` : program);
     if (await isExecutable(candidate)) {
       return candidate;

@@ -80,14 +80,17 @@ suite("the worker found is", { skip: process.platform === "win32" }, () => {
     assert.deepEqual(found, [join(bin, "python3"), "-P", "-m", "mlxwire_worker"]);
   });
 
-  test("of a relative folder of the PATH, resolved against the host's folder", async () => {
-    const host = process.cwd();
-    process.chdir(folder);
+  test("not a program of a relative folder of the PATH, which may be a model's", async () => {
+    const before = process.cwd();
+    process.chdir(both);
     try {
-      const found = await findWorker(undefined, { PATH: "both" });
-      assert.deepEqual(found, [join(process.cwd(), "both", "mlxwire-worker")]);
+      for (const PATH of [".", "", join("..", "both")]) {
+        await assert.rejects(findWorker(undefined, { PATH }), SpawnFailed);
+        const found = await findWorker(undefined, { PATH: [PATH, both].join(delimiter) });
+        assert.deepEqual(found, [join(both, "mlxwire-worker")]);
+      }
     } finally {
-      process.chdir(host);
+      process.chdir(before);
     }
   });
 

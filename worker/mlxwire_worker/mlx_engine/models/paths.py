@@ -71,7 +71,7 @@ class PathPolicy:
                 f"{str(path)!r} is outside the folders that the host opened with --data-root; "
                 "give a path below one of them",
             )
-        if not path.name:
+        if not path.name or path in self._data_roots:
             raise invalid_params("path", f"{str(path)!r} is a folder; give the path of a file")
         return DataFile(path, above[0] if above else None)
 
