@@ -113,14 +113,11 @@ class Heartbeat(Event, kw_only=True, tag="event"):
 def convert_event(message: Mapping[str, Any]) -> Event:
     """Convert an event to its type, or to a plain `Event` if its type is unknown.
 
-    Raises: ProtocolViolation if the message is no event.
+    Raises: ProtocolViolation if the message is no event, or its data are no heartbeat's.
     """
     event = convert_reply(message, Event)
     if event.event == "heartbeat":
-        try:
-            return convert_reply({**event.data, **message}, Heartbeat)
-        except ProtocolViolation:
-            pass
+        return convert_reply({**event.data, **msgspec.to_builtins(event)}, Heartbeat)
     return event
 
 

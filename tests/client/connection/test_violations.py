@@ -44,6 +44,15 @@ TOKEN = b'{"id":"ID","type":"token","seq":0,"token":"a","token_id":1}\n'
         b'{"id":"ID","type":"item","index":0,"token":"a","token_id":1,"logprob":0}\n',
         b'{"type":"event","event":"heartbeat","data":{}}\n',
         b'{"id":"ID","type":"event","event":"heartbeat","data":{}}\n',
+        b'{"id":null,"type":"event","data":{}}\n',
+        b'{"id":null,"type":"event","event":5,"data":{}}\n',
+        b'{"id":null,"type":"event","event":"eclipse"}\n',
+        b'{"id":null,"type":"event","event":"eclipse","data":[]}\n',
+        b'{"id":null,"type":"event","event":"eclipse","data":{},"final":true}\n',
+        b'{"id":null,"type":"event","event":"heartbeat","data":{}}\n',
+        b'{"id":"ID","type":"progress","done":0,"total":1}\n',
+        b'{"id":"ID","type":"progress","stage":"s","done":"0","total":1}\n',
+        b'{"id":"ID","type":"progress","stage":"s","done":0,"total":-1}\n',
         b'{"type":"token","seq":0,"token":"a","token_id":1}\n',
         b'{"type":"done","final":true,"finish_reason":"stop"}\n',
         b"[" * 1000 + b"\n",
@@ -53,10 +62,10 @@ TOKEN = b'{"id":"ID","type":"token","seq":0,"token":"a","token_id":1}\n'
 async def test_an_offence_fails_everything_and_ends_the_worker(memory, line):
     worker = await memory()
     streams = [asyncio.create_task(worker.model.generate("p").text()) for _ in range(2)]
-    request_id = (await worker.process.request("generate"))["id"]
-    await worker.process.request("generate")
-    worker.send(line.replace(b"ID", request_id.encode()))
-    worker.send(b"and more of it\n")
+    ids = [(await worker.process.request("generate"))["id"] for _ in streams]
+    worker.send(line.replace(b"ID", ids[0].encode()))
+    for request_id in ids:  # so that they end well if the line is believed
+        worker.done(request_id)
     for failed in await asyncio.gather(*streams, return_exceptions=True):
         assert isinstance(failed, mlxwire.ProtocolViolation)
     with pytest.raises(mlxwire.ProtocolViolation):
@@ -161,9 +170,10 @@ async def test_events_reach_the_host(memory):
     events = []
     worker = await memory(on_event=events.append)
     worker.reply(None, type="event", event="memory_pressure", data={"bytes": 3})
-    worker.reply(None, type="event", shape="unheard of")
+    worker.reply(None, type="event", event="eclipse", data={}, shape="unheard of")
     assert [(event.event, event.data) for event in events] == [
-        ("memory_pressure", {"bytes": 3})
+        ("memory_pressure", {"bytes": 3}),
+        ("eclipse", {}),
     ]
 
 
