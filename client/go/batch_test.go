@@ -39,15 +39,18 @@ func TestResultsHaveTheOrderOfThePrompts(t *testing.T) {
 	}
 }
 
-func TestTokensOfABatchAreDroppedWithoutAListener(t *testing.T) {
-	_, model := startModel(t, windows, func(w *scriptedWorker) {
-		id := w.next("batch").ID
-		w.say(`{"type":"token","id":%q,"seq":0,"index":0,"token":"t0","token_id":1}`, id)
-		w.batched(id, 0)
-		w.done(id, "stop")
-	})
-	if batch, err := model.BatchGenerate(deadlined(t), []string{"a"}); err != nil || len(batch) != 1 {
-		t.Errorf("batch returned %+v, %v", batch, err)
+func TestABatchHasTokensOnlyIfTheyWereAskedFor(t *testing.T) {
+	for _, options := range [][]RequestOption{nil, {WithOnToken(func(Token) {})}} {
+		_, model := startModel(t, windows, func(w *scriptedWorker) {
+			id := w.next("batch").ID
+			w.say(`{"type":"token","id":%q,"seq":0,"index":0,"token":"t0","token_id":1}`, id)
+			w.batched(id, 0)
+			w.done(id, "stop")
+		})
+		batch, err := model.BatchGenerate(deadlined(t), []string{"a"}, options...)
+		if asked := options != nil; asked != (err == nil && len(batch) == 1) || asked == errors.Is(err, ErrProtocolViolation) {
+			t.Errorf("with %d options, batch returned %+v, %v", len(options), batch, err)
+		}
 	}
 }
 

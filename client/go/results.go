@@ -102,10 +102,6 @@ type batchItem struct {
 	Error           *errorBody    `json:"error"`
 }
 
-func (i batchItem) place() int { return i.Index }
-
-func (r ClassifyResult) place() int { return r.Index }
-
 func (i batchItem) result() BatchResult {
 	result := BatchResult{
 		Index: i.Index, Text: i.Text, TokenIDs: i.TokenIDs, TokensGenerated: i.TokensGenerated,
