@@ -11,6 +11,8 @@ const TOKEN = { type: "token", seq: 0, token: "a", token_id: 1 };
 suite("a reply in a wrong shape is the worker's offence, and no exception in the host", () => {
   const replies: [what: string, reply: JsonObject][] = [
     ["a progress without a stage", { ...PROGRESS, stage: null }],
+    ["a progress whose count is a text", { ...PROGRESS, done: "1" }],
+    ["a progress below nothing", { ...PROGRESS, total: -1 }],
     ["an item whose index is a text", { ...ITEM, index: "0" }],
     ["a token whose text is a number", { ...TOKEN, token: 5 }],
     ["a token whose id is a fraction", { ...TOKEN, token_id: 1.5 }],
@@ -19,10 +21,13 @@ suite("a reply in a wrong shape is the worker's offence, and no exception in the
   for (const [what, reply] of replies) {
     test(what, async () => {
       const { worker, script, model } = await startModel();
-      const classified = model.classify(["a"], { onProgress: () => undefined });
-      const { id } = await script.next("classify");
-      assert.doesNotThrow(() => script.say({ ...reply, id }));
-      await assert.rejects(classified, ProtocolViolation);
+      const streams = reply.type === "token";
+      const options = { onProgress: () => undefined };
+      const asked = streams ? model.generate("a", options).text() : model.classify(["a"], options);
+      const request = await script.next(streams ? "generate" : "classify");
+      assert.doesNotThrow(() => script.say({ ...reply, id: request.id }));
+      script.done(request); // so that a client that takes the reply ends
+      await assert.rejects(asked, ProtocolViolation);
       await worker.closed;
       assert.deepEqual(script.steps.slice(0, 2), ["stdin", "SIGTERM"]);
     });
@@ -87,14 +92,14 @@ suite("a reply in a wrong shape is the worker's offence, and no exception in the
     await worker.closed;
   });
 
-  test("but a progress without a callback is not read", async () => {
+  test("also a progress that nobody hears", async () => {
     const { worker, script, model } = await startModel();
     const classified = model.classify(["a"]);
     const request = await script.next("classify");
     script.say({ ...PROGRESS, stage: null, id: request.id });
     script.done(request);
-    assert.deepEqual(await classified, []);
-    await worker.close();
+    await assert.rejects(classified, ProtocolViolation);
+    await worker.closed;
   });
 
   test("but an unknown field is ignored", async () => {

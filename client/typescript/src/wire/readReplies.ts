@@ -55,7 +55,7 @@ const readBatchItemFields = reader("batch item", shape(replies.BATCH_ITEM));
 const readTokenFields = reader("token", shape(replies.TOKEN));
 const readErrorFields = reader("error", shape(replies.ERROR));
 const readEventFields = reader("event", shape(replies.EVENT));
-const readHeartbeat = shape(replies.HEARTBEAT);
+const readHeartbeat = reader("heartbeat", shape({ data: shape(replies.HEARTBEAT) }));
 
 /** Read a token, also one with log-probabilities or of a batch. @throws Offence */
 export function readToken(message: JsonObject): Token {
@@ -81,11 +81,7 @@ export function readBatchItem(message: JsonObject): BatchItem {
 export function readEvent(message: JsonObject): WorkerEvent {
   const { event: name, data } = readEventFields(message);
   if (name === "heartbeat") {
-    try {
-      return { event: "heartbeat", ...readHeartbeat(data) };
-    } catch {
-      // A heartbeat of a later version, in a shape that this one does not know.
-    }
+    return { event: "heartbeat", ...readHeartbeat(message).data };
   }
   return { event: "other", name, data };
 }

@@ -4,6 +4,7 @@
  */
 
 import {
+  amount,
   arrayOf,
   boolean,
   defaulting,
@@ -90,7 +91,7 @@ export const BATCH_ITEM = {
 };
 
 /** The progress of a stage. */
-export const PROGRESS = { stage: string, done: number, total: number };
+export const PROGRESS = { stage: string, done: amount, total: amount };
 
 /** The end of a stream. */
 export const DONE = {

@@ -31,6 +31,11 @@ export function number(value: unknown): number {
   return Number.isFinite(value) ? (value as number) : mistaken("a number", value);
 }
 
+/** Read a finite number that is not negative. */
+export function amount(value: unknown): number {
+  return number(value) >= 0 ? (value as number) : mistaken("a number from 0", value);
+}
+
 /** Read an integer that a double holds exactly. */
 export function integer(value: unknown): number {
   return Number.isSafeInteger(value) ? (value as number) : mistaken("an integer", value);
