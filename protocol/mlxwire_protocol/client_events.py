@@ -72,7 +72,7 @@ class _EventShape(msgspec.Struct):
     id: None
     event: str
     data: dict[str, Any]
-    final: Literal[False] = False
+    final: Literal[False] | None = None
 
 
 class _HeartbeatDataShape(msgspec.Struct):

@@ -14,7 +14,7 @@ import msgspec
 from . import results
 from .commands import COMMANDS
 from .errors import SHOWN_CHARACTERS, WireError, quoted
-from .replies import RequestMetrics
+from .replies import ErrorBody, RequestMetrics
 
 State = Literal["open", "streaming", "ended"]
 
@@ -44,17 +44,10 @@ class _DoneShape(msgspec.Struct):
     metrics: RequestMetrics
 
 
-class _ErrorBodyShape(msgspec.Struct):
-    code: str
-    message: str
-    retryable: bool = False
-    data: dict[str, Any] | None = None
-
-
 class _ErrorShape(msgspec.Struct):
     """The field of `error` that every client reads; later codes are accepted."""
 
-    error: _ErrorBodyShape
+    error: ErrorBody
 
 
 class _ProgressShape(msgspec.Struct):

@@ -14,6 +14,7 @@ suite("a reply in a wrong shape is the worker's offence, and no exception in the
     ["a progress whose count is a text", { ...PROGRESS, done: "1" }],
     ["a progress below nothing", { ...PROGRESS, total: -1 }],
     ["an item whose index is a text", { ...ITEM, index: "0" }],
+    ["an item without its logprob", { ...ITEM, logprob: undefined }],
     ["a token whose text is a number", { ...TOKEN, token: 5 }],
     ["a token whose id is a fraction", { ...TOKEN, token_id: 1.5 }],
     ["a token whose likeliest tokens are numbers", { ...TOKEN, logprob: 0, top_logprobs: [7] }],
@@ -91,6 +92,25 @@ suite("a reply in a wrong shape is the worker's offence, and no exception in the
     await leaving;
     await worker.closed;
   });
+
+  const RESULT = { type: "item", index: 0, text: "a", token_ids: [1], tokens_generated: 1 };
+  const batchItems: [what: string, reply: JsonObject][] = [
+    ["without its error", { ...RESULT, finish_reason: "stop" }],
+    ["without a reason", { ...RESULT, error: null }],
+    ["whose error is a text", { ...RESULT, finish_reason: null, error: "it broke" }],
+    ["whose error has no code", { ...RESULT, finish_reason: null, error: { message: "m" } }],
+  ];
+  for (const [what, reply] of batchItems) {
+    test(`also an item of a batch ${what}`, async () => {
+      const { worker, script, model } = await startModel();
+      const asked = model.batch(["a"]).next();
+      const request = await script.next("batch");
+      script.say({ ...reply, id: request.id });
+      script.done(request);
+      await assert.rejects(asked, ProtocolViolation);
+      await worker.closed;
+    });
+  }
 
   test("also a progress that nobody hears", async () => {
     const { worker, script, model } = await startModel();

@@ -30,6 +30,7 @@ TOKEN = b'{"id":"ID","type":"token","seq":0,"token":"a","token_id":1}\n'
         b'{"id":"ID","type":"error","final":true}\n',
         b'{"id":"ID","type":"error","final":true,"error":"no object"}\n',
         b'{"id":"ID","type":"error","final":true,"error":{"message":"no code"}}\n',
+        b'{"id":"ID","type":"error","final":true,"error":{"code":"a","message":"b","data":null}}\n',
         b'{"id":"ID","type":"result","final":true,"ok":true}\n',
         b'{"id":"ID","type":"progress","stage":"s","done":1,"total":1e400}\n',
         TOKEN.replace(b"}", b',"logprob":1e400}'),
@@ -89,6 +90,12 @@ ITEM = (
         ITEM.replace(b'"index":0', b'"index":2'),
         ITEM.replace(b'"index":0,', b""),
         ITEM.replace(b'"index":0', b'"index":null'),
+        ITEM.replace(b',"error":null', b""),
+        ITEM.replace(b'"error":null', b'"error":"it broke"'),
+        ITEM.replace(b'"error":null', b'"error":{"message":"no code"}'),
+        ITEM.replace(b'"error":null', b'"error":{"code":"internal","message":1}'),
+        ITEM.replace(b',"finish_reason":"stop"', b""),
+        ITEM.replace(b"[1]", b"null"),
         ITEM + ITEM,
         ITEM + BATCH_TOKEN,
         BATCH_TOKEN + ITEM + BATCH_TOKEN.replace(b'"seq":0', b'"seq":1'),
@@ -99,6 +106,7 @@ async def test_a_batch_has_tokens_and_items_of_its_own_prompts_alone(memory, lin
     waiting = asyncio.create_task(worker.model.batch(["a", "b"], on_token=id).results())
     request_id = (await worker.process.request("batch"))["id"]
     worker.send(lines.replace(b"ID", request_id.encode()))
+    worker.done(request_id)  # so that the batch ends well if the lines are believed
     with pytest.raises(mlxwire.ProtocolViolation):
         await waiting
 

@@ -10,6 +10,7 @@ import {
   defaulting,
   integer,
   nullable,
+  nullOr,
   number,
   object,
   recordOf,
@@ -57,7 +58,7 @@ export const WORKER_METRICS = {
 };
 
 /** One of the likeliest tokens at one place. */
-export const TOP_LOGPROB = { token: string, token_id: integer, logprob: nullable(number) };
+export const TOP_LOGPROB = { token: string, token_id: integer, logprob: nullOr(number) };
 
 /** A token, with the fields that only some tokens have. */
 export const TOKEN = {
@@ -76,7 +77,7 @@ export const CLASSIFY_ITEM = {
   index: integer,
   token: string,
   token_id: integer,
-  logprob: nullable(number),
+  logprob: nullOr(number),
   logits: nullable(arrayOf(nullable(number))),
   labels: nullable(recordOf(nullable(number))),
 };
@@ -86,7 +87,7 @@ export const BATCH_ITEM = {
   index: integer,
   text: string,
   token_ids: arrayOf(integer),
-  finish_reason: nullable(string),
+  finish_reason: nullOr(string),
   tokens_generated: integer,
 };
 

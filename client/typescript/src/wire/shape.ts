@@ -56,6 +56,11 @@ export function nullable<T>(read: Reader<T>): Reader<T | null> {
   return (value) => (value === null || value === undefined ? null : read(value));
 }
 
+/** Make a reader that also reads null, but no missing field. */
+export function nullOr<T>(read: Reader<T>): Reader<T | null> {
+  return (value) => (value === null ? null : read(value));
+}
+
 /** Make a reader that gives `otherwise` for a missing field. */
 export function defaulting<T>(read: Reader<T>, otherwise: T): Reader<T> {
   return (value) => (value === undefined ? otherwise : read(value));
