@@ -61,6 +61,9 @@ func TestAnItemThatTheWireForbidsEndsTheWorker(t *testing.T) {
 	} {
 		for _, item := range []string{
 			`{"id":%q,"type":"item","index":0}`,
+			`{"id":%q,"type":"item","index":0,"token_id":1,"logprob":-1,"text":"a","token_ids":null,"finish_reason":"stop","tokens_generated":1,"error":null}`,
+			`{"id":%q,"type":"item","index":0,"token_id":1,"logprob":-1,"text":"a","token_ids":[1],"finish_reason":"stop","tokens_generated":1}`,
+			`{"id":%q,"type":"item","index":0,"token_id":1,"logprob":-1,"text":"a","token_ids":[1],"finish_reason":null,"tokens_generated":1,"error":{"message":"m"}}`,
 			`{"id":%q,"type":"item","index":1,"token":"a","token_id":1,"logprob":-1,"text":"a","token_ids":[1],"finish_reason":"stop","tokens_generated":1,"error":null}`,
 			`{"id":%q,"type":"item","index":-1,"token":"a","token_id":1,"logprob":-1,"text":"a","token_ids":[1],"finish_reason":"stop","tokens_generated":1,"error":null}`,
 			`{"id":%q,"type":"item","index":null,"token":"a","token_id":1,"logprob":-1,"text":"a","token_ids":[1],"finish_reason":"stop","tokens_generated":1,"error":null}`,

@@ -145,15 +145,17 @@ type errorBody struct {
 
 // UnmarshalJSON reads an error. It refuses one without a code or a message.
 func (b *errorBody) UnmarshalJSON(text []byte) error {
-	var required struct {
-		Code    *Code   `json:"code"`
-		Message *string `json:"message"`
+	var sent struct {
+		Code      *Code           `json:"code"`
+		Message   *string         `json:"message"`
+		Retryable json.RawMessage `json:"retryable"`
+		Data      json.RawMessage `json:"data"`
 	}
-	if err := json.Unmarshal(text, &required); err != nil {
+	if err := json.Unmarshal(text, &sent); err != nil {
 		return err
 	}
-	if required.Code == nil || required.Message == nil {
-		return errors.New("an error without `code` or `message`")
+	if sent.Code == nil || sent.Message == nil || string(sent.Retryable) == "null" || string(sent.Data) == "null" {
+		return errors.New("an error whose `code` or `message` is missing, or a field of which is null")
 	}
 	type plain errorBody // has no UnmarshalJSON of its own
 	return json.Unmarshal(text, (*plain)(b))

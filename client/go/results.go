@@ -3,6 +3,7 @@ package mlxwire
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -100,6 +101,18 @@ type batchItem struct {
 	FinishReason    *FinishReason `json:"finish_reason"`
 	TokensGenerated int           `json:"tokens_generated"`
 	Error           *errorBody    `json:"error"`
+}
+
+// UnmarshalJSON reads an item. It refuses one whose `token_ids` are null.
+func (i *batchItem) UnmarshalJSON(text []byte) error {
+	type plain batchItem // has no UnmarshalJSON of its own
+	if err := json.Unmarshal(text, (*plain)(i)); err != nil {
+		return err
+	}
+	if i.TokenIDs == nil {
+		return errors.New("`token_ids` is null")
+	}
+	return nil
 }
 
 func (i batchItem) result() BatchResult {
