@@ -43,9 +43,15 @@ var forbiddenReplies = []string{
 	`{"id":"ID","type":"result","final":true,"ok":true}`,
 	`{"id":"ID","type":"token","final":true,"seq":0,"token":"a","token_id":1}`,
 	`{"id":"ID","type":"progress","stage":"x","done":0,"total":1,"final":true}`,
-	`{"id":"ID","type":"progress","stage":"x"}`,
+	`{"id":"ID","type":"progress","stage":"x"}`, `{"id":"ID","type":"progress","stage":"x","done":-1,"total":1}`,
+	`{"id":"ID","type":"progress","done":0,"total":1}`, `{"id":"ID","type":"progress","stage":"x","done":"0","total":1}`,
 	`{"id":"ID","type":"error","final":true}`, `{"id":"ID","type":"error","final":true,"error":"m"}`,
-	`{"id":"ID","type":"error","final":true,"error":{"message":"m"}}`,
+	`{"id":"ID","type":"error","final":true,"error":null}`,
+	`{"id":"ID","type":"error","final":true,"error":{"code":"internal","message":"m","data":null}}`,
+	`{"id":"ID","type":"error","final":true,"error":{"code":"internal","message":"m","retryable":null}}`,
+	`{"id":"ID","type":"token","seq":0,"token":"a","token_id":1,"top_logprobs":[{"token":"a","token_id":1}]}`,
+	`{"id":"ID","type":"token","seq":0,"token":"a","token_id":1,"top_logprobs":[{"token_id":1,"logprob":null}]}`,
+	`{"id":"ID","type":"error","final":true,"error":{"message":"m"}}`, `{"id":"ID","type":"error","final":true,"error":{"code":"internal"}}`,
 	`{"id":"ID","type":"error","final":true,"error":{"code":1,"message":"m"}}`,
 	`{"id":"ID","type":"error","error":{"code":"internal","message":"m","retryable":false}}`,
 	// A token.
@@ -53,7 +59,12 @@ var forbiddenReplies = []string{
 	`{"id":"ID","type":"token","seq":0,"token":"a","token_id":1,"index":1}`,
 	`{"id":"ID","type":"token","seq":0,"token":"a","token_id":1,"index":-1}`,
 	`{"id":"ID","type":"token","seq":0,"token":"a","token_id":1,"index":0.5}`,
+	// An item.
+	`{"id":"ID","type":"item","index":0,"token":"a","token_id":1,"logprob":null}`,
 	// An event.
+	`{"id":"ID","type":"event",` + goodEvent + `}`, `{"id":null,"type":"event","final":true,` + goodEvent + `}`,
+	`{"id":null,"type":"event","event":"eclipse"}`, `{"id":null,"type":"event","event":"eclipse","data":null}`,
+	`{"id":null,"type":"event","event":"eclipse","data":[]}`, `{"id":null,"type":"event","event":5,"data":{}}`,
 	`{"id":null,"type":"event"}`, `{"id":null,"type":"event","event":"heartbeat","data":{}}`,
 }
 

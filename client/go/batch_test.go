@@ -39,15 +39,18 @@ func TestResultsHaveTheOrderOfThePrompts(t *testing.T) {
 	}
 }
 
-func TestTokensOfABatchAreDroppedWithoutAListener(t *testing.T) {
-	_, model := startModel(t, windows, func(w *scriptedWorker) {
-		id := w.next("batch").ID
-		w.say(`{"type":"token","id":%q,"seq":0,"index":0,"token":"t0","token_id":1}`, id)
-		w.batched(id, 0)
-		w.done(id, "stop")
-	})
-	if batch, err := model.BatchGenerate(deadlined(t), []string{"a"}); err != nil || len(batch) != 1 {
-		t.Errorf("batch returned %+v, %v", batch, err)
+func TestABatchHasTokensOnlyIfTheyWereAskedFor(t *testing.T) {
+	for _, options := range [][]RequestOption{nil, {WithOnToken(func(Token) {})}} {
+		_, model := startModel(t, windows, func(w *scriptedWorker) {
+			id := w.next("batch").ID
+			w.say(`{"type":"token","id":%q,"seq":0,"index":0,"token":"t0","token_id":1}`, id)
+			w.batched(id, 0)
+			w.done(id, "stop")
+		})
+		batch, err := model.BatchGenerate(deadlined(t), []string{"a"}, options...)
+		if asked := options != nil; asked != (err == nil && len(batch) == 1) || asked == errors.Is(err, ErrProtocolViolation) {
+			t.Errorf("with %d options, batch returned %+v, %v", len(options), batch, err)
+		}
 	}
 }
 
@@ -58,6 +61,9 @@ func TestAnItemThatTheWireForbidsEndsTheWorker(t *testing.T) {
 	} {
 		for _, item := range []string{
 			`{"id":%q,"type":"item","index":0}`,
+			`{"id":%q,"type":"item","index":0,"token_id":1,"logprob":-1,"text":"a","token_ids":null,"finish_reason":"stop","tokens_generated":1,"error":null}`,
+			`{"id":%q,"type":"item","index":0,"token_id":1,"logprob":-1,"text":"a","token_ids":[1],"finish_reason":"stop","tokens_generated":1}`,
+			`{"id":%q,"type":"item","index":0,"token_id":1,"logprob":-1,"text":"a","token_ids":[1],"finish_reason":null,"tokens_generated":1,"error":{"message":"m"}}`,
 			`{"id":%q,"type":"item","index":1,"token":"a","token_id":1,"logprob":-1,"text":"a","token_ids":[1],"finish_reason":"stop","tokens_generated":1,"error":null}`,
 			`{"id":%q,"type":"item","index":-1,"token":"a","token_id":1,"logprob":-1,"text":"a","token_ids":[1],"finish_reason":"stop","tokens_generated":1,"error":null}`,
 			`{"id":%q,"type":"item","index":null,"token":"a","token_id":1,"logprob":-1,"text":"a","token_ids":[1],"finish_reason":"stop","tokens_generated":1,"error":null}`,

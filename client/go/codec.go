@@ -101,41 +101,45 @@ func decodeReply[T any](line []byte) (T, error) {
 	if err != nil {
 		return reply, fmt.Errorf("the worker sent a reply that can't be read as %T: %w", reply, err)
 	}
-	for _, f := range requiredFields(reflect.TypeFor[T]()) {
-		if value, ok := sent[f.name]; !ok || !f.nullable && string(value) == "null" {
+	for _, f := range replyFields(reflect.TypeFor[T]()) {
+		if value, ok := sent[f.name]; !ok && !f.optional || ok && !f.nullable && string(value) == "null" {
 			return reply, fmt.Errorf("the worker sent a reply that can't be read as %T: `%s` is missing or null", reply, f.name)
 		}
 	}
 	return reply, nil
 }
 
-// A requiredField is a field that a message always has. Fields without a pointer, slice or map are
-// never null.
-type requiredField struct {
+// A replyField is a field of a message. Fields without a pointer, slice or map are never null.
+type replyField struct {
 	name     string
+	optional bool // the message may lack it
 	nullable bool
 }
 
-var requiredByType sync.Map // reflect.Type to []requiredField
+var fieldsByType sync.Map // reflect.Type to []replyField
 
-// requiredFields returns the fields that a message always has: those without omitempty, and without the
-// tag `since`, which marks a field that older workers of protocol 1 do not send.
-func requiredFields(message reflect.Type) []requiredField {
-	if known, ok := requiredByType.Load(message); ok {
-		return known.([]requiredField)
+// replyFields returns the fields of a message. Those with omitempty are optional, and those with the tag
+// `since`, which marks a field that older workers of protocol 1 do not send.
+func replyFields(message reflect.Type) []replyField {
+	if known, ok := fieldsByType.Load(message); ok {
+		return known.([]replyField)
 	}
-	var required []requiredField
+	var fields []replyField
 	for i := range message.NumField() {
 		f := message.Field(i)
 		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
 		switch {
 		case f.Anonymous:
-			required = append(required, requiredFields(f.Type)...)
-		case name != "" && !strings.Contains(options, "omit") && f.Tag.Get("since") == "":
+			fields = append(fields, replyFields(f.Type)...)
+		case name != "":
 			kind := f.Type.Kind()
-			required = append(required, requiredField{name, kind == reflect.Pointer || kind == reflect.Slice || kind == reflect.Map})
+			fields = append(fields, replyField{
+				name:     name,
+				optional: strings.Contains(options, "omit") || f.Tag.Get("since") != "",
+				nullable: kind == reflect.Pointer || kind == reflect.Slice || kind == reflect.Map,
+			})
 		}
 	}
-	requiredByType.Store(message, required)
-	return required
+	fieldsByType.Store(message, fields)
+	return fields
 }

@@ -105,8 +105,8 @@ func (c *connection) send(r *request, fields any) error {
 		e.Data = map[string]any{"max_line_bytes": limit}
 		return e
 	}
-	r.id, r.fields, r.prompts = id, fields, promptsOf(fields)
-	c.wire.Expect(id, r.prompts, r)
+	r.id, r.fields = id, fields
+	c.wire.Expect(id, repliesTo(fields), r)
 	c.child.Write(line)
 	return nil
 }

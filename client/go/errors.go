@@ -143,15 +143,33 @@ type errorBody struct {
 	Data      map[string]any `json:"data"`
 }
 
+// UnmarshalJSON reads an error. It refuses one without a code or a message.
+func (b *errorBody) UnmarshalJSON(text []byte) error {
+	var sent struct {
+		Code      *Code           `json:"code"`
+		Message   *string         `json:"message"`
+		Retryable json.RawMessage `json:"retryable"`
+		Data      json.RawMessage `json:"data"`
+	}
+	if err := json.Unmarshal(text, &sent); err != nil {
+		return err
+	}
+	if sent.Code == nil || sent.Message == nil || string(sent.Retryable) == "null" || string(sent.Data) == "null" {
+		return errors.New("an error whose `code` or `message` is missing, or a field of which is null")
+	}
+	type plain errorBody // has no UnmarshalJSON of its own
+	return json.Unmarshal(text, (*plain)(b))
+}
+
 func (b errorBody) err() *Error {
 	return &Error{Code: b.Code, Message: b.Message, Retryable: b.Retryable, Data: b.Data}
 }
 
 // errorFromReply reads an error reply. The second error says what is wrong with the reply itself.
 func errorFromReply(line []byte) (*Error, error) {
-	var reply errorReply
-	if err := json.Unmarshal(line, &reply); err != nil || reply.Error.Code == "" {
-		return nil, fmt.Errorf("the worker sent an error reply without an error code: %.200s", line)
+	reply, err := decodeReply[errorReply](line)
+	if err != nil {
+		return nil, err
 	}
 	return reply.Error.err(), nil
 }

@@ -1,6 +1,8 @@
 package mlxwire
 
 import (
+	"encoding/json"
+	"fmt"
 	"sync"
 	"time"
 )
@@ -68,8 +70,15 @@ func (c *connection) wantedEvents() []string {
 // version of the worker may send more.
 func (c *connection) takeEvent(line []byte) error {
 	message, err := decodeReply[eventMessage](line)
-	if err != nil || message.Event != heartbeatEvent {
+	if err != nil {
 		return err
+	}
+	var data map[string]json.RawMessage
+	if json.Unmarshal(message.Data, &data) != nil || data == nil {
+		return fmt.Errorf("the worker sent an event whose `data` is no object: %.200s", message.Data)
+	}
+	if message.Event != heartbeatEvent {
+		return nil
 	}
 	beat, err := decodeReply[Heartbeat](message.Data)
 	if err != nil {

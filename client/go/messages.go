@@ -1,5 +1,7 @@
 package mlxwire
 
+import "github.com/mlxwire/mlxwire/client/go/internal/wire"
+
 // This file holds the requests as the wire spells them (SPEC §4). An optional field is a pointer, a
 // slice or a map; it is sent only if it was set, so that the worker's default holds otherwise. The tag
 // `option` is the name that the caller wrote, if it differs; errors use it (option_names.go). Tests
@@ -116,15 +118,17 @@ type classifyFields struct {
 	requestFields
 }
 
-// promptsOf returns how many prompts a request has. A request without a list of them counts as one.
-func promptsOf(fields any) int {
+// repliesTo returns which replies a request with these fields may have.
+func repliesTo(fields any) wire.Replies {
 	switch fields := fields.(type) {
+	case generateFields, chatFields:
+		return wire.Replies{Tokens: true}
 	case batchFields:
-		return len(fields.Prompts)
+		return wire.Replies{Tokens: fields.Stream != nil && *fields.Stream, Prompts: len(fields.Prompts)}
 	case classifyFields:
-		return len(fields.Prompts)
+		return wire.Replies{Prompts: len(fields.Prompts)}
 	}
-	return 1
+	return wire.Replies{}
 }
 
 // tokenizeFields have either Text or Messages.

@@ -3,6 +3,7 @@ package mlxwire
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -59,7 +60,6 @@ type request struct {
 	conn    *connection
 	command *wire.Command
 	fields  any // the command's fields, as on the wire
-	prompts int // how many the request has; a request without a list of them counts as one
 	id      string
 	hooks   requestHooks
 	wake    chan struct{} // holds a value when the state has changed
@@ -192,6 +192,9 @@ func (r *request) TakeReply(kind string, final bool, line []byte) error {
 		progress, err := decodeReply[Progress](line)
 		if err != nil {
 			return err
+		}
+		if progress.Done < 0 || progress.Total < 0 {
+			return fmt.Errorf("the worker sent a negative progress: %.200s", line)
 		}
 		if r.hooks.progress != nil {
 			r.take(func() error { r.progress = &progress; return nil })

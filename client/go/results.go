@@ -3,6 +3,7 @@ package mlxwire
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -102,9 +103,17 @@ type batchItem struct {
 	Error           *errorBody    `json:"error"`
 }
 
-func (i batchItem) place() int { return i.Index }
-
-func (r ClassifyResult) place() int { return r.Index }
+// UnmarshalJSON reads an item. It refuses one whose `token_ids` are null.
+func (i *batchItem) UnmarshalJSON(text []byte) error {
+	type plain batchItem // has no UnmarshalJSON of its own
+	if err := json.Unmarshal(text, (*plain)(i)); err != nil {
+		return err
+	}
+	if i.TokenIDs == nil {
+		return errors.New("`token_ids` is null")
+	}
+	return nil
+}
 
 func (i batchItem) result() BatchResult {
 	result := BatchResult{

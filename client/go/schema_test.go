@@ -49,8 +49,10 @@ func wireFields(message reflect.Type) []string {
 }
 
 func requiredNames(message reflect.Type) (names []string) {
-	for _, f := range requiredFields(message) {
-		names = append(names, f.name)
+	for _, f := range replyFields(message) {
+		if !f.optional {
+			names = append(names, f.name)
+		}
 	}
 	return names
 }
@@ -83,7 +85,7 @@ func compare(t *testing.T, message reflect.Type, required bool, schema map[strin
 			})
 		}
 	}
-	for _, f := range requiredFields(message) {
+	for _, f := range replyFields(message) {
 		property := string(schema[names[0]].Properties[f.name])
 		if mayBeNull := strings.Contains(property, `"null"`); required && mayBeNull && !f.nullable {
 			t.Errorf("%v can't take the null that %s may have", message, f.name)

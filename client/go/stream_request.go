@@ -3,7 +3,6 @@ package mlxwire
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"iter"
 	"sync/atomic"
 
@@ -226,7 +225,7 @@ func newItemReplies(conn *connection, command *wire.Command, o *requestOptions, 
 // itemReplies buffers results, with the tokens of a batch between them.
 type itemReplies struct{ replies[item] }
 
-// items gives each result's line, and calls onToken with each token.
+// items gives each result's line, and calls onToken with each token, which comes only if it was asked for.
 func (r *itemReplies) items(onToken func(Token)) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
 		for {
@@ -238,9 +237,7 @@ func (r *itemReplies) items(onToken func(Token)) iter.Seq2[[]byte, error] {
 			case !ok:
 				return
 			case next.token != nil:
-				if onToken != nil {
-					onToken(*next.token)
-				}
+				onToken(*next.token)
 			case !yield(next.line, nil):
 				return
 			}
@@ -249,11 +246,8 @@ func (r *itemReplies) items(onToken func(Token)) iter.Seq2[[]byte, error] {
 }
 
 // readItem reads one prompt's result. It ends the worker for an item that the wire forbids.
-func readItem[T interface{ place() int }](r *request, line []byte) (T, error) {
+func readItem[T any](r *request, line []byte) (T, error) {
 	reply, err := decodeReply[T](line)
-	if err == nil && (reply.place() < 0 || reply.place() >= r.prompts) {
-		err = fmt.Errorf("the worker sent an item of prompt %d to a request that has %d", reply.place(), r.prompts)
-	}
 	if err != nil {
 		var none T
 		return none, r.conn.violated(err)

@@ -32,8 +32,8 @@ special case in `_parse` the client would wait until its time-out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Literal
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, Literal
 
 import msgspec
 import orjson
@@ -44,6 +44,7 @@ from .client_events import (
     ReplyReceived,
     StrayLine,
     TokenReceived,
+    check_event,
     token_received,
 )
 from .codec import encode_request
@@ -64,7 +65,15 @@ TRANSITIONS: dict[tuple[State, Literal["hello", "greeted", "refused", "violation
 }
 
 
-_decode_token = msgspec.json.Decoder(TokenReceived).decode
+class _NoOther(msgspec.Struct, tag_field="type", tag="", forbid_unknown_fields=True):
+    """A message that no line is: the decoder asks for a tag only if it has two types."""
+
+    never: Annotated[int, msgspec.Meta(gt=0, lt=0)]
+
+
+_decode_token: Callable[[bytes], TokenReceived] = msgspec.json.Decoder(
+    TokenReceived | _NoOther
+).decode
 
 
 class ClientConnection:
@@ -153,21 +162,14 @@ class ClientConnection:
             assert isinstance(line, bytes)
             yield StrayLine(line)
             return
-        request_id = message.get("id")
-        is_event = message.get("type") == "event"
-        if "id" not in message or (is_event and request_id is not None):
-            raise self._violation(
-                f"a message of the type {quoted(message.get('type'))} has "
-                + (
-                    "no `id`"
-                    if "id" not in message
-                    else f"the id {quoted(request_id)}, not null"
-                )
-            )
+        kind = message.get("type")
+        if kind == "event":
+            yield self._event(message)
+            return
+        if "id" not in message:
+            raise self._violation(f"a message of the type {quoted(kind)} has no `id`")
+        request_id = message["id"]
         if request_id is None:
-            if is_event:
-                yield EventReceived(message)
-                return
             detail = message.get("error")
             raise self._violation(
                 f"the worker could not read one of the requests: {quoted(detail)}"
@@ -177,7 +179,6 @@ class ClientConnection:
             raise self._violation(
                 f"a reply has the id {quoted(request_id)}, but no request with it is pending"
             )
-        kind = message.get("type")
         if not isinstance(kind, str):
             raise self._violation(f"a reply has the type {quoted(kind)}, which is not a string")
         if kind == "error" and _is_duplicate(message):
@@ -200,6 +201,13 @@ class ClientConnection:
             return token_received(message)
         except msgspec.ValidationError as error:
             raise self._violation(f"a token is malformed: {error}") from None
+
+    def _event(self, message: dict[str, Any]) -> EventReceived:
+        try:
+            check_event(message)
+        except msgspec.ValidationError as error:
+            raise self._violation(f"an event is malformed: {error}") from None
+        return EventReceived(message)
 
     def _parse(self, line: Line) -> dict[str, Any] | None:
         """Parse a line; return None for a line before the handshake that is no message.

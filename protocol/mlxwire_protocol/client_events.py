@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -66,6 +66,35 @@ def token_received(message: Mapping[str, Any]) -> TokenReceived:
 def _known(message: Mapping[str, Any], kind: type[msgspec.Struct]) -> dict[str, Any]:
     names = {*kind.__struct_encode_fields__, "type"}
     return {name: value for name, value in message.items() if name in names}
+
+
+class _EventShape(msgspec.Struct):
+    id: None
+    event: str
+    data: dict[str, Any]
+    final: Literal[False] | None = None
+
+
+class _HeartbeatDataShape(msgspec.Struct):
+    phase: str
+    steps: int
+    last_step_seconds: float
+    in_flight: int = 0
+    queued: int = 0
+
+
+_DATA_SHAPES: dict[str, type[msgspec.Struct]] = {"heartbeat": _HeartbeatDataShape}
+
+
+def check_event(message: Mapping[str, Any]) -> None:
+    """Check an event, and the data of one that this version knows.
+
+    Raises: msgspec.ValidationError.
+    """
+    event = msgspec.convert(message, _EventShape)
+    data_shape = _DATA_SHAPES.get(event.event)
+    if data_shape is not None:
+        msgspec.convert(event.data, data_shape)
 
 
 class ReplyReceived(NamedTuple):

@@ -7,14 +7,14 @@ As in h11, one table lists which reply may follow which; anything else is a viol
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
 from . import results
 from .commands import COMMANDS
 from .errors import SHOWN_CHARACTERS, WireError, quoted
-from .replies import RequestMetrics
+from .replies import ErrorBody, RequestMetrics
 
 State = Literal["open", "streaming", "ended"]
 
@@ -44,19 +44,25 @@ class _DoneShape(msgspec.Struct):
     metrics: RequestMetrics
 
 
-class _ErrorBodyShape(msgspec.Struct):
-    code: str
-    message: str
-    retryable: bool = False
-    data: dict[str, Any] | None = None
-
-
 class _ErrorShape(msgspec.Struct):
     """The field of `error` that every client reads; later codes are accepted."""
 
-    error: _ErrorBodyShape
+    error: ErrorBody
 
 
+class _ProgressShape(msgspec.Struct):
+    """The fields of `progress`; later stages are accepted."""
+
+    stage: str
+    done: Annotated[float, msgspec.Meta(ge=0)]
+    total: Annotated[float, msgspec.Meta(ge=0)]
+
+
+_SHAPES: dict[str, type[msgspec.Struct]] = {
+    "done": _DoneShape,
+    "error": _ErrorShape,
+    "progress": _ProgressShape,
+}
 _RESULT_SHAPES: dict[str, type[msgspec.Struct]] = {
     "load": results.LoadResult,
     "unload": results.OkResult,
@@ -143,8 +149,8 @@ class RequestState:
             self._check_seq(message)
         elif kind == "item":
             self._check_item(message)
-        elif final:
-            self._check_final(kind, message)
+        else:
+            self._check_rest(kind, message)
         self.state = following
 
     def advance_token(self, seq: int, index: int | None, flush: bool) -> bool:
@@ -204,20 +210,18 @@ class RequestState:
             raise self._violation(f"a {kind} has {what}, which this request does not have")
         return index or 0
 
-    def _check_final(self, kind: str, message: dict[str, Any]) -> None:
-        """Check that a final is the one of the command, and of a shape that can be read."""
+    def _check_rest(self, kind: str, message: dict[str, Any]) -> None:
+        """Check that a final is the one of the command, and that a reply can be read."""
         due = self._allowed.final
-        cancelled = kind == "done" and message.get("finish_reason") == "cancelled"
         if due is None or kind not in _KNOWN_KINDS:
             return
-        if kind not in (due, "error") and not cancelled:
+        cancelled = kind == "done" and message.get("finish_reason") == "cancelled"
+        if kind not in (due, "error", "progress") and not cancelled:
             raise self._violation(f"the final is `{kind}`, but `{due}` was expected")
-        shapes = {"done": _DoneShape, "error": _ErrorShape, "result": self._allowed.result}
-        shape = shapes[kind]
-        if shape is None:
-            return
         try:
-            msgspec.convert(message, shape)
+            shape = self._allowed.result if kind == "result" else _SHAPES.get(kind)
+            if shape is not None:
+                msgspec.convert(message, shape)
         except msgspec.ValidationError as error:
             raise self._violation(f"its `{kind}` is malformed: {error}") from None
 

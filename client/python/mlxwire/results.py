@@ -15,7 +15,7 @@ from mlxwire_protocol import WireError
 from mlxwire_protocol.client_events import TokenReceived as Token
 from mlxwire_protocol.client_events import TopLogprob
 from mlxwire_protocol.errors import quoted
-from mlxwire_protocol.replies import Event, RequestMetrics
+from mlxwire_protocol.replies import ErrorBody, Event, RequestMetrics
 
 from .errors import MlxwireError, ProtocolViolation, WorkerCrashed
 
@@ -84,6 +84,12 @@ class BatchResult(msgspec.Struct, kw_only=True, frozen=True):
     error: MlxwireError | None = None
 
 
+class _BatchItem(msgspec.Struct):
+    """The field of a batch's item that says if its prompt failed."""
+
+    error: ErrorBody | None
+
+
 class Tokenized(msgspec.Struct, kw_only=True, frozen=True):
     """The tokens of a text or of a conversation.
 
@@ -129,21 +135,18 @@ class Heartbeat(Event, kw_only=True, tag="event"):
 def convert_event(message: Mapping[str, Any]) -> Event:
     """Convert an event to its type, or to a plain `Event` if its type is unknown.
 
-    Raises: ProtocolViolation if the message is no event.
+    Raises: ProtocolViolation if the message is no event, or its data are no heartbeat's.
     """
     event = convert_reply(message, Event)
     if event.event == "heartbeat":
-        try:
-            return convert_reply({**event.data, **message}, Heartbeat)
-        except ProtocolViolation:
-            pass
+        return convert_reply({**event.data, **msgspec.to_builtins(event)}, Heartbeat)
     return event
 
 
 def convert_batch_item(message: Mapping[str, Any]) -> BatchResult:
     """Convert an `item` of a batch. Raises: ProtocolViolation."""
     result = convert_reply({**message, "error": None}, BatchResult)
-    if message.get("error") is None:
+    if convert_reply(message, _BatchItem).error is None:
         return result
     return msgspec.structs.replace(result, error=error_from_reply(message))
 

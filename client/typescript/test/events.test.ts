@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import type { WorkerEvent } from "../src/index.js";
+import { ProtocolViolation, type WorkerEvent } from "../src/index.js";
+import type { JsonObject } from "../src/wire/json.js";
 import { startScripted } from "./support/scriptedWorker.js";
 
 suite("events", () => {
@@ -25,27 +26,36 @@ suite("events", () => {
 
   const beat = { phase: "idle", steps: 3, last_step_seconds: 0.5 };
 
-  test("keep their name, whatever data they bring", async () => {
+  test("of a later version keep their name, whatever data they bring", async () => {
     const heard: WorkerEvent[] = [];
-    const events = ["heartbeat", "eclipse"];
+    const events = ["eclipse"];
     const { script } = await startScripted({ events, onEvent: (event) => heard.push(event) });
-    for (const [event, data] of [
-      ["eclipse", beat],
-      ["heartbeat", { rhythm: "waltz" }],
-    ]) {
-      script.say({ id: null, type: "event", event, data });
-    }
-    assert.deepEqual(heard, [
-      { event: "other", name: "eclipse", data: beat },
-      { event: "other", name: "heartbeat", data: { rhythm: "waltz" } },
-    ]);
+    script.say({ id: null, type: "event", event: "eclipse", data: beat, final: false });
+    assert.deepEqual(heard, [{ event: "other", name: "eclipse", data: beat }]);
   });
 
-  test("in a wrong shape are ignored", async () => {
-    const { script } = await startScripted({ onEvent: () => assert.fail("it is none") });
-    script.say({ id: null, type: "event", event: 5, data: {} });
-    assert.equal(script.connection.failure, null);
-  });
+  const EVENT = { id: null, type: "event", event: "eclipse", data: {} };
+  const wrong: [what: string, message: JsonObject][] = [
+    ["a name", { ...EVENT, event: undefined }],
+    ["a text as its name", { ...EVENT, event: 5 }],
+    ["data", { ...EVENT, data: undefined }],
+    ["an object as its data", { ...EVENT, data: [] }],
+    ["null as its id", { ...EVENT, id: "r1" }],
+    ["an id", { ...EVENT, id: undefined }],
+    ["an end of its own to come", { ...EVENT, final: true }],
+    ["a heartbeat's figures in it", { ...EVENT, event: "heartbeat", data: { rhythm: "waltz" } }],
+  ];
+  for (const [what, message] of wrong) {
+    test(`end the worker if one comes without ${what}`, async () => {
+      const onEvent = () => assert.fail("it is none");
+      const events = ["eclipse", "heartbeat"];
+      const { worker, script } = await startScripted({ events, onEvent });
+      const asked = worker.metrics();
+      script.say(message);
+      await assert.rejects(asked, ProtocolViolation);
+      await worker.closed;
+    });
+  }
 
   test("end a worker whose heartbeats tell that it hangs", async (t) => {
     const eventLoop = setInterval(() => undefined, 1000); // a process would keep it

@@ -11,7 +11,10 @@ const TOKEN = { type: "token", seq: 0, token: "a", token_id: 1 };
 suite("a reply in a wrong shape is the worker's offence, and no exception in the host", () => {
   const replies: [what: string, reply: JsonObject][] = [
     ["a progress without a stage", { ...PROGRESS, stage: null }],
+    ["a progress whose count is a text", { ...PROGRESS, done: "1" }],
+    ["a progress below nothing", { ...PROGRESS, total: -1 }],
     ["an item whose index is a text", { ...ITEM, index: "0" }],
+    ["an item without its logprob", { ...ITEM, logprob: undefined }],
     ["a token whose text is a number", { ...TOKEN, token: 5 }],
     ["a token whose id is a fraction", { ...TOKEN, token_id: 1.5 }],
     ["a token whose likeliest tokens are numbers", { ...TOKEN, logprob: 0, top_logprobs: [7] }],
@@ -19,10 +22,13 @@ suite("a reply in a wrong shape is the worker's offence, and no exception in the
   for (const [what, reply] of replies) {
     test(what, async () => {
       const { worker, script, model } = await startModel();
-      const classified = model.classify(["a"], { onProgress: () => undefined });
-      const { id } = await script.next("classify");
-      assert.doesNotThrow(() => script.say({ ...reply, id }));
-      await assert.rejects(classified, ProtocolViolation);
+      const streams = reply.type === "token";
+      const options = { onProgress: () => undefined };
+      const asked = streams ? model.generate("a", options).text() : model.classify(["a"], options);
+      const request = await script.next(streams ? "generate" : "classify");
+      assert.doesNotThrow(() => script.say({ ...reply, id: request.id }));
+      script.done(request); // so that a client that takes the reply ends
+      await assert.rejects(asked, ProtocolViolation);
       await worker.closed;
       assert.deepEqual(script.steps.slice(0, 2), ["stdin", "SIGTERM"]);
     });
@@ -87,14 +93,33 @@ suite("a reply in a wrong shape is the worker's offence, and no exception in the
     await worker.closed;
   });
 
-  test("but a progress without a callback is not read", async () => {
+  const RESULT = { type: "item", index: 0, text: "a", token_ids: [1], tokens_generated: 1 };
+  const batchItems: [what: string, reply: JsonObject][] = [
+    ["without its error", { ...RESULT, finish_reason: "stop" }],
+    ["without a reason", { ...RESULT, error: null }],
+    ["whose error is a text", { ...RESULT, finish_reason: null, error: "it broke" }],
+    ["whose error has no code", { ...RESULT, finish_reason: null, error: { message: "m" } }],
+  ];
+  for (const [what, reply] of batchItems) {
+    test(`also an item of a batch ${what}`, async () => {
+      const { worker, script, model } = await startModel();
+      const asked = model.batch(["a"]).next();
+      const request = await script.next("batch");
+      script.say({ ...reply, id: request.id });
+      script.done(request);
+      await assert.rejects(asked, ProtocolViolation);
+      await worker.closed;
+    });
+  }
+
+  test("also a progress that nobody hears", async () => {
     const { worker, script, model } = await startModel();
     const classified = model.classify(["a"]);
     const request = await script.next("classify");
     script.say({ ...PROGRESS, stage: null, id: request.id });
     script.done(request);
-    assert.deepEqual(await classified, []);
-    await worker.close();
+    await assert.rejects(classified, ProtocolViolation);
+    await worker.closed;
   });
 
   test("but an unknown field is ignored", async () => {

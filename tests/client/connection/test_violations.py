@@ -30,6 +30,7 @@ TOKEN = b'{"id":"ID","type":"token","seq":0,"token":"a","token_id":1}\n'
         b'{"id":"ID","type":"error","final":true}\n',
         b'{"id":"ID","type":"error","final":true,"error":"no object"}\n',
         b'{"id":"ID","type":"error","final":true,"error":{"message":"no code"}}\n',
+        b'{"id":"ID","type":"error","final":true,"error":{"code":"a","message":"b","data":null}}\n',
         b'{"id":"ID","type":"result","final":true,"ok":true}\n',
         b'{"id":"ID","type":"progress","stage":"s","done":1,"total":1e400}\n',
         TOKEN.replace(b"}", b',"logprob":1e400}'),
@@ -44,6 +45,15 @@ TOKEN = b'{"id":"ID","type":"token","seq":0,"token":"a","token_id":1}\n'
         b'{"id":"ID","type":"item","index":0,"token":"a","token_id":1,"logprob":0}\n',
         b'{"type":"event","event":"heartbeat","data":{}}\n',
         b'{"id":"ID","type":"event","event":"heartbeat","data":{}}\n',
+        b'{"id":null,"type":"event","data":{}}\n',
+        b'{"id":null,"type":"event","event":5,"data":{}}\n',
+        b'{"id":null,"type":"event","event":"eclipse"}\n',
+        b'{"id":null,"type":"event","event":"eclipse","data":[]}\n',
+        b'{"id":null,"type":"event","event":"eclipse","data":{},"final":true}\n',
+        b'{"id":null,"type":"event","event":"heartbeat","data":{}}\n',
+        b'{"id":"ID","type":"progress","done":0,"total":1}\n',
+        b'{"id":"ID","type":"progress","stage":"s","done":"0","total":1}\n',
+        b'{"id":"ID","type":"progress","stage":"s","done":0,"total":-1}\n',
         b'{"type":"token","seq":0,"token":"a","token_id":1}\n',
         b'{"type":"done","final":true,"finish_reason":"stop"}\n',
         b"[" * 1000 + b"\n",
@@ -53,10 +63,10 @@ TOKEN = b'{"id":"ID","type":"token","seq":0,"token":"a","token_id":1}\n'
 async def test_an_offence_fails_everything_and_ends_the_worker(memory, line):
     worker = await memory()
     streams = [asyncio.create_task(worker.model.generate("p").text()) for _ in range(2)]
-    request_id = (await worker.process.request("generate"))["id"]
-    await worker.process.request("generate")
-    worker.send(line.replace(b"ID", request_id.encode()))
-    worker.send(b"and more of it\n")
+    ids = [(await worker.process.request("generate"))["id"] for _ in streams]
+    worker.send(line.replace(b"ID", ids[0].encode()))
+    for request_id in ids:  # so that they end well if the line is believed
+        worker.done(request_id)
     for failed in await asyncio.gather(*streams, return_exceptions=True):
         assert isinstance(failed, mlxwire.ProtocolViolation)
     with pytest.raises(mlxwire.ProtocolViolation):
@@ -80,6 +90,12 @@ ITEM = (
         ITEM.replace(b'"index":0', b'"index":2'),
         ITEM.replace(b'"index":0,', b""),
         ITEM.replace(b'"index":0', b'"index":null'),
+        ITEM.replace(b',"error":null', b""),
+        ITEM.replace(b'"error":null', b'"error":"it broke"'),
+        ITEM.replace(b'"error":null', b'"error":{"message":"no code"}'),
+        ITEM.replace(b'"error":null', b'"error":{"code":"internal","message":1}'),
+        ITEM.replace(b',"finish_reason":"stop"', b""),
+        ITEM.replace(b"[1]", b"null"),
         ITEM + ITEM,
         ITEM + BATCH_TOKEN,
         BATCH_TOKEN + ITEM + BATCH_TOKEN.replace(b'"seq":0', b'"seq":1'),
@@ -90,6 +106,7 @@ async def test_a_batch_has_tokens_and_items_of_its_own_prompts_alone(memory, lin
     waiting = asyncio.create_task(worker.model.batch(["a", "b"], on_token=id).results())
     request_id = (await worker.process.request("batch"))["id"]
     worker.send(lines.replace(b"ID", request_id.encode()))
+    worker.done(request_id)  # so that the batch ends well if the lines are believed
     with pytest.raises(mlxwire.ProtocolViolation):
         await waiting
 
@@ -161,9 +178,10 @@ async def test_events_reach_the_host(memory):
     events = []
     worker = await memory(on_event=events.append)
     worker.reply(None, type="event", event="memory_pressure", data={"bytes": 3})
-    worker.reply(None, type="event", shape="unheard of")
+    worker.reply(None, type="event", event="eclipse", data={}, shape="unheard of")
     assert [(event.event, event.data) for event in events] == [
-        ("memory_pressure", {"bytes": 3})
+        ("memory_pressure", {"bytes": 3}),
+        ("eclipse", {}),
     ]
 
 

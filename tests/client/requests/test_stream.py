@@ -331,7 +331,7 @@ async def test_a_batchs_failure_counts_the_tokens_of_all_its_prompts(memory, tol
         worker.reply(request_id, type="token", seq=0, index=0, token="t", token_id=1)
         worker.reply(request_id, type="token", seq=0, index=1, token="t", token_id=1)
     else:
-        item = {"text": "tt", "token_ids": [1, 1], "finish_reason": "stop"}
+        item = {"text": "tt", "token_ids": [1, 1], "finish_reason": "stop", "error": None}
         worker.reply(request_id, type="item", index=0, tokens_generated=2, **item)
     worker.process.die(1)
     with pytest.raises(mlxwire.WorkerCrashed) as caught:

@@ -134,6 +134,8 @@ FORBIDDEN: dict[str, list[Line]] = {
     "error_without_message": [changed(ERROR, error={"code": "internal"})],
     "error_with_data_a_list": [changed(ERROR, error={**ERROR["error"], "data": []})],
     "error_with_code_a_number": [changed(ERROR, error={"code": 1, "message": "it broke"})],
+    "error_with_data_null": [changed(ERROR, error={**ERROR["error"], "data": None})],
+    "error_with_retryable_null": [changed(ERROR, error={**ERROR["error"], "retryable": None})],
     "error_unmarked": [changed(ERROR, "final")],
     "duplicate_id": [changed(ERROR, error={**ERROR["error"], "code": "duplicate_id"})],
     # Replies of other commands, and other fields.
@@ -141,12 +143,27 @@ FORBIDDEN: dict[str, list[Line]] = {
     "progress_without_stage": [changed(PROGRESS, "stage")],
     "progress_with_done_a_string": [changed(PROGRESS, done="0")],
     "event_without_name": [nameless(EVENT, id=None, event=None)],
+    "progress_below_nothing": [changed(PROGRESS, done=-1)],
+    "event_with_name_a_number": [nameless(EVENT, id=None, event=1)],
     "event_without_data": [nameless(changed(EVENT, "data"), id=None)],
+    "event_with_data_a_list": [nameless(EVENT, id=None, event="eclipse", data=[])],
+    "event_with_data_null": [nameless(EVENT, id=None, event="eclipse", data=None)],
+    "event_marked_as_final": [nameless(EVENT, id=None, final=True)],
+    "heartbeat_without_figures": [nameless(EVENT, id=None, data={})],
+    "heartbeat_with_steps_a_string": [
+        nameless(EVENT, id=None, data={**EVENT["data"], "steps": "1"})
+    ],
     # The fields of a token.
     "token_without_text": [changed(TOKEN, "token")],
     "token_with_text_a_number": [changed(TOKEN, token=1)],
     "token_without_token_id": [changed(TOKEN, "token_id")],
     "token_with_token_id_a_string": [changed(TOKEN, token_id="1")],
+    "likely_token_without_text": [
+        changed(TOKEN, top_logprobs=[{"token_id": 1, "logprob": None}])
+    ],
+    "likely_token_without_logprob": [
+        changed(TOKEN, top_logprobs=[{"token": "a", "token_id": 1}])
+    ],
     "seq_missing": [changed(TOKEN, "seq")],
     "seq_a_string": [changed(TOKEN, seq="0")],
     "seq_gap": [TOKEN, changed(TOKEN, seq=2)],
@@ -168,7 +185,16 @@ FORBIDDEN_IN_A_BATCH: dict[str, list[Line]] = {
     "item_index_negative": [changed(ITEM, index=-1)],
     "item_without_index": [changed(ITEM, "index")],
     "item_index_a_string": [changed(ITEM, index="0")],
+    "token_without_index": [TOKEN],
+    "item_index_null": [changed(ITEM, index=None)],
     "item_without_text": [changed(ITEM, "text")],
+    "item_with_token_ids_null": [changed(ITEM, token_ids=None)],
+    "item_without_finish_reason": [changed(ITEM, "finish_reason")],
+    "item_without_error": [changed(ITEM, "error")],
+    "item_with_error_a_string": [changed(ITEM, error="it broke")],
+    "item_with_error_without_code": [changed(ITEM, error={"message": "it broke"})],
+    "item_with_error_without_message": [changed(ITEM, error={"code": "internal"})],
+    "item_with_error_with_data_a_list": [changed(ITEM, error={**ERROR["error"], "data": []})],
     "1e400": [raw(ITEM, note="1e400")],
 }
 FORBIDDEN_IN_A_BATCH_THAT_STREAMS: dict[str, list[Line]] = {
@@ -185,6 +211,8 @@ FORBIDDEN_IN_A_CLASSIFY: dict[str, list[Line]] = {
     "item_twice": [CLASSIFIED, CLASSIFIED],
     "item_without_index": [changed(CLASSIFIED, "index")],
     "item_without_token": [changed(CLASSIFIED, "token")],
+    "token_with_index": [BATCH_TOKEN],
+    "item_without_logprob": [changed(CLASSIFIED, "logprob")],
     "item_with_logprob_a_string": [changed(CLASSIFIED, logprob="0")],
     "1e400": [raw(CLASSIFIED, note="1e400")],
 }

@@ -103,16 +103,16 @@ func (c *ClientConnection) MaxLineBytes() int { return c.maxLine }
 // StrayLines returns the lines before the handshake that are not messages, such as a banner.
 func (c *ClientConnection) StrayLines() []string { return c.strays }
 
-// Expect makes a request with a number of prompts pending: sink receives its replies until the final
-// one. The caller writes the request.
-func (c *ClientConnection) Expect(id string, prompts int, sink Sink) {
-	c.pending[id] = &requestState{id: id, prompts: prompts, sink: sink}
+// Expect makes a request pending: sink receives its replies until the final one. The caller writes the
+// request.
+func (c *ClientConnection) Expect(id string, replies Replies, sink Sink) {
+	c.pending[id] = &requestState{id: id, replies: replies, sink: sink}
 }
 
 // ExpectHello makes hello pending and starts the handshake.
 func (c *ClientConnection) ExpectHello(id string, sink Sink) {
 	c.state, c.helloID = Greeting, id
-	c.Expect(id, 1, sink)
+	c.Expect(id, Replies{}, sink)
 }
 
 // Pending returns the sinks of the pending requests, in no order.
@@ -198,6 +198,7 @@ type envelope struct {
 	Cmd   json.RawMessage `json:"cmd"`
 	Type  *string         `json:"type"`
 	Final any             `json:"final"`
+	Index json.RawMessage `json:"index"`
 	Error json.RawMessage `json:"error"`
 }
 
@@ -235,16 +236,10 @@ func (c *ClientConnection) take(message *envelope, line []byte) error {
 		return fmt.Errorf("the worker sent a message without a `type`: %.200q", line)
 	}
 	kind := *message.Type
-	if message.ID == nil && kind == "event" {
-		return fmt.Errorf("the worker sent an event without `\"id\": null`: %.200q", line)
+	if kind == "event" {
+		return c.takeEvent(message, line)
 	}
 	if message.ID == nil || string(message.ID) == "null" {
-		if kind == "event" {
-			if c.OnEvent != nil {
-				return c.OnEvent(line)
-			}
-			return nil
-		}
 		return fmt.Errorf("the worker could not read a request of this client: %.200s", message.Error)
 	}
 	var id string
@@ -252,6 +247,18 @@ func (c *ClientConnection) take(message *envelope, line []byte) error {
 		return notPending(string(message.ID))
 	}
 	return c.reply(c.pending[id], kind, message, line)
+}
+
+func (c *ClientConnection) takeEvent(message *envelope, line []byte) error {
+	switch {
+	case string(message.ID) != "null":
+		return fmt.Errorf("the worker sent an event without `\"id\": null`: %.200q", line)
+	case message.Final != nil && message.Final != false:
+		return fmt.Errorf("the worker sent an event with the wrong `final`: %.200q", line)
+	case c.OnEvent == nil:
+		return nil
+	}
+	return c.OnEvent(line)
 }
 
 func (c *ClientConnection) reply(request *requestState, kind string, message *envelope, line []byte) error {
@@ -267,6 +274,11 @@ func (c *ClientConnection) reply(request *requestState, kind string, message *en
 			return fmt.Errorf("the worker sent a malformed token: %w", err)
 		}
 		return c.takeToken(request, nil)
+	}
+	if kind == "item" {
+		if err := request.takeItem(message.Index); err != nil {
+			return err
+		}
 	}
 	final := request.phase == ended
 	if final && request.id == c.helloID {

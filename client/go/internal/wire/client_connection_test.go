@@ -32,7 +32,7 @@ func ready(t *testing.T) (*ClientConnection, *recorder) {
 	if err := c.Receive([]byte(hello)); err != nil || c.State() != Ready {
 		t.Fatalf("after hello the state is %v, %v", c.State(), err)
 	}
-	c.Expect("r", 2, r)
+	c.Expect("r", Replies{Tokens: true}, r)
 	return c, r
 }
 
@@ -67,6 +67,7 @@ func TestAnUnknownTypeThatIsFinalEndsItsRequest(t *testing.T) {
 
 func TestTokensOfABatchAreCountedForEachPrompt(t *testing.T) {
 	c, r := ready(t)
+	c.Expect("r", Replies{Tokens: true, Prompts: 2}, r)
 	for _, line := range []string{
 		`{"id":"r","type":"token","index":1,"seq":0,"token":"a","token_id":1}`,
 		`{"id":"r","type":"token","index":0,"seq":0,"token":"b","token_id":1}`,
@@ -78,6 +79,50 @@ func TestTokensOfABatchAreCountedForEachPrompt(t *testing.T) {
 	}
 	if len(r.got) != 3 {
 		t.Errorf("the request received %q", r.got)
+	}
+}
+
+func TestTokensAndItemsAreThoseOfTheRequestAlone(t *testing.T) {
+	const (
+		token     = `{"id":"r","type":"token","seq":0,"token":"a","token_id":1}`
+		longToken = `{"id":"r","type":"token","seq":0,"token":"a","token_id":1,"index":0}`
+		item      = `{"id":"r","type":"item","index":0}`
+		other     = `{"id":"r","type":"item","index":1}`
+	)
+	text, scores := Replies{Tokens: true}, Replies{Prompts: 2}
+	batch, streaming := scores, Replies{Tokens: true, Prompts: 2}
+	for _, c := range []struct {
+		replies Replies
+		lines   []string
+		says    string // "" if all lines are accepted
+	}{
+		{text, []string{token}, ""},
+		{text, []string{longToken}, ""},
+		{text, []string{item}, "0 prompts"},
+		{Replies{}, []string{token}, "has none"},
+		{Replies{}, []string{longToken}, "has none"},
+		{Replies{}, []string{item}, "0 prompts"},
+		{batch, []string{item, other}, ""},
+		{batch, []string{token}, "has none"},
+		{batch, []string{longToken}, "has none"},
+		{batch, []string{item, item}, "twice"},
+		{batch, []string{`{"id":"r","type":"item","index":2}`}, "2 prompts"},
+		{batch, []string{`{"id":"r","type":"item","index":-1}`}, "2 prompts"},
+		{batch, []string{`{"id":"r","type":"item","index":"0"}`}, "2 prompts"},
+		{batch, []string{`{"id":"r","type":"item","index":null}`}, "2 prompts"},
+		{batch, []string{`{"id":"r","type":"item"}`}, "2 prompts"},
+		{streaming, []string{longToken, item, other}, ""},
+		{streaming, []string{token}, "without the `index`"},
+		{streaming, []string{item, longToken}, "after its item"},
+		{streaming, []string{longToken, longToken}, "seq 0 where 1"},
+		{streaming, []string{`{"id":"r","type":"token","seq":0,"token":"a","token_id":1,"index":2}`}, "of prompt 2"},
+	} {
+		connection, r := ready(t)
+		connection.Expect("r", c.replies, r)
+		err := connection.Receive([]byte(strings.Join(c.lines, "\n") + "\n"))
+		if (err == nil) != (c.says == "") || err != nil && !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%q to a request with %+v gave %v, want %q", c.lines, c.replies, err, c.says)
+		}
 	}
 }
 

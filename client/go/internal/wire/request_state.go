@@ -1,6 +1,10 @@
 package wire
 
-import "fmt"
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+)
 
 type phase uint8
 
@@ -26,14 +30,26 @@ var transitions = map[phase]map[string]phase{
 	},
 }
 
+// Replies says which replies a request may have beside its progress and its final.
+type Replies struct {
+	// Tokens is true for a request that streams tokens.
+	Tokens bool
+	// Prompts is how many prompts a `batch` or `classify` has. Each has one item, and its tokens name it.
+	// It is 0 for other requests, which have no items.
+	Prompts int
+}
+
+// itemCame is the next seq of a prompt whose item has come: no token has it.
+const itemCame = -1
+
 // requestState follows the replies to one request and refuses those that the wire forbids.
 type requestState struct {
 	id      string
 	sink    Sink
 	phase   phase
-	prompts int         // how many the request has, at least 1
-	nextSeq int         // of the first prompt, which is the only one of most requests
-	byIndex map[int]int // of each other prompt of a batch
+	replies Replies
+	nextSeq int         // of a request without a list of prompts
+	byIndex map[int]int // the next seq of each prompt
 }
 
 // advance checks the type of one reply, and whether it is final, against the table.
@@ -57,25 +73,62 @@ func (r *requestState) advance(kind string, final bool) error {
 
 // takeSeq checks that a token is the next one of its request, or of its prompt in a batch.
 func (r *requestState) takeSeq(token *Token) error {
-	index := max(token.Index, 0)
-	if index > 0 && index >= r.prompts {
-		return fmt.Errorf("request %q: the worker sent a token of prompt %d, but the request has %d", r.id, index, r.prompts)
+	if !r.replies.Tokens {
+		return fmt.Errorf("request %q: the worker sent a token, but the request has none", r.id)
 	}
-	expected := r.nextSeq
-	if index > 0 {
-		expected = r.byIndex[index]
+	if r.replies.Prompts > 0 {
+		return r.takeSeqOfPrompt(token)
 	}
-	if token.Seq != expected {
-		return fmt.Errorf("request %q: the worker sent token seq %d where %d was due", r.id, token.Seq, expected)
+	if token.Index > 0 {
+		return fmt.Errorf("request %q: the worker sent a token of prompt %d, but the request has one", r.id, token.Index)
+	}
+	if token.Seq != r.nextSeq {
+		return r.outOfTurn(token, r.nextSeq)
 	}
 	r.phase = streaming
-	if index == 0 {
-		r.nextSeq++
-		return nil
+	r.nextSeq++
+	return nil
+}
+
+func (r *requestState) takeSeqOfPrompt(token *Token) error {
+	if token.Index == NoIndex {
+		return fmt.Errorf("request %q: the worker sent a token without the `index` of its prompt", r.id)
 	}
+	if token.Index >= r.replies.Prompts {
+		return fmt.Errorf("request %q: the worker sent a token of prompt %d, but the request has %d", r.id, token.Index, r.replies.Prompts)
+	}
+	due := r.byIndex[token.Index]
+	if due == itemCame {
+		return fmt.Errorf("request %q: the worker sent a token of prompt %d after its item", r.id, token.Index)
+	}
+	if token.Seq != due {
+		return r.outOfTurn(token, due)
+	}
+	r.phase = streaming
+	r.setNext(token.Index, due+1)
+	return nil
+}
+
+// takeItem checks that an item is the only one of its prompt.
+func (r *requestState) takeItem(index json.RawMessage) error {
+	place, err := strconv.Atoi(string(index))
+	if err != nil || place < 0 || place >= r.replies.Prompts {
+		return fmt.Errorf("request %q: the worker sent an item with the `index` %.40q, but the request has %d prompts", r.id, index, r.replies.Prompts)
+	}
+	if r.byIndex[place] == itemCame {
+		return fmt.Errorf("request %q: the worker sent the item of prompt %d twice", r.id, place)
+	}
+	r.setNext(place, itemCame)
+	return nil
+}
+
+func (r *requestState) setNext(index, seq int) {
 	if r.byIndex == nil {
 		r.byIndex = make(map[int]int)
 	}
-	r.byIndex[index]++
-	return nil
+	r.byIndex[index] = seq
+}
+
+func (r *requestState) outOfTurn(token *Token, due int) error {
+	return fmt.Errorf("request %q: the worker sent token seq %d where %d was due", r.id, token.Seq, due)
 }

@@ -22,24 +22,43 @@ type Token struct {
 
 // TopLogprob is one of the likeliest tokens at a position. A nil Logprob means minus infinity.
 type TopLogprob struct {
-	Text    string   `json:"token"`
-	ID      int      `json:"token_id"`
-	Logprob *float64 `json:"logprob"`
+	Text    string
+	ID      int
+	Logprob *float64
+}
+
+// topLogprobMessage is a TopLogprob as the wire spells it; a missing field is noticed.
+type topLogprobMessage struct {
+	Text    *string   `json:"token"`
+	ID      *int      `json:"token_id"`
+	Logprob sentFloat `json:"logprob"`
+}
+
+// sentFloat is a number or null that was sent.
+type sentFloat struct {
+	value *float64
+	sent  bool
+}
+
+// UnmarshalJSON reads a number or null.
+func (f *sentFloat) UnmarshalJSON(text []byte) error {
+	f.sent = true
+	return json.Unmarshal(text, &f.value)
 }
 
 // tokenMessage is a token as the wire spells it. Its required fields are pointers, so that a missing
 // one is noticed.
 type tokenMessage struct {
-	Type        string       `json:"type"`
-	RequestID   string       `json:"id"`
-	Seq         *int         `json:"seq"`
-	Text        *string      `json:"token"`
-	ID          *int         `json:"token_id"`
-	Flush       bool         `json:"flush"`
-	Index       *int         `json:"index"`
-	Channel     string       `json:"channel"`
-	Logprob     *float64     `json:"logprob"`
-	TopLogprobs []TopLogprob `json:"top_logprobs"`
+	Type        string              `json:"type"`
+	RequestID   string              `json:"id"`
+	Seq         *int                `json:"seq"`
+	Text        *string             `json:"token"`
+	ID          *int                `json:"token_id"`
+	Flush       bool                `json:"flush"`
+	Index       *int                `json:"index"`
+	Channel     string              `json:"channel"`
+	Logprob     *float64            `json:"logprob"`
+	TopLogprobs []topLogprobMessage `json:"top_logprobs"`
 }
 
 // ReadToken reads any token line. scanToken reads the common ones.
@@ -54,7 +73,13 @@ func ReadToken(line []byte) (Token, error) {
 	token := Token{
 		Seq: *message.Seq, Text: *message.Text, ID: *message.ID, Flush: message.Flush,
 		Index: NoIndex, Channel: message.Channel,
-		Logprob: message.Logprob, TopLogprobs: message.TopLogprobs,
+		Logprob: message.Logprob,
+	}
+	for _, top := range message.TopLogprobs {
+		if top.Text == nil || top.ID == nil || !top.Logprob.sent {
+			return Token{}, errors.New("`token`, `token_id` or `logprob` of a likely token is missing")
+		}
+		token.TopLogprobs = append(token.TopLogprobs, TopLogprob{*top.Text, *top.ID, top.Logprob.value})
 	}
 	if message.Index != nil {
 		if *message.Index < 0 {

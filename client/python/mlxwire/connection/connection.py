@@ -31,7 +31,7 @@ from mlxwire_protocol.client_connection import ClientConnection
 from mlxwire_protocol.client_events import EventReceived, ReplyReceived, TokenReceived
 from mlxwire_protocol.replies import Event
 
-from ..errors import MlxwireError, ProtocolViolation
+from ..errors import MlxwireError
 from ..process.callbacks import call_guarded
 from ..process.owner import Owner
 from ..process.postmortem import (
@@ -213,7 +213,8 @@ class Connection:
                             self.idle.set()
                     request.take_reply(received.message, received.ended)
                 elif isinstance(received, EventReceived):
-                    self._take_event(received.message)
+                    event = convert_event(received.message)
+                    call_guarded(self.loop, self._on_event, event)
         except WireError as error:
             greeting = any(request.command == "hello" for request in self._pending.values())
             self.condemn(offended(error, greeting=greeting, stderr_tail=self.tail()))
@@ -289,10 +290,3 @@ class Connection:
         self.idle.set()
         for request in pending.values():
             request.fail(copy.copy(self.interruption or cause))
-
-    def _take_event(self, message: dict[str, Any]) -> None:
-        try:
-            event = convert_event(message)
-        except ProtocolViolation:
-            return  # an event of a later version, in a shape that this one does not know
-        call_guarded(self.loop, self._on_event, event)

@@ -166,12 +166,13 @@ export abstract class PendingRequest {
     this.#heard += 1;
     if (ended) {
       this.#takeFinal(message);
-    } else if (!this.running) {
-      return;
-    } else if (message.type === "item") {
+    } else if (message.type === "progress") {
+      const progress = readProgress(message);
+      if (this.running) {
+        callGuarded(this.options.onProgress, progress);
+      }
+    } else if (message.type === "item" && this.running) {
       this.takeItem(message);
-    } else if (message.type === "progress" && this.options.onProgress) {
-      callGuarded(this.options.onProgress, readProgress(message));
     }
   }
 

@@ -15,7 +15,7 @@ import { ask, ResultRequest } from "../requests/ask.js";
 import { callGuarded, onAbort } from "../requests/callbacks.js";
 import { Connection } from "../requests/connection.js";
 import { CLOSED, ModelRoute, REPLACED, type Route } from "../requests/route.js";
-import type { Hello, LoadResult, MemoryFigures, WorkerEvent } from "../results.js";
+import type { Hello, LoadResult, MemoryFigures } from "../results.js";
 import type { JsonObject } from "../wire/json.js";
 import { readEvent, readLoad, readMemory } from "../wire/readReplies.js";
 import * as wire from "../wire/wireFields.js";
@@ -214,12 +214,7 @@ export class StartedWorker implements Processes {
 
   #takeEvent(message: JsonObject): void {
     const { onEvent, events = [] } = this.#options;
-    let event: WorkerEvent;
-    try {
-      event = readEvent(message);
-    } catch {
-      return; // an event of a later version, in a shape that this one does not know
-    }
+    const event = readEvent(message);
     if (event.event === "heartbeat") {
       this.#watchdog?.takeBeat(event);
     }

@@ -27,7 +27,7 @@ import type { Token } from "../results.js";
 import { DEFAULT_MAX_LINE_BYTES, type Line, LineSplitter, Overlong } from "./framing.js";
 import { checkSendable, decodeUtf8, isObject, type JsonObject, parseText } from "./json.js";
 import { readToken } from "./readReplies.js";
-import { Offence, RequestState } from "./requestState.js";
+import { Offence, RequestState, repliesTo } from "./requestState.js";
 import { camelCase } from "./shape.js";
 import { readPlainToken } from "./tokenLine.js";
 
@@ -130,9 +130,7 @@ export class ClientConnection<Owner> {
         { data: { max_line_bytes: this.#maxLineBytes } },
       );
     }
-    const { prompts } = fields;
-    const count = Array.isArray(prompts) ? prompts.length : null;
-    this.#pending.set(id, new RequestState(id, owner, count));
+    this.#pending.set(id, new RequestState(id, owner, repliesTo(command, fields)));
     return Buffer.from(`${text}\n`);
   }
 
@@ -187,7 +185,10 @@ export class ClientConnection<Owner> {
 
   #receiveMessage(message: JsonObject): void {
     const { id, type } = message;
-    if (id === null && type === "event") {
+    if (type === "event") {
+      if (id !== null || (message.final ?? false) !== false) {
+        throw new Offence("an event has another `id` than null, or the wrong `final`");
+      }
       this.#listener.eventReceived(message);
       return;
     }

@@ -21,8 +21,8 @@ export function isObject(value: unknown): value is JsonObject {
 /**
  * Parse a line of bytes.
  *
- * @throws SyntaxError if it is no JSON, no UTF-8, or holds an unpaired surrogate or a number beyond a
- * double's range.
+ * @throws SyntaxError if it is no JSON, no UTF-8, is nested too deeply, or holds an unpaired surrogate or
+ * a number beyond a double's range.
  */
 export function parseLine(line: Buffer): unknown {
   return parseText(decodeUtf8(line));
@@ -44,8 +44,49 @@ export function decodeUtf8(line: Buffer): string {
 
 /** Parse a text. @throws SyntaxError as `parseLine`. */
 export function parseText(text: string): unknown {
+  if (mayBeDeep(text)) {
+    checkDepth(text);
+  }
   const suspicious = SURROGATE_ESCAPE.test(text) || LARGE_NUMBER.test(text);
   return suspicious ? JSON.parse(text, refuseUnsound) : JSON.parse(text);
+}
+
+/** Tell if a text has enough brackets to be nested too deeply; a long row of numbers has few. */
+function mayBeDeep(text: string): boolean {
+  if (text.length <= 2 * MAX_DEPTH) {
+    return false; // each level has an opening and a closing bracket
+  }
+  let brackets = 0;
+  for (const bracket of "[{") {
+    for (let at = text.indexOf(bracket); at >= 0; at = text.indexOf(bracket, at + 1)) {
+      brackets += 1;
+      if (brackets > MAX_DEPTH) {
+        return true;
+      }
+    }
+  }
+  return false;
+}
+
+/** Check how deeply a text is nested. @throws SyntaxError */
+function checkDepth(text: string): void {
+  let depth = 0;
+  let quoted = false;
+  for (let at = 0; at < text.length; at += 1) {
+    const character = text[at];
+    if (character === '"') {
+      quoted = !quoted;
+    } else if (quoted) {
+      at += character === "\\" ? 1 : 0;
+    } else if (character === "[" || character === "{") {
+      depth += 1;
+      if (depth > MAX_DEPTH) {
+        throw new SyntaxError(`more than ${MAX_DEPTH} levels`);
+      }
+    } else if (character === "]" || character === "}") {
+      depth -= 1;
+    }
+  }
 }
 
 function refuseUnsound(key: string, value: unknown): unknown {

@@ -12,7 +12,7 @@ import type { BatchItem, ClassifyItem, Done, Hello, Token, WorkerEvent } from ".
 import type { JsonObject } from "./json.js";
 import * as replies from "./replies.js";
 import { Offence } from "./requestState.js";
-import { type Reader, shape } from "./shape.js";
+import { nullOr, object, type Reader, shape } from "./shape.js";
 import { callersName } from "./wireFields.js";
 
 /** Make a reader of replies that throws `Offence` for a reply in another shape. */
@@ -53,10 +53,11 @@ export const readDone: (message: JsonObject) => Done = reader("end", shape(repli
 
 const readClassifyItemFields = reader("classify item", shape(replies.CLASSIFY_ITEM));
 const readBatchItemFields = reader("batch item", shape(replies.BATCH_ITEM));
+const readItemFailure = reader("batch item", shape({ error: nullOr(object) }));
 const readTokenFields = reader("token", shape(replies.TOKEN));
 const readErrorFields = reader("error", shape(replies.ERROR));
 const readEventFields = reader("event", shape(replies.EVENT));
-const readHeartbeat = shape(replies.HEARTBEAT);
+const readHeartbeat = reader("heartbeat", shape({ data: shape(replies.HEARTBEAT) }));
 
 /** Read a token, also one with log-probabilities or of a batch. @throws Offence */
 export function readToken(message: JsonObject): Token {
@@ -73,7 +74,7 @@ export function readClassifyItem(message: JsonObject): ClassifyItem {
 
 /** Read the item of one prompt of a `batch`. @throws Offence */
 export function readBatchItem(message: JsonObject): BatchItem {
-  const failed = (message.error ?? null) !== null;
+  const failed = readItemFailure(message).error !== null;
   const error = failed ? readError(message) : null;
   return { type: "item", ...readBatchItemFields(message), error };
 }
@@ -82,11 +83,7 @@ export function readBatchItem(message: JsonObject): BatchItem {
 export function readEvent(message: JsonObject): WorkerEvent {
   const { event: name, data } = readEventFields(message);
   if (name === "heartbeat") {
-    try {
-      return { event: "heartbeat", ...readHeartbeat(data) };
-    } catch {
-      // A heartbeat of a later version, in a shape that this one does not know.
-    }
+    return { event: "heartbeat", ...readHeartbeat(message).data };
   }
   return { event: "other", name, data };
 }

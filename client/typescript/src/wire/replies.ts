@@ -4,11 +4,13 @@
  */
 
 import {
+  amount,
   arrayOf,
   boolean,
   defaulting,
   integer,
   nullable,
+  nullOr,
   number,
   object,
   recordOf,
@@ -56,7 +58,7 @@ export const WORKER_METRICS = {
 };
 
 /** One of the likeliest tokens at one place. */
-export const TOP_LOGPROB = { token: string, token_id: integer, logprob: nullable(number) };
+export const TOP_LOGPROB = { token: string, token_id: integer, logprob: nullOr(number) };
 
 /** A token, with the fields that only some tokens have. */
 export const TOKEN = {
@@ -75,7 +77,7 @@ export const CLASSIFY_ITEM = {
   index: integer,
   token: string,
   token_id: integer,
-  logprob: nullable(number),
+  logprob: nullOr(number),
   logits: nullable(arrayOf(nullable(number))),
   labels: nullable(recordOf(nullable(number))),
 };
@@ -85,12 +87,12 @@ export const BATCH_ITEM = {
   index: integer,
   text: string,
   token_ids: arrayOf(integer),
-  finish_reason: nullable(string),
+  finish_reason: nullOr(string),
   tokens_generated: integer,
 };
 
 /** The progress of a stage. */
-export const PROGRESS = { stage: string, done: number, total: number };
+export const PROGRESS = { stage: string, done: amount, total: amount };
 
 /** The end of a stream. */
 export const DONE = {

@@ -26,28 +26,53 @@ const TRANSITIONS: Readonly<Record<State, ReadonlyMap<string, State>>> = {
 /** An offence of the worker: it sent what the rules of the wire forbid. */
 export class Offence extends Error {}
 
+/** The replies that a request may have beside its progress and its final. */
+export interface Replies {
+  /** True for a request that streams tokens. */
+  readonly tokens: boolean;
+  /**
+   * The number of prompts of a `batch` or `classify`: each has one item, and its tokens name it. Null
+   * for other requests, which have no items, and whose tokens have no index but 0.
+   */
+  readonly prompts: number | null;
+}
+
+/** Return the replies that a request may have. */
+export function repliesTo(command: string, fields: JsonObject): Replies {
+  const { prompts, stream } = fields;
+  const count = Array.isArray(prompts) ? prompts.length : 0;
+  switch (command) {
+    case "generate":
+    case "chat":
+      return { tokens: true, prompts: null };
+    case "batch":
+      return { tokens: stream === true, prompts: count };
+    case "classify":
+      return { tokens: false, prompts: count };
+    default:
+      return { tokens: false, prompts: null };
+  }
+}
+
 /** Follows the replies of one request, which are for `owner`. */
 export class RequestState<Owner> {
   #state: State = "open";
   #nextSeq = 0;
-  readonly #indexed: boolean;
-  readonly #prompts: number;
+  readonly #replies: Replies;
+  /** True if the tokens are those of one text. */
+  readonly #oneText: boolean;
   /** The next `seq` of each prompt of a batch. */
   readonly #nextSeqOf = new Map<unknown, number>();
   /** A byte for each prompt: 1 if its item has come. */
   #items: Uint8Array | null = null;
 
-  /**
-   * @param prompts the number of prompts of a `batch` or `classify`; null for other requests, whose
-   * tokens have no index but 0.
-   */
   constructor(
     readonly id: string,
     readonly owner: Owner,
-    prompts: number | null = null,
+    replies: Replies,
   ) {
-    this.#indexed = prompts !== null;
-    this.#prompts = prompts ?? 1;
+    this.#replies = replies;
+    this.#oneText = replies.tokens && replies.prompts === null;
   }
 
   /** True once the final has come. */
@@ -65,11 +90,8 @@ export class RequestState<Owner> {
     if ((following === "ended") !== (final === true)) {
       throw new Offence(`request ${this.id}: \`${type.slice(0, 80)}\` carries the wrong \`final\``);
     }
-    if (type === "token" && (this.#indexed || (index ?? 0) !== 0)) {
-      this.#checkIndex(type, index);
-    }
-    if (type === "token" && !this.#takesSeq(message.seq, index)) {
-      throw new Offence(`request ${this.id}: a token has seq ${quoted(message.seq)} out of turn`);
+    if (type === "token") {
+      this.#takeToken(message.seq, index);
     }
     if (type === "item") {
       this.#takeItem(index);
@@ -79,7 +101,7 @@ export class RequestState<Owner> {
 
   /** Take a plain token. Returns false, and changes nothing, if it is out of order. */
   advancePlainToken(seq: number): boolean {
-    if (seq !== this.#nextSeq || this.#state === "ended" || this.#indexed) {
+    if (seq !== this.#nextSeq || this.#state === "ended" || !this.#oneText) {
       return false;
     }
     this.#nextSeq = seq + 1;
@@ -99,28 +121,45 @@ export class RequestState<Owner> {
   }
 
   /** Check the place of a prompt. @throws Offence if the request has no such prompt. */
-  #checkIndex(type: string, index: unknown): void {
-    if (
-      !(Number.isSafeInteger(index) && (index as number) >= 0 && (index as number) < this.#prompts)
-    ) {
+  #checkIndex(type: string, index: unknown, prompts: number): void {
+    if (!(Number.isSafeInteger(index) && (index as number) >= 0 && (index as number) < prompts)) {
       throw new Offence(
         `request ${this.id}: \`${type}\` has the index ${quoted(index)}, where the request has ` +
-          `${this.#prompts} prompts`,
+          `${prompts} prompts`,
       );
     }
   }
 
   #takeItem(index: unknown): void {
-    this.#checkIndex("item", index);
-    this.#items ??= new Uint8Array(this.#prompts);
+    const prompts = this.#replies.prompts ?? 0;
+    this.#checkIndex("item", index, prompts);
+    this.#items ??= new Uint8Array(prompts);
     if (this.#items[index as number] === 1) {
       throw new Offence(`request ${this.id}: the item of prompt ${index} came twice`);
     }
     this.#items[index as number] = 1;
   }
 
+  #takeToken(seq: unknown, index: unknown): void {
+    const { tokens, prompts } = this.#replies;
+    if (!tokens) {
+      throw new Offence(`request ${this.id}: a token came, but this request has none`);
+    }
+    if (prompts !== null) {
+      this.#checkIndex("token", index, prompts);
+      if (this.#items?.[index as number] === 1) {
+        throw new Offence(`request ${this.id}: a token of prompt ${index} came after its item`);
+      }
+    } else if ((index ?? 0) !== 0) {
+      this.#checkIndex("token", index, 1);
+    }
+    if (!this.#takesSeq(seq, index)) {
+      throw new Offence(`request ${this.id}: a token has seq ${quoted(seq)} out of turn`);
+    }
+  }
+
   #takesSeq(seq: unknown, index: unknown): boolean {
-    if (!this.#indexed) {
+    if (this.#oneText) {
       return typeof seq === "number" && this.advancePlainToken(seq);
     }
     const due = this.#nextSeqOf.get(index) ?? 0;

@@ -31,6 +31,11 @@ export function number(value: unknown): number {
   return Number.isFinite(value) ? (value as number) : mistaken("a number", value);
 }
 
+/** Read a finite number that is not negative. */
+export function amount(value: unknown): number {
+  return number(value) >= 0 ? (value as number) : mistaken("a number from 0", value);
+}
+
 /** Read an integer that a double holds exactly. */
 export function integer(value: unknown): number {
   return Number.isSafeInteger(value) ? (value as number) : mistaken("an integer", value);
@@ -49,6 +54,11 @@ export function object(value: unknown): Readonly<Record<string, unknown>> {
 /** Make a reader that also reads null; a missing field is null too. */
 export function nullable<T>(read: Reader<T>): Reader<T | null> {
   return (value) => (value === null || value === undefined ? null : read(value));
+}
+
+/** Make a reader that also reads null, but no missing field. */
+export function nullOr<T>(read: Reader<T>): Reader<T | null> {
+  return (value) => (value === null ? null : read(value));
 }
 
 /** Make a reader that gives `otherwise` for a missing field. */

@@ -80,8 +80,8 @@ const KINDS: Record<string, Kind> = {
   "long tokens outside of Latin-1": { ...generate, say: token("€".repeat(1000)) },
   "tokens with their likeliest": { ...generate, say: token("a", LIKELY) },
   "tokens of a batch": { ...batch, say: token("a", ',"index":0') },
-  "short results": { ...batch, say: item({ text: "a", ...RESULT }) },
-  "long results": { ...batch, say: item({ text: "€".repeat(1000), ...RESULT }) },
+  "short results": { ...batch, say: item({ text: "a", error: null, ...RESULT }) },
+  "long results": { ...batch, say: item({ text: "€".repeat(1000), error: null, ...RESULT }) },
 };
 
 suite("a stream that nobody takes holds at most bufferBytes", () => {

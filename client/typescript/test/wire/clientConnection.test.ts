@@ -105,7 +105,7 @@ suite("replies", () => {
 
   test("of a batch count their tokens for each prompt", () => {
     const { heard, say, request } = connect();
-    const { id } = request("a", { prompts: ["x", "y"] }, "batch");
+    const { id } = request("a", { prompts: ["x", "y"], stream: true }, "batch");
     say(token(id, 0, { index: 1 }), token(id, 0, { index: 0 }), token(id, 1, { index: 1 }));
     assert.deepEqual(heard, ["a: token t0", "a: token t0", "a: token t1"]);
   });
@@ -203,14 +203,14 @@ suite("an offence in a batch of two is", () => {
   for (const [name, messages] of Object.entries(offences)) {
     test(name, () => {
       const { say, request } = connect();
-      request("a", { prompts: ["x", "y"] }, "batch");
+      request("a", { prompts: ["x", "y"], stream: true }, "batch");
       assert.throws(() => say(...messages), Offence);
     });
   }
 
   test("no item of each prompt, in any order", () => {
     const { heard, say, request } = connect();
-    request("a", { prompts: ["x", "y"] }, "batch");
+    request("a", { prompts: ["x", "y"], stream: true }, "batch");
     say(item(1), item(0), done(id));
     assert.equal(heard.length, 3);
   });
@@ -246,7 +246,7 @@ test("bytes that are no UTF-8 are an offence, and a stray line before the handsh
 test("an item that failed with duplicate_id is no offence", () => {
   const { heard, say, request } = connect();
   const { error } = failed(null, "duplicate_id");
-  say({ id: request("a").id, type: "item", index: 0, error });
+  say({ id: request("a", { prompts: ["x"] }, "batch").id, type: "item", index: 0, error });
   assert.deepEqual(heard, ["a: item"]);
 });
 

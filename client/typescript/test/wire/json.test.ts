@@ -3,8 +3,8 @@ import { suite, test } from "node:test";
 import { InvalidParams } from "../../src/errors.js";
 import { checkSendable, MAX_DEPTH, parseLine } from "../../src/wire/json.js";
 
-function nested(levels: number): unknown {
-  let value: unknown = 1;
+function nested(levels: number, inmost: unknown = 1): unknown {
+  let value: unknown = inmost;
   for (let level = 0; level < levels; level += 1) {
     value = [value];
   }
@@ -26,6 +26,11 @@ suite("a line that is refused", () => {
     "a number beyond a double": Buffer.from('{"a":[1e400]}'),
     "a negative number beyond a double": Buffer.from('{"a":-1E+0400}'),
     "a long number beyond a double": Buffer.from(`{"a":1${"0".repeat(309)}.5}`),
+    "too many levels": Buffer.from(`${"[".repeat(1025)}${"]".repeat(1025)}`),
+    "too many levels of both kinds": Buffer.from(`${'{"]":['.repeat(513)}${"]}".repeat(513)}`),
+    "too many levels behind text": Buffer.from(
+      `["\\"]}","\\\\",${"[".repeat(1024)}${"]".repeat(1024)}]`,
+    ),
     "a long number with a short exponent": Buffer.from(`{"a":1${"0".repeat(250)}e99}`),
   };
   for (const [name, line] of Object.entries(refused)) {
@@ -43,6 +48,9 @@ suite("a line that is read", () => {
     "a number at the end of a double's range": ['{"a":1.5e308}', { a: 1.5e308 }],
     "a text that looks like a large number": ['{"a":"1e400"}', { a: "1e400" }],
     "a number too small for a double": ['{"a":1e-400}', { a: 0 }],
+    "the most levels": [`${"[".repeat(1024)}${"]".repeat(1024)}`, nested(1023, [])],
+    "many brackets beside each other": [`[${"[],".repeat(2000)}1]`, [...Array(2000).fill([]), 1]],
+    "many brackets in a text": [`["\\"${"[{".repeat(2000)}"]`, [`"${"[{".repeat(2000)}`]],
     "a name that occurs twice": ['{"a":1,"a":2}', { a: 2 }],
   };
   for (const [name, [line, value]] of Object.entries(read)) {
