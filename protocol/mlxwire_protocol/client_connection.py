@@ -168,9 +168,12 @@ class ClientConnection:
             if is_event:
                 yield EventReceived(message)
                 return
-            detail = message.get("error")
+            if message.get("type") != "error":
+                raise self._violation(
+                    f"a message of the type {quoted(message.get('type'))} has the id null"
+                )
             raise self._violation(
-                f"the worker could not read one of the requests: {quoted(detail)}"
+                f"the worker could not read one of the requests: {quoted(message.get('error'))}"
             )
         state = self._pending.get(request_id) if isinstance(request_id, str) else None
         if state is None:
