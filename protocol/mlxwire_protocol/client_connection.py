@@ -170,9 +170,10 @@ class ClientConnection:
             raise self._violation(f"a message of the type {quoted(kind)} has no `id`")
         request_id = message["id"]
         if request_id is None:
-            detail = message.get("error")
+            if kind != "error":
+                raise self._violation(f"a message of the type {quoted(kind)} has the id null")
             raise self._violation(
-                f"the worker could not read one of the requests: {quoted(detail)}"
+                f"the worker could not read one of the requests: {quoted(message.get('error'))}"
             )
         state = self._pending.get(request_id) if isinstance(request_id, str) else None
         if state is None:

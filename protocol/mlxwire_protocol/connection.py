@@ -239,19 +239,19 @@ class WorkerConnection:
     def _check_load(self, size: int) -> None:
         """Raise WireError ``overloaded`` above the limits of requests and bytes in flight."""
         count, budget = len(self._in_flight), INFLIGHT_LINES * self.limits.max_line_bytes
-        data: dict[str, Any] = {}
         if count >= self.limits.max_inflight:
-            data = {"max_inflight": self.limits.max_inflight}
+            option, data = "--max-inflight", {"max_inflight": self.limits.max_inflight}
         elif self._bytes + size > budget:
-            data = {"max_inflight_bytes": budget}
-        if data:
-            raise WireError(
-                "overloaded",
-                f"{count} requests with {self._bytes} bytes are in flight; at most "
-                f"{self.limits.max_inflight} requests and {budget} bytes are accepted. Wait until "
-                "one has ended, and send this one again",
-                data=data,
-            )
+            option, data = "--max-line-bytes", {"max_inflight_bytes": budget}
+        else:
+            return
+        raise WireError(
+            "overloaded",
+            f"{count} requests with {self._bytes} bytes are in flight; at most "
+            f"{self.limits.max_inflight} requests and {budget} bytes are accepted. Wait until one "
+            f"has ended, and send this one again, or start the worker with a larger {option}",
+            data=data,
+        )
 
     def _greet(self, hello: Hello) -> Greeted:
         protocol = choose_version(hello.protocols)

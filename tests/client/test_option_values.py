@@ -126,6 +126,14 @@ async def test_a_time_of_a_worker_is_refused_before_it_is_started(name, value):
         (mlxwire.Worker, "args", ["--x", b"--x", 5, [5], {"--x": 1}]),
         (mlxwire.Worker, "require", ["window", [1]]),
         (mlxwire.Worker, "events", ["heartbeat", [None]]),
+        (mlxwire.Worker, "command", [5, b"worker", {"python": 1}, ["python", 5]]),
+        (mlxwire.Worker, "engine", [5, ["mock"]]),
+        (mlxwire.Worker, "env", [5, "A=1", ["A=1"]]),
+        (mlxwire.Worker, "cwd", [5, ["."]]),
+        (mlxwire.Worker, "restart", [True, False, 3, {}, mlxwire.RestartPolicy]),
+        (mlxwire.Worker, "liveness", [True, 30, {}, "off"]),
+        (mlxwire.Worker, "shutdown", [0, 5, {}]),
+        (mlxwire.Pool, "restart", [True, {}]),
         (mlxwire.Pool, "byte_budget", [-1, NAN, 1.5]),
         (mlxwire.Pool, "patience", WRONG_SECONDS),
     ],
@@ -133,6 +141,16 @@ async def test_a_time_of_a_worker_is_refused_before_it_is_started(name, value):
 async def test_a_value_that_means_nothing_is_refused(kind, name, values):
     for value in values:
         await refused(lambda given=value: kind(**{name: given}), name)
+
+
+@pytest.mark.parametrize("variables", [{"A": 1}, {"A": None}, {5: "x"}])
+async def test_a_variable_that_is_no_string_is_named(variables):
+    (name,) = variables
+    with pytest.raises(
+        mlxwire.InvalidParams, match=r"`env\[.*\]` is .*dict of strings"
+    ) as caught:
+        mlxwire.Worker(env=variables)
+    assert caught.value.data["field"] == f"env[{name!r}]"
 
 
 async def test_a_phase_without_a_sensible_limit_is_refused():

@@ -73,6 +73,15 @@ def test_a_token_that_says_that_it_is_the_end_is_an_offence() -> None:
     assert caught.value.code == "protocol_violation"
 
 
+def test_only_an_error_without_an_id_tells_of_a_request_that_could_not_be_read() -> None:
+    token = {"id": None, "type": "token", "seq": 0, "token": "a", "token_id": 1}
+    error = {"id": None, "type": "error", "final": True, "error": {"code": "parse_error"}}
+    for message, told in ((token, '"token" has the id null'), (error, "could not read one")):
+        with pytest.raises(WireError) as caught:
+            list(greeted({}).receive(line(message)))
+        assert told in caught.value.message.replace("'", '"')
+
+
 def test_of_a_stray_line_before_the_handshake_no_more_than_4_kib_is_kept() -> None:
     client = ClientConnection()
     client.hello(name="test", version="0")

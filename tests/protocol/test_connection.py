@@ -205,6 +205,7 @@ def test_a_full_house_refuses_work_and_lets_control_through() -> None:
     assert (answer["id"], answer["error"]["code"]) == ("c", "overloaded")
     assert answer["error"]["retryable"] is True
     assert answer["error"]["data"] == {"max_inflight": 2}
+    assert "a larger --max-inflight" in answer["error"]["message"]
     for name in ("info", "metrics", "cancel", "quit"):
         (command,) = commands(send(worker, {"id": name, "cmd": name}))
         list(worker.finished(command.id))
@@ -225,6 +226,7 @@ def test_requests_in_flight_may_not_have_more_than_16_lines_bytes_together() -> 
     (answer,) = answers(send(worker, {"id": "b", **full}))
     assert answer["error"]["code"] == "overloaded"
     assert answer["error"]["data"] == {"max_inflight_bytes": 16000}
+    assert "a larger --max-line-bytes" in answer["error"]["message"]
     list(worker.finished(accepted[0].id))
     assert len(commands(send(worker, {"id": "c", **full}))) == 1
 

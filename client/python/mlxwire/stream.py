@@ -60,6 +60,11 @@ class ReplyStream(Generic[T]):
         if self._request.done is not None:
             return self._request.done
         self._request.raise_failure()
+        if self._request.state == "draining":
+            raise RuntimeError(
+                "the stream was left, and the worker has not confirmed that yet, so it has no `done`; "
+                "wait for that by `aclose()`, in `mlxwire.sync` by `close()`"
+            )
         raise RuntimeError(
             "the stream has not ended yet, so it has no `done`; read it to its end, or leave it"
         )
@@ -132,10 +137,13 @@ class ReplyStream(Generic[T]):
         if self._count_cancels() != self._cancels:
             await self._heed_cancel()
         try:
-            message = self._pop()
+            message: T | None = self._pop()
         except IndexError:
+            message = None
+        # Outside of `except`, so that an error does not tell of the IndexError.
+        if message is None:
             if not await self._more():
-                raise StopAsyncIteration from None
+                raise StopAsyncIteration
             message = self._pop()
         request = self._request
         request.taken += 1

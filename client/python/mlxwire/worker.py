@@ -20,7 +20,7 @@ from .connection.liveness import LivenessLimits
 from .errors import InvalidParams
 from .model import Model
 from .options import LoadOptions, MemoryOptions, OnProgress, Path, request_options, set_fields
-from .process.checks import check_callback, check_seconds, check_struct, check_words
+from .process.checks import check_callback, check_kind, check_seconds, check_text, check_words
 from .process.shutdown import ShutdownLimits
 from .requests.pending import ask
 from .requests.route import DEFAULT_BUFFER_BYTES, ModelRoute, RequestLimits
@@ -81,22 +81,13 @@ class Worker:
         unload_after: float | None = None,
         on_change: Callable[[WorkerChange], object] | None = None,
     ) -> None:
-        check_seconds("start_timeout", start_timeout)
+        check_words("args", args)
+        check_text("engine", engine)
+        check_kind("restart", restart, RestartPolicy)
         check_seconds("unload_after", unload_after)
-        for name, words in (("args", args), ("require", require), ("events", events)):
-            check_words(name, words)
-        for name, callback in (
-            ("on_stderr", on_stderr),
-            ("on_event", on_event),
-            ("on_change", on_change),
-        ):
-            check_callback(name, callback)
+        check_callback("on_change", on_change)
         if liveness == "auto":
             liveness = None if restart is None else LivenessLimits()
-        check_struct("liveness", liveness, LivenessLimits)
-        check_struct("shutdown", shutdown, ShutdownLimits)
-        check_struct("restart", restart, RestartPolicy)
-        check_struct("env", env, Mapping)
         options = ChildOptions(
             command=command,
             args=[*(("--engine", engine) if engine else ()), *args],
@@ -110,7 +101,7 @@ class Worker:
                 buffer_bytes=buffer_bytes,
             ),
             on_stderr=on_stderr,
-            shutdown=shutdown or ShutdownLimits(),
+            shutdown=ShutdownLimits() if shutdown is None else shutdown,
             require=require,
             liveness=liveness,
             events=events,

@@ -141,8 +141,8 @@ export class Worker implements AsyncDisposable {
 
   /**
    * Replace the process by another, also after the policy gave the worker up. Requests in flight
-   * have `drainMs` to end and are cancelled then; requests that come meanwhile wait for the next
-   * process.
+   * have `drainMs` to end and fail with `WorkerCrashed` then; requests that come meanwhile wait for
+   * the next process.
    *
    * Rejects with `InvalidParams` if the worker was started without `restart`, with `ShuttingDown`
    * if it was closed, and as `start` and `load` do if the next process fails.

@@ -108,6 +108,14 @@ def test_doctor_needs_no_mlx_for_a_mock(invoke):
     assert "(median of 20)" in result.stdout
 
 
+def test_doctor_shows_no_figures_of_a_worker_that_does_not_start(invoke):
+    result = invoke("doctor", worker='"unclosed')
+    assert result.exit_code == 3
+    assert "MLXWIRE_WORKER" in result.stderr
+    rows = dict(line.rsplit(maxsplit=1) for line in result.stdout.splitlines()[-3:])
+    assert rows == {"command": "unknown", "start to hello": "unknown", "round trip": "unknown"}
+
+
 def test_doctor_finds_that_mlx_crashes(invoke, tmp_path, monkeypatch):
     broken = tmp_path / "mlx"
     broken.mkdir()

@@ -28,6 +28,8 @@ async def test_a_break_waits_for_the_workers_word(memory):
     cancel = await worker.process.request("cancel")
     assert cancel["target"] == request_id
     assert not leaving.done()
+    with pytest.raises(RuntimeError, match=r"not confirmed that yet.*aclose\(\)"):
+        _ = stream.done
     worker.tokens(request_id, "late", first=2)
     worker.reply(cancel["id"], type="result", final=True, outcome="accepted")
     worker.done(request_id, "cancelled", stage="decode")

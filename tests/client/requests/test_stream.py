@@ -134,6 +134,17 @@ async def test_an_error_from_the_worker_comes_after_the_tokens_before_it(memory)
         _ = stream.done
 
 
+async def test_an_error_of_a_stream_tells_of_nothing_but_its_cause(memory):
+    worker = await memory()
+    stream = worker.model.generate("p")
+    asking = asyncio.create_task(anext(stream))
+    request_id = (await worker.process.request("generate"))["id"]
+    worker.error(request_id, "out_of_memory")
+    with pytest.raises(mlxwire.OutOfMemory) as caught:
+        await asking
+    assert caught.value.__context__ is None
+
+
 async def test_a_value_that_json_cannot_carry_is_refused_before_it_is_sent(memory):
     worker = await memory()
     with pytest.raises(mlxwire.InvalidParams) as caught:

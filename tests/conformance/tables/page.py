@@ -38,7 +38,8 @@ ended the request, and its last replies are still in the buffer. *Is served* and
 """
 NOTES = """\
 The stream's own cancel is `aclose` in Python, `Close` in Go and `cancel` in TypeScript. Go has no call that restarts a worker: its cell is
-a worker that is killed and started again by its restart policy. SIGKILL is without a restart policy. Closing a model unloads it, and an
+a worker that is killed and started again by its restart policy. In the other two `worker.restart` first gives requests in flight 30 seconds
+to end; the cells are those of a restart without this time (`drain=0`, `restart(0)`). SIGKILL is without a restart policy. Closing a model unloads it, and an
 unload waits for the requests before it ([SPEC §4.2](../protocol/SPEC.md#42-unload)), so it cuts none of them.
 """
 

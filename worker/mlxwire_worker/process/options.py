@@ -152,22 +152,29 @@ def _make_parser() -> ArgumentParser:
 def _positive(text: str) -> int:
     import argparse
 
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is less than 1; give a positive integer")
+    value = _whole(text)
+    if value is None or value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on; give one")
     return value
 
 
 def _pid(text: str) -> int:
     import argparse
 
-    value = int(text)
-    if not 0 <= value < 1 << 31:
+    value = _whole(text)
+    if value is None or not 0 <= value < 1 << 31:
         raise argparse.ArgumentTypeError(
-            f"{value} is no process id; give the host's, or 0 for the process that starts the "
+            f"{text!r} is no process id; give the host's, or 0 for the process that starts the "
             "worker (the environment variable MLXWIRE_PARENT_PID names it too)"
         )
     return value
+
+
+def _whole(text: str) -> int | None:
+    try:
+        return int(text)
+    except ValueError:
+        return None
 
 
 def _is_pid(text: str) -> bool:
@@ -177,10 +184,13 @@ def _is_pid(text: str) -> bool:
 def _seconds(text: str) -> float:
     import argparse
 
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
     if not value >= 0:
         raise argparse.ArgumentTypeError(
-            f"{text} is no time; give a number of seconds from 0 on"
+            f"{text!r} is no time; give a number of seconds from 0 on"
         )
     return value
 

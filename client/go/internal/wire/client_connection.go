@@ -240,6 +240,9 @@ func (c *ClientConnection) take(message *envelope, line []byte) error {
 		return c.takeEvent(message, line)
 	}
 	if message.ID == nil || string(message.ID) == "null" {
+		if kind != "error" || message.ID == nil {
+			return fmt.Errorf("the worker sent a message of type %.200q without an id: %.200q", kind, line)
+		}
 		return fmt.Errorf("the worker could not read a request of this client: %.200s", message.Error)
 	}
 	var id string

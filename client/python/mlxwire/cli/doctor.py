@@ -71,9 +71,10 @@ class Health:
             "BLAS": _described_blas(probe),
             "kernels": _described_kernels(probe),
             "worker": described if answers else "does not start",
-            "command": " ".join(worker.command),
+            "command": " ".join(worker.command) or "unknown",
             "start to hello": _milliseconds(worker.start_seconds),
-            "round trip": f"{_milliseconds(worker.round_trip_seconds)} (median of {ROUND_TRIPS})",
+            "round trip": _milliseconds(worker.round_trip_seconds)
+            + (f" (median of {ROUND_TRIPS})" if worker.round_trip_seconds is not None else ""),
         }
 
 

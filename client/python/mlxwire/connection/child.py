@@ -18,6 +18,15 @@ from mlxwire_protocol.results import HelloResult, LoadResult
 from ..errors import MlxwireError
 from ..options import LoadOptions, OnProgress, Path, set_fields
 from ..process.callbacks import call_guarded
+from ..process.checks import (
+    check_callback,
+    check_command,
+    check_folder,
+    check_kind,
+    check_seconds,
+    check_variables,
+    check_words,
+)
 from ..process.find_worker import find_worker
 from ..process.postmortem import not_started, restarted_meanwhile
 from ..process.shutdown import ShutdownLimits
@@ -42,7 +51,10 @@ WorkerState = Literal[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChildOptions:
-    """The options of `Worker` that each of its processes is started with."""
+    """The options of `Worker` that each of its processes is started with.
+
+    Raises: InvalidParams for a value that no process could be started with.
+    """
 
     command: str | Sequence[str] | None
     args: Sequence[str]
@@ -56,6 +68,18 @@ class ChildOptions:
     liveness: LivenessLimits | None
     events: Sequence[str]
     on_event: Callable[[Event], object] | None
+
+    def __post_init__(self) -> None:
+        check_command("command", self.command)
+        check_variables("env", self.env)
+        check_folder("cwd", self.cwd)
+        check_seconds("start_timeout", self.start_timeout)
+        check_kind("shutdown", self.shutdown, ShutdownLimits)
+        check_kind("liveness", self.liveness, LivenessLimits)
+        check_words("require", self.require)
+        check_words("events", self.events)
+        check_callback("on_stderr", self.on_stderr)
+        check_callback("on_event", self.on_event)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ..process.checks import check_given, check_some_seconds, check_struct
+from ..process.checks import check_given, check_mapping, check_some_seconds
 from ..results import Heartbeat
 
 
@@ -33,7 +33,7 @@ class LivenessLimits:
         check_given("silence", self.silence)
         check_given("step", self.step)
         check_given("phases", self.phases)
-        check_struct("phases", self.phases, Mapping)
+        check_mapping("phases", self.phases)
         check_some_seconds("silence", self.silence)
         check_some_seconds("step", self.step)
         for phase, seconds in self.phases.items():

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import inspect
 import math
+import os
 from collections.abc import Iterable, Mapping
 from typing import TypeGuard
 
 from ..errors import InvalidParams
 
 WORDS = 'give a list of strings, such as ["one", "two"]'
+VARIABLES = 'give a dict of strings to strings, such as {"NAME": "value"}, or leave it out'
 
 
 def check_seconds(name: str, value: object) -> None:
@@ -33,10 +35,10 @@ def check_given(name: str, value: object, *, finite: bool = False) -> None:
         raise _refused(name, value, "give a number, or leave it out for the default")
 
 
-def check_struct(name: str, value: object, kind: type) -> None:
-    """Check an option that is a struct: None, or of ``kind``. Raises: InvalidParams."""
-    if value is not None and not isinstance(value, kind):
-        raise _refused(name, value, f"give a `{kind.__name__}`, or leave it out")
+def check_mapping(name: str, value: object) -> None:
+    """Check a dict of options, or None. Raises: InvalidParams."""
+    if value is not None and not isinstance(value, Mapping):
+        raise _refused(name, value, "give a dict, or leave it out")
 
 
 def check_share(name: str, value: object) -> None:
@@ -59,6 +61,41 @@ def check_words(name: str, value: object) -> None:
         raise _refused(name, value, WORDS)
     if not all(isinstance(word, str) for word in value):
         raise _refused(name, value, WORDS)
+
+
+def check_kind(name: str, value: object, kind: type[object]) -> None:
+    """Check an object of options: None, or of the class ``kind``. Raises: InvalidParams."""
+    if value is not None and not isinstance(value, kind):
+        raise _refused(name, value, f"give a `mlxwire.{kind.__name__}(…)`, or leave it out")
+
+
+def check_text(name: str, value: object) -> None:
+    """Check a string, or None. Raises: InvalidParams."""
+    if value is not None and not isinstance(value, str):
+        raise _refused(name, value, "give a string, or leave it out")
+
+
+def check_command(name: str, value: object) -> None:
+    """Check a program and its arguments: None, a string or a list of strings. Raises: InvalidParams."""
+    if value is not None and not isinstance(value, str):
+        check_words(name, value)
+
+
+def check_variables(name: str, value: object) -> None:
+    """Check environment variables: None, or a dict of strings. Raises: InvalidParams."""
+    if value is None:
+        return
+    if not isinstance(value, Mapping):
+        raise _refused(name, value, VARIABLES)
+    for variable, text in value.items():
+        if not isinstance(variable, str) or not isinstance(text, str):
+            raise _refused(f"{name}[{variable!r}]", text, VARIABLES)
+
+
+def check_folder(name: str, value: object) -> None:
+    """Check the path of a folder: None, a string or a path. Raises: InvalidParams."""
+    if value is not None and not isinstance(value, str | os.PathLike):
+        raise _refused(name, value, "give the path of a folder, or leave it out")
 
 
 def check_callback(name: str, callback: object) -> None:

@@ -192,6 +192,9 @@ export class ClientConnection<Owner> {
       this.#listener.eventReceived(message);
       return;
     }
+    if (id === null && type !== "error") {
+      throw new Offence(`a reply of the type ${JSON.stringify(type)} has the id null`);
+    }
     if (id === null) {
       const detail = JSON.stringify(message.error ?? message).slice(0, 200);
       throw new Offence(`the worker could not read a request of ours: ${detail}`);

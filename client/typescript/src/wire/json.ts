@@ -133,7 +133,7 @@ export function checkSendable(value: unknown, path: string, depth = 2): void {
     default:
       throw unsendable(
         path,
-        `is a ${typeof value}, which JSON can't carry; give a string, number, boolean, array or plain object`,
+        `is ${value === undefined ? value : `a ${typeof value}`}, which JSON can't carry; give a string, number, boolean, array or plain object`,
       );
   }
 }

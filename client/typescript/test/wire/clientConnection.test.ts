@@ -234,6 +234,11 @@ test("an error about a request that could not be read tells what the worker said
   );
 });
 
+test("a token of no request is not taken for word of a request that could not be read", () => {
+  const { say } = connect();
+  assert.throws(() => say({ ...token("r1", 0), id: null }), /the type "token" has the id null/);
+});
+
 test("bytes that are no UTF-8 are an offence, and a stray line before the handshake", () => {
   const noText = Buffer.from('"\xff"\n', "latin1");
   const { connection } = connect();

@@ -81,6 +81,10 @@ suite("a value that can't be sent is refused by its path", () => {
     });
   }
 
+  test("a value that was forgotten, in words", () => {
+    assert.throws(() => checkSendable(undefined, "prompt"), /`prompt` is undefined, which/);
+  });
+
   test("a value that is nested too deep", () => {
     checkSendable(nested(MAX_DEPTH - 1), "prompt");
     assert.throws(
