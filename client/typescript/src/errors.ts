@@ -217,6 +217,9 @@ export class OutOfMemory extends WorkerError {
 export class Unavailable extends WorkerError {
   static override readonly code = "unavailable";
   static override readonly retryable = true;
+  static {
+    Unavailable.prototype.name = "Unavailable";
+  }
 }
 
 /** The worker's own deadline for the request passed. */
