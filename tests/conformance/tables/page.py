@@ -41,8 +41,8 @@ an error.
 """
 NOTES = """\
 The stream's own cancel is `aclose` in Python, `Close` in Go and `cancel` in TypeScript. Go has no call that restarts a worker: its cell is
-a worker that is killed, and that its restart policy starts again. In the row SIGKILL the worker has no restart policy. Closing a model unloads
-it, and an unload waits for the requests before it ([SPEC §4.2](../protocol/SPEC.md#42-unload)), so it cuts none of them.
+a worker that is killed and started again by its restart policy. SIGKILL is without a restart policy. Closing a model unloads it, and an
+unload waits for the requests before it ([SPEC §4.2](../protocol/SPEC.md#42-unload)), so it cuts none of them.
 """
 
 
