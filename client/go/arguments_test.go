@@ -3,7 +3,6 @@ package mlxwire
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"reflect"
 	"slices"
@@ -254,7 +253,7 @@ func TestEveryFieldOfARequestNamesADeclaredOption(t *testing.T) {
 			t.Errorf("the field %s names %s, which does not exist", field, option)
 		}
 	}
-	if text := nameOptions(fmt.Sprintf("`stop[0]` and `context_len` of `generate`"), generateFields{}); text != "`WithStop[0]` and `WithContextLen` of `generate`" {
+	if text := nameOptions("`stop[0]` and `context_len` of `generate`", generateFields{}); text != "`WithStop[0]` and `WithContextLen` of `generate`" {
 		t.Errorf("the message became %s", text)
 	}
 }

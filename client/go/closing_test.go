@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/mlxwire/mlxwire/client/go/internal/process"
-
 	"github.com/mlxwire/mlxwire/client/go/internal/workertest"
 )
 

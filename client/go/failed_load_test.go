@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/mlxwire/mlxwire/client/go/internal/process"
-
 	"github.com/mlxwire/mlxwire/client/go/internal/workertest"
 )
 

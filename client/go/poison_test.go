@@ -10,7 +10,6 @@ import (
 
 	"github.com/mlxwire/mlxwire/client/go/internal/process"
 	"github.com/mlxwire/mlxwire/client/go/internal/wire"
-
 	"github.com/mlxwire/mlxwire/client/go/internal/workertest"
 )
 

@@ -70,7 +70,7 @@ func closedByHost() *Error {
 
 // cutByClose is the error of a request that a close of its worker cut.
 func cutByClose() *Error {
-	return newError(ErrCancelled, "the worker was closed before the request had ended, so its answer is not complete; start another worker")
+	return newError(ErrCancelled, "the worker was closed before the request had ended, so the answer is not complete; start another worker")
 }
 
 // closedStream is the error of a stream that was closed or left before its end.

@@ -26,7 +26,8 @@ func applyRequestOptions(options []RequestOption) *requestOptions {
 	return o
 }
 
-// check refuses nil options, and the options that the worker can't refuse, because the client does not send them.
+// check refuses nil options. It also refuses the options that the worker can't refuse, because the
+// client does not send them.
 func (o *requestOptions) check(command *wire.Command) error {
 	switch {
 	case o.err != nil:
@@ -134,7 +135,7 @@ func WithXTC(probability, threshold float64) RequestOption {
 	})
 }
 
-// WithSeed makes sampling repeatable. The wire has no room for all seeds of 64 bits.
+// WithSeed makes sampling repeatable. A seed has 32 bits, because the wire can't carry all of 64.
 func WithSeed(seed uint32) RequestOption {
 	return field(func(f *requestFields) { f.Seed = &seed })
 }

@@ -21,7 +21,7 @@ type RestartPolicy struct {
 	// twice as long, up to BackoffMax.
 	BackoffMin time.Duration
 	BackoffMax time.Duration
-	// Jitter is the fraction, at most 1, by which each wait is randomly shortened or lengthened, so that many
+	// Jitter is the fraction, at most 1, by which each wait is randomly shortened or lengthened. So many
 	// hosts that lost their workers at the same time do not restart them at the same time.
 	Jitter float64
 }
@@ -61,7 +61,7 @@ func (p *RestartPolicy) complete() error {
 	}
 	if p.BackoffMin > p.BackoffMax {
 		return invalidParams("RestartPolicy.BackoffMin",
-			"RestartPolicy.BackoffMin is %v and thus longer than BackoffMax, which is %v; shorten it", p.BackoffMin, p.BackoffMax)
+			"RestartPolicy.BackoffMin is %v, which is longer than BackoffMax (%v); shorten it", p.BackoffMin, p.BackoffMax)
 	}
 	return nil
 }

@@ -4,8 +4,8 @@ import "time"
 
 // ShutdownLimits bounds the steps that end a worker: ask it to quit, close its stdin, SIGTERM to
 // its process group, SIGKILL. The next step follows when a limit has passed. Close takes at most
-// the sum of the limits, or ten times Quit in place of one if pending requests still get their
-// final replies. A field that is left out has the value of DefaultShutdownLimits.
+// the sum of the limits. While pending requests still get their final replies, Quit counts up to ten
+// times. A field that is left out has the value of DefaultShutdownLimits.
 type ShutdownLimits struct {
 	Quit       time.Duration
 	CloseStdin time.Duration
@@ -40,8 +40,8 @@ type endable interface {
 	Exited() <-chan struct{}
 }
 
-// mostTurns is how often the step of quit is taken while the worker still sends final replies: it
-// owes them, and writes them as long as they are read (SPEC §9).
+// mostTurns is how often the step of quit is taken at most, while the worker still sends final
+// replies: it owes them, and writes them as long as they are read (SPEC §9).
 const mostTurns = 10
 
 // endProcess takes the steps of ShutdownLimits until the process has ended. It returns false if

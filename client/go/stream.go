@@ -20,10 +20,10 @@ func (s *Stream) ID() string { return s.replies.request.id }
 // the worker.
 //
 // The range ends without an error only after a complete answer. If the context ended the stream, the
-// error is the context's. It is an ErrCancelled if CancelRequest, or a close of the stream or the
-// worker, cut it, and an ErrWorkerCrashed if the worker died. An answer that had arrived to its end is
-// given in full all the same, unless the context ends or the stream is closed. A second range over a
-// stream gives an error whose cause is ErrStreamClosed.
+// error is the context's. If CancelRequest, or a close of the stream or the worker, cut the stream, it
+// is an ErrCancelled; if the worker died, an ErrWorkerCrashed. If the whole answer had arrived before,
+// the range gives all of it nevertheless, unless the context ends or the stream is closed. A second
+// range over a stream gives an error whose cause is ErrStreamClosed.
 func (s *Stream) Tokens() iter.Seq2[Token, error] {
 	return func(yield func(Token, error) bool) {
 		for {

@@ -163,7 +163,7 @@ func (r *replies[T]) takeFinal(kind string, line []byte) {
 	if kind != r.request.command.Final {
 		return
 	}
-	done, _ := decodeReply[Done](line) // checkFinal has read it, too
+	done, _ := decodeReply[Done](line) // checkFinal has refused a line that can't be read
 	r.done = &done
 	if r.onDone != nil {
 		r.onDone(done)

@@ -124,11 +124,12 @@ class ClientConnection:
     def request(self, command: str, fields: dict[str, Any]) -> tuple[str, bytes]:
         """Create a request under a new id; return the id and the line to write.
 
-        Raises: WireError as `encode_request`. Then nothing is pending, and nothing must be written.
+        Raises: WireError as `encode_request` does; then no request is pending, and nothing must be
+        written.
         """
-        line = encode_request(f"r{self._count + 1}", command, fields, self.max_line_bytes)
+        request_id = f"r{self._count + 1}"
+        line = encode_request(request_id, command, fields, self.max_line_bytes)
         self._count += 1
-        request_id = f"r{self._count}"
         self._pending[request_id] = RequestState(request_id, replies_to(command, fields))
         return request_id, line
 

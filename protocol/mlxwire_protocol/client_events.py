@@ -27,8 +27,8 @@ class TokenReceived(
 ):
     """One token of a pending request. Nearly every reply is one, so decoding it must be cheap.
 
-    The decoder skips the value of an unknown field unread, so a line with one goes the way of all
-    other messages, which reads every number.
+    The decoder would skip the value of an unknown field without reading it. So it refuses a line
+    with such a field, and the line is read as all other messages are, with every number in it.
 
     ``id`` is the token's id, ``request_id`` the id of its request; ``text`` may be empty. A
     piece with ``flush`` was held back until the end of the text and does not count as a token.

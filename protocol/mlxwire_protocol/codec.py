@@ -19,7 +19,7 @@ from .messages import MAX_ID_BYTES, MAX_SAFE_INTEGER, Command
 
 ENVELOPE = ("id", "cmd")
 """The names in a request that belong to the connection, and to no command."""
-_INFINITE = (float("inf"), float("-inf"))
+_INFINITE = float("inf")
 _LINE = orjson.OPT_APPEND_NEWLINE | orjson.OPT_STRICT_INTEGER
 _JSON_TOKEN = re.compile(rb'\s*("(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s"{}\[\]:,]+)')
 
@@ -179,7 +179,7 @@ def encode_request(
     except TypeError as error:
         raise _unsendable(command, fields, error) from None
     for name, value in fields.items():
-        _refuse_endless(command, name, name, value)
+        _refuse_non_finite(command, name, name, value)
     if len(line) - 1 > max_line_bytes:
         raise WireError(
             "message_too_large",
@@ -204,20 +204,20 @@ def _unsendable(command: str, fields: dict[str, Any], error: TypeError) -> WireE
     return WireError("invalid_params", f"`{command}` can't be sent as JSON: {error}")
 
 
-def _refuse_endless(command: str, field: str, path: str, value: object) -> None:
-    """Refuse a number that is NaN or infinite, which JSON would turn into a null.
+def _refuse_non_finite(command: str, field: str, path: str, value: object) -> None:
+    """Refuse a number that is NaN or infinite, which orjson would write as null.
 
     Raises: WireError ``invalid_params``, with the option's name as its field.
     """
     if isinstance(value, float):
-        if value != value or value in _INFINITE:
+        if not abs(value) < _INFINITE:  # also for NaN
             raise invalid_params(
                 field,
                 f"`{path}` of `{command}` is {value}; give a finite number, or leave it out",
             )
     elif isinstance(value, dict):
         for name, inner in value.items():
-            _refuse_endless(command, field, f"{path}.{name}", inner)
+            _refuse_non_finite(command, field, f"{path}.{name}", inner)
     elif isinstance(value, list | tuple):
         for place, inner in enumerate(value):
-            _refuse_endless(command, field, f"{path}[{place}]", inner)
+            _refuse_non_finite(command, field, f"{path}[{place}]", inner)

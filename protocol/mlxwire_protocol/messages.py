@@ -67,7 +67,7 @@ class Load(Command, kw_only=True, frozen=True, tag="load"):
     compute_dtype: Literal["auto", "float32", "bfloat16", "float16", "stored"] = "auto"
 
     rotates_if_possible: ClassVar[bool] = False
-    """The context rotates where the model can; a type of dialect 0 sets this."""
+    """True if the context is to rotate where the model can; only dialect 0's `load` sets it."""
 
 
 class Unload(Command, kw_only=True, frozen=True, tag="unload"):
@@ -86,7 +86,7 @@ class Streaming(Command, kw_only=True, frozen=True):
 
 
 class Drawing(Streaming, kw_only=True, frozen=True):
-    """Options that draw one token from a row of logits; `classify` has no others of this kind.
+    """Options that draw one token from a row of logits; `classify` takes no other sampling options.
 
     ``temperature`` 0 takes the likeliest token. Zero ``top_k`` or ``top_p`` is off.
     """
@@ -150,7 +150,7 @@ class Chat(Sampling, kw_only=True, frozen=True, tag="chat"):
     special_tokens: bool = False
 
     enables_thinking: ClassVar[bool] = False
-    """The template's `enable_thinking` is true; a type of dialect 0 sets this."""
+    """True if the template gets `enable_thinking` as true; only dialect 0's `chat` sets it."""
 
 
 class Batch(Sampling, kw_only=True, frozen=True, tag="batch"):

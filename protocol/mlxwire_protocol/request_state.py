@@ -32,8 +32,8 @@ TRANSITIONS: dict[tuple[State, str], State] = {
     ("streaming", "error"): "ended",
 }
 _KNOWN_KINDS = frozenset(kind for _, kind in TRANSITIONS)
-_ITEM_CAME = -1
-"""The next ``seq`` of a prompt whose item has come: no token has it."""
+_ITEM_CAME = None
+"""Stands for the next ``seq`` of a prompt whose item has come. No number of a worker equals it."""
 
 
 class _DoneShape(msgspec.Struct):
@@ -126,7 +126,7 @@ class RequestState:
         self.tokens = 0
         self._allowed = allowed
         self._token_places = allowed.token_places
-        self._next_seq: dict[int, int] = {}
+        self._next_seq: dict[int, int | None] = {}
 
     @property
     def ended(self) -> bool:
@@ -136,8 +136,8 @@ class RequestState:
     def advance(self, kind: str, message: dict[str, Any]) -> None:
         """Check the next reply and move to its state.
 
-        Raises: WireError ``protocol_violation`` if the reply is not allowed in this state, or has
-        not the shape that a client needs.
+        Raises: WireError ``protocol_violation`` if the reply is not allowed in this state, or does
+        not have the shape that a client needs.
         """
         if self.state == "ended":
             raise self._violation(f"`{kind[:SHOWN_CHARACTERS]}` came after the final reply")
@@ -182,10 +182,11 @@ class RequestState:
     def _check_seq(self, message: dict[str, Any]) -> None:
         place = self._place("token", message, self._token_places)
         expected = self._next_seq.get(place, 0)
+        if expected is _ITEM_CAME:
+            raise self._violation(f"a token came after the item of its prompt, number {place}")
         if message.get("seq") != expected:
             seq = quoted(message.get("seq"))
-            due = "none, after the item" if expected == _ITEM_CAME else expected
-            raise self._violation(f"a token has the seq {seq}, but {due} was expected")
+            raise self._violation(f"a token has the seq {seq}, but {expected} was expected")
         self._next_seq[place] = expected + 1
         if not message.get("flush"):
             self.tokens += 1
@@ -194,7 +195,7 @@ class RequestState:
         if self._allowed.item_places is None:
             return
         place = self._place("item", message, self._allowed.item_places)
-        if self._next_seq.get(place) == _ITEM_CAME:
+        if self._next_seq.get(place, 0) is _ITEM_CAME:
             raise self._violation(f"a second item has the index {place}")
         self._next_seq[place] = _ITEM_CAME
 
@@ -206,8 +207,8 @@ class RequestState:
         if index is not None and type(index) is not int:
             raise self._violation(f"a {kind} has the index {quoted(index)}, not an integer")
         if places is not None and index not in places:
-            what = "no index" if index is None else f"the index {quoted(index)}"
-            raise self._violation(f"a {kind} has {what}, which this request does not have")
+            what = "without an index" if index is None else f"with the index {quoted(index)}"
+            raise self._violation(f"this request can have no {kind} {what}")
         return index or 0
 
     def _check_rest(self, kind: str, message: dict[str, Any]) -> None:

@@ -101,7 +101,7 @@ class InfoResult(ModelInfo, kw_only=True, tag_field="type", tag="result"):
 class LoadResult(InfoResult, kw_only=True, tag="result"):
     """The answer to `load`: the fields of `info`, the duration of the load, and ``warnings``.
 
-    A warning is a sentence about an option that has no effect here, or about a slow load.
+    A warning is a sentence for people: an option has no effect, or something makes the model slow.
     """
 
     ok: Literal[True] = True

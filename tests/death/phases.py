@@ -1,21 +1,20 @@
-"""Brings a worker to where it is to die: a client, and what waits for by then.
+"""Brings a worker into the phase in which it is to die, with calls that wait for it.
 
-What waits never ends by itself, so no speed of the machine decides how it ended.
+These calls never end by themselves, so the speed of the machine does not decide how they end.
 """
 
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import mlxwire
+from support.driver import WORKER
 from support.patience import PATIENCE_SECONDS
 
 Phase = Literal["starting", "idle", "loading", "prefill", "decoding", "rendering", "closing"]
-WORKER = (sys.executable, "-m", "mlxwire_worker")
 DEAF_AT_FIRST = ("/bin/sh", "-c", 'read -r _; exec "$@"', "sh", *WORKER)
 """A worker that never hears the `hello` of its client, and so goes on starting."""
 LONG_PROMPT = "Once upon a time there was a cat. " * 20_000

@@ -90,3 +90,15 @@ def test_of_a_stray_line_before_the_handshake_no_more_than_4_kib_is_kept() -> No
 
     assert isinstance(stray, StrayLine)
     assert client.stray_lines == [b"x" * 4096]
+
+
+@pytest.mark.parametrize("seq", [-1, 0, 1, None])
+def test_no_token_follows_the_item_of_its_prompt(seq: int | None) -> None:
+    client = greeted({})
+    request_id, _ = client.request("batch", {"prompts": ["x"], "stream": True})
+    item = {"text": "x", "token_ids": [1], "finish_reason": "stop", "tokens_generated": 1}
+    token = {"type": "token", "index": 0, "seq": seq, "token": "x", "token_id": 1}
+    list(client.receive(line({"id": request_id, "type": "item", "index": 0, **item})))
+
+    with pytest.raises(WireError, match="after the item of its prompt"):
+        list(client.receive(line({"id": request_id, **token})))

@@ -25,8 +25,8 @@ def main() -> NoReturn:
     named = named_host(arguments)
     try:
         wire_in, wire_out = claim_wire()
-    except OSError as error:  # `ulimit -n` is that small
-        _give_up(f"its descriptors can't be set up ({error.strerror}); raise `ulimit -n`", 1)
+    except OSError as error:  # `ulimit -n` is too small even for that
+        _give_up(f"no descriptor is left for the wire ({error.strerror}); raise `ulimit -n`", 1)
     if wire_out is None:
         _give_up("stdout is closed, so nothing can be answered; give it a pipe", 3)
     try:
@@ -41,7 +41,7 @@ def main() -> NoReturn:
 
 
 def _serve(arguments: list[str], wire_in: int, wire_out: int, named: str) -> NoReturn:
-    """Parse the command line and serve the host; ``named`` is its pid in digits, or empty."""
+    """Parse the command line and serve; ``named`` is the host's pid as text, or empty."""
     parent = _watch(int(named) if named.isdecimal() else 0)
     # msgspec asks for typing_extensions, 4 ms, and does as well with typing (its own fallback).
     absent = sys.modules.setdefault("typing_extensions", None)  # type: ignore[arg-type]
@@ -52,7 +52,7 @@ def _serve(arguments: list[str], wire_in: int, wire_out: int, named: str) -> NoR
     from .process.options import parse_options
 
     options = parse_options(arguments, named)
-    if options.parent_pid != parent.pid:  # an abbreviated option
+    if options.parent_pid != parent.pid:  # an abbreviated option named it
         parent = _watch(options.parent_pid)
     if options.scrub_env:
         from .process.environment import scrub
@@ -93,7 +93,7 @@ def _give_up(reason: str, code: int) -> NoReturn:
 
 
 def _print_and_exit(arguments: list[str]) -> NoReturn:
-    """Print the help, version or schema to stdout, which is not the wire yet; 3 if that fails."""
+    """Print the help, version or schema to stdout, not the wire yet; exit 3 if that fails."""
     import contextlib
     import io
 

@@ -23,8 +23,8 @@ from .scheduling.scheduler import Scheduler
 EXIT_OK = 0
 FINALS_SECONDS = 0.8
 """Seconds for the engine to end cancelled requests; after them they end without it."""
-FLUSH_SECONDS = 0.7
-"""Seconds for the last lines to reach a host that closed its end without `quit`."""
+LAST_LINES_SECONDS = 0.7
+"""Seconds for the last lines to reach a host that has closed stdin without `quit`."""
 
 
 class Serving:
@@ -80,7 +80,7 @@ class Serving:
             elif sign in ("data", "end"):
                 self._conversation.receive_end()
                 self._end_of_input()
-            elif sign == "unread":
+            elif sign == "hung_up":
                 self._patience.check()
             else:
                 exit_if_abandoned(sign)
@@ -98,14 +98,14 @@ class Serving:
     def _exit(self, *, reading: bool) -> NoReturn:
         """Send all final replies, then the answer to `quit`, and exit when they are written.
 
-        A host that closed its end without `quit` is most likely gone: it has two seconds in all.
+        A host that has closed stdin without `quit` is most likely gone: it gets two seconds in all.
         ``reading`` is True if the host may still send requests, which are refused.
         """
         self._conversation.cancel_all()
         self._await_finals(reading)
         self._conversation.finish()
         patient = self._conversation.quitting or self._options.drain_on_eof
-        deadline = time.monotonic() + FLUSH_SECONDS
+        deadline = time.monotonic() + LAST_LINES_SECONDS
         while not self._writer.flush(0.02):
             exit_if_abandoned(self._reader.wait(read=False, timeout=0.0))
             if patient:

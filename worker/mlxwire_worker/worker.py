@@ -101,7 +101,7 @@ class Worker:
                 events = self._connection.receive(chunk)
             elif sign in ("data", "end"):
                 events, ended = self._connection.receive_end(), True
-            elif sign == "unread":
+            elif sign == "hung_up":
                 patience.check()
             else:
                 exit_if_abandoned(sign)

@@ -204,6 +204,6 @@ func known() string {
 }
 
 var (
-	errNilContext = errors.New("inference: the context is nil; give context.Background() if nothing shall end the call")
+	errNilContext = errors.New("inference: the context is nil; pass context.Background() if nothing bounds the call")
 	errNoPath     = errors.New("inference: the path of the model is empty; give the model's folder")
 )

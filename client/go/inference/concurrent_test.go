@@ -11,7 +11,6 @@ import (
 
 	mlxwire "github.com/mlxwire/mlxwire/client/go"
 	"github.com/mlxwire/mlxwire/client/go/inference"
-
 	"github.com/mlxwire/mlxwire/client/go/internal/workertest"
 )
 

@@ -80,9 +80,9 @@ func tokenOptions(request []mlxwire.RequestOption, config GenerateConfig) []mlxw
 	return request
 }
 
-// classifyOptions adds the options of classify, which draws one token of each row. It accepts options
-// that can't change that token, because hosts do give them: a token limit; a repeat penalty, which
-// counts generated tokens; and the prompt cache, which classify does not use.
+// classifyOptions adds the options of classify, which returns one token for each prompt. Some options
+// can't change that token, and classifyOptions ignores them, because hosts do give them: a token limit;
+// a repeat penalty, which counts generated tokens; and the prompt cache, which classify does not use.
 func classifyOptions(request []mlxwire.RequestOption, config GenerateConfig) ([]mlxwire.RequestOption, error) {
 	for _, unfit := range []struct {
 		field, option string
@@ -126,7 +126,7 @@ func checkValues(config GenerateConfig) error {
 	}
 	for i, id := range config.StopTokens {
 		if id < 0 {
-			return refused(fmt.Sprintf("stop_tokens[%d]", i), "WithStopTokens has the id %d; the ids of tokens begin with 0", id)
+			return refused(fmt.Sprintf("stop_tokens[%d]", i), "WithStopTokens has the id %d; give ids of at least 0", id)
 		}
 	}
 	for id, value := range config.LogitBias {

@@ -18,7 +18,7 @@ class MlxwireError(WireError):
     if the same request may succeed later. ``data``: further facts, by code. ``stderr_tail``: the
     end of the worker's stderr, empty if it explains nothing. ``tokens_delivered``: the number
     of tokens that the caller took before the failure; a repeated request delivers them again.
-    ``results``: the replies that `BatchStream.results` or `Model.classify` had before it.
+    ``results``: the results that `BatchStream.results` or `Model.classify` had before it.
     """
 
     default_code: ClassVar[str] = "internal"
@@ -190,8 +190,8 @@ class WorkerCrashed(MlxwireError):
 
     ``exit_code`` or ``signal`` tells how it ended; both are None if this client ended it, or if
     the status is unknown. ``in_flight`` counts the requests without a final reply: if it is 1,
-    that request may have killed the worker. ``retryable`` is False once a worker with ``restart``
-    was given up, and for the only request in flight at two of its crashes in a row.
+    that request may have killed the worker. ``retryable`` is False if a worker with ``restart``
+    was given up, or if the same request was the only one in flight at two crashes in a row.
     """
 
     default_code = "worker_crashed"
@@ -239,10 +239,10 @@ class SlowConsumer(MlxwireError):
 
 
 class RequestCancelled(MlxwireError):
-    """Another call, such as `Worker.cancel`, cancelled the request.
+    """A call such as `Worker.cancel` or `Worker.close`, or the stream's own, cancelled the request.
 
-    A loop over a stream raises it after the replies that came before, and one that reads on
-    after the stream's own `aclose` or `abandon`.
+    A loop over a stream raises it after the replies that came before. After the stream's own
+    `aclose` or `abandon`, whoever goes on reading the stream gets it at once.
     """
 
     default_code = "cancelled"

@@ -43,9 +43,9 @@ class Model:
 
     Any number of requests may run at the same time; the worker decodes them together.
     ``timeout``: seconds for the whole request. ``idle_timeout``: seconds without a message while
-    the caller waits for one; 0 is no limit. Left out, the worker's ``request_timeout`` and ``idle_timeout``
-    hold. ``on_progress``: a plain function, called with each `Progress` of a long prompt; and by
-    `batch` and `classify` also for each prompt that is finished, with the stage ``prompts``.
+    the caller waits for one; 0 is no limit. Left out, the worker's ``request_timeout`` and
+    ``idle_timeout`` hold. ``on_progress``: a plain function, called with each `Progress` of a long
+    prompt. `batch` and `classify` also call it for each finished prompt, with the stage ``prompts``.
     """
 
     def __init__(

@@ -18,8 +18,8 @@ T = TypeVar("T")
 class ReplyStream(Generic[T]):
     """Async iterator over the replies of one request, for one consumer and one pass.
 
-    A loop over it ends without an error only after a complete answer. Whatever else ends the
-    answer raises, after the replies that came before: see `RequestCancelled` and `WorkerCrashed`.
+    A loop over it ends without an error only after a complete answer, or if you leave it. Anything
+    else that ends the answer raises in the loop: see `RequestCancelled` and `WorkerCrashed`.
 
     The request is sent on ``__aenter__``, or else on the first ``__anext__``. A consumer that is
     slow holds back this stream in the worker, and no other.
@@ -86,7 +86,7 @@ class ReplyStream(Generic[T]):
             request.raise_failure()
 
     def abandon(self) -> None:
-        """Cancel the rest of the stream, and return at once. Whoever reads on gets RequestCancelled."""
+        """Cancel the rest of the stream, and return at once; a later read gets RequestCancelled."""
         request = self._request
         if request.over and not request.buffer:
             return

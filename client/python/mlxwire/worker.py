@@ -211,7 +211,7 @@ class Worker:
     ) -> CancelResult:
         """Cancel the request with a stream's ``id``, or all requests in flight.
 
-        Each cancelled request still ends by itself: whoever waits for it gets RequestCancelled.
+        Each cancelled request still ends by itself: the call that waits for it gets RequestCancelled.
         This call starts no process. Raises: NotInitialized before the first start.
         """
         if not isinstance(request_id, str | None):

@@ -1,6 +1,6 @@
 """Entry of the `mlxwire` command: lets Ctrl-C end it quietly while the rest is imported.
 
-The import of `mlxwire` takes most of the command's start, and would show a traceback.
+The import of `mlxwire` takes most of the command's start, and Ctrl-C would show its traceback.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ INTERRUPTED = 130
 
 
 def main() -> None:
-    """Run `mlxwire.cli.main`; exit with `INTERRUPTED` at Ctrl-C before that can."""
+    """Run `mlxwire.cli.main`; exit with `INTERRUPTED` if Ctrl-C comes before that can heed it."""
     heeds = signal.getsignal(signal.SIGINT) == signal.default_int_handler
-    if heeds:  # otherwise it is ignored, for example in the background of a script
+    if heeds:  # otherwise the signal is ignored, for example in the background of a script
         signal.signal(signal.SIGINT, _end)
     from mlxwire.cli import main as run
 

@@ -4,7 +4,7 @@ import { type Answer, type Cell, outcomeOf } from "./cells.js";
 import { closeShared, giveOption, never, policy } from "./optionCells.js";
 import { read, secondPass, stop } from "./stopCells.js";
 
-/** Ends a cell that hangs. */
+/** How long a cell may take before it counts as hanging. */
 const CELL_MS = 20_000;
 
 const TASKS: Record<string, (cell: Cell) => Promise<Answer>> = {

@@ -17,7 +17,7 @@ export interface Message {
 export interface CallOptions {
   /**
    * Milliseconds that the call may take in all; after that it rejects with `RequestTimeout`. 0 leaves
-   * no time, and left out is no limit.
+   * no time; left out, there is no limit.
    */
   readonly timeoutMs?: number | undefined;
   /** Cancels the request in the worker; the call rejects with the signal's own reason. */
@@ -28,7 +28,7 @@ export interface CallOptions {
 export interface StreamOptions extends CallOptions {
   /**
    * Milliseconds without a message while the consumer waits; then the stream rejects with
-   * `RequestTimeout`. 0 is never, also where the worker has a limit for all streams.
+   * `RequestTimeout`. 0 means no limit, even if the worker has one for all its streams.
    */
   readonly idleTimeoutMs?: number | undefined;
   /** Called with the progress of the prompt or of another stage. */

@@ -5,8 +5,8 @@ import type { StreamRequest } from "./requests/streamRequest.js";
 import type { BatchItem, BatchToken, Done, Token } from "./results.js";
 
 /**
- * Iterator over arrays of messages. `AsyncIterableIterator` takes the type of its end from TypeScript
- * 5.6 on alone.
+ * Iterator over arrays of messages. `AsyncIterableIterator` would say the same, but it takes the type
+ * of its end only from TypeScript 5.6 on.
  */
 export interface Chunks<T> extends AsyncIterator<T[], undefined>, AsyncIterable<T[]> {
   [Symbol.asyncIterator](): Chunks<T>;
@@ -17,8 +17,8 @@ export interface Chunks<T> extends AsyncIterator<T[], undefined>, AsyncIterable<
  *
  * Leaving a `for await` early, by `break`, `return` or an exception, cancels the request in the
  * worker and waits until the worker confirms, as do `cancel` and `await using`. The iteration ends
- * without an error if it was left so, or if the answer is complete; everything else that ends it
- * is an error. A slow consumer holds up this stream in the worker, and no other stream.
+ * without an error only if it was left so, or if the answer is complete. A slow consumer holds up
+ * this stream in the worker, and no other stream.
  */
 export class Stream<T> implements AsyncIterator<T, undefined>, AsyncIterable<T>, AsyncDisposable {
   protected readonly request: StreamRequest<T>;
@@ -44,7 +44,7 @@ export class Stream<T> implements AsyncIterator<T, undefined>, AsyncIterable<T>,
 
   /** Begin to iterate. @throws Error if the stream was iterated to its end, or left, before. */
   [Symbol.asyncIterator](): this {
-    this.request.checkUnpassed();
+    this.request.refuseSecondPass();
     return this;
   }
 
@@ -66,10 +66,10 @@ export class Stream<T> implements AsyncIterator<T, undefined>, AsyncIterable<T>,
    * @throws Error if the stream was iterated to its end, or left, before.
    */
   chunks(): Chunks<T> {
-    this.request.checkUnpassed();
+    this.request.refuseSecondPass();
     const iterator: Chunks<T> = {
       [Symbol.asyncIterator]: () => {
-        this.request.checkUnpassed();
+        this.request.refuseSecondPass();
         return iterator;
       },
       next: () => this.request.takeSome(),
@@ -80,8 +80,8 @@ export class Stream<T> implements AsyncIterator<T, undefined>, AsyncIterable<T>,
 
   /**
    * Cancel the rest of the stream and wait for the worker to confirm. An iteration that has not
-   * ended rejects with `RequestCancelled`, also if the rest was at hand. Does nothing if the stream
-   * has ended.
+   * ended rejects with `RequestCancelled`, even if the rest was in the buffer. Does nothing if the
+   * stream has ended.
    *
    * @throws DrainTimeout if the worker did not confirm within `drainTimeoutMs`.
    */

@@ -39,7 +39,7 @@ export interface WorkerOptions {
   readonly startTimeoutMs?: number | undefined;
   /** The `timeoutMs` of each request that has none of its own; `load` uses only its own. */
   readonly requestTimeoutMs?: number | undefined;
-  /** The `idleTimeoutMs` of each stream that has none of its own; 0 is never. */
+  /** The `idleTimeoutMs` of each stream that has none of its own; 0 means no limit. */
   readonly idleTimeoutMs?: number | undefined;
   /** Milliseconds that the worker has to end a cancelled request: 5000. */
   readonly drainTimeoutMs?: number | undefined;

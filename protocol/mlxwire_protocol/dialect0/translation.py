@@ -49,8 +49,8 @@ class Dialect0Chat(Chat, kw_only=True, frozen=True, tag="chat"):
 def to_command(fields: dict[str, Any], request_id: str) -> Command:
     """Convert a dialect-0 object to a typed command under ``request_id``.
 
-    Values that mean "left out" or "off" to older workers are converted to such ones here. Raises:
-    WireError as `convert_command` does.
+    Some values of dialect 0 mean "left out" or "off", such as a negative ``top_k``; they are
+    replaced by values that mean the same in dialect 1. Raises: WireError as `convert_command` does.
     """
     name = fields.get("cmd")
     if not isinstance(name, str):

@@ -62,7 +62,7 @@ def test_an_empty_text_has_no_tokens(invoke, options, shown):
 
 def test_without_a_text_a_terminal_is_told_to_give_one(terminal):
     shown, code = terminal("tokens", "m").end()
-    assert "TEXT: give a text, or pipe one in" in shown
+    assert "TEXT: there is no text; give one, or pipe one in" in shown
     assert code == 2
 
 

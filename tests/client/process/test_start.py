@@ -201,7 +201,7 @@ async def test_the_child_has_a_process_group_of_its_own(script):
 
 
 @pytest.mark.parametrize("program", ["cat", "sh -c 'echo a banner; exec cat'"])
-async def test_a_program_that_writes_back_what_it_is_sent_is_no_worker_at_once(program):
+async def test_a_program_that_writes_back_what_it_is_sent_fails_the_start_at_once(program):
     _, error = await failed_start(program, mlxwire.HandshakeFailed, start_timeout=1e6)
     assert "writes back what it is sent" in error.message
     assert "Check that the command is a worker" in error.message

@@ -12,7 +12,7 @@ import sys
 from typing import Any
 
 Message = dict[str, Any]
-TOLD = 10_000
+UNTOLD = 10_000
 """The figure of a memory limit that was not asked for."""
 REQUEST_FIGURES = (
     *("prompt_tokens", "cached_tokens", "generated_tokens", "queue_seconds", "prefill_seconds"),
@@ -151,7 +151,7 @@ def memory(request: Message) -> None:
     used = ("active_bytes", "peak_bytes", "buffer_bytes", "sequence_bytes")
     result(
         request["id"],
-        **{name: request.get(name, TOLD) for name in limits},
+        **{name: request.get(name, UNTOLD) for name in limits},
         **dict.fromkeys((*used, "prompt_cache_bytes", "bytes_per_token"), 0),
     )
 

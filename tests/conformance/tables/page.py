@@ -18,23 +18,26 @@ STREAMS = COMMANDS[:3]
 INTRODUCTION = f"""\
 # Stopping
 
-Every way to stop a request, in every phase, has one outcome, and the Python, Go and TypeScript clients have the same. This page is
-written from the table in `tests/conformance/tables/stopping.py`, which [the conformance kit](../tests/conformance/README.md) runs
-against all three; a test keeps the two equal.
+Each way to stop a request has one outcome in each phase, and this outcome is the same in the Python, Go and TypeScript clients. This page
+is generated from the table in `tests/conformance/tables/stopping.py`, and a test checks that the two agree. [The conformance
+kit](../tests/conformance/README.md) tries every cell of the table with all three clients.
 
 The rules:
 
-- An iteration ends without an error in two cases alone: the worker has completed the request, or the consumer itself has left the loop.
-- Any other cut raises an error: the caller's own error if the caller's signal, context or task cut it; `cancelled` if the stream's own
-  cancel or another call did; `worker_crashed` if the process was restarted or has died.
-- A final reply that the client has received wins over what comes later: the consumer gets the buffered replies, and the iteration ends
-  well. The stream's own cancel and the caller's signal, context or task drop the buffered replies nevertheless.
-- Replies that were received before any other cut are delivered before the error.
-- A stream is for one pass. A second iteration over it raises an error.
+- An iteration ends without an error in two cases only: the worker has completed the request, or the consumer itself has left the loop.
+- A cut that comes before the final reply raises an error. It is the caller's own error if the caller's signal, context or task cut the
+  request. It is `cancelled` if the stream's own cancel, or another call, cut it. It is `worker_crashed` if the process was restarted or
+  has died.
+- The stream's own cancel and the caller's signal, context or task drop the replies that wait in the buffer. Before the error of any other
+  cut, the consumer gets these replies.
+- If the cut comes after the final reply, the consumer gets all replies, and the iteration ends well. Here too, the stream's own cancel and
+  the caller's signal, context or task drop the replies that wait in the buffer, and raise their error.
+- A stream can be iterated once. A second iteration over it raises an error.
 
-The phases: **{PHASES["before"]}**, the request has not been sent; **{PHASES["waiting"]}**, the consumer has taken all replies and waits
-for the next; **{PHASES["busy"]}**, the consumer does something else and replies wait in the buffer; **finished**, the worker has
-ended the request, and its last replies are still in the buffer. *Is served* and *ends well* mean that all replies come, without an error.
+The phases are: **{PHASES["before"]}**, the request has not been sent; **{PHASES["waiting"]}**, the consumer has taken all replies and
+waits for the next; **{PHASES["busy"]}**, the consumer does something else and replies wait in the buffer; **worker finished**, the client
+has received the final reply, and the last replies are still in the buffer. *Is served* and *ends well* mean that all replies come, without
+an error.
 """
 NOTES = """\
 The stream's own cancel is `aclose` in Python, `Close` in Go and `cancel` in TypeScript. Go has no call that restarts a worker: its cell is
@@ -53,12 +56,12 @@ def page() -> str:
             *_table(PHASES, lambda cause, phase: due(cause, phase, "generate")),
             f"\n{NOTES}",
             "## `classify`\n",
-            "The client collects the results of `classify` and returns them together: they are the "
-            "caller's once the call has returned, and there is\nno stream to cancel.\n",
+            "The client collects the results of `classify` and returns them together. Once the call has "
+            "returned, nothing takes them away, and there\nis no stream to cancel.\n",
             *_table(PHASES, lambda cause, phase: due(cause, phase, "classify")),
             "\n## Calls that read a stream to its end\n",
             "`text` and `results` in Python, `text` and `items` in TypeScript, `Text` and "
-            "`BatchGenerate` in Go. A call that has returned keeps its result.\n",
+            "`BatchGenerate` in Go. Once such\na call has returned, nothing takes its result away.\n",
             *_table([phase for phase in PHASES if phase != "busy"], due_collected),
             "\n## A second pass\n",
             "| the stream was | iterating over it again |",

@@ -188,7 +188,7 @@ def test_a_plain_end_of_input_does_not_wait_for_a_host_that_reads_nothing() -> N
 
 @pytest.mark.parametrize("value", ["-1", "nan", "soon"])
 @pytest.mark.parametrize("option", ["--flush-seconds", "--heartbeat-seconds"])
-def test_seconds_that_are_none_are_refused(option: str, value: str) -> None:
+def test_a_value_that_is_no_number_of_seconds_is_refused(option: str, value: str) -> None:
     with mock(f"{option}={value}") as worker:
         assert worker.wait() == 2
         assert option in worker.stderr()

@@ -11,16 +11,16 @@ import sys
 import pytest
 
 from mlxwire_worker.process.parent import VARIABLE, ParentWatch, named_host
-from support.driver import Driver, mock
+from support.driver import WORKER, Driver, mock
 from support.patience import PATIENCE_SECONDS
 from support.processes import has_ended
 from support.repository import ROOT
 
 FORKING = str(ROOT / "tests" / "support" / "forking_host.py")
 MIDDLE = str(ROOT / "tests" / "support" / "middle_host.py")
-WORKER = (sys.executable, "-m", "mlxwire_worker", "--engine", "mock")
-BY_VARIABLE = ("env", f"{VARIABLE}=HOST", *WORKER)
-BY_OPTION = (*WORKER, "--parent-pid", "HOST")
+MOCK = (*WORKER, "--engine", "mock")
+BY_VARIABLE = ("env", f"{VARIABLE}=HOST", *MOCK)
+BY_OPTION = (*MOCK, "--parent-pid", "HOST")
 WRAPPED = ("sh", "-c", '"$@"; exit $?', "sh", *BY_VARIABLE)
 
 
@@ -54,7 +54,7 @@ def test_a_worker_ends_with_its_host_though_a_forked_child_holds_the_pipes(
 
 
 def test_a_host_that_is_gone_already_is_noticed_before_anything_heavy_is_imported() -> None:
-    command = (sys.executable, "-X", "importtime", "-m", "mlxwire_worker")
+    command = (sys.executable, "-P", "-X", "importtime", "-m", "mlxwire_worker")
     with Driver(command=command, environment={VARIABLE: str(ended_pid())}) as worker:
         assert worker.wait() == 4
         assert "--parent-pid 0" in worker.stderr()
@@ -88,7 +88,7 @@ def test_an_abbreviated_argument_names_the_host_too() -> None:
 
 
 @pytest.mark.parametrize("value", ["-1", "1.5", "host", str(1 << 31)])
-def test_a_pid_that_is_none_is_a_wrong_command_line(value: str) -> None:
+def test_a_value_that_is_no_pid_is_a_wrong_command_line(value: str) -> None:
     with mock(f"--parent-pid={value}") as worker:
         assert worker.wait() == 2
     with Driver(environment={VARIABLE: value}) as worker:

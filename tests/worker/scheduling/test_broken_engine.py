@@ -1,4 +1,4 @@
-"""An engine that raises where it never should costs the requests at fault, and no loop for ever."""
+"""An engine that raises where it never should fails the requests at fault, and the loop goes on."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_an_engine_that_cannot_tell_its_room_fails_the_requests_that_ask_for_it(
 
 
 @pytest.mark.parametrize("runs", [False, True], ids=["idle", "busy"])
-def test_whatever_else_the_engine_raises_ends_what_it_keeps_the_loop_from(
+def test_an_exception_that_the_loop_would_meet_again_ends_the_jobs_at_fault(
     connect: Connect, engine: GatedEngine, monkeypatch: pytest.MonkeyPatch, runs: bool
 ) -> None:
     host = connect(slots=4)

@@ -33,7 +33,7 @@ def restart_peak() -> int:
 
 
 def forget_peaks() -> None:
-    """Begin anew, for another model."""
+    """Reset all peaks, for another model."""
     _earlier["peak"] = 0
     mx.reset_peak_memory()
 

@@ -68,10 +68,10 @@ class MockEngine(Engine):
 
     @property
     def warnings(self) -> list[str]:
-        """Return the limits of the last load that bound nothing in the mock."""
+        """Return a sentence for each limit of the last load; none has an effect here."""
         given = structs.asdict(self._limits)
         return [
-            f"`{name}` is {given[name]}, but the mock needs no memory, so the limit bounds nothing"
+            f"`{name}` is {given[name]}, but the mock needs no memory, so the limit has no effect"
             for name in ("memory_limit", "prompt_cache_limit")
             if given[name] is not None
         ]

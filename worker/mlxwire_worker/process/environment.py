@@ -27,7 +27,7 @@ NEEDED = (
     *("RAYON_*", "TOKENIZERS_PARALLELISM"),
 )
 LOADING = ("PYTHON*",)
-"""Kept for a helper as well: the host trusts them, unless `--scrub-env` has removed them here."""
+"""A helper gets these too. They may load code: the host trusts them, or has them scrubbed here."""
 HUB = ("HF_*", "HUGGING*", "*_PROXY", "*_proxy", "SSL_CERT_*", "REQUESTS_CA_BUNDLE")
 """Kept as well by a worker that may fetch models; they include the host's hub token."""
 
@@ -45,9 +45,9 @@ def kept(environment: Mapping[str, str], more: Iterable[str] = ()) -> dict[str, 
 def scrub(more: Iterable[str], *, hub: bool) -> None:
     """Remove this process's environment variables, except those that match a kept pattern.
 
-    The patterns are ``NEEDED``, ``more`` and, if ``hub`` is True, ``HUB``. Modules are no longer
-    looked for in ``PYTHONPATH`` either, unless it is kept. Child processes that are started later
-    inherit the remaining variables.
+    The patterns are ``NEEDED``, ``more`` and, if ``hub`` is True, ``HUB``. Unless ``PYTHONPATH`` is
+    kept, Python no longer looks for modules in its folders either. Child processes that are
+    started later inherit the remaining variables.
     """
     remaining = kept(os.environ, (*more, *(HUB if hub else ())))
     if "PYTHONPATH" not in remaining:

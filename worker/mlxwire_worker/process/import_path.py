@@ -13,15 +13,15 @@ _VARIABLE = "PYTHONPATH"
 
 
 def leave_working_folder() -> None:
-    """Remove the working folder from ``sys.path`` and from ``PATH`` where nobody has named it.
+    """Remove the working folder from ``sys.path``, and all but absolute folders from ``PATH``.
 
-    Python puts it first without `-P` (with `-m` and `-c`), and once more for each empty entry of
-    ``PYTHONPATH``. What that variable names is the host's choice and stays. An empty entry of
-    ``PATH``, by which MLX finds g++, means the working folder too.
+    Without `-P` (with `-m` and `-c`) Python puts the working folder first, and once more for each
+    empty entry of ``PYTHONPATH``. A folder that this variable names is the host's choice and stays.
+    MLX finds g++ by ``PATH``, where an empty or relative entry lies in the working folder too.
     """
     programs = os.environ.get("PATH", "").split(os.pathsep)
     absolute = [entry for entry in programs if os.path.isabs(entry)]
-    os.environ["PATH"] = os.pathsep.join(absolute) or os.defpath  # "" is the working folder too
+    os.environ["PATH"] = os.pathsep.join(absolute) or os.defpath  # "" would be it too
     named = os.environ.get(_VARIABLE, "").split(os.pathsep)
     entries = [entry for entry in named if entry]
     if not sys.flags.safe_path and sys.path and _is_working_folder(sys.path[0]):

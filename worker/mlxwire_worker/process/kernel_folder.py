@@ -15,7 +15,7 @@ from pathlib import Path
 
 from .private_folder import PrivateFolder, private_folder
 
-REMEDY = "set XDG_CACHE_HOME to a folder of yours that is writable, has room, and is not noexec"
+REMEDY = "set XDG_CACHE_HOME to a folder of yours that is writable, has room, and is not mounted noexec"
 _TEMPORARY = "TMPDIR"
 _DISABLED = "MLX_DISABLE_COMPILE"
 _FAILED = ("[compile::eval_cpu]", "could not load c++ shared library")
@@ -27,9 +27,8 @@ _chosen: PrivateFolder | None = None
 def use_private_kernels() -> PrivateFolder:
     """Have MLX keep its kernels in a private folder; without one, have it compile none.
 
-    Must be called before MLX is imported, on the first call. MLX asks for ``TMPDIR`` at each
-    kernel, so it stays set; g++ puts its own files there too. Later calls return the first one's
-    outcome.
+    The first call must come before MLX is imported; later calls return its outcome. MLX reads
+    ``TMPDIR`` for each kernel, so the variable stays set; g++ puts its own files there too.
     """
     global _chosen
     if _chosen is None:
@@ -44,17 +43,16 @@ def slow_kernels() -> str | None:
     return f"no folder can keep them ({'; '.join(_chosen.refused)}); {REMEDY}"
 
 
-def failed_kernel(error: BaseException) -> str | None:
+def folder_of_failed_kernel(error: BaseException) -> str | None:
     """Return the folder of the kernels if MLX failed to compile or load one; None otherwise.
 
-    A library that can't be loaded was cut, by a full disk or because g++ was killed. It is removed,
-    so that MLX compiles it again at the next request.
+    A kernel that can't be loaded is a library that was cut, by a full disk or because g++ was
+    killed. It is removed, so that MLX compiles it again at the next request.
     """
     told = str(error)
-    failed = any(part in told.lower() for part in _FAILED)
-    if not (
-        failed and isinstance(error, RuntimeError)
-    ):  # the text of another may quote a prompt
+    if not isinstance(error, RuntimeError):  # the text of another exception may quote a prompt
+        return None
+    if not any(part in told.lower() for part in _FAILED):
         return None
     folder = os.environ.get(_TEMPORARY) or "/tmp"
     if _chosen is not None and _chosen.path is not None:

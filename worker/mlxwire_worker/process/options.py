@@ -42,7 +42,7 @@ class Options(Struct, frozen=True, kw_only=True):
 def parse_options(arguments: list[str], parent_pid: str = "") -> Options:
     """Parse the arguments; exit 2 with a usage line on stderr if one is wrong.
 
-    ``parent_pid`` stands for `--parent-pid` if no argument names one; empty if there is none.
+    ``parent_pid`` is the value of `--parent-pid` if no argument gives one; empty for none.
     """
     if not arguments and (not parent_pid or _is_pid(parent_pid)):
         # The usual start saves the 3 ms that importing argparse takes.
@@ -87,8 +87,8 @@ def _make_parser() -> ArgumentParser:
         type=_pid,
         default=defaults.parent_pid,
         metavar="N",
-        help="the host's process, at whose end the worker exits 4; 0 is the process that starts the "
-        "worker (default: the environment variable MLXWIRE_PARENT_PID, then 0)",
+        help="the pid of the host; the worker exits 4 when that process ends. 0 is the process that "
+        "starts the worker (default: the environment variable MLXWIRE_PARENT_PID, then 0)",
     )
     parser.add_argument(
         "--model-root",

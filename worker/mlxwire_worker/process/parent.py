@@ -18,8 +18,8 @@ VARIABLE = "MLXWIRE_PARENT_PID"
 def named_host(arguments: list[str]) -> str:
     """Return the host's pid as `--parent-pid` or else the environment names it; empty without one.
 
-    The variable is removed: a worker's own children must not watch its host. What is returned is
-    for a look before the imports that parsing needs; `options` refuses what is no pid.
+    The variable is removed, because a worker's own children must not watch its host. The result
+    serves a check before the imports that parsing needs; `process.options` refuses what is no pid.
     """
     named = os.environ.pop(VARIABLE, "")
     for word, following in pairwise([*arguments, ""]):
@@ -32,8 +32,8 @@ def named_host(arguments: list[str]) -> str:
 class ParentWatch:
     """Watches the process ``pid``; 0 is the process that has started this one.
 
-    Linux watches it by a pidfd and macOS by a kqueue: its pid may go to another process, what
-    they name does not. Elsewhere, or where the system refuses both, the pid is looked up.
+    A pid may be given to another process later. A pidfd (Linux) and a kqueue (macOS) keep naming
+    the same process. Elsewhere, or where the system refuses them, the pid is looked up.
     """
 
     def __init__(self, pid: int) -> None:
@@ -42,19 +42,19 @@ class ParentWatch:
         """A descriptor that is readable once the process has ended; None without one."""
         self._parent = os.getppid()
         self._kqueue: object = None
-        self._never_was = False
+        self._missing = False
         if not pid:
             return
         try:
             self._open(pid)
         except ProcessLookupError:
-            self._never_was = True
+            self._missing = True
         except (OSError, OverflowError):  # a kernel without it, a sandbox, no descriptor left
             return
 
     def is_gone(self) -> bool:
         """Return True if the process has ended; never waits."""
-        if self._never_was:
+        if self._missing:
             return True
         if self.fd is not None:
             poll = select.poll()
@@ -88,6 +88,9 @@ def _exists(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except (PermissionError, OverflowError):
-        return True
+    except (
+        PermissionError,
+        OverflowError,
+    ):  # another user's; too large, which `options` refuses
+        pass
     return True

@@ -11,8 +11,8 @@ Signs, in the order in which they are checked:
 - `data`, `end`: stdin has bytes, or has ended. Bytes come first, so the last requests are read.
 - `stalled`: the writer's backlog is full. Input is not read, so a host that never reads answers
   can't make the backlog grow; but the signs of its death are still looked for, every 20 ms.
-- `unread`: the same, and the host has closed its end of stdin. What it wrote before is still
-  there, so with ``drains`` this is no `end` yet; the caller watches whether the host reads
+- `hung_up`: the same, and the host has closed its end of stdin. What it wrote before is still to
+  be read, so with ``drains`` this is no `end` yet; the caller watches whether the host reads
   (`patience.Patience`).
 - `idle`: nothing happened within ``timeout``.
 
@@ -43,14 +43,14 @@ READ_BYTES = 1 << 18
 _HANG_UP = select.POLLHUP | select.POLLERR | select.POLLNVAL
 _PEER_CLOSED = getattr(select, "POLLRDHUP", 0)  # a half-closed socket, on Linux
 
-Sign = Literal["data", "stalled", "unread", "end", "stdout_broken", "parent_gone", "idle"]
+Sign = Literal["data", "stalled", "hung_up", "end", "stdout_broken", "parent_gone", "idle"]
 
 
 class Reader:
     """Watches the wire's two descriptors and the host's process.
 
     ``stalled`` is called before each wait; while it returns True, input is not read. With
-    ``drains`` all that the host wrote is read before its `end` is told.
+    ``drains`` the sign `end` comes after all that the host wrote was read.
     """
 
     def __init__(
@@ -76,8 +76,8 @@ class Reader:
     def wait(self, *, read: bool = True, timeout: float = POLL_SECONDS) -> Sign:
         """Return the first sign within ``timeout`` seconds; without ``read`` ignore stdin."""
         stalled = self._stalled()
-        unread = stalled and self._hung_up
-        if read and not unread:  # a pipe that was hung up would end each poll at once
+        hung_up = stalled and self._hung_up
+        if read and not hung_up:  # a pipe that was hung up would end each poll at once
             self._poll.register(self._in, _PEER_CLOSED if stalled else select.POLLIN)
         seen = dict(self._poll.poll(min(timeout, 0.02 if stalled else timeout) * 1000))
         if seen.get(self._out, 0) & _HANG_UP:
@@ -92,10 +92,10 @@ class Reader:
         if state & (_HANG_UP | _PEER_CLOSED):
             if not (stalled and self._drains):
                 return "end"
-            self._hung_up = unread = True
+            self._hung_up = hung_up = True
             self.ignore_input()
-        if unread:
-            return "unread"
+        if hung_up:
+            return "hung_up"
         return "stalled" if stalled else "idle"
 
     def read(self) -> bytes:

@@ -6,13 +6,13 @@ from mlxwire_protocol import WireError
 
 from ..process.stdio import log
 from .delivery import MAX_HELD_BYTES
-from .surroundings import lacking, passes_through
+from .surroundings import blames_request_wrongly, lacking
 
 
 def failure_of(error: BaseException) -> WireError:
     """Convert an exception to the typed error that ends the request."""
     if isinstance(error, WireError):
-        return (lacking(error) or error) if passes_through(error) else error
+        return (lacking(error) or error) if blames_request_wrongly(error) else error
     return lacking(error) or _internal_error(error)
 
 

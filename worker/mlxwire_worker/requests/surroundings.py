@@ -1,6 +1,6 @@
 """Recognizes failures that the worker's surroundings cause, and gives them a code and a remedy.
 
-The code `internal` is for defects of the worker alone: whoever gets it looks for them there.
+The code `internal` says that the worker has a defect, so no such failure may have it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from mlxwire_protocol import WireError
 
-from ..process.kernel_folder import REMEDY, failed_kernel
+from ..process.kernel_folder import REMEDY, folder_of_failed_kernel
 
 
 class Lack(NamedTuple):
@@ -102,7 +102,9 @@ def lack_behind(error: BaseException) -> Lack | None:
             return _BY_NUMBER[one.errno]
         if isinstance(one, _NATIVE) or not isinstance(one, Exception):
             told = str(one).lower()
-            if "operation not permitted" in told:  # mounted noexec: no lack of memory
+            if (
+                "operation not permitted" in told
+            ):  # the disk is mounted noexec, memory is not short
                 continue
             for part, lack in _BY_TEXT:
                 if part in told:
@@ -110,11 +112,11 @@ def lack_behind(error: BaseException) -> Lack | None:
     return None
 
 
-def passes_through(error: WireError) -> bool:
+def blames_request_wrongly(error: WireError) -> bool:
     """Return True if a typed error blames the request for what the surroundings lack.
 
-    A folder or file that can't be read for want of descriptors, say, is not broken. Memory is left
-    out: a broken file may ask for any amount of it.
+    For example, a file that can't be opened for want of descriptors is not broken. A lack of
+    memory is left out, because a broken file may ask for any amount of it.
     """
     return error.code != "unavailable" and lack_behind(error) in _NEVER_THE_REQUEST
 
@@ -124,11 +126,11 @@ def lacking(
 ) -> WireError | None:
     """Return the typed error for a failure that the surroundings caused; None for any other.
 
-    ``doing`` says what could not be done, such as "the cache can't be saved"; ``folder`` names
-    the folder that was written to.
+    ``doing`` says what could not be done, such as "the cache can't be saved". ``folder`` is the
+    folder that was written to.
     """
     lack = lack_behind(error)
-    if (kernels := failed_kernel(error)) is not None:
+    if (kernels := folder_of_failed_kernel(error)) is not None:
         lack, folder = lack or _KERNELS, kernels
         doing = "MLX can't compile or load a kernel"
     elif lack in (_DISK, _READ_ONLY, _BROKEN_DISK):

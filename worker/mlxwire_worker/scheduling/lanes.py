@@ -105,19 +105,16 @@ class SequencesLane:
             return True
         try:
             return self._engine.has_room(prompt)
-        except (
-            Exception
-        ):  # it may start, and `_start_next` fails it alone, without the alarm's lock
-            return True
+        except Exception:
+            return True  # `_start_next` asks again and fails it alone, without the alarm's lock
 
     def _start_next(self, operation: Generating) -> None:
         sequence = operation.start_next()
         if sequence is None:
             return
         try:
-            self._engine.has_room(
-                sequence.prompt
-            )  # raises here what `_can_start_next` passed over
+            # If this raises, `_can_start_next` has passed over the same exception.
+            self._engine.has_room(sequence.prompt)
             self._engine.add(sequence.prompt)
         except Exception as error:
             operation.fail_sequence(sequence, error)

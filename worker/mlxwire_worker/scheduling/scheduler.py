@@ -11,8 +11,8 @@ Requests start in order of arrival; a batch's prompts take turns with the reques
 so nothing after them is ready before they have ended. No step is taken while the writer is full,
 so a host that does not read stops the engine and nothing else.
 
-An exception of an operation ends its own job. An unforeseen exception ends all running jobs, or
-the first that waits if none runs, and the loop goes on: it never meets the same exception for ever.
+An exception of an operation ends its own job. An unforeseen exception ends all running jobs, or, if
+none runs, the first job that waits. So the loop goes on and does not meet the exception for ever.
 """
 
 from __future__ import annotations

@@ -6,9 +6,9 @@ import (
 	"unsafe"
 )
 
-// A group is a child and everything that it started. Its number is the child's pid, which the system
-// may give to another process once the child was reaped, and the host may reap children itself. So
-// the group is named by a pidfd where the kernel has one.
+// A group is a child and everything that it started. Its number is the child's pid. Once the child was
+// reaped, which the host may do itself, the system may give this number to another process. So the
+// group is named by a pidfd where the kernel has one.
 type group struct {
 	id    int
 	pidfd int // -1 if the kernel has none
@@ -38,9 +38,9 @@ func (g group) awaitExit() (ours bool) { return g.wait(syscall.WEXITED|syscall.W
 func (g group) wait(options uintptr) syscall.Errno {
 	const byPID, byPIDFD = 1, 3 // P_PID, P_PIDFD
 	if g.pidfd >= 0 {
-		errno := waitid(byPIDFD, uintptr(g.pidfd), options)
-		if errno == 0 || errno == syscall.ECHILD {
-			return errno // any other: this kernel or sandbox can't wait for a pidfd
+		// Any other error means that this kernel or sandbox can't wait for a pidfd.
+		if errno := waitid(byPIDFD, uintptr(g.pidfd), options); errno == 0 || errno == syscall.ECHILD {
+			return errno
 		}
 	}
 	return waitid(byPID, uintptr(g.id), options)
@@ -73,5 +73,5 @@ func (g group) send(signal syscall.Signal) {
 	}
 }
 
-// killRest ends what is left of the group of a child that has exited. send sees whose the number is.
+// killRest ends what is left of the group of a child that has exited. send checks whose the number is.
 func (g group) killRest(bool) { g.kill() }

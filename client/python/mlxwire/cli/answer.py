@@ -133,9 +133,9 @@ class AnswerText:
 
 
 def scores(tokens: Sequence[Token]) -> str:
-    """Return a line for each token with a log-probability: that, its id, its text in quotes.
+    """Return a line for each token that has a log-probability: this number, the id, the text.
 
-    Text that was held back until the end is no token of its own.
+    Text that was held back until the end is no token of its own, and gets no line.
     """
     scored = [token for token in tokens if token.logprob is not None and not token.flush]
     width = max((len(str(token.id)) for token in scored), default=0)

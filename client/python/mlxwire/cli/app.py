@@ -15,6 +15,7 @@ from ..version import __version__
 from .answer import answer_once
 from .arguments import (
     CHAT_MAX_TOKENS,
+    NO_TEXT,
     AsTurn,
     CountOnly,
     EngineOption,
@@ -82,7 +83,7 @@ def generate(
     """Continue a prompt, streaming. The output ends with a newline."""
     text = read_message(prompt, "PROMPT")
     if text is None:
-        raise typer.BadParameter("give a text, or pipe one in", param_hint="PROMPT")
+        raise typer.BadParameter(NO_TEXT, param_hint="PROMPT")
     options = sampling.options()
 
     def ask(model: Model, bar: OnProgress) -> TokenStream:

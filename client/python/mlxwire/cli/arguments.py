@@ -146,6 +146,9 @@ class Sampling:
         return cast(GenerateOptions, given)
 
 
+NO_TEXT = "there is no text; give one, or pipe one in"
+
+
 def read_text(argument: str, name: str) -> str:
     """Return the argument, or for `-` the text of stdin.
 
@@ -158,9 +161,9 @@ def read_text(argument: str, name: str) -> str:
 
 
 def read_message(argument: str | None, name: str) -> str | None:
-    """Return the argument behind a text that is piped in; None without either, at a terminal.
+    """Return the piped text, a blank line and the argument; None without both, at a terminal.
 
-    Raises: BadParameter if there is no text at all.
+    Raises: BadParameter if the text is empty.
     """
     if argument is None and sys.stdin.isatty():
         return None
@@ -184,7 +187,7 @@ def read_any_text(argument: str | None, name: str) -> str:
     Raises: BadParameter for None if stdin is a terminal.
     """
     if argument is None and sys.stdin.isatty():
-        raise BadParameter("give a text, or pipe one in", param_hint=name)
+        raise BadParameter(NO_TEXT, param_hint=name)
     if argument is not None and argument != "-":
         return argument
     text = sys.stdin.buffer.read().decode("utf-8", "surrogateescape")

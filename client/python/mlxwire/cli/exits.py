@@ -31,7 +31,7 @@ TYPED = {
     "prompt": "PROMPT",
     "text": "TEXT",
 }
-"""Names in the command line that are not the field's own name as an option."""
+"""What a user types for a field, where that is not the option ``--field-name``."""
 
 EPILOG = (
     f"Exit codes: 0 done, {FAILED} the request failed, {USAGE} wrong usage, {NOT_STARTED} the "

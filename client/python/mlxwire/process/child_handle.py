@@ -1,7 +1,7 @@
 """Signal and reap a child process, and never a stranger that has been given its pid since.
 
-A host that ignores SIGCHLD, or reaps all its children itself, frees the pid at the exit. On Linux
-a pidfd names the process and its group all the same. Elsewhere the pid must do.
+In a host that ignores SIGCHLD, or that reaps all its children itself, the pid is free at the exit.
+On Linux a pidfd keeps naming the process and its group. Elsewhere only the pid can be used.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import sys
 from .owner import Owner
 
 SIGNAL_PROCESS_GROUP = 1 << 2
-"""PIDFD_SIGNAL_PROCESS_GROUP of Linux 6.9, which Python has no name for."""
+"""PIDFD_SIGNAL_PROCESS_GROUP of Linux 6.9, for which Python has no name."""
 
 
 class ChildHandle:
     """The child of a `Popen`, which must lead a process group of its own.
 
-    ``returncode`` is negative for a signal. None: the child was not reaped, or somebody else has
-    reaped it, so that its status is unknown.
+    ``returncode`` is negative for a signal. It is None if the child was not reaped, or if somebody
+    else has reaped it, so that its status is unknown.
     """
 
     def __init__(self, popen: subprocess.Popen[bytes]) -> None:
@@ -33,7 +33,7 @@ class ChildHandle:
         self._reaped = False
         self._pidfd: int | None = None
         if sys.platform == "linux":
-            with contextlib.suppress(OSError):  # it is reaped already, or descriptors are short
+            with contextlib.suppress(OSError):  # it is reaped already, or no descriptor is left
                 self._pidfd = os.pidfd_open(popen.pid)
 
     @property

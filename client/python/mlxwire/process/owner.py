@@ -1,7 +1,7 @@
 """Tell the process that started a worker from its forks, which may not use that worker.
 
-A fork has copies of the pipes, and none of the threads and no running loop. What it wrote would
-cut the lines of its parent in two, and what it waited for would never come.
+A fork has copies of the pipes, but no threads and no running loop. Its writes would cut the lines of
+its parent in two, and the replies that it waits for would never come.
 """
 
 from __future__ import annotations

@@ -198,10 +198,8 @@ def crash_loop(
 def describe_exit(returncode: int | None) -> tuple[str, int | None, int | None]:
     """Return a return code as words, as exit code and as signal; at least one is None."""
     if returncode is None:
-        ended = (
-            "ended, and its exit status is unknown, because this program ignores SIGCHLD or "
-        )
-        return f"{ended}reaps its children itself", None, None
+        why = "because this program ignores SIGCHLD or reaps its children itself"
+        return f"ended, and its exit status is unknown, {why}", None, None
     if returncode >= 0:
         return f"exited with code {returncode}", returncode, None
     try:

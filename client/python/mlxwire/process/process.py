@@ -8,8 +8,8 @@ hold the pipes open for hours (cpython#119710). `_ended` handles an exit in this
 
 1. Read what stdout and stderr still hold. Replies that the worker wrote before it died count.
 2. Kill the rest of the process group. The child is not reaped yet, so its pid can't belong to
-   another process, and no signal ever goes to a stranger (go-plugin#320). If somebody else in
-   this host reaps children, `ChildHandle` sees to that.
+   another process, and no signal ever goes to a stranger (go-plugin#320). `ChildHandle` ensures
+   that also in a host where another part reaps children.
 3. Reap the child, then close every descriptor.
 4. Tell the listener, last, so that it finds nothing left to clean up.
 
@@ -170,6 +170,6 @@ def _spawn(
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         blamed = getattr(error, "filename", None) or command[0]
         raise SpawnFailed(
-            f"the worker `{' '.join(map(str, command))}` can't be started: {blamed}: {reason}. Check the "
-            "command and `cwd`, or install a worker with `pip install 'mlxwire[mlx]'`"
+            f"the worker `{' '.join(map(str, command))}` can't be started: {blamed}: {reason}. "
+            "Check the command and `cwd`, or install a worker with `pip install 'mlxwire[mlx]'`"
         ) from error

@@ -4,8 +4,9 @@ Theory of operation. `end_process` runs as one task on the event loop; `Connecti
 task at most once for a process. Each step waits for the exit, up to its own limit, and the next
 step follows only if the process is still there.
 
-- The first step begins again, `MOST_TURNS` times at most, while it ends with fewer requests in flight
-  than it began with: a worker owes their finals, and writes them as long as they are read (SPEC §9).
+- The first step is repeated, up to `MOST_TURNS` times in all, as long as each turn ends with fewer
+  requests in flight than it began with: the worker owes their finals, and writes them as long as
+  they are read (SPEC §9).
 - While the steps run, the loop keeps reading stdout and stderr. A worker that is blocked in a
   write to a full pipe could not exit otherwise.
 - Signals go to the process group, so that helpers of the worker end with it.
@@ -26,14 +27,15 @@ from typing import Protocol
 from .checks import check_given, check_seconds
 
 MOST_TURNS = 10
+"""How often the step of ``quit`` is taken at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShutdownLimits:
     """Seconds that each step may take.
 
-    A close takes at most the sum of all four, or ten times ``quit`` in place of one if requests in
-    flight still get their finals.
+    A close takes at most the sum of all four. While requests in flight still get their finals,
+    ``quit`` counts up to ten times.
     """
 
     quit: float = 3.0

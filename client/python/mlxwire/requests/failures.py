@@ -33,7 +33,7 @@ def not_drained(command: str, seconds: float) -> DrainTimeout:
 
 
 def cancelled_here(command: str) -> RequestCancelled:
-    """Return the error of a stream that is read on after it was left."""
+    """Return the error of a read from a stream after its own cancel."""
     return RequestCancelled(
         f"`{command}` was cancelled by a call to its own stream, and the rest of it is lost; ask "
         "again if you still need the answer"

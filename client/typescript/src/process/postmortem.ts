@@ -58,8 +58,8 @@ export function closedByHost(): ShuttingDown {
 /** Make the error of requests that were in flight when their host closed the worker. */
 export function cutByClose(): RequestCancelled {
   return new RequestCancelled(
-    "the worker was closed before it had answered; start another one and send the request again if it " +
-      "is still wanted",
+    "the worker was closed before it had answered; start another one and send the request again if you " +
+      "still need the answer",
   );
 }
 
@@ -75,9 +75,7 @@ export function cutByRestart(): WorkerCrashed {
 export function cutByKill(): WorkerCrashed {
   return new WorkerCrashed(
     `the worker was killed by its host before it had answered. ${ADVICE_ALONE}`,
-    {
-      signal: "SIGKILL",
-    },
+    { signal: "SIGKILL" },
   );
 }
 

@@ -4,14 +4,14 @@
  */
 
 /**
- * How often the step of `quit` is taken while requests in flight still get their finals: the worker
- * owes them, and writes them as long as they are read (SPEC §9).
+ * How often the step of `quit` is taken at most, while requests in flight still get their finals: the
+ * worker owes them, and writes them as long as they are read (SPEC §9).
  */
 const MOST_TURNS = 10;
 
 /**
- * Milliseconds from each step to the next; a close takes their sum at most, or ten times `quitMs` in
- * place of one if requests in flight still get their finals.
+ * Milliseconds from each step to the next. A close takes their sum at most. While requests in flight
+ * still get their finals, `quitMs` counts up to ten times.
  */
 export interface ShutdownLimits {
   /** From `quit` on: 3000. */

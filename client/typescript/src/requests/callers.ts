@@ -1,4 +1,4 @@
-/** Keeps who called for a request, and shows that in the stack of the request's error. */
+/** Remembers who made a request, and shows that in the stack of the request's error. */
 
 import type { MlxwireError } from "../errors.js";
 

@@ -69,7 +69,7 @@ export class Connection implements ProcessListener, WireListener<PendingRequest>
   failure: MlxwireError | null = null;
   /** The end of the process, unless its host closed it; null until then. */
   death: postmortem.Death | null = null;
-  /** Called with `failure` before any pending request fails; not called after a `quit`. */
+  /** Called once with `failure`, before any pending request fails. */
   onFailure: ((failure: MlxwireError) => void) | null = null;
   /** Called when no request waits for its final reply any more. */
   onIdle: (() => void) | null = null;

@@ -44,8 +44,8 @@ export function tooSlow(count: number, bufferBytes: number): SlowConsumer {
 }
 
 /**
- * Make the error of a request that its caller did not cancel; `cut` is the error of an end of the
- * worker that did, if any.
+ * Make the error of a request that its caller did not cancel. If an end of the worker cancelled it,
+ * `cut` is the error of that end.
  */
 export function cancelledElsewhere(command: string, cut: MlxwireError | null): MlxwireError {
   return (
@@ -56,7 +56,10 @@ export function cancelledElsewhere(command: string, cut: MlxwireError | null): M
   );
 }
 
-/** Check the type of a final. @throws Offence for another one of this version of the protocol. */
+/**
+ * Check the type of a final. @throws Offence for a final of another command, ProtocolViolation for a
+ * type that this client does not know.
+ */
 export function checkFinal(command: CommandName, type: unknown): void {
   const { final } = COMMANDS[command];
   if (type === final) {
@@ -74,7 +77,7 @@ export function checkFinal(command: CommandName, type: unknown): void {
 /** Make the error of a stream whose `cancel` was called while it was iterated. */
 export function cancelledByStream(command: string): RequestCancelled {
   return new RequestCancelled(
-    `\`${command}\` was cancelled by its stream's cancel(), so what came is not all of it; leave the ` +
+    `\`${command}\` was cancelled by its stream's cancel(), so the answer is not complete; leave the ` +
       "loop by `break` to end it without an error",
   );
 }

@@ -4,9 +4,10 @@
  * sends everything at once: if the consumer is too slow, the buffer overflows and this stream
  * fails.
  *
- * The consumer's pass ends without an error after a complete final alone, or by its own `leave`.
- * Buffered messages come before the error that ended the request. An abort signal and the stream's
- * own `cancel` drop them, also after the final has come; `#cut` is the pass's error then.
+ * A pass is the consumer's one iteration over the messages. It ends without an error only after a
+ * complete final, or by its own `leave`. Buffered messages come before the error that ended the
+ * request. An abort signal and the stream's own `cancel` drop them, even after the final has come;
+ * then `#cut` is the error of the pass.
  */
 
 import type { StreamOptions } from "../options.js";
@@ -90,11 +91,11 @@ export abstract class StreamRequest<T> extends PendingRequest {
     return this.#begun;
   }
 
-  /** Check that the messages can still be iterated. @throws Error after a pass has ended. */
-  checkUnpassed(): void {
+  /** Refuse a second pass over the messages. @throws Error after a pass has ended. */
+  refuseSecondPass(): void {
     if (this.#passed) {
       throw new Error(
-        "this stream was iterated already, and gives its messages once; keep them in the first pass, " +
+        "this stream was iterated already, and gives its messages once; keep them while you iterate, " +
           "or send the request again",
       );
     }

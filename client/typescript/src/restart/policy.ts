@@ -14,7 +14,7 @@ const MOST_DOUBLINGS = 31;
  * chance, so that many hosts do not start their workers all at once.
  */
 export interface RestartPolicy {
-  /** The most restarts within the window: 3. With 0 the first crash is the last. */
+  /** The most restarts within the window: 3. With 0 the worker is given up at its first crash. */
   readonly maxRestarts: number;
   /** Milliseconds of the sliding window: 300,000. */
   readonly windowMs: number;

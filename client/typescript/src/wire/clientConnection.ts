@@ -9,8 +9,8 @@
  * and one more when a request has ended.
  *
  * Invariants. A request is pending from its line until its final was taken, and each reply belongs to
- * a pending request or is an event. A listener that throws at a final leaves its request pending. After an `Offence`, or `forget`, nothing is read any more. The owner of a
- * request is opaque here.
+ * a pending request or is an event. If a listener throws at a final, the request stays pending. After
+ * an `Offence`, or `forget`, nothing is read any more. The owner of a request is opaque here.
  *
  * Order of events. Before the answer to hello (`greeting`) up to 64 lines that are no messages are
  * kept as stray lines, such as a banner; after it (`ready`) such a line is an offence. The answer

@@ -132,7 +132,7 @@ function shown(value: unknown): string {
     return JSON.stringify(value.slice(0, SHOWN));
   }
   if (Array.isArray(value)) {
-    return "an array with other values, or in place of one";
+    return "an array that is not accepted";
   }
   const isNamed = typeof value === "object" && value !== null;
   return isNamed ? `an object (${value.constructor?.name ?? "without a class"})` : String(value);

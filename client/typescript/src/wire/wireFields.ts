@@ -115,7 +115,7 @@ export const MEMORY: Sent<MemoryFields> = {
   clear: plain,
 };
 
-/** What the caller writes for a field of the wire that has another name there. */
+/** The caller's names of the fields that have another name on the wire. */
 const CALLERS_NAMES: ReadonlyMap<string, string> = new Map([
   ...[CHAT, BATCH, CLASSIFY, TOKENIZE_CHAT, LOAD, MEMORY].flatMap((sent) =>
     Object.keys(sent).map((name): [string, string] => [snakeCase(name), name]),

@@ -23,8 +23,7 @@ What went wrong before: mlx-lm's own files name the classes to create and no mod
 another model is accepted (docs/engine-notes.md §5). A flipped byte was accepted and answered in
 wrong text. Arrays shorter than their tokens ended a later request with `internal`. A save
 overwrote any file that its path named, and a link in place of the partial file led it out of the
-data root. Opening a FIFO held the interpreter's lock, and the worker
-outlived its host.
+data root. Opening a FIFO held the interpreter's lock, and the worker outlived its host.
 """
 
 from __future__ import annotations

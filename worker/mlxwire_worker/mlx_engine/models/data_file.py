@@ -1,8 +1,8 @@
 """A file that a command writes or reads, reached through the descriptor of its folder.
 
-A path is checked before it is used, and in between somebody may put a link in place of a part of
-it. So below a root every folder is opened in the one before it, no link is followed, and a new
-file is created only where none is.
+Between the check of a path and its use, somebody may put a link in place of a part of the path. So
+below a root every folder is opened through the one above it, no link is followed, and a new file is
+created only where there is none.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _FILE = os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class DataFile:
-    """A path without links, and the root below which it must stay; None lets it be anywhere."""
+    """A file by its resolved path, which lies below ``root``; without a root it may lie anywhere."""
 
     def __init__(self, path: Path, root: Path | None) -> None:
         self.path = path
@@ -39,11 +39,11 @@ class DataFile:
 
     @contextmanager
     def replacing(self, may_replace: Callable[[BufferedReader], bool]) -> Iterator[BinaryIO]:
-        """Yield a new file that takes this one's place at the end of the block, or not at all.
+        """Yield a new file, which replaces this one at the end of the block unless that raises.
 
-        Missing folders are created. Readers see the old file or the new one, and only this user may
-        read it. ``may_replace`` is asked about a file that is there already. Raises: WireError
-        ``invalid_params`` for field ``path``, or ``unavailable`` for a full disk and the like.
+        Missing folders are created. A reader sees the old file or the new one, and only this user
+        may read the new one. If there is a file already, ``may_replace`` decides about it. Raises:
+        WireError ``invalid_params`` for field ``path``, or ``unavailable`` for a full disk, say.
         """
         try:
             with self._folder(create=True) as folder:
@@ -118,8 +118,8 @@ class DataFile:
 def _foreign(path: Path) -> WireError:
     return invalid_params(
         "path",
-        f"{str(path)!r} exists, and this command has not written it; name another file, or one "
-        "that the same command has saved",
+        f"{str(path)!r} exists, and is no file that this command writes; name another file, or one "
+        "that this command has saved",
     )
 
 

@@ -44,7 +44,7 @@ class Dialogue:
 
     def __init__(self, on_dialect0: Callable[[], None]) -> None:
         self._on_dialect0 = on_dialect0
-        self._older: bool | None = None
+        self._is_dialect0: bool | None = None
         self._open: dict[str, Request] = {}
         self._serial: deque[Request] = deque()
         self._heard = 0
@@ -56,13 +56,15 @@ class Dialogue:
             message = orjson.loads(line)
         except ValueError:
             message = None
-        if self._older is None and isinstance(message, dict):
-            self._older = message.get("id") is None
-            if self._older:
+        if self._is_dialect0 is None and isinstance(message, dict):
+            self._is_dialect0 = message.get("id") is None
+            if self._is_dialect0:
                 self._on_dialect0()
         # Lines before the first object are answered as in dialect 0, whatever comes after them.
         request = (
-            _request(message) if self._older is False else self._older_request(message, line)
+            _request(message)
+            if self._is_dialect0 is False
+            else self._dialect0_request(message, line)
         )
         if request is not None and request.id in self._open:
             return None
@@ -72,7 +74,7 @@ class Dialogue:
 
     def open(self, request: Request) -> None:
         """Record a request whose reply is due."""
-        if self._older is False:
+        if self._is_dialect0 is False:
             self._open[request.id] = request
         elif request.command not in UNANSWERED:
             self._serial.append(request)
@@ -115,15 +117,15 @@ class Dialogue:
 
     def token(self, request_id: str, seq: int) -> bytes:
         """Return the line of one more token of a request."""
-        if self._older:
+        if self._is_dialect0:
             return b'{"token":"x","token_id":1}\n'
         return b'{"id":"%s","type":"token","seq":%d,"token":"x","token_id":1}\n' % (
             request_id.encode(),
             seq,
         )
 
-    def _older_request(self, message: object, line: bytes) -> Request | None:
-        """Return a line of dialect 0 as a request: each that is not blank is answered."""
+    def _dialect0_request(self, message: object, line: bytes) -> Request | None:
+        """Return a line of dialect 0 as a request; a line that is not blank is always answered."""
         if not line.strip():
             return None
         self._heard += 1
@@ -133,7 +135,7 @@ class Dialogue:
 
 
 def _request(message: object) -> Request | None:
-    """Return an object of dialect 1 as a request; None if it is none."""
+    """Return an object of dialect 1 as a request; None if it is no request."""
     if not isinstance(message, dict):
         return None
     request_id, command = message.get("id"), message.get("cmd")

@@ -256,7 +256,7 @@ def load_script(path: str) -> FaultScript:
         raise ValueError(f"{path}: {error}") from None
 
 
-DIALECT0_TYPES = frozenset({None, "token", "done", "result", "error"})
+_DIALECT0_TYPES = frozenset({None, "token", "done", "result", "error"})
 
 
 def unfit_for_dialect0(script: FaultScript) -> str | None:
@@ -271,7 +271,7 @@ def unfit_for_dialect0(script: FaultScript) -> str | None:
             return (
                 f"{named}, waits for a `hello`, which dialect 0 does not have; speak dialect 1"
             )
-        if fault.type not in DIALECT0_TYPES:
+        if fault.type not in _DIALECT0_TYPES:
             return f"{named}, waits for a `{fault.type}`, which dialect 0 does not have; speak dialect 1"
         if fault.phase in ("cancel", "end") and not (
             isinstance(fault, HeardFault) or names_no_message(fault)

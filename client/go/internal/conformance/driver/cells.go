@@ -12,7 +12,7 @@ import (
 	mlxwire "github.com/mlxwire/mlxwire/client/go"
 )
 
-// cellLimit ends a cell that hangs.
+// cellLimit is how long a cell may take before it counts as hanging.
 const cellLimit = 20 * time.Second
 
 // A cell is one line of the driver's stdin: what to do, and with which request.

@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"syscall"
+	"os"
 	"time"
 
 	mlxwire "github.com/mlxwire/mlxwire/client/go"
@@ -214,17 +214,26 @@ func (c *consumer) cut(worker *mlxwire.Worker, ready chan struct{}) error {
 		err = worker.Close()
 	case "restart": // this client has no call for it: its policy starts a worker that has died again
 		<-ready // after the load
-		if err := syscall.Kill(worker.PID(), syscall.SIGKILL); err != nil {
+		if err := kill(worker); err != nil {
 			return err
 		}
 		<-ready
 	case "sigkill":
-		err = syscall.Kill(worker.PID(), syscall.SIGKILL)
+		err = kill(worker)
 	default:
 		return fmt.Errorf("no cause is called %q", c.cell.Cause)
 	}
 	received(worker)
 	return err
+}
+
+// kill ends the worker's process by SIGKILL, or by what the system has in its place.
+func kill(worker *mlxwire.Worker) error {
+	process, err := os.FindProcess(worker.PID())
+	if err != nil {
+		return err
+	}
+	return process.Kill()
 }
 
 // secondPass reads a stream to its end, or leaves it, and ranges over it again.
