@@ -250,7 +250,8 @@ async def test_a_batch_and_a_classify_report_their_progress(memory, command):
     worker.reply(request_id, type="progress", stage="prefill", done=1, total=2)
     answer = {"token": "a", "token_id": 1, "logprob": 0.0}
     if command == "batch":
-        answer = {"text": "a", "token_ids": [], "finish_reason": "stop", "tokens_generated": 0}
+        figures = {"token_ids": [], "tokens_generated": 0}
+        answer = {"text": "a", "finish_reason": "stop", "error": None, **figures}
     worker.reply(request_id, type="item", index=1, **answer)
     worker.done(request_id)
     await waiting

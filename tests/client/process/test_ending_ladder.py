@@ -172,13 +172,14 @@ async def test_a_hello_of_another_shape_is_no_handshake(spoil: dict[str, Any]):
     await worker.connection.abort()
 
 
-async def test_an_event_of_another_shape_is_dropped(memory):
+async def test_an_event_of_another_shape_ends_the_worker_and_is_not_heard(memory):
     heard: list[mlxwire.Event] = []
     worker = await memory(on_event=heard.append)
-    worker.reply(None, type="event", event=7)
     worker.reply(None, type="event", event="known", data={})
+    worker.reply(None, type="event", event=7, data={})
+    worker.reply(None, type="event", event="late", data={})
     assert [event.event for event in heard] == ["known"]
-    assert worker.connection.failure is None
+    assert isinstance(worker.connection.failure, mlxwire.ProtocolViolation)
 
 
 async def test_events_that_nobody_listens_to_are_dropped(memory):
