@@ -32,8 +32,6 @@ TRANSITIONS: dict[tuple[State, str], State] = {
     ("streaming", "error"): "ended",
 }
 _KNOWN_KINDS = frozenset(kind for _, kind in TRANSITIONS)
-_ITEM_CAME = None
-"""Stands for the next ``seq`` of a prompt whose item has come. No number of a worker equals it."""
 
 
 class _DoneShape(msgspec.Struct):
@@ -126,7 +124,7 @@ class RequestState:
         self.tokens = 0
         self._allowed = allowed
         self._token_places = allowed.token_places
-        self._next_seq: dict[int, int | None] = {}
+        self._next_seq: dict[int, int | None] = {}  # None once the prompt's item has come
 
     @property
     def ended(self) -> bool:
@@ -182,7 +180,7 @@ class RequestState:
     def _check_seq(self, message: dict[str, Any]) -> None:
         place = self._place("token", message, self._token_places)
         expected = self._next_seq.get(place, 0)
-        if expected is _ITEM_CAME:
+        if expected is None:
             raise self._violation(f"a token came after the item of its prompt, number {place}")
         if message.get("seq") != expected:
             seq = quoted(message.get("seq"))
@@ -195,9 +193,9 @@ class RequestState:
         if self._allowed.item_places is None:
             return
         place = self._place("item", message, self._allowed.item_places)
-        if self._next_seq.get(place, 0) is _ITEM_CAME:
+        if self._next_seq.get(place, 0) is None:
             raise self._violation(f"a second item has the index {place}")
-        self._next_seq[place] = _ITEM_CAME
+        self._next_seq[place] = None
 
     def _place(
         self, kind: str, message: dict[str, Any], places: Container[int | None] | None
