@@ -113,7 +113,9 @@ class ReplyStream(Generic[T]):
             while replies := await self.take_available():
                 everything += replies
         except MlxwireError as error:
-            error.results = sorted(everything, key=_place)
+            error.results = sorted(
+                everything, key=lambda reply: getattr(reply, "index", None) or 0
+            )
             raise
         return everything
 
@@ -260,11 +262,6 @@ class _Pass(Generic[T]):
         stream = self._stream
         if stream._request.running:
             stream._request.post(stream.abandon)
-
-
-def _place(reply: object) -> int:
-    """Return the place of a reply's prompt; 0 for a reply without one."""
-    return getattr(reply, "index", None) or 0
 
 
 class TokenStream(ReplyStream[Token]):
