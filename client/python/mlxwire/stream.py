@@ -95,10 +95,7 @@ class ReplyStream(Generic[T]):
         request.abandon()
 
     async def take_available(self) -> list[T]:
-        """Wait for at least one reply, and return all that have arrived; empty at the end.
-
-        Raises: the error that ended the stream.
-        """
+        """Wait for a reply; return all that have arrived, none at the end. Raises: MlxwireError."""
         return self._take_buffered() if await self._more() else []
 
     async def take_all(self) -> list[T]:
@@ -113,9 +110,8 @@ class ReplyStream(Generic[T]):
             while replies := await self.take_available():
                 everything += replies
         except MlxwireError as error:
-            error.results = sorted(
-                everything, key=lambda reply: getattr(reply, "index", None) or 0
-            )
+            everything.sort(key=lambda reply: getattr(reply, "index", None) or 0)
+            error.results = everything
             raise
         return everything
 
