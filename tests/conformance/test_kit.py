@@ -104,7 +104,7 @@ def test_the_command_line_exits_1_where_an_expectation_is_stale(
     options = ["--expected-failures", str(expected), "--only", "idle", "client"]
     assert main([*options, *GOOD_DRIVER]) == 1
     assert "there is no such case" in capsys.readouterr().out
-    assert main(["--only", "nothing", "client", *GOOD_DRIVER]) == 1
+    assert main(["--only", "no_such_case", "client", *GOOD_DRIVER]) == 1
 
 
 def test_a_proxy_passes_bytes_and_the_exit_code_on(tmp_path: Path) -> None:

@@ -71,6 +71,7 @@ class ReplyStream(Generic[T]):
             self._thread.post(self._stream.abandon)
 
     def __next__(self) -> T:
+        self._thread.owner.check()
         if not self._taken:
             # Take all replies that have arrived: a call into the other thread for each one is
             # slow.
