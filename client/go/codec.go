@@ -36,7 +36,8 @@ func encodeRequest(id string, command *wire.Command, fields any) ([]byte, error)
 
 // findUnsendable looks for a value that JSON can't express: a string that is not UTF-8, whose bytes
 // encoding/json would silently replace by U+FFFD, or a number that is not finite. It returns the
-// value's path, such as messages[0].content, and what is wrong with it, or "" if there is none.
+// value's path, such as messages[0].content, and what is wrong with it. Both are "" if JSON can
+// express everything.
 func findUnsendable(value reflect.Value) (path, wrong string) {
 	switch value.Kind() {
 	case reflect.String:

@@ -242,7 +242,7 @@ class RequestCancelled(MlxwireError):
     """A call such as `Worker.cancel` or `Worker.close`, or the stream's own, cancelled the request.
 
     A loop over a stream raises it after the replies that came before. After the stream's own
-    `aclose` or `abandon`, whoever goes on reading the stream gets it at once.
+    `aclose` or `abandon`, the next read of the stream raises it at once.
     """
 
     default_code = "cancelled"

@@ -47,7 +47,7 @@ suite("events", () => {
   ];
   for (const [what, message] of wrong) {
     test(`end the worker if one comes without ${what}`, async () => {
-      const onEvent = () => assert.fail("it is none");
+      const onEvent = () => assert.fail("the client reported the malformed event");
       const events = ["eclipse", "heartbeat"];
       const { worker, script } = await startScripted({ events, onEvent });
       const asked = worker.metrics();

@@ -1,4 +1,4 @@
-"""What `inspect` sends, and what it makes of the answer."""
+"""`inspect` sends its options, and converts the answer."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from ..judging import check_run
 
 OBEDIENT = (sys.executable, "-I", "-S", str(Path(__file__).with_name("obedient_worker.py")))
 LIMIT_SECONDS = 300.0
-"""How long a driver may take in all. The driver itself ends a cell that hangs."""
+"""The longest that a driver may take in all. The driver itself ends a cell that hangs."""
 OWN = "own"
 """The outcome where the caller gets its own error: of its signal, its context or its task."""
 OUTCOMES = {"ok", OWN, *CLIENT_CODES, *WORKER_CODES}

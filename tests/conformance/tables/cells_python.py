@@ -25,7 +25,7 @@ Cell = dict[str, Any]
 Answer = dict[str, Any]
 QUICK = RestartPolicy(backoff_min=0.001, backoff_max=0.001)
 CELL_SECONDS = 20.0
-"""How long a cell may take before it counts as hanging."""
+"""The longest that a cell may take before it counts as hanging."""
 ENVELOPE = {"id", "cmd", "prompt", "prompts", "messages", "path", "window"}
 LIMITS = ("memory_limit", "prompt_cache_limit", "buffer_limit", "wired_limit")
 UNTOLD = 10_000

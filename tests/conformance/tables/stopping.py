@@ -30,7 +30,7 @@ TAKEN = {"before": 0, "waiting": SENT, "busy": 1, "finished": 1}
 
 
 class Ending(NamedTuple):
-    """What the consumer gets after a cut: the outcome, and how many replies in all."""
+    """The outcome that a consumer sees after a cut, and the number of replies that it takes in all."""
 
     outcome: str
     taken: int

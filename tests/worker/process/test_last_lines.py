@@ -1,4 +1,4 @@
-"""What a worker owes when it ends: all of it to a host that reads, however slowly, else exit 5."""
+"""A worker that ends writes all that it owes to a host that reads, however slowly, or exits 5."""
 
 from __future__ import annotations
 

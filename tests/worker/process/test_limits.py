@@ -1,4 +1,4 @@
-"""What the system denies the worker gets a code and a remedy, and is never its own fault."""
+"""The worker answers a lack of its surroundings with a code and a remedy, never with `internal`."""
 
 from __future__ import annotations
 

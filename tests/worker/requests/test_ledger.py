@@ -46,9 +46,9 @@ class Books:
     def _wake(self) -> None:
         self.wakes += 1
 
-    def job(self, state: str, name: str = "r") -> Job:
+    def job(self, state: str, name: str = "r", window: int | None = None) -> Job:
         """Return a job in a state; one that is held has told one token, and holds one."""
-        window = 1 if state == "held" else None
+        window = 1 if state == "held" else window
         job = Job(Generate(id=name, prompt="x"), Delivery(self.writer.put, window))
         self.ledger.open(job)
         if state == "accepted":
@@ -158,10 +158,7 @@ def test_a_second_first_token_changes_nothing() -> None:
 
 def test_a_cancelled_job_that_completes_behind_held_messages_waits_for_no_credit() -> None:
     books = Books()
-    job = Job(Generate(id="r", prompt="x"), Delivery(books.writer.put, 1))
-    books.ledger.open(job)
-    books.ledger.queue(job)
-    books.ledger.start(job)
+    job = books.job("prefill", window=1)
     books.ledger.send_token(job, "told", 1)
     books.ledger.send_token(job, "held", 2)
     books.ledger.request_cancel([job])
@@ -191,10 +188,7 @@ def test_a_cancel_and_the_end_of_input_reach_every_job_that_is_held() -> None:
 
 def test_credit_that_does_not_reach_to_the_end_leaves_the_job_held() -> None:
     books = Books()
-    job = Job(Generate(id="r", prompt="x"), Delivery(books.writer.put, 1))
-    books.ledger.open(job)
-    books.ledger.queue(job)
-    books.ledger.start(job)
+    job = books.job("prefill", window=1)
     assert books.ledger.grant(job, 1) == 2
     assert job.state == "prefill"
     for number in range(4):
@@ -209,10 +203,7 @@ def test_credit_that_does_not_reach_to_the_end_leaves_the_job_held() -> None:
 
 def test_progress_is_left_out_while_messages_wait_for_credit() -> None:
     books = Books()
-    job = Job(Generate(id="r", prompt="x"), Delivery(books.writer.put, 1))
-    books.ledger.open(job)
-    books.ledger.queue(job)
-    books.ledger.start(job)
+    job = books.job("prefill", window=1)
     progress = Progress(id="r", stage="prefill", done=1, total=2)
     books.ledger.send(job, progress)
     assert job.delivery.credit == 1

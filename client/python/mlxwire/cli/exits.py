@@ -31,7 +31,7 @@ TYPED = {
     "prompt": "PROMPT",
     "text": "TEXT",
 }
-"""What a user types for a field, where that is not the option ``--field-name``."""
+"""The words that a user types for a field whose option is not named ``--field-name``."""
 
 EPILOG = (
     f"Exit codes: 0 done, {FAILED} the request failed, {USAGE} wrong usage, {NOT_STARTED} the "

@@ -56,7 +56,7 @@ def check_count(name: str, value: object, *, least: int = 0) -> None:
 
 
 def check_words(name: str, value: object) -> None:
-    """Check a list of strings; a string is none. Raises: InvalidParams."""
+    """Check a list of strings, and refuse a single string. Raises: InvalidParams."""
     if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
         raise _refused(name, value, WORDS)
     if not all(isinstance(word, str) for word in value):

@@ -27,7 +27,7 @@ from typing import Protocol
 from .checks import check_given, check_seconds
 
 MOST_TURNS = 10
-"""How often the step of ``quit`` is taken at most."""
+"""The most times that a close takes the step of ``quit``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

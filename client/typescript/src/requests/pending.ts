@@ -221,7 +221,7 @@ export abstract class PendingRequest {
   protected onSettled(): void {}
 
   /**
-   * Take the final, before the request is over. @throws Offence if it is none of this command,
+   * Take the final, before the request is over. @throws Offence if this command has no such final,
    * MlxwireError if the request failed by it.
    */
   protected abstract onFinal(message: JsonObject): void;
@@ -305,7 +305,7 @@ export abstract class PendingRequest {
     return reason instanceof MlxwireError && !(signal?.aborted && reason === signal.reason);
   }
 
-  /** Take the final. @throws Offence if it is none; the request is not ended then. */
+  /** Take the final. @throws Offence if the command has no such final; the request then goes on. */
   #takeFinal(message: JsonObject): void {
     let failure: Failure | null = null;
     try {

@@ -142,7 +142,7 @@ export const STREAM = {
   idleTimeoutMs: KINDS.ms,
 } as const satisfies Record<keyof StreamOptions, unknown>;
 
-/** Give a path as text. @throws InvalidParams if it is none, naming the argument or option. */
+/** Return a path as text. @throws InvalidParams for another value, naming the argument or option. */
 export function pathText(path: Path, name = "path"): string {
   checkArgument(name, path, KINDS.path);
   return typeof path === "string" ? path : fileURLToPath(path);
