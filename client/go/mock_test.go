@@ -97,7 +97,7 @@ func TestTheWorkerUnderstandsAllOptions(t *testing.T) {
 		WithMaxTokens(2), WithTemperature(0.7), WithTopK(40), WithTopP(0.9), WithMinP(0.05), WithSeed(1),
 		WithStop("zzz"), WithStopTokens(7), WithIgnoreEOS(), WithMinTokens(1), WithRepeatPenalty(1.1),
 		WithPresencePenalty(0.1), WithFrequencyPenalty(0.1), WithPenaltyWindow(8), WithLogitBias(map[int]float64{3: -1}),
-		WithXTC(0.1, 0.2), WithLogprobs(1), WithCache(false), WithThinking(false), WithSpecialTokens(true),
+		WithXTC(0.1, 0.2), WithLogprobs(1), WithCache(false), WithSpecialTokens(true),
 		WithDeadline(time.Minute)))
 	if text == "" {
 		t.Error("the answer is empty")

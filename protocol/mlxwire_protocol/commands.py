@@ -90,7 +90,7 @@ FEATURES: dict[str, frozenset[EngineName]] = {
     "min_tokens": BOTH,
     "xtc": BOTH,
     "logprobs": BOTH,
-    "thinking": BOTH,
+    "thinking": MLX,
     "special_tokens": BOTH,
     "labels": BOTH,
     "classify_sampling": BOTH,

@@ -79,7 +79,7 @@ def test_the_cache_is_cleared_warmed_saved_and_loaded(model, folder):
 
 
 def test_tokens_are_counted_as_the_requests_count_them(model):
-    for options in ({}, {"thinking": False}, {"special_tokens": True}):
+    for options in ({}, {"special_tokens": True}):
         turns = [{"role": "user", "content": "Naïve <|im_end|> 🚀"}]
         stream = model.chat(turns, max_tokens=1, cache=False, **options)
         stream.text()

@@ -73,9 +73,9 @@ func TestTheTinyModelDoesWhatItsOptionsSay(t *testing.T) {
 			t.Errorf("the tokens are %+v, want the id 77", tokens)
 		}
 	})
-	t.Run("a chat takes the switches for thinking and for the cache", func(t *testing.T) {
+	t.Run("a chat takes the switch for the cache", func(t *testing.T) {
 		messages := []inference.Message{{Role: "user", Content: "What is 2 + 3?"}}
-		answer := textOf(slices.Collect(model.Chat(ctx, messages, inference.WithThinking(false), inference.WithCache(false))))
+		answer := textOf(slices.Collect(model.Chat(ctx, messages, inference.WithCache(false))))
 		if answer != "5" || model.Err() != nil {
 			t.Errorf("the answer is %q, %v", answer, model.Err())
 		}

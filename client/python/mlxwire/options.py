@@ -62,7 +62,8 @@ class GenerateOptions(TypedDict, total=False):
 class ChatOptions(GenerateOptions, total=False):
     """Options of `Model.chat`: those of `GenerateOptions` and two more.
 
-    ``thinking``: the switch of the chat template; left out, the template's own default.
+    ``thinking``: the switch of the chat template; left out, the template's own default. A model
+    without the capability ``thinking`` refuses it.
     ``special_tokens``: True makes control tokens in messages work; otherwise they are plain text.
     """
 

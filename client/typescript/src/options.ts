@@ -88,7 +88,10 @@ export interface GenerateOptions extends SamplingOptions, StreamOptions {}
 
 /** The options of `Model.chat`. */
 export interface ChatOptions extends GenerateOptions {
-  /** The switch for thinking in the chat template; left out, the template's own default. */
+  /**
+   * The switch for thinking in the chat template; left out, the template's own default. A model
+   * without the capability `thinking` refuses it.
+   */
   readonly thinking?: boolean | undefined;
   /** Read control tokens in messages as such, not as plain text: false. */
   readonly specialTokens?: boolean | undefined;

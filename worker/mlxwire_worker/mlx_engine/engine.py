@@ -101,14 +101,14 @@ class MlxEngine(Engine):
         import_or_explain()
         from . import loading
         from .mlx_patches.allocator import hold_freed_blocks
+        from .text.prompts import settle_template
 
         hold_freed_blocks()
         with self._paths.unchanged(path, adapter):
             loaded = loading.build(options, path, adapter)
         for warning in loaded.warnings:
             log(warning)
-        if loaded.template is not None:
-            self._templates.check(loaded.template)
+        settle_template(loaded, self._templates)
         report("check", 1, 1)
         self.unload()
         loading.finish(loaded, options, report)

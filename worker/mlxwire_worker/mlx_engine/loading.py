@@ -34,6 +34,7 @@ from .sequences.runner import Runner
 from .sequences.thread_choice import choose_threads
 from .sequences.warmup import warm_up
 from .text.chat_template import find_template
+from .text.thinking import ThinkingSwitch, knows_thoughts
 from .text.tokenizer import Tokenizer
 
 PARALLEL_SLOTS = 128
@@ -50,6 +51,7 @@ class LoadedModel:
     model: Any
     tokenizer: Tokenizer
     template: str | None
+    switch: ThinkingSwitch | None
     eos_ids: frozenset[int]
     context_policy: str
     policy: CachePolicy
@@ -93,7 +95,8 @@ def build(options: LoadOptions, path: Path, adapter: Path | None) -> LoadedModel
         capabilities={
             "chat": template is not None,
             "classify": True,
-            "thinking": template is not None and "thinking" in template,
+            "thinking": False,  # `settle_template` finds out
+            "thoughts": knows_thoughts(template or "", tokenizer.added_tokens),
             "batchable": policy.batchable,
             "cache_trimmable": policy.trimmable,
             "kv_bits": options.kv_bits or 0,
@@ -107,6 +110,7 @@ def build(options: LoadOptions, path: Path, adapter: Path | None) -> LoadedModel
         model=model,
         tokenizer=tokenizer,
         template=template,
+        switch=None,
         eos_ids=_eos_ids(assembled.config, tokenizer, info.vocab_size),
         context_policy=context_policy,
         policy=policy,

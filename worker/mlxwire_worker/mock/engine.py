@@ -42,6 +42,7 @@ from ..requests.admission import (
     check_known,
     check_labels,
     check_sampling,
+    check_thinking,
     context_overflow,
 )
 from .words import EOS, VOCABULARY, WordDetokenizer, Words
@@ -108,7 +109,7 @@ class MockEngine(Engine):
             adapter_path=None,
             chat_template=True,
             parallel_slots=options.parallel_slots or 8,
-            capabilities={"classify": True, "thinking": False},
+            capabilities={"classify": True, "thinking": False, "thoughts": False},
             compute_dtype="none",
         )
         self._limits = MemoryLimits(
@@ -147,6 +148,7 @@ class MockEngine(Engine):
 
     def chat_prompt(self, chat: ChatInput, params: SamplingParams) -> Prompt:
         """Split the last message into words, as its tokens."""
+        check_thinking(chat.thinking, has_switch=False)
         return self.text_prompt(chat.messages[-1]["content"], params, field="messages")
 
     def classify_prompts(
@@ -166,6 +168,7 @@ class MockEngine(Engine):
 
     def chat_ids(self, chat: ChatInput) -> list[int]:
         """Split the last message into words, as its tokens."""
+        check_thinking(chat.thinking, has_switch=False)
         return self._words.ids(chat.messages[-1]["content"])
 
     def pieces(self, ids: list[int]) -> list[str]:

@@ -91,3 +91,18 @@ def context_overflow(field: str, prompt_tokens: int, context_len: int) -> WireEr
         "answer included; shorten it, or load the model with a larger `context_len`",
         data={"field": field, "prompt_tokens": prompt_tokens, "context_len": context_len},
     )
+
+
+def check_thinking(asked: bool | None, *, has_switch: bool) -> None:
+    """Refuse the switch for thinking where it changes nothing.
+
+    Raises: WireError ``unsupported_capability``.
+    """
+    if asked is not None and not has_switch:
+        raise WireError(
+            "unsupported_capability",
+            f"`thinking` is {str(asked).lower()}, but the chat template of this model has no switch "
+            "that turns thinking on and off; leave `thinking` out, and ask `info` for the "
+            "capability `thinking`",
+            data={"missing": ["thinking"], "field": "thinking"},
+        )

@@ -41,6 +41,7 @@ def test_info_is_the_truth_about_the_model(
     assert info["adapter_path"] is None
     assert info["chat_template"] is True
     assert info["capabilities"]["thinking"] is (family == "qwen3")
+    assert info["capabilities"]["thoughts"] is (family in {"qwen3", "deepseek-r1-qwen2"})
 
 
 def test_load_answers_all_that_info_says(worker: ModelWorker, models: Models) -> None:

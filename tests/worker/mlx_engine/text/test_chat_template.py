@@ -16,6 +16,7 @@ from mlxwire_worker.mlx_engine.text import template_process as template_module
 from mlxwire_worker.mlx_engine.text.chat_template import find_template
 from mlxwire_worker.mlx_engine.text.prompts import template_variables
 from mlxwire_worker.mlx_engine.text.template_process import TemplateProcess
+from mlxwire_worker.mlx_engine.text.thinking import find_switch
 from mlxwire_worker.mlx_engine.text.tokenizer import Tokenizer
 from mlxwire_worker.prompts import ChatInput
 from support.model_worker import Models, ModelWorker
@@ -54,9 +55,9 @@ def test_a_conversation_renders_as_with_transformers(
     path = models(family)
     source = find_template(path)
     assert source is not None
-    variables = template_variables(
-        chat(messages, **switch), Tokenizer.from_folder(path).special_tokens
-    )
+    special = Tokenizer.from_folder(path).special_tokens
+    found = find_switch(source, template_variables(chat([]), special), helper.render)
+    variables = template_variables(chat(messages, **switch), special, found)
 
     assert helper.render(source, variables) == reference(path).render(messages, **theirs)
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from msgspec import structs
+
 from mlxwire_protocol import WireError, invalid_params
 
 from ...prompts import (
@@ -19,12 +21,11 @@ from ...prompts import (
     Prompt,
     SamplingParams,
 )
-from ...requests.admission import check_ids, check_labels, check_sampling
+from ...requests.admission import check_ids, check_labels, check_sampling, check_thinking
 from ..loading import LoadedModel
+from .template_process import TemplateProcess
+from .thinking import Render, ThinkingSwitch, find_switch
 from .tokenizer import Tokenizer
-
-Render = Callable[[str, dict[str, Any]], str]
-"""Maps a template's source and its variables to the rendered text."""
 
 MAX_ROTATING_TOKENS = 1 << 30
 """Prompt and answer together, where a rotating window forgets what is too old."""
@@ -66,7 +67,10 @@ def encode_conversation(
     """
     if loaded.template is None:
         raise _no_template()
-    return encode_chat(chat, loaded.template, loaded.tokenizer, render, check)
+    check_thinking(chat.thinking, has_switch=loaded.switch is not None)
+    return encode_chat(
+        chat, loaded.template, loaded.tokenizer, render, check, switch=loaded.switch
+    )
 
 
 def encode_chat(
@@ -75,13 +79,15 @@ def encode_chat(
     tokenizer: Tokenizer,
     render: Render,
     check: Callable[[str], None] = lambda _: None,
+    *,
+    switch: ThinkingSwitch | None = None,
 ) -> list[int]:
     """Return the token ids of a conversation; control tokens in messages count if it says so.
 
     ``check`` sees the rendered text before it is tokenized, and may raise.
     Raises: WireError ``invalid_params`` where the template refuses the messages.
     """
-    variables = template_variables(chat, tokenizer.special_tokens)
+    variables = template_variables(chat, tokenizer.special_tokens, switch)
     if chat.special_tokens:
         rendered = render(template, variables)
         check(rendered)
@@ -90,7 +96,23 @@ def encode_chat(
     return tokenizer.control_tokens.encode(render(template, variables), mark, check)
 
 
-def template_variables(chat: ChatInput, special_tokens: dict[str, str]) -> dict[str, Any]:
+def settle_template(loaded: LoadedModel, templates: TemplateProcess) -> None:
+    """Compile the chat template and find its switch for thinking, and note it in ``info``.
+
+    Raises: WireError ``model_load_failed`` or ``unavailable``.
+    """
+    if loaded.template is None:
+        return
+    templates.check(loaded.template)
+    variables = template_variables(ChatInput(messages=[]), loaded.tokenizer.special_tokens)
+    loaded.switch = find_switch(loaded.template, variables, templates.render)
+    told = {**loaded.info.capabilities, "thinking": loaded.switch is not None}
+    loaded.info = structs.replace(loaded.info, capabilities=told)
+
+
+def template_variables(
+    chat: ChatInput, special_tokens: dict[str, str], switch: ThinkingSwitch | None = None
+) -> dict[str, Any]:
     """Return the variables of a template; without ``thinking`` its own default holds."""
     variables: dict[str, Any] = {
         **special_tokens,
@@ -99,9 +121,8 @@ def template_variables(chat: ChatInput, special_tokens: dict[str, str]) -> dict[
         "documents": None,
         "add_generation_prompt": True,
     }
-    if chat.thinking is not None:
-        # Qwen 3 and most others ask for the first name, DeepSeek V3.1 and Granite the second.
-        variables["enable_thinking"] = variables["thinking"] = chat.thinking
+    if chat.thinking is not None and switch is not None:
+        variables.update(switch.variables(chat.thinking))
     elif chat.enable_thinking:
         variables["enable_thinking"] = True
     return variables

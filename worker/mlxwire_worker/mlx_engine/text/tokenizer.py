@@ -117,6 +117,11 @@ class Tokenizer:
             text: str = self._fast.decode(ids, skip_special_tokens=False)
         return text
 
+    @property
+    def added_tokens(self) -> list[str]:
+        """Return the text of each added token, control tokens among them."""
+        return [token.content for token in self._fast.get_added_tokens_decoder().values()]
+
     def token_id(self, token: str) -> int | None:
         """Return the id of a token by its text, None if there is no such token."""
         found: int | None = self._fast.token_to_id(token)
