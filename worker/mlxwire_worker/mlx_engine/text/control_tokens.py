@@ -20,8 +20,11 @@ Invariants:
 - A text without control tokens in its messages has the ids that the plain tokenizer gives it.
 - Roles are not marked, because templates compare them; a role that holds a control token's text is
   refused.
-- In the assistant's turns, think and tool-call marks stay whole: models write them, and hosts send
-  them back.
+- In the assistant's turns, the family's marks of thoughts, channels and calls stay whole: models
+  write them, and hosts send them back. Which ones the family has is read from its vocabulary.
+- The marks don't change what a template does: it compares, finds and cuts the messages as if they
+  were unmarked (`template_program.ChatEnvironment`). `prompts.encode_chat` renders the conversation
+  without marks too, and where the texts differ and no message holds a control token, that text counts.
 
 Threads: the prepare thread encodes; the two cached tokenizers are created there at first use and
 are read-only afterwards.
@@ -53,8 +56,16 @@ _HTML = re.compile(
     r"</?(?:table|caption|thead|tbody|tfoot|tr|th|td|h[1-6]|blockquote|strong|em|b|i|u|s|sub|sup"
     r"|code|pre|p|br|a|ul|ol|li|div|span|img|hr)>"
 )
-_ANSWER_MARKS = r"(</?(?:think|tool_call)>)"
-"""Marks that a model writes into its answers and a host sends back in the assistant's turns."""
+_OF_ANSWERS = re.compile(
+    r"think|thought|reason|channel|inner_|call|function|invoke|param|args?\b|arg_|python_tag",
+    re.I,
+)
+_OF_TURNS = re.compile(
+    r"response|result|output|declar|list|system|user|start_of_turn|end_of_turn|^<\|call\|>$",
+    re.I,
+)
+"""Control tokens that a model writes into its answers, and a host sends back in the assistant's
+turns, by their names. No token that opens or ends a turn, or brings a tool's result, is among them."""
 _PRIVATE_USE = re.compile("[\ue000-\uf8ff]")
 
 
@@ -86,7 +97,12 @@ class ControlTokens:
         self._ids = list(self._contents)
         openings = "|".join(sorted({_opening(text) for text in self._contents.values()}))
         self._openings = re.compile(openings or "(?!)")
-        self._openings_of_answers = re.compile(f"{_ANSWER_MARKS}|{openings or '(?!)'}")
+        answers = "|".join(
+            re.escape(text)
+            for text in sorted(self._contents.values(), key=len, reverse=True)
+            if _OF_ANSWERS.search(text) and not _OF_TURNS.search(text)
+        )
+        self._openings_of_answers = re.compile(f"({answers or '(?!)'})|{openings or '(?!)'}")
 
     def mark(
         self, messages: list[dict[str, Any]], field: str = "messages"
@@ -147,6 +163,13 @@ class ControlTokens:
             taken = end
         text = "".join([*pieces, rendered[taken:]]).replace(mark, "")
         return encode_ids(tokenizer, text, add_special_tokens=False)
+
+    def written_in(self, messages: list[dict[str, Any]]) -> bool:
+        """Return True if the content of a message has the text of a whole control token."""
+        return any(
+            any(encode_ids(self._finder, message["content"], add_special_tokens=False))
+            for message in messages
+        )
 
     def _check_role(self, role: str, field: str) -> None:
         if any(encode_ids(self._finder, role, add_special_tokens=False)):

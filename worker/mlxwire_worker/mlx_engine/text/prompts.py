@@ -92,8 +92,15 @@ def encode_chat(
         rendered = render(template, variables)
         check(rendered)
         return tokenizer.encode(rendered, add_special_tokens=False)
-    mark, variables["messages"] = tokenizer.control_tokens.mark(chat.messages)
-    return tokenizer.control_tokens.encode(render(template, variables), mark, check)
+    control = tokenizer.control_tokens
+    mark, marked = control.mark(chat.messages)
+    rendered = render(template, variables)
+    if marked != chat.messages:
+        plain = rendered
+        rendered = render(template, {**variables, "messages": marked}, mark)
+        if rendered.replace(mark, "") != plain and not control.written_in(chat.messages):
+            rendered = plain
+    return control.encode(rendered, mark, check)
 
 
 def settle_template(loaded: LoadedModel, templates: TemplateProcess) -> None:

@@ -46,6 +46,7 @@ from mlxwire_protocol import WireError
 
 from ...process.environment import LOADING, kept
 from ...requests.surroundings import lacking
+from .chat_template import PythonTemplate
 
 RENDER_SECONDS = 5.0
 START_SECONDS = 20.0
@@ -81,7 +82,7 @@ class TemplateProcess:
         Raises: WireError ``model_load_failed``, or ``unavailable`` if the helper does not start or
         was killed from outside.
         """
-        answer = self._ask({"template": template})
+        answer = self._ask(_request(template))
         if "error" in answer:
             raise WireError(
                 "model_load_failed",
@@ -90,14 +91,16 @@ class TemplateProcess:
                 data={"reason": "chat_template"},
             )
 
-    def render(self, template: str, variables: dict[str, Any]) -> str:
+    def render(self, template: str, variables: dict[str, Any], mark: str = "") -> str:
         """Render a template and return its text.
+
+        ``mark`` is the character that `ControlTokens.mark` has put into the messages.
 
         Raises: WireError ``invalid_params`` for field ``messages`` if the template raises or uses
         too much time or memory, ``unavailable`` if the helper does not start or was killed from
         outside.
         """
-        answer = self._ask({"template": template, "variables": variables})
+        answer = self._ask({**_request(template), "variables": variables, "mark": mark})
         if "error" in answer:
             raise WireError(
                 "invalid_params",
@@ -185,6 +188,11 @@ class TemplateProcess:
             assert pipe is not None
             pipe.close()
         self._process = None
+
+
+def _request(template: str) -> dict[str, Any]:
+    # str(): orjson takes no subclass of it.
+    return {"template": str(template), "python": isinstance(template, PythonTemplate)}
 
 
 def _unavailable(what: str) -> WireError:

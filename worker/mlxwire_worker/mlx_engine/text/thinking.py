@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 from mlxwire_protocol import WireError
 
-Render = Callable[[str, dict[str, Any]], str]
-"""Maps a template's source and its variables to the rendered text."""
+Render = Callable[..., str]
+"""Maps a template's source, its variables and the mark in its messages to the rendered text."""
 
 
 class ThinkingSwitch(NamedTuple):
@@ -62,7 +62,7 @@ _CONVERSATIONS: tuple[list[dict[str, str]], ...] = (
     [_USER, {"role": "assistant", "content": "5"}, _USER],
 )
 _THOUGHT = re.compile(
-    r"[<\[{][^<>\[\]{}\s]*?(?:think|thought|reason|inner_prefix|channel)[^<>\[\]{}\s]*[>\]}]",
+    r"[<\[{][^<>\[\]{}\s]*?(?:think|thought|reason|inner_prefix|inner_suffix|channel)[^<>\[\]{}\s]*[>\]}]",
     re.IGNORECASE,
 )
 _PARTNERS = (
