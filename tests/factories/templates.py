@@ -214,3 +214,77 @@ DEEPSEEK_R1 = """\
 {{- '<｜tool▁outputs▁end｜>' if ns.after_tool }}
 {{- '<｜Assistant｜><think>\\n' if add_generation_prompt and not ns.after_tool }}
 """
+
+GEMMA4 = """\
+{%- macro strip_thinking(text) -%}
+    {%- set ns = namespace(result='') -%}
+    {%- for part in text.split('<channel|>') -%}
+        {%- if '<|channel>' in part -%}
+            {%- set ns.result = ns.result + part.split('<|channel>')[0] -%}
+        {%- else -%}
+            {%- set ns.result = ns.result + part -%}
+        {%- endif -%}
+    {%- endfor -%}
+    {{- ns.result | trim -}}
+{%- endmacro -%}
+{{ bos_token }}
+{%- if (enable_thinking is defined and enable_thinking) or messages[0]['role'] == 'system' -%}
+    {{- '<|turn>system\\n' -}}
+    {%- if enable_thinking is defined and enable_thinking -%}{{ '<|think|>\\n' }}{%- endif -%}
+    {%- if messages[0]['role'] == 'system' -%}{{ messages[0]['content'] | trim }}{%- endif -%}
+    {{- '<turn|>\\n' -}}
+{%- endif -%}
+{%- for message in messages if message['role'] != 'system' -%}
+    {%- set role = 'model' if message['role'] == 'assistant' else message['role'] -%}
+    {{- '<|turn>' + role + '\\n' -}}
+    {%- if role == 'model' -%}{{ strip_thinking(message['content']) }}
+    {%- else -%}{{ message['content'] | trim }}{%- endif -%}
+    {{- '<turn|>\\n' -}}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{ '<|turn>model\\n' }}{%- endif -%}
+"""
+
+GPT_OSS = """\
+{{- '<|start|>system<|message|>Reasoning: ' + reasoning_effort | default('medium') + '<|end|>' }}
+{%- for message in messages %}
+    {%- if message.role == 'assistant' %}
+        {%- if '<|channel|>analysis<|message|>' in message.content or '<|channel|>final<|message|>' in message.content %}
+            {{- raise_exception('You have passed a message containing <|channel|> tags in the content field.') }}
+        {%- endif %}
+        {{- '<|start|>assistant<|channel|>final<|message|>' + message.content + '<|end|>' }}
+    {%- else %}
+        {{- '<|start|>' + message.role + '<|message|>' + message.content + '<|end|>' }}
+    {%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}{{- '<|start|>assistant' }}{%- endif %}
+"""
+
+SEED_OSS = """\
+{%- set think_begin = '<seed:think>' %}
+{%- set think_end = '</seed:think>' %}
+{%- for message in messages %}
+    {{- bos_token + message.role + '\\n' }}
+    {%- set content = message.content %}
+    {%- if message.role == 'assistant' and think_end in content %}
+        {%- set thought, _, answer = content.partition(think_end) %}
+        {%- set content = answer.lstrip('\\n') if not loop.last else thought + think_end + answer %}
+    {%- endif %}
+    {{- content | trim + eos_token }}
+{%- endfor %}
+{%- if thinking_budget is defined and thinking_budget == 0 %}
+    {{- bos_token + 'system\\nYour thinking budget is 0.' + eos_token }}
+{%- endif %}
+{%- if add_generation_prompt %}{{- bos_token + 'assistant\\n' }}{%- endif %}
+"""
+
+SLICED = """\
+{%- for message in messages %}
+    {%- set content = message.content %}
+    {%- if content[:7] == '<think>' and '</think>' in content %}
+        {%- set content = content[content.find('</think>') + 8:] | trim %}
+    {%- endif %}
+    {%- if content is in ['<stop>', '[STOP]'] %}{%- set content = '' %}{%- endif %}
+    {{- '<|' + message.role + '|>' + content | replace('[INST]', '(') ~ content | length }}
+    {{- content.count('<') ~ content.rsplit('</think>', 1)[-1] ~ content.replace('<b>', '**') }}
+{%- endfor %}
+"""

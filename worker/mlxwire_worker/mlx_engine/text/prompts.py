@@ -23,6 +23,7 @@ from ...prompts import (
 )
 from ...requests.admission import check_ids, check_labels, check_sampling, check_thinking
 from ..loading import LoadedModel
+from .channels import without_thoughts
 from .template_process import TemplateProcess
 from .thinking import Render, ThinkingSwitch, find_switch
 from .tokenizer import Tokenizer
@@ -88,17 +89,18 @@ def encode_chat(
     Raises: WireError ``invalid_params`` where the template refuses the messages.
     """
     variables = template_variables(chat, tokenizer.special_tokens, switch)
+    messages = variables["messages"] = without_thoughts(chat.messages, template)
     if chat.special_tokens:
         rendered = render(template, variables)
         check(rendered)
         return tokenizer.encode(rendered, add_special_tokens=False)
     control = tokenizer.control_tokens
-    mark, marked = control.mark(chat.messages)
+    mark, marked = control.mark(messages)
     rendered = render(template, variables)
-    if marked != chat.messages:
+    if marked != messages:
         plain = rendered
         rendered = render(template, {**variables, "messages": marked}, mark)
-        if rendered.replace(mark, "") != plain and not control.written_in(chat.messages):
+        if rendered.replace(mark, "") != plain and not control.written_in(messages):
             rendered = plain
     return control.encode(rendered, mark, check)
 

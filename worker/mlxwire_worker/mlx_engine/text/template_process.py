@@ -37,7 +37,6 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -51,7 +50,7 @@ from .chat_template import PythonTemplate
 RENDER_SECONDS = 5.0
 START_SECONDS = 20.0
 END_SECONDS = 5.0
-_PROGRAM = Path(__file__).with_name("template_program.py")
+_PROGRAM = f"{__package__}.template_program"
 _DOING = "the process that renders chat templates can't be used"
 _OWN_DEATHS = frozenset({signal.SIGXCPU, signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS})
 """Signals that a template causes by using too much time, memory or stack; others come from outside."""
@@ -148,7 +147,7 @@ class TemplateProcess:
             self._ready = False
             try:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-P", str(_PROGRAM)],
+                    [sys.executable, "-P", "-m", _PROGRAM],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     bufsize=0,

@@ -1,0 +1,211 @@
+"""The Jinja environment of chat templates: transformers', and blind to the marks in messages.
+
+The worker marks what could become a control token in a message (`control_tokens.py`). A template
+must decide as it does without marks, so it compares, finds and cuts texts as if they were unmarked;
+only its output has them.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from jinja2 import TemplateError, nodes, pass_eval_context
+from jinja2.ext import Extension, loopcontrols
+from jinja2.parser import Parser
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+
+class Generation(Extension):
+    """Accepts `{% generation %}…{% endgeneration %}`, and renders what stands between them."""
+
+    tags = {"generation"}
+
+    def parse(self, parser: Parser) -> nodes.Node:
+        """Parse the block into a call that returns its body."""
+        line = next(parser.stream).lineno
+        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+        return nodes.CallBlock(self.call_method("_pass"), [], [], body).set_lineno(line)
+
+    def _pass(self, caller: Any) -> Any:
+        return caller()
+
+
+class ChatEnvironment(ImmutableSandboxedEnvironment):
+    """A sandbox in which a template compares, finds and cuts marked messages as if unmarked."""
+
+    mark = ""
+
+    def plain(self, value: Any) -> Any:
+        """Return a value without marks."""
+        if not self.mark:
+            return value
+        if isinstance(value, str):
+            return value.replace(self.mark, "")
+        if isinstance(value, (list, tuple)):
+            return [self.plain(item) for item in value]
+        return value
+
+    def cut(self, value: Any, start: Any = None, stop: Any = None, step: Any = None) -> Any:
+        """Return a slice whose numbers count the characters that are no marks."""
+        if not self._marked(value) or step not in (None, 1):
+            return value[start:stop:step]
+        places = [index for index, char in enumerate(value) if char != self.mark]
+        kept = places[start:stop]
+        if not kept:
+            return ""
+        after = places.index(kept[-1]) + 1
+        return value[kept[0] : places[after] if after < len(places) else len(value)]
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        """Return an item; a number counts the characters of a text that are no marks."""
+        return super().getitem(self.plain(obj) if isinstance(obj, str) else obj, argument)
+
+    def call(__self, __context: Any, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805
+        """Call a method of a text so that marks neither hinder nor count."""
+        owner = getattr(__obj, "__self__", None)
+        name = getattr(__obj, "__name__", "")
+        if __self._marked(owner) and name in _METHODS:
+            args = tuple(__self.plain(argument) for argument in args)
+            # Jinja's compiled code also passes its own `_loop_vars` and `_block_vars`.
+            own = {key: value for key, value in kwargs.items() if not key.startswith("_")}
+            if name in _CUTTING and args and isinstance(args[0], str) and args[0]:
+                return _CUTTING[name](__self._pattern(args[0]), owner, *args[1:], **own)
+            if name in _ASKING:
+                return getattr(__self.plain(owner), name)(*args, **own)
+        return super().call(__context, __obj, *args, **kwargs)
+
+    def _marked(self, value: Any) -> bool:
+        return bool(self.mark) and isinstance(value, str) and self.mark in value
+
+    def _pattern(self, text: str) -> re.Pattern[str]:
+        """Return a pattern for a text that may have marks in it and behind it."""
+        mark = re.escape(self.mark)
+        return re.compile("".join(f"{re.escape(char)}{mark}*" for char in text))
+
+    def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
+        tree = super()._parse(source, name, filename)
+        for compare in tree.find_all(nodes.Compare):
+            compare.expr = _filter(compare.expr, "plain_text")
+            for operand in compare.ops:
+                operand.expr = _filter(operand.expr, "plain_text")
+        return tree
+
+
+def _filter(node: nodes.Expr, name: str) -> nodes.Filter:
+    return nodes.Filter(node, name, [], [], None, None, lineno=node.lineno)
+
+
+def _rsplit(pattern: re.Pattern[str], text: str, maxsplit: int = -1) -> list[str]:
+    found = list(pattern.finditer(text))
+    pieces, end = [], len(text)
+    for one in reversed(found if maxsplit < 0 else found[max(len(found) - maxsplit, 0) :]):
+        pieces.append(text[one.end() : end])
+        end = one.start()
+    return [*reversed([*pieces, text[:end]])]
+
+
+def _split(pattern: re.Pattern[str], text: str, maxsplit: int = -1) -> list[str]:
+    return [text] if maxsplit == 0 else pattern.split(text, max(maxsplit, 0))
+
+
+def _partition(pattern: re.Pattern[str], text: str) -> tuple[str, str, str]:
+    found = pattern.search(text)
+    return (text[: found.start()], found[0], text[found.end() :]) if found else (text, "", "")
+
+
+def _replace(pattern: re.Pattern[str], text: str, new: str, count: int = -1) -> str:
+    return text if count == 0 else pattern.sub(lambda _: new, text, max(count, 0))
+
+
+def _removeprefix(pattern: re.Pattern[str], text: str) -> str:
+    found = pattern.match(text)
+    return text[found.end() :] if found else text
+
+
+_CUTTING: dict[str, Callable[..., Any]] = {
+    "split": _split,
+    "rsplit": _rsplit,
+    "partition": _partition,
+    "replace": _replace,
+    "removeprefix": _removeprefix,
+}
+_ASKING = frozenset({"startswith", "endswith", "find", "rfind", "index", "rindex", "count"})
+_METHODS = _ASKING | _CUTTING.keys()
+
+
+class _Dict:
+    """The function `dict` of templates, without the attributes of the type."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> dict[Any, Any]:
+        return dict(*args, **kwargs)
+
+    def fromkeys(self, *args: Any) -> dict[Any, Any]:
+        return dict.fromkeys(*args)
+
+
+def make_environment() -> ChatEnvironment:
+    """Create the sandbox with the filters and functions that chat templates expect."""
+    environment = ChatEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols]
+    )
+    environment.filters["plain_text"] = environment.plain
+    for name in ("length", "count"):
+        environment.filters[name] = lambda value: len(
+            environment.plain(value) if isinstance(value, str) else value
+        )
+    replace = environment.filters["replace"]
+    environment.filters["replace"] = pass_eval_context(
+        lambda context, value, old, new, count=None: (
+            _replace(
+                environment._pattern(environment.plain(old)),
+                value,
+                new,
+                -1 if count is None else count,
+            )
+            if environment._marked(value) and old
+            else replace(context, value, old, new, count)
+        )
+    )
+    for name in ("in", "==", "eq", "equalto", "!=", "ne"):
+        test: Any = environment.tests[name]
+        environment.tests[name] = _of_plain(environment, test)
+    environment.globals["dict"] = _Dict()
+    environment.filters["tojson"] = _tojson
+    environment.globals["raise_exception"] = _raise_exception
+    environment.globals["strftime_now"] = _strftime_now
+    return environment
+
+
+def _of_plain(environment: ChatEnvironment, test: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda value, *others: test(
+        environment.plain(value), *map(environment.plain, others)
+    )
+
+
+def _raise_exception(message: str) -> NoReturn:
+    raise TemplateError(message)
+
+
+def _tojson(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    """Write a value as JSON, without the HTML escapes of Jinja's own filter."""
+    return json.dumps(
+        value,
+        ensure_ascii=ensure_ascii,
+        indent=indent,
+        separators=separators,
+        sort_keys=sort_keys,
+    )
+
+
+def _strftime_now(pattern: str) -> str:
+    return datetime.datetime.now().strftime(pattern)
