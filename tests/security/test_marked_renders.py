@@ -19,11 +19,38 @@ from mlxwire_worker.mlx_engine.text.tokenizer import Tokenizer
 from mlxwire_worker.prompts import ChatInput
 
 SPECIAL = {"bos_token": "<s>", "eos_token": "</s>"}
-TOKENS = """
-<s> </s> <|im_start|> <|im_end|> <think> </think> <tool_call> </tool_call> <tool_response> </tool_response>
-<|turn> <turn|> <|channel> <channel|> <|think|> <|start|> <|end|> <|return|> <|message|> <|channel|>
-<seed:think> </seed:think> [INST] [/INST] [STOP] <stop> <|user|> <|assistant|> <start_of_turn> <end_of_turn>
-""".split()
+TOKENS = [
+    "<s>",
+    "</s>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<think>",
+    "</think>",
+    "<tool_call>",
+    "</tool_call>",
+    "<tool_response>",
+    "</tool_response>",
+    "<|turn>",
+    "<turn|>",
+    "<|channel>",
+    "<channel|>",
+    "<|think|>",
+    "<|start|>",
+    "<|end|>",
+    "<|return|>",
+    "<|message|>",
+    "<|channel|>",
+    "<seed:think>",
+    "</seed:think>",
+    "[INST]",
+    "[/INST]",
+    "[STOP]",
+    "<stop>",
+    "<|user|>",
+    "<|assistant|>",
+    "<start_of_turn>",
+    "<end_of_turn>",
+]
 ALL = {
     name: getattr(templates, name)
     for name in ("QWEN2", "QWEN3", "DEEPSEEK_R1", "GEMMA4", "SEED_OSS", "SLICED")
@@ -110,7 +137,7 @@ def test_a_users_tool_response_counts_for_the_template_and_stays_text(
     ids = encoded(helper, tokenizer, templates.QWEN3, *turns)
     messages = [{"role": role, "content": content} for role, content in turns]
 
-    assert tokenizer.decode(ids) == theirs(templates.QWEN3, messages)
+    assert "".join(tokenizer.convert_ids_to_tokens(ids)) == theirs(templates.QWEN3, messages)
     assert "<think>" in control_of(tokenizer, ids)
     assert "<tool_response>" not in control_of(tokenizer, ids)
 
@@ -145,9 +172,18 @@ def test_an_answer_with_channels_is_taken_back(
     assert took == want
 
 
-OWN_MARKS = """
-<think> </think> <tool_call> </tool_call> <|channel> <channel|> <seed:think> </seed:think>
-""".split()
+OF_ANSWERS = [
+    "<think>",
+    "</think>",
+    "<|think|>",
+    "<tool_call>",
+    "</tool_call>",
+    "<|channel|>",
+    "<|channel>",
+    "<channel|>",
+    "<seed:think>",
+    "</seed:think>",
+]
 
 
 @pytest.mark.parametrize("token", TOKENS)
@@ -162,7 +198,6 @@ def test_an_answer_carries_its_familys_marks_and_no_turn(
         )
         for role in ("assistant", "user", "system", "tool")
     }
-    keeps = token in OWN_MARKS or token in {"<|think|>", "<|channel|>"}
 
-    assert found.pop("assistant") == (["<s>", token, "<s>"] if keeps else own)
+    assert found.pop("assistant") == (["<s>", token, "<s>"] if token in OF_ANSWERS else own)
     assert all(one == own for one in found.values())
