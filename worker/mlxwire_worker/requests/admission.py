@@ -102,7 +102,7 @@ def check_thinking(asked: bool | None, *, has_switch: bool) -> None:
         raise WireError(
             "unsupported_capability",
             f"`thinking` is {str(asked).lower()}, but the chat template of this model has no switch "
-            "that turns thinking on and off; leave `thinking` out, and ask `info` for the "
-            "capability `thinking`",
+            "that turns thinking on and off; leave `thinking` out (`info` lists the capabilities of "
+            "the model)",
             data={"missing": ["thinking"], "field": "thinking"},
         )
