@@ -179,7 +179,7 @@ class Engine(ABC):
 
     @abstractmethod
     def pieces(self, ids: list[int]) -> list[str]:
-        """Return the text of each token, decoded by itself."""
+        """Return the text of each token by itself, as it reads within a text."""
 
     @abstractmethod
     def text_of(self, ids: list[int]) -> str:

@@ -180,8 +180,8 @@ class MlxEngine(Engine):
         return prompts.encode_conversation(chat, self._ready(), self._templates.render)
 
     def pieces(self, ids: list[int]) -> list[str]:
-        """Return the text of each token, decoded by itself."""
-        text_of = self._ready().tokenizer.detokenizer().text_of
+        """Return the text of each token by itself, as it reads within a text."""
+        text_of = self._ready().tokenizer.text_of
         return [text_of(token_id) for token_id in ids]
 
     def text_of(self, ids: list[int]) -> str:
@@ -220,7 +220,7 @@ class MlxEngine(Engine):
 
         loaded = self._ready()
         tools = scoring.Tools(
-            loaded.model, loaded.policy, loaded.tokenizer.decode, loaded.chunk
+            loaded.model, loaded.policy, loaded.tokenizer.text_of, loaded.chunk
         )
         return scoring.classify_slice(tools, prompts)
 

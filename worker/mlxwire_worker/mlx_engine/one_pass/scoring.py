@@ -44,7 +44,7 @@ class Tools(NamedTuple):
 
     model: Any
     policy: kv.CachePolicy
-    decode: Callable[[list[int]], str]
+    text_of: Callable[[int], str]
     chunk: ChunkSize
 
 
@@ -179,7 +179,7 @@ class _Group:
             (
                 place,
                 Classified(
-                    text=self._tools.decode([ids[row]]),
+                    text=self._tools.text_of(ids[row]),
                     token_id=ids[row],
                     logprob=logprobs[row],
                     logits=wanted[row],
