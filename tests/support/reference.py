@@ -13,6 +13,7 @@ from mlx_lm.models.cache import make_prompt_cache
 from mlx_lm.utils import dequantize_model
 
 from mlxwire_worker.mlx_engine.mlx_patches.blas import in_use
+from support.byte_runs import decode_kept
 
 Messages = list[dict[str, str]]
 
@@ -48,12 +49,12 @@ class Reference:
         return self.continuation(before, ids), ids
 
     def continuation(self, prompt: list[int], answer: list[int]) -> str:
-        """Return what an answer adds to its decoded prompt, by two whole decodes.
+        """Return what an answer adds to its decoded prompt, by two whole decodes of the library.
 
         Not mlx-lm's pieces, which lose the first space of an answer.
         """
-        before: str = self.tokenizer.decode(prompt)
-        whole: str = self.tokenizer.decode(prompt + answer)
+        fast = self.tokenizer._tokenizer.backend_tokenizer
+        before, whole = decode_kept(fast, prompt), decode_kept(fast, prompt + answer)
         assert whole.startswith(before), "the prompt ends within a character"
         return whole[len(before) :]
 

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 from codecs import utf_8_decode
 from collections.abc import Sequence
-from os.path import commonprefix
 
 from ...prompts import Detokenizer
 from .token_texts import REPLACEMENT, TokenTexts
@@ -200,4 +199,7 @@ class ContextDetokenizer(Detokenizer):
             return ""
         self._before = [*self._before, *self._held][-HELD_TOKENS:]
         self._held = []
-        return text[len(commonprefix([earlier, text])) :]
+        common = len(earlier)
+        while not text.startswith(earlier[:common]):
+            common -= 1
+        return text[common:]
