@@ -22,6 +22,7 @@ from ..models.model_files import quoted
 from .control_tokens import ControlTokens
 from .detokenizers import detokenizer_of
 from .fast_tokenizer import encode_ids, panics_as_errors
+from .sentencepiece_model import corrected
 from .token_bounds import TokenBound
 from .token_texts import TokenTexts
 
@@ -67,7 +68,11 @@ class Tokenizer:
         file = path / "tokenizer.json"
         try:
             with panics_as_errors():
-                fast = FastTokenizer.from_file(str(file)) if file.exists() else _convert(path)
+                fast = (
+                    FastTokenizer.from_file(str(file))
+                    if file.exists()
+                    else _convert(path, config)
+                )
                 _add_missing_tokens(fast, config)
                 return cls(fast, config)
         except WireError:
@@ -133,10 +138,10 @@ class Tokenizer:
         return self.size
 
 
-def _convert(path: Path) -> FastTokenizer:
+def _convert(path: Path, config: dict[str, Any]) -> FastTokenizer:
     """Convert older tokenizer files with transformers, without network and without model code.
 
-    Raises: WireError ``unsupported_model``.
+    Named special tokens that only the older files declare are added to ``config``. Raises: WireError ``unsupported_model``.
     """
     from transformers import AutoTokenizer
 
@@ -151,6 +156,12 @@ def _convert(path: Path) -> FastTokenizer:
             "that has one",
             data={"reason": "tokenizer"},
         )
+    for name in _SPECIAL_NAMES:
+        if name not in config and isinstance(token := getattr(slow, name, None), str):
+            config[name] = token
+    pieces = path / "tokenizer.model"
+    if pieces.exists():
+        return corrected(backend, pieces)
     return backend
 
 
