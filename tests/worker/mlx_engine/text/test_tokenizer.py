@@ -6,6 +6,7 @@ import json
 import random
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -51,6 +52,37 @@ def test_ids_are_those_of_transformers(models: Models, family: str, quantized: b
     assert len(mine) == len(theirs)
     assert mine.special_tokens.get("bos_token") == theirs.bos_token
     assert mine.special_tokens.get("eos_token") == theirs.eos_token
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("eos", [None, True, False])
+@pytest.mark.parametrize("bos", [None, True, False])
+def test_flags_of_the_config_do_not_change_a_tokenizer_json(
+    models: Models, tmp_path: Path, family: str, bos: bool | None, eos: bool | None
+) -> None:
+    config = read_config(models, family, tmp_path)
+    for name, flag in (("add_bos_token", bos), ("add_eos_token", eos)):
+        config.pop(name, None)
+        if flag is not None:
+            config[name] = flag
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    theirs = AutoTokenizer.from_pretrained(str(tmp_path))
+
+    ids = Tokenizer.from_folder(tmp_path).encode("Hello there")
+
+    assert ids == theirs.encode("Hello there")
+
+
+def test_tokens_that_only_the_config_names_are_added(models: Models, tmp_path: Path) -> None:
+    config = read_config(models, "qwen2", tmp_path)
+    config |= {"pad_token": "<|fill|>", "additional_special_tokens": ["<|im_end|>", "<|more|>"]}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    theirs = AutoTokenizer.from_pretrained(str(tmp_path))
+
+    ids = Tokenizer.from_folder(tmp_path).encode("a<|fill|>b<|more|>")
+
+    assert ids == theirs.encode("a<|fill|>b<|more|>")
+    assert len(ids) == 4
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -169,6 +201,14 @@ def test_the_older_files_alone_make_the_same_tokenizer(
     prompt = "The weather in Paris is"
     answer = worker.use(path).generate(prompt, max_tokens=12)
     assert answer == worker.use(models("qwen2")).generate(prompt, max_tokens=12)
+
+
+def read_config(models: Models, family: str, folder: Path) -> dict[str, Any]:
+    """Copy a family's tokenizer and config.json to a folder; return its tokenizer_config.json."""
+    for name in ("tokenizer.json", "config.json"):
+        shutil.copy(models(family) / name, folder)
+    config: dict[str, Any] = json.loads((models(family) / "tokenizer_config.json").read_text())
+    return config
 
 
 def pieces(detokenizer: Detokenizer, ids: list[int]) -> list[str]:

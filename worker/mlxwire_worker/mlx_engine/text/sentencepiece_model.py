@@ -51,9 +51,10 @@ def corrected(fast: FastTokenizer, file: Path) -> FastTokenizer:
 
 
 def _read(file: Path) -> Any:
-    from transformers.convert_slow_tokenizer import import_protobuf
+    from transformers import convert_slow_tokenizer
 
-    proto = import_protobuf().ModelProto()
+    theirs: Any = convert_slow_tokenizer  # its types don't know the generated classes
+    proto = theirs.import_protobuf().ModelProto()
     proto.ParseFromString(file.read_bytes())
     return proto
 
@@ -78,10 +79,11 @@ def _normalizers(spec: Any) -> Any:
 
 def _with_own_model(fast: FastTokenizer, file: Path, proto: Any) -> FastTokenizer:
     """Build the tokenizer from the file's own pieces, with the added tokens of the conversion."""
-    from transformers.convert_slow_tokenizer import SentencePieceExtractor, SpmConverter
+    from transformers import convert_slow_tokenizer
 
-    extracted: dict[str, Any] = SentencePieceExtractor(str(file)).extract(None)
-    built: FastTokenizer = SpmConverter.build_tokenizer_from_spm_proto(
+    theirs: Any = convert_slow_tokenizer  # its types say less than its functions return
+    extracted: dict[str, Any] = theirs.SentencePieceExtractor(str(file)).extract(None)
+    built: FastTokenizer = theirs.SpmConverter.build_tokenizer_from_spm_proto(
         proto, extracted["vocab"], extracted.get("merges")
     )
     added = fast.get_added_tokens_decoder()

@@ -7,7 +7,7 @@ without a tokenizer.json, to convert the older files.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -180,17 +180,31 @@ def _special_tokens(config: dict[str, Any]) -> dict[str, str]:
 
 def _add_missing_tokens(fast: FastTokenizer, config: dict[str, Any]) -> None:
     """Add tokens that only tokenizer_config.json declares, as transformers does."""
-    declared = config.get("added_tokens_decoder")
-    if not isinstance(declared, dict):
-        return
-    for entry in declared.values():
-        content = entry.get("content") if isinstance(entry, dict) else None
-        if isinstance(content, str) and fast.token_to_id(content) is None:
-            flags = {
-                name: bool(entry.get(name))
-                for name in ("single_word", "lstrip", "rstrip", "normalized", "special")
-            }
-            fast.add_tokens([AddedToken(content, **flags)])
+    for token in _declared_tokens(config):
+        if fast.token_to_id(token.content) is None:
+            fast.add_tokens([token])
+
+
+def _declared_tokens(config: dict[str, Any]) -> Iterator[AddedToken]:
+    """Yield the tokens of `added_tokens_decoder` by their ids, then the named and further ones."""
+    decoder = config.get("added_tokens_decoder")
+    if isinstance(decoder, dict):
+        numbered = {int(name): entry for name, entry in decoder.items() if name.isdecimal()}
+        for _, entry in sorted(numbered.items()):
+            content = entry.get("content") if isinstance(entry, dict) else None
+            if isinstance(content, str):
+                flags = {
+                    name: bool(entry.get(name))
+                    for name in ("single_word", "lstrip", "rstrip", "normalized", "special")
+                }
+                yield AddedToken(content, **flags)
+    contents = list(_special_tokens(config).values())
+    for name in ("additional_special_tokens", "extra_special_tokens"):
+        further = config.get(name)
+        contents += further if isinstance(further, list) else []
+    for content in contents:
+        if isinstance(content, str):
+            yield AddedToken(content, special=True, normalized=False)
 
 
 def _read_json(path: Path) -> dict[str, Any]:
