@@ -15,12 +15,14 @@ from tokenizers import Tokenizer as FastTokenizer
 from mlxwire_protocol import WireError
 
 _UNIGRAM, _BPE = 1, 2
+_NORMAL = 1
+"""A piece of text; the others are control tokens, bytes and symbols of the user."""
 
 
 def corrected(fast: FastTokenizer, file: Path) -> FastTokenizer:
     """Return a converted tokenizer with the steps that its SentencePiece model asks for.
 
-    A conversion that has the dummy prefix as the file wants it is kept as it is. Raises: WireError
+    A step is kept where it does what the file says. Raises: WireError
     ``unsupported_model`` for a model of whole words or of characters.
     """
     proto = _read(file)
@@ -32,14 +34,12 @@ def corrected(fast: FastTokenizer, file: Path) -> FastTokenizer:
             "of the kinds BPE and Unigram. Use a model folder that has a tokenizer.json",
             data={"reason": "tokenizer", "file": file.name},
         )
-    own = models.Unigram if kind == _UNIGRAM else models.BPE
+    if not _has_own_model(fast, proto):
+        fast.model = _own_model(proto)
     spec = proto.normalizer_spec
     prefixed = bool(spec.add_dummy_prefix)
-    fits = isinstance(fast.model, own) and not spec.remove_extra_whitespaces
-    if fits and _prefixes(fast) == prefixed:
+    if _prefixes(fast) == prefixed and not spec.remove_extra_whitespaces:
         return fast
-    if not isinstance(fast.model, own):
-        fast = _with_own_model(fast, file, proto)
     fast.normalizer = normalizers.Sequence(list(_normalizers(spec)))
     # The library's setters take no None; no steps keep the text in one piece.
     fast.pre_tokenizer = pre_tokenizers.Sequence([])
@@ -77,16 +77,32 @@ def _normalizers(spec: Any) -> Any:
     yield normalizers.Replace(" ", "▁")
 
 
-def _with_own_model(fast: FastTokenizer, file: Path, proto: Any) -> FastTokenizer:
-    """Build the tokenizer from the file's own pieces, with the added tokens of the conversion."""
-    from transformers import convert_slow_tokenizer
+def _has_own_model(fast: FastTokenizer, proto: Any) -> bool:
+    """Return True if a conversion has the file's kind of model, with its merges in their order.
 
-    theirs: Any = convert_slow_tokenizer  # its types say less than its functions return
-    extracted: dict[str, Any] = theirs.SentencePieceExtractor(str(file)).extract(None)
-    built: FastTokenizer = theirs.SpmConverter.build_tokenizer_from_spm_proto(
-        proto, extracted["vocab"], extracted.get("merges")
+    transformers orders the merges of BPE by the ids of their results. Mistral's runs of spaces have
+    low ids, but the lowest scores.
+    """
+    if proto.trainer_spec.model_type == _UNIGRAM:
+        return isinstance(fast.model, models.Unigram)
+    scores = [piece.score for piece in proto.pieces if piece.type == _NORMAL]
+    return isinstance(fast.model, models.BPE) and scores == sorted(scores, reverse=True)
+
+
+def _own_model(proto: Any) -> models.Model:
+    """Build the model from the file's pieces and scores."""
+    from transformers.tokenization_utils_base import generate_merges
+
+    spec = proto.trainer_spec
+    if spec.model_type == _UNIGRAM:
+        pieces = [(piece.piece, piece.score) for piece in proto.pieces]
+        return models.Unigram(pieces, unk_id=spec.unk_id, byte_fallback=spec.byte_fallback)
+    vocabulary = {piece.piece: place for place, piece in enumerate(proto.pieces)}
+    scores = {piece.piece: piece.score for piece in proto.pieces if piece.type == _NORMAL}
+    return models.BPE(
+        vocabulary,
+        generate_merges(vocabulary, scores),
+        unk_token=spec.unk_piece,
+        fuse_unk=True,
+        byte_fallback=spec.byte_fallback,
     )
-    added = fast.get_added_tokens_decoder()
-    built.add_tokens([added[token_id] for token_id in sorted(added)])
-    built.post_processor = fast.post_processor
-    return built

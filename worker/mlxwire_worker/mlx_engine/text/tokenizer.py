@@ -145,9 +145,17 @@ def _convert(path: Path, config: dict[str, Any]) -> FastTokenizer:
     """
     from transformers import AutoTokenizer
 
-    slow = AutoTokenizer.from_pretrained(
-        str(path), local_files_only=True, trust_remote_code=False
-    )
+    try:
+        slow = AutoTokenizer.from_pretrained(
+            str(path), local_files_only=True, trust_remote_code=False
+        )
+    except ImportError as error:  # tekken.json needs mistral-common, tiktoken.model tiktoken
+        raise WireError(
+            "unsupported_model",
+            f"transformers can't convert the tokenizer without another package: {quoted(error)}. "
+            "Use a model folder that has a tokenizer.json",
+            data={"reason": "tokenizer"},
+        ) from None
     backend = getattr(slow, "backend_tokenizer", None)
     if not isinstance(backend, FastTokenizer):
         raise WireError(
