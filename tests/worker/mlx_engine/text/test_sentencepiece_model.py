@@ -83,7 +83,9 @@ def test_merges_follow_the_scores_and_not_the_ids(tmp_path: Path, named: str | N
 
 def test_a_file_that_needs_another_package_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "mistral"}')
-    (tmp_path / "tekken.json").write_text('{"config": {}, "vocab": []}')
+    (tmp_path / "tokenizer_config.json").write_text("{}")
+    config = {"pattern": "[a-z]+", "default_vocab_size": 256, "default_num_special_tokens": 0}
+    (tmp_path / "tekken.json").write_text(json.dumps({"config": config, "vocab": []}))
 
     with pytest.raises(WireError) as refused:
         Tokenizer.from_folder(tmp_path)
