@@ -90,7 +90,7 @@ def _score_all(
     if shared:
         yield from _fill(tools, first, mx.array([asked.ids[0][:shared]]))
     while left:
-        places = _next_group(asked, left, batchable=tools.policy.batchable)
+        places = _next_group(asked, left, tools.policy)
         group = _Group(tools, asked, places, first, shared)
         yield from group.slices()
         yield group.results
@@ -139,7 +139,8 @@ class _Group:
         longest = max(lengths)
         if not longest:
             return
-        if len(lengths) > 1 and mx.default_device() != mx.cpu:
+        pads = len(lengths) > 1 and self._tools.policy.pads
+        if pads and mx.default_device() != mx.cpu:
             longest = -(-longest // GPU_WIDTHS) * GPU_WIDTHS
         elif min(lengths) < longest:
             longest = max(longest, NARROWEST)
@@ -222,13 +223,18 @@ def _width(tools: Tools, rows: int) -> int:
     return max(NARROWEST, tools.chunk.tokens // rows)
 
 
-def _next_group(asked: Asked, left: list[int], *, batchable: bool) -> list[int]:
-    """Take the longest prompts that are left, as many as fit one pass without much padding."""
+def _next_group(asked: Asked, left: list[int], policy: kv.CachePolicy) -> list[int]:
+    """Take the longest prompts that are left, as many as fit one pass without much padding.
+
+    They all have one length if the model takes no padding.
+    """
     places = [left.pop()]
     longest = len(asked.ids[places[0]])
     most = LOGITS_PROMPTS if asked.logits else GROUP_PROMPTS
-    size = max(1, min(most, GROUP_TOKENS // longest)) if batchable else 1
+    size = max(1, min(most, GROUP_TOKENS // longest)) if policy.batchable else 1
     padding = CPU_PADDING_TOKENS if mx.default_device() == mx.cpu else GROUP_TOKENS
+    if not policy.pads:
+        padding = 0
     while left and len(places) < size:
         padding -= longest - len(asked.ids[left[-1]])
         if padding < 0:

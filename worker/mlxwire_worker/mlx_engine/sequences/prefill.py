@@ -17,6 +17,7 @@ from ..cache import kv
 from ..cache.memory_guard import MemoryGuard
 from ..cache.prefix_tree import common_prefix
 from ..cache.prompt_cache import PromptCache, begin_alike
+from ..cache.trimming import trim
 from .decode_batch import DecodeBatch
 from .rows import Row
 
@@ -210,7 +211,7 @@ class Sharing:
         if best is not None:
             tokens, layers = decoding.take_out(best)
             layers = kv.snapshot(layers)
-            if kv.trim(layers, len(tokens), len(best.prompt.ids)):
+            if trim(layers, len(tokens), len(best.prompt.ids)):
                 self.keep(tokens[: len(best.prompt.ids)], layers)
 
 

@@ -261,7 +261,7 @@ class Runner:
         return [Prefilled(row.prompt, row.held)]
 
     def _widen(self, group: list[Row]) -> None:
-        """Add short prompts that fit into one slice with the first, in order of arrival."""
+        """Add short prompts that fit into one slice, and without padding if the model takes none."""
         if not self._policy.batchable:
             return
         (first,) = group
@@ -273,6 +273,8 @@ class Runner:
                 continue
             if row.layers is None:
                 self._sharing.fetch(row, self._batch)
+            if not self._policy.pads and (row.left, row.held) != (first.left, first.held):
+                continue
             widest = max(longest, row.left)
             if widest * (len(group) + 1) <= max(self._chunk.tokens, 64):
                 group.append(row)
