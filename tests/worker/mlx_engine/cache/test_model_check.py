@@ -13,7 +13,7 @@ from mlx.utils import tree_flatten
 from mlx_lm.models.cache import KVCache, RotatingKVCache
 
 from mlxwire_protocol import WireError
-from mlxwire_worker.mlx_engine.cache import verdict
+from mlxwire_worker.mlx_engine.cache import model_check, verdict
 from mlxwire_worker.mlx_engine.cache.kv import CachePolicy
 from mlxwire_worker.mlx_engine.cache.model_check import check_model
 from mlxwire_worker.mlx_engine.cache.prompt_cache import PromptCache
@@ -234,6 +234,35 @@ def test_a_model_that_is_wrong_in_slices_is_refused(monkeypatch: pytest.MonkeyPa
     with pytest.raises(WireError) as refused:
         checked(model)
     assert refused.value.code == "unsupported_model"
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_check_of_the_first_layers_comes_to_the_same(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model_check, "_SECONDS", 0.0)  # no budget for the whole model
+    model = build(name)
+    layers = list(model.layers)
+    found = check_model(model, vocabulary=VOCABULARY, elapsed=0.0, folder=None, key="k")
+    assert found == CONFIGS[name][1]
+    assert list(map(id, model.layers)) == list(map(id, layers))
+
+
+def test_the_first_layers_are_enough_for_a_model_of_equal_layers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(model_check, "_SECONDS", 0.0)
+    model = build("llama")
+    used: set[int] = set()
+    told = type(model).__call__
+
+    def counting(self: Any, ids: Any, cache: Any = None) -> Any:
+        used.add(len(self.layers))
+        return told(self, ids, cache)
+
+    monkeypatch.setattr(type(model), "__call__", counting)
+    check_model(model, vocabulary=VOCABULARY, elapsed=0.0, folder=None, key="k")
+    assert used == {1}
 
 
 def test_a_verdict_is_kept_and_a_damaged_one_is_not_used(tmp_path: Path) -> None:

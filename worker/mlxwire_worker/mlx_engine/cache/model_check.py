@@ -11,9 +11,9 @@ Differences are root mean squares relative to the spread of the logits. Wrong st
 more; rounding gives 1e-6 in float32 and about 1 % in bfloat16, more with a router that chooses
 other experts. So the limit is a few times what the slices differ by, at least ``_LEAST``.
 
-A model of many layers would need a second for all this. Therefore a pass that takes more than its
-part of the budget is followed by a check of the first layers alone, as many as have all kinds. A model
-whose layers can't be taken away is checked whole, past the budget: no class says what it does.
+A model of many layers would need a second for all this. Therefore the first layers are checked alone,
+as many as have all kinds, and the whole model only where the budget allows it. A model whose layers
+can't be taken away is checked whole, past the budget: no class says what it does.
 """
 
 from __future__ import annotations
@@ -37,7 +37,6 @@ from .verdict import Verdict
 
 _SHARED, _SHORT, _LONG, _AFTER = 2, 4, 8, 3
 """Tokens that A and B share, of A, of B, and after each of them."""
-_PASSES = 16
 _LEAST, _LEAST_FLOAT32 = 0.03, 1e-3
 _NOISE = 4.0
 _REFUSED, _REFUSED_FLOAT32 = 0.5, 0.05
@@ -64,14 +63,14 @@ def check_model(
 def _check(model: Any, vocabulary: int, budget: float) -> tuple[Verdict, bool]:
     """Return the verdict, and True if it is one for later loads too."""
     started = time.perf_counter()
+    with suppress(Exception), _first_layers(model) as share:  # layers may share state
+        if share:
+            short = _Trial(model, vocabulary)
+            found = _judged(short)
+            spent = time.perf_counter() - started
+            if found is not None and not short.broke and spent / share > budget - spent:
+                return found, True
     trial = _first_trial(model, vocabulary)
-    if (time.perf_counter() - started) / 2 > budget / _PASSES:
-        with suppress(Exception), _first_layers(model) as shortened:  # layers may share state
-            if shortened:
-                short = _Trial(model, vocabulary)
-                found = _judged(short)
-                if found is not None and not short.broke:
-                    return found, True
     found = _judged(trial)
     if found is None:
         raise _unsupported("depends on how its prompt is cut into slices", "slices_differ")
@@ -165,14 +164,12 @@ class _Trial:
         """Decode A and B in one batch; let A leave it, and join again behind B."""
         batch = kv.merge([self._filled(self._a[:-1]), self._filled(self._b[:-1])])
         yield self._decoded(batch, [self._a[-1], self._b[-1]]) - self._alone[:, 0]
-        rows = [kv.extract_row(batch, 0, len(self._a)), kv.extract_row(batch, 1, len(self._b))]
+        gone = kv.extract_row(batch, 0, len(self._a))
         kv.keep_rows(batch, [1], [len(self._b)])
-        batch = kv.extend(batch, kv.merge([kv.snapshot(rows[0])]))
+        batch = kv.extend(batch, kv.merge([kv.snapshot(gone)]))
         swapped = self._alone[::-1]
         yield self._decoded(batch, self._after[:1] * 2) - swapped[:, 1]
-        yield self._decoded(batch, self._after[1:2] * 2) - swapped[:, 2]
-        for row, layers in enumerate(rows):
-            yield self._decoded(layers, self._after[:1])[0] - self._alone[row, 1]
+        yield self._decoded(gone, self._after[:1])[0] - self._alone[0, 1]
 
     def padded(self) -> Iterator[mx.array]:
         """Prefill A and B together, from empty caches."""
@@ -221,18 +218,19 @@ class _Trial:
 
 
 @contextmanager
-def _first_layers(model: Any) -> Iterator[bool]:
-    """Take all layers but the first away, as many as have all kinds; yield False if that fails."""
+def _first_layers(model: Any) -> Iterator[float]:
+    """Take all layers away but the first that have all kinds; yield their share, or 0 for none."""
     layers, caches = model.layers, make_prompt_cache(model)
     if not isinstance(layers, list) or len(layers) != len(caches):
-        yield False
+        yield 0.0
         return
     kinds = [_kind(*pair) for pair in zip(layers, caches, strict=True)]
     count = max(kinds.index(kind) for kind in kinds) + 1
     held = list(layers)
     del layers[count:]
     try:
-        yield len(model.layers) == len(make_prompt_cache(model)) == count < len(held)
+        shortened = len(model.layers) == len(make_prompt_cache(model)) == count < len(held)
+        yield count / len(held) if shortened else 0.0
     finally:
         layers[:] = held
 
