@@ -15,7 +15,7 @@ from ..process.kernel_folder import slow_kernels
 from ..process.private_folder import private_folder
 from ..process.stdio import log
 from .cache.cache_files import fingerprint
-from .cache.model_check import check_model
+from .cache.model_check import REVISION, check_model
 from .mlx_patches.blas import in_use
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def find_abilities(loaded: LoadedModel, options: LoadOptions, *, elapsed: float)
 
 def _key(loaded: LoadedModel) -> str:
     """Return a name for a verdict that changes with anything that may change it."""
-    versions = (version("mlx"), version("mlx-lm"), __version__)
+    versions = (version("mlx"), version("mlx-lm"), __version__, REVISION)
     return fingerprint(
         loaded.files, *versions, str(mx.default_device()), loaded.info.compute_dtype
     )

@@ -224,6 +224,48 @@ def test_a_class_that_lies_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None
     assert not policy.trimmable
 
 
+def test_rows_of_a_model_that_attends_by_blocks_run_alone() -> None:
+    model = build("llama")
+    assert checked(model).together
+    model.layers[1].self_attn.index_block_size = 4
+    assert checked(model) == Verdict(together=False, padded=False, cut=True)
+
+
+@pytest.mark.parametrize("tokens", [16, 32, 64])
+def test_padding_does_not_reach_a_recurrent_state_through_slices(tokens: int) -> None:
+    model = build("mamba2")
+    policy = CachePolicy(model)
+    policy.verdict = checked(model)
+    chunk = ChunkSize()
+    chunk.tokens = tokens
+    chunk.learn = lambda tokens, seconds: None  # type: ignore[method-assign]
+    tools = scoring.Tools(model, policy, str, chunk)
+    prompts = [[(n + k) % VOCABULARY for k in range(n)] for n in (33, 36, 40)]
+
+    def classified(rows: list[list[int]]) -> dict[int, Any]:
+        work, found = ClassifyPrompts(prompts=rows, labels={"a": [3], "b": [4, 8]}), {}
+        while len(found) < len(rows):
+            found.update(scoring.classify_slice(tools, work))
+        return found
+
+    together = classified(prompts)
+    for place, ids in enumerate(prompts):
+        alone = classified([ids])[0]
+        assert together[place].logprob == pytest.approx(alone.logprob, abs=0.002)
+        assert together[place].labels == pytest.approx(alone.labels, abs=0.002)
+
+
+def test_a_prompt_with_nothing_to_compute_is_right_beside_a_longer_one() -> None:
+    model = build("mamba2")
+    policy = CachePolicy(model)
+    policy.verdict = checked(model)
+    runner = Runner(model, policy, PromptCache(policy), ChunkSize())
+    known, longer = [9, 3, 77, 20], [5, 9, 13, 31, 64]
+    run(runner, [known])
+    for ids, tokens in zip([known, longer], run(runner, [known, longer]), strict=True):
+        held_to_truth(model, ids, tokens)
+
+
 def test_a_model_that_is_wrong_in_slices_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     model = build("llama")
     monkeypatch.setattr(type(model), "make_cache", lambda self: [

@@ -144,16 +144,29 @@ class _Group:
             longest = -(-longest // GPU_WIDTHS) * GPU_WIDTHS
         elif min(lengths) < longest:
             longest = max(longest, NARROWEST)
-        padding = [longest - length for length in lengths]
         padded = mx.array(
-            [prompt[:-1] + [0] * pad for prompt, pad in zip(self._ids, padding, strict=True)],
+            [prompt[:-1] + [0] * (longest - len(prompt) + 1) for prompt in self._ids],
             dtype=mx.int32,
         )
-        for layer in self._layers if any(padding) else []:
-            layer.prepare(lengths=lengths, right_padding=padding)
-        yield from _fill(self._tools, self._layers, padded)
-        for layer in self._layers if any(padding) else []:
+        if min(lengths) == longest:
+            yield from _fill(self._tools, self._layers, padded)
+            return
+        start = self._unpadded(min(lengths), longest)
+        yield from _fill(self._tools, self._layers, padded[:, :start])
+        left = [length - start for length in lengths]
+        for layer in self._layers:
+            layer.prepare(lengths=left, right_padding=[longest - start - n for n in left])
+        yield from _fill_at_once(self._tools, self._layers, padded[:, start:])
+        for layer in self._layers:
             layer.finalize()
+
+    def _unpadded(self, shortest: int, longest: int) -> int:
+        """Return how many tokens come in slices without padding, before a last one with all of it.
+
+        mlx-lm's recurrent layers (`ssm.py`) go wrong in a second slice of padding alone.
+        """
+        width = _width(self._tools, len(self._ids))
+        return 0 if longest <= width else max(shortest - 1, 0) // width * width
 
     def _continuation(self, label: list[int]) -> Iterator[mx.array]:
         """Yield a label's log-probabilities [B] after each prompt, summed over token slices."""
@@ -208,15 +221,20 @@ def _fill(tools: Tools, layers: kv.Layers, ids: mx.array) -> Slices:
     rows, length = ids.shape
     start = 0
     while start < length:
-        began = time.perf_counter()
         width = _width(tools, rows)
         if length - start - width < NARROWEST:
             width = length - start
-        tools.model(ids[:, start : start + width], cache=layers)
-        mx.eval(kv.states(layers))
-        tools.chunk.learn(rows * width, time.perf_counter() - began)
+        yield from _fill_at_once(tools, layers, ids[:, start : start + width])
         start += width
-        yield
+
+
+def _fill_at_once(tools: Tools, layers: kv.Layers, ids: mx.array) -> Slices:
+    """Compute ``ids`` [B, T] into the caches, in one slice."""
+    began = time.perf_counter()
+    tools.model(ids, cache=layers)
+    mx.eval(kv.states(layers))
+    tools.chunk.learn(ids.size, time.perf_counter() - began)
+    yield
 
 
 def _width(tools: Tools, rows: int) -> int:

@@ -136,6 +136,11 @@ def compute_rest(model: Any, rows: list[Row]) -> kv.Layers:
     return layers
 
 
+def fit_together(policy: kv.CachePolicy, first: Row, other: Row) -> bool:
+    """Return True if one pass can compute two rows: padded, or of equal length throughout."""
+    return policy.pads or (first.left, first.held) == (other.left, other.held)
+
+
 class Sharing:
     """Finds what a row can reuse, and keeps what a row has computed.
 

@@ -54,7 +54,7 @@ from ..cache.memory_guard import MemoryGuard
 from ..cache.prompt_cache import PromptCache
 from ..mlx_patches.allocator import give_free_memory_back
 from .decode_batch import DecodeBatch, Token
-from .prefill import ChunkSize, Sharing, Slice, compute_rest, may_share
+from .prefill import ChunkSize, Sharing, Slice, compute_rest, fit_together, may_share
 from .rows import Row
 
 GROUP_ROWS = 8
@@ -273,7 +273,7 @@ class Runner:
                 continue
             if row.layers is None:
                 self._sharing.fetch(row, self._batch)
-            if not self._policy.pads and (row.left, row.held) != (first.left, first.held):
+            if not fit_together(self._policy, first, row):
                 continue
             widest = max(longest, row.left)
             if widest * (len(group) + 1) <= max(self._chunk.tokens, 64):
