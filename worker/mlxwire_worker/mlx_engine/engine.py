@@ -18,7 +18,6 @@ from ..engine import (
     MemoryUse,
     ProgressReport,
 )
-from ..process.stdio import log
 from ..prompts import (
     ChatInput,
     Classified,
@@ -105,8 +104,6 @@ class MlxEngine(Engine):
         hold_freed_blocks()
         with self._paths.unchanged(path, adapter):
             loaded = loading.build(options, path, adapter)
-        for warning in loaded.warnings:
-            log(warning)
         if loaded.template is not None:
             self._templates.check(loaded.template)
         report("check", 1, 1)

@@ -108,7 +108,7 @@ class MockEngine(Engine):
             adapter_path=None,
             chat_template=True,
             parallel_slots=options.parallel_slots or 8,
-            capabilities={"classify": True, "thinking": False},
+            capabilities={"classify": True, "thinking": False, "batch_lengths": "any"},
             compute_dtype="none",
         )
         self._limits = MemoryLimits(
