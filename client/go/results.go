@@ -167,6 +167,7 @@ const (
 	StageCheck   Stage = "check"
 	StageLoad    Stage = "load"
 	StageWarmup  Stage = "warmup"
+	StageCompile Stage = "compile"
 	StagePrefill Stage = "prefill"
 	StageDecode  Stage = "decode"
 )
