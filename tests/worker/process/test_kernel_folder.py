@@ -24,7 +24,9 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("XDG_CACHE_HOME", "TMPDIR"):
         (tmp_path / name).mkdir()
         monkeypatch.setenv(name, str(tmp_path / name))
-    monkeypatch.delenv("MLX_DISABLE_COMPILE", raising=False)
+    for name in ("MLX_DISABLE_COMPILE", "MLX_PTX_CACHE_DIR"):
+        monkeypatch.setenv(name, "")  # so that its value is restored after the test
+        monkeypatch.delenv(name)
     monkeypatch.setattr(private_folder, "_SHARED", ())
     monkeypatch.setattr(kernel_folder, "_chosen", None)
     return tmp_path
@@ -146,12 +148,12 @@ def test_compilation_is_tried_only_where_a_compiler_is(folders: Path) -> None:
 
 
 @pytest.fixture
-def cuda(folders: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def cuda(folders: Path) -> Path:
     """Return the folder for the kernels of a CUDA device."""
-    monkeypatch.delenv("MLX_PTX_CACHE_DIR", raising=False)
     kernel_folder.use_private_kernels()
     kernel_folder.keep_kernels_apart("0.1", "sm_90")
     folder = Path(os.environ["MLX_PTX_CACHE_DIR"])
+    assert folders in folder.parents
     folder.mkdir(parents=True)
     return folder
 
@@ -202,12 +204,10 @@ def test_a_kernel_that_a_card_refuses_is_removed(cuda: Path) -> None:
     assert not refused.exists()
 
 
-def test_without_any_folder_a_card_keeps_no_kernels(
-    folders: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("folders")
+def test_without_any_folder_a_card_keeps_no_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("XDG_CACHE_HOME", "TMPDIR"):
         monkeypatch.setenv(name, "/proc/nothing")
-    monkeypatch.delenv("MLX_PTX_CACHE_DIR", raising=False)
 
     kernel_folder.use_private_kernels()
 

@@ -165,12 +165,8 @@ def _is_whole(kernel: Path) -> bool:
     if len(header) < 64:
         return False
     segments, sections = struct.unpack_from("<QQ", header, 32)
-    segment_bytes, segment_count, section_bytes, section_count = struct.unpack_from(
-        "<4H", header, 54
-    )
-    end = max(
-        segments + segment_bytes * segment_count, sections + section_bytes * section_count
-    )
+    sizes = struct.unpack_from("<4H", header, 54)
+    end: int = max(segments + sizes[0] * sizes[1], sections + sizes[2] * sizes[3])
     return kernel.stat().st_size >= end
 
 
