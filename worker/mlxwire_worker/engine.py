@@ -27,7 +27,10 @@ from .prompts import (
 )
 
 ProgressReport = Callable[[str, float, float], None]
-"""Called with a stage, how much is done and the total, in the stage's unit."""
+"""Called with a stage, how much is done and the total, in the stage's unit. Any thread.
+
+A report that repeats the last one tells that the stage goes on.
+"""
 
 
 class Cancelled(Exception):

@@ -99,16 +99,18 @@ class MlxEngine(Engine):
 
         import_or_explain()
         from . import loading
+        from .compile_progress import CompileProgress
         from .mlx_patches.allocator import hold_freed_blocks
 
         hold_freed_blocks()
-        with self._paths.unchanged(path, adapter):
-            loaded = loading.build(options, path, adapter)
-        if loaded.template is not None:
-            self._templates.check(loaded.template)
-        report("check", 1, 1)
-        self.unload()
-        loading.finish(loaded, options, report)
+        with CompileProgress(report) as report_all:
+            with self._paths.unchanged(path, adapter):
+                loaded = loading.build(options, path, adapter)
+            if loaded.template is not None:
+                self._templates.check(loaded.template)
+            report_all("check", 1, 1)
+            self.unload()
+            loading.finish(loaded, options, report_all)
         self._loaded = loaded
         return loaded.info
 

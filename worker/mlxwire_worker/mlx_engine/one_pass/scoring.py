@@ -179,7 +179,9 @@ class _Group:
             fed = mx.broadcast_to(mx.array(label[start : start + len(targets)])[None], shape)
             logits = self._tools.model(fed, cache=layers).astype(mx.float32)
             logprobs = logits - mx.logsumexp(logits, axis=-1, keepdims=True)
-            index = mx.broadcast_to(mx.array(targets)[None, :, None], (*shape, 1))
+            # Of the dtype that argmax gives: a GPU compiles a kernel for each, for 5 s.
+            wanted = mx.array(targets, dtype=mx.uint32)
+            index = mx.broadcast_to(wanted[None, :, None], (*shape, 1))
             yield mx.take_along_axis(logprobs, index, axis=-1).sum(axis=(1, 2))
 
     def _described(
