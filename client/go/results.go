@@ -167,6 +167,7 @@ const (
 	StageCheck   Stage = "check"
 	StageLoad    Stage = "load"
 	StageWarmup  Stage = "warmup"
+	StageCompile Stage = "compile" // counts kernels; its total grows, since nobody knows how many will follow
 	StagePrefill Stage = "prefill"
 	StageDecode  Stage = "decode"
 )

@@ -102,7 +102,7 @@ class BatchItem(Reply, kw_only=True, tag="item"):
 
 
 class Progress(Reply, kw_only=True, tag="progress"):
-    """The progress of a stage, in the stage's own unit (bytes, tokens, steps)."""
+    """The progress of a stage, in the stage's own unit (bytes, tokens, steps, kernels)."""
 
     stage: str
     done: Annotated[float, Meta(ge=0)]

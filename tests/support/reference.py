@@ -13,6 +13,7 @@ from mlx_lm.models.cache import make_prompt_cache
 from mlx_lm.utils import dequantize_model
 
 from mlxwire_worker.mlx_engine.mlx_patches.blas import in_use
+from support.byte_runs import decode_kept
 
 Messages = list[dict[str, str]]
 
@@ -41,11 +42,21 @@ class Reference:
     def generate(self, prompt: str | list[int], tokens: int) -> tuple[str, list[int]]:
         """Return greedy text and its ids."""
         responses = list(stream_generate(self.model, self.tokenizer, prompt, max_tokens=tokens))
-        text = "".join(response.text for response in responses)
         ids = [response.token for response in responses]
         if responses[-1].finish_reason == "stop":
             ids.pop()
-        return text, ids
+        before = self.encode(prompt) if isinstance(prompt, str) else prompt
+        return self.continuation(before, ids), ids
+
+    def continuation(self, prompt: list[int], answer: list[int]) -> str:
+        """Return what an answer adds to its decoded prompt, by two whole decodes of the library.
+
+        Not mlx-lm's pieces, which lose the first space of an answer.
+        """
+        fast = self.tokenizer._tokenizer.backend_tokenizer
+        before, whole = decode_kept(fast, prompt), decode_kept(fast, prompt + answer)
+        assert whole.startswith(before), "the prompt ends within a character"
+        return whole[len(before) :]
 
     def render(self, messages: Messages, **options: Any) -> str:
         """Render a conversation with transformers, without mlx-lm's own default for thinking."""

@@ -27,7 +27,10 @@ from .prompts import (
 )
 
 ProgressReport = Callable[[str, float, float], None]
-"""Called with a stage, how much is done and the total, in the stage's unit."""
+"""Called with a stage, how much is done and the total, in the stage's unit. Any thread.
+
+A report that repeats the last one tells that the stage goes on.
+"""
 
 
 class Cancelled(Exception):
@@ -179,7 +182,7 @@ class Engine(ABC):
 
     @abstractmethod
     def pieces(self, ids: list[int]) -> list[str]:
-        """Return the text of each token, decoded by itself."""
+        """Return the text of each token by itself, as it reads within a text."""
 
     @abstractmethod
     def text_of(self, ids: list[int]) -> str:

@@ -31,7 +31,7 @@ export type CancelOutcome = Shaped<typeof replies.CANCEL>;
 export type CacheStats = Shaped<typeof replies.CACHE>;
 /** Memory in use and its limits, in bytes (SPEC §4.12). */
 export type MemoryFigures = Shaped<typeof replies.MEMORY>;
-/** The progress of a stage: `done` of `total`, in the stage's own unit. */
+/** The progress of a stage (SPEC §5 lists them): `done` of `total`, in the stage's own unit. */
 export type Progress = Shaped<typeof replies.PROGRESS>;
 
 /** One of the likeliest tokens at one place of a text. */

@@ -24,7 +24,9 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("XDG_CACHE_HOME", "TMPDIR"):
         (tmp_path / name).mkdir()
         monkeypatch.setenv(name, str(tmp_path / name))
-    monkeypatch.delenv("MLX_DISABLE_COMPILE", raising=False)
+    for name in ("MLX_DISABLE_COMPILE", "MLX_PTX_CACHE_DIR"):
+        monkeypatch.setenv(name, "")  # so that its value is restored after the test
+        monkeypatch.delenv(name)
     monkeypatch.setattr(private_folder, "_SHARED", ())
     monkeypatch.setattr(kernel_folder, "_chosen", None)
     return tmp_path
@@ -143,3 +145,71 @@ def test_a_worker_computes_where_home_cache_and_temporary_folder_are_missing() -
 
 def test_compilation_is_tried_only_where_a_compiler_is(folders: Path) -> None:
     assert generated({"PATH": str(folders)}) == generated({})
+
+
+@pytest.fixture
+def cuda(folders: Path) -> Path:
+    """Return the folder for the kernels of a CUDA device."""
+    kernel_folder.use_private_kernels()
+    kernel_folder.keep_kernels_apart("0.1", "sm_90")
+    folder = Path(os.environ["MLX_PTX_CACHE_DIR"])
+    assert folders in folder.parents
+    folder.mkdir(parents=True)
+    return folder
+
+
+def write_kernel(folder: Path, name: str, *, length: int = 200, source: str = "…") -> Path:
+    """Write a kernel as MLX does: an ELF file whose section headers end at byte 200."""
+    header = bytearray(64)
+    header[:4] = b"\x7fELF"
+    header[40:48] = (136).to_bytes(8, "little")
+    header[58:60], header[60:62] = (64).to_bytes(2, "little"), (1).to_bytes(2, "little")
+    kernel = folder / f"{name}.ptx"
+    kernel.write_bytes(bytes(header + bytes(136))[:length])
+    kernel.with_suffix(".txt").write_text("function\tmangled\n")
+    kernel.with_suffix(".cu").write_text(source)
+    return kernel
+
+
+def test_kernels_of_unlike_cards_are_kept_apart_unless_the_host_named_a_folder(
+    cuda: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert cuda.name == "cuda-sm_90"
+    monkeypatch.setenv("MLX_PTX_CACHE_DIR", "/named/by/the/host")
+    kernel_folder.keep_kernels_apart("0.1", "sm_80")
+    assert os.environ["MLX_PTX_CACHE_DIR"] == "/named/by/the/host"
+
+
+def test_a_kernel_of_a_card_that_was_cut_is_removed_before_the_driver_loads_it(
+    cuda: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = write_kernel(cuda, "whole")
+    for length in (0, 40, 199):
+        write_kernel(cuda, f"cut{length}", length=length)
+    write_kernel(cuda, "killed", source="")
+
+    monkeypatch.delenv("MLX_PTX_CACHE_DIR")
+    kernel_folder.keep_kernels_apart("0.1", "sm_90")
+
+    assert kernel_folder.compiled_kernels() == {str(whole)}
+
+
+def test_a_kernel_that_a_card_refuses_is_removed(cuda: Path) -> None:
+    kept, refused = write_kernel(cuda, "gather"), write_kernel(cuda, "gather_axis")
+
+    failure = failure_of(RuntimeError("Failed to load compiled gather_axis kernel: ."))
+
+    assert (failure.code, failure.retryable) == ("unavailable", True)
+    assert kept.exists()
+    assert not refused.exists()
+
+
+@pytest.mark.usefixtures("folders")
+def test_without_any_folder_a_card_keeps_no_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("XDG_CACHE_HOME", "TMPDIR"):
+        monkeypatch.setenv(name, "/proc/nothing")
+
+    kernel_folder.use_private_kernels()
+
+    with pytest.raises(OSError, match="Not a directory"):
+        Path(os.environ["MLX_PTX_CACHE_DIR"]).mkdir(parents=True)

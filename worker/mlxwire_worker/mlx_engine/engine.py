@@ -18,7 +18,6 @@ from ..engine import (
     MemoryUse,
     ProgressReport,
 )
-from ..process.stdio import log
 from ..prompts import (
     ChatInput,
     Classified,
@@ -100,18 +99,18 @@ class MlxEngine(Engine):
 
         import_or_explain()
         from . import loading
+        from .compile_progress import CompileProgress
         from .mlx_patches.allocator import hold_freed_blocks
         from .text.prompts import settle_template
 
         hold_freed_blocks()
-        with self._paths.unchanged(path, adapter):
-            loaded = loading.build(options, path, adapter)
-        for warning in loaded.warnings:
-            log(warning)
-        settle_template(loaded, self._templates)
-        report("check", 1, 1)
-        self.unload()
-        loading.finish(loaded, options, report)
+        with CompileProgress(report) as report_all:
+            with self._paths.unchanged(path, adapter):
+                loaded = loading.build(options, path, adapter)
+            settle_template(loaded, self._templates)
+            report_all("check", 1, 1)
+            self.unload()
+            loading.finish(loaded, options, report_all)
         self._loaded = loaded
         return loaded.info
 
@@ -180,8 +179,8 @@ class MlxEngine(Engine):
         return prompts.encode_conversation(chat, self._ready(), self._templates.render)
 
     def pieces(self, ids: list[int]) -> list[str]:
-        """Return the text of each token, decoded by itself."""
-        text_of = self._ready().tokenizer.detokenizer().text_of
+        """Return the text of each token by itself, as it reads within a text."""
+        text_of = self._ready().tokenizer.text_of
         return [text_of(token_id) for token_id in ids]
 
     def text_of(self, ids: list[int]) -> str:
@@ -220,7 +219,7 @@ class MlxEngine(Engine):
 
         loaded = self._ready()
         tools = scoring.Tools(
-            loaded.model, loaded.policy, loaded.tokenizer.decode, loaded.chunk
+            loaded.model, loaded.policy, loaded.tokenizer.text_of, loaded.chunk
         )
         return scoring.classify_slice(tools, prompts)
 

@@ -9,7 +9,7 @@ import resource
 
 from mlxwire_protocol import WireError
 
-from ..process.kernel_folder import use_private_kernels
+from ..process.kernel_folder import keep_kernels_apart, use_private_kernels
 from ..requests.surroundings import lacking
 
 _LEAST = {resource.RLIMIT_AS: 560 << 20, resource.RLIMIT_DATA: 128 << 20}
@@ -31,6 +31,12 @@ def import_mlx() -> None:
     use_fast_blas()  # before `use_private_kernels`, which changes TMPDIR
     use_private_kernels()
     import_mlx_lm()
+    import mlx.core as mx
+
+    if mx.cuda.is_available():
+        from importlib.metadata import version
+
+        keep_kernels_apart(version("mlx"), str(mx.device_info()["architecture"]))
 
 
 def import_or_explain() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from mlxwire_protocol import invalid_params
 from mlxwire_protocol.results import ModelInfo
 
 from ..engine import LoadOptions, ProgressReport
-from ..process.kernel_folder import slow_kernels
+from .abilities import find_abilities
 from .cache.cache_files import fingerprint
 from .cache.kv import CachePolicy
 from .cache.memory_guard import MemoryGuard
@@ -36,9 +37,6 @@ from .sequences.warmup import warm_up
 from .text.chat_template import find_template
 from .text.thinking import ThinkingSwitch, knows_thoughts
 from .text.tokenizer import Tokenizer
-
-PARALLEL_SLOTS = 128
-"""Sequences at once, where the host names no number."""
 
 DEFAULT_CONTEXT = 131072
 """Tokens, for a model that declares no number of positions."""
@@ -90,15 +88,13 @@ def build(options: LoadOptions, path: Path, adapter: Path | None) -> LoadedModel
         path=str(path),
         adapter_path=str(adapter) if adapter else None,
         context_len=context_len,
-        parallel_slots=(options.parallel_slots or PARALLEL_SLOTS) if policy.batchable else 1,
+        parallel_slots=1,
         chat_template=template is not None,
         capabilities={
             "chat": template is not None,
             "classify": True,
             "thinking": False,  # `settle_template` finds out
             "thoughts": knows_thoughts(template or "", tokenizer.added_tokens),
-            "batchable": policy.batchable,
-            "cache_trimmable": policy.trimmable,
             "kv_bits": options.kv_bits or 0,
             "context_policy": context_policy,
         },
@@ -120,21 +116,8 @@ def build(options: LoadOptions, path: Path, adapter: Path | None) -> LoadedModel
         runner=runner,
         files=[*checked.shards, *_adapter_files(adapter), path / "config.json"],
         info=info,
-        warnings=list(_warnings(options, batchable=policy.batchable)),
+        warnings=[],
     )
-
-
-def _warnings(options: LoadOptions, *, batchable: bool) -> Iterator[str]:
-    """Yield what this worker can't do as asked, or does many times slower than it could."""
-    if slow := slow_kernels():
-        yield f"MLX computes without compiled kernels, which is slower: {slow}"
-    if slow := in_use().slow:
-        yield f"MLX computes with its own BLAS, which is slow: {slow}"
-    if not batchable and (options.parallel_slots or 1) > 1:
-        yield (
-            f"`parallel_slots` is {options.parallel_slots}, but sequences of this model can't be "
-            "computed together, so its requests run one after the other"
-        )
 
 
 def _prompt_cache_limit(options: LoadOptions) -> int:
@@ -164,13 +147,18 @@ def _adapter_files(adapter: Path | None) -> list[Path]:
 
 
 def finish(loaded: LoadedModel, options: LoadOptions, report: ProgressReport) -> None:
-    """Read the weights of a built model, make its modules fast, and warm it up."""
+    """Read the weights of a built model, make its modules fast, check it, and warm it up.
+
+    Raises: WireError ``unsupported_model`` if the model does not answer rightly even alone.
+    """
+    started = time.perf_counter()
     model = loaded.model
     materialize(model, report)
     transpose_weights(model)
     vectorize(model)
     share_tables(model)
     hold_children_directly(model)
+    find_abilities(loaded, options, elapsed=time.perf_counter() - started)
     if options.warmup:
         warm_up(model, loaded.policy, loaded.info.vocab_size, report)
     settle_threads(loaded, measure=options.warmup)

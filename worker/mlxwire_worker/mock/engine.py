@@ -45,9 +45,8 @@ from ..requests.admission import (
     check_thinking,
     context_overflow,
 )
+from .description import CONTEXT, describe
 from .words import EOS, VOCABULARY, WordDetokenizer, Words
-
-CONTEXT = 131072
 
 
 class MockEngine(Engine):
@@ -82,36 +81,9 @@ class MockEngine(Engine):
 
     def load(self, options: LoadOptions, report: ProgressReport) -> ModelInfo:
         """Accept any path as a model; refuse options that need a real model."""
-        for name, asked in (
-            ("adapter_path", options.adapter_path is not None),
-            ("kv_bits", options.kv_bits is not None),
-            ("context_policy", options.context_policy == "rotate"),
-            ("compute_dtype", options.compute_dtype != "auto"),
-        ):
-            if asked:
-                raise WireError(
-                    "unsupported_capability",
-                    f"the mock can't honour `{name}`; leave it out, or use the engine mlx",
-                    data={"missing": [name]},
-                )
+        model = describe(options)
         report("load", 0, 1)
-        self._model = ModelInfo(
-            model_type="mock",
-            vocab_size=VOCABULARY,
-            layers=1,
-            hidden_size=64,
-            context_len=options.context_len or CONTEXT,
-            quant_bits=0,
-            quant_group=0,
-            parameters=VOCABULARY * 64,
-            weight_bytes=VOCABULARY * 128,
-            path=options.path,
-            adapter_path=None,
-            chat_template=True,
-            parallel_slots=options.parallel_slots or 8,
-            capabilities={"classify": True, "thinking": False, "thoughts": False},
-            compute_dtype="none",
-        )
+        self._model = model
         self._limits = MemoryLimits(
             memory_limit=options.memory_limit, prompt_cache_limit=options.prompt_cache_limit
         )

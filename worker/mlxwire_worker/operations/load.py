@@ -24,8 +24,13 @@ class LoadOperation(Alone):
         job, request = self.job, self.job.command
         assert isinstance(request, Load)
 
+        last: tuple[str, float] | None = None
+
         def report(stage: str, done: float, total: float) -> None:
-            beat()
+            nonlocal last
+            if (stage, done) != last:  # a repeated report comes from no step of the engine
+                beat()
+            last = stage, done
             if job.cancel_requested:
                 raise Cancelled
             progress = Progress(id=job.id, stage=stage, done=done, total=total)

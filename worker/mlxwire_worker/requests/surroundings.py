@@ -59,8 +59,8 @@ _BROKEN_DISK = Lack(
 )
 _KERNELS = Lack(
     "unavailable",
-    "g++ fails in its folder",
-    f"send the request again; if it fails again, check g++, and {REMEDY}",
+    "the compiler of its kernels (g++ for a CPU) fails in its folder",
+    f"send the request again; if it fails again, check the compiler, and {REMEDY}",
 )
 _NEVER_THE_REQUEST = (_DESCRIPTORS, _SYSTEM_DESCRIPTORS, _PROCESSES, _DISK)
 _BY_NUMBER = {

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from mlxwire_protocol.replies import Progress
 
+_COUNTED = {"compile": "kernels compiled"}
+"""Stages whose total grows with what is done: a share of it would tell nothing, the number does."""
+
 CONTROLS = dict.fromkeys([*range(32), *range(0x7F, 0xA0)], "�")
 """Characters that could steer a terminal; a model or a file name may contain them."""
 for kept in "\n\t":
@@ -89,12 +92,16 @@ class ProgressBar:
         if not self._shown:
             return
         bars = self._bars = self._bars or _open_bars()
-        total = report.total or None
+        counted = report.stage in _COUNTED
+        total = None if counted else report.total or None
         if self._stage is None or self._stage[0] != report.stage:
             if self._stage is not None:
                 bars.remove_task(self._stage[1])
             self._stage = report.stage, bars.add_task(visible(report.stage), total=total)
-        bars.update(self._stage[1], completed=report.done, total=total)
+        told = (
+            f"{_COUNTED[report.stage]}: {report.done:g}" if counted else visible(report.stage)
+        )
+        bars.update(self._stage[1], description=told, completed=report.done, total=total)
 
     def close(self) -> None:
         """Remove the bar for good."""

@@ -134,6 +134,8 @@ def test_quantized_keys_and_values_work_alone_and_are_reused(
     assert direct.info.parallel_slots == 1
     assert direct.info.capabilities["kv_bits"] == bits
     assert direct.info.capabilities["batchable"] is False
+    assert direct.info.capabilities["batch_lengths"] == "equal"
+    assert plain.info.capabilities["batch_lengths"] == "any"
     assert direct.loaded.guard.bytes_per_token < plain.loaded.guard.bytes_per_token * bits / 11
 
     story = [{"role": "user", "content": "Tell me a story about a cat."}]

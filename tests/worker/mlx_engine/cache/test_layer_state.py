@@ -10,6 +10,7 @@ from mlx_lm.models import falcon_h1, gemma3_text, llama, mamba2
 
 from mlxwire_worker.mlx_engine.cache import kv, layer_state
 from mlxwire_worker.mlx_engine.cache.kv import CachePolicy, can_rotate
+from mlxwire_worker.mlx_engine.cache.verdict import Verdict
 
 WINDOW = 8
 SIZES = {"vocab_size": 50, "hidden_size": 64, "intermediate_size": 32, "num_hidden_layers": 2}
@@ -95,6 +96,7 @@ def test_a_layer_comes_back_as_it_was(kind: str, tokens: int) -> None:
     example = policy.example()
     for slices in (1, 3, 100):
         made = [computed(model, policy, tokens, slices)]
+        policy.verdict = Verdict(together=True, padded=True, cut=True)
         if policy.batchable:
             made.append(joined(made[0], tokens))
         for layers in made:

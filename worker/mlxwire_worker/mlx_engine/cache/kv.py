@@ -1,4 +1,4 @@
-"""Key-value caches of sequences: create, merge into a batch, extract a row, trim.
+"""Key-value caches of sequences: create, merge into a batch, extract a row.
 
 A sequence that runs alone has mlx-lm's plain caches, the fastest path; sequences that run
 together have its batched ones.
@@ -7,8 +7,10 @@ Theory of operation. ``Layers`` is a list with one cache object per layer of the
 cache holds arrays [1, heads, tokens, width]. A batched cache holds [B, heads, longest, width]:
 shorter rows are padded on the left, ``left_padding`` [B] counts that padding and ``offset`` [B]
 the tokens of each row, while ``_idx`` is the length of the buffer in use. `CachePolicy` decides
-which class a layer gets (plain, rotating, quantized) and what can be done with it: ``batchable``
-(the class has `merge`) and ``trimmable`` (its last tokens can be cut off).
+which class a layer gets (plain, rotating, quantized) and what can be done with it. That depends on
+the classes and on the `Verdict` of a check of the model itself (`model_check`), because classes
+promise what models do not keep: Jamba's layers take padding into their state, and Apple's afm7
+rotates all rows by the positions of the first.
 
 All functions run on the engine's thread, inside its stream. Arrays are lazy: `merge`, `extend`,
 `keep_rows` and `extract_row` only build a graph, and `states` lists what a caller must evaluate.
@@ -25,11 +27,8 @@ Invariants:
 Hazards and what went wrong before:
 - `max_kv_size` is ignored by every model that defines `make_cache`, so the window is built here,
   with ``keep=0``: batched rotating caches drop the kept head (docs/engine-notes.md §11).
-- A rotating cache that has rotated can't be trimmed, although a new one says that it can.
 - Only the first layer's ``left_padding`` is ever used, so those of the others stayed lazy. Each
   join and leave added to their graphs, about 18 KB per request. See `paddings`.
-- A trimmed cache that kept its whole buffer pinned the memory of a long sequence for one shared
-  token. See `_cut_room`.
 """
 
 from __future__ import annotations
@@ -38,7 +37,6 @@ import copy
 from typing import Any
 
 import mlx.core as mx
-from mlx.utils import tree_map
 from mlx_lm.models.cache import (
     BatchKVCache,
     BatchRotatingKVCache,
@@ -49,6 +47,9 @@ from mlx_lm.models.cache import (
 )
 
 from mlxwire_protocol import invalid_params
+
+from . import trimming
+from .verdict import CAREFUL, Verdict
 
 Layers = list[Any]
 """One cache for each layer of the model."""
@@ -65,9 +66,9 @@ def can_rotate(model: Any) -> bool:
 class CachePolicy:
     """Creates the caches of one model: plain, with a rotating window, or quantized.
 
-    ``window`` and ``kv_group_size`` are in tokens and in numbers per group. ``batchable`` says
-    if sequences can be merged, ``trimmable`` if a cache's last tokens can be cut off, and
-    ``fingerprint`` is equal for policies whose caches are interchangeable.
+    ``window`` and ``kv_group_size`` are in tokens and in numbers per group. ``fingerprint`` is
+    equal for policies whose caches are interchangeable. ``verdict`` is that of the check of the
+    model; before it, sequences run alone and caches are not cut.
 
     Raises: WireError ``invalid_params`` for ``context_policy``, ``kv_bits`` or
     ``kv_group_size``.
@@ -88,12 +89,30 @@ class CachePolicy:
         layers = self.make()
         if kv_bits is not None:
             self._check_quantization()
-        self.batchable = all(hasattr(layer, "merge") for layer in layers)
-        # `is_trimmable` is true for a rotating cache that has not rotated yet.
-        self.trimmable = all(
-            layer.is_trimmable() and not isinstance(layer, RotatingKVCache) for layer in layers
-        )
+        self._mergeable = all(hasattr(layer, "merge") for layer in layers)
+        self._keeps_all = all(map(trimming.keeps_all, layers))
+        self.verdict: Verdict = CAREFUL
         self.fingerprint = f"{[type(layer).__name__ for layer in layers]}/{window}/{kv_bits}/{kv_group_size if kv_bits else 0}"
+
+    @property
+    def batchable(self) -> bool:
+        """Return True if sequences can be computed together, whatever their caches hold."""
+        return self._mergeable and self.verdict.together
+
+    @property
+    def pads(self) -> bool:
+        """Return True if prompts of unlike length can be prefilled together."""
+        return self.batchable and self.verdict.padded
+
+    @property
+    def cuts(self) -> bool:
+        """Return True if caches can be cut as long as their state allows it (`trimming`)."""
+        return self.verdict.cut
+
+    @property
+    def trimmable(self) -> bool:
+        """Return True if the last tokens of a cache can always be cut off."""
+        return self._keeps_all and self.cuts
 
     @property
     def rotates(self) -> bool:
@@ -235,35 +254,6 @@ def extract_row(batch: Layers, row: int, length: int) -> Layers:
 def snapshot(layers: Layers) -> Layers:
     """Copy caches on write: later writes to the original do not change the copy."""
     return [copy.deepcopy(layer) for layer in layers]
-
-
-def trim(layers: Layers, held: int, wanted: int) -> bool:
-    """Cut plain caches from ``held`` tokens to the first ``wanted``, in place.
-
-    Return False, and change nothing, if one of them can't be trimmed.
-    """
-    if held == wanted:
-        return True
-    if not all(layer.is_trimmable() for layer in layers):
-        return False
-    for layer in layers:
-        layer.trim(held - wanted)
-        _cut_room(layer, wanted)
-    return True
-
-
-def _cut_room(layer: Any, wanted: int) -> None:
-    """Cut a trimmed cache's buffer to the tokens wanted, rounded up to a step of its growth.
-
-    The next write copies the whole buffer. Without the cut, reusing one token of a long sequence
-    would take as much memory as the sequence.
-    """
-    if type(layer) not in (KVCache, QuantizedKVCache) or layer.keys is None:
-        return
-    room = -(-wanted // layer.step) * layer.step
-    layer.keys, layer.values = tree_map(
-        lambda array: array[..., :room, :], (layer.keys, layer.values)
-    )
 
 
 def _extract(layer: Any, row: int, length: int) -> Any:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from ...engine import CacheFigures
 from . import kv
 from .prefix_tree import PrefixTree
+from .trimming import trim
 
 DEFAULT_BUDGET = 2 << 30
 """The budget in bytes if the host names none."""
@@ -66,8 +67,10 @@ class PromptCache:
         for entry, held in ((found.sharing, found.common), (found.whole, whole_size)):
             if entry is None or not held:
                 continue
+            if held < len(entry.tokens) and not self._policy.cuts:
+                continue
             layers = kv.snapshot(entry.value)
-            if kv.trim(layers, len(entry.tokens), held):
+            if trim(layers, len(entry.tokens), held):
                 self.tree.touch(entry)
                 self.stats.hits += 1
                 self.stats.reused_tokens += held

@@ -1,6 +1,6 @@
 """`inspect`: the queries and keys that each attention layer compares, written to a file.
 
-One pass over the prompt, without caches. MLX computes nothing before it is asked, so the pass first
+One pass over the prompt, with empty caches: layers that share keys (Gemma 3n) need them. MLX computes nothing before it is asked, so the pass first
 only notes what each layer hands to its attention; then one layer after another is computed, and
 other requests run in between. The head and the logits are never computed.
 """
@@ -15,6 +15,7 @@ from typing import Any
 
 import mlx.core as mx
 from mlx_lm.generate import generation_stream
+from mlx_lm.models.cache import make_prompt_cache
 
 from mlxwire_protocol import WireError, invalid_params
 
@@ -44,7 +45,7 @@ def _inspect(
     model: Any, ids: list[int], layers: list[int] | None, file: DataFile
 ) -> Iterator[Inspected | None]:
     with _noting(model) as compared:
-        model(mx.array([ids]))
+        model(mx.array([ids]), cache=make_prompt_cache(model))
     wanted = _wanted(layers, len(compared))
     _check_kinds(compared)
     kept = {layer: compared[layer] for layer in wanted}

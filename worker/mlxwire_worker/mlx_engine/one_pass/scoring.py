@@ -44,7 +44,7 @@ class Tools(NamedTuple):
 
     model: Any
     policy: kv.CachePolicy
-    decode: Callable[[list[int]], str]
+    text_of: Callable[[int], str]
     chunk: ChunkSize
 
 
@@ -90,7 +90,7 @@ def _score_all(
     if shared:
         yield from _fill(tools, first, mx.array([asked.ids[0][:shared]]))
     while left:
-        places = _next_group(asked, left, batchable=tools.policy.batchable)
+        places = _next_group(asked, left, tools.policy)
         group = _Group(tools, asked, places, first, shared)
         yield from group.slices()
         yield group.results
@@ -139,20 +139,34 @@ class _Group:
         longest = max(lengths)
         if not longest:
             return
-        if len(lengths) > 1 and mx.default_device() != mx.cpu:
+        pads = len(lengths) > 1 and self._tools.policy.pads
+        if pads and mx.default_device() != mx.cpu:
             longest = -(-longest // GPU_WIDTHS) * GPU_WIDTHS
         elif min(lengths) < longest:
             longest = max(longest, NARROWEST)
-        padding = [longest - length for length in lengths]
         padded = mx.array(
-            [prompt[:-1] + [0] * pad for prompt, pad in zip(self._ids, padding, strict=True)],
+            [prompt[:-1] + [0] * (longest - len(prompt) + 1) for prompt in self._ids],
             dtype=mx.int32,
         )
-        for layer in self._layers if any(padding) else []:
-            layer.prepare(lengths=lengths, right_padding=padding)
-        yield from _fill(self._tools, self._layers, padded)
-        for layer in self._layers if any(padding) else []:
+        if min(lengths) == longest:
+            yield from _fill(self._tools, self._layers, padded)
+            return
+        start = self._unpadded(min(lengths), longest)
+        yield from _fill(self._tools, self._layers, padded[:, :start])
+        left = [length - start for length in lengths]
+        for layer in self._layers:
+            layer.prepare(lengths=left, right_padding=[longest - start - n for n in left])
+        yield from _fill_at_once(self._tools, self._layers, padded[:, start:])
+        for layer in self._layers:
             layer.finalize()
+
+    def _unpadded(self, shortest: int, longest: int) -> int:
+        """Return how many tokens come in slices without padding, before a last one with all of it.
+
+        mlx-lm's recurrent layers (`ssm.py`) go wrong in a second slice of padding alone.
+        """
+        width = _width(self._tools, len(self._ids))
+        return 0 if longest <= width else max(shortest - 1, 0) // width * width
 
     def _continuation(self, label: list[int]) -> Iterator[mx.array]:
         """Yield a label's log-probabilities [B] after each prompt, summed over token slices."""
@@ -165,7 +179,9 @@ class _Group:
             fed = mx.broadcast_to(mx.array(label[start : start + len(targets)])[None], shape)
             logits = self._tools.model(fed, cache=layers).astype(mx.float32)
             logprobs = logits - mx.logsumexp(logits, axis=-1, keepdims=True)
-            index = mx.broadcast_to(mx.array(targets)[None, :, None], (*shape, 1))
+            # Of the dtype that argmax gives: a GPU compiles a kernel for each, for 5 s.
+            wanted = mx.array(targets, dtype=mx.uint32)
+            index = mx.broadcast_to(wanted[None, :, None], (*shape, 1))
             yield mx.take_along_axis(logprobs, index, axis=-1).sum(axis=(1, 2))
 
     def _described(
@@ -179,7 +195,7 @@ class _Group:
             (
                 place,
                 Classified(
-                    text=self._tools.decode([ids[row]]),
+                    text=self._tools.text_of(ids[row]),
                     token_id=ids[row],
                     logprob=logprobs[row],
                     logits=wanted[row],
@@ -207,28 +223,38 @@ def _fill(tools: Tools, layers: kv.Layers, ids: mx.array) -> Slices:
     rows, length = ids.shape
     start = 0
     while start < length:
-        began = time.perf_counter()
         width = _width(tools, rows)
         if length - start - width < NARROWEST:
             width = length - start
-        tools.model(ids[:, start : start + width], cache=layers)
-        mx.eval(kv.states(layers))
-        tools.chunk.learn(rows * width, time.perf_counter() - began)
+        yield from _fill_at_once(tools, layers, ids[:, start : start + width])
         start += width
-        yield
+
+
+def _fill_at_once(tools: Tools, layers: kv.Layers, ids: mx.array) -> Slices:
+    """Compute ``ids`` [B, T] into the caches, in one slice."""
+    began = time.perf_counter()
+    tools.model(ids, cache=layers)
+    mx.eval(kv.states(layers))
+    tools.chunk.learn(ids.size, time.perf_counter() - began)
+    yield
 
 
 def _width(tools: Tools, rows: int) -> int:
     return max(NARROWEST, tools.chunk.tokens // rows)
 
 
-def _next_group(asked: Asked, left: list[int], *, batchable: bool) -> list[int]:
-    """Take the longest prompts that are left, as many as fit one pass without much padding."""
+def _next_group(asked: Asked, left: list[int], policy: kv.CachePolicy) -> list[int]:
+    """Take the longest prompts that are left, as many as fit one pass without much padding.
+
+    They all have one length if the model takes no padding.
+    """
     places = [left.pop()]
     longest = len(asked.ids[places[0]])
     most = LOGITS_PROMPTS if asked.logits else GROUP_PROMPTS
-    size = max(1, min(most, GROUP_TOKENS // longest)) if batchable else 1
+    size = max(1, min(most, GROUP_TOKENS // longest)) if policy.batchable else 1
     padding = CPU_PADDING_TOKENS if mx.default_device() == mx.cpu else GROUP_TOKENS
+    if not policy.pads:
+        padding = 0
     while left and len(places) < size:
         padding -= longest - len(asked.ids[left[-1]])
         if padding < 0:

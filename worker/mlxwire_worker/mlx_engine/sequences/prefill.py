@@ -17,6 +17,7 @@ from ..cache import kv
 from ..cache.memory_guard import MemoryGuard
 from ..cache.prefix_tree import common_prefix
 from ..cache.prompt_cache import PromptCache, begin_alike
+from ..cache.trimming import trim
 from .decode_batch import DecodeBatch
 from .rows import Row
 
@@ -135,6 +136,11 @@ def compute_rest(model: Any, rows: list[Row]) -> kv.Layers:
     return layers
 
 
+def fit_together(policy: kv.CachePolicy, first: Row, other: Row) -> bool:
+    """Return True if one pass can compute two rows: padded, or of equal length throughout."""
+    return policy.pads or (first.left, first.held) == (other.left, other.held)
+
+
 class Sharing:
     """Finds what a row can reuse, and keeps what a row has computed.
 
@@ -210,7 +216,7 @@ class Sharing:
         if best is not None:
             tokens, layers = decoding.take_out(best)
             layers = kv.snapshot(layers)
-            if kv.trim(layers, len(tokens), len(best.prompt.ids)):
+            if trim(layers, len(tokens), len(best.prompt.ids)):
                 self.keep(tokens[: len(best.prompt.ids)], layers)
 
 

@@ -54,7 +54,7 @@ from ..cache.memory_guard import MemoryGuard
 from ..cache.prompt_cache import PromptCache
 from ..mlx_patches.allocator import give_free_memory_back
 from .decode_batch import DecodeBatch, Token
-from .prefill import ChunkSize, Sharing, Slice, compute_rest, may_share
+from .prefill import ChunkSize, Sharing, Slice, compute_rest, fit_together, may_share
 from .rows import Row
 
 GROUP_ROWS = 8
@@ -261,7 +261,7 @@ class Runner:
         return [Prefilled(row.prompt, row.held)]
 
     def _widen(self, group: list[Row]) -> None:
-        """Add short prompts that fit into one slice with the first, in order of arrival."""
+        """Add short prompts that fit into one slice, and without padding if the model takes none."""
         if not self._policy.batchable:
             return
         (first,) = group
@@ -273,6 +273,8 @@ class Runner:
                 continue
             if row.layers is None:
                 self._sharing.fetch(row, self._batch)
+            if not fit_together(self._policy, first, row):
+                continue
             widest = max(longest, row.left)
             if widest * (len(group) + 1) <= max(self._chunk.tokens, 64):
                 group.append(row)

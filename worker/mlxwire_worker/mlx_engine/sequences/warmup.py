@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import mlx.core as mx
@@ -25,6 +27,7 @@ SLOW_SECONDS, SLOW_SECONDS_CPU = 0.02, 0.005
 
 A CPU has the same kernels for all lengths, so it needs few passes.
 """
+_Step = Callable[[], None]
 _SAMPLINGS: tuple[dict[str, Any], ...] = (
     {},
     {"temperature": 1.0},
@@ -33,56 +36,83 @@ _SAMPLINGS: tuple[dict[str, Any], ...] = (
 
 
 def warm_up(model: Any, policy: CachePolicy, vocabulary: int, report: ProgressReport) -> None:
-    """Run one request alone for each kind of sampling, then all kinds in one batch."""
-    runner = Runner(model, policy, PromptCache(policy, budget=0), ChunkSize())
-    rounds = [_SAMPLINGS[:1], _SAMPLINGS[1:2], _SAMPLINGS[2:]]
-    if policy.batchable:
-        rounds.append(_SAMPLINGS)
-    _warm_prefill(model, policy, vocabulary)
-    if policy.batchable and mx.default_device() != mx.cpu:
-        _warm_classify(model, policy, vocabulary)
-    for number, samplings in enumerate(rounds):
-        report("warmup", number, len(rounds))
-        prompts = [_prompt(vocabulary, place, each) for place, each in enumerate(samplings)]
-        for prompt in prompts:
-            runner.add(prompt)
-        for _ in range(NEW_TOKENS + 1):
-            runner.step()
-        runner.remove(prompts)
+    """Compute prompts of several lengths, classify, and generate with each kind of sampling."""
+    steps = [
+        *_prefills(model, policy, vocabulary),
+        *_classifications(model, policy, vocabulary),
+        *_generations(model, policy, vocabulary),
+    ]
+    for number, step in enumerate(steps):
+        report("warmup", number, len(steps))
+        step()
     mx.synchronize()
-    report("warmup", len(rounds), len(rounds))
+    report("warmup", len(steps), len(steps))
 
 
-def _warm_prefill(model: Any, policy: CachePolicy, vocabulary: int) -> None:
-    """Compute prompts of growing length until one is slow: each shape has its own kernels."""
+def _prefills(model: Any, policy: CachePolicy, vocabulary: int) -> Iterator[_Step]:
+    """Yield prompts of growing length until one is slow: each shape has its own kernels."""
     slow = SLOW_SECONDS_CPU if mx.default_device() == mx.cpu else SLOW_SECONDS
-    with mx.stream(generation_stream):
-        for length in PREFILL_LENGTHS:
-            ids = mx.array([[token % vocabulary for token in range(length)]])
-            for again in range(2):
-                started = time.perf_counter()
-                layers = policy.make()
+    ended = False
+
+    def prefill(length: int) -> None:
+        nonlocal ended
+        if ended:
+            return
+        ids = mx.array([[token % vocabulary for token in range(length)]])
+        started = 0.0
+        for _ in range(2):
+            started = time.perf_counter()
+            layers = policy.make()
+            with mx.stream(generation_stream):
                 model(ids, cache=layers)
                 mx.eval(kv.states(layers))
-                if again and time.perf_counter() - started > slow:
-                    return
+        ended = time.perf_counter() - started > slow
+
+    for length in PREFILL_LENGTHS:
+        yield partial(prefill, length)
 
 
-def _warm_classify(model: Any, policy: CachePolicy, vocabulary: int) -> None:
-    """Classify full groups of short prompts: a GPU compiles their shapes, 0.1 s each."""
+def _classifications(model: Any, policy: CachePolicy, vocabulary: int) -> Iterator[_Step]:
+    """Yield full groups of short prompts to classify: a GPU compiles their shapes, 0.1 s each."""
+    if not policy.batchable or mx.default_device() == mx.cpu:
+        return
     chunk = ChunkSize()
     chunk.tokens = ChunkSize.LARGEST
     tools = scoring.Tools(model, policy, lambda _: "", chunk)
-    for width in (1, 2):
+
+    def classify(width: int) -> None:
         length = scoring.GPU_WIDTHS * width
         prompts = [
             [(place + token) % vocabulary for token in range(length + 1)]
             for place in range(scoring.GROUP_PROMPTS)
         ]
-        work = ClassifyPrompts(prompts=prompts, labels={})
+        work = ClassifyPrompts(prompts=prompts, labels={"short": [0], "long": [0, 0]})
         done = 0
         while done < len(prompts):
             done += len(scoring.classify_slice(tools, work))
+
+    for width in (1, 2):
+        yield partial(classify, width)
+
+
+def _generations(model: Any, policy: CachePolicy, vocabulary: int) -> Iterator[_Step]:
+    """Yield one request alone for each kind of sampling, then all kinds in one batch."""
+    runner = Runner(model, policy, PromptCache(policy, budget=0), ChunkSize())
+
+    def generate(samplings: Sequence[dict[str, Any]]) -> None:
+        prompts = [_prompt(vocabulary, place, each) for place, each in enumerate(samplings)]
+        for prompt in prompts:
+            runner.add(prompt)
+        for _ in range(NEW_TOKENS):
+            runner.step()
+        runner.remove(prompts[:-2])  # two rows that are left have kernels of their own
+        runner.step()
+        runner.remove(prompts)
+
+    for sampling in _SAMPLINGS:
+        yield partial(generate, [sampling])
+    if policy.batchable:
+        yield partial(generate, _SAMPLINGS)
 
 
 def _prompt(vocabulary: int, place: int, sampling: dict[str, Any]) -> Prompt:

@@ -163,7 +163,7 @@ def classify_prompts(
         ids=[],
         max_tokens=1,
         stop_ids=frozenset(),
-        detokenizer=loaded.tokenizer.detokenizer(),
+        detokenizer=loaded.tokenizer.detokenizer([]),
         params=params,
     )
     return ClassifyPrompts(
@@ -192,7 +192,7 @@ def _prompt(ids: list[int], params: SamplingParams, field: str, loaded: LoadedMo
         ids=ids,
         max_tokens=min(params.max_tokens, room - len(ids)),
         stop_ids=_stop_ids(params, loaded),
-        detokenizer=loaded.tokenizer.detokenizer(),
+        detokenizer=loaded.tokenizer.detokenizer(ids),
         params=params,
     )
 

@@ -13,8 +13,9 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Any
 
-from mlx_lm import tokenizer_utils as theirs
 from tokenizers import Tokenizer as FastTokenizer
+
+from .token_texts import bytes_by_character
 
 CHUNK_CHARACTERS = 1 << 16
 _KEEPING = frozenset({"ByteLevel", "Digits", "Metaspace", "Split"})
@@ -112,7 +113,7 @@ def _keeps(normalizer: dict[str, Any]) -> bool:
 
 def _by_bytes(vocabulary: Iterable[str]) -> list[tuple[int, bytes]] | None:
     """Return (length, bytes) of each token of a byte-level vocabulary; None if a byte has none."""
-    table: dict[str, int] = theirs._byte_decoder()
+    table = bytes_by_character()
     texts = [
         (len(token), bytes(table[c] for c in token))
         for token in vocabulary

@@ -1,4 +1,4 @@
-"""Converts text to token ids and back, with `tokenizers` and mlx-lm's streaming detokenizers.
+"""Converts text to token ids and back, with the library `tokenizers`.
 
 `transformers` takes 0.67 s to import (docs/engine-notes.md §16). It is imported only for a folder
 without a tokenizer.json, to convert the older files.
@@ -6,9 +6,9 @@ without a tokenizer.json, to convert the older files.
 
 from __future__ import annotations
 
-import copy
 import json
-from functools import cached_property, partial
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,11 @@ from mlxwire_protocol import WireError
 from ...prompts import Detokenizer
 from ..models.model_files import quoted
 from .control_tokens import ControlTokens
+from .detokenizers import detokenizer_of
 from .fast_tokenizer import encode_ids, panics_as_errors
+from .sentencepiece_model import corrected
 from .token_bounds import TokenBound
+from .token_texts import TokenTexts
 
 _SPECIAL_NAMES = (
     "bos_token",
@@ -35,14 +38,11 @@ _SPECIAL_NAMES = (
 
 
 MOST_IDS = 1 << 22
-"""The most token ids accepted: a detokenizer lists all ids, even unused ones. Gemma 3 has 262,144."""
+"""The most token ids accepted. Gemma 3 has 262,144."""
 
 
 class Tokenizer:
-    """The tokenizer of one model. Read-only after construction, so any thread may use it.
-
-    It has the methods of transformers' tokenizers that mlx-lm's detokenizers call.
-    """
+    """The tokenizer of one model. Read-only after construction, so any thread may use it."""
 
     def __init__(self, fast: FastTokenizer, config: dict[str, Any]) -> None:
         fast.no_padding()
@@ -54,7 +54,7 @@ class Tokenizer:
             raise ValueError(
                 f"it has a token with id {self.size - 1}; the largest accepted id is {MOST_IDS - 1}"
             )
-        self._detokenizer_prototype = _detokenizer_class(fast)(self)
+        self._texts = TokenTexts(fast, self.size)
 
     @classmethod
     def from_folder(cls, path: Path) -> Tokenizer:
@@ -68,7 +68,11 @@ class Tokenizer:
         file = path / "tokenizer.json"
         try:
             with panics_as_errors():
-                fast = FastTokenizer.from_file(str(file)) if file.exists() else _convert(path)
+                fast = (
+                    FastTokenizer.from_file(str(file))
+                    if file.exists()
+                    else _convert(path, config)
+                )
                 _add_missing_tokens(fast, config)
                 return cls(fast, config)
         except WireError:
@@ -127,102 +131,36 @@ class Tokenizer:
         found: int | None = self._fast.token_to_id(token)
         return found
 
-    def detokenizer(self) -> SafeDetokenizer:
-        """Create a detokenizer for one sequence."""
-        return SafeDetokenizer(self, self._detokenizer_prototype)
+    def text_of(self, token: int) -> str:
+        """Return the text of one token within a text; an incomplete character becomes U+FFFD."""
+        return self._texts.text_of(token)
+
+    def detokenizer(self, prompt: Sequence[int]) -> Detokenizer:
+        """Create a detokenizer for the answer to a prompt, given the prompt's ids."""
+        return detokenizer_of(self._texts, prompt)
 
     def __len__(self) -> int:
         return self.size
 
-    def convert_ids_to_tokens(self, ids: list[int]) -> list[str]:
-        """Return the tokens of ids; an unused id gives an empty string."""
-        return [self._fast.id_to_token(token_id) or "" for token_id in ids]
 
-
-KEPT_CHARACTERS = 256
-"""Characters of returned text after which a detokenizer forgets them."""
-
-
-class SafeDetokenizer(Detokenizer):
-    """A streaming detokenizer of mlx-lm that returns no text where mlx-lm's would raise.
-
-    mlx-lm's raises on ids outside the vocabulary (IndexError) and, at the end of a text, on
-    characters outside its byte table (KeyError), docs/engine-notes.md §8. One odd token must not
-    fail a request.
-    """
-
-    __slots__ = ("_inner", "_tokenizer")
-
-    def __init__(self, tokenizer: Tokenizer, prototype: Any) -> None:
-        self._tokenizer = tokenizer
-        self._inner = copy.copy(prototype)
-        self._inner.reset()
-
-    def add_token(self, token: int) -> str:
-        """Add a token and return the text that it completes, which may be empty."""
-        inner = self._inner
-        try:
-            inner.add_token(token)
-        except (IndexError, KeyError, TypeError, OverflowError):
-            return ""
-        segment: str = inner.last_segment
-        if inner.offset > KEPT_CHARACTERS:
-            _forget_sent(inner)
-        return segment
-
-    def text_of(self, token: int) -> str:
-        """Return the text of one token by itself; an incomplete character becomes U+FFFD."""
-        return self._tokenizer.decode([token])
-
-    def finalize(self) -> str:
-        """Return the text that was held back; an incomplete character becomes U+FFFD."""
-        inner = self._inner
-        try:
-            inner.finalize()
-        except KeyError:
-            inner.text += inner._decode_bytes(inner._unflushed)
-        segment: str = inner.last_segment
-        return segment
-
-
-def _forget_sent(inner: Any) -> None:
-    """Drop the returned text from a detokenizer.
-
-    mlx-lm copies all of the text for each token. A block of more than 1 KB makes malloc merge the
-    blocks that MLX has freed: 70 µs per token on a CPU with a tiny model.
-    """
-    if hasattr(inner, "_text"):  # NaiveStreamingDetokenizer computes `text` from `_text`
-        inner.offset -= len(inner._text)
-        inner._text = ""
-    else:
-        inner.text = inner.text[-1:]  # never empty: mlx-lm would trim the next space
-        inner.offset = len(inner.text)
-
-
-def _detokenizer_class(fast: FastTokenizer) -> Any:
-    """Choose the detokenizer as `mlx_lm.tokenizer_utils.load` does, by the decoder's type."""
-    from mlx_lm import tokenizer_utils as theirs
-
-    decoder = json.loads(fast.to_str()).get("decoder")
-    if theirs._is_spm_decoder(decoder):
-        return theirs.SPMStreamingDetokenizer
-    if theirs._is_spm_decoder_no_space(decoder):
-        return partial(theirs.SPMStreamingDetokenizer, trim_space=False)
-    if theirs._is_bpe_decoder(decoder):
-        return theirs.BPEStreamingDetokenizer
-    return theirs.NaiveStreamingDetokenizer
-
-
-def _convert(path: Path) -> FastTokenizer:
+def _convert(path: Path, config: dict[str, Any]) -> FastTokenizer:
     """Convert older tokenizer files with transformers, without network and without model code.
 
-    Raises: WireError ``unsupported_model``.
+    Named special tokens that only the older files declare are added to ``config``. Raises: WireError ``unsupported_model``.
     """
     from transformers import AutoTokenizer
 
-    slow = AutoTokenizer.from_pretrained(
-        str(path), local_files_only=True, trust_remote_code=False
-    )
+    try:
+        slow = AutoTokenizer.from_pretrained(
+            str(path), local_files_only=True, trust_remote_code=False
+        )
+    except ImportError as error:  # tekken.json needs mistral-common, tiktoken.model tiktoken
+        raise WireError(
+            "unsupported_model",
+            f"transformers can't convert the tokenizer without another package: {quoted(error)}. "
+            "Use a model folder that has a tokenizer.json",
+            data={"reason": "tokenizer"},
+        ) from None
     backend = getattr(slow, "backend_tokenizer", None)
     if not isinstance(backend, FastTokenizer):
         raise WireError(
@@ -231,6 +169,12 @@ def _convert(path: Path) -> FastTokenizer:
             "that has one",
             data={"reason": "tokenizer"},
         )
+    for name in _SPECIAL_NAMES:
+        if name not in config and isinstance(token := getattr(slow, name, None), str):
+            config[name] = token
+    pieces = path / "tokenizer.model"
+    if pieces.exists():
+        return corrected(backend, pieces)
     return backend
 
 
@@ -249,17 +193,31 @@ def _special_tokens(config: dict[str, Any]) -> dict[str, str]:
 
 def _add_missing_tokens(fast: FastTokenizer, config: dict[str, Any]) -> None:
     """Add tokens that only tokenizer_config.json declares, as transformers does."""
-    declared = config.get("added_tokens_decoder")
-    if not isinstance(declared, dict):
-        return
-    for entry in declared.values():
-        content = entry.get("content") if isinstance(entry, dict) else None
-        if isinstance(content, str) and fast.token_to_id(content) is None:
-            flags = {
-                name: bool(entry.get(name))
-                for name in ("single_word", "lstrip", "rstrip", "normalized", "special")
-            }
-            fast.add_tokens([AddedToken(content, **flags)])
+    for token in _declared_tokens(config):
+        if fast.token_to_id(token.content) is None:
+            fast.add_tokens([token])
+
+
+def _declared_tokens(config: dict[str, Any]) -> Iterator[AddedToken]:
+    """Yield the tokens of `added_tokens_decoder` by their ids, then the named and further ones."""
+    decoder = config.get("added_tokens_decoder")
+    if isinstance(decoder, dict):
+        numbered = {int(name): entry for name, entry in decoder.items() if name.isdecimal()}
+        for _, entry in sorted(numbered.items()):
+            content = entry.get("content") if isinstance(entry, dict) else None
+            if isinstance(content, str):
+                flags = {
+                    name: bool(entry.get(name))
+                    for name in ("single_word", "lstrip", "rstrip", "normalized", "special")
+                }
+                yield AddedToken(content, **flags)
+    contents = list(_special_tokens(config).values())
+    for name in ("additional_special_tokens", "extra_special_tokens"):
+        further = config.get(name)
+        contents += further if isinstance(further, list) else []
+    for content in contents:
+        if isinstance(content, str):
+            yield AddedToken(content, special=True, normalized=False)
 
 
 def _read_json(path: Path) -> dict[str, Any]:
