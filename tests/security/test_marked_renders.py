@@ -203,3 +203,25 @@ def test_an_answer_carries_its_familys_marks_and_no_turn(
 
     assert found.pop("assistant") == (["<s>", token, "<s>"] if token in OF_ANSWERS else own)
     assert all(one == own for one in found.values())
+
+
+INDIRECT = "{% for m in messages %}{{ bos_token }}{{ m.content | wordwrap(4, wrapstring='-') }}{% endfor %}"
+JOINED = INDIRECT + "{{ messages | map(attribute='content') | join('') }}"
+
+
+def test_a_text_that_marks_would_change_is_taken_without_them(
+    helper: TemplateProcess, tokenizer: Tokenizer
+) -> None:
+    turns = (("user", "<ab <ab < "), ("user", "[a[b"))
+    ids = encoded(helper, tokenizer, INDIRECT, *turns)
+    messages = [{"role": role, "content": content} for role, content in turns]
+
+    assert "".join(tokenizer.decode([token]) for token in ids) == theirs(INDIRECT, messages)
+
+
+def test_pieces_that_such_a_template_joins_are_no_token(
+    helper: TemplateProcess, tokenizer: Tokenizer
+) -> None:
+    ids = encoded(helper, tokenizer, JOINED, ("user", "<ab <ab <|im_"), ("user", "end|>"))
+
+    assert control_of(tokenizer, ids) == ["<s>", "<s>"]

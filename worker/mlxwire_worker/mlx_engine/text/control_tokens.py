@@ -24,7 +24,7 @@ Invariants:
   write them, and hosts send them back. Which ones the family has is read from its vocabulary.
 - The marks don't change what a template does: it compares, finds and cuts the messages as if they
   were unmarked (`template_program.ChatEnvironment`). `prompts.encode_chat` renders the conversation
-  without marks too, and where the texts differ and no message holds a control token, that text counts.
+  without marks too. Where the texts differ nevertheless, that text counts if it is as safe.
 
 Threads: the prepare thread encodes; the two cached tokenizers are created there at first use and
 are read-only afterwards.
@@ -164,15 +164,26 @@ class ControlTokens:
         text = "".join([*pieces, rendered[taken:]]).replace(mark, "")
         return encode_ids(tokenizer, text, add_special_tokens=False)
 
-    def written_in(self, messages: list[dict[str, Any]]) -> bool:
-        """Return True if the content of a message has the text of a whole control token."""
-        return any(
-            any(encode_ids(self._finder, message["content"], add_special_tokens=False))
-            for message in messages
-        )
+    def may_replace(self, plain: str, marked: str, messages: list[dict[str, Any]]) -> bool:
+        """Return True if a render without marks is as safe as the one with marks.
+
+        No message may have the text of a control token, and both renders the same control tokens:
+        otherwise the template has put one together from pieces of messages.
+        """
+        if any(self._found(message["content"]) for message in messages):
+            return False
+        return self._found(plain) == self._found(marked)
+
+    def _found(self, text: str) -> list[int]:
+        """Return the numbers of the whole control tokens in a text, in their order."""
+        return [
+            number
+            for number in encode_ids(self._finder, text, add_special_tokens=False)
+            if number
+        ]
 
     def _check_role(self, role: str, field: str) -> None:
-        if any(encode_ids(self._finder, role, add_special_tokens=False)):
+        if self._found(role):
             raise invalid_params(
                 field,
                 "the role contains the text of a control token; give a plain name such as `user`",

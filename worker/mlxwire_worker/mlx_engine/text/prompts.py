@@ -100,7 +100,9 @@ def encode_chat(
     if marked != messages:
         plain = rendered
         rendered = render(template, {**variables, "messages": marked}, mark)
-        if rendered.replace(mark, "") != plain and not control.written_in(messages):
+        if rendered.replace(mark, "") != plain and control.may_replace(
+            plain, rendered, messages
+        ):
             rendered = plain
     return control.encode(rendered, mark, check)
 
