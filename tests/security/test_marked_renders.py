@@ -205,7 +205,7 @@ def test_an_answer_carries_its_familys_marks_and_no_turn(
     assert all(one == own for one in found.values())
 
 
-INDIRECT = "{% for m in messages %}{{ bos_token }}{{ m.content | wordwrap(4, wrapstring='-') }}{% endfor %}"
+INDIRECT = "{% for m in messages %}{{ bos_token }}{{ m.content | wordwrap(3, wrapstring='-') }}{% endfor %}"
 JOINED = INDIRECT + "{{ messages | map(attribute='content') | join('') }}"
 
 
