@@ -45,6 +45,10 @@ def added(**fields: object) -> Harm:
 
 
 REFUSED: dict[str, tuple[Harm, tuple[str, str]]] = {
+    "templates of wrong types": (
+        beside(chat_template={"a": 1}),
+        ("model_load_failed", "chat_template"),
+    ),
     "an id of 1e9": (token("zz", 10**9), BROKEN),
     "the largest id": (token("zz", 2**32 - 1), BROKEN),
     "an id past 32 bits": (token("zz", 2**33), BROKEN),
@@ -90,7 +94,6 @@ BORNE: dict[str, Harm] = {
     "wrong types beside it": beside(
         bos_token={"content": 5},
         eos_token=[1],
-        chat_template={"a": 1},
         model_max_length="x",
         added_tokens_decoder={"x": 5, "-1": {"content": "a"}, "9" * 30: {"content": "zz"}},
     ),
