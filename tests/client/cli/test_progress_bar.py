@@ -1,4 +1,4 @@
-"""The bar of a load shows a share where there is one, and a number where there is none."""
+"""A load's progress bar shows the share of a known total, and otherwise the number done."""
 
 from __future__ import annotations
 

@@ -31,6 +31,11 @@ def import_mlx() -> None:
     use_fast_blas()  # before `use_private_kernels`, which changes TMPDIR
     use_private_kernels()
     import_mlx_lm()
+    keep_kernels_of_this_card()
+
+
+def keep_kernels_of_this_card() -> None:
+    """Have MLX keep the kernels of a CUDA device by the device's architecture."""
     import mlx.core as mx
 
     if mx.cuda.is_available():

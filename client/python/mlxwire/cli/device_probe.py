@@ -38,11 +38,8 @@ print(json.dumps({{"python": platform.python_version(), "packages": packages}}),
 try:
     from mlxwire_worker.mlx_engine.mlx_patches.blas import in_use, probe_program, use_fast_blas
 
-    from mlxwire_worker.process.kernel_folder import (
-        keep_kernels_apart,
-        slow_kernels,
-        use_private_kernels,
-    )
+    from mlxwire_worker.mlx_engine.importing import keep_kernels_of_this_card
+    from mlxwire_worker.process.kernel_folder import slow_kernels, use_private_kernels
 
     use_fast_blas()
     folder, refused = use_private_kernels()
@@ -52,8 +49,8 @@ except ImportError:  # an interpreter that has MLX and no worker
     in_use = None
 import mlx.core as mx
 
-if in_use is not None and mx.cuda.is_available():
-    keep_kernels_apart(version("mlx"), str(mx.device_info()["architecture"]))
+if in_use is not None:
+    keep_kernels_of_this_card()
 device = mx.default_device()
 describe = getattr(mx, "device_info", None) or mx.metal.device_info
 mx.eval(mx.compile(lambda a: mx.exp(a) * a)(mx.ones(8)))

@@ -13,7 +13,7 @@ from mlx.utils import tree_flatten
 from mlx_lm.models.cache import KVCache, RotatingKVCache
 
 from mlxwire_protocol import WireError
-from mlxwire_worker.mlx_engine.cache import model_check, verdict
+from mlxwire_worker.mlx_engine.cache import model_check
 from mlxwire_worker.mlx_engine.cache.kv import CachePolicy
 from mlxwire_worker.mlx_engine.cache.model_check import check_model
 from mlxwire_worker.mlx_engine.cache.prompt_cache import PromptCache
@@ -21,9 +21,11 @@ from mlxwire_worker.mlx_engine.cache.verdict import Verdict
 from mlxwire_worker.mlx_engine.one_pass import scoring
 from mlxwire_worker.mlx_engine.sequences.prefill import ChunkSize
 from mlxwire_worker.mlx_engine.sequences.runner import Runner
+from mlxwire_worker.mlx_engine.sequences.warmup import Mute
+from mlxwire_worker.process.kept_findings import keep_finding, read_finding
 from mlxwire_worker.prompts import (
+    Classified,
     ClassifyPrompts,
-    Detokenizer,
     Failed,
     Prompt,
     Sampled,
@@ -118,17 +120,6 @@ def checked(model: Any, folder: Path | None = None, key: str = "k") -> Verdict:
     return check_model(model, vocabulary=VOCABULARY, elapsed=1e9, folder=folder, key=key)
 
 
-class Mute(Detokenizer):
-    def add_token(self, token: int) -> str:
-        return ""
-
-    def text_of(self, token: int) -> str:
-        return ""
-
-    def finalize(self) -> str:
-        return ""
-
-
 def prompt(ids: list[int]) -> Prompt:
     params = SamplingParams(logprobs=True, cache=True)
     return Prompt(
@@ -165,6 +156,17 @@ def held_to_truth(model: Any, ids: list[int], tokens: list[Sampled]) -> None:
         ids = [*ids, token.token_id]
 
 
+def classified(
+    tools: scoring.Tools, rows: list[list[int]], labels: dict[str, list[int]]
+) -> dict[int, Classified]:
+    """Classify prompts in one request, and return the results by their places."""
+    work = ClassifyPrompts(prompts=rows, labels=labels)
+    found: dict[int, Classified] = {}
+    while len(found) < len(rows):
+        found.update(scoring.classify_slice(tools, work))
+    return found
+
+
 ROWS = [[5, 9], [11, 48, 85, 22, 60], [11, 48, 85, 22, 59, *range(30, 45)], [7, 1, 2, 3, 4]]
 
 
@@ -188,16 +190,10 @@ def test_what_the_check_allows_gives_the_answers_of_the_model_alone(name: str) -
 
     labels = {"a": [3], "b": [4, 8, 15]}
     tools = scoring.Tools(model, policy, str, ChunkSize())
-    work = ClassifyPrompts(prompts=[[1, 2, *ids] for ids in ROWS], labels=labels)
-    found: dict[int, Any] = {}
-    while len(found) < len(ROWS):
-        found.update(scoring.classify_slice(tools, work))
+    found = classified(tools, [[1, 2, *ids] for ids in ROWS], labels)
     for place, ids in enumerate(ROWS):
-        single = ClassifyPrompts(prompts=[[1, 2, *ids]], labels=labels)
-        alone: Any = []
-        while not alone:
-            alone = scoring.classify_slice(tools, single)
-        assert found[place].labels == pytest.approx(alone[0][1].labels, abs=0.002)
+        alone = classified(tools, [[1, 2, *ids]], labels)[0]
+        assert found[place].labels == pytest.approx(alone.labels, abs=0.002)
 
 
 class Liar(KVCache):
@@ -242,15 +238,11 @@ def test_padding_does_not_reach_a_recurrent_state_through_slices(tokens: int) ->
     tools = scoring.Tools(model, policy, str, chunk)
     prompts = [[(n + k) % VOCABULARY for k in range(n)] for n in (33, 36, 40)]
 
-    def classified(rows: list[list[int]]) -> dict[int, Any]:
-        work, found = ClassifyPrompts(prompts=rows, labels={"a": [3], "b": [4, 8]}), {}
-        while len(found) < len(rows):
-            found.update(scoring.classify_slice(tools, work))
-        return found
+    labels = {"a": [3], "b": [4, 8]}
 
-    together = classified(prompts)
+    together = classified(tools, prompts, labels)
     for place, ids in enumerate(prompts):
-        alone = classified([ids])[0]
+        alone = classified(tools, [ids], labels)[0]
         assert together[place].logprob == pytest.approx(alone.logprob, abs=0.002)
         assert together[place].labels == pytest.approx(alone.labels, abs=0.002)
 
@@ -310,9 +302,9 @@ def test_the_first_layers_are_enough_for_a_model_of_equal_layers(
 def test_a_verdict_is_kept_and_a_damaged_one_is_not_used(tmp_path: Path) -> None:
     model = build("llama")
     made = checked(model, tmp_path)
-    assert verdict.read(tmp_path, "k") == made
+    assert read_finding(tmp_path / "verdicts", "k", Verdict) == made
     kept = Verdict(together=False, padded=False, cut=False)
-    verdict.write(tmp_path, "k", kept)
+    keep_finding(tmp_path / "verdicts", "k", kept)
     assert checked(model, tmp_path) == kept
     for content in (b"", b"{", b'{"together":1}', b"[]", b'{"together":true,"more":1}'):
         (tmp_path / "verdicts" / "k.json").write_bytes(content)

@@ -1,4 +1,4 @@
-"""What is left after a cut: only caches that are provably whole are cut."""
+"""A cut leaves a whole cache, and `trim` refuses every other cut."""
 
 from __future__ import annotations
 

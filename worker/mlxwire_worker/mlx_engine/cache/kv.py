@@ -34,6 +34,8 @@ Hazards and what went wrong before:
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import mlx.core as mx
@@ -218,6 +220,26 @@ def nbytes(layers: Layers) -> int:
 def merge(rows: list[Layers]) -> Layers:
     """Merge the plain caches of several sequences into one batch, in this order."""
     return [layer[0].merge(list(layer)) for layer in zip(*rows, strict=True)]
+
+
+@contextmanager
+def right_padding(batch: Layers, lengths: list[int], width: int) -> Iterator[None]:
+    """Let a batch take rows of ``lengths`` tokens that are padded on the right to ``width``.
+
+    The pass over the padded rows belongs into the block. Rows without padding need nothing.
+    """
+    padding = [width - length for length in lengths]
+    for layer in batch if any(padding) else []:
+        layer.prepare(lengths=lengths, right_padding=padding)
+    yield
+    for layer in batch if any(padding) else []:
+        layer.finalize()
+
+
+def padded(rows: list[list[int]], width: int) -> mx.array:
+    """Return token ids [B, T] of rows that are padded on the right to ``width``."""
+    ids = [row + [0] * (width - len(row)) for row in rows]
+    return mx.array(ids, dtype=mx.int32)
 
 
 def extend(batch: Layers, other: Layers) -> Layers:

@@ -30,13 +30,17 @@ from mlx_lm.models.cache import make_prompt_cache
 
 from mlxwire_protocol import WireError
 
+from ...process.kept_findings import keep_finding, read_finding
 from ...process.kernel_folder import folder_of_failed_kernel
-from . import kv, verdict
+from . import kv
 from .trimming import trim
 from .verdict import Verdict
 
 REVISION = "2"
 """Raise it with each change of the check: a verdict of an earlier one is not used."""
+
+_FOLDER = "verdicts"
+"""Holds the verdicts, inside the folder that a caller names."""
 
 _SHARED, _SHORT, _LONG, _AFTER = 2, 4, 8, 3
 """Tokens that A and B share, of A, of B, and after each of them."""
@@ -54,12 +58,13 @@ def check_model(
 
     ``elapsed`` are the seconds that the load has taken. Raises: WireError ``unsupported_model``.
     """
-    if folder is not None and (known := verdict.read(folder, key)) is not None:
+    kept = folder / _FOLDER if folder is not None else None
+    if kept is not None and (known := read_finding(kept, key, Verdict)) is not None:
         return known
     with mx.stream(generation_stream):
         found, lasts = _check(model, vocabulary, max(elapsed * _SHARE, _SECONDS))
-    if folder is not None and lasts:
-        verdict.write(folder, key, found)
+    if kept is not None and lasts:
+        keep_finding(kept, key, found)
     return found
 
 
@@ -215,13 +220,9 @@ class _Trial:
         prompts = [self._a, self._b, self._a[: held + 1]][: len(rows)]
         rests = [prompt[held:-1] for prompt in prompts]
         lengths = [len(rest) for rest in rests]
-        padding = [max(lengths) - length for length in lengths]
         layers = kv.merge(rows)
-        for layer in layers:
-            layer.prepare(lengths=lengths, right_padding=padding)
-        self._pass(layers, [rest + [0] * pad for rest, pad in zip(rests, padding, strict=True)])
-        for layer in layers:
-            layer.finalize()
+        with kv.right_padding(layers, lengths, max(lengths)):
+            self._pass(layers, kv.padded(rests, max(lengths)))
         decoded = self._decoded(layers, [prompt[-1] for prompt in prompts])
         yield decoded[:2] - self._alone[:, 0]
         if len(rows) > 2:
@@ -236,7 +237,7 @@ class _Trial:
     def _decoded(self, layers: kv.Layers, ids: list[int]) -> mx.array:
         return self._pass(layers, [[one] for one in ids])[:, -1]
 
-    def _pass(self, layers: kv.Layers, ids: list[list[int]]) -> mx.array:
+    def _pass(self, layers: kv.Layers, ids: list[list[int]] | mx.array) -> mx.array:
         """Compute rows of ids into caches; return logits [B, T, V], float32 and lazy."""
         logits: mx.array = self.model(mx.array(ids), cache=layers)
         self._dtype = logits.dtype

@@ -1,8 +1,8 @@
 """`inspect`: the queries and keys that each attention layer compares, written to a file.
 
-One pass over the prompt, with empty caches: layers that share keys (Gemma 3n) need them. MLX computes nothing before it is asked, so the pass first
-only notes what each layer hands to its attention; then one layer after another is computed, and
-other requests run in between. The head and the logits are never computed.
+One pass over the prompt, with empty caches, because layers may share keys (Gemma 3n). MLX computes
+nothing before it is asked: the pass only notes what each layer hands to its attention. Then one
+layer after another is computed, with other requests in between; the head and the logits never are.
 """
 
 from __future__ import annotations

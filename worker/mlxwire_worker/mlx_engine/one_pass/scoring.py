@@ -144,21 +144,15 @@ class _Group:
             longest = -(-longest // GPU_WIDTHS) * GPU_WIDTHS
         elif min(lengths) < longest:
             longest = max(longest, NARROWEST)
-        padded = mx.array(
-            [prompt[:-1] + [0] * (longest - len(prompt) + 1) for prompt in self._ids],
-            dtype=mx.int32,
-        )
+        padded = kv.padded([prompt[:-1] for prompt in self._ids], longest)
         if min(lengths) == longest:
             yield from _fill(self._tools, self._layers, padded)
             return
         start = self._unpadded(min(lengths), longest)
         yield from _fill(self._tools, self._layers, padded[:, :start])
         left = [length - start for length in lengths]
-        for layer in self._layers:
-            layer.prepare(lengths=left, right_padding=[longest - start - n for n in left])
-        yield from _fill_at_once(self._tools, self._layers, padded[:, start:])
-        for layer in self._layers:
-            layer.finalize()
+        with kv.right_padding(self._layers, left, longest - start):
+            yield from _fill_at_once(self._tools, self._layers, padded[:, start:])
 
     def _unpadded(self, shortest: int, longest: int) -> int:
         """Return how many tokens come in slices without padding, before a last one with all of it.

@@ -120,18 +120,9 @@ def compute_rest(model: Any, rows: list[Row]) -> kv.Layers:
     longest = max(lengths)
     if not longest:
         return layers
-    padding = [longest - length for length in lengths]
-    ids = mx.array(
-        [
-            row.tokens[row.held : row.held + row.left] + [0] * pad
-            for row, pad in zip(rows, padding, strict=True)
-        ]
-    )
-    for layer in layers if any(padding) else []:
-        layer.prepare(lengths=lengths, right_padding=padding)
-    model(ids, cache=layers)
-    for layer in layers if any(padding) else []:
-        layer.finalize()
+    rests = [row.tokens[row.held : row.held + row.left] for row in rows]
+    with kv.right_padding(layers, lengths, longest):
+        model(kv.padded(rests, longest), cache=layers)
     mx.eval(kv.states(layers))
     return layers
 

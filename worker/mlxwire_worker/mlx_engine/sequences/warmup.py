@@ -121,12 +121,12 @@ def _prompt(vocabulary: int, place: int, sampling: dict[str, Any]) -> Prompt:
         ids=ids,
         max_tokens=NEW_TOKENS + 2,
         stop_ids=frozenset(),
-        detokenizer=_Mute(),
+        detokenizer=Mute(),
         params=SamplingParams(cache=False, seed=0, **sampling),
     )
 
 
-class _Mute(Detokenizer):
+class Mute(Detokenizer):
     """A detokenizer that returns no text."""
 
     def add_token(self, token: int) -> str:

@@ -39,23 +39,32 @@ def detokenizer_of(texts: TokenTexts, prompt: Sequence[int]) -> Detokenizer:
     return ContextDetokenizer(texts, prompt)
 
 
-class _Tabled(Detokenizer):
+class _OfTexts(Detokenizer):
+    """A detokenizer over the texts of a tokenizer's tokens."""
+
+    __slots__ = ("_texts",)
+
+    def __init__(self, texts: TokenTexts) -> None:
+        self._texts = texts
+
+    def text_of(self, token: int) -> str:
+        """Return the text of one token by itself; an incomplete character becomes U+FFFD."""
+        return self._texts.text_of(token)
+
+
+class _Tabled(_OfTexts):
     """A detokenizer whose tokens have texts of their own, but for the bytes of characters.
 
     ``_pending`` are the bytes of a character that is not complete, and ``_shown`` is how many
     U+FFFD the decoded prompt has for those that the prompt began.
     """
 
-    __slots__ = ("_pending", "_shown", "_texts")
+    __slots__ = ("_pending", "_shown")
 
     def __init__(self, texts: TokenTexts) -> None:
-        self._texts = texts
+        super().__init__(texts)
         self._pending = b""
         self._shown = 0
-
-    def text_of(self, token: int) -> str:
-        """Return the text of one token by itself; an incomplete character becomes U+FFFD."""
-        return self._texts.text_of(token)
 
     def _new(self, text: str) -> str:
         """Return what a text has beyond the U+FFFD that the decoded prompt has already."""
@@ -161,17 +170,17 @@ class FallbackDetokenizer(_Tabled):
         return self._new(REPLACEMENT * len(held))
 
 
-class ContextDetokenizer(Detokenizer):
+class ContextDetokenizer(_OfTexts):
     """Compares two decodes by the library: of the tokens before, and with the new ones.
 
     For decoders whose tokens depend on each other, such as BPE with `</w>`, where a word gets its
     space when the next word follows.
     """
 
-    __slots__ = ("_before", "_held", "_texts")
+    __slots__ = ("_before", "_held")
 
     def __init__(self, texts: TokenTexts, prompt: Sequence[int]) -> None:
-        self._texts = texts
+        super().__init__(texts)
         self._before = [
             name for token in prompt[-HELD_TOKENS:] if (name := texts.name_of(token))
         ]
@@ -184,10 +193,6 @@ class ContextDetokenizer(Detokenizer):
             return ""
         self._held.append(name)
         return self._take(at_end=len(self._held) > HELD_TOKENS)
-
-    def text_of(self, token: int) -> str:
-        """Return the text of one token by itself; an incomplete character becomes U+FFFD."""
-        return self._texts.text_of(token)
 
     def finalize(self) -> str:
         """Return the text that was held back; an incomplete character becomes U+FFFD."""

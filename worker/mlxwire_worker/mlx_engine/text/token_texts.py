@@ -16,7 +16,7 @@ from tokenizers import Tokenizer as FastTokenizer
 from .fast_tokenizer import panics_as_errors
 
 DecoderKind = Literal["byte_level", "token_by_token", "in_context"]
-"""How the text of a token depends on the tokens around it:
+"""Three ways in which a decoder makes the text of a token:
 
 - ``byte_level``: a token is bytes, and the text is all bytes decoded as UTF-8.
 - ``token_by_token``: a token has its own text, or is one byte of a character (byte fallback).

@@ -146,7 +146,8 @@ class Tokenizer:
 def _convert(path: Path, config: dict[str, Any]) -> FastTokenizer:
     """Convert older tokenizer files with transformers, without network and without model code.
 
-    Named special tokens that only the older files declare are added to ``config``. Raises: WireError ``unsupported_model``.
+    Named special tokens that only the older files declare are added to ``config``. Raises:
+    WireError ``unsupported_model``.
     """
     from transformers import AutoTokenizer
 

@@ -11,11 +11,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
+from ....process.kept_findings import keep_finding, read_finding
 from ....process.private_folder import private_folder
-from . import verdicts
 from .candidates import VARIABLE, Candidate, candidates, switched_off
 from .threads import ThreadControl, most_threads
-from .verdicts import Verdict
+from .verdicts import Verdict, key_of
 
 _SHIM_VERSION = "1"
 REMEDY = "run: pip install scipy-openblas32"
@@ -94,11 +94,11 @@ def _reference_build() -> Path | None:
 def _try(candidate: Candidate, mlx: Path, folder: Path) -> tuple[Verdict, ctypes.CDLL | None]:
     """Return a candidate's verdict, and the library opened if it may be used."""
     try:
-        key = verdicts.key_of((candidate.library, mlx), (_SHIM_VERSION, candidate.prefix))
+        key = key_of((candidate.library, mlx), (_SHIM_VERSION, candidate.prefix))
     except OSError as error:
         return Verdict(error=f"it can't be read ({error.strerror}); correct its path"), None
     library = folder / f"{key}.so" if candidate.prefix else candidate.library
-    verdict = verdicts.read(folder, key)
+    verdict = read_finding(folder, key, Verdict)
     if verdict is not None and verdict.error is None:
         with suppress(OSError):  # a shim that is missing or damaged is built again below
             return verdict, _open(library)
@@ -137,7 +137,7 @@ def _examine(candidate: Candidate, library: Path, folder: Path, key: str) -> Ver
     except (ProbeFailed, ShimFailed) as error:
         return Verdict(error=str(error))
     if verdict.lasts:
-        verdicts.write(folder, key, verdict)
+        keep_finding(folder, key, verdict)
     return verdict
 
 

@@ -1,9 +1,8 @@
-"""Keeps what the probe of a library found, so that only the first start of a worker pays for it."""
+"""Describes what the probe of a library found, and names it for the folder that keeps it."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 import platform
 import sys
 from collections.abc import Iterable
@@ -39,21 +38,6 @@ def key_of(files: Iterable[Path], parts: Iterable[str]) -> str:
         found = file.stat()
         told.append(f"{file}:{found.st_mtime_ns}:{found.st_size}")
     return hashlib.sha256("\0".join(told).encode("utf-8", "surrogateescape")).hexdigest()[:32]
-
-
-def read(folder: Path, key: str) -> Verdict | None:
-    """Return the outcome that was kept under a key; None if there is none that can be read."""
-    with suppress(OSError, msgspec.MsgspecError):
-        return msgspec.json.decode((folder / f"{key}.json").read_bytes(), type=Verdict)
-    return None
-
-
-def write(folder: Path, key: str, verdict: Verdict) -> None:
-    """Keep an outcome; a folder that can't be written to only makes later starts slower."""
-    partial = folder / f"{key}.{os.getpid()}.partial"
-    with suppress(OSError):
-        partial.write_bytes(msgspec.json.encode(verdict))
-        partial.replace(folder / f"{key}.json")
 
 
 def _processor() -> str:
