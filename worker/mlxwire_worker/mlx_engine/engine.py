@@ -104,7 +104,7 @@ class MlxEngine(Engine):
 
         hold_freed_blocks()
         with self._paths.unchanged(path, adapter):
-            loaded = loading.build(options, path, adapter)
+            loaded = loading.build(options, path, adapter, report)
         for warning in loaded.warnings:
             log(warning)
         if loaded.template is not None:
