@@ -1,1 +1,1 @@
-"""What config.json says, translated to the names that a module of mlx-lm reads, and checked."""
+"""Translates config.json to the names that a module of mlx-lm reads, and checks it."""
