@@ -205,3 +205,48 @@ def test_a_window_that_the_module_drops_limits_the_context(folder: Folder) -> No
     config = {**SIZES, "model_type": "starcoder2", "norm_epsilon": 1e-5, "sliding_window": 64}
 
     assert tree(folder(config, config)).unused_lengths == {"sliding_window": 64}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {
+            "model_type": "lfm2",
+            "block_dim": 64,
+            "block_ff_dim": 2048,
+            "block_multiple_of": 256,
+            "block_ffn_dim_multiplier": 1.0,
+            "block_auto_adjust_ff_dim": False,
+            "conv_bias": False,
+            "conv_L_cache": 3,
+            "norm_eps": 1e-5,
+            "full_attn_idxs": [1, 3],
+            "rope_theta": 77.0,
+        },
+        {
+            "model_type": "qwen2_moe",
+            "shared_expert_intermediate_size": 5632,
+            "moe_intermediate_size": 64,
+            "num_experts": 4,
+            "num_experts_per_tok": 2,
+            "norm_topk_prob": False,
+            "rope_theta": 77.0,
+        },
+    ],
+    ids=lambda config: config["model_type"],
+)
+def test_a_large_width_is_not_taken_for_a_count(folder: Folder, config: dict[str, Any]) -> None:
+    config = {**SIZES, **config}
+
+    assert difference(folder(config, config), config) == 0
+
+
+@pytest.mark.skipif(mx.metal.is_available(), reason="the device has the kernel")
+def test_a_model_whose_kernel_the_device_lacks_is_unsupported(folder: Folder) -> None:
+    config = {**SIZES, "model_type": "bitnet", "rope_theta": 77.0, "head_dim": 16}
+    with pytest.raises(WireError) as raised:
+        tree(folder(config, config))
+
+    assert raised.value.code == "unsupported_model"
+    assert raised.value.data == {"reason": "no_kernel"}
+    assert "another model" in raised.value.message
