@@ -15,6 +15,7 @@ from mlx_lm.utils import _get_classes
 from transformers import CONFIG_MAPPING
 
 from mlxwire_protocol import WireError
+from mlxwire_worker.mlx_engine.models import module_tree
 from mlxwire_worker.mlx_engine.models.module_tree import ModuleTree, build_tree
 from mlxwire_worker.mlx_engine.models.preflight import check_model
 from support.model_worker import Models
@@ -250,3 +251,32 @@ def test_a_model_whose_kernel_the_device_lacks_is_unsupported(folder: Folder) ->
     assert raised.value.code == "unsupported_model"
     assert raised.value.data == {"reason": "no_kernel"}
     assert "another model" in raised.value.message
+
+
+def test_a_base_for_each_layer_is_left_to_the_module(folder: Folder) -> None:
+    config = {
+        **SIZES,
+        "model_type": "step3p5",
+        "head_dim": 16,
+        "num_attention_groups": 2,
+        "sliding_window": 8,
+        "layer_types": ["full_attention", *["sliding_attention"] * 2, "full_attention"],
+        "rope_theta": [5e6, 77.0, 77.0, 5e6],
+        "moe_layers_enum": "",
+    }
+
+    assert difference(folder(config, config), config) == 0
+
+
+def test_only_tables_beside_the_weights_are_bounded(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = {**SIZES, "model_type": "llama", "rope_theta": 77.0, "rope_scaling": LLAMA3}
+    path = folder(config, config)
+    monkeypatch.setattr(module_tree, "MOST_TABLE_BYTES", 4096)
+    assert tree(path)
+
+    monkeypatch.setattr(module_tree, "MOST_TABLE_BYTES", 64)
+    with pytest.raises(WireError) as raised:
+        tree(path)
+    assert "tables that are too long" in raised.value.message

@@ -60,6 +60,13 @@ def test_a_kernel_that_is_missed_only_when_it_runs_is_found_at_load() -> None:
     [
         (NotImplementedError("tied experts"), "unsupported_model", "unsupported_setting"),
         (ValueError("Unsupported RoPE type x"), "unsupported_model", "unsupported_setting"),
+        (ValueError("Unknown layer type: x"), "unsupported_model", "unsupported_setting"),
+        (ValueError("currently requires a=true"), "unsupported_model", "unsupported_setting"),
+        (
+            ValueError("memory that it does not have"),
+            "unsupported_model",
+            "unsupported_setting",
+        ),
         (ValueError("Unsupported modelopt quant_algo"), "unsupported_model", "quantization"),
         (TypeError("unsupported operand type(s)"), "model_load_failed", "invalid_config"),
         (ValueError("[rope] unsupported type"), "model_load_failed", "invalid_config"),

@@ -14,7 +14,7 @@ Stage = Literal["import", "arguments", "modules", "weights", "forward"]
 
 _NO_KERNEL = re.compile(r"_kernel\]|No (?:Metal|CUDA|GPU) back-?end", re.IGNORECASE)
 _NOT_SUPPORTED = re.compile(
-    r"unsupported|not (?:yet )?(?:supported|implemented)", re.IGNORECASE
+    r"supported|supports|not (?:yet )?implemented|unknown|requires|does not have", re.IGNORECASE
 )
 _MISSING = re.compile(r"missing \d+ required")
 

@@ -76,10 +76,12 @@ def compute_once(model: Any, model_type: str) -> None:
 
 
 def private_arrays(model: Any) -> Iterator[mx.array]:
-    """Yield the arrays that modules hold beside their parameters."""
+    """Yield the arrays that modules hold beside their parameters, by mlx's rule for names."""
     for module in model.modules():
-        for values in (vars(module).values(), module.values()):
-            yield from (value for value in values if isinstance(value, mx.array))
+        hidden = (value for name, value in module.items() if name.startswith("_"))
+        for value in (*vars(module).values(), *hidden):
+            if isinstance(value, mx.array):
+                yield value
 
 
 class _Making:

@@ -226,5 +226,5 @@ def _dropped(settings: Settings) -> Iterator[tuple[str, Any, str]]:
     sliding = settings_by_layer_type(settings.text).get(SLIDING, {}).get("rope_theta")
     bases = settings.of_modules("base")
     reads_both = settings.uses("rope_parameters") or not bases or sliding in bases
-    if sliding is not None and not reads_both:
+    if isinstance(sliding, int | float) and not reads_both:  # some have a base for each layer
         yield f"rope_parameters.{SLIDING}.rope_theta", sliding, "the base of its other layers"
