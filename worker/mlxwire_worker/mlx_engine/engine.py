@@ -106,7 +106,7 @@ class MlxEngine(Engine):
         hold_freed_blocks()
         with CompileProgress(report) as report_all:
             with self._paths.unchanged(path, adapter):
-                loaded = loading.build(options, path, adapter)
+                loaded = loading.build(options, path, adapter, report_all)
             settle_template(loaded, self._templates)
             report_all("check", 1, 1)
             self.unload()

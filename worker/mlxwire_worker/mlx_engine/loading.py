@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
-import mlx.nn as nn
 from mlx_lm import utils as mlx_lm_utils
 from msgspec import structs
 
-from mlxwire_protocol import invalid_params
 from mlxwire_protocol.results import ModelInfo
 
 from ..engine import LoadOptions, ProgressReport
@@ -29,6 +27,8 @@ from .mlx_patches.rotary import share_tables
 from .mlx_patches.weight_layout import transpose_weights
 from .models.adapters import check_adapter
 from .models.assembly import Assembled, assemble, parameters, weight_bytes
+from .models.context_length import first_number
+from .models.module_tree import compute_once, private_arrays
 from .models.preflight import check_model
 from .sequences.prefill import ChunkSize
 from .sequences.runner import Runner
@@ -37,9 +37,6 @@ from .sequences.warmup import warm_up
 from .text.chat_template import find_template
 from .text.thinking import ThinkingSwitch, knows_thoughts
 from .text.tokenizer import Tokenizer
-
-DEFAULT_CONTEXT = 131072
-"""Tokens, for a model that declares no number of positions."""
 
 
 @dataclass(slots=True, eq=False)
@@ -68,18 +65,20 @@ class LoadedModel:
         )
 
 
-def build(options: LoadOptions, path: Path, adapter: Path | None) -> LoadedModel:
+def build(
+    options: LoadOptions, path: Path, adapter: Path | None, report: ProgressReport
+) -> LoadedModel:
     """Check a folder and build its model, with the weights still on disk.
 
-    Raises: WireError ``model_not_found``, ``unsupported_model``, ``model_load_failed``, or
-    ``invalid_params`` for an option that this model can't honour.
+    ``report`` may raise to end long work. Raises: WireError ``model_not_found``,
+    ``unsupported_model``, ``model_load_failed``, or ``invalid_params`` for an option that this
+    model can't honour.
     """
     checked = check_model(path)
-    context_len = _context_len(options, checked.config)
     if adapter is not None:
         check_adapter(adapter)
     tokenizer = Tokenizer.from_folder(path)
-    assembled = assemble(options, checked, adapter, context_len)
+    assembled = assemble(options, checked, adapter, lambda: report("check", 0, 1))
     model, policy = assembled.model, assembled.policy
     template = find_template(path)
     context_policy = "rotate" if policy.rotates else "refuse"
@@ -87,7 +86,7 @@ def build(options: LoadOptions, path: Path, adapter: Path | None) -> LoadedModel
         assembled,
         path=str(path),
         adapter_path=str(adapter) if adapter else None,
-        context_len=context_len,
+        context_len=assembled.context_len,
         parallel_slots=1,
         chat_template=template is not None,
         capabilities={
@@ -129,18 +128,6 @@ def _prompt_cache_limit(options: LoadOptions) -> int:
     return DEFAULT_BUDGET
 
 
-def _context_len(options: LoadOptions, config: dict[str, Any]) -> int:
-    declared = declared_context(config)
-    if options.context_len is not None and options.context_len > declared:
-        raise invalid_params(
-            "context_len",
-            f"`context_len` is {options.context_len}, but the model has {declared} positions; "
-            f"give at most {declared}, or leave `context_len` out",
-            context_len=declared,
-        )
-    return options.context_len or declared
-
-
 def _adapter_files(adapter: Path | None) -> list[Path]:
     names = ("adapters.safetensors", "adapter_config.json")  # the latter has the scale
     return [adapter / name for name in names] if adapter is not None else []
@@ -158,6 +145,7 @@ def finish(loaded: LoadedModel, options: LoadOptions, report: ProgressReport) ->
     vectorize(model)
     share_tables(model)
     hold_children_directly(model)
+    compute_once(model, loaded.info.model_type)
     find_abilities(loaded, options, elapsed=time.perf_counter() - started)
     if options.warmup:
         warm_up(model, loaded.policy, loaded.info.vocab_size, report)
@@ -178,7 +166,7 @@ def materialize(model: Any, report: ProgressReport) -> None:
         mx.eval(group)
         done += sum(array.nbytes for array in group)
         report("load", done, total)
-    mx.eval([array for module in model.modules() for array in _private_arrays(module)])
+    mx.eval(list(private_arrays(model)))
 
 
 def settle_threads(loaded: LoadedModel, *, measure: bool) -> None:
@@ -199,7 +187,7 @@ def _describe(assembled: Assembled, **told: Any) -> ModelInfo:
         model_type=str(config["model_type"]),
         vocab_size=int(logits.shape[-1]),
         layers=len(getattr(model, "layers", [])),
-        hidden_size=_first_number(text, "hidden_size", "n_embd", "d_model", "dim", "model_dim"),
+        hidden_size=first_number(text, "hidden_size", "n_embd", "d_model", "dim", "model_dim"),
         quant_bits=assembled.quant_bits,
         quant_group=assembled.quant_group,
         parameters=_parameter_count(model),
@@ -209,20 +197,6 @@ def _describe(assembled: Assembled, **told: Any) -> ModelInfo:
         blas_threads=blas.threads.count if blas.threads is not None else 0,
         **told,
     )
-
-
-def declared_context(config: dict[str, Any]) -> int:
-    """Return the number of positions that the config declares, in tokens."""
-    text = {**config, **(config.get("text_config") or {})}
-    names = (
-        "max_position_embeddings",
-        "n_positions",
-        "max_seq_len",
-        "max_sequence_length",
-        "seq_length",
-        "n_ctx",
-    )
-    return _first_number(text, *names) or DEFAULT_CONTEXT
 
 
 def _eos_ids(config: dict[str, Any], tokenizer: Tokenizer, vocabulary: int) -> frozenset[int]:
@@ -243,15 +217,6 @@ def _parameter_count(model: Any) -> int:
     return int(mlx_lm_utils.get_total_parameters(model))
 
 
-def _private_arrays(module: nn.Module) -> Iterator[mx.array]:
-    for value in vars(module).values():
-        if isinstance(value, mx.array):
-            yield value
-    for value in module.values():
-        if isinstance(value, mx.array):
-            yield value
-
-
 def _groups(arrays: list[mx.array], size: int) -> Iterator[list[mx.array]]:
     group: list[mx.array] = []
     held = 0
@@ -263,11 +228,3 @@ def _groups(arrays: list[mx.array], size: int) -> Iterator[list[mx.array]]:
             group, held = [], 0
     if group:
         yield group
-
-
-def _first_number(config: dict[str, Any], *names: str) -> int:
-    for name in names:
-        value = config.get(name)
-        if type(value) is int and value > 0:
-            return value
-    return 0

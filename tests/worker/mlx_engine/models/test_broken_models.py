@@ -24,7 +24,7 @@ REFUSALS = {
     "no_model_type": ("model_load_failed", "no_model_type"),
     "unknown_architecture": ("unsupported_model", "unknown_architecture"),
     "model_type_is_module_without_model": ("unsupported_model", "unknown_architecture"),
-    "missing_config_field": ("model_load_failed", "weights_do_not_fit"),
+    "missing_config_field": ("model_load_failed", "incomplete_config"),
     "quantization_without_weights": ("model_load_failed", "quantization"),
     "quantization_without_bits": ("model_load_failed", "quantization"),
     "quant_method_fp8": ("model_load_failed", "quantization"),
@@ -112,14 +112,14 @@ FURTHER: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "layers_is_text": (
         lambda path: edit_config(path, num_hidden_layers="three"),
         "model_load_failed",
-        "weights_do_not_fit",
+        "invalid_config",
     ),
     "heads_is_zero": (
         lambda path: edit_config(path, num_attention_heads=0),
         "model_load_failed",
-        "weights_do_not_fit",
+        "invalid_config",
     ),
-    "rope_is_unknown": (misspell_rope, "model_load_failed", "weights_do_not_fit"),
+    "rope_is_unknown": (misspell_rope, "unsupported_model", "unsupported_setting"),
     "quantization_is_a_list": (
         lambda path: edit_config(path, quantization=[4]),
         "model_load_failed",

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import mlx.core as mx
 from mlx.utils import tree_flatten
-from mlx_lm import utils as mlx_lm_utils
-from mlx_lm.models.cache import make_prompt_cache
 
 from ...engine import LoadOptions
 from ..cache.kv import CachePolicy, can_rotate
 from ..cache.memory_guard import MemoryGuard
 from . import compute_dtype
 from .adapters import apply_adapter
+from .context_length import choose_context
 from .model_files import failed
+from .module_tree import build_tree
 from .preflight import CheckedModel
 
 
@@ -29,24 +30,26 @@ class Assembled(NamedTuple):
     config: dict[str, Any]
     quant_bits: int
     quant_group: int
+    context_len: int
     policy: CachePolicy
     guard: MemoryGuard
 
 
 def assemble(
-    options: LoadOptions, checked: CheckedModel, adapter: Path | None, context_len: int
+    options: LoadOptions, checked: CheckedModel, adapter: Path | None, heard: Callable[[], None]
 ) -> Assembled:
     """Build the module tree in the wanted dtype, or as stored if that takes too much memory.
 
-    No weight is read: shapes and dtypes are known. Raises: as `build`.
+    No weight is read: shapes and dtypes are known. ``heard`` is called during long work, and may
+    raise to end it. Raises: as `build`.
     """
     dtype = compute_dtype.wanted_dtype(options.compute_dtype)
-    assembled = _assemble_in(dtype, options, checked, adapter, context_len)
+    assembled = _assemble_in(dtype, options, checked, adapter, heard)
     if dtype is not None and options.compute_dtype == "auto":
-        tokens = min(context_len, compute_dtype.SEQUENCE_TOKENS)
+        tokens = min(assembled.context_len, compute_dtype.SEQUENCE_TOKENS)
         size = weight_bytes(assembled.model) + assembled.guard.sequence_bytes(tokens)
         if not compute_dtype.fits(size, options.memory_limit):
-            assembled = _assemble_in(None, options, checked, adapter, context_len)
+            assembled = _assemble_in(None, options, checked, adapter, heard)
     return assembled
 
 
@@ -55,9 +58,11 @@ def _assemble_in(
     options: LoadOptions,
     checked: CheckedModel,
     adapter: Path | None,
-    context_len: int,
+    heard: Callable[[], None],
 ) -> Assembled:
-    model, config = _build_module(checked, adapter)
+    tree = build_tree(checked, heard)
+    model = _with_adapter(tree.model, checked, adapter)
+    context_len = choose_context(options.context_len, checked.config, tree.unused_lengths)
     widest = max(quantized_modules(model), key=lambda module: module.weight.size, default=None)
     if dtype is not None:
         compute_dtype.convert(model, dtype)
@@ -72,7 +77,7 @@ def _assemble_in(
     )
     guard = MemoryGuard(model, policy, options.memory_limit)
     bits, group = (widest.bits, widest.group_size) if widest is not None else (0, 0)
-    return Assembled(model, config, bits, group, policy, guard)
+    return Assembled(model, tree.config, bits, group, context_len, policy, guard)
 
 
 def parameters(model: Any) -> list[mx.array]:
@@ -86,25 +91,7 @@ def weight_bytes(model: Any) -> int:
     return sum(array.nbytes for array in parameters(model))
 
 
-def _build_module(checked: CheckedModel, adapter: Path | None) -> tuple[Any, dict[str, Any]]:
-    """Build the module tree: shapes are checked, and no weight is read."""
-    try:
-        model, config = mlx_lm_utils.load_model(checked.path, lazy=True, strict=True)
-        caches = make_prompt_cache(model)
-        if any(getattr(layer, "max_size", 1) < 1 for layer in caches):
-            raise ValueError("a window of no tokens")
-        for ids in ([0, 0], [0]):  # lazy: shapes and types alone are worked out
-            model(mx.array([ids]), cache=caches)
-    except MemoryError:
-        raise
-    except Exception as error:  # the architectures raise whatever a bad number leads to
-        lines = [line for line in str(error).strip().splitlines() if line.strip()]
-        detail = f"{type(error).__name__}: {'; '.join(lines[:3])[:300]}"
-        raise failed(
-            "weights_do_not_fit",
-            f"config.json and the weights do not fit together ({detail}); copy both from the "
-            "same source",
-        ) from None
+def _with_adapter(model: Any, checked: CheckedModel, adapter: Path | None) -> Any:
     if adapter is not None:
         model = apply_adapter(model, adapter)
     if checked.config.get("quantization") and not quantized_modules(model):
@@ -114,7 +101,7 @@ def _build_module(checked: CheckedModel, adapter: Path | None) -> tuple[Any, dic
             "remove `quantization` from config.json, or download the quantized weights",
             file="config.json",
         )
-    return model, config
+    return model
 
 
 def quantized_modules(model: Any) -> list[Any]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from mlxwire_protocol import WireError
 
-from .config_counts import check_counts
+from .build_failures import explained
 from .model_files import check_files, failed, read_object
 from .quantization import check_quantization
 from .weight_files import check_index, check_shards, find_shards
@@ -67,7 +67,6 @@ def check_model(path: Path) -> CheckedModel:
         )
     shards = find_shards(path)
     tensors = check_shards(shards)
-    check_counts(config, tensors=len(tensors))
     check_index(path, shards, tensors)
     check_quantization(config, tensors)
     return CheckedModel(path=path, config=config, shards=shards, tensors=tensors)
@@ -105,8 +104,12 @@ def _check_architecture(config: dict[str, Any]) -> None:
 
     try:
         known = _MODEL_TYPE.fullmatch(model_type) is not None and bool(_get_classes(config))
-    except (ValueError, AttributeError, TypeError):
+    except (ValueError, AttributeError, TypeError) as error:
+        if isinstance(error.__cause__, ImportError) and _lacks_a_package(error.__cause__):
+            raise explained(error.__cause__, "import", model_type) from None
         known = False
+    except (Exception, SystemExit) as error:  # a module may do anything when it is imported
+        raise explained(error, "import", model_type) from None
     if not known:
         raise WireError(
             "unsupported_model",
@@ -114,3 +117,8 @@ def _check_architecture(config: dict[str, Any]) -> None:
             "use another model",
             data={"reason": "unknown_architecture", "model_type": model_type[:80]},
         )
+
+
+def _lacks_a_package(error: ImportError) -> bool:
+    """Return True if mlx-lm has the architecture's module, but not a package that it imports."""
+    return error.name is not None and not error.name.startswith("mlx_lm.models.")

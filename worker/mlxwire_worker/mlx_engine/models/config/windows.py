@@ -1,0 +1,61 @@
+"""Finds up to which length a model answers rightly whose module leaves out a window.
+
+Attention over the whole text and over a window of it are equal until the text is longer than the
+window, so the context is limited to that length, and the model is served.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from .fields import Settings
+from .rope import SLIDING
+
+
+def unused_lengths(settings: Settings, caches: list[Any]) -> Iterator[tuple[str, int]]:
+    """Yield the settings, and their lengths in tokens, past which the module would be wrong."""
+    text = settings.text
+    if (window := _window(text)) and not _slides(settings, caches):
+        yield "sliding_window", window
+    if not settings.uses("attention_chunk_size") and (
+        size := _length(text, "attention_chunk_size")
+    ):
+        yield "attention_chunk_size", size
+    tuned = bool(text.get("attn_temperature_tuning")) and not settings.uses("floor_scale")
+    if tuned and (size := _length(text, "floor_scale")):
+        yield "floor_scale", size
+    rope = text.get("rope_parameters")
+    if isinstance(rope, dict) and rope.get("llama_4_scaling_beta"):
+        original = _length(rope, "original_max_position_embeddings")
+        if original and not settings.uses("llama_4_scaling_beta"):
+            yield "llama_4_scaling_beta", original
+
+
+def _window(text: dict[str, Any]) -> int:
+    """Return the window of the layers that slide, 0 if none does."""
+    kinds = text.get("layer_types")
+    if text.get("use_sliding_window") is False:
+        return 0
+    if isinstance(kinds, list) and SLIDING not in kinds:
+        return 0
+    return _length(text, "sliding_window")
+
+
+def _slides(settings: Settings, caches: list[Any]) -> bool:
+    """Return True if the layers that should slide have caches that do.
+
+    A module without such caches that reads the window applies it in its masks.
+    """
+    if settings.uses("sliding_window") and "RotatingKVCache" not in settings.used.identifiers:
+        return True
+    rotating = [hasattr(cache, "max_size") for cache in caches]
+    kinds = settings.text.get("layer_types")
+    if not isinstance(kinds, list) or len(kinds) != len(rotating):
+        return any(rotating)
+    return all(slides for slides, kind in zip(rotating, kinds, strict=True) if kind == SLIDING)
+
+
+def _length(settings: dict[str, Any], name: str) -> int:
+    value = settings.get(name)
+    return value if type(value) is int and value > 0 else 0

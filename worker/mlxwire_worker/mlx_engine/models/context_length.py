@@ -1,0 +1,55 @@
+"""Chooses the number of tokens that a sequence may have: what the host asks, the model allows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlxwire_protocol import invalid_params
+
+DEFAULT_CONTEXT = 131072
+"""Tokens, for a model that declares no number of positions."""
+_NAMES = (
+    "max_position_embeddings",
+    "n_positions",
+    "max_seq_len",
+    "max_sequence_length",
+    "seq_length",
+    "n_ctx",
+)
+
+
+def choose_context(asked: int | None, config: dict[str, Any], unused: dict[str, int]) -> int:
+    """Return the context's length in tokens; ``unused`` has the lengths that a module drops.
+
+    Raises: WireError ``invalid_params`` if the host asks for more than the model allows.
+    """
+    declared = declared_context(config)
+    name, most = min(unused.items(), key=lambda item: item[1], default=("", declared))
+    if asked is not None and asked > min(declared, most):
+        reason = (
+            f"the model has {declared} positions"
+            if declared <= most
+            else f"mlx-lm leaves out the model's `{name}` of {most} tokens"
+        )
+        raise invalid_params(
+            "context_len",
+            f"`context_len` is {asked}, but {reason}; give at most {min(declared, most)}, or leave "
+            "`context_len` out",
+            context_len=min(declared, most),
+        )
+    return asked or min(declared, most)
+
+
+def declared_context(config: dict[str, Any]) -> int:
+    """Return the number of positions that the config declares, in tokens."""
+    text = {**config, **(config.get("text_config") or {})}
+    return first_number(text, *_NAMES) or DEFAULT_CONTEXT
+
+
+def first_number(config: dict[str, Any], *names: str) -> int:
+    """Return the first of the named settings that is a positive integer; 0 if none is."""
+    for name in names:
+        value = config.get(name)
+        if type(value) is int and value > 0:
+            return value
+    return 0
