@@ -28,7 +28,9 @@ from .mlx_patches.rotary import share_tables
 from .mlx_patches.weight_layout import transpose_weights
 from .models.adapters import check_adapter
 from .models.assembly import Assembled, assemble, parameters, weight_bytes
-from .models.preflight import check_model
+from .models.end_of_text import end_ids
+from .models.preflight import CheckedModel, check_model
+from .models.soundness import check_numbers
 from .sequences.prefill import ChunkSize
 from .sequences.runner import Runner
 from .sequences.thread_choice import choose_threads
@@ -107,7 +109,7 @@ def build(options: LoadOptions, path: Path, adapter: Path | None) -> LoadedModel
         model=model,
         tokenizer=tokenizer,
         template=template,
-        eos_ids=_eos_ids(assembled.config, tokenizer, info.vocab_size),
+        eos_ids=_eos_ids(checked, tokenizer, info.vocab_size),
         context_policy=context_policy,
         policy=policy,
         cache=cache,
@@ -163,6 +165,12 @@ def finish(loaded: LoadedModel, options: LoadOptions, report: ProgressReport) ->
     """Read the weights of a built model, make its modules fast, and warm it up."""
     model = loaded.model
     materialize(model, report)
+    ids = [
+        token_id
+        for token_id in loaded.tokenizer.encode("The")
+        if token_id < loaded.info.vocab_size
+    ]
+    check_numbers(model, loaded.policy.make(), ids or [0])
     transpose_weights(model)
     vectorize(model)
     share_tables(model)
@@ -233,18 +241,10 @@ def declared_context(config: dict[str, Any]) -> int:
     return _first_number(text, *names) or DEFAULT_CONTEXT
 
 
-def _eos_ids(config: dict[str, Any], tokenizer: Tokenizer, vocabulary: int) -> frozenset[int]:
-    """Return the end-of-text ids of config.json (or generation_config.json) and the tokenizer.
-
-    Ids beyond the vocabulary are left out: no model generates them, and used as an index they
-    would write past the logits.
-    """
-    declared = config.get("eos_token_id")
-    ids: list[object] = [*declared] if isinstance(declared, list) else [declared]
+def _eos_ids(checked: CheckedModel, tokenizer: Tokenizer, vocabulary: int) -> frozenset[int]:
     own = tokenizer.special_tokens.get("eos_token")
-    if own is not None:
-        ids.append(tokenizer.token_id(own))
-    return frozenset(n for n in ids if isinstance(n, int) and 0 <= n < vocabulary)
+    own_id = None if own is None else tokenizer.token_id(own)
+    return end_ids(checked.config, checked.generation, own_id, vocabulary)
 
 
 def _parameter_count(model: Any) -> int:

@@ -10,13 +10,17 @@ from mlx.utils import tree_flatten
 from mlx_lm import utils as mlx_lm_utils
 from mlx_lm.models.cache import make_prompt_cache
 
+from mlxwire_protocol import WireError
+
 from ...engine import LoadOptions
 from ..cache.kv import CachePolicy, can_rotate
 from ..cache.memory_guard import MemoryGuard
+from ..mlx_patches.chosen_weights import reading
 from . import compute_dtype
 from .adapters import apply_adapter
 from .model_files import failed
 from .preflight import CheckedModel
+from .soundness import classes
 
 
 class Assembled(NamedTuple):
@@ -89,13 +93,16 @@ def weight_bytes(model: Any) -> int:
 def _build_module(checked: CheckedModel, adapter: Path | None) -> tuple[Any, dict[str, Any]]:
     """Build the module tree: shapes are checked, and no weight is read."""
     try:
-        model, config = mlx_lm_utils.load_model(checked.path, lazy=True, strict=True)
+        with reading(checked.shards):
+            model, config = mlx_lm_utils.load_model(
+                checked.path, lazy=True, strict=True, get_model_classes=classes
+            )
         caches = make_prompt_cache(model)
         if any(getattr(layer, "max_size", 1) < 1 for layer in caches):
             raise ValueError("a window of no tokens")
         for ids in ([0, 0], [0]):  # lazy: shapes and types alone are worked out
             model(mx.array([ids]), cache=caches)
-    except MemoryError:
+    except (MemoryError, WireError):
         raise
     except Exception as error:  # the architectures raise whatever a bad number leads to
         lines = [line for line in str(error).strip().splitlines() if line.strip()]
