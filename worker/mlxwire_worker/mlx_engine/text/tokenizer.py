@@ -12,7 +12,6 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from tokenizers import AddedToken
 from tokenizers import Tokenizer as FastTokenizer
 
 from mlxwire_protocol import WireError
@@ -20,19 +19,14 @@ from mlxwire_protocol import WireError
 from ...prompts import Detokenizer
 from ..models.model_files import quoted
 from .control_tokens import ControlTokens
+from .declared_tokens import (
+    add_declared_tokens,
+    mend_mistral_pattern,
+    merge_special_tokens,
+    special_tokens,
+)
 from .fast_tokenizer import encode_ids, panics_as_errors
 from .token_bounds import TokenBound
-
-_SPECIAL_NAMES = (
-    "bos_token",
-    "eos_token",
-    "unk_token",
-    "sep_token",
-    "pad_token",
-    "cls_token",
-    "mask_token",
-)
-
 
 MOST_IDS = 1 << 22
 """The most token ids accepted: a detokenizer lists all ids, even unused ones. Gemma 3 has 262,144."""
@@ -48,7 +42,7 @@ class Tokenizer:
         fast.no_padding()
         fast.no_truncation()
         self._fast = fast
-        self.special_tokens = _special_tokens(config)
+        self.special_tokens = special_tokens(config)
         self.size = 1 + max(fast.get_vocab(with_added_tokens=True).values(), default=-1)
         if self.size > MOST_IDS:
             raise ValueError(
@@ -62,14 +56,18 @@ class Tokenizer:
 
         Raises: WireError ``model_load_failed`` or ``unsupported_model``.
         """
-        config = _read_json(path / "tokenizer_config.json")
-        for name, value in _read_json(path / "special_tokens_map.json").items():
-            config.setdefault(name, value)
+        config = merge_special_tokens(
+            _read_json(path / "tokenizer_config.json"),
+            _read_json(path / "special_tokens_map.json"),
+        )
+        older = _read_json(path / "added_tokens.json")
         file = path / "tokenizer.json"
         try:
             with panics_as_errors():
                 fast = FastTokenizer.from_file(str(file)) if file.exists() else _convert(path)
-                _add_missing_tokens(fast, config)
+                if file.exists():
+                    add_declared_tokens(fast, config, older)
+                    mend_mistral_pattern(fast, config, _read_json(path / "config.json"))
                 return cls(fast, config)
         except WireError:
             raise
@@ -227,34 +225,6 @@ def _convert(path: Path) -> FastTokenizer:
             data={"reason": "tokenizer"},
         )
     return backend
-
-
-def _special_tokens(config: dict[str, Any]) -> dict[str, str]:
-    """Return the named special tokens as strings, for chat templates."""
-    found: dict[str, str] = {}
-    for name in _SPECIAL_NAMES:
-        value = config.get(name)
-        if isinstance(value, dict):
-            value = value.get("content")
-        if isinstance(value, str):
-            value.encode()  # raises for an unpaired surrogate, which no tokenizer accepts
-            found[name] = value
-    return found
-
-
-def _add_missing_tokens(fast: FastTokenizer, config: dict[str, Any]) -> None:
-    """Add tokens that only tokenizer_config.json declares, as transformers does."""
-    declared = config.get("added_tokens_decoder")
-    if not isinstance(declared, dict):
-        return
-    for entry in declared.values():
-        content = entry.get("content") if isinstance(entry, dict) else None
-        if isinstance(content, str) and fast.token_to_id(content) is None:
-            flags = {
-                name: bool(entry.get(name))
-                for name in ("single_word", "lstrip", "rstrip", "normalized", "special")
-            }
-            fast.add_tokens([AddedToken(content, **flags)])
 
 
 def _read_json(path: Path) -> dict[str, Any]:
