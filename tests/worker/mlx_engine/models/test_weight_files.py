@@ -201,6 +201,27 @@ def test_a_form_of_quantization_that_would_be_misread_is_refused(
     assert str(settings["quant_method"]) in message
 
 
+@pytest.mark.parametrize(
+    ("settings", "tensor"),
+    [
+        ({"quant_method": "fp8", "weight_block_size": [128, 128]}, "weight_scale_inv"),
+        ({"quant_method": "compressed-tensors", "format": "float-quantized"}, "weight_scale"),
+        ({"quant_method": "modelopt", "quant_algo": "FP8"}, "weight_scale"),
+    ],
+    ids=str,
+)
+def test_quantization_that_the_architecture_can_not_undo_is_unsupported(
+    loaded: ModelWorker, copy: Path, settings: dict[str, object], tensor: str
+) -> None:
+    edit_config(copy, quantization_config=settings)
+    name = f"model.layers.0.mlp.up_proj.{tensor}"
+    edit_weights(copy, lambda weights: weights.update({name: mx.ones((1, 1))}))
+
+    message = assert_refused(loaded, copy, "unsupported_model", "quantization")
+
+    assert str(settings["quant_method"]) in message
+
+
 def test_weights_of_awq_are_read_in_their_order(worker: ModelWorker, tmp_path: Path) -> None:
     plain = build_model("qwen3", tmp_path / "plain")
     packed = tmp_path / "packed"

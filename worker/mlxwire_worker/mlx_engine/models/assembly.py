@@ -20,6 +20,7 @@ from . import compute_dtype
 from .adapters import apply_adapter
 from .model_files import failed
 from .preflight import CheckedModel
+from .quantization import foreign_method, unreadable
 from .soundness import classes
 
 
@@ -107,6 +108,8 @@ def _build_module(checked: CheckedModel, adapter: Path | None) -> tuple[Any, dic
     except Exception as error:  # the architectures raise whatever a bad number leads to
         lines = [line for line in str(error).strip().splitlines() if line.strip()]
         detail = f"{type(error).__name__}: {'; '.join(lines[:3])[:300]}"
+        if (method := foreign_method(checked.config)) is not None:
+            raise unreadable(method, detail) from None
         raise failed(
             "weights_do_not_fit",
             f"config.json and the weights do not fit together ({detail}); copy both from the "

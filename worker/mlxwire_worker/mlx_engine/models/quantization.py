@@ -71,6 +71,15 @@ def _unread_awq(settings: dict[str, Any]) -> str | None:
     return None if layout.lower() == "gemm" else f"layout {layout}"
 
 
+def foreign_method(config: dict[str, Any]) -> str | None:
+    """Return the quantization that another program than mlx-lm gave the weights; None if none."""
+    if config.get("quantization") is not None:
+        return None
+    settings = config.get("quantization_config")
+    method = settings.get("quant_method") if isinstance(settings, dict) else None
+    return method[:40] if isinstance(method, str) else None
+
+
 def unreadable(form: str, detail: str = "") -> WireError:
     """Create the WireError ``unsupported_model`` for weights in a quantized form."""
     told = f" ({detail})" if detail else ""
