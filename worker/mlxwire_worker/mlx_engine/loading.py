@@ -165,12 +165,7 @@ def finish(loaded: LoadedModel, options: LoadOptions, report: ProgressReport) ->
     """Read the weights of a built model, make its modules fast, and warm it up."""
     model = loaded.model
     materialize(model, report)
-    ids = [
-        token_id
-        for token_id in loaded.tokenizer.encode("The")
-        if token_id < loaded.info.vocab_size
-    ]
-    check_numbers(model, loaded.policy.make(), ids or [0])
+    check_numbers(model, loaded.policy.make(), loaded.info.vocab_size)
     transpose_weights(model)
     vectorize(model)
     share_tables(model)

@@ -148,7 +148,7 @@ def test_integers_in_place_of_weights_are_refused(
     arrays[name] = arrays[name].astype(kind)
     save_file(arrays, str(copy / "model.safetensors"))
 
-    message = assert_refused(loaded, copy, "unsupported_model", "quantization")
+    message = assert_refused(loaded, copy, "model_load_failed", "weights_do_not_fit")
 
     assert name in message
 

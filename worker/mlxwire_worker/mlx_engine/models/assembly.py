@@ -10,8 +10,6 @@ from mlx.utils import tree_flatten
 from mlx_lm import utils as mlx_lm_utils
 from mlx_lm.models.cache import make_prompt_cache
 
-from mlxwire_protocol import WireError
-
 from ...engine import LoadOptions
 from ..cache.kv import CachePolicy, can_rotate
 from ..cache.memory_guard import MemoryGuard
@@ -103,7 +101,7 @@ def _build_module(checked: CheckedModel, adapter: Path | None) -> tuple[Any, dic
             raise ValueError("a window of no tokens")
         for ids in ([0, 0], [0]):  # lazy: shapes and types alone are worked out
             model(mx.array([ids]), cache=caches)
-    except (MemoryError, WireError):
+    except MemoryError:
         raise
     except Exception as error:  # the architectures raise whatever a bad number leads to
         lines = [line for line in str(error).strip().splitlines() if line.strip()]

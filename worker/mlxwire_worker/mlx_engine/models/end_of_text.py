@@ -7,8 +7,6 @@ from typing import Any
 
 from mlx_lm import utils as mlx_lm_utils
 
-from .model_files import failed, quoted
-
 
 def end_ids(
     config: dict[str, Any], generation: dict[str, Any], own: int | None, vocabulary: int
@@ -16,30 +14,26 @@ def end_ids(
     """Return the end-of-text ids of a model, together with its tokenizer's ``own``.
 
     The ids of generation_config.json come before those of config.json, those before the ones in
-    its ``text_config``, and the last are mlx-lm's defaults for the architecture. Ids beyond the
-    vocabulary are left out: no model generates them, and used as an index they would write past
-    the logits.
-
-    Raises: WireError ``model_load_failed`` for an id that is not an integer.
+    its ``text_config``, and the last are mlx-lm's defaults for the architecture. What is no
+    integer, or beyond the vocabulary, is left out: no model generates it, and an id used as an
+    index would write past the logits.
     """
     text = config.get("text_config")
     places = (
-        ("generation_config.json", generation.get("eos_token_id")),
-        ("config.json", config.get("eos_token_id")),
-        ("config.json", text.get("eos_token_id") if isinstance(text, dict) else None),
-        ("mlx-lm", _defaults(config).get("eos_token_ids")),
+        generation.get("eos_token_id"),
+        config.get("eos_token_id"),
+        text.get("eos_token_id") if isinstance(text, dict) else None,
+        _defaults(config).get("eos_token_ids"),
     )
-    file, declared = next((place for place in places if place[1] is not None), ("", []))
-    ids: list[Any] = declared if isinstance(declared, list) else [declared]
-    if wrong := [each for each in ids if type(each) is not int]:
-        raise failed(
-            "end_of_text",
-            f"`eos_token_id` in {file} has {quoted(repr(wrong[0]))}; accepted are an integer and a "
-            "list of integers. Copy the file again from the model's source",
-            file=file,
+    declared: frozenset[int] = frozenset()
+    for place in places:
+        listed = place if isinstance(place, list) else [place]
+        declared = frozenset(
+            each for each in listed if type(each) is int and 0 <= each < vocabulary
         )
-    known: list[int] = ids if own is None else [*ids, own]
-    return frozenset(each for each in known if 0 <= each < vocabulary)
+        if declared:
+            break
+    return declared if own is None or own >= vocabulary else declared | {own}
 
 
 def _defaults(config: dict[str, Any]) -> dict[str, Any]:
