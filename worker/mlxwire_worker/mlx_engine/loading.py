@@ -28,8 +28,10 @@ from .mlx_patches.weight_layout import transpose_weights
 from .models.adapters import check_adapter
 from .models.assembly import Assembled, assemble, parameters, weight_bytes
 from .models.context_length import first_number
-from .models.module_tree import compute_once, private_arrays
-from .models.preflight import check_model
+from .models.end_of_text import end_ids
+from .models.module_tree import private_arrays
+from .models.preflight import CheckedModel, check_model
+from .models.soundness import check_numbers
 from .sequences.prefill import ChunkSize
 from .sequences.runner import Runner
 from .sequences.thread_choice import choose_threads
@@ -106,7 +108,7 @@ def build(
         tokenizer=tokenizer,
         template=template,
         switch=None,
-        eos_ids=_eos_ids(assembled.config, tokenizer, info.vocab_size),
+        eos_ids=_eos_ids(checked, tokenizer, info.vocab_size),
         context_policy=context_policy,
         policy=policy,
         cache=cache,
@@ -136,7 +138,8 @@ def _adapter_files(adapter: Path | None) -> list[Path]:
 def finish(loaded: LoadedModel, options: LoadOptions, report: ProgressReport) -> None:
     """Read the weights of a built model, make its modules fast, check it, and warm it up.
 
-    Raises: WireError ``unsupported_model`` if the model does not answer rightly even alone.
+    Raises: WireError ``model_load_failed`` for damaged weights, ``unsupported_model`` if the model
+    does not answer rightly even alone.
     """
     started = time.perf_counter()
     model = loaded.model
@@ -145,7 +148,7 @@ def finish(loaded: LoadedModel, options: LoadOptions, report: ProgressReport) ->
     vectorize(model)
     share_tables(model)
     hold_children_directly(model)
-    compute_once(model, loaded.info.model_type)
+    check_numbers(loaded.model, loaded.policy.make(), loaded.info)
     find_abilities(loaded, options, elapsed=time.perf_counter() - started)
     if options.warmup:
         warm_up(model, loaded.policy, loaded.info.vocab_size, report)
@@ -199,18 +202,10 @@ def _describe(assembled: Assembled, **told: Any) -> ModelInfo:
     )
 
 
-def _eos_ids(config: dict[str, Any], tokenizer: Tokenizer, vocabulary: int) -> frozenset[int]:
-    """Return the end-of-text ids of config.json (or generation_config.json) and the tokenizer.
-
-    Ids beyond the vocabulary are left out: no model generates them, and used as an index they
-    would write past the logits.
-    """
-    declared = config.get("eos_token_id")
-    ids: list[object] = [*declared] if isinstance(declared, list) else [declared]
+def _eos_ids(checked: CheckedModel, tokenizer: Tokenizer, vocabulary: int) -> frozenset[int]:
     own = tokenizer.special_tokens.get("eos_token")
-    if own is not None:
-        ids.append(tokenizer.token_id(own))
-    return frozenset(n for n in ids if isinstance(n, int) and 0 <= n < vocabulary)
+    own_id = None if own is None else tokenizer.token_id(own)
+    return end_ids(checked.config, checked.generation, own_id, vocabulary)
 
 
 def _parameter_count(model: Any) -> int:

@@ -30,6 +30,13 @@ def check_adapter(path: Path) -> None:
             data={"path": str(path), "field": "adapter_path"},
         )
     check_files(path)
+    if any((path / f"adapter_model.{end}").exists() for end in ("safetensors", "bin")):
+        raise failed(
+            "adapter",
+            "the adapter is in PEFT's form (adapter_model), which mlx-lm can't read; merge it into "
+            "the model with PEFT, or train it with mlx_lm.lora",
+            file="adapter_config.json",
+        )
     for name in ("adapter_config.json", "adapters.safetensors"):
         if not (path / name).is_file():
             raise failed(

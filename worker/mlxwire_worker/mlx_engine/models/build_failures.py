@@ -21,8 +21,7 @@ _MISSING = re.compile(r"missing \d+ required")
 
 def explained(error: BaseException, stage: Stage, model_type: object) -> WireError:
     """Return the WireError for what mlx-lm raised in a stage of building a model."""
-    lines = [line for line in str(error).strip().splitlines() if line.strip()]
-    detail = f"{type(error).__name__}: {'; '.join(lines[:3])[:300]}"
+    detail = detail_of(error)
     name = str(model_type)[:80]
     if isinstance(error, TooMuchWork):
         return failed(
@@ -52,6 +51,12 @@ def explained(error: BaseException, stage: Stage, model_type: object) -> WireErr
         f"config.json and the weights do not fit together ({detail}); copy both from the same "
         "source",
     )
+
+
+def detail_of(error: BaseException) -> str:
+    """Return an error's type and the first lines of its text, for a message."""
+    lines = [line for line in str(error).strip().splitlines() if line.strip()]
+    return f"{type(error).__name__}: {'; '.join(lines[:3])[:300]}"
 
 
 def is_unserved(error: BaseException) -> bool:

@@ -13,13 +13,16 @@ from mlx_lm.models.cache import make_prompt_cache
 from mlxwire_protocol import WireError
 
 from ...engine import Cancelled
-from .build_failures import Stage, explained, is_unserved
+from ..mlx_patches.chosen_weights import reading
+from .build_failures import Stage, detail_of, explained, is_unserved
 from .config.fields import Settings, check_fields
 from .config.reading import used_by
 from .config.synonyms import as_read
 from .config.windows import unused_lengths
 from .config.work import BoundedWork, TooMuchWork, without_huge_counts
 from .preflight import CheckedModel
+from .quantization import foreign_method, unreadable
+from .soundness import refuse_other_kinds
 
 MOST_TABLE_BYTES = 1 << 28
 """The most that the arrays beside the weights may take: tables of frequencies and masks."""
@@ -41,7 +44,7 @@ def build_tree(checked: CheckedModel, heard: Callable[[], None]) -> ModuleTree:
     """
     making = _Making()
     try:
-        with BoundedWork(len(checked.tensors), heard):
+        with BoundedWork(len(checked.tensors), heard), reading(checked.shards):
             model, config = mlx_lm_utils.load_model(
                 checked.path, lazy=True, strict=True, get_model_classes=making.classes
             )
@@ -56,23 +59,14 @@ def build_tree(checked: CheckedModel, heard: Callable[[], None]) -> ModuleTree:
     except (MemoryError, WireError, Cancelled):
         raise
     except (Exception, SystemExit) as error:  # architectures raise whatever a number leads to
+        method = foreign_method(checked.config)
+        loading = making.stage in ("weights", "forward")
+        if method is not None and loading and not is_unserved(error):
+            raise unreadable(method, detail_of(error)) from None
         raise explained(error, making.stage, checked.config["model_type"]) from None
     settings = Settings(_text(making.read), model, used_by(model))
     check_fields(settings)
     return ModuleTree(model, config, dict(unused_lengths(settings, caches)))
-
-
-def compute_once(model: Any, model_type: str) -> None:
-    """Compute one token, since a kernel that the device lacks may be missed only then.
-
-    Raises: WireError ``unsupported_model``.
-    """
-    try:
-        mx.eval(model(mx.array([[0]])))
-    except Exception as error:
-        if is_unserved(error):
-            raise explained(error, "forward", model_type) from None
-        raise
 
 
 def private_arrays(model: Any) -> Iterator[mx.array]:
@@ -106,6 +100,7 @@ class _Making:
         def build(arguments: Any) -> nn.Module:
             making.stage = "modules"
             model: nn.Module = model_class(arguments)
+            refuse_other_kinds(model)
             making.stage = "weights"
             return model
 

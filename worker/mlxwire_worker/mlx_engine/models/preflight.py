@@ -30,10 +30,11 @@ _TOKENIZER_FILES = (
 
 @dataclass(frozen=True, slots=True)
 class CheckedModel:
-    """A folder that passed all checks: its config, its weight files and each tensor's dtype."""
+    """A folder that passed all checks: its configs, its weight files and each tensor's dtype."""
 
     path: Path
     config: dict[str, Any]
+    generation: dict[str, Any]
     shards: tuple[Path, ...]
     tensors: dict[str, str]
 
@@ -60,6 +61,7 @@ def check_model(path: Path) -> CheckedModel:
     check_files(path)
     config = _read_config(path)
     _check_architecture(config)
+    generation = path / "generation_config.json"
     if not any((path / name).exists() for name in _TOKENIZER_FILES):
         raise failed(
             "tokenizer",
@@ -69,7 +71,13 @@ def check_model(path: Path) -> CheckedModel:
     tensors = check_shards(shards)
     check_index(path, shards, tensors)
     check_quantization(config, tensors)
-    return CheckedModel(path=path, config=config, shards=shards, tensors=tensors)
+    return CheckedModel(
+        path=path,
+        config=config,
+        generation=read_object(generation) if generation.exists() else {},
+        shards=shards,
+        tensors=tensors,
+    )
 
 
 def _read_config(path: Path) -> dict[str, Any]:

@@ -7,8 +7,9 @@ from typing import Any
 from mlxwire_protocol import WireError
 
 SUPPORTED_QUANT_METHODS = frozenset(
-    {"bitnet", "mxfp4", "mxfp8", "compressed-tensors", "modelopt", "awq", "gptq", "fp8"}
+    {"bitnet", "mxfp4", "mxfp8", "compressed-tensors", "modelopt", "awq", "fp8"}
 )
+"""GPTQ is not among them: mlx-lm reads its weights in AWQ's order, which is another one."""
 
 
 def check_quantization(config: dict[str, Any], tensors: dict[str, str]) -> None:
@@ -47,12 +48,9 @@ def check_quantization(config: dict[str, Any], tensors: dict[str, str]) -> None:
 def _check_foreign_quantization(foreign: Any, tensors: dict[str, str]) -> None:
     method = foreign.get("quant_method") if isinstance(foreign, dict) else None
     if method not in SUPPORTED_QUANT_METHODS:
-        raise WireError(
-            "unsupported_model",
-            f"mlx-lm can't read weights quantized with {str(method)[:40]!r}; convert the original "
-            "model with `mlx_lm.convert -q`",
-            data={"reason": "quantization"},
-        )
+        raise unreadable(str(method)[:40])
+    if method == "awq" and (form := _unread_awq(foreign)):
+        raise unreadable(f"awq, {form}")
     scaled = any(
         "scale" in name.rsplit(".", 1)[-1] or name.endswith("qweight") for name in tensors
     )
@@ -62,6 +60,35 @@ def _check_foreign_quantization(foreign: Any, tensors: dict[str, str]) -> None:
             "scales; remove `quantization_config` from config.json, or download the quantized "
             "weights",
         )
+
+
+def _unread_awq(settings: dict[str, Any]) -> str | None:
+    """Name what mlx-lm would misread of AWQ's settings: it knows four bits in the layout GEMM."""
+    bits = settings.get("bits", settings.get("w_bit", 4))
+    layout = str(settings.get("version", "gemm"))[:40]
+    if bits != 4:
+        return f"{str(bits)[:10]} bits"
+    return None if layout.lower() == "gemm" else f"layout {layout}"
+
+
+def foreign_method(config: dict[str, Any]) -> str | None:
+    """Return the quantization that another program than mlx-lm gave the weights; None if none."""
+    if config.get("quantization") is not None:
+        return None
+    settings = config.get("quantization_config")
+    method = settings.get("quant_method") if isinstance(settings, dict) else None
+    return method[:40] if isinstance(method, str) else None
+
+
+def unreadable(form: str, detail: str = "") -> WireError:
+    """Create the WireError ``unsupported_model`` for weights in a quantized form."""
+    told = f" ({detail})" if detail else ""
+    return WireError(
+        "unsupported_model",
+        f"mlx-lm can't read weights quantized with {form!r} for this model{told}; convert the "
+        "original model with `mlx_lm.convert -q`",
+        data={"reason": "quantization"},
+    )
 
 
 def _failed(message: str) -> WireError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -21,24 +22,77 @@ The files of the largest models have some thousand tensors. Parsing more would t
 part with the interpreter's lock held.
 """
 MAX_TENSORS = 1 << 18
+INDEX = "model.safetensors.index.json"
+_LFS_POINTER = b"version https://git-lfs"
+_FURTHER_TOKENS = re.compile(r"(?:^|\.)mtp[._]")
+_OTHER_FORMS = (
+    ((".bin", ".pth", ".pt"), "pickle files, which can run code when they are read"),
+    ((".gguf",), "a GGUF file, which is llama.cpp's form"),
+    ((".npz",), "an .npz file, which older versions of mlx-lm wrote"),
+    (("consolidated.safetensors",), "in Mistral's own form, consolidated.safetensors"),
+)
 
 
 def find_shards(path: Path) -> tuple[Path, ...]:
     """Return a model folder's weight files, sorted by name.
 
+    These are ``model*.safetensors`` and the files that the index names. Beside a checkpoint there
+    may be a file with nothing but the layers of multi-token prediction, which mlx-lm never uses: it
+    is left out if its name would lead one of mlx-lm and transformers to read it and not the other.
+
     Raises: WireError ``unsupported_model`` or ``model_load_failed``.
     """
-    shards = tuple(sorted(path.glob("model*.safetensors")))
-    if shards:
-        return shards
-    if any(path.glob("*.bin")) or any(path.glob("*.pth")):
-        raise WireError(
-            "unsupported_model",
-            "the weights are pickle files, which can run code when they are read; convert the "
-            "model to safetensors with `mlx_lm.convert`",
-            data={"reason": "pickle_weights"},
-        )
-    raise failed("no_weights", "the folder has no model*.safetensors; download the weights")
+    found = {file.name: file for file in path.glob("model*.safetensors")}
+    named = _named_files(path)
+    for name in named:
+        if name not in found and _is_own_file(path, name):
+            found[name] = path / name
+    doubtful = [
+        name for name in found if named and (name not in named or not name.startswith("model"))
+    ]
+    for name in doubtful:
+        if _only_predicts_further_tokens(found[name]):
+            del found[name]
+    if found:
+        return tuple(found[name] for name in sorted(found))
+    raise _no_weights(path)
+
+
+def _named_files(path: Path) -> frozenset[str]:
+    """Return the names of files in the index; none if there is no index or it is damaged."""
+    file = path / INDEX
+    weight_map = read_object(file).get("weight_map") if file.exists() else None
+    if not isinstance(weight_map, dict):
+        return frozenset()
+    return frozenset(name for name in weight_map.values() if isinstance(name, str))
+
+
+def _is_own_file(path: Path, name: str) -> bool:
+    """Return True if a name in the index is that of a file in the folder itself."""
+    return Path(name).name == name and name.endswith(".safetensors") and (path / name).is_file()
+
+
+def _only_predicts_further_tokens(shard: Path) -> bool:
+    try:
+        refuse_repeated_names(shard)
+        with safe_open(str(shard), framework="numpy") as file:
+            names = list(file.keys())
+    except (SafetensorError, OSError, ValueError):
+        return False  # `check_shards` says what is wrong with the file
+    return bool(names) and all(_FURTHER_TOKENS.search(name) for name in names)
+
+
+def _no_weights(path: Path) -> WireError:
+    names = [file.name for file in path.iterdir()]
+    for endings, form in _OTHER_FORMS:
+        if any(name.endswith(endings) for name in names):
+            return WireError(
+                "unsupported_model",
+                f"the weights are {form}; convert the model to safetensors with `mlx_lm.convert`, "
+                "or download it as model*.safetensors",
+                data={"reason": "pickle_weights" if "pickle" in form else "weight_format"},
+            )
+    return failed("no_weights", "the folder has no model*.safetensors; download the weights")
 
 
 def check_shards(shards: Iterable[Path]) -> dict[str, str]:
@@ -65,10 +119,22 @@ def check_shards(shards: Iterable[Path]) -> dict[str, str]:
         except (SafetensorError, OSError, ValueError) as error:
             raise failed(
                 "damaged_shard",
-                f"{shard.name} is truncated or damaged ({quoted(error)}); download it again",
+                f"{shard.name} {_damage(shard, error)}; download it again",
                 file=shard.name,
             ) from None
     return tensors
+
+
+def _damage(shard: Path, error: Exception) -> str:
+    """Say what is wrong with a weight file: a sentence's verb and object."""
+    if not shard.exists():
+        return "is a link to a file that is not there"
+    with shard.open("rb") as file:
+        if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
+            return (
+                "is a pointer of Git LFS in place of the weights (`git lfs pull` fetches them)"
+            )
+    return f"is truncated or damaged ({quoted(error)})"
 
 
 def refuse_repeated_names(file: Path) -> None:
@@ -108,7 +174,7 @@ def check_index(path: Path, shards: tuple[Path, ...], tensors: dict[str, str]) -
 
     Raises: WireError ``model_load_failed``.
     """
-    file = path / "model.safetensors.index.json"
+    file = path / INDEX
     if not file.exists():
         return
     weight_map = read_object(file).get("weight_map")
@@ -123,7 +189,8 @@ def check_index(path: Path, shards: tuple[Path, ...], tensors: dict[str, str]) -
         )
     named = set(weight_map.values())
     present = {shard.name for shard in shards}
-    if missing := sorted(named - present):
+    unread = {name for name in named - present if _is_own_file(path, name)}
+    if missing := sorted(named - present - unread):
         raise failed(
             "missing_shard",
             f"{quoted(', '.join(missing[:3]))} is missing, but {file.name} names it; download it",
@@ -136,7 +203,9 @@ def check_index(path: Path, shards: tuple[Path, ...], tensors: dict[str, str]) -
             "model; remove the file",
             file=stale[0],
         )
-    if absent := [name for name in weight_map if name not in tensors]:
+    if absent := [
+        name for name, held in weight_map.items() if name not in tensors and held not in unread
+    ]:
         raise failed(
             "missing_tensor",
             f"{len(absent)} tensors that {file.name} names are in no file ({quoted(absent[0])} is "

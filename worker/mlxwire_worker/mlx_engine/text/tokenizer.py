@@ -7,12 +7,11 @@ without a tokenizer.json, to convert the older files.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tokenizers import AddedToken
 from tokenizers import Tokenizer as FastTokenizer
 
 from mlxwire_protocol import WireError
@@ -20,22 +19,18 @@ from mlxwire_protocol import WireError
 from ...prompts import Detokenizer
 from ..models.model_files import quoted
 from .control_tokens import ControlTokens
+from .declared_tokens import (
+    SPECIAL_NAMES,
+    add_declared_tokens,
+    mend_mistral_pattern,
+    merge_special_tokens,
+    special_tokens,
+)
 from .detokenizers import detokenizer_of
 from .fast_tokenizer import encode_ids, panics_as_errors
 from .sentencepiece_model import corrected
 from .token_bounds import TokenBound
 from .token_texts import TokenTexts
-
-_SPECIAL_NAMES = (
-    "bos_token",
-    "eos_token",
-    "unk_token",
-    "sep_token",
-    "pad_token",
-    "cls_token",
-    "mask_token",
-)
-
 
 MOST_IDS = 1 << 22
 """The most token ids accepted. Gemma 3 has 262,144."""
@@ -48,7 +43,7 @@ class Tokenizer:
         fast.no_padding()
         fast.no_truncation()
         self._fast = fast
-        self.special_tokens = _special_tokens(config)
+        self.special_tokens = special_tokens(config)
         self.size = 1 + max(fast.get_vocab(with_added_tokens=True).values(), default=-1)
         if self.size > MOST_IDS:
             raise ValueError(
@@ -62,9 +57,11 @@ class Tokenizer:
 
         Raises: WireError ``model_load_failed`` or ``unsupported_model``.
         """
-        config = _read_json(path / "tokenizer_config.json")
-        for name, value in _read_json(path / "special_tokens_map.json").items():
-            config.setdefault(name, value)
+        config = merge_special_tokens(
+            _read_json(path / "tokenizer_config.json"),
+            _read_json(path / "special_tokens_map.json"),
+        )
+        older = _read_json(path / "added_tokens.json")
         file = path / "tokenizer.json"
         try:
             with panics_as_errors():
@@ -73,7 +70,9 @@ class Tokenizer:
                     if file.exists()
                     else _convert(path, config)
                 )
-                _add_missing_tokens(fast, config)
+                add_declared_tokens(fast, config, older)
+                if file.exists():
+                    mend_mistral_pattern(fast, config, _read_json(path / "config.json"))
                 return cls(fast, config)
         except WireError:
             raise
@@ -170,55 +169,13 @@ def _convert(path: Path, config: dict[str, Any]) -> FastTokenizer:
             "that has one",
             data={"reason": "tokenizer"},
         )
-    for name in _SPECIAL_NAMES:
+    for name in SPECIAL_NAMES:
         if name not in config and isinstance(token := getattr(slow, name, None), str):
             config[name] = token
     pieces = path / "tokenizer.model"
     if pieces.exists():
         return corrected(backend, pieces)
     return backend
-
-
-def _special_tokens(config: dict[str, Any]) -> dict[str, str]:
-    """Return the named special tokens as strings, for chat templates."""
-    found: dict[str, str] = {}
-    for name in _SPECIAL_NAMES:
-        value = config.get(name)
-        if isinstance(value, dict):
-            value = value.get("content")
-        if isinstance(value, str):
-            value.encode()  # raises for an unpaired surrogate, which no tokenizer accepts
-            found[name] = value
-    return found
-
-
-def _add_missing_tokens(fast: FastTokenizer, config: dict[str, Any]) -> None:
-    """Add tokens that only tokenizer_config.json declares, as transformers does."""
-    for token in _declared_tokens(config):
-        if fast.token_to_id(token.content) is None:
-            fast.add_tokens([token])
-
-
-def _declared_tokens(config: dict[str, Any]) -> Iterator[AddedToken]:
-    """Yield the tokens of `added_tokens_decoder` by their ids, then the named and further ones."""
-    decoder = config.get("added_tokens_decoder")
-    if isinstance(decoder, dict):
-        numbered = {int(name): entry for name, entry in decoder.items() if name.isdecimal()}
-        for _, entry in sorted(numbered.items()):
-            content = entry.get("content") if isinstance(entry, dict) else None
-            if isinstance(content, str):
-                flags = {
-                    name: bool(entry.get(name))
-                    for name in ("single_word", "lstrip", "rstrip", "normalized", "special")
-                }
-                yield AddedToken(content, **flags)
-    contents = list(_special_tokens(config).values())
-    for name in ("additional_special_tokens", "extra_special_tokens"):
-        further = config.get(name)
-        contents += further if isinstance(further, list) else []
-    for content in contents:
-        if isinstance(content, str):
-            yield AddedToken(content, special=True, normalized=False)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

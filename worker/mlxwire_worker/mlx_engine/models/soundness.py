@@ -1,0 +1,88 @@
+"""Refuses a model whose weights have the wrong kind of number, or that computes no numbers.
+
+mlx-lm compares names and shapes of tensors only. A tensor of 8-bit floats is read as integers, and
+weights with NaN, or of zeros from a broken download, give a model that answers with token 0.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mlx.core as mx
+from mlx.utils import tree_flatten
+from mlx_lm.generate import generation_stream
+
+from mlxwire_protocol.results import ModelInfo
+
+from .build_failures import explained, is_unserved
+from .model_files import failed
+
+_LEAVES = ("weight", "bias", "scales", "biases")
+"""The last parts of the names of the tensors that modules of MLX compute with."""
+
+
+_KIND = {True: "floating point numbers", False: "integers or 8-bit floats"}
+
+
+def refuse_other_kinds(model: Any) -> None:
+    """Let a model's ``load_weights`` raise ValueError for tensors of the wrong kind of number.
+
+    That is integers in place of floating point numbers, or the reverse.
+    """
+    load = model.load_weights
+
+    def load_weights(weights: list[tuple[str, mx.array]], strict: bool = True) -> Any:
+        del model.load_weights
+        wanted = _kinds(model)
+        loaded = load(weights, strict=strict)
+        found = _kinds(model)
+        for name, floating in wanted.items():
+            if found.get(name, floating) is not floating:
+                raise ValueError(f"{name} has {_KIND[not floating]} for {_KIND[floating]}")
+        return loaded
+
+    model.load_weights = load_weights
+
+
+def check_numbers(model: Any, layers: list[Any], info: ModelInfo) -> None:
+    """Compute a few tokens, and refuse a model that gives no numbers or the same for every token.
+
+    ``layers`` are fresh caches. The tokens are from the middle of the vocabulary, since at its ends
+    are those that no text has: their embeddings may be zeros. A kernel that the device lacks may be
+    missed only here.
+
+    Raises: WireError ``model_load_failed``, or ``unsupported_model`` for want of a kernel.
+    """
+    ids = [info.vocab_size // part for part in (5, 3, 2)]
+    try:
+        with mx.stream(generation_stream):
+            logits = model(mx.array([ids]), cache=layers)[0, -1].astype(mx.float32)
+            highest, lowest, total = (
+                array.item() for array in (logits.max(), logits.min(), logits.sum())
+            )
+    except Exception as error:
+        if is_unserved(error):
+            raise explained(error, "forward", info.model_type) from None
+        raise
+    if total != total or abs(highest) == float("inf"):
+        raise failed(
+            "damaged_weights",
+            "the model computes NaN or infinity: the weights are damaged, or too large for the "
+            "dtype. Download them again, or load with `compute_dtype` float32",
+        )
+    if highest == lowest:
+        raise failed(
+            "damaged_weights",
+            "the model finds every token equally likely: its weights are zeros or damaged. "
+            "Download them again",
+        )
+
+
+def _kinds(model: Any) -> dict[str, bool]:
+    """Return True for each tensor of floating point numbers, by name."""
+    flat: Any = tree_flatten(model.parameters())
+    return {
+        name: mx.issubdtype(array.dtype, mx.floating)
+        for name, array in flat
+        if name.rsplit(".", 1)[-1] in _LEAVES
+    }
