@@ -42,6 +42,7 @@ from mlx.utils import tree_map
 from mlx_lm.models.cache import (
     BatchKVCache,
     BatchRotatingKVCache,
+    CacheList,
     KVCache,
     QuantizedKVCache,
     RotatingKVCache,
@@ -189,6 +190,19 @@ def share_offsets(layers: Layers) -> None:
         kind = type(layer)
         if kind is BatchKVCache or kind is BatchRotatingKVCache:
             layer.offset = first.setdefault(kind, layer.offset)
+
+
+def unroll(layers: Layers) -> None:
+    """Put the tokens of batched rotating caches in order, before several are computed at once.
+
+    After a single token such a cache may be rolled. The mask for several tokens takes no account
+    of that and counts one place of the padding as a token (mlx-lm's `make_mask`).
+    """
+    for layer in layers:
+        if is_exactly(layer, CacheList):
+            unroll(layer.caches)
+        elif is_exactly(layer, BatchRotatingKVCache) and layer.rotated:
+            layer._temporal_order()
 
 
 def nbytes(layers: Layers) -> int:
