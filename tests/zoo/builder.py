@@ -110,7 +110,9 @@ def _draw(name: str, array: mx.array, key: mx.array) -> mx.array:
         return 0.2 * normal
     if whole.endswith(("lm_head.weight", "embed_out.weight", "output.weight")):
         return _LOGIT_DEVIATION / math.sqrt(shape[-1]) * normal
-    if "embed" in whole or whole.endswith(("wte.weight", "wpe.weight", "tok_embeddings.weight")):
+    if "embed" in whole or whole.endswith(
+        ("wte.weight", "wpe.weight", "tok_embeddings.weight")
+    ):
         return normal if "embed_q" not in whole else normal / math.sqrt(shape[-1])
     if "conv" in whole:
         fan = math.prod(shape[1:])

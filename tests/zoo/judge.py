@@ -10,6 +10,7 @@ from typing import Any
 
 import mlx.core as mx
 import numpy as np
+from mlx_lm.models.cache import make_prompt_cache
 
 from mlxwire_worker.prompts import Classified
 from support.direct import Answer
@@ -25,13 +26,16 @@ class Alone:
 
     def __init__(self, model: Any) -> None:
         self._model = model
+        # Without a cache, mlx-lm's Gemma 3n does not share keys between layers as the family does.
+        self._shares = model.model_type == "gemma3n"
         self._rows: dict[tuple[int, ...], Row] = {}
 
     def logprobs(self, ids: list[int]) -> Row:
         """Return the log-probabilities [V] of the token that follows ``ids``."""
         known = self._rows.get(tuple(ids))
         if known is None:
-            row = self._model(mx.array([ids]))[0, -1].astype(mx.float32)
+            fresh = make_prompt_cache(self._model) if self._shares else None
+            row = self._model(mx.array([ids]), cache=fresh)[0, -1].astype(mx.float32)
             logits = np.array(row).astype(np.float64)
             highest = logits.max()
             known = logits - highest - np.log(np.exp(logits - highest).sum())

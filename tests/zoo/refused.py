@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import mlx.core as mx
 
-_ON_EVERY_DEVICE = {
-    "olmo": "mlx-lm's module ends the process unless the package ai2-olmo is installed; use a "
-    "conversion to `olmo2` or later",
-}
+from mlxwire_worker.mlx_engine.models.unserved import UNSERVED
+
 _WITHOUT_METAL = {
     "bitnet": "its ternary layers are a Metal kernel",
     "muse_spark": "its routing is a Metal kernel",
@@ -17,10 +15,16 @@ _WITHOUT_METAL = {
 def refused() -> dict[str, str]:
     """Return each architecture that is refused on this device, and why."""
     without = {} if mx.metal.is_available() else _WITHOUT_METAL
-    return {**_ON_EVERY_DEVICE, **without}
+    return {**UNSERVED, **without}
 
 
 def refused_somewhere() -> dict[str, str]:
     """Return each architecture that is refused on some device, where, and why."""
     without = {name: f"without Metal: {why}" for name, why in _WITHOUT_METAL.items()}
-    return {**_ON_EVERY_DEVICE, **without}
+    return {**UNSERVED, **without}
+
+
+NOT_BUILT = {
+    "prism_hadamard_qwen35": "its weights are packed in 2 bits, and the zoo's are float32",
+}
+"""Architectures of mlx-lm that load, and that no animal of the zoo has."""

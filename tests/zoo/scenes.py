@@ -84,7 +84,12 @@ class Visit:
     def prepare(self, ids: list[int], tokens: int = TOKENS, *, cache: bool = False) -> Prompt:
         """Prepare a request of ids that reports its log-probabilities."""
         return self.direct.prepare(
-            ids, max_tokens=tokens, ignore_eos=True, logprobs=True, top_logprobs=TOP, cache=cache
+            ids,
+            max_tokens=tokens,
+            ignore_eos=True,
+            logprobs=True,
+            top_logprobs=TOP,
+            cache=cache,
         )
 
     def run(self, operation: str, *prompts: Prompt) -> None:

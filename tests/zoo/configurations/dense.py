@@ -77,7 +77,9 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
         },
         "tie_word_embeddings": True,
     },
-    "gemma": like_llama(head_dim=32, num_key_value_heads=1, hidden_act="gelu", rope_theta=10000.0),
+    "gemma": like_llama(
+        head_dim=32, num_key_value_heads=1, hidden_act="gelu", rope_theta=10000.0
+    ),
     "gemma2": like_llama(
         head_dim=32,
         rope_theta=10000.0,
@@ -271,19 +273,35 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
         "tie_word_embeddings": False,
         "block_configs": [
             {
-                "attention": {"n_heads_in_group": 2, "no_op": False, "replace_with_linear": False},
+                "attention": {
+                    "n_heads_in_group": 2,
+                    "no_op": False,
+                    "replace_with_linear": False,
+                },
                 "ffn": {"ffn_mult": 1.3125, "no_op": False, "replace_with_linear": False},
             },
             {
-                "attention": {"n_heads_in_group": None, "no_op": True, "replace_with_linear": False},
+                "attention": {
+                    "n_heads_in_group": None,
+                    "no_op": True,
+                    "replace_with_linear": False,
+                },
                 "ffn": {"ffn_mult": 1.0, "no_op": False, "replace_with_linear": False},
             },
             {
-                "attention": {"n_heads_in_group": None, "no_op": False, "replace_with_linear": True},
+                "attention": {
+                    "n_heads_in_group": None,
+                    "no_op": False,
+                    "replace_with_linear": True,
+                },
                 "ffn": {"ffn_mult": None, "no_op": False, "replace_with_linear": True},
             },
             {
-                "attention": {"n_heads_in_group": 4, "no_op": False, "replace_with_linear": False},
+                "attention": {
+                    "n_heads_in_group": 4,
+                    "no_op": False,
+                    "replace_with_linear": False,
+                },
                 "ffn": {"ffn_mult": None, "no_op": True, "replace_with_linear": False},
             },
         ],

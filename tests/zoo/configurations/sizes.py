@@ -33,5 +33,10 @@ def like_llama(**fields: Any) -> dict[str, Any]:
 
 def layer_kinds(short: str) -> list[str]:
     """Return `layer_types` from one letter a layer: f is full attention, s is sliding."""
-    names = {"f": "full_attention", "s": "sliding_attention", "c": "conv", "l": "linear_attention"}
+    names = {
+        "f": "full_attention",
+        "s": "sliding_attention",
+        "c": "conv",
+        "l": "linear_attention",
+    }
     return [names[letter] for letter in short]

@@ -148,9 +148,7 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "minimax_m3_vl": _inside("minimax_m3_vl_text", _MINIMAX_M3),
     "mistral3": _inside("ministral3", windows.CONFIGURATIONS["ministral3"]),
     "muse_spark": _inside("muse_spark_text", _MUSE_SPARK),
-    "pixtral": _inside(
-        "mistral", {**dense.CONFIGURATIONS["mistral"], "head_dim": 16}
-    ),
+    "pixtral": _inside("mistral", {**dense.CONFIGURATIONS["mistral"], "head_dim": 16}),
     "qwen2_5_vl": _inside("qwen2_5_vl_text", _QWEN2_VL),
     "qwen2_vl": _inside("qwen2_vl_text", _QWEN2_VL),
     "qwen3_vl": _inside("qwen3_vl_text", dense.CONFIGURATIONS["qwen3"]),
