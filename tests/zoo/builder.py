@@ -23,7 +23,7 @@ from factories.tokenization import added_tokens_decoder, special, train_qwen
 
 from .configurations import CONFIGURATIONS
 from .configurations.sizes import VOCABULARY
-from .refused import refused
+from .refused import EVERYWHERE
 
 END = "<|im_end|>"
 _MARKERS = ("<|endoftext|>", "<|im_start|>", END, "<|pad|>")
@@ -47,8 +47,8 @@ def build(name: str, directory: Path, *, seed: int = 0) -> Path:
         "clean_up_tokenization_spaces": False,
     }
     write_json(directory / "tokenizer_config.json", settings)
-    # No load of a refused animal comes as far as its weights.
-    weights = {"absent": mx.zeros(1)} if name in refused() else _weights(config, seed)
+    # A load of these is refused before it comes as far as their weights.
+    weights = {"absent": mx.zeros(1)} if name in EVERYWHERE else _weights(config, seed)
     mx.save_safetensors(
         str(directory / "model.safetensors"), weights, metadata={"format": "mlx"}
     )

@@ -51,6 +51,8 @@ from mlx_lm.models.cache import (
 
 from mlxwire_protocol import invalid_params
 
+from ..mlx_patches.windows import keep_whole_windows
+
 Layers = list[Any]
 """One cache for each layer of the model."""
 
@@ -107,6 +109,7 @@ class CachePolicy:
         Raises: WireError ``invalid_params`` if a layer's class can't rotate or be quantized.
         """
         layers: Layers = make_prompt_cache(self._model)
+        keep_whole_windows(self._model, layers)
         if self._window is not None:
             # max_kv_size is ignored by every model with a make_cache, Llama's among them.
             layers = [self._rotating(layer) for layer in layers]
