@@ -28,6 +28,13 @@ from .refused import EVERYWHERE
 END = "<|im_end|>"
 _MARKERS = ("<|endoftext|>", "<|im_start|>", END, "<|pad|>")
 _LOGIT_DEVIATION = 3.0
+_HEADS = ("lm_head.weight", "embed_out.weight", "output.weight")
+_EMBEDDINGS = (
+    "embed_tokens.weight",
+    "embeddings.weight",
+    "wte.weight",
+    "tok_embeddings.weight",
+)
 
 
 def build(name: str, directory: Path, *, seed: int = 0) -> Path:
@@ -76,11 +83,15 @@ def _weights(config: dict[str, Any], seed: int) -> dict[str, mx.array]:
     model = model_class(arguments.from_dict(json.loads(json.dumps(config))))
     flat: dict[str, mx.array] = dict(tree_flatten(model.parameters()))
     names = sorted(flat)
+    head = any(name.endswith(_HEADS) for name in names)
     drawn: dict[str, mx.array] = {}
     with mx.stream(mx.cpu):
         keys = mx.random.split(mx.random.key(seed), len(names))
         for name, key in zip(names, keys, strict=True):
             drawn[name] = _draw(name, flat[name], key)
+            if not head and name.endswith(_EMBEDDINGS):
+                # Drawn for a head too: larger logits would magnify the noise of float32.
+                drawn[name] *= _LOGIT_DEVIATION / math.sqrt(flat[name].shape[-1])
         mx.eval(drawn)
     return drawn
 
@@ -108,7 +119,7 @@ def _draw(name: str, array: mx.array, key: mx.array) -> mx.array:
             centre = 0.0 if last == "bias" else 1.0
             return centre + 0.1 * normal
         return 0.2 * normal
-    if whole.endswith(("lm_head.weight", "embed_out.weight", "output.weight")):
+    if whole.endswith(_HEADS):
         return _LOGIT_DEVIATION / math.sqrt(shape[-1]) * normal
     if "embed" in whole or whole.endswith(
         ("wte.weight", "wpe.weight", "tok_embeddings.weight")
