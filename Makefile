@@ -15,7 +15,7 @@ RACE := $(shell command -v gcc >/dev/null && echo -race)
 TYPESCRIPT := client/typescript/node_modules/.ready
 QUESTION ?= What is 2 + 3?
 
-.PHONY: demo setup test test-python test-go test-typescript check check-go check-typescript docs fmt bench soak fuzz clean
+.PHONY: demo setup test test-python test-go test-typescript check check-go check-typescript docs fmt bench soak fuzz zoo clean
 .DELETE_ON_ERROR:
 
 # All that the tests, the checks and the conformance kit need.
@@ -73,6 +73,10 @@ soak: $(READY)
 # FUZZ="--target worker --seconds 600 --seed 7": more, or other cases.
 fuzz: $(READY)
 	@$(BIN)/python bench/fuzz.py $(FUZZ) </dev/null
+
+# ZOO="--seed 7 --only jamba,mamba": other weights, or some of the architectures.
+zoo: $(READY)
+	@PYTHONPATH=tests $(BIN)/python -m pytest -q -p zoo.options --every tests/zoo $(ZOO) </dev/null
 
 clean:
 	rm -rf .venv dist build client/typescript/node_modules client/typescript/dist client/typescript/dist-test

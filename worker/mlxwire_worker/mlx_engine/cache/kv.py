@@ -42,6 +42,7 @@ import mlx.core as mx
 from mlx_lm.models.cache import (
     BatchKVCache,
     BatchRotatingKVCache,
+    CacheList,
     KVCache,
     QuantizedKVCache,
     RotatingKVCache,
@@ -50,6 +51,7 @@ from mlx_lm.models.cache import (
 
 from mlxwire_protocol import invalid_params
 
+from ..mlx_patches.windows import keep_whole_windows
 from . import trimming
 from .verdict import CAREFUL, Verdict
 
@@ -127,6 +129,7 @@ class CachePolicy:
         Raises: WireError ``invalid_params`` if a layer's class can't rotate or be quantized.
         """
         layers: Layers = make_prompt_cache(self._model)
+        keep_whole_windows(self._model, layers)
         if self._window is not None:
             # max_kv_size is ignored by every model with a make_cache, Llama's among them.
             layers = [self._rotating(layer) for layer in layers]
@@ -210,6 +213,19 @@ def share_offsets(layers: Layers) -> None:
         kind = type(layer)
         if kind is BatchKVCache or kind is BatchRotatingKVCache:
             layer.offset = first.setdefault(kind, layer.offset)
+
+
+def unroll(layers: Layers) -> None:
+    """Put the tokens of batched rotating caches in order, before several are computed at once.
+
+    After a single token such a cache may be rolled. The mask for several tokens takes no account
+    of that and counts one place of the padding as a token (mlx-lm's `make_mask`).
+    """
+    for layer in layers:
+        if is_exactly(layer, CacheList):
+            unroll(layer.caches)
+        elif is_exactly(layer, BatchRotatingKVCache) and layer.rotated:
+            layer._temporal_order()
 
 
 def nbytes(layers: Layers) -> int:

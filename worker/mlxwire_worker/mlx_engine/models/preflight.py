@@ -16,6 +16,7 @@ from mlxwire_protocol import WireError
 from .build_failures import explained
 from .model_files import check_files, failed, read_object
 from .quantization import check_quantization
+from .unserved import check_served
 from .weight_files import check_index, check_shards, find_shards
 
 _MODEL_TYPE = re.compile(r"[A-Za-z0-9_\-]+")
@@ -108,6 +109,7 @@ def _check_architecture(config: dict[str, Any]) -> None:
             "config.json has no `model_type`; copy it again from the model's source",
             file="config.json",
         )
+    check_served(model_type)
     from mlx_lm.utils import _get_classes
 
     try:

@@ -165,6 +165,7 @@ class _Group:
     def _continuation(self, label: list[int]) -> Iterator[mx.array]:
         """Yield a label's log-probabilities [B] after each prompt, summed over token slices."""
         layers = kv.snapshot(self._layers)  # copy on write: the prompts' caches do not change
+        kv.unroll(layers)
         rows = len(self._ids)
         width = _width(self._tools, rows)
         for start in range(0, len(label) - 1, width):
