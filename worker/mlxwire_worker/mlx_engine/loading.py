@@ -148,7 +148,8 @@ def finish(loaded: LoadedModel, options: LoadOptions, report: ProgressReport) ->
     vectorize(model)
     share_tables(model)
     hold_children_directly(model)
-    check_numbers(loaded.model, loaded.policy.make(), loaded.info)
+    info = loaded.info
+    check_numbers(model, loaded.policy.make(), info.vocab_size, info.model_type)
     find_abilities(loaded, options, elapsed=time.perf_counter() - started)
     if options.warmup:
         warm_up(model, loaded.policy, loaded.info.vocab_size, report)

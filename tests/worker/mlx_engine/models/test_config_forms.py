@@ -107,7 +107,7 @@ def folder(models: Models, tmp_path: Path) -> Folder:
         flat: Any = tree_flatten(model.parameters())
         key = mx.random.key(3)
         weights = {
-            name: mx.random.normal(array.shape, key=each) * 0.2
+            name: drawn(array, each)
             for each, (name, array) in zip(mx.random.split(key, len(flat)), flat, strict=True)
         }
         mx.save_safetensors(
@@ -117,6 +117,12 @@ def folder(models: Models, tmp_path: Path) -> Folder:
         return path
 
     return write
+
+
+def drawn(array: mx.array, key: mx.array) -> mx.array:
+    if not mx.issubdtype(array.dtype, mx.floating):
+        return array
+    return mx.random.normal(array.shape, key=key) * 0.2
 
 
 def module(config: dict[str, Any]) -> Any:

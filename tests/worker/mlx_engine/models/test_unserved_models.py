@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import mlx.core as mx
 import pytest
@@ -12,8 +13,8 @@ import pytest
 from factories.damage import edit_config
 from mlxwire_protocol import WireError
 from mlxwire_worker.mlx_engine.models.build_failures import explained
-from mlxwire_worker.mlx_engine.models.module_tree import compute_once
 from mlxwire_worker.mlx_engine.models.preflight import check_model
+from mlxwire_worker.mlx_engine.models.soundness import check_numbers
 from support.model_worker import Models
 
 
@@ -46,11 +47,11 @@ def test_a_module_that_lacks_a_package_is_not_an_unknown_architecture(
 
 
 def test_a_kernel_that_is_missed_only_when_it_runs_is_found_at_load() -> None:
-    def model(_: mx.array) -> mx.array:
+    def model(*_: Any, **__: Any) -> mx.array:
         raise RuntimeError("[cuda_kernel] No CUDA back-end.")
 
     with pytest.raises(WireError) as raised:
-        compute_once(model, "new")
+        check_numbers(model, [], 100, "new")
 
     assert raised.value.data["reason"] == "no_kernel"
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 from mlx_lm import utils as mlx_lm_utils
 
@@ -18,9 +19,10 @@ from mlx_lm import utils as mlx_lm_utils
 def reading(shards: tuple[Path, ...]) -> Iterator[None]:
     """Have `mlx_lm.utils.load_model` read these files, inside the block, on this thread only."""
     files = [str(shard) for shard in shards]
-    theirs = mlx_lm_utils.glob
-    mlx_lm_utils.glob = SimpleNamespace(glob=lambda pattern: files)
+    module: Any = mlx_lm_utils
+    theirs = module.glob
+    module.glob = SimpleNamespace(glob=lambda pattern: files)
     try:
         yield
     finally:
-        mlx_lm_utils.glob = theirs
+        module.glob = theirs

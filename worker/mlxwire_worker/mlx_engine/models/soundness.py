@@ -12,8 +12,6 @@ import mlx.core as mx
 from mlx.utils import tree_flatten
 from mlx_lm.generate import generation_stream
 
-from mlxwire_protocol.results import ModelInfo
-
 from .build_failures import explained, is_unserved
 from .model_files import failed
 
@@ -44,16 +42,16 @@ def refuse_other_kinds(model: Any) -> None:
     model.load_weights = load_weights
 
 
-def check_numbers(model: Any, layers: list[Any], info: ModelInfo) -> None:
+def check_numbers(model: Any, layers: list[Any], vocabulary: int, model_type: str) -> None:
     """Compute a few tokens, and refuse a model that gives no numbers or the same for every token.
 
-    ``layers`` are fresh caches. The tokens are from the middle of the vocabulary, since at its ends
+    ``layers`` are fresh caches, ``vocabulary`` is the number of ids. The tokens are from the middle of the vocabulary, since at its ends
     are those that no text has: their embeddings may be zeros. A kernel that the device lacks may be
     missed only here.
 
     Raises: WireError ``model_load_failed``, or ``unsupported_model`` for want of a kernel.
     """
-    ids = [info.vocab_size // part for part in (5, 3, 2)]
+    ids = [vocabulary // part for part in (5, 3, 2)]
     try:
         with mx.stream(generation_stream):
             logits = model(mx.array([ids]), cache=layers)[0, -1].astype(mx.float32)
@@ -62,7 +60,7 @@ def check_numbers(model: Any, layers: list[Any], info: ModelInfo) -> None:
             )
     except Exception as error:
         if is_unserved(error):
-            raise explained(error, "forward", info.model_type) from None
+            raise explained(error, "forward", model_type) from None
         raise
     if total != total or abs(highest) == float("inf"):
         raise failed(
