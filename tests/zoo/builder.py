@@ -23,7 +23,7 @@ from factories.tokenization import added_tokens_decoder, special, train_qwen
 
 from .configurations import CONFIGURATIONS
 from .configurations.sizes import VOCABULARY
-from .refused import EVERYWHERE
+from .refused import BEFORE_WEIGHTS
 
 END = "<|im_end|>"
 _MARKERS = ("<|endoftext|>", "<|im_start|>", END, "<|pad|>")
@@ -55,7 +55,7 @@ def build(name: str, directory: Path, *, seed: int = 0) -> Path:
     }
     write_json(directory / "tokenizer_config.json", settings)
     # A load of these is refused before it comes as far as their weights.
-    weights = {"absent": mx.zeros(1)} if name in EVERYWHERE else _weights(config, seed)
+    weights = {"absent": mx.zeros(1)} if name in BEFORE_WEIGHTS else _weights(config, seed)
     mx.save_safetensors(
         str(directory / "model.safetensors"), weights, metadata={"format": "mlx"}
     )

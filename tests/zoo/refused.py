@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import mlx.core as mx
 
-EVERYWHERE = {
+BEFORE_WEIGHTS = {
     "olmo": "needs the Python package ai2-olmo",
     "phi3small": "mlx-lm lets the tokens of a prompt see those after them",
+}
+"""Those whose weights a load does not even look at."""
+_EVERYWHERE = {
+    **BEFORE_WEIGHTS,
+    "glm": "mlx-lm rotates whole heads, and published models rotate half of each",
 }
 _WITHOUT_METAL = {
     "bitnet": "its ternary layers are a Metal kernel",
@@ -17,13 +22,13 @@ _WITHOUT_METAL = {
 def refused() -> dict[str, str]:
     """Return each architecture that is refused on this device, and why."""
     without = {} if mx.metal.is_available() else _WITHOUT_METAL
-    return {**EVERYWHERE, **without}
+    return {**_EVERYWHERE, **without}
 
 
 def refused_somewhere() -> dict[str, str]:
     """Return each architecture that is refused on some device, where, and why."""
     without = {name: f"without Metal: {why}" for name, why in _WITHOUT_METAL.items()}
-    return {**EVERYWHERE, **without}
+    return {**_EVERYWHERE, **without}
 
 
 NOT_BUILT = {

@@ -348,6 +348,7 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
         tie_word_embeddings=False,
     ),
     "recurrent_gemma": like_llama(
+        hidden_act="gelu_pytorch_tanh",
         num_key_value_heads=1,
         attention_bias=False,
         conv1d_width=4,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from .sizes import VOCABULARY, WINDOW, layer_kinds, like_llama
@@ -286,7 +287,7 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
         layer_types=layer_kinds("sssf"),
         attention_bias=False,
         rope_theta=500000.0,
-        rope_scaling={**YARN, "attention_factor": 1.2},
+        rope_scaling={**YARN, "attention_factor": 0.1 * math.log(YARN["factor"]) + 1},
         tie_word_embeddings=False,
     ),
     "plamo3": like_llama(

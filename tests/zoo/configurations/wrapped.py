@@ -14,6 +14,7 @@ def _inside(model_type: str, text: dict[str, Any], **top: Any) -> dict[str, Any]
 
 
 _GEMMA3N = like_llama(
+    hidden_act="gelu_pytorch_tanh",
     num_hidden_layers=6,
     head_dim=16,
     num_kv_shared_layers=2,

@@ -17,8 +17,8 @@ from mlxwire_protocol.results import ModelInfo
 from ..engine import LoadOptions, ProgressReport
 from .abilities import find_abilities
 from .cache.cache_files import fingerprint
-from .cache.kv import CachePolicy
 from .cache.memory_guard import MemoryGuard
+from .cache.policy import CachePolicy
 from .cache.prompt_cache import DEFAULT_BUDGET, PromptCache
 from .mlx_patches.blas import in_use
 from .mlx_patches.direct_children import hold_children_directly

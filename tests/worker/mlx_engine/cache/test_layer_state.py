@@ -9,7 +9,7 @@ import pytest
 from mlx_lm.models import falcon_h1, gemma3_text, llama, mamba2
 
 from mlxwire_worker.mlx_engine.cache import kv, layer_state
-from mlxwire_worker.mlx_engine.cache.kv import CachePolicy, can_rotate
+from mlxwire_worker.mlx_engine.cache.policy import CachePolicy, can_rotate
 from mlxwire_worker.mlx_engine.cache.verdict import Verdict
 
 WINDOW = 8

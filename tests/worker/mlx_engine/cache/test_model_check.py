@@ -14,8 +14,8 @@ from mlx_lm.models.cache import KVCache, RotatingKVCache
 
 from mlxwire_protocol import WireError
 from mlxwire_worker.mlx_engine.cache import model_check
-from mlxwire_worker.mlx_engine.cache.kv import CachePolicy
 from mlxwire_worker.mlx_engine.cache.model_check import check_model
+from mlxwire_worker.mlx_engine.cache.policy import CachePolicy
 from mlxwire_worker.mlx_engine.cache.prompt_cache import PromptCache
 from mlxwire_worker.mlx_engine.cache.verdict import Verdict
 from mlxwire_worker.mlx_engine.one_pass import scoring

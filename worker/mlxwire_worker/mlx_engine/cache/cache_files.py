@@ -40,6 +40,7 @@ from mlxwire_protocol import WireError, invalid_params
 
 from ..models.data_file import DataFile
 from . import kv, layer_state, sealed_file
+from .policy import CachePolicy
 from .prompt_cache import PromptCache
 from .sealed_file import SealedReader, Tensor
 
@@ -90,7 +91,7 @@ def save(file: DataFile, cache: PromptCache, identity: str) -> int:
 
 
 def load(
-    file: DataFile, cache: PromptCache, policy: kv.CachePolicy, identity: str, vocabulary: int
+    file: DataFile, cache: PromptCache, policy: CachePolicy, identity: str, vocabulary: int
 ) -> int:
     """Load a file's entries into the cache, all that fit or none; return how many were stored.
 
@@ -119,7 +120,7 @@ def load(
 
 
 def _read_entries(
-    sealed: SealedReader, policy: kv.CachePolicy, vocabulary: int, budget: int
+    sealed: SealedReader, policy: CachePolicy, vocabulary: int, budget: int
 ) -> list[tuple[list[int], kv.Layers]]:
     """Read the newest entries that fit into ``budget`` bytes, oldest first.
 
@@ -171,7 +172,7 @@ def _entry(
     number: str,
     parts: dict[tuple[str, str], dict[str, Any]],
     read: dict[str, mx.array],
-    policy: kv.CachePolicy,
+    policy: CachePolicy,
     vocabulary: int,
 ) -> tuple[list[int], kv.Layers]:
     tokens: Any = read[f"{number}.{_TOKENS}"].tolist()

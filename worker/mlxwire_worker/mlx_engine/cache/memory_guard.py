@@ -11,7 +11,7 @@ from typing import Any
 import mlx.core as mx
 from mlx_lm.models.cache import RotatingKVCache
 
-from . import kv
+from .policy import CachePolicy
 from .prompt_cache import PromptCache
 
 PROBE_TOKENS = 256
@@ -25,7 +25,7 @@ class MemoryGuard:
     ``limit`` is in bytes; None and 0 mean no limit.
     """
 
-    def __init__(self, model: Any, policy: kv.CachePolicy, limit: int | None) -> None:
+    def __init__(self, model: Any, policy: CachePolicy, limit: int | None) -> None:
         self.limit = limit or 0
         self._per_token: list[tuple[float, int | None]] = []
         self._fixed = 0

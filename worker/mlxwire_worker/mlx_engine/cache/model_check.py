@@ -26,7 +26,6 @@ from typing import Any, cast
 
 import mlx.core as mx
 from mlx_lm.generate import generation_stream
-from mlx_lm.models.cache import make_prompt_cache
 
 from mlxwire_protocol import WireError
 
@@ -36,7 +35,7 @@ from . import kv
 from .trimming import trim
 from .verdict import Verdict
 
-REVISION = "2"
+REVISION = "3"
 """Raise it with each change of the check: a verdict of an earlier one is not used."""
 
 _FOLDER = "verdicts"
@@ -151,10 +150,10 @@ class _Trial:
         self._after = ids[_SHORT + _LONG :]
         self._a = ids[:_SHORT]
         self._b = ids[:_SHARED] + ids[_SHORT : _SHORT + _LONG - _SHARED]
-        self._cut_from = make_prompt_cache(model)
+        self._cut_from = kv.own_caches(model)
         whole_a = self._pass(self._cut_from, [self._a + self._after])[0]
         alone_a, self._early = whole_a[len(self._a) - 1 :], whole_a[_SHARED]
-        alone_b = self._pass(make_prompt_cache(model), [self._b + self._after])
+        alone_b = self._pass(kv.own_caches(model), [self._b + self._after])
         alone_b = alone_b[0, len(self._b) - 1 :]
         self._alone = mx.stack([alone_a, alone_b])
         spread = mx.sqrt(mx.mean(mx.square(self._alone - self._alone.mean(-1, keepdims=True))))
@@ -196,7 +195,7 @@ class _Trial:
 
     def padded(self) -> Iterator[mx.array]:
         """Prefill A and B together, from empty caches."""
-        return self._padded([make_prompt_cache(self.model) for _ in range(2)], 0)
+        return self._padded([kv.own_caches(self.model) for _ in range(2)], 0)
 
     def padded_after_beginning(self) -> Iterator[mx.array]:
         """Prefill the rests of A and B together, beside a row of their shared beginning alone."""
@@ -230,7 +229,7 @@ class _Trial:
         yield self._pass(layers, [self._after[:2]] * len(rows))[:2] - self._alone[:, 1:3]
 
     def _filled(self, ids: list[int]) -> kv.Layers:
-        layers: kv.Layers = make_prompt_cache(self.model)
+        layers = kv.own_caches(self.model)
         self._pass(layers, [ids])
         return layers
 
@@ -247,7 +246,7 @@ class _Trial:
 @contextmanager
 def _first_layers(model: Any) -> Iterator[float]:
     """Take all layers away but the first that have all kinds; yield their share, or 0 for none."""
-    layers, caches = model.layers, make_prompt_cache(model)
+    layers, caches = model.layers, kv.own_caches(model)
     if not isinstance(layers, list) or len(layers) != len(caches):
         yield 0.0
         return
@@ -256,7 +255,7 @@ def _first_layers(model: Any) -> Iterator[float]:
     held = list(layers)
     del layers[count:]
     try:
-        shortened = len(model.layers) == len(make_prompt_cache(model)) == count < len(held)
+        shortened = len(model.layers) == len(kv.own_caches(model)) == count < len(held)
         yield count / len(held) if shortened else 0.0
     finally:
         layers[:] = held

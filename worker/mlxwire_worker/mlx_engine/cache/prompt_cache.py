@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from ...engine import CacheFigures
 from . import kv
+from .policy import CachePolicy
 from .prefix_tree import PrefixTree
 from .trimming import trim
 
@@ -50,7 +51,7 @@ class PromptCache:
     Not thread-safe: all calls come from the engine's thread.
     """
 
-    def __init__(self, policy: kv.CachePolicy, budget: int = DEFAULT_BUDGET) -> None:
+    def __init__(self, policy: CachePolicy, budget: int = DEFAULT_BUDGET) -> None:
         self._policy = policy
         self.tree: PrefixTree[kv.Layers] = PrefixTree(budget, self._remember_evicted)
         self.stats = CacheStats()

@@ -10,8 +10,8 @@ import mlx.core as mx
 from mlx.utils import tree_flatten
 
 from ...engine import LoadOptions
-from ..cache.kv import CachePolicy, can_rotate
 from ..cache.memory_guard import MemoryGuard
+from ..cache.policy import CachePolicy, can_rotate
 from . import compute_dtype
 from .adapters import apply_adapter
 from .context_length import choose_context

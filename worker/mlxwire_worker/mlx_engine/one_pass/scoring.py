@@ -17,6 +17,7 @@ from mlx_lm.generate import generation_stream
 
 from ...prompts import Classified, ClassifyPrompts, Prompt
 from ..cache import kv
+from ..cache.policy import CachePolicy
 from ..cache.prefix_tree import common_prefix
 from ..sequences.prefill import ChunkSize
 from ..sequences.rows import Row
@@ -43,7 +44,7 @@ class Tools(NamedTuple):
     """The parts of a loaded model that scoring uses."""
 
     model: Any
-    policy: kv.CachePolicy
+    policy: CachePolicy
     text_of: Callable[[int], str]
     chunk: ChunkSize
 
@@ -238,7 +239,7 @@ def _width(tools: Tools, rows: int) -> int:
     return max(NARROWEST, tools.chunk.tokens // rows)
 
 
-def _next_group(asked: Asked, left: list[int], policy: kv.CachePolicy) -> list[int]:
+def _next_group(asked: Asked, left: list[int], policy: CachePolicy) -> list[int]:
     """Take the longest prompts that are left, as many as fit one pass without much padding.
 
     They all have one length if the model takes no padding.

@@ -15,6 +15,7 @@ import mlx.core as mx
 
 from ..cache import kv
 from ..cache.memory_guard import MemoryGuard
+from ..cache.policy import CachePolicy
 from ..cache.prefix_tree import common_prefix
 from ..cache.prompt_cache import PromptCache, begin_alike
 from ..cache.trimming import trim
@@ -127,7 +128,7 @@ def compute_rest(model: Any, rows: list[Row]) -> kv.Layers:
     return layers
 
 
-def fit_together(policy: kv.CachePolicy, first: Row, other: Row) -> bool:
+def fit_together(policy: CachePolicy, first: Row, other: Row) -> bool:
     """Return True if one pass can compute two rows: padded, or of equal length throughout."""
     return policy.pads or (first.left, first.held) == (other.left, other.held)
 
@@ -140,7 +141,7 @@ class Sharing:
     """
 
     def __init__(
-        self, policy: kv.CachePolicy, cache: PromptCache, guard: MemoryGuard | None
+        self, policy: CachePolicy, cache: PromptCache, guard: MemoryGuard | None
     ) -> None:
         self._policy = policy
         self._cache = cache

@@ -51,6 +51,7 @@ from ...process.stdio import log
 from ...prompts import Failed, Prefilled, Prompt, Sampled, StepResult
 from ..cache import kv
 from ..cache.memory_guard import MemoryGuard
+from ..cache.policy import CachePolicy
 from ..cache.prompt_cache import PromptCache
 from ..mlx_patches.allocator import give_free_memory_back
 from .decode_batch import DecodeBatch, Token
@@ -67,7 +68,7 @@ class Runner:
     def __init__(
         self,
         model: Any,
-        policy: kv.CachePolicy,
+        policy: CachePolicy,
         cache: PromptCache,
         chunk: ChunkSize,
         guard: MemoryGuard | None = None,

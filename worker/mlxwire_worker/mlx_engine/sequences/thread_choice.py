@@ -9,7 +9,7 @@ import mlx.core as mx
 from mlx.utils import tree_flatten
 from mlx_lm.generate import generation_stream
 
-from ..cache.kv import CachePolicy
+from ..cache.policy import CachePolicy
 from ..mlx_patches.blas import in_use, most_threads
 
 LARGE_BYTES = 128 << 20

@@ -13,7 +13,7 @@ from mlx_lm.generate import generation_stream
 from ...engine import ProgressReport
 from ...prompts import ClassifyPrompts, Detokenizer, Prompt, SamplingParams
 from ..cache import kv
-from ..cache.kv import CachePolicy
+from ..cache.policy import CachePolicy
 from ..cache.prompt_cache import PromptCache
 from ..one_pass import scoring
 from .prefill import ChunkSize

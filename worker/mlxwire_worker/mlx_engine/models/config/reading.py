@@ -78,4 +78,6 @@ def _used_in(module: ModuleType) -> Used:
                 numbers.add(float(node.value))
         elif isinstance(node, ast.Name):
             identifiers.add(node.id)
+        elif isinstance(node, ast.keyword) and node.arg is not None:
+            identifiers.add(node.arg)
     return Used(frozenset(names), frozenset(numbers), frozenset(identifiers))

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from mlx_lm.models.cache import CacheList
+
 from .fields import Settings
 from .rope import SLIDING
 
@@ -43,17 +45,25 @@ def _window(text: dict[str, Any]) -> int:
 
 
 def _slides(settings: Settings, caches: list[Any]) -> bool:
-    """Return True if the layers that should slide have caches that do.
+    """Return True if the layers that should slide have caches that do, or masks that do.
 
-    A module without such caches that reads the window applies it in its masks.
+    A module has such masks if it reads the window and has no rotating caches, or gives the window
+    to a mask and got none of its caches, as within a vision model that does not hand them on.
     """
-    if settings.uses("sliding_window") and "RotatingKVCache" not in settings.used.identifiers:
+    used = settings.used.identifiers
+    rotating = [_rotates(cache) for cache in caches]
+    in_masks = "RotatingKVCache" not in used or ("window_size" in used and not any(rotating))
+    if settings.uses("sliding_window") and in_masks:
         return True
-    rotating = [hasattr(cache, "max_size") for cache in caches]
     kinds = settings.text.get("layer_types")
     if not isinstance(kinds, list) or len(kinds) != len(rotating):
         return any(rotating)
     return all(slides for slides, kind in zip(rotating, kinds, strict=True) if kind == SLIDING)
+
+
+def _rotates(cache: Any) -> bool:
+    parts = cache.caches if isinstance(cache, CacheList) else (cache,)
+    return any(hasattr(part, "max_size") for part in parts)
 
 
 def _length(settings: dict[str, Any], name: str) -> int:
