@@ -32,11 +32,13 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def loaded(environment: dict[str, str], command: Sequence[str] = WORKER) -> Driver:
+def loaded(
+    environment: dict[str, str], command: Sequence[str] = WORKER, *, warmup: bool = False
+) -> Driver:
     """Return a new worker with the tiny model."""
     worker = Driver(command=command, environment=environment)
     worker.hello()
-    worker.load(str(TINY), warmup=False)
+    worker.load(str(TINY), warmup=warmup)
     return worker
 
 
@@ -103,19 +105,44 @@ def test_without_any_folder_mlx_compiles_nothing_and_says_so(
         assert "without compiled kernels" in worker.stderr()
 
 
-def test_a_kernel_that_was_cut_fails_one_request_and_is_compiled_again(folders: Path) -> None:
-    expected = generated(own(folders))
+def cut(folders: Path) -> None:
     for kernel in kernels_below(folders):
         kernel.write_bytes(kernel.read_bytes()[:100])
-    codes: list[str] = []
-    with loaded(own(folders)) as worker:
-        while (final := worker.ask("generate", prompt="Once upon a time"))["type"] == "error":
-            codes.append(final["error"]["code"])
-            assert final["error"]["data"]["folder"].startswith(str(folders))
-            assert len(codes) < 50
 
-    assert set(codes) == {"unavailable"}
-    assert generated(own(folders)) == expected
+
+@pytest.mark.parametrize("warmup", [False, True])
+def test_a_load_compiles_kernels_that_were_cut(folders: Path, warmup: bool) -> None:
+    expected = generated(own(folders))
+    cut(folders)
+
+    with loaded(own(folders), warmup=warmup) as worker:
+        assert not warmup or continuation(worker) == expected
+
+
+def test_a_cut_kernel_is_removed_by_the_request_that_meets_it(folders: Path) -> None:
+    kernel_folder.use_private_kernels()
+    library = Path(kernel_folder._temporary_folder()) / "mlx" / "0.1" / "cpu" / "libX.so"
+    library.parent.mkdir(parents=True)
+    library.touch()
+    assert library.is_relative_to(folders)
+    error = RuntimeError(f"[Compile::eval_cpu] Could not load C++ shared library {library}: x")
+
+    assert failure_of(error).code == "unavailable"
+    assert not library.exists()
+
+
+@pytest.mark.usefixtures("folders")
+def test_a_computation_is_not_repeated_if_no_kernel_was_removed() -> None:
+    kernel_folder.use_private_kernels()
+    calls: list[str] = []
+
+    def compute() -> None:
+        calls.append("again")
+        raise RuntimeError("[Compile::eval_cpu] Failed to compile function X: no room")
+
+    with pytest.raises(RuntimeError, match="no room"):
+        kernel_folder.with_whole_kernels(compute)
+    assert calls == ["again"]
 
 
 def test_a_failure_of_the_compiler_is_no_defect_of_the_worker(folders: Path) -> None:

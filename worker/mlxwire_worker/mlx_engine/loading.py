@@ -15,6 +15,7 @@ from msgspec import structs
 from mlxwire_protocol.results import ModelInfo
 
 from ..engine import LoadOptions, ProgressReport
+from ..process.kernel_folder import with_whole_kernels
 from .abilities import find_abilities
 from .cache.cache_files import fingerprint
 from .cache.memory_guard import MemoryGuard
@@ -148,11 +149,15 @@ def finish(loaded: LoadedModel, options: LoadOptions, report: ProgressReport) ->
     vectorize(model)
     share_tables(model)
     hold_children_directly(model)
-    info = loaded.info
-    check_numbers(model, loaded.policy.make(), info.vocab_size, info.model_type)
-    find_abilities(loaded, options, elapsed=time.perf_counter() - started)
+    elapsed = time.perf_counter() - started
+
+    policy, info = loaded.policy, loaded.info
+    with_whole_kernels(
+        lambda: check_numbers(model, policy.make(), info.vocab_size, info.model_type)
+    )
+    with_whole_kernels(lambda: find_abilities(loaded, options, elapsed=elapsed))
     if options.warmup:
-        warm_up(model, loaded.policy, loaded.info.vocab_size, report)
+        with_whole_kernels(lambda: warm_up(model, policy, info.vocab_size, report))
     settle_threads(loaded, measure=options.warmup)
 
 

@@ -11,7 +11,7 @@ import os
 import platform
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -105,6 +105,17 @@ def folder_of_failed_kernel(error: BaseException) -> str | None:
             if _is_told_of(kernel, told):
                 _remove(kernel)
     return folder
+
+
+def with_whole_kernels(compute: Callable[[], None]) -> None:
+    """Call ``compute``, and again as long as it fails for a cut kernel, which is then removed."""
+    while True:
+        before = compiled_kernels()
+        try:
+            return compute()
+        except RuntimeError as error:
+            if folder_of_failed_kernel(error) is None or not before - compiled_kernels():
+                raise
 
 
 def _temporary_folder() -> str:
