@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from .builder import build
 from .configurations import CONFIGURATIONS
@@ -34,7 +35,8 @@ SUBSET = (
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "animal" not in metafunc.fixturenames and "refusal" not in metafunc.fixturenames:
+    wanted = {"animal", "known_animal", "refusal"} & set(metafunc.fixturenames)
+    if not wanted:
         return
     option = metafunc.config.getoption
     only = [name for name in option("only", default="").split(",") if name]
@@ -44,10 +46,18 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         raise pytest.UsageError(f"--only: the zoo has no {', '.join(sorted(unknown))}")
     names = only or every
     out = refused()
-    if "animal" in metafunc.fixturenames:
-        metafunc.parametrize("animal", [name for name in names if name not in out])
-    else:
-        metafunc.parametrize("refusal", [name for name in names if name in out])
+    served = [name for name in names if name not in out]
+    chosen = {
+        "animal": served,
+        "known_animal": [name for name in served if _known_to_transformers(name)],
+        "refusal": [name for name in names if name in out],
+    }
+    for fixture in wanted:
+        metafunc.parametrize(fixture, chosen[fixture])
+
+
+def _known_to_transformers(name: str) -> bool:
+    return CONFIGURATIONS[name]["model_type"] in CONFIG_MAPPING
 
 
 @pytest.fixture(scope="session")

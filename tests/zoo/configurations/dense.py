@@ -19,7 +19,7 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
         },
     ),
     "mistral": like_llama(rope_theta=10000.0, tie_word_embeddings=False, sliding_window=None),
-    "iquestcoder": like_llama(rope_theta=500000.0, tie_word_embeddings=False),
+    "iquestcoder": like_llama(head_dim=16, rope_theta=500000.0, tie_word_embeddings=False),
     "xverse": like_llama(rope_theta=10000.0, tie_word_embeddings=False),
     "apertus": like_llama(
         mlp_bias=False,
@@ -27,6 +27,13 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
         post_norm=False,
         qk_norm=True,
         rope_theta=12000000.0,
+        rope_scaling={
+            "rope_type": "llama3",
+            "factor": 8.0,
+            "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 64,
+        },
         hidden_act="xielu",
         tie_word_embeddings=False,
     ),
@@ -190,6 +197,7 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "internlm3": like_llama(
         bias=False,
         qkv_bias=False,
+        head_dim=16,
         rope_theta=50000.0,
         rope_scaling={"rope_type": "dynamic", "factor": 6.0},
         tie_word_embeddings=False,

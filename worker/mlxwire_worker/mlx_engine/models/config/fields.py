@@ -27,6 +27,12 @@ _ACTIVATIONS = {
 """How modules spell each activation; variants of gelu are taken for one."""
 
 
+_SHAPES = frozenset(
+    {"head_dim", "num_attention_heads", "num_key_value_heads", "intermediate_size"}
+)
+"""Settings that shapes of weights depend on, so that a load misses none of them."""
+
+
 class Settings(NamedTuple):
     """The text model's settings, the module tree built from them, and what its source uses."""
 
@@ -110,6 +116,11 @@ def _scaling(value: Any, settings: Settings) -> bool:
     return plain or settings.uses("rope_parameters") or not settings.of_modules("base")
 
 
+def _shapes_alone(value: Any, _: Settings) -> bool:
+    layers = value.values() if isinstance(value, dict) else ()
+    return all(isinstance(layer, dict) and _SHAPES.issuperset(layer) for layer in layers)
+
+
 def _head_size(value: Any, settings: Settings) -> bool:
     text = settings.text
     if text.get("qk_rope_head_dim") or not text.get("num_attention_heads"):
@@ -185,6 +196,7 @@ FIELDS: tuple[Field, ...] = (
         "null or 0, or a number in the module's source",
     ),
     Field(("head_dim",), _head_size, "`hidden_size` / `num_attention_heads`"),
+    Field(("per_layer_config",), _shapes_alone, "sizes of heads and layers"),
     Field(("norm_topk_prob",), _is(False), "false"),
     Field(
         ("scoring_func", "score_function", "moe_router_activation_func"),

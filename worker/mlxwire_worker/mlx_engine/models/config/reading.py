@@ -48,6 +48,11 @@ def used_by(model: Any) -> Used:
     return Used(*(frozenset().union(*part) for part in zip(*parts.values(), strict=True)))
 
 
+def names_in(module: str) -> frozenset[str]:
+    """Return the names of settings and the strings that stand in a module's source."""
+    return _used_in(sys.modules[module]).names
+
+
 def _helpers(module: ModuleType) -> Iterator[str]:
     """Yield the modules that a module imports things from, other architectures left out."""
     for value in vars(module).values():
