@@ -30,6 +30,11 @@ END = "<|im_end|>"
 _MARKERS = ("<|endoftext|>", "<|im_start|>", END, "<|pad|>")
 _LOGIT_DEVIATION = 3.0
 _HEADS = ("lm_head.weight", "embed_out.weight", "output.weight")
+_UNSCALED = ("gemma4",)
+"""Models that do not divide scores by the root of a head's size: the norm of queries has to.
+
+With norms near 1, their attention would turn a change of the weights by 1e-7 into one of 0.03 nats.
+"""
 _EMBEDDINGS = (
     "embed_tokens.weight",
     "embeddings.weight",
@@ -93,6 +98,8 @@ def _weights(config: dict[str, Any], seed: int) -> dict[str, mx.array]:
             if not head and name.endswith(_EMBEDDINGS):
                 # Drawn for a head too: larger logits would magnify the noise of float32.
                 drawn[name] *= _LOGIT_DEVIATION / math.sqrt(flat[name].shape[-1])
+            if name.endswith("q_norm.weight") and config["model_type"].startswith(_UNSCALED):
+                drawn[name] *= 2.0 / math.sqrt(flat[name].shape[-1])
         if "quantization" in config:
             model.load_weights(list(drawn.items()))
             drawn = _quantized(model, **config["quantization"])
