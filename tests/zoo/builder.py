@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
+from mlx import nn
 from mlx.utils import tree_flatten
 from mlx_lm.utils import _get_classes, load_model
 from tokenizers import Tokenizer
@@ -29,6 +30,11 @@ END = "<|im_end|>"
 _MARKERS = ("<|endoftext|>", "<|im_start|>", END, "<|pad|>")
 _LOGIT_DEVIATION = 3.0
 _HEADS = ("lm_head.weight", "embed_out.weight", "output.weight")
+_UNSCALED = ("gemma4",)
+"""Models that do not divide scores by the root of a head's size: the norm of queries has to.
+
+With norms near 1, their attention would turn a change of the weights by 1e-7 into one of 0.03 nats.
+"""
 _EMBEDDINGS = (
     "embed_tokens.weight",
     "embeddings.weight",
@@ -92,8 +98,23 @@ def _weights(config: dict[str, Any], seed: int) -> dict[str, mx.array]:
             if not head and name.endswith(_EMBEDDINGS):
                 # Drawn for a head too: larger logits would magnify the noise of float32.
                 drawn[name] *= _LOGIT_DEVIATION / math.sqrt(flat[name].shape[-1])
+            if name.endswith("q_norm.weight") and config["model_type"].startswith(_UNSCALED):
+                drawn[name] *= 2.0 / math.sqrt(flat[name].shape[-1])
+        if "quantization" in config:
+            model.load_weights(list(drawn.items()))
+            drawn = _quantized(model, **config["quantization"])
         mx.eval(drawn)
     return drawn
+
+
+def _quantized(model: Any, group_size: int, bits: int) -> dict[str, mx.array]:
+    """Return a model's weights, packed wherever a row has whole groups."""
+
+    def has_groups(_: str, module: nn.Module) -> bool:
+        return hasattr(module, "to_quantized") and module.weight.shape[-1] % group_size == 0
+
+    nn.quantize(model, group_size, bits, class_predicate=has_groups)
+    return dict(tree_flatten(model.parameters()))
 
 
 def _draw(name: str, array: mx.array, key: mx.array) -> mx.array:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import dense, latent, mixtures, recurrent, windows, wrapped
+from . import dense, latent, mixtures, recurrent, variants, windows, wrapped
 
 _BY_TYPE: dict[str, dict[str, Any]] = {
     **dense.CONFIGURATIONS,
@@ -21,6 +21,6 @@ _BY_TYPE: dict[str, dict[str, Any]] = {
 
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
     **{name: {"model_type": name, **config} for name, config in sorted(_BY_TYPE.items())},
-    **wrapped.VARIANTS,
+    **variants.VARIANTS,
 }
 """By the animal's name: its `model_type`, or a few words for a second one of that type."""

@@ -8,7 +8,7 @@ from . import dense, latent, mixtures, recurrent, windows
 from .sizes import VOCABULARY, WINDOW, layer_kinds, like_llama
 
 
-def _inside(model_type: str, text: dict[str, Any], **top: Any) -> dict[str, Any]:
+def inside(model_type: str, text: dict[str, Any], **top: Any) -> dict[str, Any]:
     """Return a config whose language model is described in `text_config`."""
     return {"text_config": {"model_type": model_type, **text}, "vocab_size": VOCABULARY, **top}
 
@@ -136,57 +136,22 @@ _QWEN2_VL = like_llama(
 )
 
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
-    "gemma3": _inside("gemma3_text", windows.CONFIGURATIONS["gemma3_text"]),
-    "gemma3n": _inside("gemma3n_text", _GEMMA3N),
-    "gemma4": _inside("gemma4_text", windows.CONFIGURATIONS["gemma4_text"]),
-    "gemma4_unified": _inside("gemma4_text", windows.CONFIGURATIONS["gemma4_text"]),
-    "kimi_k25": _inside("kimi_k2", latent.CONFIGURATIONS["kimi_k2"]),
-    "kimi_k3": _inside("kimi_linear", _KIMI_K3),
-    "kimi_vl": _inside("deepseek_v3", {**latent.DEEPSEEK, "n_group": 1}),
-    "lfm2-vl": _inside("lfm2", recurrent.CONFIGURATIONS["lfm2"]),
-    "llama4": _inside("llama4_text", _LLAMA4),
-    "llava": _inside("mistral", dense.CONFIGURATIONS["mistral"]),
-    "minimax_m3_vl": _inside("minimax_m3_vl_text", _MINIMAX_M3),
-    "mistral3": _inside("ministral3", windows.CONFIGURATIONS["ministral3"]),
-    "muse_spark": _inside("muse_spark_text", _MUSE_SPARK),
-    "pixtral": _inside("mistral", {**dense.CONFIGURATIONS["mistral"], "head_dim": 16}),
-    "qwen2_5_vl": _inside("qwen2_5_vl_text", _QWEN2_VL),
-    "qwen2_vl": _inside("qwen2_vl_text", _QWEN2_VL),
-    "qwen3_vl": _inside("qwen3_vl_text", dense.CONFIGURATIONS["qwen3"]),
-    "qwen3_vl_moe": _inside("qwen3_vl_moe_text", mixtures.CONFIGURATIONS["qwen3_moe"]),
+    "gemma3": inside("gemma3_text", windows.CONFIGURATIONS["gemma3_text"]),
+    "gemma3n": inside("gemma3n_text", _GEMMA3N),
+    "gemma4": inside("gemma4_text", windows.CONFIGURATIONS["gemma4_text"]),
+    "gemma4_unified": inside("gemma4_text", windows.CONFIGURATIONS["gemma4_text"]),
+    "kimi_k25": inside("kimi_k2", latent.CONFIGURATIONS["kimi_k2"]),
+    "kimi_k3": inside("kimi_linear", _KIMI_K3),
+    "kimi_vl": inside("deepseek_v3", {**latent.DEEPSEEK, "n_group": 1}),
+    "lfm2-vl": inside("lfm2", recurrent.CONFIGURATIONS["lfm2"]),
+    "llama4": inside("llama4_text", _LLAMA4),
+    "llava": inside("mistral", dense.CONFIGURATIONS["mistral"]),
+    "minimax_m3_vl": inside("minimax_m3_vl_text", _MINIMAX_M3),
+    "mistral3": inside("ministral3", windows.CONFIGURATIONS["ministral3"]),
+    "muse_spark": inside("muse_spark_text", _MUSE_SPARK),
+    "pixtral": inside("mistral", {**dense.CONFIGURATIONS["mistral"], "head_dim": 16}),
+    "qwen2_5_vl": inside("qwen2_5_vl_text", _QWEN2_VL),
+    "qwen2_vl": inside("qwen2_vl_text", _QWEN2_VL),
+    "qwen3_vl": inside("qwen3_vl_text", dense.CONFIGURATIONS["qwen3"]),
+    "qwen3_vl_moe": inside("qwen3_vl_moe_text", mixtures.CONFIGURATIONS["qwen3_moe"]),
 }
-
-VARIANTS: dict[str, dict[str, Any]] = {
-    "mistral3 over mistral4": {
-        "model_type": "mistral3",
-        **_inside("mistral4", latent.CONFIGURATIONS["mistral4"]),
-    },
-    "mistral3 over mistral": {
-        "model_type": "mistral3",
-        **_inside("mistral", dense.CONFIGURATIONS["mistral"]),
-    },
-    "llama with a window": {
-        "model_type": "llama",
-        **dense.CONFIGURATIONS["llama"],
-        "layer_types": layer_kinds("sfs"),
-        "sliding_window": WINDOW,
-    },
-    "bailing_hybrid as bailing_moe_v3": {
-        "model_type": "bailing_hybrid",
-        "architectures": ["BailingMoeV3ForCausalLM"],
-        **recurrent.CONFIGURATIONS["bailing_moe_v3"],
-    },
-    "gemma4_text with experts": {
-        "model_type": "gemma4_text",
-        **windows.CONFIGURATIONS["gemma4_text"],
-        "num_kv_shared_layers": 0,
-        "hidden_size_per_layer_input": 0,
-        "use_double_wide_mlp": False,
-        "attention_k_eq_v": True,
-        "enable_moe_block": True,
-        "num_experts": 4,
-        "top_k_experts": 2,
-        "moe_intermediate_size": 48,
-    },
-}
-"""Configurations that share a model type with another one and take another way through it."""
