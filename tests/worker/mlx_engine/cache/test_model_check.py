@@ -10,7 +10,7 @@ from typing import Any
 import mlx.core as mx
 import pytest
 from mlx.utils import tree_flatten
-from mlx_lm.models.cache import KVCache, RotatingKVCache
+from mlx_lm.models.cache import CacheList, KVCache, RotatingKVCache
 
 from mlxwire_protocol import WireError
 from mlxwire_worker.mlx_engine.cache import model_check
@@ -214,10 +214,40 @@ def test_a_class_that_lies_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None
     model = build("llama")
     kind = type(model)
     monkeypatch.setattr(kind, "make_cache", lambda self: [Liar() for _ in self.layers])
+    monkeypatch.setattr(model_check, "_BATCHED", (Liar,))
     policy = CachePolicy(model)
     policy.verdict = checked(model)
     assert not policy.batchable
     assert not policy.trimmable
+
+
+class LateLiar(KVCache):
+    """A class of a later mlx-lm: its batches go wrong once a row's buffer has grown."""
+
+    @classmethod
+    def merge(cls, caches: list[Any]) -> Any:
+        batch = KVCache.merge(caches)
+        if max(cache.offset for cache in caches) > cls.step:
+            batch.left_padding = mx.zeros_like(batch.left_padding)
+        return batch
+
+
+def test_rows_of_a_class_that_may_go_wrong_later_run_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = build("llama")
+    for one in (LateLiar, lambda: CacheList(LateLiar(), KVCache())):
+        monkeypatch.setattr(
+            type(model),
+            "make_cache",
+            lambda self, one=one: [one() for _ in self.layers],
+            raising=False,
+        )
+        assert not model_check._batches_as_known(model)
+    monkeypatch.setattr(
+        type(model), "make_cache", lambda self: [LateLiar() for _ in self.layers]
+    )
+    assert not checked(model).together
 
 
 def test_rows_of_a_model_that_attends_by_blocks_run_alone() -> None:

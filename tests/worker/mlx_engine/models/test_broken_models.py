@@ -16,6 +16,8 @@ from factories.damage import edit_config
 from support.model_worker import Models, ModelWorker
 from support.refusals import PROMPT, assert_refused
 
+MODELOPT = "hf_quant_config.json"
+
 # What each kind is told as: the code and `data.reason`.
 REFUSALS = {
     "no_config": ("model_load_failed", "no_config"),
@@ -130,6 +132,25 @@ FURTHER: dict[str, tuple[Callable[[Path], object], str, str]] = {
         "unsupported_model",
         "quantization",
     ),
+    "modelopt_settings_are_cut": (
+        lambda path: damage(path, MODELOPT, "{"),
+        "model_load_failed",
+        "invalid_json",
+    ),
+    "modelopt_settings_without_method": (
+        lambda path: damage(path, MODELOPT, '{"quantization": {"quant_algo": "NVFP4"}}'),
+        "model_load_failed",
+        "quantization",
+    ),
+    "modelopt_settings_of_fp8": (
+        lambda path: damage(
+            path,
+            MODELOPT,
+            '{"quant_method": "modelopt", "quantization": {"quant_algo": "FP8"}}',
+        ),
+        "unsupported_model",
+        "quantization",
+    ),
     "tokenizer_is_a_folder": (
         name_a_directory_as_tokenizer,
         "model_load_failed",
@@ -228,3 +249,27 @@ def test_a_failed_first_load_leaves_a_worker_that_loads_the_next(
 
         fresh.use(build_model("gemma3", tmp_path / "sound"))
         assert len(fresh.generate(PROMPT, max_tokens=3)[1]) == 3
+
+
+def test_damaged_modelopt_settings_are_named(
+    loaded: ModelWorker, models: Models, tmp_path: Path
+) -> None:
+    path = tmp_path / "model"
+    shutil.copytree(models("qwen3"), path)
+    for text in ("{", '{"quantization": {"quant_algo": "NVFP4"}}'):
+        damage(path, MODELOPT, text)
+
+        error = loaded.refusal("load", path=str(path))
+
+        assert error["data"]["file"] == MODELOPT
+        assert MODELOPT in error["message"]
+
+
+def test_modelopt_settings_that_mlx_lm_does_not_read_are_no_damage(
+    loaded: ModelWorker, models: Models, tmp_path: Path
+) -> None:
+    path = tmp_path / "model"
+    shutil.copytree(models("qwen3"), path)
+    damage(path, MODELOPT, "{}")
+
+    loaded.use(path)

@@ -15,7 +15,7 @@ from mlxwire_protocol import WireError
 
 from .build_failures import explained
 from .model_files import check_files, failed, read_object
-from .quantization import check_quantization
+from .quantization import check_quantization, with_modelopt
 from .unserved import check_served
 from .weight_files import check_index, check_shards, find_shards
 
@@ -71,7 +71,7 @@ def check_model(path: Path) -> CheckedModel:
     shards = find_shards(path)
     tensors = check_shards(shards)
     check_index(path, shards, tensors)
-    check_quantization(config, tensors)
+    check_quantization(with_modelopt(config, path), tensors)
     return CheckedModel(
         path=path,
         config=config,

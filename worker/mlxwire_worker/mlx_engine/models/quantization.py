@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from mlxwire_protocol import WireError
+
+from .model_files import failed, quoted, read_object
 
 SUPPORTED_QUANT_METHODS = frozenset(
     {"bitnet", "mxfp4", "mxfp8", "compressed-tensors", "modelopt", "awq", "fp8"}
@@ -43,6 +46,38 @@ def check_quantization(config: dict[str, Any], tensors: dict[str, str]) -> None:
     )
     if foreign is not None:
         _check_foreign_quantization(foreign, tensors)
+
+
+def with_modelopt(config: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Return a config with the settings of NVIDIA's ``hf_quant_config.json``, as mlx-lm reads it.
+
+    mlx-lm reads that file if config.json has no ``quantization_config``, and ends with a KeyError
+    if the file lacks the method, as those of older exports do. Raises: WireError
+    ``model_load_failed``, or ``unsupported_model`` for an algorithm that mlx-lm does not know.
+    """
+    text = config.get("text_config")
+    file = folder / "hf_quant_config.json"
+    told = "quantization_config" in config or (
+        isinstance(text, dict) and "quantization_config" in text
+    )
+    if told or not file.exists():
+        return config
+    settings = read_object(file)
+    if config.get("quantization") is not None or not settings:
+        return config
+    if not isinstance(settings.get("quant_method"), str):
+        raise failed(
+            "quantization",
+            f"{file.name} names no `quant_method`, so mlx-lm can't read the weights; copy "
+            "config.json from a newer export, which has `quantization_config`",
+            file=file.name,
+        )
+    if settings["quant_method"] == "modelopt":
+        nested = settings.get("quantization", settings)
+        algorithm = nested.get("quant_algo") if isinstance(nested, dict) else None
+        if algorithm != "NVFP4":
+            raise unreadable(f"modelopt, {quoted(algorithm)}")
+    return {**config, "quantization_config": settings}
 
 
 def _check_foreign_quantization(foreign: Any, tensors: dict[str, str]) -> None:

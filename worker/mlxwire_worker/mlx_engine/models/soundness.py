@@ -1,7 +1,8 @@
 """Refuses a model whose weights have the wrong kind of number, or that computes no numbers.
 
 mlx-lm compares names and shapes of tensors only. A tensor of 8-bit floats is read as integers, and
-weights with NaN, or of zeros from a broken download, give a model that answers with token 0.
+weights with NaN, or of zeros from a broken download, answer with token 0. What the few tokens at
+load do not meet (one damaged embedding, an overflow) ends the request that meets it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import mlx.core as mx
 from mlx.utils import tree_flatten
 from mlx_lm.generate import generation_stream
 
+from mlxwire_protocol import WireError
+
 from .build_failures import explained, is_unserved
 from .model_files import failed
 
@@ -20,6 +23,18 @@ _LEAVES = ("weight", "bias", "scales", "biases")
 
 
 _KIND = {True: "floating point numbers", False: "integers or 8-bit floats"}
+
+
+class NoNumbers(WireError):
+    """The model computed NaN or infinity for a prompt: damaged weights, or an overflow."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "model_load_failed",
+            "the model computes NaN or infinity: the weights are damaged, or too large for the "
+            "dtype. Download them again, or load with `compute_dtype` float32",
+            data={"reason": "damaged_weights"},
+        )
 
 
 def refuse_other_kinds(model: Any) -> None:
@@ -63,11 +78,7 @@ def check_numbers(model: Any, layers: list[Any], vocabulary: int, model_type: st
             raise explained(error, "forward", model_type) from None
         raise
     if total != total or abs(highest) == float("inf"):
-        raise failed(
-            "damaged_weights",
-            "the model computes NaN or infinity: the weights are damaged, or too large for the "
-            "dtype. Download them again, or load with `compute_dtype` float32",
-        )
+        raise NoNumbers
     if highest == lowest:
         raise failed(
             "damaged_weights",

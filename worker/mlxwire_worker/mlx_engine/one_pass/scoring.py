@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Any, NamedTuple, cast
 
 import mlx.core as mx
@@ -19,6 +20,7 @@ from ...prompts import Classified, ClassifyPrompts, Prompt
 from ..cache import kv
 from ..cache.policy import CachePolicy
 from ..cache.prefix_tree import common_prefix
+from ..models.soundness import NoNumbers
 from ..sequences.prefill import ChunkSize
 from ..sequences.rows import Row
 from ..sequences.sampling import BatchSampler
@@ -184,6 +186,8 @@ class _Group:
         self, rows: mx.array, best: mx.array, chosen: mx.array, scores: dict[str, list[float]]
     ) -> list[tuple[int, Classified]]:
         ids, logprobs = cast(list[int], best.tolist()), cast(list[float], chosen.tolist())
+        if any(math.isnan(value) for value in chain(logprobs, *scores.values())):
+            raise NoNumbers
         wanted: list[Any] = [None] * len(ids)
         if self._asked.logits:
             wanted = cast(list[Any], rows.tolist())

@@ -36,6 +36,7 @@ from typing import Any, NamedTuple, cast
 import mlx.core as mx
 
 from ..cache import kv
+from ..models.soundness import NoNumbers
 from .rows import Row
 from .sampling import BatchSampler, Choice
 
@@ -102,7 +103,10 @@ class DecodeBatch:
         mx.async_eval(kv.paddings(self._layers))
 
     def step(self) -> list[Token]:
-        """Send the next forward pass, and return every row's token of the pass before it."""
+        """Send the next forward pass, and return every row's token of the pass before it.
+
+        Raises: NoNumbers if the logits of a row are NaN or infinity.
+        """
         current = self._next
         if any(len(row.generated) + 1 < max(row.prompt.max_tokens, 1) for row in self.rows):
             kv.share_offsets(self._layers)
@@ -150,6 +154,8 @@ class DecodeBatch:
 
     def _read(self, choice: Choice) -> list[Token]:
         ids: Any = choice.tokens.tolist()
+        if choice.unsound(ids):
+            raise NoNumbers
         for row, token_id in zip(self.rows, ids, strict=True):
             row.generated.append(token_id)
         if choice.logprobs is None:
@@ -198,6 +204,7 @@ def _joined(first: Choice, second: Choice) -> Choice:
 
     return Choice(
         mx.concatenate([first.tokens, second.tokens]),
+        mx.concatenate([first.evidence, second.evidence]),
         both(first.logprobs, second.logprobs, 0.0),
         both(first.top_ids, second.top_ids, 0),
         both(first.top_logprobs, second.top_logprobs, -mx.inf),

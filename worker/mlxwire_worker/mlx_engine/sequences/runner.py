@@ -31,8 +31,7 @@ Hazards and what went wrong before:
 - mlx-lm's `BatchGenerator` after an exception decodes the same token again, loses rows that joined
   in the same call, or raises for ever (docs/engine-notes.md §3). Hence the recovery above.
 - One slice of 8 x 2,048 tokens, mlx-lm's default, makes a cancel wait for seconds. Hence `ChunkSize`.
-- The lookups of ``_waiting`` against each other are quadratic. `begin_alike` compares one token
-  first, because a thousand requests may wait.
+- The lookups of ``_waiting`` are quadratic; so `begin_alike` compares one token first.
 - An exception while a removed row's cache was kept left the row in the batch, without an owner: so a
   cache that can't be kept is let go, and a removal never raises.
 """
@@ -54,6 +53,7 @@ from ..cache.memory_guard import MemoryGuard
 from ..cache.policy import CachePolicy
 from ..cache.prompt_cache import PromptCache
 from ..mlx_patches.allocator import give_free_memory_back
+from ..models.soundness import NoNumbers
 from .decode_batch import DecodeBatch, Token
 from .prefill import ChunkSize, Sharing, Slice, compute_rest, fit_together, may_share
 from .rows import Row
@@ -135,9 +135,7 @@ class Runner:
         An exception of the model or a sampler becomes a `Failed` for the row at fault.
         """
         with mx.stream(generation_stream):
-            results: list[StepResult] = []
-            if self._batch:
-                results += self._decode()
+            results = self._decode() if self._batch else []
             if self._waiting:
                 results += self._prefill()
             return results
@@ -166,6 +164,8 @@ class Runner:
 
     def _recover(self, rows: list[Row], error: Exception) -> list[StepResult]:
         """Drop the batch after a failed step; fail a single row, let several start again."""
+        if isinstance(error, NoNumbers):
+            self._cache.clear()  # what its row or a padded neighbour stored may be NaN too
         if len(rows) > 1:
             self._restart(rows)
             return []

@@ -20,13 +20,14 @@ COLDEST = 1e-3
 
 
 class Choice(NamedTuple):
-    """The chosen ids [B], as lazy arrays.
+    """The chosen ids [B], and a number for each row [B, 1] that is finite if its logits are.
 
-    If a row asked for them: float32 log-probabilities of the chosen ids [B], and ids and
+    Lazy arrays. If a row asked for them: float32 log-probabilities of the chosen ids [B], and ids and
     log-probabilities of the likeliest tokens [B, K], in no order.
     """
 
     tokens: mx.array
+    evidence: mx.array
     logprobs: mx.array | None = None
     top_ids: mx.array | None = None
     top_logprobs: mx.array | None = None
@@ -35,12 +36,28 @@ class Choice(NamedTuple):
         """Return the choices of the rows at the places ``index`` [N]."""
         return Choice(
             self.tokens[index],
-            *(None if array is None else array[index] for array in self[1:]),
+            self.evidence[index],
+            *(None if array is None else array[index] for array in self[2:]),
         )
 
     def arrays(self) -> list[mx.array]:
-        """Return the arrays that are present, to be evaluated."""
-        return [array for array in self if array is not None]
+        """Return the arrays that are present, to be evaluated; the evidence is seldom read."""
+        return [self.tokens, *(array for array in self[2:] if array is not None)]
+
+    def unsound(self, ids: list[int]) -> list[int]:
+        """Return the places of the rows whose logits were no numbers; ``ids`` are the tokens.
+
+        Comparisons with NaN are false, so each kind of sampling takes the first token then. Only
+        rows with that token are looked at: a step of other tokens costs nothing.
+        """
+        if 0 not in ids:
+            return []
+        values: Any = self.evidence[:, 0].tolist()
+        return [
+            place
+            for place, token in enumerate(ids)
+            if not token and not values[place] < math.inf
+        ]
 
 
 class BatchSampler:
@@ -80,13 +97,13 @@ class BatchSampler:
             shaped = self._penalties.apply(logits, self._drawn)
         if self._processed:
             shaped = self._process(shaped, unread)
-        tokens = self._pick(shaped)
+        tokens, evidence = self._pick(shaped)
         if self._penalties is not None:
             self._penalties.count(tokens, self._drawn)
         self._drawn = [drawn + 1 for drawn in self._drawn]
         if not self._wants_logprobs:
-            return Choice(tokens)
-        return self._with_logprobs(logits, tokens)
+            return Choice(tokens, evidence)
+        return Choice(tokens, evidence, *self._logprobs(logits, tokens))
 
     def _process(self, logits: mx.array, unread: mx.array | None) -> mx.array:
         """Apply the rows' own processors. They see all tokens, so this waits for the device."""
@@ -124,22 +141,24 @@ class BatchSampler:
         self._wants_logprobs = any(each.logprobs for each in wanted)
         self._top = max((each.top_logprobs for each in wanted), default=0)
 
-    def _pick(self, logits: mx.array) -> mx.array:
+    def _pick(self, logits: mx.array) -> tuple[mx.array, mx.array]:
         if self._restore is None:
             (group,) = self._groups
             return group.pick(group, logits, self._drawn)
         picked = [group.pick(group, logits[group.index], self._drawn) for group in self._groups]
-        return mx.concatenate(picked)[self._restore]
+        tokens, evidence = zip(*picked, strict=True)
+        order = self._restore
+        return mx.concatenate(list(tokens))[order], mx.concatenate(list(evidence))[order]
 
-    def _with_logprobs(self, logits: mx.array, tokens: mx.array) -> Choice:
-        """Add log-probabilities by the model's own distribution, before penalties."""
+    def _logprobs(self, logits: mx.array, tokens: mx.array) -> tuple[mx.array, ...]:
+        """Compute log-probabilities by the model's own distribution, before penalties."""
         wide = logits.astype(mx.float32)
         wide = wide - mx.logsumexp(wide, axis=-1, keepdims=True)
         chosen = mx.take_along_axis(wide, tokens[:, None], axis=-1)[:, 0]
         if not self._top:
-            return Choice(tokens, chosen)
+            return (chosen,)
         top = mx.argpartition(-wide, kth=self._top - 1, axis=-1)[:, : self._top]
-        return Choice(tokens, chosen, top, mx.take_along_axis(wide, top, axis=-1))
+        return chosen, top, mx.take_along_axis(wide, top, axis=-1)
 
 
 class _Group:
@@ -177,30 +196,44 @@ class _Group:
 
 
 class _Pick:
-    """Chooses ids [N] from logits [N, V]."""
+    """Chooses ids [N] from logits [N, V]; returns them and `Choice.evidence` [N, 1].
 
-    def __call__(self, group: _Group, logits: mx.array, drawn: list[int]) -> mx.array:
+    The evidence is a number that the choice needs in any case.
+    """
+
+    def __call__(
+        self, group: _Group, logits: mx.array, drawn: list[int]
+    ) -> tuple[mx.array, mx.array]:
         raise NotImplementedError
 
 
 class _GreedyPick(_Pick):
-    def __call__(self, group: _Group, logits: mx.array, drawn: list[int]) -> mx.array:
+    def __call__(
+        self, group: _Group, logits: mx.array, drawn: list[int]
+    ) -> tuple[mx.array, mx.array]:
         # mlx-lm compares logprobs in the model's dtype. In bf16 their rounding makes ties that
         # the logits do not have, and the greedy text must equal mlx-lm's.
-        return mx.argmax(logits - mx.logsumexp(logits, axis=-1, keepdims=True), axis=-1)
+        total = mx.logsumexp(logits, axis=-1, keepdims=True)
+        return mx.argmax(logits - total, axis=-1), total
 
 
 class _PlainPick(_Pick):
-    def __call__(self, group: _Group, logits: mx.array, drawn: list[int]) -> mx.array:
-        return _draw(logits.astype(mx.float32) * group.inverse_temperature, group.keys(drawn))
+    def __call__(
+        self, group: _Group, logits: mx.array, drawn: list[int]
+    ) -> tuple[mx.array, mx.array]:
+        scaled = logits.astype(mx.float32) * group.inverse_temperature
+        return _draw(scaled, group.keys(drawn)), scaled[:, :1]
 
 
 class _CutPick(_Pick):
-    def __call__(self, group: _Group, logits: mx.array, drawn: list[int]) -> mx.array:
+    def __call__(
+        self, group: _Group, logits: mx.array, drawn: list[int]
+    ) -> tuple[mx.array, mx.array]:
         wide = logits.astype(mx.float32)
         order = mx.argsort(-wide, axis=-1)
         logprobs = mx.take_along_axis(wide, order, axis=-1)
-        logprobs = logprobs - mx.logsumexp(logprobs, axis=-1, keepdims=True)
+        total = mx.logsumexp(logprobs, axis=-1, keepdims=True)
+        logprobs = logprobs - total
         probabilities = mx.exp(logprobs)
         above = mx.cumsum(probabilities, axis=-1, inclusive=False)
         kept = above < group.top_p
@@ -214,7 +247,7 @@ class _CutPick(_Pick):
         kept = mx.logical_and(kept, rank < group.top_k)
         scaled = mx.where(kept, logprobs * group.inverse_temperature, -mx.inf)
         place = _draw(scaled, keys)
-        return mx.take_along_axis(order, place[:, None], axis=-1)[:, 0]
+        return mx.take_along_axis(order, place[:, None], axis=-1)[:, 0], total
 
 
 _greedy, _plain, _cut = _GreedyPick(), _PlainPick(), _CutPick()
