@@ -36,7 +36,13 @@ class Direct:
         self.engine = MlxEngine()
         self.path = path
         options: dict[str, Any] = {"warmup": False, **load}
-        self.info = self.engine.load(LoadOptions(path=str(path), **options), lambda *_: None)
+        try:
+            self.info = self.engine.load(
+                LoadOptions(path=str(path), **options), lambda *_: None
+            )
+        except BaseException:
+            self.engine.close()
+            raise
         self.answers: dict[Prompt, Answer] = {}
         self.steps = 0
 

@@ -16,12 +16,17 @@ from mlxwire_worker.mlx_engine.models import compute_dtype
 from support.direct import Direct
 from support.model_worker import Models, ModelWorker
 from support.reference import reference
+from zoo.builder import build
 
 from ..conftest import Open
 
 RAW = "The weather in Zürich, 你好, is"
 fast_blas = pytest.mark.skipif(
     mx.default_device() != mx.cpu or bool(in_use().slow), reason="computes as stored here"
+)
+
+on_a_cpu = pytest.mark.skipif(
+    mx.default_device() != mx.cpu, reason="a GPU computes experts in each dtype"
 )
 
 
@@ -135,6 +140,41 @@ def test_a_dtype_that_was_asked_for_is_taken_whatever_the_memory(
 
     assert direct.info.compute_dtype == "float32"
     direct.close()
+
+
+@pytest.fixture(scope="module")
+def narrow_experts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a mixture of experts in bfloat16, which MLX's matrix product of them takes on no CPU."""
+    folder = build("qwen3_moe", tmp_path_factory.mktemp("experts"))
+    file = str(folder / "model.safetensors")
+    weights: Any = mx.load(file)
+    narrowed = {name: array.astype(mx.bfloat16) for name, array in weights.items()}
+    mx.eval(narrowed)
+    mx.save_safetensors(file, narrowed, metadata={"format": "mlx"})
+    return folder
+
+
+@on_a_cpu
+def test_auto_takes_no_dtype_that_mlx_cant_compute(
+    narrow_experts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compute_dtype, "in_use", lambda: in_use()._replace(slow="it is slow"))
+    for machine in (1 << 40, 1):
+        monkeypatch.setattr(compute_dtype, "memory_bytes", lambda m=machine: m)
+        direct = Direct(narrow_experts)
+        assert direct.info.compute_dtype == "float32"
+        direct.close()
+
+
+@on_a_cpu
+def test_a_dtype_that_mlx_cant_compute_is_refused_with_the_one_that_it_can(
+    narrow_experts: Path,
+) -> None:
+    with pytest.raises(WireError) as refused:
+        Direct(narrow_experts, compute_dtype="bfloat16")
+
+    assert refused.value.data["reason"] == "compute_dtype"
+    assert "`compute_dtype` float32" in refused.value.message
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])

@@ -40,17 +40,24 @@ def assemble(
 ) -> Assembled:
     """Build the module tree in the wanted dtype, or as stored if that takes too much memory.
 
+    `auto` takes no dtype that MLX can't compute the model in.
+
     No weight is read: shapes and dtypes are known. ``heard`` is called during long work, and may
     raise to end it. Raises: as `build`.
     """
     dtype = compute_dtype.wanted_dtype(options.compute_dtype)
     assembled = _assemble_in(dtype, options, checked, adapter, heard)
-    if dtype is not None and options.compute_dtype == "auto":
+    if options.compute_dtype != "auto":
+        return assembled
+    other = assembled
+    if dtype is not None:
         tokens = min(assembled.context_len, compute_dtype.SEQUENCE_TOKENS)
         size = weight_bytes(assembled.model) + assembled.guard.sequence_bytes(tokens)
         if not compute_dtype.fits(size, options.memory_limit):
-            assembled = _assemble_in(None, options, checked, adapter, heard)
-    return assembled
+            other = _assemble_in(None, options, checked, adapter, heard)
+    elif not compute_dtype.computes_as_stored(assembled.model):
+        other = _assemble_in(mx.float32, options, checked, adapter, heard)
+    return other if compute_dtype.computes_as_stored(other.model) else assembled
 
 
 def _assemble_in(

@@ -34,6 +34,18 @@ def wanted_dtype(option: ComputeDtype) -> mx.Dtype | None:
     return dtypes.get(option)
 
 
+def computes_as_stored(model: Any) -> bool:
+    """Return False if MLX can't compute a model in the dtype of its weights.
+
+    On a CPU, the experts' matrix product (`mx.gather_mm`, MLX 0.32.4) takes float32 alone.
+    """
+    return mx.default_device() != mx.cpu or all(
+        module.weight.dtype == mx.float32
+        for module in model.modules()
+        if type(module) is SwitchLinear
+    )
+
+
 def fits(model_bytes: int, memory_limit: int | None) -> bool:
     """Return True if a model and its caches take at most `SHARE` of what the process may use.
 

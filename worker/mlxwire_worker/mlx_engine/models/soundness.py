@@ -74,6 +74,13 @@ def check_numbers(model: Any, layers: list[Any], vocabulary: int, model_type: st
                 array.item() for array in (logits.max(), logits.min(), logits.sum())
             )
     except Exception as error:
+        if "only supports float32" in str(error):  # MLX's experts on a CPU
+            raise WireError(
+                "unsupported_model",
+                f"MLX computes the architecture {model_type!r} in float32 alone on this device; "
+                "load the model with `compute_dtype` float32",
+                data={"reason": "compute_dtype"},
+            ) from None
         if is_unserved(error):
             raise explained(error, "forward", model_type) from None
         raise
