@@ -37,10 +37,10 @@ type Loaded struct {
 // Capabilities names what a worker or its model can do.
 type Capabilities map[string]any
 
-// Has returns true if the capability is listed with a value other than false and null.
+// Has returns true if the capability is listed with a value other than false, null and 0.
 func (c Capabilities) Has(name string) bool {
 	value, listed := c[name]
-	return listed && value != nil && value != false
+	return listed && value != nil && value != false && value != 0.0
 }
 
 // Hello is the worker's answer in the handshake.

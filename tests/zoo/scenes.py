@@ -128,6 +128,9 @@ def together(visit: Visit) -> None:
     visit.run("batch of unlike lengths", *map(visit.prepare, visit.ids))
     equal = [[*visit.ids[1][:-1], token] for token in visit.ids[2][:3]]
     visit.run("batch of equal lengths", *map(visit.prepare, equal))
+    short, other = visit.ids[1][:1], visit.ids[2]
+    visit.run("batch with one token first", *map(visit.prepare, (short, other)))
+    visit.run("batch with one token last", *map(visit.prepare, (other, short)))
 
 
 def join(visit: Visit) -> None:
@@ -137,7 +140,8 @@ def join(visit: Visit) -> None:
     second = visit.add(visit.prepare(visit.ids[0], 2 * TOKENS))
     visit.until_decoding(first, 5)
     third = visit.add(visit.prepare(visit.ids[3], TOKENS))
-    visit.finish("join", first, second, third)
+    fourth = visit.add(visit.prepare(visit.ids[1][:1], TOKENS))
+    visit.finish("join", first, second, third, fourth)
 
 
 def leave(visit: Visit) -> None:

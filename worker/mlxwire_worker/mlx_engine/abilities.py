@@ -62,9 +62,9 @@ def _announce(loaded: LoadedModel, options: LoadOptions) -> None:
             "cache_trimmable": policy.trimmable,
         },
     )
-    for warning in _warnings(options, batchable=policy.batchable):
+    loaded.warnings.extend(_warnings(options, batchable=policy.batchable))
+    for warning in loaded.warnings:
         log(warning)
-        loaded.warnings.append(warning)
 
 
 def _warnings(options: LoadOptions, *, batchable: bool) -> Iterator[str]:
@@ -73,6 +73,13 @@ def _warnings(options: LoadOptions, *, batchable: bool) -> Iterator[str]:
         yield f"MLX computes without compiled kernels, which is slower: {slow}"
     if slow := in_use().slow:
         yield f"MLX computes with its own BLAS, which is slow: {slow}"
+    if options.kv_bits:
+        yield (
+            "with `kv_bits` requests run one after the other, because MLX can't compute quantized "
+            "keys and values of several sequences together"
+        )
+    elif options.kv_group_size != LoadOptions(path="").kv_group_size:
+        yield "`kv_group_size` has no effect without `kv_bits`"
     if not batchable and (options.parallel_slots or 1) > 1:
         yield (
             f"`parallel_slots` is {options.parallel_slots}, but sequences of this model can't be "

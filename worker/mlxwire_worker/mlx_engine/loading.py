@@ -89,7 +89,7 @@ def build(
         assembled,
         path=str(path),
         adapter_path=str(adapter) if adapter else None,
-        context_len=assembled.context_len,
+        context_len=assembled.context.tokens,
         parallel_slots=1,
         chat_template=template is not None,
         capabilities={
@@ -118,7 +118,7 @@ def build(
         runner=runner,
         files=[*checked.shards, *_adapter_files(adapter), path / "config.json"],
         info=info,
-        warnings=[],
+        warnings=[assembled.context.shortened] if assembled.context.shortened else [],
     )
 
 

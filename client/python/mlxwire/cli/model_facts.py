@@ -29,7 +29,11 @@ async def load_facts(launch: Launch) -> dict[str, Any]:
 def readable(facts: Mapping[str, Any]) -> dict[str, object]:
     """Return rows of a table, in words and rounded numbers."""
     bits, group = facts["quant_bits"], facts["quant_group"]
-    able = (name for name, value in facts["capabilities"].items() if value)
+    able = (
+        f"{name}: {value}" if isinstance(value, str) else name
+        for name, value in facts["capabilities"].items()
+        if value
+    )
     return {
         "path": facts["path"],
         "model type": facts["model_type"],

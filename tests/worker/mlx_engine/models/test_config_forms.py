@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -206,6 +207,48 @@ def test_settings_with_neutral_values_are_no_reason_to_refuse(folder: Folder) ->
     neutral = {"logit_scale": 1.0, "final_logit_softcapping": None, "norm_topk_prob": False}
 
     assert tree(folder(config, {**config, **neutral})).unused_lengths == {}
+
+
+@pytest.mark.parametrize(
+    ("settings", "value"),
+    [("rope_theta", "10000"), ("rope_theta", math.nan), ("vocab_size", "many")],
+)
+def test_a_setting_that_has_to_be_a_number_is_refused_by_name(
+    folder: Folder, settings: str, value: object
+) -> None:
+    config = {**SIZES, "model_type": "llama"}
+    with pytest.raises(WireError) as raised:
+        tree(folder(config, {**config, settings: value}))
+
+    assert raised.value.data["reason"] == "invalid_config"
+    assert raised.value.data["field"] == settings
+
+
+@pytest.mark.parametrize(
+    ("model_type", "changes", "limits"),
+    [
+        ("mistral", {"sliding_window": 64}, True),
+        ("mixtral", {"sliding_window": 64, "num_local_experts": 2}, True),
+        ("qwen3", {"sliding_window": 64, "head_dim": 16}, False),
+        ("qwen3", {"sliding_window": 64, "use_sliding_window": True, "head_dim": 16}, True),
+        (
+            "qwen3",
+            {
+                "sliding_window": 64,
+                "use_sliding_window": True,
+                "max_window_layers": 99,
+                "head_dim": 16,
+            },
+            False,
+        ),
+    ],
+)
+def test_a_window_counts_where_the_family_has_switched_it_on(
+    folder: Folder, model_type: str, changes: dict[str, Any], limits: bool
+) -> None:
+    config = {**SIZES, "model_type": model_type, "rope_theta": 77.0, **changes}
+
+    assert bool(tree(folder(config, config)).unused_lengths) is limits
 
 
 def test_a_window_that_the_module_drops_limits_the_context(folder: Folder) -> None:

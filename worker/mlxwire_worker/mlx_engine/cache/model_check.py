@@ -36,7 +36,7 @@ from . import kv
 from .trimming import trim
 from .verdict import Verdict
 
-REVISION = "4"
+REVISION = "5"
 """Raise it with each change of the check: a verdict of an earlier one is not used."""
 
 _FOLDER = "verdicts"
@@ -170,7 +170,7 @@ class _Trial:
         self._b = ids[:_SHARED] + ids[_SHORT : _SHORT + _LONG - _SHARED]
         self._cut_from = kv.own_caches(model)
         whole_a = self._pass(self._cut_from, [self._a + self._after])[0]
-        alone_a, self._early = whole_a[len(self._a) - 1 :], whole_a[_SHARED]
+        alone_a, self._early = whole_a[len(self._a) - 1 :], whole_a[: _SHARED + 1]
         alone_b = self._pass(kv.own_caches(model), [self._b + self._after])
         alone_b = alone_b[0, len(self._b) - 1 :]
         self._alone = mx.stack([alone_a, alone_b])
@@ -201,9 +201,15 @@ class _Trial:
         yield self._pass(layers, [self._after])[0] - self._alone[1, 1:]
 
     def together(self) -> Iterator[mx.array]:
-        """Decode A and B in one batch; let A leave it, and join again behind B."""
-        batch = kv.merge([self._filled(self._a[:-1]), self._filled(self._b[:-1])])
-        yield self._decoded(batch, [self._a[-1], self._b[-1]]) - self._alone[:, 0]
+        """Decode A and B in one batch; let A leave it, and join again behind B.
+
+        First, two more rows have computed no token and one: a prompt may be that short.
+        """
+        none, one = kv.own_caches(self.model), self._filled(self._a[:1])
+        batch = kv.merge([self._filled(self._a[:-1]), self._filled(self._b[:-1]), none, one])
+        decoded = self._decoded(batch, [self._a[-1], self._b[-1], *self._a[:2]])
+        yield decoded[:2] - self._alone[:, 0]
+        yield decoded[2:] - self._early[:2]
         gone = kv.extract_row(batch, 0, len(self._a))
         kv.keep_rows(batch, [1], [len(self._b)])
         batch = kv.extend(batch, kv.merge([kv.snapshot(gone)]))
@@ -243,7 +249,7 @@ class _Trial:
         decoded = self._decoded(layers, [prompt[-1] for prompt in prompts])
         yield decoded[:2] - self._alone[:, 0]
         if len(rows) > 2:
-            yield decoded[2] - self._early
+            yield decoded[2] - self._early[held]
         yield self._pass(layers, [self._after[:2]] * len(rows))[:2] - self._alone[:, 1:3]
 
     def _filled(self, ids: list[int]) -> kv.Layers:

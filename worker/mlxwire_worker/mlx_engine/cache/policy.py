@@ -121,7 +121,9 @@ class CachePolicy:
     def _check_quantization(self) -> None:
         """Run one lazy step: only MLX knows which head widths the group size divides.
 
-        Raises: WireError ``invalid_params`` for ``kv_group_size``.
+        An attention of the architecture's own may not take quantized keys at all.
+
+        Raises: WireError ``invalid_params`` for ``kv_group_size`` or ``kv_bits``.
         """
         try:
             self.example()
@@ -131,6 +133,12 @@ class CachePolicy:
                 f"`kv_group_size` is {self._kv_group_size}, but the width of this model's "
                 "attention heads is not divisible by it; send a smaller `kv_group_size`, or leave "
                 "`kv_bits` out",
+            ) from None
+        except (TypeError, AttributeError):
+            raise invalid_params(
+                "kv_bits",
+                "`kv_bits` is given, but this architecture computes attention by itself and can't "
+                "read quantized keys; leave `kv_bits` out",
             ) from None
 
     def _quantized(self, layer: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ from ..cache.memory_guard import MemoryGuard
 from ..cache.policy import CachePolicy, can_rotate
 from . import compute_dtype
 from .adapters import apply_adapter
-from .context_length import choose_context
+from .context_length import Context, choose_context
 from .model_files import failed
 from .module_tree import build_tree
 from .preflight import CheckedModel
@@ -30,7 +31,7 @@ class Assembled(NamedTuple):
     config: dict[str, Any]
     quant_bits: int
     quant_group: int
-    context_len: int
+    context: Context
     policy: CachePolicy
     guard: MemoryGuard
 
@@ -51,7 +52,7 @@ def assemble(
         return assembled
     other = assembled
     if dtype is not None:
-        tokens = min(assembled.context_len, compute_dtype.SEQUENCE_TOKENS)
+        tokens = min(assembled.context.tokens, compute_dtype.SEQUENCE_TOKENS)
         size = weight_bytes(assembled.model) + assembled.guard.sequence_bytes(tokens)
         if not compute_dtype.fits(size, options.memory_limit):
             other = _assemble_in(None, options, checked, adapter, heard)
@@ -69,8 +70,8 @@ def _assemble_in(
 ) -> Assembled:
     tree = build_tree(checked, heard)
     model = _with_adapter(tree.model, checked, adapter)
-    context_len = choose_context(options.context_len, checked.config, tree.unused_lengths)
-    widest = max(quantized_modules(model), key=lambda module: module.weight.size, default=None)
+    context = choose_context(options.context_len, checked.config, tree.unused_lengths)
+    bits, group = _most_common_quantization(model)
     if dtype is not None:
         compute_dtype.convert(model, dtype)
     rotates = options.context_policy == "rotate" or (
@@ -78,13 +79,20 @@ def _assemble_in(
     )
     policy = CachePolicy(
         model,
-        window=context_len if rotates else None,
+        window=context.tokens if rotates else None,
         kv_bits=options.kv_bits,
         kv_group_size=options.kv_group_size,
     )
     guard = MemoryGuard(model, policy, options.memory_limit)
-    bits, group = (widest.bits, widest.group_size) if widest is not None else (0, 0)
-    return Assembled(model, tree.config, bits, group, context_len, policy, guard)
+    return Assembled(model, tree.config, bits, group, context, policy, guard)
+
+
+def _most_common_quantization(model: Any) -> tuple[int, int]:
+    """Return the bits and the group size of most quantized numbers; zeros if there are none."""
+    numbers: Counter[tuple[int, int]] = Counter()
+    for module in quantized_modules(model):
+        numbers[module.bits, module.group_size] += module.weight.nbytes * 8 // module.bits
+    return max(numbers, key=lambda form: numbers[form], default=(0, 0))
 
 
 def parameters(model: Any) -> list[mx.array]:

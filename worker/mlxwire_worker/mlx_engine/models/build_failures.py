@@ -55,8 +55,8 @@ def explained(error: BaseException, stage: Stage, model_type: object) -> WireErr
 
 def detail_of(error: BaseException) -> str:
     """Return an error's type and the first lines of its text, for a message."""
-    lines = [line for line in str(error).strip().splitlines() if line.strip()]
-    return f"{type(error).__name__}: {'; '.join(lines[:3])[:300]}"
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    return f"{type(error).__name__}: {' '.join(lines[:3])[:300]}"
 
 
 def is_unserved(error: BaseException) -> bool:

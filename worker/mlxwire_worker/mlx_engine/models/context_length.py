@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from mlxwire_protocol import invalid_params
 
@@ -18,8 +18,17 @@ _NAMES = (
 )
 
 
-def choose_context(asked: int | None, config: dict[str, Any], unused: dict[str, int]) -> int:
-    """Return the context's length in tokens; ``unused`` has the lengths that a module drops.
+class Context(NamedTuple):
+    """A context's length in tokens, and why it is shorter than the model declares, or ""."""
+
+    tokens: int
+    shortened: str
+
+
+def choose_context(
+    asked: int | None, config: dict[str, Any], unused: dict[str, int]
+) -> Context:
+    """Choose the context's length; ``unused`` has the lengths in tokens that a module drops.
 
     Raises: WireError ``invalid_params`` if the host asks for more than the model allows.
     """
@@ -37,7 +46,13 @@ def choose_context(asked: int | None, config: dict[str, Any], unused: dict[str, 
             "`context_len` out",
             context_len=min(declared, most),
         )
-    return asked or min(declared, most)
+    if asked is not None or most >= declared:
+        return Context(asked or declared, "")
+    told = (
+        f"`context_len` is {most} in place of {declared}, because mlx-lm leaves out the model's "
+        f"`{name}` of {most} tokens: longer texts would be answered wrongly"
+    )
+    return Context(most, told)
 
 
 def declared_context(config: dict[str, Any]) -> int:

@@ -14,6 +14,7 @@ from typing import Any
 from mlxwire_protocol import WireError
 
 from .build_failures import explained
+from .config.numbers import check_numbers
 from .model_files import check_files, failed, read_object
 from .quantization import check_quantization, with_modelopt
 from .unserved import check_served
@@ -62,6 +63,7 @@ def check_model(path: Path) -> CheckedModel:
     check_files(path)
     config = _read_config(path)
     _check_architecture(config)
+    check_numbers(config)
     generation = path / "generation_config.json"
     if not any((path / name).exists() for name in _TOKENIZER_FILES):
         raise failed(

@@ -101,6 +101,7 @@ def check_shards(shards: Iterable[Path]) -> dict[str, str]:
     The library checks sizes, offsets and overlaps. Raises: WireError ``model_load_failed``.
     """
     tensors: dict[str, str] = {}
+    holders: dict[str, str] = {}
     for shard in shards:
         try:
             refuse_repeated_names(shard)
@@ -109,11 +110,12 @@ def check_shards(shards: Iterable[Path]) -> dict[str, str]:
                     if name in tensors:
                         raise failed(
                             "foreign_shard",
-                            f"{shard.name} holds the tensor {name!r}, which another file also "
-                            "holds; remove the file that does not belong to this model",
+                            f"{shard.name} and {holders[name]} both hold the tensor {name!r}; "
+                            "remove the one that is a copy or of another model",
                             file=shard.name,
                         )
                     tensors[name] = file.get_slice(name).get_dtype()
+                    holders[name] = shard.name
             if len(tensors) > MAX_TENSORS:
                 raise ValueError(f"the weights have more than {MAX_TENSORS} tensors")
         except (SafetensorError, OSError, ValueError) as error:

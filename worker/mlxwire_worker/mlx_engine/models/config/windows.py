@@ -37,9 +37,16 @@ def unused_lengths(settings: Settings, caches: list[Any]) -> Iterator[tuple[str,
 def _window(text: dict[str, Any]) -> int:
     """Return the window of the layers that slide, 0 if none does."""
     kinds = text.get("layer_types")
-    if text.get("use_sliding_window") is False:
+    if isinstance(kinds, list):
+        return _length(text, "sliding_window") if SLIDING in kinds else 0
+    first = text.get(
+        "max_window_layers"
+    )  # the first layer that slides, in the families of Qwen
+    layers = text.get("num_hidden_layers")
+    if isinstance(first, int) and isinstance(layers, int) and first >= layers:
         return 0
-    if isinstance(kinds, list) and SLIDING not in kinds:
+    switched = first is not None or str(text.get("model_type")).startswith("qwen")
+    if text.get("use_sliding_window", not switched) is False:
         return 0
     return _length(text, "sliding_window")
 
@@ -52,10 +59,11 @@ def _slides(settings: Settings, caches: list[Any]) -> bool:
     """
     used = settings.used.identifiers
     rotating = [_rotates(cache) for cache in caches]
-    in_masks = "RotatingKVCache" not in used or ("window_size" in used and not any(rotating))
+    kinds = settings.text.get("layer_types")
+    handed_on = "window_size" in used and isinstance(kinds, list) and not any(rotating)
+    in_masks = "RotatingKVCache" not in used or handed_on
     if settings.uses("sliding_window") and in_masks:
         return True
-    kinds = settings.text.get("layer_types")
     if not isinstance(kinds, list) or len(kinds) != len(rotating):
         return any(rotating)
     return all(slides for slides, kind in zip(rotating, kinds, strict=True) if kind == SLIDING)

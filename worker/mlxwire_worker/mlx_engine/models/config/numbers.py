@@ -1,0 +1,55 @@
+"""Refuses settings of config.json that have to be numbers and are none, by their names.
+
+mlx-lm hands them on unchecked; MLX then tells of an operation and not of the setting.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ..model_files import failed, quoted
+
+_NUMBERS = (
+    "hidden_size",
+    "intermediate_size",
+    "moe_intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "num_experts",
+    "num_local_experts",
+    "num_experts_per_tok",
+    "head_dim",
+    "vocab_size",
+    "max_position_embeddings",
+    "sliding_window",
+    "rope_theta",
+    "partial_rotary_factor",
+    "rms_norm_eps",
+    "layer_norm_eps",
+    "norm_eps",
+)
+"""What nearly all architectures have. A list is accepted: some have a number for each layer."""
+
+
+def check_numbers(config: dict[str, Any]) -> None:
+    """Check the settings of a config and of its `text_config`.
+
+    Raises: WireError ``model_load_failed`` with ``reason`` `invalid_config` and ``field``.
+    """
+    text = config.get("text_config")
+    nested = text if isinstance(text, dict) else {}
+    for prefix, settings in (("", config), ("text_config.", nested)):
+        for name in _NUMBERS:
+            value = settings.get(name)
+            if isinstance(value, str) or (
+                isinstance(value, float) and not math.isfinite(value)
+            ):
+                raise failed(
+                    "invalid_config",
+                    f"`{prefix}{name}` in config.json is {quoted(value)[:80]}; it has to be a "
+                    "finite number. Copy config.json again from the model's source",
+                    file="config.json",
+                    field=prefix + name,
+                )
