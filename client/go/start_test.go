@@ -181,9 +181,9 @@ func TestAMissingWorkingDirectoryIsReportedAsSuch(t *testing.T) {
 }
 
 func TestAWorkerKeepsItsAnswerToHello(t *testing.T) {
-	worker, model := startModel(t, `{"window":true,"hub":false,"none":null}`, func(*scriptedWorker) {})
+	worker, model := startModel(t, `{"window":true,"hub":false,"none":null,"zero":0}`, func(*scriptedWorker) {})
 	caps := worker.Capabilities()
-	if !caps.Has("window") || caps.Has("hub") || caps.Has("none") || caps.Has("unheard of") {
+	if !caps.Has("window") || caps.Has("hub") || caps.Has("none") || caps.Has("zero") || caps.Has("unheard of") {
 		t.Errorf("the capabilities are %v", caps)
 	}
 	if worker.Hello().Worker.Name != "scripted" || worker.PID() != 4711 || model.Loaded().ModelType != "scripted" {

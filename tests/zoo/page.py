@@ -21,6 +21,9 @@ alone without a cache, and fails if a row of this page is not what it finds. `ma
 - **Together**: sequences run in one batch, of any lengths or of equal lengths only; or one after the other.
 - **Trimmed**: the prompt cache can cut a stored prompt back to a shared beginning. Without it, it continues stored prompts whole.
 
+Every model takes several requests at once: those that can't be computed together wait for each other. `kv_bits` and the `context_policy`
+`rotate` need keys and values in every layer; models with recurrent layers refuse both by name, and those with sliding windows refuse `kv_bits`.
+
 | architecture | together | trimmed |
 |---|---|---|
 """

@@ -38,10 +38,10 @@ type CapabilityReporter interface {
 // Capabilities names what a model and its backend can do.
 type Capabilities map[string]any
 
-// Has returns true if the capability is listed with a value other than false and null.
+// Has returns true if the capability is listed with a value other than false, null and 0.
 func (c Capabilities) Has(name string) bool {
 	value, listed := c[name]
-	return listed && value != nil && value != false
+	return listed && value != nil && value != false && value != 0.0
 }
 
 // A PromptCacher has a prompt cache that the host can inspect, fill and save.

@@ -31,6 +31,9 @@ def test_info_describes_the_tiny_model(invoke):
     facts = json.loads(invoke("info", str(TINY), "--json", worker=MLX).stdout)
     assert facts["model_type"] == "llama"
     assert facts["parameters"] > 0
+    assert "batch_lengths: any" in " ".join(
+        invoke("info", str(TINY), worker=MLX).stdout.split()
+    )
 
 
 def test_doctor_times_a_worker_and_names_versions_and_device(invoke):

@@ -14,6 +14,7 @@ from mlxwire_protocol import WireError
 from mlxwire_worker.mlx_engine.models import assembly
 from support.direct import Direct
 from worker.mlx_engine.conftest import Open
+from zoo.builder import build
 
 WINDOW = 48
 
@@ -172,3 +173,19 @@ def test_a_kind_of_cache_that_the_model_can_not_have_is_refused_by_name(
         Direct(models(family), **load)
 
     assert (refused.value.code, refused.value.field) == ("invalid_params", field)
+
+
+def test_an_attention_that_reads_no_quantized_keys_refuses_them(tmp_path: Path) -> None:
+    folder = build("gemma2", tmp_path)
+    with pytest.raises(WireError) as refused:
+        Direct(folder, kv_bits=8, kv_group_size=32)
+
+    assert (refused.value.code, refused.value.field) == ("invalid_params", "kv_bits")
+
+
+def test_options_that_slow_down_or_do_nothing_are_warned_of(open_model: Open) -> None:
+    (slow,) = open_model("tiny", kv_bits=8, kv_group_size=32).engine.warnings
+    (idle,) = open_model("tiny", kv_group_size=32).engine.warnings
+
+    assert "`kv_bits`" in slow
+    assert "`kv_group_size` has no effect" in idle

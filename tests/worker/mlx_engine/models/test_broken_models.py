@@ -75,6 +75,18 @@ def leave_an_older_file(path: Path) -> None:
     mx.save_safetensors(str(path / "model-old.safetensors"), {"old.weight": mx.ones((2,))})
 
 
+def test_a_copy_of_the_weights_is_named_with_the_original(
+    worker: ModelWorker, models: Models, tmp_path: Path
+) -> None:
+    path = tmp_path / "model"
+    shutil.copytree(models("qwen3"), path)
+    shutil.copy(path / "model.safetensors", path / "model copy.safetensors")
+    message = assert_refused(worker, path, "model_load_failed", "foreign_shard")
+
+    assert "model copy.safetensors" in message
+    assert "model.safetensors" in message
+
+
 def name_a_directory_as_tokenizer(path: Path) -> None:
     (path / "tokenizer.json").unlink()
     (path / "tokenizer.json").mkdir()

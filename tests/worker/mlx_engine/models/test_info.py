@@ -7,9 +7,11 @@ from pathlib import Path
 
 import mlx.core as mx
 import pytest
+from mlx import nn
 from mlx.utils import tree_flatten
 
 from factories import FAMILIES
+from mlxwire_worker.mlx_engine.models.assembly import _most_common_quantization
 from support.model_worker import Models, ModelWorker
 from support.reference import reference
 
@@ -148,3 +150,11 @@ def test_unload_gives_the_memory_back(worker: ModelWorker, models: Models) -> No
 
     assert worker.ask("metrics")["active_memory_bytes"] == 0
     assert worker.refusal("generate", prompt="Hello")["code"] == "model_not_loaded"
+
+
+def test_the_quantization_is_that_of_most_numbers() -> None:
+    embedding = nn.QuantizedEmbedding(256, 64, group_size=32, bits=8)
+    layers = [nn.QuantizedLinear(64, 128, group_size=64, bits=4) for _ in range(3)]
+
+    assert _most_common_quantization(nn.Sequential(embedding, *layers)) == (4, 64)
+    assert _most_common_quantization(nn.Sequential(nn.Linear(2, 2))) == (0, 0)
