@@ -15,6 +15,7 @@ from mlxwire_protocol.messages import Load
 from mlxwire_worker.engine import Cancelled
 from mlxwire_worker.mlx_engine import MlxEngine
 from mlxwire_worker.mlx_engine.models import weight_files as weight_files_module
+from mlxwire_worker.mlx_engine.models.config import work
 from mlxwire_worker.mlx_engine.models.config.work import (
     LARGEST_COUNT,
     BoundedWork,
@@ -22,6 +23,7 @@ from mlxwire_worker.mlx_engine.models.config.work import (
     without_huge_counts,
 )
 from mlxwire_worker.mlx_engine.models.preflight import check_model
+from support.direct import Direct
 from support.model_worker import Models
 
 MILLION = 10**6
@@ -134,6 +136,27 @@ def test_a_cancel_is_heard_during_long_work() -> None:
 
     with pytest.raises(Cancelled), BoundedWork(10, heard):
         exec(ENDLESS["a comprehension"], {"__name__": "mlx_lm.models.endless"})
+
+
+def test_a_load_is_cancelled_while_its_modules_are_made(
+    models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(work, "_LISTEN_EACH", 100)
+    direct = Direct(models("qwen3"))
+    before = direct.loaded
+    heard: list[str] = []
+
+    def report(stage: str, *_: int) -> None:
+        heard.append(stage)
+        if len(heard) > 2:  # the first two come before any module is made
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        direct.engine.load(Load(id="l", path=str(models("llama3"))), report)
+    assert set(heard) == {"check"}
+    assert direct.loaded is before
+    assert len(direct.tokens("Hello", max_tokens=3)) == 3
+    direct.close()
 
 
 def test_a_header_that_would_be_read_for_seconds_is_refused(
