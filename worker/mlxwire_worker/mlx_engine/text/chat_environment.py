@@ -17,6 +17,7 @@ from jinja2 import TemplateError, nodes, pass_eval_context
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.visitor import NodeTransformer
 
 
 class Generation(Extension):
@@ -60,6 +61,14 @@ class ChatEnvironment(ImmutableSandboxedEnvironment):
         after = places.index(kept[-1]) + 1
         return value[kept[0] : places[after] if after < len(places) else len(value)]
 
+    def characters(self, value: Any) -> Any:
+        """Return a marked text's characters, each with the marks behind it; else the value."""
+        if not self._marked(value):
+            return value
+        mark = re.escape(self.mark)
+        found: list[str] = re.findall(f"^{mark}+|[^{mark}]{mark}*", value, re.DOTALL)
+        return found
+
     def getitem(self, obj: Any, argument: Any) -> Any:
         """Return an item; a number counts the characters of a text that are no marks."""
         return super().getitem(self.plain(obj) if isinstance(obj, str) else obj, argument)
@@ -87,16 +96,33 @@ class ChatEnvironment(ImmutableSandboxedEnvironment):
         return re.compile("".join(f"{re.escape(char)}{mark}*" for char in text))
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
-        tree = super()._parse(source, name, filename)
+        tree: nodes.Template = _Slices().visit(super()._parse(source, name, filename))
         for compare in tree.find_all(nodes.Compare):
             compare.expr = _filter(compare.expr, "plain_text")
             for operand in compare.ops:
                 operand.expr = _filter(operand.expr, "plain_text")
+        for loop in tree.find_all(nodes.For):
+            loop.iter = _filter(loop.iter, "characters")
         return tree
 
 
-def _filter(node: nodes.Expr, name: str) -> nodes.Filter:
-    return nodes.Filter(node, name, [], [], None, None, lineno=node.lineno)
+class _Slices(NodeTransformer):
+    """Turns slices into a filter: Jinja's compiled code asks no environment for them."""
+
+    def visit_Getitem(self, node: nodes.Getitem) -> nodes.Expr:  # noqa: N802 (Jinja's name)
+        """Return the call of the filter for a slice, and any other item as it is."""
+        self.generic_visit(node)
+        part = node.arg
+        if not isinstance(part, nodes.Slice):
+            return node
+        none = nodes.Const(None, lineno=node.lineno)
+        return _filter(
+            node.node, "cut", *(n or none for n in (part.start, part.stop, part.step))
+        )
+
+
+def _filter(node: nodes.Node, name: str, *arguments: nodes.Node) -> nodes.Filter:
+    return nodes.Filter(node, name, list(arguments), [], None, None, lineno=node.lineno)
 
 
 def _rsplit(pattern: re.Pattern[str], text: str, maxsplit: int = -1) -> list[str]:
@@ -121,6 +147,19 @@ def _replace(pattern: re.Pattern[str], text: str, new: str, count: int = -1) -> 
     return text if count == 0 else pattern.sub(lambda _: new, text, max(count, 0))
 
 
+def _rpartition(pattern: re.Pattern[str], text: str) -> tuple[str, str, str]:
+    found = list(pattern.finditer(text))
+    if not found:
+        return "", "", text
+    last = found[-1]
+    return text[: last.start()], last[0], text[last.end() :]
+
+
+def _removesuffix(pattern: re.Pattern[str], text: str) -> str:
+    found = list(pattern.finditer(text))
+    return text[: found[-1].start()] if found and found[-1].end() == len(text) else text
+
+
 def _removeprefix(pattern: re.Pattern[str], text: str) -> str:
     found = pattern.match(text)
     return text[found.end() :] if found else text
@@ -132,6 +171,8 @@ _CUTTING: dict[str, Callable[..., Any]] = {
     "partition": _partition,
     "replace": _replace,
     "removeprefix": _removeprefix,
+    "removesuffix": _removesuffix,
+    "rpartition": _rpartition,
 }
 _ASKING = frozenset({"startswith", "endswith", "find", "rfind", "index", "rindex", "count"})
 _METHODS = _ASKING | _CUTTING.keys()
@@ -153,6 +194,9 @@ def make_environment() -> ChatEnvironment:
         trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols]
     )
     environment.filters["plain_text"] = environment.plain
+    environment.filters["cut"] = environment.cut
+    environment.filters["characters"] = environment.characters
+    environment.filters["list"] = lambda value: list(environment.characters(value))
     for name in ("length", "count"):
         environment.filters[name] = lambda value: len(
             environment.plain(value) if isinstance(value, str) else value
