@@ -85,7 +85,8 @@ def _fill(config: dict[str, Any], parameters: Mapping[str, inspect.Parameter]) -
     if isinstance(pattern, int) and "str" in str(
         getattr(parameters.get("sliding_window_pattern"), "annotation", "")
     ):
-        config["sliding_window_pattern"] = "L" * (pattern - 1) + "G"
+        slides = pattern > 1 and config.get("sliding_window") is not None
+        config["sliding_window_pattern"] = "L" * (pattern - 1) + "G" if slides else None
     if "head_dim" in needed and isinstance(width, int) and isinstance(heads, int) and heads > 0:
         config["head_dim"] = width // heads
 
