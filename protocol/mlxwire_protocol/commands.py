@@ -90,6 +90,7 @@ FEATURES: dict[str, frozenset[EngineName]] = {
     "min_tokens": BOTH,
     "xtc": BOTH,
     "logprobs": BOTH,
+    "response_format": MLX,
     "thinking": MLX,
     "special_tokens": BOTH,
     "labels": BOTH,

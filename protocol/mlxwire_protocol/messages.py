@@ -10,6 +10,8 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from .formats import ResponseFormat
+
 MAX_SAFE_INTEGER = 2**53 - 1
 MAX_ID_BYTES = 128
 
@@ -120,6 +122,7 @@ class Sampling(Drawing, kw_only=True, frozen=True):
     logprobs: bool = False
     top_logprobs: Annotated[int, Meta(ge=0, le=64)] = 0
     cache: bool = True
+    response_format: ResponseFormat | None = None
 
 
 class Generate(Sampling, kw_only=True, frozen=True, tag="generate"):

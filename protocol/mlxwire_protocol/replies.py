@@ -101,6 +101,13 @@ class BatchItem(Reply, kw_only=True, tag="item"):
     error: ErrorBody | None = None
 
 
+class FormattedItem(BatchItem, kw_only=True, tag="item"):
+    """The result for one prompt of a `batch` with a ``response_format``, as in `FormattedDone`."""
+
+    complete: bool
+    schema_valid: bool | None = None
+
+
 class Progress(Reply, kw_only=True, tag="progress"):
     """The progress of a stage, in the stage's own unit (bytes, tokens, steps, kernels)."""
 
@@ -140,6 +147,17 @@ class Done(Reply, kw_only=True, tag="done", omit_defaults=False):
     metrics: RequestMetrics
     final: Literal[True] = True
     done: Literal[True] = True
+
+
+class FormattedDone(Done, kw_only=True, tag="done"):
+    """The final reply of a request with a ``response_format``.
+
+    ``complete`` is true if the text has the form whole, so that nothing is missing at its end.
+    ``schema_valid`` tells if it is an instance of a schema that is not ``strict``, else it is null.
+    """
+
+    complete: bool
+    schema_valid: bool | None = None
 
 
 class CancelledDone(Done, kw_only=True, tag="done"):

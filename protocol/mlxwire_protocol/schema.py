@@ -15,7 +15,7 @@ import orjson
 from .commands import COMMANDS, FEATURES, EngineName, Row, actions_of
 from .errors import WORKER_CODES
 from .messages import Command
-from .replies import CancelledDone, Done, ErrorBody, Item
+from .replies import CancelledDone, Done, ErrorBody, FormattedDone, Item
 from .results import REPLY_TYPES
 
 SCHEMA_ID = "urn:mlxwire:protocol:1"
@@ -88,7 +88,12 @@ def _tell_what_is_sent(definitions: dict[str, Any]) -> None:
         if name != Item.__name__:
             definition["required"] = list(definition["properties"])
     reasons: list[str] = definitions[Done.__name__]["properties"]["finish_reason"]["enum"]
-    for kind, allowed in ((Done, set(reasons) - {"cancelled"}), (CancelledDone, {"cancelled"})):
+    ended = set(reasons) - {"cancelled"}
+    for kind, allowed in (
+        (Done, ended),
+        (FormattedDone, ended),
+        (CancelledDone, {"cancelled"}),
+    ):
         properties = definitions[kind.__name__]["properties"]
         properties["finish_reason"] = {"enum": sorted(allowed)}
     definitions[ErrorBody.__name__]["properties"]["code"] = {"enum": list(WORKER_CODES)}

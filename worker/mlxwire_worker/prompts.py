@@ -1,4 +1,4 @@
-"""The inputs and results of an engine. Imports no wire message."""
+"""The inputs and results of an engine. Imports no wire message but the forms of an answer."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from msgspec import Struct
+
+from mlxwire_protocol.formats import ResponseFormat
 
 
 class SamplingParams(Struct, kw_only=True, frozen=True, gc=False):
@@ -36,6 +38,7 @@ class SamplingParams(Struct, kw_only=True, frozen=True, gc=False):
     logprobs: bool = False
     top_logprobs: int = 0
     cache: bool = True
+    response_format: ResponseFormat | None = None
 
 
 class ChatInput(Struct, kw_only=True, frozen=True):
@@ -70,6 +73,32 @@ class Detokenizer(ABC):
         """Return the text that was held back, at the end of the sequence."""
 
 
+class Constraint(ABC):
+    """Holds the text of one sequence to a form. The engine's thread alone uses it."""
+
+    @property
+    @abstractmethod
+    def complete(self) -> bool:
+        """Return True if the text so far has the form whole."""
+
+    @property
+    @abstractmethod
+    def ended(self) -> bool:
+        """Return True if the text is whole and nothing can follow."""
+
+    @abstractmethod
+    def valid(self, text: str) -> bool | None:
+        """Return True if a text is an instance of a schema that was not enforced; else None."""
+
+    @abstractmethod
+    def follow(self, generated: list[int]) -> None:
+        """Take the state after these tokens. Raises: WireError."""
+
+    @abstractmethod
+    def fill(self, bits: Any, place: int) -> None:
+        """Set the bits of the tokens that may come next, in row ``place`` of int32 [B, V / 32]."""
+
+
 class Prompt(Struct, kw_only=True, eq=False):
     """A prompt that is ready for the engine: its ids are checked, its limits are known.
 
@@ -82,6 +111,7 @@ class Prompt(Struct, kw_only=True, eq=False):
     stop_ids: frozenset[int]
     detokenizer: Detokenizer
     params: SamplingParams
+    constraint: Constraint | None = None
     cached_tokens: int = 0
     cache_miss: str | None = None
 
@@ -151,6 +181,13 @@ class Inspection:
         self.layers = layers
         self.path = path
         self.work: Iterator[Inspected | None] | None = None
+
+
+class Form(NamedTuple):
+    """If a text that has ended is whole, and an instance of a schema that was not enforced."""
+
+    complete: bool
+    schema_valid: bool | None
 
 
 class Sampled(NamedTuple):

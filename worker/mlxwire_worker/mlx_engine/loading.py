@@ -21,6 +21,7 @@ from .cache.cache_files import fingerprint
 from .cache.memory_guard import MemoryGuard
 from .cache.policy import CachePolicy
 from .cache.prompt_cache import DEFAULT_BUDGET, PromptCache
+from .constraints.making import Constraints
 from .mlx_patches.blas import in_use
 from .mlx_patches.direct_children import hold_children_directly
 from .mlx_patches.exponentials import vectorize
@@ -51,6 +52,7 @@ class LoadedModel:
     template: str | None
     switch: ThinkingSwitch | None
     eos_ids: frozenset[int]
+    constraints: Constraints
     context_policy: str
     policy: CachePolicy
     cache: PromptCache
@@ -104,12 +106,14 @@ def build(
     cache = PromptCache(policy, _prompt_cache_limit(options))
     chunk = ChunkSize(options.prefill_seconds)
     runner = Runner(model, policy, cache, chunk, assembled.guard)
+    eos_ids = _eos_ids(checked, tokenizer, info.vocab_size)
     return LoadedModel(
         model=model,
         tokenizer=tokenizer,
         template=template,
         switch=None,
-        eos_ids=_eos_ids(checked, tokenizer, info.vocab_size),
+        eos_ids=eos_ids,
+        constraints=Constraints(tokenizer, info.vocab_size, eos_ids),
         context_policy=context_policy,
         policy=policy,
         cache=cache,

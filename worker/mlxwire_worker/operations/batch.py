@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mlxwire_protocol import WireError, error_reply, invalid_params
 from mlxwire_protocol.messages import Batch
-from mlxwire_protocol.replies import BatchItem, BatchToken, FinishReason
+from mlxwire_protocol.replies import BatchItem, BatchToken, FinishReason, FormattedItem
 
 from ..engine import Engine
 from ..prompts import Prompt, Sampled
@@ -135,15 +137,18 @@ class BatchOperation(Generating):
         """Send the item of a prompt whose text has ended."""
         sequence.flush()
         assert sequence.index is not None
-        item = BatchItem(
-            id=self.job.id,
-            index=sequence.index,
-            text="".join(sequence.pieces),
-            token_ids=sequence.token_ids,
-            finish_reason=reason,
-            tokens_generated=sequence.generated,
+        told: dict[str, Any] = {
+            "id": self.job.id,
+            "index": sequence.index,
+            "text": "".join(sequence.pieces),
+            "token_ids": sequence.token_ids,
+            "finish_reason": reason,
+            "tokens_generated": sequence.generated,
+        }
+        form = sequence.form()
+        self._complete(
+            BatchItem(**told) if form is None else FormattedItem(**told, **form._asdict())
         )
-        self._complete(item)
 
     def fail_sequence(self, sequence: Sequence, error: Exception) -> None:
         """Send the item of a prompt that failed, with its error."""

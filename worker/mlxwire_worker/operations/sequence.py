@@ -22,7 +22,7 @@ from mlxwire_protocol.replies import (
 )
 
 from ..output.text import TextAssembler
-from ..prompts import Prompt, Sampled, SamplingParams
+from ..prompts import Form, Prompt, Sampled, SamplingParams
 from ..requests.failures import failure_of
 from .operation import Operation
 
@@ -73,12 +73,15 @@ class Sequence:
         self.last_token_id = token_id
         self.token_ids.append(token_id)
         if self.plain:
+            if prompt.constraint is not None:
+                self.pieces.append(text)
             operation.ledger.send_token(job, text, token_id)
         else:
             self.pieces.append(text)
             operation.send_token(self, text, sampled)
             job.generated += 1
-        if self.text.stopped:
+        constraint = prompt.constraint
+        if self.text.stopped or (constraint is not None and constraint.ended):
             return "stop"
         return "length" if self.generated >= prompt.max_tokens else None
 
@@ -90,6 +93,14 @@ class Sequence:
         if rest:
             self.pieces.append(rest)
             self.operation.send_rest(self, rest, self.last_token_id)
+
+    def form(self) -> Form | None:
+        """Tell if the whole text has the form that the request asked for; None if it asked none."""
+        constraint = self.prompt.constraint
+        if constraint is None:
+            return None
+        whole = constraint.complete and not self.text.stopped
+        return Form(whole, constraint.valid("".join(self.pieces)))
 
     def top_logprobs(self, sampled: Sampled) -> list[TopLogprob] | None:
         """Return the likeliest tokens at this position; None unless the request wants them."""
@@ -195,7 +206,7 @@ class OneSequence(Generating):
     def end_sequence(self, sequence: Sequence, reason: FinishReason) -> None:
         """Send the rest of the text, then the job's final reply."""
         sequence.flush()
-        self.ledger.finish(self.job, reason)
+        self.ledger.finish(self.job, reason, sequence.form())
 
     def fail_sequence(self, sequence: Sequence, error: Exception) -> None:
         """End the job with the sequence's error."""
@@ -244,6 +255,7 @@ def sampling_params(request: Sampling) -> SamplingParams:
         logprobs=request.logprobs,
         top_logprobs=request.top_logprobs,
         cache=request.cache,
+        response_format=request.response_format,
     )
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from msgspec import Struct
 
@@ -27,12 +28,14 @@ from mlxwire_protocol.replies import (
     Done,
     Error,
     FinishReason,
+    FormattedDone,
     Progress,
     RequestMetrics,
 )
 
 from ..engine import MemoryUse
 from ..process.writer import Writer
+from ..prompts import Form
 from .failures import no_credit
 from .job import Job
 from .peak_memory import PeakMemory
@@ -146,15 +149,17 @@ class Ledger:
                 job.delivery.final = final
             return True
 
-    def finish(self, job: Job, reason: FinishReason = "stop") -> bool:
-        """End a job whose text or items have all been sent."""
-        done = Done(
-            id=job.id,
-            finish_reason=reason,
-            tokens_generated=job.generated,
-            metrics=self.metrics_of(job),
-        )
-        return self.end(job, done)
+    def finish(self, job: Job, reason: FinishReason = "stop", form: Form | None = None) -> bool:
+        """End a job whose text or items have all been sent; tell the form that it asked for."""
+        told: dict[str, Any] = {
+            "id": job.id,
+            "finish_reason": reason,
+            "tokens_generated": job.generated,
+            "metrics": self.metrics_of(job),
+        }
+        if form is not None:
+            return self.end(job, FormattedDone(**told, **form._asdict()))
+        return self.end(job, Done(**told))
 
     def fail(self, job: Job, error: WireError) -> bool:
         """End a job with a typed error."""

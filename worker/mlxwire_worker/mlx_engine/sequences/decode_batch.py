@@ -36,6 +36,7 @@ from typing import Any, NamedTuple, cast
 import mlx.core as mx
 
 from ..cache import kv
+from ..constraints.masks import mask_of
 from ..models.soundness import NoNumbers
 from .rows import Row
 from .sampling import BatchSampler, Choice
@@ -83,7 +84,8 @@ class DecodeBatch:
         """
         sampler = BatchSampler(rows)
         last = mx.array([row.tokens[-1] for row in rows])
-        choice = sampler.choose(self._model(last[:, None], cache=layers)[:, -1, :])
+        logits = self._model(last[:, None], cache=layers)[:, -1, :]
+        choice = sampler.choose(logits, mask=mask_of(rows, None, logits.shape[-1]))
         mx.async_eval(choice.arrays())
         for row in rows:
             row.layers = None
@@ -111,7 +113,8 @@ class DecodeBatch:
         if any(len(row.generated) + 1 < max(row.prompt.max_tokens, 1) for row in self.rows):
             kv.share_offsets(self._layers)
             logits = self._model(current.tokens[:, None], cache=self._layers)[:, -1, :]
-            self._next = self._sampler.choose(logits, current.tokens)
+            mask = self._mask(logits, current) if self._constrained else None
+            self._next = self._sampler.choose(logits, current.tokens, mask)
             mx.async_eval(self._next.arrays())
             for row in self.rows:
                 row.held += 1
@@ -120,6 +123,16 @@ class DecodeBatch:
         if self._steps % CLEAR_CACHE_STEPS == 0:
             mx.clear_cache()
         return tokens
+
+    @property
+    def _constrained(self) -> bool:
+        return any(row.prompt.constraint is not None for row in self.rows)
+
+    def _mask(self, logits: mx.array, current: Choice) -> mx.array | None:
+        """Make the masks of the pass that was sent, while the device computes its logits."""
+        mx.async_eval(logits)
+        newest: Any = current.tokens.tolist()
+        return mask_of(self.rows, newest, logits.shape[-1])
 
     def take_out(self, row: Row) -> tuple[list[int], kv.Layers]:
         """Return the tokens that a row's cache holds, and a cache of them; keep the batch."""
@@ -158,6 +171,8 @@ class DecodeBatch:
             raise NoNumbers
         for row, token_id in zip(self.rows, ids, strict=True):
             row.generated.append(token_id)
+            if row.prompt.constraint is not None:
+                row.prompt.constraint.follow(row.generated)
         if choice.logprobs is None:
             return [Token(row, i, None, None) for row, i in zip(self.rows, ids, strict=True)]
         logprobs: Any = choice.logprobs.tolist()

@@ -86,17 +86,25 @@ class BatchSampler:
             self._penalties = self._penalties.kept(self._rows, kept)
         self._regroup()
 
-    def choose(self, logits: mx.array, unread: mx.array | None = None) -> Choice:
+    def choose(
+        self,
+        logits: mx.array,
+        unread: mx.array | None = None,
+        mask: mx.array | None = None,
+    ) -> Choice:
         """Sample the next token of every row, lazily, from ``logits`` [B, V].
 
         ``unread`` are the tokens [B] of the step before, if the rows' ``generated`` still lack
-        them. Raises: whatever a row's own processor raises.
+        them; ``mask`` [B, V] is true for the tokens that may be chosen, None for all. Raises:
+        whatever a row's own processor raises.
         """
         shaped = logits
         if self._penalties is not None:
             shaped = self._penalties.apply(logits, self._drawn)
         if self._processed:
             shaped = self._process(shaped, unread)
+        if mask is not None:
+            shaped = mx.where(mask, shaped, -mx.inf)
         tokens, evidence = self._pick(shaped)
         if self._penalties is not None:
             self._penalties.count(tokens, self._drawn)

@@ -190,12 +190,14 @@ def inspection(
 def _prompt(ids: list[int], params: SamplingParams, field: str, loaded: LoadedModel) -> Prompt:
     room = _room(loaded)
     check_ids(ids, field, vocabulary=loaded.info.vocab_size, context_len=room)
+    stop_ids = _stop_ids(params, loaded)
     return Prompt(
         ids=ids,
         max_tokens=min(params.max_tokens, room - len(ids)),
-        stop_ids=_stop_ids(params, loaded),
+        stop_ids=stop_ids,
         detokenizer=loaded.tokenizer.detokenizer(ids),
         params=params,
+        constraint=loaded.constraints.make(params.response_format, stop_ids),
     )
 
 

@@ -120,6 +120,11 @@ class Tokenizer:
             text: str = self._fast.decode(ids, skip_special_tokens=False)
         return text
 
+    def as_json(self) -> str:
+        """Return the tokenizer as the text of a tokenizer.json."""
+        text: str = self._fast.to_str()
+        return text
+
     @property
     def added_tokens(self) -> list[str]:
         """Return the text of each added token, control tokens among them."""

@@ -1,0 +1,62 @@
+"""The types of ``response_format``: what form the text of an answer must have (SPEC §4.4).
+
+They have the shape of OpenAI's option of that name, and two forms more: ``regex`` and ``grammar``.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+Whitespace = Literal["compact", "flexible"]
+Source = Annotated[str, Meta(min_length=1, max_length=1 << 18)]
+
+
+class Format(Struct, kw_only=True, frozen=True, tag_field="type", forbid_unknown_fields=True):
+    """The base of all formats."""
+
+
+class TextFormat(Format, kw_only=True, frozen=True, tag="text"):
+    """Any text, as without the option."""
+
+
+class JsonObjectFormat(Format, kw_only=True, frozen=True, tag="json_object"):
+    """A JSON object. ``whitespace`` is none between its parts (`compact`), or up to the model."""
+
+    whitespace: Whitespace = "compact"
+
+
+class JsonSchema(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """A JSON Schema. With ``strict`` every answer is an instance of it, or the request is refused.
+
+    Without, what can't be enforced is left to the model, and `done` tells ``schema_valid``.
+    """
+
+    schema: dict[str, Any] | bool
+    name: Annotated[str, Meta(max_length=256)] = ""
+    description: Annotated[str, Meta(max_length=65536)] = ""
+    strict: bool = True
+
+
+class JsonSchemaFormat(Format, kw_only=True, frozen=True, tag="json_schema"):
+    """JSON of a schema."""
+
+    json_schema: JsonSchema
+    whitespace: Whitespace = "compact"
+
+
+class RegexFormat(Format, kw_only=True, frozen=True, tag="regex"):
+    """A text that a regular expression matches whole, in the syntax of Rust's crate `regex`."""
+
+    regex: Source
+
+
+class GrammarFormat(Format, kw_only=True, frozen=True, tag="grammar"):
+    """A text of a context-free grammar: llguidance's variant of Lark, or llama.cpp's GBNF."""
+
+    grammar: Source
+    syntax: Literal["lark", "gbnf"] = "lark"
+
+
+ResponseFormat = TextFormat | JsonObjectFormat | JsonSchemaFormat | RegexFormat | GrammarFormat

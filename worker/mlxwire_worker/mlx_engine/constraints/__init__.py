@@ -1,0 +1,1 @@
+"""Constraints: what form the text of an answer has, held at each token."""

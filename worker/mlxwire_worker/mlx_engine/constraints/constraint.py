@@ -1,0 +1,115 @@
+"""Holds one sequence to a grammar: which tokens may come next, and whether its text is whole.
+
+The state follows from the tokens that were generated: a step that failed and is repeated finds it
+again. The grammar begins behind a thought, if one may come first.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llguidance import LLMatcher
+from llguidance.numpy import fill_next_token_bitmask
+
+from mlxwire_protocol import WireError, invalid_params
+
+from ...prompts import Constraint
+from .grammars import LIMITS
+from .validation import Validator
+from .vocabulary import Vocabulary
+
+Bits = np.ndarray[Any, np.dtype[np.int32]]
+
+
+class GrammarConstraint(Constraint):
+    """A grammar's state along one sequence. ``stop_ids`` end the text, once it is whole.
+
+    Used by the engine's thread alone, after it was made.
+    """
+
+    def __init__(
+        self,
+        grammar: str,
+        vocabulary: Vocabulary,
+        stop_ids: frozenset[int],
+        validator: Validator | None,
+    ) -> None:
+        self._vocabulary = vocabulary
+        self._ends = stop_ids
+        self._stop_ids = sorted(stop_ids)
+        self._others = sorted(vocabulary.eos_ids - stop_ids)
+        self._validator = validator
+        self._matcher = LLMatcher(vocabulary.tokens, grammar, log_level=0, limits=LIMITS)
+        self._taken: list[int] = []
+        self._check()
+
+    @property
+    def complete(self) -> bool:
+        """Return True if the tokens that were followed are a whole text of the grammar."""
+        return self._matcher.is_accepting()
+
+    @property
+    def ended(self) -> bool:
+        """Return True if no token can follow."""
+        return self._matcher.is_stopped()
+
+    def valid(self, text: str) -> bool | None:
+        """Return True if a text is an instance of the schema; None if the grammar ensures it."""
+        return None if self._validator is None else self._validator.accepts(text)
+
+    def follow(self, generated: list[int]) -> None:
+        """Take the state after ``generated``. Raises: WireError for one that breaks the grammar."""
+        same = 0
+        for known, token in zip(self._taken, generated, strict=False):
+            if known != token:
+                break
+            same += 1
+        if same < len(self._taken):
+            self._matcher.rollback(len(self._taken) - same)
+            del self._taken[same:]
+        for token in generated[same:]:
+            if self._matcher.is_stopped() or token in self._ends:
+                break
+            self._matcher.consume_token(token)
+            self._taken.append(token)
+            self._check()
+
+    def fill(self, bits: Bits, place: int) -> None:
+        """Set the bits of the tokens that may come next in row ``place`` of ``bits`` [B, V / 32].
+
+        Raises: WireError ``invalid_params`` if there is none.
+        """
+        if self._matcher.is_stopped():
+            return  # the sequence ends: whatever is computed for it is not used
+        fill_next_token_bitmask(self._matcher, bits, place)
+        self._check()
+        row = bits[place]
+        for token in self._others:
+            _set(row, token, False)
+        whole = self._matcher.is_accepting()
+        for token in self._stop_ids:
+            _set(row, token, whole)
+        if not row.any():
+            raise invalid_params(
+                "response_format",
+                "the model's tokens, less those that `stop_tokens` names, can't continue the "
+                "text in this form; leave `stop_tokens` out, or change `response_format`",
+            )
+
+    def _check(self) -> None:
+        if self._matcher.is_error():
+            told = " ".join(self._matcher.get_error().split())[:200]
+            raise WireError(
+                "invalid_params",
+                f"the grammar of `response_format` became too complex to follow ({told}); make it "
+                "simpler",
+                data={"field": "response_format"},
+            )
+
+
+def _set(row: Bits, token: int, allowed: bool) -> None:
+    word, bit = divmod(token, 32)
+    value = np.uint32(row[word].view(np.uint32))
+    mask = np.uint32(1 << bit)
+    row[word] = (value | mask if allowed else value & ~mask).view(np.int32)

@@ -1,0 +1,35 @@
+"""Makes the mask of a decode step: for each row the tokens that its constraint allows.
+
+The masks are made on the CPU while the device computes the logits, and applied in one operation.
+Rows without a constraint allow all tokens, so their logits do not change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import mlx.core as mx
+import numpy as np
+
+from ..sequences.rows import Row
+
+
+def mask_of(rows: Sequence[Row], unread: Sequence[int] | None, size: int) -> mx.array | None:
+    """Return the allowed tokens [B, V] as booleans; None if no row has a constraint.
+
+    ``unread`` are the rows' newest tokens, which their ``generated`` still lack; ``size`` is V.
+    Raises: WireError of the row whose constraint can't go on.
+    """
+    if all(row.prompt.constraint is None for row in rows):
+        return None
+    bits = np.full((len(rows), -(-size // 32)), -1, dtype=np.int32)
+    for place, row in enumerate(rows):
+        constraint = row.prompt.constraint
+        if constraint is not None:
+            newest = [] if unread is None else [unread[place]]
+            constraint.follow(row.generated + newest)
+            constraint.fill(bits, place)
+    places = mx.arange(32, dtype=mx.uint32)
+    words = mx.array(bits.view(np.uint32))
+    spread = mx.bitwise_and(mx.right_shift(words[..., None], places), 1)
+    return spread.reshape(len(rows), -1)[:, :size].astype(mx.bool_)
