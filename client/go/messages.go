@@ -71,6 +71,7 @@ type samplingFields struct {
 	PenaltyWindow    *int               `json:"penalty_window,omitempty" option:"WithPenaltyWindow"`
 	LogitBias        map[string]float64 `json:"logit_bias,omitempty" option:"WithLogitBias"`
 	Logprobs         *bool              `json:"logprobs,omitempty" option:"WithLogprobs"`
+	ResponseFormat   any                `json:"response_format,omitempty" option:"WithResponseFormat"`
 	TopLogprobs      *int               `json:"top_logprobs,omitempty" option:"WithLogprobs"`
 	Cache            *bool              `json:"cache,omitempty" option:"WithCache"`
 	Thinking         *bool              `json:"thinking,omitempty" option:"WithThinking"`            // chat and tokenize only

@@ -127,6 +127,12 @@ func WithLogitBias(bias map[int]float64) RequestOption {
 	return field(func(f *requestFields) { f.LogitBias = named })
 }
 
+// WithResponseFormat holds the text to a form: JSONObject, JSONSchema, Regex or Grammar, or any
+// value whose JSON has the shape of OpenAI's option response_format.
+func WithResponseFormat(format any) RequestOption {
+	return field(func(f *requestFields) { f.ResponseFormat = format })
+}
+
 // WithXTC leaves out, with the given probability, all but the least likely of the tokens whose
 // probability is above threshold (at most 0.5).
 func WithXTC(probability, threshold float64) RequestOption {

@@ -42,6 +42,7 @@ var whereOptionsBelong = []struct {
 	{"WithFrequencyPenalty", WithFrequencyPenalty(0.1), "frequency_penalty", ofTokens},
 	{"WithPenaltyWindow", WithPenaltyWindow(8), "penalty_window", ofTokens},
 	{"WithLogitBias", WithLogitBias(map[int]float64{3: -1}), "logit_bias", ofTokens},
+	{"WithResponseFormat", WithResponseFormat(map[string]string{"type": "text"}), "response_format", ofTokens},
 	{"WithXTC", WithXTC(0.1, 0.2), "xtc_probability", ofTokens},
 	{"WithSeed", WithSeed(1), "seed", ofTokens | ofClassify},
 	{"WithLogprobs", WithLogprobs(1), "logprobs", ofGenerate | ofChat}, // in a batch only together with WithOnToken

@@ -68,6 +68,10 @@ type Done struct {
 	Metrics         Metrics      `json:"metrics"`
 	// Stage is where a cancelled request was: StageQueued, StagePrefill or StageDecode.
 	Stage Stage `json:"stage,omitempty"`
+	// Complete is true if the text has the whole form that WithResponseFormat asked for.
+	Complete bool `json:"complete,omitempty"`
+	// SchemaValid tells if the text is an instance of a schema that is not strict; else it is nil.
+	SchemaValid *bool `json:"schema_valid,omitempty"`
 }
 
 // ClassifyResult is the likeliest next token of one prompt. A nil number means an infinite one,
@@ -91,6 +95,8 @@ type BatchResult struct {
 	TokenIDs        []int
 	FinishReason    FinishReason // empty if Err is set
 	TokensGenerated int
+	Complete        bool  // as in Done
+	SchemaValid     *bool // as in Done
 	Err             error // why this prompt failed, or nil
 }
 
@@ -100,6 +106,8 @@ type batchItem struct {
 	TokenIDs        []int         `json:"token_ids"`
 	FinishReason    *FinishReason `json:"finish_reason"`
 	TokensGenerated int           `json:"tokens_generated"`
+	Complete        bool          `json:"complete,omitempty"`
+	SchemaValid     *bool         `json:"schema_valid,omitempty"`
 	Error           *errorBody    `json:"error"`
 }
 
@@ -118,6 +126,7 @@ func (i *batchItem) UnmarshalJSON(text []byte) error {
 func (i batchItem) result() BatchResult {
 	result := BatchResult{
 		Index: i.Index, Text: i.Text, TokenIDs: i.TokenIDs, TokensGenerated: i.TokensGenerated,
+		Complete: i.Complete, SchemaValid: i.SchemaValid,
 	}
 	if i.FinishReason != nil {
 		result.FinishReason = *i.FinishReason

@@ -144,7 +144,7 @@ func TestRequestsHaveTheFieldsOfTheSchema(t *testing.T) {
 func TestRepliesHaveTheFieldsOfTheSchema(t *testing.T) {
 	schema := readSchema(t)
 	compare(t, reflect.TypeFor[Progress](), true, schema, "Progress")
-	compare(t, reflect.TypeFor[Done](), true, schema, "Done", "CancelledDone")
+	compare(t, reflect.TypeFor[Done](), true, schema, "Done", "CancelledDone", "FormattedDone")
 	compare(t, reflect.TypeFor[Metrics](), true, schema, "RequestMetrics")
 	compare(t, reflect.TypeFor[WorkerMetrics](), true, schema, "MetricsResult")
 	compare(t, reflect.TypeFor[ModelInfo](), true, schema, "InfoResult")
@@ -153,7 +153,7 @@ func TestRepliesHaveTheFieldsOfTheSchema(t *testing.T) {
 	compare(t, reflect.TypeFor[WorkerIdentity](), true, schema, "WorkerIdentity")
 	compare(t, reflect.TypeFor[Limits](), true, schema, "Limits")
 	compare(t, reflect.TypeFor[ClassifyResult](), true, schema, "Item")
-	compare(t, reflect.TypeFor[batchItem](), true, schema, "BatchItem")
+	compare(t, reflect.TypeFor[batchItem](), true, schema, "BatchItem", "FormattedItem")
 	compare(t, reflect.TypeFor[CancelResult](), true, schema, "CancelResult")
 	compare(t, reflect.TypeFor[CacheStats](), true, schema, "CacheResult")
 	compare(t, reflect.TypeFor[Tokenized](), true, schema, "TokenizeResult")

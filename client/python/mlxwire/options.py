@@ -32,7 +32,9 @@ class GenerateOptions(TypedDict, total=False):
     and ``repeat_penalty`` look at the last ``penalty_window`` tokens (0: all).
     ``logit_bias`` maps token ids to values that are added to their logits. ``logprobs`` adds its
     ``logprob`` to each token, ``top_logprobs`` that many likeliest tokens. ``cache`` False
-    computes the prompt anew. ``deadline_seconds`` counts in the worker, from the arrival of the
+    computes the prompt anew. ``response_format`` is the form that the text must have, as in OpenAI's
+    interface: ``{"type": "json_object"}``, or the type ``json_schema``, ``regex`` or ``grammar``
+    (docs/structured-output.md). ``deadline_seconds`` counts in the worker, from the arrival of the
     request, and ends it with `DeadlineExceeded`; ``timeout`` counts in this client.
     """
 
@@ -56,6 +58,7 @@ class GenerateOptions(TypedDict, total=False):
     logprobs: bool
     top_logprobs: int
     cache: bool
+    response_format: Mapping[str, Any] | None
     deadline_seconds: float | None
 
 

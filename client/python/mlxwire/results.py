@@ -46,12 +46,16 @@ class Done(msgspec.Struct, kw_only=True, frozen=True):
 
     ``finish_reason``: ``stop``, ``length``, ``cancelled`` or ``tool_calls``. ``stage``: where a
     cancelled request was, ``queued``, ``prefill`` or ``decode``; None for any other end.
+    ``complete``: with a ``response_format``, True if the text has the form whole. ``schema_valid``:
+    if it is an instance of a schema that is not ``strict``. Both are None otherwise.
     """
 
     finish_reason: str
     tokens_generated: int
     metrics: RequestMetrics
     stage: str | None = None
+    complete: bool | None = None
+    schema_valid: bool | None = None
 
 
 class ClassifyResult(msgspec.Struct, kw_only=True, frozen=True):
@@ -73,7 +77,8 @@ class ClassifyResult(msgspec.Struct, kw_only=True, frozen=True):
 class BatchResult(msgspec.Struct, kw_only=True, frozen=True):
     """The result of one prompt of a batch; ``index`` is the prompt's place.
 
-    ``finish_reason``: as in `Done`, or None if the prompt failed with ``error``.
+    ``finish_reason``: as in `Done`, or None if the prompt failed with ``error``. ``complete`` and
+    ``schema_valid``: as in `Done`.
     """
 
     index: int
@@ -82,6 +87,8 @@ class BatchResult(msgspec.Struct, kw_only=True, frozen=True):
     finish_reason: str | None
     tokens_generated: int
     error: MlxwireError | None = None
+    complete: bool | None = None
+    schema_valid: bool | None = None
 
 
 class _BatchItem(msgspec.Struct):

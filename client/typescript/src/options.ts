@@ -79,6 +79,11 @@ export interface SamplingOptions {
   readonly topLogprobs?: number | undefined;
   /** Reuse what earlier prompts computed: true. */
   readonly cache?: boolean | undefined;
+  /**
+   * The form that the text must have, as in OpenAI's interface: `{ type: "json_object" }`, or the
+   * type `json_schema`, `regex` or `grammar`. Its fields are those of the protocol.
+   */
+  readonly responseFormat?: Readonly<Record<string, unknown>> | null | undefined;
   /** Seconds from the request's arrival after which the worker ends it with `DeadlineExceeded`. */
   readonly deadlineSeconds?: number | null | undefined;
 }

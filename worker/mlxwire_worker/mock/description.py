@@ -12,6 +12,15 @@ CONTEXT = 131072
 """Tokens, where the host names no `context_len`."""
 
 
+def unsupported(option: str) -> WireError:
+    """Create the error for an option that needs a real model."""
+    return WireError(
+        "unsupported_capability",
+        f"the mock can't honour `{option}`; leave it out, or use the engine mlx",
+        data={"missing": [option], "field": option},
+    )
+
+
 def describe(options: LoadOptions) -> ModelInfo:
     """Return the description of a model for the options of a `load`.
 
@@ -24,11 +33,7 @@ def describe(options: LoadOptions) -> ModelInfo:
         ("compute_dtype", options.compute_dtype != "auto"),
     ):
         if asked:
-            raise WireError(
-                "unsupported_capability",
-                f"the mock can't honour `{name}`; leave it out, or use the engine mlx",
-                data={"missing": [name]},
-            )
+            raise unsupported(name)
     return ModelInfo(
         model_type="mock",
         vocab_size=VOCABULARY,

@@ -17,6 +17,7 @@ from msgspec import structs
 
 from mlxwire_protocol import WireError
 from mlxwire_protocol.commands import EngineName
+from mlxwire_protocol.formats import TextFormat
 from mlxwire_protocol.results import ModelInfo
 
 from ..engine import (
@@ -45,7 +46,7 @@ from ..requests.admission import (
     check_thinking,
     context_overflow,
 )
-from .description import CONTEXT, describe
+from .description import CONTEXT, describe, unsupported
 from .words import EOS, VOCABULARY, WordDetokenizer, Words
 
 
@@ -102,6 +103,8 @@ class MockEngine(Engine):
     def check_params(self, params: SamplingParams) -> None:
         """Refuse options that no engine honours."""
         check_sampling(params, VOCABULARY)
+        if not isinstance(params.response_format, TextFormat | None):
+            raise unsupported("response_format")
 
     def text_prompt(self, text: str, params: SamplingParams, *, field: str) -> Prompt:
         """Split a raw prompt into words, as its tokens."""

@@ -89,6 +89,8 @@ export const BATCH_ITEM = {
   token_ids: arrayOf(integer),
   finish_reason: nullOr(string),
   tokens_generated: integer,
+  complete: nullable(boolean),
+  schema_valid: nullable(boolean),
 };
 
 /** The progress of a stage. */
@@ -100,6 +102,8 @@ export const DONE = {
   tokens_generated: integer,
   metrics: shape(REQUEST_METRICS),
   stage: nullable(string),
+  complete: nullable(boolean),
+  schema_valid: nullable(boolean),
 };
 
 /** The identity of the worker. */

@@ -56,6 +56,7 @@ export const SAMPLING: Sent<SamplingOptions> = {
   logprobs: plain,
   topLogprobs: plain,
   cache: plain,
+  responseFormat: plain,
 };
 
 /** The options that `chat` sends. */

@@ -1,0 +1,302 @@
+"""An answer has the form that its request asked for, whole, and its neighbours do not change."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import jsonschema_rs
+import msgspec
+import pytest
+from llguidance import LLTokenizer
+
+from mlxwire_protocol import WireError
+from mlxwire_protocol.formats import ResponseFormat
+from mlxwire_worker.mlx_engine.constraints.grammars import compile_grammar
+from mlxwire_worker.mlx_engine.constraints.validation import Validator
+from mlxwire_worker.prompts import Prompt
+from support.direct import Direct
+from support.model_worker import ModelWorker
+from support.tiny_model import TINY
+
+STRINGS = re.compile(r'"(?:[^"\\]|\\.)*"')
+PROMPTS = ("What is 2 + 3?", "Tell me a story about a cat.", "The capital of France is")
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Iterator[Direct]:
+    direct = Direct(TINY)
+    yield direct
+    direct.close()
+
+
+def form(kind: str, **fields: Any) -> dict[str, Any]:
+    return {"type": kind, **fields}
+
+
+def schema(described: Any, **fields: Any) -> dict[str, Any]:
+    return form("json_schema", json_schema={"schema": described, **fields})
+
+
+def ended(direct: Direct, *prompts: Prompt) -> list[str]:
+    """Run prompts together until each text has ended as the worker ends it; return the texts."""
+    for prompt in prompts:
+        direct.add(prompt)
+    running = list(prompts)
+    while running:
+        direct.step()
+        for prompt in running[:]:
+            answer = direct.answers[prompt]
+            assert answer.error is None, answer.error
+            whole = prompt.constraint is not None and prompt.constraint.ended
+            if answer.ended is None and whole:
+                direct.cancel([prompt])
+            if answer.ended is not None or whole:
+                running.remove(prompt)
+    decode = direct.loaded.tokenizer.decode
+    return [decode(direct.answers[prompt].tokens) for prompt in prompts]
+
+
+def prepared(direct: Direct, prompt: str, response_format: Any, **options: Any) -> Prompt:
+    converted = msgspec.convert(response_format, ResponseFormat)
+    return direct.prepare(prompt, response_format=converted, **options)
+
+
+FORMS: tuple[tuple[dict[str, Any], str], ...] = (
+    (form("regex", regex="[0-9]{3}-[a-z]{2,4}"), "[0-9]{3}-[a-z]{2,4}"),
+    (form("grammar", grammar='start: "a" ("b" | "c"){1,4} "d"', syntax="lark"), "a[bc]+d"),
+    (form("grammar", grammar='root ::= "yes" | "no"', syntax="gbnf"), "yes|no"),
+    (schema({"type": "integer", "minimum": 10, "maximum": 12}), "1[012]"),
+    (schema({"enum": ["red", "green"]}), '"red"|"green"'),
+    (
+        schema({"type": "object", "properties": {"a": {"const": 1}}, "required": ["a"],
+                "additionalProperties": False}),
+        '{"a":1}',
+    ),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("asked", "expected"), FORMS, ids=lambda value: str(value)[:60])
+@pytest.mark.parametrize(
+    "sampling", [{}, {"temperature": 1.5, "seed": 3}], ids=["greedy", "hot"]
+)
+def test_a_text_has_its_form(
+    tiny: Direct, asked: dict[str, Any], expected: str, sampling: dict[str, Any]
+) -> None:
+    for text in ended(tiny, *(prepared(tiny, p, asked, **sampling) for p in PROMPTS)):
+        pattern = re.escape(expected) if expected.startswith("{") else expected
+        assert re.fullmatch(pattern, text), text
+
+
+def test_plain_neighbours_do_not_change_by_a_byte(tiny: Direct) -> None:
+    options: dict[str, Any] = {"max_tokens": 24, "ignore_eos": True, "temperature": 0.9}
+    plain = [tiny.prepare(p, seed=n, **options) for n, p in enumerate(PROMPTS)]
+    expected = ended(tiny, *plain)
+    asked = form("regex", regex="[a-z ]{8,40}")
+    mixed = []
+    for number, prompt in enumerate(PROMPTS):
+        mixed.append(tiny.prepare(prompt, seed=number, **options))
+        mixed.append(prepared(tiny, prompt, asked, max_tokens=50))
+
+    assert ended(tiny, *mixed)[::2] == expected
+
+
+def random_schema(chance: random.Random, depth: int = 0) -> dict[str, Any]:
+    """Return a schema of what strict mode enforces, whose instances are short."""
+    kinds = ["integer", "string", "boolean", "enum", "null", "number", "const"]
+    kind = chance.choice([*kinds, *(["object", "array", "anyOf"] * 2 if depth < 3 else [])])
+    if kind == "integer":
+        low = chance.randint(-50, 50)
+        return {"type": "integer", "minimum": low, "maximum": low + chance.randint(0, 90)}
+    if kind == "number":
+        return {"type": "number", "minimum": 0, "exclusiveMaximum": chance.randint(1, 9)}
+    if kind == "string":
+        return chance.choice(
+            [
+                {"type": "string", "maxLength": chance.randint(1, 9)},
+                {"type": "string", "pattern": "^[a-f]{2,5}$"},
+                {"type": "string", "format": "date"},
+            ]
+        )
+    if kind == "enum":
+        return {"enum": chance.sample(["a", "b c", 1, None, True, "\u00fc"], 3)}
+    if kind == "const":
+        return {"const": chance.choice(["x", 0, [1, 2], {"k": "v"}])}
+    if kind == "array":
+        least = chance.randint(0, 2)
+        items = random_schema(chance, depth + 1)
+        return {"type": "array", "items": items, "minItems": least, "maxItems": least + 1}
+    if kind == "anyOf":
+        return {"anyOf": [random_schema(chance, depth + 1) for _ in range(2)]}
+    if kind == "object":
+        names = chance.sample(["id", "name", "tag s", "ok", "\u00e9"], chance.randint(1, 3))
+        return {
+            "type": "object",
+            "properties": {name: random_schema(chance, depth + 1) for name in names},
+            "required": names[: chance.randint(0, len(names))],
+            "additionalProperties": False,
+        }
+    return {"type": kind}
+
+
+@pytest.mark.parametrize("start", range(0, 200, 50))
+def test_answers_under_two_hundred_schemas_are_instances(tiny: Direct, start: int) -> None:
+    for number in range(start, start + 50):
+        described = random_schema(random.Random(number))
+        white = "flexible" if number % 7 == 0 else "compact"
+        asked = {**schema(described), "whitespace": white}
+        hot = {"temperature": 1.2, "seed": number} if number % 2 else {}
+        prompt = prepared(tiny, PROMPTS[number % 3], asked, max_tokens=400, **hot)
+        (text,) = ended(tiny, prompt)
+        assert prompt.constraint is not None
+        if prompt.constraint.complete:
+            assert jsonschema_rs.is_valid(described, json.loads(text)), (described, text)
+        else:
+            assert len(tiny.answers[prompt].tokens) == 400, (described, text)
+        if white == "compact" and prompt.constraint.complete:
+            assert not re.search(r"\s", STRINGS.sub("", text)), text
+
+
+@pytest.mark.parametrize(
+    ("described", "keyword", "path"),
+    [
+        ({"type": "array", "uniqueItems": True}, "uniqueItems", "/uniqueItems"),
+        ({"properties": {"a": {"not": {}}}}, "not", "/properties/a/not"),
+        ({"$defs": {"x/y": {"contains": 1}}, "$ref": "#/$defs/x~1y"}, "contains", "/$defs/x~1y/contains"),
+        ({"items": [{}, {"type": "string", "format": "foo"}]}, "format", "/items/1/format"),
+        ({"properties": {"not": {"type": "string", "pattern": "(?=a)b"}}}, "pattern", "/properties/not/pattern"),
+        ({"$ref": "https://example.com/schema"}, "$ref", "/$ref"),
+    ],
+)  # fmt: skip
+def test_a_schema_that_cant_be_enforced_is_refused_with_its_keyword_and_path(
+    tiny: Direct, described: Any, keyword: str, path: str
+) -> None:
+    with pytest.raises(WireError) as refused:
+        prepared(tiny, "x", schema(described))
+
+    told = refused.value.data
+    assert (told["field"], told["keyword"], told["path"]) == (
+        "response_format.json_schema.schema",
+        keyword,
+        path,
+    )
+
+
+@pytest.mark.parametrize(
+    ("asked", "field"),
+    [
+        (form("regex", regex="(a"), "response_format.regex"),
+        (form("grammar", grammar="start: ("), "response_format.grammar"),
+        (form("grammar", grammar="not a grammar", syntax="gbnf"), "response_format.grammar"),
+        (schema({"type": "nonsense"}), "response_format.json_schema.schema"),
+        (schema({"type": "object", "properties": 5}), "response_format.json_schema.schema"),
+        (schema({"enum": ["x" * 300_000]}), "response_format.json_schema.schema"),
+    ],
+    ids=lambda value: str(value)[:50],
+)
+def test_a_format_that_is_none_or_too_large_is_refused(
+    tiny: Direct, asked: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(WireError) as refused:
+        prepared(tiny, "x", asked)
+
+    assert (refused.value.code, refused.value.data["field"]) == ("invalid_params", field)
+
+
+def test_no_schema_opens_a_socket(tiny: Direct, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("a socket was opened")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    remote = {"$ref": "http://127.0.0.1:9/schema"}
+    for strict in (True, False):
+        with pytest.raises(WireError):
+            prepared(tiny, "x", schema(remote, strict=strict))
+    with pytest.raises(WireError, match="is not fetched"):
+        Validator(remote)
+
+
+def test_a_pattern_that_backtracks_is_validated_in_no_time() -> None:
+    validator = Validator({"type": "string", "pattern": "^(a+)+$"})
+
+    assert not validator.accepts(json.dumps("a" * 5000 + "!"))
+
+
+def test_without_strict_the_text_is_validated(tiny: Direct) -> None:
+    described = {"type": "array", "items": {"const": 1}, "minItems": 2, "maxItems": 2}
+    for unique, valid in ((False, True), (True, False)):
+        asked = schema({**described, "uniqueItems": unique}, strict=False)
+        prompt = prepared(tiny, "x", asked)
+        (text,) = ended(tiny, prompt)
+        assert text == "[1,1]"
+        assert prompt.constraint is not None
+        assert prompt.constraint.valid(text) is valid
+
+
+def test_a_stop_token_waits_until_the_text_is_whole(tiny: Direct) -> None:
+    digits = tiny.loaded.tokenizer.encode("7", add_special_tokens=False)
+    asked = form("regex", regex="[0-9]{4}x")
+    prompt = prepared(tiny, "x", asked, stop_tokens=digits)
+    (text,) = ended(tiny, prompt)
+
+    assert re.fullmatch("[0-9]{4}x", text)
+    assert "7" not in text
+
+
+def test_stop_tokens_that_leave_no_way_on_end_their_own_request(tiny: Direct) -> None:
+    plain = tiny.prepare("Hello", max_tokens=8, ignore_eos=True)
+    stuck = prepared(
+        tiny, "x", form("regex", regex="77"), stop_tokens=list(range(tiny.info.vocab_size))
+    )
+    answers = tiny.run([plain, stuck])
+
+    assert isinstance(answers[1].error, WireError)
+    assert answers[1].error.data["field"] == "response_format"
+    assert len(answers[0].tokens) == 8
+
+
+def test_the_worker_tells_if_the_text_is_whole(worker: ModelWorker) -> None:
+    worker.use(TINY)
+    asked = form("regex", regex="[a-z]{30}")
+    whole = worker.ask("generate", prompt="x", response_format=asked, max_tokens=99)
+    cut = worker.ask("chat", messages=[{"role": "user", "content": "x"}],
+                     response_format=asked, max_tokens=2)  # fmt: skip
+    stopped = worker.ask("generate", prompt="x", stop=list("abcdefghijklmnopqrstuvwxyz"),
+                         response_format=asked, max_tokens=99)  # fmt: skip
+    lenient = schema({"const": 5}, strict=False)
+    judged = worker.ask("generate", prompt="x", response_format=lenient)
+    plain = worker.ask("generate", prompt="x", response_format=form("text"), max_tokens=2)
+
+    assert (whole["finish_reason"], whole["complete"], whole["schema_valid"]) == (
+        "stop",
+        True,
+        None,
+    )
+    assert (cut["finish_reason"], cut["complete"]) == ("length", False)
+    assert (stopped["finish_reason"], stopped["complete"]) == ("stop", False)
+    assert (judged["complete"], judged["schema_valid"]) == (True, True)
+    assert "complete" not in plain
+
+
+def test_each_item_of_a_batch_tells_its_form(worker: ModelWorker) -> None:
+    worker.use(TINY)
+    asked = schema({"enum": ["yes", "no"]})
+    request = worker.send("batch", prompts=list(PROMPTS), response_format=asked)
+    worker.final(request)
+    items = [m for m in worker.messages[request] if m["type"] == "item"]
+
+    assert {item["text"] for item in items} <= {'"yes"', '"no"'}
+    assert all(item["complete"] and item["finish_reason"] == "stop" for item in items)
+
+
+def test_grammars_of_a_large_vocabulary_compile(tiny: Direct) -> None:
+    tokens = LLTokenizer(
+        tiny.loaded.tokenizer.as_json(), n_vocab=tiny.info.vocab_size, eos_token=[0]
+    )
+    asked = msgspec.convert(form("json_object"), ResponseFormat)
+
+    assert compile_grammar(asked, tokens)
