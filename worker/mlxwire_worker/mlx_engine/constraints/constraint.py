@@ -6,6 +6,7 @@ again. The grammar begins behind a thought, if one may come first.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -37,8 +38,8 @@ class GrammarConstraint(Constraint):
     ) -> None:
         self._vocabulary = vocabulary
         self._ends = stop_ids
-        self._stop_ids = sorted(stop_ids)
-        self._others = sorted(vocabulary.eos_ids - stop_ids)
+        self._end_bits = _bits(stop_ids, vocabulary.size)
+        self._no_ends = ~_bits(stop_ids | vocabulary.eos_ids, vocabulary.size)
         self._validator = validator
         self._matcher = LLMatcher(vocabulary.tokens, grammar, log_level=0, limits=LIMITS)
         self._taken: list[int] = []
@@ -60,15 +61,11 @@ class GrammarConstraint(Constraint):
 
     def follow(self, generated: list[int]) -> None:
         """Take the state after ``generated``. Raises: WireError for one that breaks the grammar."""
-        same = 0
-        for known, token in zip(self._taken, generated, strict=False):
-            if known != token:
-                break
-            same += 1
-        if same < len(self._taken):
-            self._matcher.rollback(len(self._taken) - same)
-            del self._taken[same:]
-        for token in generated[same:]:
+        known = len(self._taken)
+        if generated[:known] != self._taken:  # a step that failed is repeated
+            self._matcher.reset()
+            self._taken, known = [], 0
+        for token in generated[known:]:
             if self._matcher.is_stopped() or token in self._ends:
                 break
             self._matcher.consume_token(token)
@@ -85,11 +82,9 @@ class GrammarConstraint(Constraint):
         fill_next_token_bitmask(self._matcher, bits, place)
         self._check()
         row = bits[place]
-        for token in self._others:
-            _set(row, token, False)
-        whole = self._matcher.is_accepting()
-        for token in self._stop_ids:
-            _set(row, token, whole)
+        row &= self._no_ends
+        if self._matcher.is_accepting():
+            row |= self._end_bits
         if not row.any():
             raise invalid_params(
                 "response_format",
@@ -108,8 +103,9 @@ class GrammarConstraint(Constraint):
             )
 
 
-def _set(row: Bits, token: int, allowed: bool) -> None:
-    word, bit = divmod(token, 32)
-    value = np.uint32(row[word].view(np.uint32))
-    mask = np.uint32(1 << bit)
-    row[word] = (value | mask if allowed else value & ~mask).view(np.int32)
+def _bits(tokens: Iterable[int], size: int) -> Bits:
+    """Return a row [V / 32] in which the bits of these tokens are set."""
+    row = np.zeros(-(-size // 32), dtype=np.uint32)
+    for token in tokens:
+        row[token // 32] |= np.uint32(1 << token % 32)
+    return row.view(np.int32)

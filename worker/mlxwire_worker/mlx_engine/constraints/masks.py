@@ -29,7 +29,5 @@ def mask_of(rows: Sequence[Row], unread: Sequence[int] | None, size: int) -> mx.
             newest = [] if unread is None else [unread[place]]
             constraint.follow(row.generated + newest)
             constraint.fill(bits, place)
-    places = mx.arange(32, dtype=mx.uint32)
-    words = mx.array(bits.view(np.uint32))
-    spread = mx.bitwise_and(mx.right_shift(words[..., None], places), 1)
-    return spread.reshape(len(rows), -1)[:, :size].astype(mx.bool_)
+    spread = np.unpackbits(bits.view(np.uint8), axis=1, bitorder="little", count=size)
+    return mx.array(spread.view(np.bool_))
