@@ -4,11 +4,11 @@
 `client_connection.ClientConnection` and `request_state.RequestState`.
 """
 
+from .commands import SUPPORTED_PROTOCOLS, choose_version
 from .connection import WorkerConnection
 from .errors import CLIENT_CODES, WORKER_CODES, ErrorCode, WireError, invalid_params
 from .events import Accepted, Answer, Greeted, error_reply
 from .framing import DEFAULT_MAX_LINE_BYTES, LineSplitter, Overlong
-from .version import SUPPORTED_PROTOCOLS, choose_version
 
 __all__ = [
     "CLIENT_CODES",

@@ -48,10 +48,10 @@ from .client_events import (
     token_received,
 )
 from .codec import encode_request
+from .commands import SUPPORTED_PROTOCOLS
 from .errors import WireError, quoted
 from .framing import DEFAULT_MAX_LINE_BYTES, Line, LineSplitter, Overlong
 from .request_state import RequestState, replies_to
-from .version import SUPPORTED_PROTOCOLS
 
 MAX_STRAY_LINES = 64
 State = Literal["new", "greeting", "ready", "failed"]

@@ -1,4 +1,4 @@
-"""The table of commands: one row for each command, the only list of its properties.
+"""The versions of the protocol, and the table of commands: a row for each, with its properties.
 
 Other code derives from it: which requests a full worker refuses, which requests wait for
 others, which reply ends a request, and the capabilities in `hello`.
@@ -6,12 +6,13 @@ others, which reply ends a request, and the capabilities in `hello`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 from msgspec import Struct
 
 from . import messages
+from .errors import WireError
 from .messages import Command
 
 EngineName = Literal["mlx", "mock"]
@@ -131,3 +132,26 @@ def capabilities(engine: EngineName) -> dict[str, bool]:
     """Return the capabilities in `hello` of a worker with ``engine``."""
     told = {name: engine in row.engines for name, row in COMMANDS.items() if name != "hello"}
     return {**told, **{name: engine in engines for name, engines in FEATURES.items()}}
+
+
+SUPPORTED_PROTOCOLS: tuple[int, ...] = (1,)
+"""The major versions of dialect 1 that this package speaks. Dialect 0 has no version."""
+
+
+def choose_version(
+    offered: Iterable[int], supported: Iterable[int] = SUPPORTED_PROTOCOLS
+) -> int:
+    """Return the highest version that both sides speak.
+
+    Raises: WireError ``unsupported_protocol`` with ``data.supported`` if there is none.
+    """
+    ours = sorted(set(supported))
+    common = set(offered) & set(ours)
+    if not common:
+        raise WireError(
+            "unsupported_protocol",
+            f"`protocols` has no version that this worker speaks; it speaks "
+            f"{', '.join(map(str, ours))}. Offer one of these, or install a matching version",
+            data={"supported": ours},
+        )
+    return max(common)

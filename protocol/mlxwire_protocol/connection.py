@@ -42,13 +42,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from .codec import convert_command, encode, encode_token, parse_object, recover_id, valid_id
-from .commands import row_of
+from .commands import choose_version, row_of
 from .errors import SHOWN_CHARACTERS, WireError
 from .events import Accepted, Answer, Event, Greeted, error_reply
 from .framing import DEFAULT_MAX_LINE_BYTES, Line, LineSplitter, Overlong
 from .messages import Command, Hello
 from .results import HelloResult, Limits, WorkerIdentity
-from .version import choose_version
 
 if TYPE_CHECKING:
     from .dialect0.session import Dialect0Session

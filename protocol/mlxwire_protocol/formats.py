@@ -1,7 +1,4 @@
-"""The types of ``response_format``: what form the text of an answer must have (SPEC §4.4).
-
-They have the shape of OpenAI's option of that name, and two forms more: ``regex`` and ``grammar``.
-"""
+"""The types of ``response_format``: what form the text of an answer must have (SPEC §4.4)."""
 
 from __future__ import annotations
 
@@ -9,12 +6,11 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-Whitespace = Literal["compact", "flexible"]
 Source = Annotated[str, Meta(min_length=1, max_length=1 << 18)]
 
 
 class Format(Struct, kw_only=True, frozen=True, tag_field="type", forbid_unknown_fields=True):
-    """The base of all formats."""
+    """The base of the values of ``response_format``, which have OpenAI's shape (SPEC §4.4)."""
 
 
 class TextFormat(Format, kw_only=True, frozen=True, tag="text"):
@@ -24,14 +20,11 @@ class TextFormat(Format, kw_only=True, frozen=True, tag="text"):
 class JsonObjectFormat(Format, kw_only=True, frozen=True, tag="json_object"):
     """A JSON object. ``whitespace`` is none between its parts (`compact`), or up to the model."""
 
-    whitespace: Whitespace = "compact"
+    whitespace: Literal["compact", "flexible"] = "compact"
 
 
 class JsonSchema(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
-    """A JSON Schema. With ``strict`` every answer is an instance of it, or the request is refused.
-
-    Without, what can't be enforced is left to the model, and `done` tells ``schema_valid``.
-    """
+    """A JSON Schema; what can't be enforced is refused if ``strict``, else up to the model."""
 
     schema: dict[str, Any] | bool
     name: Annotated[str, Meta(max_length=256)] = ""
@@ -39,15 +32,14 @@ class JsonSchema(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     strict: bool = True
 
 
-class JsonSchemaFormat(Format, kw_only=True, frozen=True, tag="json_schema"):
-    """JSON of a schema."""
+class JsonSchemaFormat(JsonObjectFormat, kw_only=True, frozen=True, tag="json_schema"):
+    """JSON that is an instance of a schema."""
 
     json_schema: JsonSchema
-    whitespace: Whitespace = "compact"
 
 
 class RegexFormat(Format, kw_only=True, frozen=True, tag="regex"):
-    """A text that a regular expression matches whole, in the syntax of Rust's crate `regex`."""
+    """A text that an expression matches whole, in the syntax of Rust's crate `regex`."""
 
     regex: Source
 

@@ -39,6 +39,7 @@ CLIENT_FOLDERS = ["process", "requests", "connection", "restart", "pool", "sync"
 """Folders of the Python client, from the lowest up."""
 EXPORTING = ["mlxwire_protocol", "mlxwire_worker.mlx_engine", "mlxwire", "mlxwire.sync"]
 DISTRIBUTIONS = {
+    "jsonschema_rs": "jsonschema-rs",
     "mlx_lm": "mlx-lm",
     # mlx-lm's own requirements, which `light_import` keeps away and `tokenizer` may need.
     "transformers": "mlx-lm",

@@ -73,7 +73,7 @@ def test_hello_tells_all_commands_but_itself_and_all_features(engine: Any) -> No
 
     assert set(told) == (set(COMMANDS) - {"hello"}) | set(FEATURES)
     options = {"context_policy", "kv_bits", "adapter_path", "compute_dtype", "thinking"}
-    mlx_only = {"prompt_cache", "inspect", *options}
+    mlx_only = {"prompt_cache", "inspect", "response_format", *options}
     assert {name for name, able in told.items() if not able} == (
         mlx_only if engine == "mock" else set()
     )

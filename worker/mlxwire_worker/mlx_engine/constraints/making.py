@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from mlxwire_protocol.formats import JsonSchemaFormat, ResponseFormat, TextFormat
 
 from ..text.tokenizer import Tokenizer
-from .constraint import GrammarConstraint
-from .grammars import compile_grammar
-from .validation import Validator
-from .vocabulary import Vocabulary
+
+if TYPE_CHECKING:  # a request without a format must not wait for these imports
+    from .constraint import GrammarConstraint
+    from .validation import Validator
+    from .vocabulary import Vocabulary
 
 
 class Constraints:
@@ -24,6 +26,8 @@ class Constraints:
 
     @cached_property
     def _vocabulary(self) -> Vocabulary:
+        from .vocabulary import Vocabulary
+
         return Vocabulary(self._tokenizer, self._size, self._eos_ids)
 
     def make(
@@ -35,6 +39,9 @@ class Constraints:
         """
         if form is None or isinstance(form, TextFormat):
             return None
+        from .constraint import GrammarConstraint
+        from .grammars import compile_grammar
+
         if self._last is None or self._last[0] != form:
             grammar = compile_grammar(form, self._vocabulary.tokens)
             self._last = form, grammar, _validator(form)
@@ -45,5 +52,7 @@ class Constraints:
 def _validator(form: ResponseFormat) -> Validator | None:
     if not isinstance(form, JsonSchemaFormat):
         return None
+    from .validation import Validator
+
     validator = Validator(form.json_schema.schema)  # also refuses a schema that is none
     return None if form.json_schema.strict else validator

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import mlx.core as mx
-import numpy as np
 
 from ..sequences.rows import Row
 
@@ -22,6 +21,8 @@ def mask_of(rows: Sequence[Row], unread: Sequence[int] | None, size: int) -> mx.
     """
     if all(row.prompt.constraint is None for row in rows):
         return None
+    import numpy as np
+
     bits = np.full((len(rows), -(-size // 32)), -1, dtype=np.int32)
     for place, row in enumerate(rows):
         constraint = row.prompt.constraint
