@@ -18,9 +18,10 @@ from mlxwire_protocol import WireError
 from mlxwire_protocol.formats import ResponseFormat
 from mlxwire_worker.mlx_engine.constraints.grammars import compile_grammar
 from mlxwire_worker.mlx_engine.constraints.validation import Validator
+from mlxwire_worker.mlx_engine.text.thinking import opens_thought
 from mlxwire_worker.prompts import Prompt
 from support.direct import Direct
-from support.model_worker import ModelWorker
+from support.model_worker import Models, ModelWorker
 from support.tiny_model import TINY
 
 STRINGS = re.compile(r'"(?:[^"\\]|\\.)*"')
@@ -300,3 +301,31 @@ def test_grammars_of_a_large_vocabulary_compile(tiny: Direct) -> None:
     asked = msgspec.convert(form("json_object"), ResponseFormat)
 
     assert compile_grammar(asked, tokens)
+
+
+@pytest.mark.parametrize(
+    ("end", "opens"),
+    [
+        ("<|im_start|>assistant\n<think>\n", True),
+        ("<|im_start|>assistant\n<think>\n\n</think>\n\n", False),
+        ("<think>hm</think> <|im_start|>assistant\n", False),
+        ("[THINK]", True),
+        ("[THINK]x[/THINK]", False),
+        ("<|START_THINKING|>", True),
+        ("<|START_THINKING|><|END_THINKING|>", False),
+        ("Hello", False),
+    ],
+)
+def test_a_prompt_that_ends_within_a_thought_is_known(end: str, opens: bool) -> None:
+    assert opens_thought(end) is opens
+
+
+def test_a_form_beside_thinking_is_refused(worker: ModelWorker, models: Models) -> None:
+    worker.use(models("qwen3"))
+    asked = form("regex", regex="[0-9]")
+    messages = [{"role": "user", "content": "x"}]
+    refused = worker.refusal("chat", messages=messages, thinking=True, response_format=asked)
+    answered = worker.ask("chat", messages=messages, thinking=False, response_format=asked)
+
+    assert refused["data"]["field"] == "response_format"
+    assert answered["complete"]

@@ -7,6 +7,7 @@ Rows without a constraint allow all tokens, so their logits do not change.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import mlx.core as mx
 
@@ -31,4 +32,5 @@ def mask_of(rows: Sequence[Row], unread: Sequence[int] | None, size: int) -> mx.
             constraint.follow(row.generated + newest)
             constraint.fill(bits, place)
     spread = np.unpackbits(bits.view(np.uint8), axis=1, bitorder="little", count=size)
-    return mx.array(spread.view(np.bool_))
+    allowed: Any = spread.view(np.bool_)
+    return mx.array(allowed)

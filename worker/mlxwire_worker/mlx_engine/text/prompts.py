@@ -25,7 +25,7 @@ from ...requests.admission import check_ids, check_labels, check_sampling, check
 from ..loading import LoadedModel
 from .channels import without_thoughts
 from .template_process import TemplateProcess
-from .thinking import Render, ThinkingSwitch, find_switch
+from .thinking import Render, ThinkingSwitch, find_switch, opens_thought
 from .tokenizer import Tokenizer
 
 MAX_ROTATING_TOKENS = 1 << 30
@@ -53,7 +53,23 @@ def chat_prompt(
     """Render, tokenize and check a conversation. Raises: WireError."""
     check = _length_check("messages", loaded)
     ids = encode_conversation(chat, loaded, render, check)
-    return _prompt(ids, params, "messages", loaded)
+    prompt = _prompt(ids, params, "messages", loaded)
+    if prompt.constraint is not None:
+        _check_thoughtless(chat, loaded.tokenizer.decode(ids[-16:]))
+    return prompt
+
+
+def _check_thoughtless(chat: ChatInput, end: str) -> None:
+    """Refuse a form beside thinking: the thought would have to have the form too.
+
+    ``end`` is that of the prompt. Raises: WireError ``invalid_params``.
+    """
+    if chat.thinking or opens_thought(end):
+        raise invalid_params(
+            "response_format",
+            "`response_format` can't be combined with thinking, which comes before the answer; "
+            "set `thinking` to false, or leave `response_format` out",
+        )
 
 
 def encode_conversation(

@@ -110,6 +110,16 @@ def knows_thoughts(template: str, vocabulary: list[str]) -> bool:
     return any(opening in marks for mark in marks for opening in _openings(mark))
 
 
+def opens_thought(prompt: str) -> bool:
+    """Return True if a prompt ends within a thought that the template has opened."""
+    last = max(_THOUGHT.finditer(prompt), key=lambda found: found.start(), default=None)
+    return (
+        last is not None
+        and not prompt[last.end() :].strip()
+        and not any(True for _ in _openings(last[0]))
+    )
+
+
 def _openings(closing: str) -> Iterator[str]:
     for pattern, start in _PARTNERS:
         if start:
