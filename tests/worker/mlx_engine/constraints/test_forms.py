@@ -7,6 +7,7 @@ import random
 import re
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
@@ -23,6 +24,7 @@ from mlxwire_worker.prompts import Prompt
 from support.direct import Direct
 from support.model_worker import Models, ModelWorker
 from support.tiny_model import TINY
+from zoo.builder import build
 
 STRINGS = re.compile(r'"(?:[^"\\]|\\.)*"')
 PROMPTS = ("What is 2 + 3?", "Tell me a story about a cat.", "The capital of France is")
@@ -329,3 +331,42 @@ def test_a_form_beside_thinking_is_refused(worker: ModelWorker, models: Models) 
 
     assert refused["data"]["field"] == "response_format"
     assert answered["complete"]
+
+
+def test_a_form_survives_the_failure_of_a_neighbour(tiny: Direct) -> None:
+    asked = form("regex", regex="[a-z]{3}( [a-z]{3}){6}")
+    held = prepared(tiny, PROMPTS[1], asked, max_tokens=60, temperature=0.8, seed=5)
+    (expected,) = ended(tiny, held)
+    again = prepared(tiny, PROMPTS[1], asked, max_tokens=60, temperature=0.8, seed=5)
+    broken = tiny.prepare("Hello", max_tokens=60, ignore_eos=True)
+    tiny.add(broken)
+    tiny.add(again)
+    while len(tiny.answers[again].tokens) < 4:
+        tiny.step()
+
+    def fail(*_: object) -> None:
+        raise ValueError("made up")
+
+    for row in tiny.runner._batch.rows:
+        if row.prompt is broken:
+            row.processor = fail  # type: ignore[assignment]
+    tiny.runner._batch._sampler._regroup()
+    while not (again.constraint is not None and again.constraint.ended):
+        tiny.step()
+        assert tiny.answers[again].error is None
+    tiny.cancel([again])
+
+    assert isinstance(tiny.answers[broken].error, ValueError)
+    assert tiny.loaded.tokenizer.decode(tiny.answers[again].tokens) == expected
+
+
+@pytest.mark.parametrize("animal", ["mamba", "gpt_oss", "afm7"])
+def test_models_of_other_kinds_hold_a_form(animal: str, tmp_path: Path) -> None:
+    direct = Direct(build(animal, tmp_path))
+    try:
+        asked = form("regex", regex="[0-9]{2,5}x")
+        prompts = [prepared(direct, prompt, asked, max_tokens=40) for prompt in PROMPTS]
+        for text in ended(direct, *prompts):
+            assert re.fullmatch("[0-9]{2,5}x", text)
+    finally:
+        direct.close()
