@@ -95,8 +95,8 @@ class Constraint(ABC):
         """Take the state after these tokens. Raises: WireError."""
 
     @abstractmethod
-    def fill(self, bits: Any, place: int) -> None:
-        """Set the bits of the tokens that may come next, in row ``place`` of int32 [B, V / 32]."""
+    def fill(self, row: Any, address: int) -> None:
+        """Set the bits of the tokens that may come next, in int32 [V / 32] at an address."""
 
 
 class Prompt(Struct, kw_only=True, eq=False):

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from llguidance import LLMatcher
-from llguidance.numpy import fill_next_token_bitmask
 
 from mlxwire_protocol import WireError, invalid_params
 
@@ -68,20 +67,20 @@ class GrammarConstraint(Constraint):
         for token in generated[known:]:
             if self._matcher.is_stopped() or token in self._ends:
                 break
-            self._matcher.consume_token(token)
             self._taken.append(token)
-            self._check()
+            if not self._matcher.consume_token(token):
+                self._check()
 
-    def fill(self, bits: Bits, place: int) -> None:
-        """Set the bits of the tokens that may come next in row ``place`` of ``bits`` [B, V / 32].
+    def fill(self, row: Bits, address: int) -> None:
+        """Set the bits of the tokens that may come next in ``row`` [V / 32], which is at ``address``.
 
         Raises: WireError ``invalid_params`` if there is none.
         """
         if self._matcher.is_stopped():
             return  # the sequence ends: whatever is computed for it is not used
-        fill_next_token_bitmask(self._matcher, bits, place)
+        # llguidance's own wrapper checks array and address anew for each row, 5 µs each.
+        self._matcher.unsafe_compute_mask_ptr(address, row.nbytes)
         self._check()
-        row = bits[place]
         row &= self._no_ends
         if self._matcher.is_accepting():
             row |= self._end_bits

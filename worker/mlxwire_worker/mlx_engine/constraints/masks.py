@@ -25,12 +25,13 @@ def mask_of(rows: Sequence[Row], unread: Sequence[int] | None, size: int) -> mx.
     import numpy as np
 
     bits = np.full((len(rows), -(-size // 32)), -1, dtype=np.int32)
+    address, stride = bits.ctypes.data, bits.strides[0]
     for place, row in enumerate(rows):
         constraint = row.prompt.constraint
         if constraint is not None:
             newest = [] if unread is None else [unread[place]]
             constraint.follow(row.generated + newest)
-            constraint.fill(bits, place)
+            constraint.fill(bits[place], address + place * stride)
     spread = np.unpackbits(bits.view(np.uint8), axis=1, bitorder="little", count=size)
     allowed: Any = spread.view(np.bool_)
     return mx.array(allowed)
