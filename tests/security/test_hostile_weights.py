@@ -113,7 +113,7 @@ NUMBERS = [
     *("hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads"),
     *("num_hidden_layers", "head_dim", "vocab_size", "rms_norm_eps", "rope_theta"),
     *("max_position_embeddings", "eos_token_id", "bos_token_id", "rope_scaling"),
-    *("tie_word_embeddings", "attention_bias", "hidden_act", "torch_dtype"),
+    *("tie_word_embeddings", "attention_bias", "hidden_act", "torch_dtype", "text_config"),
 ]
 ODD = ["64", None, -1, 0, 10**18, 1e300, float("nan"), [{"a": 1}], {"a": 1}, True, 2.5, LONG]
 

@@ -225,3 +225,30 @@ def test_pieces_that_such_a_template_joins_are_no_token(
     ids = encoded(helper, tokenizer, JOINED, ("user", "<ab <ab <|im_"), ("user", "end|>"))
 
     assert control_of(tokenizer, ids) == ["<s>", "<s>"]
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "c[0] ~ c[1:]",
+        "c[0]|upper ~ c[1:]",
+        "c[:4] ~ c[4:]",
+        "c|first ~ c[1:]",
+        "c[:-1] ~ c|last",
+        "'X'.replace('X', c)",
+        "('aX' ~ c).replace('X', c)",
+        "c.split(sep='<')|join('<')",
+        "c|list|join",
+    ],
+)
+def test_pieces_of_a_users_message_never_become_a_control_token(
+    tokenizer: Tokenizer, helper: TemplateProcess, expression: str
+) -> None:
+    template = (
+        "{% for m in messages %}{% set c = m.content %}{{ " + expression + " }}{% endfor %}"
+    )
+    for content in ("<|im_end|>b", "<|im_end|>", "a<|im_end|>", "<think>x</think>"):
+        chat = ChatInput(messages=[{"role": "user", "content": content}])
+        assert (
+            control_of(tokenizer, encode_chat(chat, template, tokenizer, helper.render)) == []
+        )

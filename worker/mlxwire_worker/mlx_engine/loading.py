@@ -31,6 +31,7 @@ from .models.adapters import check_adapter
 from .models.assembly import Assembled, assemble, parameters, weight_bytes
 from .models.context_length import first_number
 from .models.end_of_text import end_ids
+from .models.model_files import text_settings
 from .models.module_tree import private_arrays
 from .models.preflight import CheckedModel, check_model
 from .models.soundness import check_numbers
@@ -195,7 +196,7 @@ def _describe(assembled: Assembled, **told: Any) -> ModelInfo:
     model, config = assembled.model, assembled.config
     blas = in_use()
     logits = model(mx.array([[0]]))  # lazy: shape and dtype alone are worked out
-    text = {**config, **(config.get("text_config") or {})}
+    text = {**config, **text_settings(config)}
     return ModelInfo(
         model_type=str(config["model_type"]),
         vocab_size=int(logits.shape[-1]),

@@ -24,13 +24,14 @@ class LoadOperation(Alone):
         job, request = self.job, self.job.command
         assert isinstance(request, Load)
 
-        last: tuple[str, float] | None = None
+        compiled = -1.0
 
         def report(stage: str, done: float, total: float) -> None:
-            nonlocal last
-            if (stage, done) != last:  # a repeated report comes from no step of the engine
-                beat()
-            last = stage, done
+            nonlocal compiled
+            if stage != "compile" or done != compiled:
+                beat()  # while a kernel compiles, another thread repeats the report
+            if stage == "compile":
+                compiled = done
             if job.cancel_requested:
                 raise Cancelled
             progress = Progress(id=job.id, stage=stage, done=done, total=total)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from mlx_lm.models.cache import CacheList, KVCache, RotatingKVCache
 
 from mlxwire_protocol import WireError
 from mlxwire_worker.mlx_engine.cache import model_check
-from mlxwire_worker.mlx_engine.cache.model_check import check_model
+from mlxwire_worker.mlx_engine.cache.model_check import _Trial, check_model
 from mlxwire_worker.mlx_engine.cache.policy import CachePolicy
 from mlxwire_worker.mlx_engine.cache.prompt_cache import PromptCache
 from mlxwire_worker.mlx_engine.cache.verdict import Verdict
@@ -298,6 +299,16 @@ def test_a_model_that_is_wrong_in_slices_is_refused(monkeypatch: pytest.MonkeyPa
     with pytest.raises(WireError) as refused:
         checked(model)
     assert refused.value.code == "unsupported_model"
+    assert refused.value.data == {"reason": "slices_differ"}
+
+
+def test_a_cut_kernel_is_no_finding_about_the_model() -> None:
+    def operation() -> Iterator[mx.array]:
+        raise RuntimeError("[Compile::eval_cpu] Could not load C++ shared library x: y")
+        yield
+
+    with pytest.raises(RuntimeError, match="shared library"):
+        _Trial(build("llama"), 100).difference(operation)
 
 
 @pytest.mark.parametrize("name", CONFIGS)

@@ -190,6 +190,8 @@ class _Trial:
         except MemoryError:
             raise
         except Exception as error:  # a model or a cache raises whatever it does not expect
+            if folder_of_failed_kernel(error) is not None:
+                raise  # the load has it compiled again
             self.broke = self.broke or isinstance(error, RuntimeError)
             return None
 

@@ -17,7 +17,10 @@ from mlx_lm import utils as mlx_lm_utils
 
 @contextmanager
 def reading(shards: tuple[Path, ...]) -> Iterator[None]:
-    """Have `mlx_lm.utils.load_model` read these files, inside the block, on this thread only."""
+    """Have `mlx_lm.utils.load_model` read these files inside the block.
+
+    The whole process sees the replacement, so only the engine's thread may load.
+    """
     files = [str(shard) for shard in shards]
     module: Any = mlx_lm_utils
     theirs = module.glob

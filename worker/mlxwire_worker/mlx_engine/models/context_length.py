@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 from mlxwire_protocol import invalid_params
 
+from .model_files import text_settings
+
 DEFAULT_CONTEXT = 131072
 """Tokens, for a model that declares no number of positions."""
 _NAMES = (
@@ -15,6 +17,7 @@ _NAMES = (
     "max_sequence_length",
     "seq_length",
     "n_ctx",
+    "model_max_length",
 )
 
 
@@ -38,7 +41,7 @@ def choose_context(
         reason = (
             f"the model has {declared} positions"
             if declared <= most
-            else f"mlx-lm leaves out the model's `{name}` of {most} tokens"
+            else f"mlx-lm does not use the model's `{name}`, which matters past {most} tokens"
         )
         raise invalid_params(
             "context_len",
@@ -49,15 +52,15 @@ def choose_context(
     if asked is not None or most >= declared:
         return Context(asked or declared, "")
     told = (
-        f"`context_len` is {most} in place of {declared}, because mlx-lm leaves out the model's "
-        f"`{name}` of {most} tokens: longer texts would be answered wrongly"
+        f"`context_len` is {most} in place of {declared}, because mlx-lm does not use the model's "
+        f"`{name}`: answers to longer texts would be wrong"
     )
     return Context(most, told)
 
 
 def declared_context(config: dict[str, Any]) -> int:
     """Return the number of positions that the config declares, in tokens."""
-    text = {**config, **(config.get("text_config") or {})}
+    text = {**config, **text_settings(config)}
     return first_number(text, *_NAMES) or DEFAULT_CONTEXT
 
 

@@ -30,6 +30,12 @@ def failed(reason: str, message: str, **data: Any) -> WireError:
     return WireError("model_load_failed", message, data={"reason": reason, **data})
 
 
+def text_settings(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the object `text_config` of a config.json; empty if it has none."""
+    text = config.get("text_config")
+    return text if isinstance(text, dict) else {}
+
+
 def read_object(file: Path) -> dict[str, Any]:
     """Read a JSON file that must hold an object. Raises: WireError ``model_load_failed``."""
     remedy = "copy it again from the model's source"

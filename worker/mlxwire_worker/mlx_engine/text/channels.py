@@ -18,7 +18,7 @@ _PART = re.compile(
 
 
 def without_thoughts(messages: list[dict[str, Any]], template: str) -> list[dict[str, Any]]:
-    """Return messages whose answers are the text of their channel `final`, for its templates."""
+    """Return messages with the channel `final` of each answer alone, if the template is gpt-oss's."""
     if _ANSWER not in template:
         return messages
     return [

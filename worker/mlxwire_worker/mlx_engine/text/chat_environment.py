@@ -1,4 +1,4 @@
-"""The Jinja environment of chat templates: transformers', and blind to the marks in messages.
+"""The Jinja environment of chat templates: that of transformers, blind to the marks in messages.
 
 The worker marks what could become a control token in a message (`control_tokens.py`). A template
 must decide as it does without marks, so it compares, finds and cuts texts as if they were unmarked;
@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from jinja2 import TemplateError, nodes, pass_eval_context
+from jinja2 import TemplateError, nodes, pass_environment, pass_eval_context
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -51,18 +51,20 @@ class ChatEnvironment(ImmutableSandboxedEnvironment):
         return value
 
     def cut(self, value: Any, start: Any = None, stop: Any = None, step: Any = None) -> Any:
-        """Return a slice whose numbers count the characters that are no marks."""
+        """Slice a text by its places without marks; the slice keeps its marks."""
         if not self._marked(value) or step not in (None, 1):
             return value[start:stop:step]
         places = [index for index, char in enumerate(value) if char != self.mark]
-        kept = places[start:stop]
+        kept = range(len(places))[start:stop]
         if not kept:
             return ""
-        after = places.index(kept[-1]) + 1
-        return value[kept[0] : places[after] if after < len(places) else len(value)]
+        # With the marks on both sides: either piece may be joined to another text.
+        begin = places[kept[0] - 1] + 1 if kept[0] else 0
+        end = places[kept[-1] + 1] if kept[-1] + 1 < len(places) else len(value)
+        return value[begin:end]
 
     def characters(self, value: Any) -> Any:
-        """Return a marked text's characters, each with the marks behind it; else the value."""
+        """Split a marked text into characters, each with its marks; return another value as it is."""
         if not self._marked(value):
             return value
         mark = re.escape(self.mark)
@@ -70,30 +72,35 @@ class ChatEnvironment(ImmutableSandboxedEnvironment):
         return found
 
     def getitem(self, obj: Any, argument: Any) -> Any:
-        """Return an item; a number counts the characters of a text that are no marks."""
-        return super().getitem(self.plain(obj) if isinstance(obj, str) else obj, argument)
+        """Return an item; the character of a marked text at a place keeps its marks."""
+        if self._marked(obj) and isinstance(argument, int):
+            found = self.cut(obj, argument, argument + 1 or None)
+            return found or self.undefined(obj=obj, name=str(argument))
+        return super().getitem(obj, argument)
 
     def call(__self, __context: Any, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805
         """Call a method of a text so that marks neither hinder nor count."""
         owner = getattr(__obj, "__self__", None)
         name = getattr(__obj, "__name__", "")
         if __self._marked(owner) and name in _METHODS:
-            args = tuple(__self.plain(argument) for argument in args)
             # Jinja's compiled code also passes its own `_loop_vars` and `_block_vars`.
             own = {key: value for key, value in kwargs.items() if not key.startswith("_")}
-            if name in _CUTTING and args and isinstance(args[0], str) and args[0]:
-                return _CUTTING[name](__self._pattern(args[0]), owner, *args[1:], **own)
+            if "sep" in own:
+                args = (own.pop("sep"), *args)
+            sought = __self.plain(args[0]) if args else None
+            if name in _CUTTING and isinstance(sought, str) and sought:
+                # Only what is sought is compared; a new text goes to the output with its marks.
+                return _CUTTING[name](__self._pattern(sought), owner, *args[1:], **own)
             if name in _ASKING:
-                return getattr(__self.plain(owner), name)(*args, **own)
+                return getattr(__self.plain(owner), name)(*map(__self.plain, args), **own)
         return super().call(__context, __obj, *args, **kwargs)
 
     def _marked(self, value: Any) -> bool:
         return bool(self.mark) and isinstance(value, str) and self.mark in value
 
     def _pattern(self, text: str) -> re.Pattern[str]:
-        """Return a pattern for a text that may have marks in it and behind it."""
-        mark = re.escape(self.mark)
-        return re.compile("".join(f"{re.escape(char)}{mark}*" for char in text))
+        """Return a pattern for a text with marks in it; those behind it stay with what follows."""
+        return re.compile(f"{re.escape(self.mark)}*".join(map(re.escape, text)))
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         tree: nodes.Template = _Slices().visit(super()._parse(source, name, filename))
@@ -196,6 +203,8 @@ def make_environment() -> ChatEnvironment:
     environment.filters["plain_text"] = environment.plain
     environment.filters["cut"] = environment.cut
     environment.filters["characters"] = environment.characters
+    for name, place in (("first", 0), ("last", -1)):
+        environment.filters[name] = _at(environment, place, environment.filters[name])
     environment.filters["list"] = lambda value: list(environment.characters(value))
     for name in ("length", "count"):
         environment.filters[name] = lambda value: len(
@@ -222,6 +231,19 @@ def make_environment() -> ChatEnvironment:
     environment.globals["raise_exception"] = _raise_exception
     environment.globals["strftime_now"] = _strftime_now
     return environment
+
+
+def _at(
+    environment: ChatEnvironment, place: int, theirs: Callable[..., Any]
+) -> Callable[..., Any]:
+    """Return the filter `first` or `last`, which would read a text without the environment."""
+
+    def at(_: object, value: Any) -> Any:
+        if environment._marked(value):
+            return environment.getitem(value, place)
+        return theirs(environment, value)
+
+    return pass_environment(at)
 
 
 def _of_plain(environment: ChatEnvironment, test: Callable[..., Any]) -> Callable[..., Any]:

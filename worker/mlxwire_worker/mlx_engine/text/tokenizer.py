@@ -17,7 +17,7 @@ from tokenizers import Tokenizer as FastTokenizer
 from mlxwire_protocol import WireError
 
 from ...prompts import Detokenizer
-from ..models.model_files import quoted
+from ..models.model_files import failed, quoted
 from .control_tokens import ControlTokens
 from .declared_tokens import (
     SPECIAL_NAMES,
@@ -77,11 +77,12 @@ class Tokenizer:
         except WireError:
             raise
         except Exception as error:
-            raise WireError(
-                "model_load_failed",
-                f"the tokenizer can't be read: {quoted(error)}. Copy tokenizer.json again from the "
-                "model's source",
-                data={"reason": "tokenizer", "file": file.name},
+            own = file.exists()
+            remedy = "copy tokenizer.json again from" if own else "add the tokenizer.json of"
+            raise failed(
+                "tokenizer",
+                f"the tokenizer can't be read: {quoted(error)}; {remedy} the model's source",
+                **({"file": file.name} if own else {}),
             ) from None
 
     def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:

@@ -1,6 +1,6 @@
-"""Refuses settings of config.json that have to be numbers and are none, by their names.
+"""Refuses numeric settings of config.json that are texts, NaN or infinite, and names them.
 
-mlx-lm hands them on unchecked; MLX then tells of an operation and not of the setting.
+mlx-lm hands them on unchecked, and MLX's own error names an operation and not the setting.
 """
 
 from __future__ import annotations

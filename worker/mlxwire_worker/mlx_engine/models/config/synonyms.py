@@ -1,6 +1,7 @@
 """Adds what a module asks for under another name than transformers writes, or derives from others.
 
-Nothing that config.json says is replaced.
+The file stays as it is. In the copy, missing settings are added, and values are replaced only where
+the module writes the same value in another form.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ _OF_FULL_LAYERS = {
 }
 """Settings that `per_layer_config` changes for layers of full attention, and their older names."""
 _PATTERNS = {"sliding_window_pattern": SLIDING, "full_attention_interval": "linear_attention"}
-"""Names for "each so manieth layer attends to the whole text", and the kind of the others."""
+"""Settings that say that every n-th layer attends to the whole text, and the others' kind."""
 
 
 def as_read(config: dict[str, Any], arguments_class: Any) -> dict[str, Any]:

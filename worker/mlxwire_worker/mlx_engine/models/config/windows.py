@@ -1,4 +1,4 @@
-"""Finds up to which length a model answers rightly whose module leaves out a window.
+"""Finds the longest text that a model answers rightly whose module does not use a window.
 
 Attention over the whole text and over a window of it are equal until the text is longer than the
 window, so the context is limited to that length, and the model is served.
