@@ -145,7 +145,8 @@ class Chat(Sampling, kw_only=True, frozen=True, tag="chat"):
     """Answer a conversation through the model's own chat template.
 
     ``thinking`` is the template's switch; left out, the template's own default holds. A model
-    without the capability ``thinking`` refuses it. The text of control tokens in a message stays text, unless ``special_tokens`` says otherwise.
+    without the capability ``thinking`` refuses it. The text of control tokens in a message stays
+    text, unless ``special_tokens`` says otherwise.
     """
 
     messages: Conversation

@@ -18,12 +18,13 @@ The architectures of mlx-lm that the worker serves, and their limits. `make zoo`
 every answer (in a batch, after a join or a leave, from the prompt cache, in slices of prefill, from `classify`) with the model
 alone without a cache, and fails if a row of this page is not what it finds. `make zoo ZOO=--write-page` writes the page.
 
-- **Together**: sequences run in one batch, of any lengths or of equal lengths only; or one after the other.
-- **Trimmed**: `yes`: a request reuses any beginning that it shares with a stored prompt. `no`: it reuses a stored prompt that it continues; a
+- **Together** (`batchable`, `batch_lengths`): sequences run in one batch, of any lengths or of equal lengths only; or one after the other.
+- **Trimmed** (`cache_trimmable`): `yes`: a request reuses any beginning that it shares with a stored prompt. `no`: it reuses a stored prompt that it continues; a
   shorter shared beginning only while no window has slid.
 
 Every model takes several requests at once: those that can't be computed together wait for each other. `kv_bits` and the `context_policy`
-`rotate` need keys and values in every layer; models with recurrent layers refuse both by name, and those with sliding windows refuse `kv_bits`.
+`rotate` need keys and values in every layer; models with recurrent layers refuse both by name, and those with sliding windows or an
+attention of their own refuse `kv_bits`.
 
 | architecture | together | trimmed |
 |---|---|---|

@@ -23,7 +23,7 @@ Invariants:
 - In the assistant's turns, the family's marks of thoughts, channels and calls stay whole: models
   write them, and hosts send them back. Which ones the family has is read from its vocabulary.
 - The marks don't change what a template does: it compares, finds and cuts the messages as if they
-  were unmarked (`template_program.ChatEnvironment`). `prompts.encode_chat` renders the conversation
+  were unmarked (`chat_environment.ChatEnvironment`). `prompts.encode_chat` renders the conversation
   without marks too. Where the texts differ nevertheless, that text counts if it is as safe.
 
 Threads: the prepare thread encodes; the two cached tokenizers are created there at first use and

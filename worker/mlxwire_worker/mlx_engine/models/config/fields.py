@@ -204,7 +204,7 @@ FIELDS: tuple[Field, ...] = (
         "a function that the module's source names",
     ),
     Field(("moe_apply_router_weight_on_input",), _is(False), "false"),
-    Field(("use_bidirectional_attention",), _is(False, "vision"), "false"),
+    Field(("use_bidirectional_attention",), _is(False, "vision"), "false, or `vision`"),
 )
 
 
