@@ -1,7 +1,7 @@
 """Holds one sequence to a grammar: which tokens may come next, and whether its text is whole.
 
 The state follows from the tokens that were generated: a step that failed and is repeated finds it
-again. The grammar begins behind a thought, if one may come first.
+again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from llguidance import LLMatcher
 from mlxwire_protocol import WireError, invalid_params
 
 from ...prompts import Constraint
-from .grammars import LIMITS
 from .validation import Validator
 from .vocabulary import Vocabulary
 
@@ -25,24 +24,24 @@ Bits = np.ndarray[Any, np.dtype[np.int32]]
 class GrammarConstraint(Constraint):
     """A grammar's state along one sequence. ``stop_ids`` end the text, once it is whole.
 
+    ``matcher`` is at the grammar's beginning, and no other sequence may have it.
+
     Used by the engine's thread alone, after it was made.
     """
 
     def __init__(
         self,
-        grammar: str,
+        matcher: LLMatcher,
         vocabulary: Vocabulary,
         stop_ids: frozenset[int],
         validator: Validator | None,
     ) -> None:
-        self._vocabulary = vocabulary
         self._ends = stop_ids
         self._end_bits = _bits(stop_ids, vocabulary.size)
         self._no_ends = ~_bits(stop_ids | vocabulary.eos_ids, vocabulary.size)
         self._validator = validator
-        self._matcher = LLMatcher(vocabulary.tokens, grammar, log_level=0, limits=LIMITS)
+        self._matcher = matcher
         self._taken: list[int] = []
-        self._check()
 
     @property
     def complete(self) -> bool:

@@ -1,4 +1,4 @@
-"""Compiles a ``response_format`` to a grammar, or refuses it with its field, keyword and path.
+"""Compiles a ``response_format``, or refuses it with its field, keyword and path.
 
 llguidance's errors name a keyword and not its place, so the place is found by a walk of the schema.
 It compiles without the interpreter's lock, and within its own limits of size and work.
@@ -23,7 +23,7 @@ from mlxwire_protocol.formats import (
     ResponseFormat,
 )
 
-LIMITS = LLParserLimits(
+_LIMITS = LLParserLimits(
     max_grammar_size=200_000, initial_lexer_fuel=2_000_000, max_lexer_states=100_000
 )
 MOST_SCHEMA_BYTES = 1 << 18
@@ -46,27 +46,29 @@ _OF_VALUES = frozenset({"enum", "const", "default", "examples"})
 """Keywords whose values are data and no schemas."""
 
 
-def compile_grammar(form: ResponseFormat, tokens: LLTokenizer) -> str:
-    """Return llguidance's grammar of a format other than `text`.
+def compile_grammar(form: ResponseFormat, tokens: LLTokenizer) -> LLMatcher:
+    """Return llguidance's matcher of a format other than `text`, at its beginning.
 
     Raises: WireError ``invalid_params`` with ``field``, and for a schema ``keyword`` and ``path``.
     """
     if isinstance(form, JsonSchemaFormat):
         return _of_schema(form, tokens)
     if isinstance(form, JsonObjectFormat):
-        return _from_schema({"type": "object"}, form.whitespace, strict=True)
+        grammar = _from_schema({"type": "object"}, form.whitespace, strict=True)
+        return _matcher(grammar, tokens)
     if isinstance(form, RegexFormat):
         grammar, field = LLMatcher.grammar_from_regex(form.regex), f"{_FIELD}.regex"
     else:
         assert isinstance(form, GrammarFormat)
         field = f"{_FIELD}.grammar"
         grammar = LLMatcher.grammar_from_lark(_lark(form, field))
-    if problem := _problem(grammar, tokens):
+    matcher = _matcher(grammar, tokens)
+    if matcher.is_error():
+        problem = _short(matcher.get_error())
         raise invalid_params(
-            field,
-            f"`{field}` can't be compiled: {_short(problem)}; correct it, or make it smaller",
+            field, f"`{field}` can't be compiled: {problem}; correct it, or make it smaller"
         )
-    return grammar
+    return matcher
 
 
 def _lark(form: GrammarFormat, field: str) -> str:
@@ -80,7 +82,7 @@ def _lark(form: GrammarFormat, field: str) -> str:
         ) from None
 
 
-def _of_schema(form: JsonSchemaFormat, tokens: LLTokenizer) -> str:
+def _of_schema(form: JsonSchemaFormat, tokens: LLTokenizer) -> LLMatcher:
     schema = form.json_schema.schema
     if len(json.dumps(schema)) > MOST_SCHEMA_BYTES or _depth(schema) > MOST_DEPTH:
         raise invalid_params(
@@ -89,9 +91,10 @@ def _of_schema(form: JsonSchemaFormat, tokens: LLTokenizer) -> str:
             f"{MOST_DEPTH} levels",
         )
     grammar = _from_schema(schema, form.whitespace, strict=form.json_schema.strict)
-    if problem := _problem(grammar, tokens):
-        raise _refused(schema, problem, strict=form.json_schema.strict)
-    return grammar
+    matcher = _matcher(grammar, tokens)
+    if matcher.is_error():
+        raise _refused(schema, matcher.get_error(), strict=form.json_schema.strict)
+    return matcher
 
 
 def _from_schema(schema: Any, whitespace: str, *, strict: bool) -> str:
@@ -105,10 +108,9 @@ def _from_schema(schema: Any, whitespace: str, *, strict: bool) -> str:
     return LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=options)
 
 
-def _problem(grammar: str, tokens: LLTokenizer) -> str:
-    """Return why a grammar can't be used; "" for a good one."""
-    failed, told = LLMatcher.validate_grammar_with_warnings(grammar, tokens, limits=LIMITS)
-    return told[0] if failed else ""
+def _matcher(grammar: str, tokens: LLTokenizer) -> LLMatcher:
+    """Compile a grammar; the matcher is in error if the grammar can't be used."""
+    return LLMatcher(tokens, grammar, log_level=0, limits=_LIMITS)
 
 
 def _refused(schema: Any, problem: str, *, strict: bool) -> WireError:

@@ -10,6 +10,8 @@ from mlxwire_protocol.formats import JsonSchemaFormat, ResponseFormat, TextForma
 from ..text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:  # a request without a format must not wait for these imports
+    from llguidance import LLMatcher
+
     from .constraint import GrammarConstraint
     from .validation import Validator
     from .vocabulary import Vocabulary
@@ -22,7 +24,7 @@ class Constraints:
         self._tokenizer = tokenizer
         self._size = size
         self._eos_ids = eos_ids
-        self._last: tuple[ResponseFormat, str, Validator | None] | None = None
+        self._last: tuple[ResponseFormat, LLMatcher, Validator | None] | None = None
 
     @cached_property
     def _vocabulary(self) -> Vocabulary:
@@ -43,10 +45,10 @@ class Constraints:
         from .grammars import compile_grammar
 
         if self._last is None or self._last[0] != form:
-            grammar = compile_grammar(form, self._vocabulary.tokens)
-            self._last = form, grammar, _validator(form)
-        _, grammar, validator = self._last
-        return GrammarConstraint(grammar, self._vocabulary, stop_ids, validator)
+            matcher = compile_grammar(form, self._vocabulary.tokens)
+            self._last = form, matcher, _validator(form)
+        _, matcher, validator = self._last
+        return GrammarConstraint(matcher.deep_copy(), self._vocabulary, stop_ids, validator)
 
 
 def _validator(form: ResponseFormat) -> Validator | None:
