@@ -32,6 +32,7 @@ from mlxwire_protocol import WireError
 
 from ...process.kept_findings import keep_finding, read_finding
 from ...process.kernel_folder import folder_of_failed_kernel
+from ..models.model_files import unsupported
 from . import kv
 from .trimming import trim
 from .verdict import Verdict
@@ -101,11 +102,10 @@ def _first_trial(model: Any, vocabulary: int) -> _Trial:
 
 
 def _unsupported(told: str, reason: str) -> WireError:
-    return WireError(
-        "unsupported_model",
+    return unsupported(
+        reason,
         f"this model's answer {told}, so this worker can't serve it with the installed mlx-lm; "
         "load another model",
-        data={"reason": reason},
     )
 
 

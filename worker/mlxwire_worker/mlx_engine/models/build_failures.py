@@ -8,7 +8,7 @@ from typing import Literal
 from mlxwire_protocol import WireError
 
 from .config.work import TooMuchWork
-from .model_files import failed
+from .model_files import failed, unsupported
 
 Stage = Literal["import", "arguments", "modules", "weights", "forward"]
 
@@ -66,13 +66,13 @@ def is_unserved(error: BaseException) -> bool:
 
 def _unserved(error: BaseException, stage: Stage, name: str, detail: str) -> WireError | None:
     if _NO_KERNEL.search(str(error)):
-        return _unsupported(
+        return unsupported(
             "no_kernel",
             f"the architecture {name!r} needs a kernel that MLX does not have for this device "
             f"({detail}); use a machine with a device that has it, or another model",
         )
     if isinstance(error, ImportError | SystemExit):
-        return _unsupported(
+        return unsupported(
             "missing_package",
             f"mlx-lm's module for the architecture {name!r} needs a Python package that is not "
             f"installed ({detail}); install it beside the worker, or use another model",
@@ -81,19 +81,15 @@ def _unserved(error: BaseException, stage: Stage, name: str, detail: str) -> Wir
     of_mlx = str(error).startswith("[")  # an operation's name: mlx refuses shapes and types so
     if isinstance(error, NotImplementedError) or (told and not of_mlx):
         reason = "quantization" if "quant" in str(error) else "unsupported_setting"
-        return _unsupported(
+        return unsupported(
             reason,
             f"mlx-lm does not support what config.json asks of {name!r} ({detail}); use another "
             "model, or a newer mlx-lm",
         )
     if stage == "import":
-        return _unsupported(
+        return unsupported(
             "unknown_architecture",
             f"mlx-lm can't import its module for the architecture {name!r} ({detail}); use "
             "another model",
         )
     return None
-
-
-def _unsupported(reason: str, message: str) -> WireError:
-    return WireError("unsupported_model", message, data={"reason": reason})

@@ -7,6 +7,8 @@ from typing import Any
 
 from mlx_lm import utils as mlx_lm_utils
 
+from .model_files import text_settings
+
 
 def end_ids(
     config: dict[str, Any], generation: dict[str, Any], own: int | None, vocabulary: int
@@ -18,11 +20,10 @@ def end_ids(
     integer, or beyond the vocabulary, is left out: no model generates it, and an id used as an
     index would write past the logits.
     """
-    text = config.get("text_config")
     places = (
         generation.get("eos_token_id"),
         config.get("eos_token_id"),
-        text.get("eos_token_id") if isinstance(text, dict) else None,
+        text_settings(config).get("eos_token_id"),
         _defaults(config).get("eos_token_ids"),
     )
     declared: frozenset[int] = frozenset()

@@ -30,6 +30,11 @@ def failed(reason: str, message: str, **data: Any) -> WireError:
     return WireError("model_load_failed", message, data={"reason": reason, **data})
 
 
+def unsupported(reason: str, message: str, **data: Any) -> WireError:
+    """Create a WireError ``unsupported_model``."""
+    return WireError("unsupported_model", message, data={"reason": reason, **data})
+
+
 def text_settings(config: dict[str, Any]) -> dict[str, Any]:
     """Return the object `text_config` of a config.json; empty if it has none."""
     text = config.get("text_config")

@@ -15,7 +15,7 @@ from mlxwire_protocol import WireError
 
 from .build_failures import explained
 from .config.numbers import check_numbers
-from .model_files import check_files, failed, read_object
+from .model_files import check_files, failed, read_object, unsupported
 from .quantization import check_quantization, with_modelopt
 from .unserved import check_served
 from .weight_files import check_index, check_shards, find_shards
@@ -94,11 +94,10 @@ def _read_config(path: Path) -> dict[str, Any]:
         )
     config = read_object(file)
     if config.get("model_file") is not None:
-        raise WireError(
-            "unsupported_model",
+        raise unsupported(
+            "remote_code",
             "config.json names a `model_file`, which is code; the worker runs no code from a "
             "model folder. Use a model whose architecture mlx-lm knows",
-            data={"reason": "remote_code"},
         )
     return config
 
@@ -123,11 +122,11 @@ def _check_architecture(config: dict[str, Any]) -> None:
     except (Exception, SystemExit) as error:  # a module may do anything when it is imported
         raise explained(error, "import", model_type) from None
     if not known:
-        raise WireError(
-            "unsupported_model",
+        raise unsupported(
+            "unknown_architecture",
             f"mlx-lm does not know the architecture {model_type[:80]!r}; install a newer mlx-lm or "
             "use another model",
-            data={"reason": "unknown_architecture", "model_type": model_type[:80]},
+            model_type=model_type[:80],
         )
 
 

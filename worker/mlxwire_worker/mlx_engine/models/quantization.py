@@ -7,7 +7,7 @@ from typing import Any
 
 from mlxwire_protocol import WireError
 
-from .model_files import failed, quoted, read_object
+from .model_files import failed, quoted, read_object, text_settings, unsupported
 
 SUPPORTED_QUANT_METHODS = frozenset(
     {"bitnet", "mxfp4", "mxfp8", "compressed-tensors", "modelopt", "awq", "fp8"}
@@ -20,8 +20,7 @@ def check_quantization(config: dict[str, Any], tensors: dict[str, str]) -> None:
 
     Raises: WireError ``model_load_failed`` or ``unsupported_model``.
     """
-    text = config.get("text_config")
-    sources = [config, text if isinstance(text, dict) else {}]
+    sources = [config, text_settings(config)]
     plain = next(
         (s["quantization"] for s in sources if s.get("quantization") is not None), None
     )
@@ -55,11 +54,8 @@ def with_modelopt(config: dict[str, Any], folder: Path) -> dict[str, Any]:
     if the file lacks the method, as those of older exports do. Raises: WireError
     ``model_load_failed``, or ``unsupported_model`` for an algorithm that mlx-lm does not know.
     """
-    text = config.get("text_config")
     file = folder / "hf_quant_config.json"
-    told = "quantization_config" in config or (
-        isinstance(text, dict) and "quantization_config" in text
-    )
+    told = "quantization_config" in {**config, **text_settings(config)}
     if told or not file.exists():
         return config
     settings = read_object(file)
@@ -118,14 +114,12 @@ def foreign_method(config: dict[str, Any]) -> str | None:
 def unreadable(form: str, detail: str = "") -> WireError:
     """Create the WireError ``unsupported_model`` for weights in a quantized form."""
     told = f" ({detail})" if detail else ""
-    return WireError(
-        "unsupported_model",
+    return unsupported(
+        "quantization",
         f"mlx-lm can't read weights quantized with {form!r} for this model{told}; convert the "
         "original model with `mlx_lm.convert -q`",
-        data={"reason": "quantization"},
     )
 
 
 def _failed(message: str) -> WireError:
-    data = {"reason": "quantization", "file": "config.json"}
-    return WireError("model_load_failed", message, data=data)
+    return failed("quantization", message, file="config.json")

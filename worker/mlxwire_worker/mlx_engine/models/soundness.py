@@ -16,7 +16,7 @@ from mlx_lm.generate import generation_stream
 from mlxwire_protocol import WireError
 
 from .build_failures import explained, is_unserved
-from .model_files import failed
+from .model_files import failed, unsupported
 
 _LEAVES = ("weight", "bias", "scales", "biases")
 """The last parts of the names of the tensors that modules of MLX compute with."""
@@ -75,11 +75,10 @@ def check_numbers(model: Any, layers: list[Any], vocabulary: int, model_type: st
             )
     except Exception as error:
         if "only supports float32" in str(error):  # MLX's experts on a CPU
-            raise WireError(
-                "unsupported_model",
+            raise unsupported(
+                "compute_dtype",
                 f"MLX computes the architecture {model_type!r} in float32 alone on this device; "
                 "load the model with `compute_dtype` float32",
-                data={"reason": "compute_dtype"},
             ) from None
         if is_unserved(error):
             raise explained(error, "forward", model_type) from None

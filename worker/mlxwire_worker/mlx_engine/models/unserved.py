@@ -9,6 +9,8 @@ from importlib.util import find_spec
 
 from mlxwire_protocol import WireError
 
+from .model_files import unsupported
+
 
 def check_served(model_type: str) -> None:
     """Check an architecture before its module is imported. Raises: WireError ``unsupported_model``."""
@@ -31,8 +33,8 @@ def check_served(model_type: str) -> None:
 
 
 def _unsupported(model_type: str, reason: str, why: str) -> WireError:
-    return WireError(
-        "unsupported_model",
+    return unsupported(
+        reason,
         f"the architecture {model_type!r} {why}",
-        data={"reason": reason, "model_type": model_type},
+        model_type=model_type,
     )

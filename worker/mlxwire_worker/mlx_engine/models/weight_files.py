@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 
 from mlxwire_protocol import WireError
 
-from .model_files import failed, quoted, read_object
+from .model_files import failed, quoted, read_object, unsupported
 
 MAX_HEADER_BYTES = 32 << 20
 MAX_HEADER_PARTS = 1 << 20
@@ -86,11 +86,10 @@ def _no_weights(path: Path) -> WireError:
     names = [file.name for file in path.iterdir()]
     for endings, form in _OTHER_FORMS:
         if any(name.endswith(endings) for name in names):
-            return WireError(
-                "unsupported_model",
+            return unsupported(
+                "pickle_weights" if "pickle" in form else "weight_format",
                 f"the weights are {form}; convert the model to safetensors with `mlx_lm.convert`, "
                 "or download it as model*.safetensors",
-                data={"reason": "pickle_weights" if "pickle" in form else "weight_format"},
             )
     return failed("no_weights", "the folder has no model*.safetensors; download the weights")
 

@@ -13,6 +13,8 @@ from typing import Any, NoReturn
 
 from mlxwire_protocol import WireError
 
+from ..models.model_files import failed, unsupported
+
 _MODULE = re.compile(r"[a-z][a-z0-9_]*")
 _REMEDY = "copy it again from the model's source, or remove it"
 
@@ -121,12 +123,12 @@ def _no_default(names: list[str], file: str) -> NoReturn:
 def _python_template(kind: object, file: str) -> PythonTemplate:
     template = _python_template_if_any(kind)
     if template is None:
-        raise WireError(
-            "unsupported_model",
+        raise unsupported(
+            "chat_template",
             f"`chat_template_type` in {file} is {json.dumps(kind)[:80]}, which is no chat template "
             "of the installed mlx-lm; install a newer mlx-lm, or remove the entry and add a "
             "chat_template.jinja",
-            data={"reason": "chat_template", "file": file},
+            file=file,
         )
     return template
 
@@ -162,6 +164,4 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _failed(message: str, file: str) -> WireError:
-    return WireError(
-        "model_load_failed", message, data={"reason": "chat_template", "file": file}
-    )
+    return failed("chat_template", message, file=file)

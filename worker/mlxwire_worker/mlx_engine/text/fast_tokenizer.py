@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from tokenizers import Encoding, Tokenizer
 
-from mlxwire_protocol import WireError
+from ..models.model_files import unsupported
 
 
 @contextmanager
@@ -25,12 +25,11 @@ def panics_as_errors() -> Iterator[None]:
     except BaseException as error:
         if type(error).__name__ != "PanicException":
             raise
-        raise WireError(
-            "unsupported_model",
+        raise unsupported(
+            "tokenizer",
             "the model's tokenizer failed on this text: a pattern in tokenizer.json needs too many "
             "steps, or the file is damaged; copy tokenizer.json again from the model's source, or "
             "use another model",
-            data={"reason": "tokenizer"},
         ) from None
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers
 from tokenizers import Tokenizer as FastTokenizer
 
-from mlxwire_protocol import WireError
+from ..models.model_files import unsupported
 
 _UNIGRAM, _BPE = 1, 2
 _NORMAL = 1
@@ -28,11 +28,11 @@ def corrected(fast: FastTokenizer, file: Path) -> FastTokenizer:
     proto = _read(file)
     kind = proto.trainer_spec.model_type
     if kind not in (_UNIGRAM, _BPE):
-        raise WireError(
-            "unsupported_model",
+        raise unsupported(
+            "tokenizer",
             f"{file.name} is a SentencePiece model of words or characters; the worker reads those "
             "of the kinds BPE and Unigram. Use a model folder that has a tokenizer.json",
-            data={"reason": "tokenizer", "file": file.name},
+            file=file.name,
         )
     if not _has_own_model(fast, proto):
         fast.model = _own_model(proto)

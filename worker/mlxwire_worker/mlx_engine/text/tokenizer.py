@@ -17,7 +17,7 @@ from tokenizers import Tokenizer as FastTokenizer
 from mlxwire_protocol import WireError
 
 from ...prompts import Detokenizer
-from ..models.model_files import failed, quoted
+from ..models.model_files import failed, quoted, unsupported
 from .control_tokens import ControlTokens
 from .declared_tokens import (
     SPECIAL_NAMES,
@@ -161,19 +161,17 @@ def _convert(path: Path, config: dict[str, Any]) -> FastTokenizer:
             str(path), local_files_only=True, trust_remote_code=False
         )
     except ImportError as error:  # tekken.json needs mistral-common, tiktoken.model tiktoken
-        raise WireError(
-            "unsupported_model",
+        raise unsupported(
+            "tokenizer",
             f"transformers can't convert the tokenizer without another package: {quoted(error)}. "
             "Use a model folder that has a tokenizer.json",
-            data={"reason": "tokenizer"},
         ) from None
     backend = getattr(slow, "backend_tokenizer", None)
     if not isinstance(backend, FastTokenizer):
-        raise WireError(
-            "unsupported_model",
+        raise unsupported(
+            "tokenizer",
             "transformers can't convert the tokenizer to a tokenizer.json; use a model folder "
             "that has one",
-            data={"reason": "tokenizer"},
         )
     for name in SPECIAL_NAMES:
         if name not in config and isinstance(token := getattr(slow, name, None), str):

@@ -10,9 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from mlxwire_protocol import WireError
-
-from ..model_files import quoted
+from ..model_files import quoted, unsupported
 from .reading import Used
 from .rope import FRACTIONS, SLIDING, THETAS, rope_type, settings_by_layer_type
 
@@ -214,12 +212,12 @@ def check_fields(settings: Settings) -> None:
     Raises: WireError ``unsupported_model``.
     """
     for name, value, neutral in _dropped(settings):
-        raise WireError(
-            "unsupported_model",
+        raise unsupported(
+            "unused_setting",
             f"config.json sets `{name}` to {quoted(value)[:80]}, which mlx-lm's module of this "
             f"architecture does not use, so its answers would be wrong; accepted is {neutral}. "
             "Use another model, or a newer mlx-lm",
-            data={"reason": "unused_setting", "field": name},
+            field=name,
         )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..model_files import failed, quoted
+from ..model_files import failed, quoted, text_settings
 
 _NUMBERS = (
     "hidden_size",
@@ -38,9 +38,7 @@ def check_numbers(config: dict[str, Any]) -> None:
 
     Raises: WireError ``model_load_failed`` with ``reason`` `invalid_config` and ``field``.
     """
-    text = config.get("text_config")
-    nested = text if isinstance(text, dict) else {}
-    for prefix, settings in (("", config), ("text_config.", nested)):
+    for prefix, settings in (("", config), ("text_config.", text_settings(config))):
         for name in _NUMBERS:
             value = settings.get(name)
             if isinstance(value, str) or (

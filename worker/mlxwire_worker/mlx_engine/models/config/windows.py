@@ -11,6 +11,7 @@ from typing import Any
 
 from mlx_lm.models.cache import CacheList
 
+from ..context_length import first_number
 from .fields import Settings
 from .rope import SLIDING
 
@@ -21,15 +22,15 @@ def unused_lengths(settings: Settings, caches: list[Any]) -> Iterator[tuple[str,
     if (window := _window(text)) and not _slides(settings, caches):
         yield "sliding_window", window
     if not settings.uses("attention_chunk_size") and (
-        size := _length(text, "attention_chunk_size")
+        size := first_number(text, "attention_chunk_size")
     ):
         yield "attention_chunk_size", size
     tuned = bool(text.get("attn_temperature_tuning")) and not settings.uses("floor_scale")
-    if tuned and (size := _length(text, "floor_scale")):
+    if tuned and (size := first_number(text, "floor_scale")):
         yield "floor_scale", size
     rope = text.get("rope_parameters")
     if isinstance(rope, dict) and rope.get("llama_4_scaling_beta"):
-        original = _length(rope, "original_max_position_embeddings")
+        original = first_number(rope, "original_max_position_embeddings")
         if original and not settings.uses("llama_4_scaling_beta"):
             yield "llama_4_scaling_beta", original
 
@@ -38,7 +39,7 @@ def _window(text: dict[str, Any]) -> int:
     """Return the window of the layers that slide, 0 if none does."""
     kinds = text.get("layer_types")
     if isinstance(kinds, list):
-        return _length(text, "sliding_window") if SLIDING in kinds else 0
+        return first_number(text, "sliding_window") if SLIDING in kinds else 0
     first = text.get(
         "max_window_layers"
     )  # the first layer that slides, in the families of Qwen
@@ -48,7 +49,7 @@ def _window(text: dict[str, Any]) -> int:
     switched = first is not None or str(text.get("model_type")).startswith("qwen")
     if text.get("use_sliding_window", not switched) is False:
         return 0
-    return _length(text, "sliding_window")
+    return first_number(text, "sliding_window")
 
 
 def _slides(settings: Settings, caches: list[Any]) -> bool:
@@ -72,8 +73,3 @@ def _slides(settings: Settings, caches: list[Any]) -> bool:
 def _rotates(cache: Any) -> bool:
     parts = cache.caches if isinstance(cache, CacheList) else (cache,)
     return any(hasattr(part, "max_size") for part in parts)
-
-
-def _length(settings: dict[str, Any], name: str) -> int:
-    value = settings.get(name)
-    return value if type(value) is int and value > 0 else 0
