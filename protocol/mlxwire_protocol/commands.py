@@ -143,7 +143,7 @@ def choose_version(
 ) -> int:
     """Return the highest version that both sides speak.
 
-    Raises: WireError ``unsupported_protocol`` with ``data.supported`` if there is none.
+    Raises: WireError ``unsupported_protocol`` with ``data.supported`` if they share no version.
     """
     ours = sorted(set(supported))
     common = set(offered) & set(ours)

@@ -18,7 +18,7 @@ class TextFormat(Format, kw_only=True, frozen=True, tag="text"):
 
 
 class JsonObjectFormat(Format, kw_only=True, frozen=True, tag="json_object"):
-    """A JSON object. ``whitespace`` is none between its parts (`compact`), or up to the model."""
+    """A JSON object. `compact` allows no white space between its parts, `flexible` allows any."""
 
     whitespace: Literal["compact", "flexible"] = "compact"
 

@@ -19,7 +19,7 @@ PROMPTS = (
     "A long letter: the mill by the river was old, and nobody in the town could say who had built "
     "it. Every winter the water rose to the second step, and every spring",
 )
-"""Of unlike lengths: about 2, 12, 35 and 100 tokens of the zoo's tokenizer."""
+"""The zoo's tokenizer makes about 2, 12, 35 and 100 tokens of them."""
 
 LABELS = [" cat", " the small house by the sea", "7"]
 NEXT_TURN = " And then?\nI went home"

@@ -24,7 +24,7 @@ UNLIKE = {
     "muse_glimmer": "it nests the text model",
     "step3p5": "it writes heads of sliding layers into `per_layer_config`",
 }
-"""What transformers writes in a form that mlx-lm can't read; a load refuses it for its shapes."""
+"""Why mlx-lm can't read what transformers writes; a load finds that the shapes do not fit."""
 
 TOKENS = mx.array([[5, 17, 33, 99, 4, 250, 7, 81, 44, 3, 12, 19]])
 

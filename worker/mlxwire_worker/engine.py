@@ -37,6 +37,10 @@ class Cancelled(Exception):
     """Raised by a long operation when its job was cancelled."""
 
 
+DEFAULT_KV_GROUP_SIZE = 64
+"""Numbers that share a scale in quantized keys and values."""
+
+
 class LoadOptions(Struct, kw_only=True, frozen=True):
     """Options of a load (SPEC §4.1): sizes in tokens, limits in bytes."""
 
@@ -47,7 +51,7 @@ class LoadOptions(Struct, kw_only=True, frozen=True):
     warmup: bool = True
     context_policy: Literal["refuse", "rotate", "rotate_if_possible"] = "refuse"
     kv_bits: int | None = None
-    kv_group_size: int = 64
+    kv_group_size: int = DEFAULT_KV_GROUP_SIZE
     memory_limit: int | None = None
     prompt_cache_limit: int | None = None
     prefill_seconds: float = 0.1

@@ -10,7 +10,7 @@ import mlx.core as mx
 from msgspec import structs
 
 from .. import __version__
-from ..engine import LoadOptions
+from ..engine import DEFAULT_KV_GROUP_SIZE, LoadOptions
 from ..process.kernel_folder import slow_kernels
 from ..process.private_folder import private_folder
 from ..process.stdio import log
@@ -78,7 +78,7 @@ def _warnings(options: LoadOptions, *, batchable: bool) -> Iterator[str]:
             "with `kv_bits` requests run one after the other, because MLX can't compute quantized "
             "keys and values of several sequences together"
         )
-    elif options.kv_group_size != LoadOptions(path="").kv_group_size:
+    elif options.kv_group_size != DEFAULT_KV_GROUP_SIZE:
         yield "`kv_group_size` has no effect without `kv_bits`"
     if not batchable and (options.parallel_slots or 1) > 1:
         yield (

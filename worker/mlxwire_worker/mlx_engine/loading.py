@@ -34,7 +34,7 @@ from .models.end_of_text import end_ids
 from .models.model_files import text_settings
 from .models.module_tree import private_arrays
 from .models.preflight import CheckedModel, check_model
-from .models.soundness import check_numbers
+from .models.soundness import check_logits
 from .sequences.prefill import ChunkSize
 from .sequences.runner import Runner
 from .sequences.thread_choice import choose_threads
@@ -158,7 +158,7 @@ def finish(loaded: LoadedModel, options: LoadOptions, report: ProgressReport) ->
 
     policy, info = loaded.policy, loaded.info
     with_whole_kernels(
-        lambda: check_numbers(model, policy.make(), info.vocab_size, info.model_type)
+        lambda: check_logits(model, policy.make(), info.vocab_size, info.model_type)
     )
     with_whole_kernels(lambda: find_abilities(loaded, options, elapsed=elapsed))
     if options.warmup:

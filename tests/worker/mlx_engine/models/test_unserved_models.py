@@ -14,7 +14,7 @@ from factories.damage import edit_config
 from mlxwire_protocol import WireError
 from mlxwire_worker.mlx_engine.models.build_failures import explained
 from mlxwire_worker.mlx_engine.models.preflight import check_model
-from mlxwire_worker.mlx_engine.models.soundness import check_numbers
+from mlxwire_worker.mlx_engine.models.soundness import check_logits
 from support.model_worker import Models
 
 
@@ -51,7 +51,7 @@ def test_a_kernel_that_is_missed_only_when_it_runs_is_found_at_load() -> None:
         raise RuntimeError("[cuda_kernel] No CUDA back-end.")
 
     with pytest.raises(WireError) as raised:
-        check_numbers(model, [], 100, "new")
+        check_logits(model, [], 100, "new")
 
     assert raised.value.data["reason"] == "no_kernel"
 

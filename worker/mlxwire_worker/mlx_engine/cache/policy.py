@@ -17,6 +17,7 @@ from mlx_lm.models.cache import KVCache, QuantizedKVCache, RotatingKVCache
 
 from mlxwire_protocol import invalid_params
 
+from ...engine import DEFAULT_KV_GROUP_SIZE
 from . import trimming
 from .kv import Layers, own_caches
 from .verdict import CAREFUL, Verdict
@@ -47,7 +48,7 @@ class CachePolicy:
         *,
         window: int | None = None,
         kv_bits: int | None = None,
-        kv_group_size: int = 64,
+        kv_group_size: int = DEFAULT_KV_GROUP_SIZE,
     ) -> None:
         self._model = model
         self._window = window

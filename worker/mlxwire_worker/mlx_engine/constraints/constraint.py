@@ -73,7 +73,7 @@ class GrammarConstraint(Constraint):
     def fill(self, row: Bits, address: int) -> None:
         """Set the bits of the tokens that may come next in ``row`` [V / 32], which is at ``address``.
 
-        Raises: WireError ``invalid_params`` if there is none.
+        Raises: WireError ``invalid_params`` if no token may come next.
         """
         if self._matcher.is_stopped():
             return  # the sequence ends: whatever is computed for it is not used

@@ -56,5 +56,5 @@ def _validator(form: ResponseFormat) -> Validator | None:
         return None
     from .validation import Validator
 
-    validator = Validator(form.json_schema.schema)  # also refuses a schema that is none
+    validator = Validator(form.json_schema.schema)  # it also refuses an invalid schema
     return None if form.json_schema.strict else validator

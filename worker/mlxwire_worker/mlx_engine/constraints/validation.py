@@ -15,7 +15,7 @@ _SCHEMA = "response_format.json_schema.schema"
 class Validator:
     """Validates texts against one schema.
 
-    Raises: WireError ``invalid_params`` for a schema that is none.
+    Raises: WireError ``invalid_params`` for an invalid schema.
     """
 
     def __init__(self, schema: Any) -> None:

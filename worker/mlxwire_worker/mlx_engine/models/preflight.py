@@ -14,7 +14,7 @@ from typing import Any
 from mlxwire_protocol import WireError
 
 from .build_failures import explained
-from .config.numbers import check_numbers
+from .config.numbers import check_number_settings
 from .model_files import check_files, failed, read_object, unsupported
 from .quantization import check_quantization, with_modelopt
 from .unserved import check_served
@@ -63,7 +63,7 @@ def check_model(path: Path) -> CheckedModel:
     check_files(path)
     config = _read_config(path)
     _check_architecture(config)
-    check_numbers(config)
+    check_number_settings(config)
     generation = path / "generation_config.json"
     if not any((path / name).exists() for name in _TOKENIZER_FILES):
         raise failed(

@@ -57,12 +57,12 @@ def refuse_other_kinds(model: Any) -> None:
     model.load_weights = load_weights
 
 
-def check_numbers(model: Any, layers: list[Any], vocabulary: int, model_type: str) -> None:
+def check_logits(model: Any, layers: list[Any], vocabulary: int, model_type: str) -> None:
     """Compute a few tokens, and refuse a model that gives no numbers or the same for every token.
 
-    ``layers`` are fresh caches, ``vocabulary`` is the number of ids. The tokens are from the middle of the vocabulary, since at its ends
-    are those that no text has: their embeddings may be zeros. A kernel that the device lacks may be
-    missed only here.
+    ``layers`` are fresh caches, ``vocabulary`` is the number of ids. The tokens are from the middle
+    of the vocabulary: unused ids stand at its ends, and their embeddings may be zeros. A kernel that
+    the device lacks may be missed only here.
 
     Raises: WireError ``model_load_failed``, or ``unsupported_model`` for want of a kernel.
     """

@@ -204,7 +204,7 @@ def make_environment() -> ChatEnvironment:
     environment.filters["cut"] = environment.cut
     environment.filters["characters"] = environment.characters
     for name, place in (("first", 0), ("last", -1)):
-        environment.filters[name] = _at(environment, place, environment.filters[name])
+        environment.filters[name] = _at(place, environment.filters[name])
     environment.filters["list"] = lambda value: list(environment.characters(value))
     for name in ("length", "count"):
         environment.filters[name] = lambda value: len(
@@ -233,17 +233,16 @@ def make_environment() -> ChatEnvironment:
     return environment
 
 
-def _at(
-    environment: ChatEnvironment, place: int, theirs: Callable[..., Any]
-) -> Callable[..., Any]:
+def _at(place: int, theirs: Callable[..., Any]) -> Callable[..., Any]:
     """Return the filter `first` or `last`, which would read a text without the environment."""
 
-    def at(_: object, value: Any) -> Any:
+    @pass_environment
+    def at(environment: ChatEnvironment, value: Any) -> Any:
         if environment._marked(value):
             return environment.getitem(value, place)
         return theirs(environment, value)
 
-    return pass_environment(at)
+    return at
 
 
 def _of_plain(environment: ChatEnvironment, test: Callable[..., Any]) -> Callable[..., Any]:

@@ -22,7 +22,7 @@ _ACTIVATIONS = {
     "relu": ("relu", "ReLU", "maximum"),
     "xielu": ("xielu", "XieLU", "XIELU"),
 }
-"""How modules spell each activation; variants of gelu are taken for one."""
+"""How modules spell each activation. All variants of gelu count as one."""
 
 
 _SHAPES = frozenset(

@@ -30,10 +30,10 @@ _NUMBERS = (
     "layer_norm_eps",
     "norm_eps",
 )
-"""What nearly all architectures have. A list is accepted: some have a number for each layer."""
+"""Nearly all architectures have these settings. Some give a list, with a number for each layer."""
 
 
-def check_numbers(config: dict[str, Any]) -> None:
+def check_number_settings(config: dict[str, Any]) -> None:
     """Check the settings of a config and of its `text_config`.
 
     Raises: WireError ``model_load_failed`` with ``reason`` `invalid_config` and ``field``.

@@ -18,7 +18,7 @@ _PACKAGE = "mlx_lm.models."
 _NOT_OF_THE_MODEL = {
     f"{_PACKAGE}{name}" for name in ("base", "cache", "pipeline", "rope_utils")
 }
-"""What every architecture imports: a name in their sources says nothing of one of them."""
+"""Every architecture imports these, so a name in their sources tells nothing of one of them."""
 
 
 class Used(NamedTuple):

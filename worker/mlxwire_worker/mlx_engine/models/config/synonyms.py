@@ -34,7 +34,7 @@ _SYNONYMS = (
 )
 """Names of one setting: transformers 5 writes one, and takes the others (its `attribute_map`)."""
 _KINDS = {"linear_attention": "mamba", "full_attention": "attention"}
-"""What transformers 5 calls kinds of layers, and what older versions and modules call them."""
+"""The names of transformers 5 for kinds of layers, and those of older versions and modules."""
 _OF_FULL_LAYERS = {
     "head_dim": "global_head_dim",
     "num_key_value_heads": "num_global_key_value_heads",
