@@ -76,12 +76,10 @@ def leave_an_older_file(path: Path) -> None:
 
 
 def test_a_copy_of_the_weights_is_named_with_the_original(
-    worker: ModelWorker, models: Models, tmp_path: Path
+    worker: ModelWorker, copy: Path
 ) -> None:
-    path = tmp_path / "model"
-    shutil.copytree(models("qwen3"), path)
-    shutil.copy(path / "model.safetensors", path / "model copy.safetensors")
-    message = assert_refused(worker, path, "model_load_failed", "foreign_shard")
+    shutil.copy(copy / "model.safetensors", copy / "model copy.safetensors")
+    message = assert_refused(worker, copy, "model_load_failed", "foreign_shard")
 
     assert "model copy.safetensors" in message
     assert "model.safetensors" in message

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mlxwire_worker.mlx_engine.models.end_of_text import end_ids
-from support.model_worker import Models, ModelWorker
+from support.model_worker import ModelWorker
 from support.refusals import assert_refused
 
 LLAMA: dict[str, Any] = {"model_type": "llama"}
@@ -43,18 +42,12 @@ def test_an_architecture_may_have_defaults() -> None:
     assert end_ids({"model_type": "muse_spark"}, {}, None, 201_000) == {200001, 200008}
 
 
-def copied(models: Models, path: Path) -> Path:
-    shutil.copytree(models("qwen3"), path)
-    return path
-
-
 @pytest.mark.parametrize("text", ["{", "[]", '{"eos_token_id": 1', "\ufeff{}"])
 def test_a_damaged_generation_config_is_refused_by_name(
-    loaded: ModelWorker, models: Models, tmp_path: Path, text: str
+    loaded: ModelWorker, copy: Path, text: str
 ) -> None:
-    path = copied(models, tmp_path / "model")
-    (path / "generation_config.json").write_text(text)
+    (copy / "generation_config.json").write_text(text)
 
-    message = assert_refused(loaded, path, "model_load_failed", "invalid_json")
+    message = assert_refused(loaded, copy, "model_load_failed", "invalid_json")
 
     assert "generation_config.json" in message

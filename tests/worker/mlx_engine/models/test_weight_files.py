@@ -47,13 +47,6 @@ def write_index(path: Path, moved: dict[str, str]) -> None:
     (path / "model.safetensors.index.json").write_text(json.dumps(index))
 
 
-@pytest.fixture
-def copy(models: Models, tmp_path: Path) -> Path:
-    path = tmp_path / "model"
-    shutil.copytree(models("qwen3"), path)
-    return path
-
-
 @pytest.mark.parametrize("name", ["Qwen [4bit]", "modèle 模型", "a*b?c", " spaced "])
 def test_a_folder_of_any_name_is_read(
     worker: ModelWorker, models: Models, tmp_path: Path, name: str
