@@ -7,7 +7,7 @@
 from .commands import SUPPORTED_PROTOCOLS, choose_version
 from .connection import WorkerConnection
 from .errors import CLIENT_CODES, WORKER_CODES, ErrorCode, WireError, invalid_params
-from .events import Accepted, Answer, Greeted, error_reply
+from .events import Accepted, Answer, Greeted, error_body, error_reply
 from .framing import DEFAULT_MAX_LINE_BYTES, LineSplitter, Overlong
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "WireError",
     "WorkerConnection",
     "choose_version",
+    "error_body",
     "error_reply",
     "invalid_params",
 ]

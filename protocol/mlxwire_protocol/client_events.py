@@ -16,6 +16,18 @@ class TopLogprob(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=Tr
     logprob: float | None
 
 
+class ToolCallDelta(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """A part of a tool call: its ``name`` at the beginning, then fragments of its ``arguments``.
+
+    ``index`` is the call's place in the answer. All fragments together are a JSON object.
+    """
+
+    index: int
+    call_id: str
+    name: str | None = None
+    arguments: str = ""
+
+
 class TokenReceived(
     msgspec.Struct,
     frozen=True,
@@ -34,7 +46,8 @@ class TokenReceived(
     piece with ``flush`` was held back until the end of the text and does not count as a token.
     ``index`` is the prompt's place in a batch, else None; ``channel`` is None for plain text.
     ``logprob`` (natural) and ``top_logprobs``, likeliest first, are None unless the request
-    asked for them.
+    asked for them. ``tool_call`` is None, but for a part of a call: that is no token either, has an
+    empty ``text``, ``flush``, and the ``id`` -1.
     """
 
     request_id: str = msgspec.field(name="id")
@@ -47,6 +60,7 @@ class TokenReceived(
     logprob: float | None = None
     top_logprobs: list[TopLogprob] | None = None
     final: bool = False
+    tool_call: ToolCallDelta | None = None
 
 
 def token_received(message: Mapping[str, Any]) -> TokenReceived:

@@ -14,10 +14,22 @@ from msgspec import Struct
 from . import messages
 from .errors import WireError
 from .messages import Command
+from .models.requests import Discover, Fit
+from .texts.requests import Embed, Render, Rerank, Score
+from .training import requests
 
 EngineName = Literal["mlx", "mock"]
 Final = Literal["result", "done"]
-Lane = Literal["at_once", "prepare", "between_steps", "alone", "sequences", "one_pass"]
+Lane = Literal[
+    "at_once",
+    "prepare",
+    "between_steps",
+    "alone",
+    "sequences",
+    "one_pass",
+    "background",
+    "files",
+]
 """Where the worker serves a command.
 
 at_once: as it is read; nothing delays it, and a full worker takes it all the same.
@@ -26,6 +38,8 @@ between_steps: as soon as it is prepared, between two steps of the engine.
 alone: after everything before it has ended, and before anything after it begins.
 sequences: as one sequence or several of the decode batch.
 one_pass: in slices of a forward pass, between the steps of the sequences.
+background: in a process of its own, while all others go on.
+files: on a thread that reads model folders, one request at a time, while all others go on.
 """
 
 BOTH: frozenset[EngineName] = frozenset({"mlx", "mock"})
@@ -69,11 +83,20 @@ TABLE = (
     Row(messages.Classify, "done", "one_pass", needs_model=True),
     Row(messages.Tokenize, "result", "prepare", needs_model=True),
     Row(messages.Detokenize, "result", "prepare", needs_model=True),
+    Row(Render, "result", "prepare", needs_model=True),
+    Row(Embed, "done", "one_pass", needs_model=True),
+    Row(Rerank, "result", "one_pass", needs_model=True),
+    Row(Score, "done", "one_pass", needs_model=True),
     Row(messages.Inspect, "result", "one_pass", needs_model=True, engines=MLX),
     Row(messages.Cancel, "result", "at_once", needs_model=False),
     Row(messages.Credit, "result", "at_once", needs_model=False),
     Row(messages.Cache, "result", "between_steps", needs_model=True),
     Row(messages.Cache, "result", "sequences", needs_model=True, action="warm"),
+    Row(messages.Adapter, "result", "between_steps", needs_model=True),
+    Row(requests.Train, "result", "background", needs_model=True),
+    Row(requests.Evaluate, "result", "background", needs_model=True),
+    Row(Discover, "done", "files", needs_model=False),
+    Row(Fit, "result", "files", needs_model=False),
     Row(messages.Memory, "result", "between_steps", needs_model=False),
     Row(messages.Metrics, "result", "at_once", needs_model=False),
     Row(messages.Quit, "result", "at_once", needs_model=False),

@@ -1,7 +1,5 @@
 """The worker's end of a connection, sans-IO: lines in, requests and answers out (SPEC §2, §3).
 
-The client's end is in `client_connection.py`.
-
 Theory of operation. The caller passes the bytes that it reads to `receive` and handles the
 events that it yields: `Answer` and `Greeted` carry bytes to write at once, `Accepted` a typed
 request that must get exactly one final reply. For each reply the caller asks `encode_reply` for
@@ -149,11 +147,13 @@ class WorkerConnection:
             return self._dialect0.encode_reply(reply)
         return self._fitting(encode(reply))
 
-    def encode_token(self, request_id: str, seq: int, text: str, token_id: int) -> bytes:
-        """Encode one plain token as `encode_reply` does, without creating its type."""
+    def encode_token(
+        self, job: str, seq: int, text: str, token_id: int, channel: str | None = None
+    ) -> bytes:
+        """Encode a token of the request ``job`` as `encode_reply` does, without creating its type."""
         if self.state == "dialect0":
             return self._dialect0.encode_token(text, token_id)
-        return self._fitting(encode_token(request_id, seq, text, token_id))
+        return self._fitting(encode_token(job, seq, text, token_id, channel))
 
     def _fitting(self, line: bytes) -> bytes:
         most = max(self.limits.max_line_bytes, DEFAULT_MAX_LINE_BYTES)

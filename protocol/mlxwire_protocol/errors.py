@@ -27,6 +27,7 @@ WorkerErrorCode = Literal[
     "context_overflow",
     "out_of_memory",
     "unavailable",
+    "training_failed",
     "deadline_exceeded",
     "internal",
 ]
@@ -39,6 +40,7 @@ ClientErrorCode = Literal[
     "slow_consumer",
     "cancelled",
     "protocol_violation",
+    "invalid_answer",
 ]
 ErrorCode = WorkerErrorCode | ClientErrorCode
 

@@ -44,7 +44,12 @@ A library's error may quote a whole file.
 
 def error_reply(request_id: str | None, error: WireError) -> Error:
     """Create the final reply for an error, shortened so that it fits into a line."""
-    body = ErrorBody(
+    return Error(id=request_id, error=error_body(error))
+
+
+def error_body(error: WireError) -> ErrorBody:
+    """Convert an error to its fields on the wire, shortened so that they fit into a line."""
+    return ErrorBody(
         code=error.code,
         message=_shortened(error.message),
         retryable=error.retryable,
@@ -53,7 +58,6 @@ def error_reply(request_id: str | None, error: WireError) -> Error:
             for name, value in error.data.items()
         },
     )
-    return Error(id=request_id, error=body)
 
 
 def _shortened(text: str) -> str:

@@ -10,6 +10,8 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from .chat.tools import ThinkingBudget, ToolChoice, ToolList
+from .chat.turns import Conversation, Conversations
 from .formats import ResponseFormat
 
 MAX_SAFE_INTEGER = 2**53 - 1
@@ -18,6 +20,8 @@ MAX_ID_BYTES = 128
 Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_BYTES)]
 Count = Annotated[int, Meta(ge=0, le=MAX_SAFE_INTEGER)]
 Positive = Annotated[int, Meta(ge=1, le=MAX_SAFE_INTEGER)]
+ContextLength = Positive | Literal["auto"]
+"""Tokens, or the most that fit into memory."""
 TokenId = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 TokenIdText = Annotated[str, Meta(pattern="^(0|[1-9][0-9]{0,9})$")]
 """A token id as a name in an object, without leading zeros: no two names mean one token."""
@@ -25,6 +29,10 @@ Penalty = Annotated[float, Meta(ge=-100, le=100)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 StopString = Annotated[str, Meta(min_length=1, max_length=4096)]
 Path = Annotated[str, Meta(min_length=1, max_length=4096)]
+AdapterName = Annotated[str, Meta(min_length=1, max_length=128)]
+"""The name under which a host loads an adapter."""
+AdapterFormat = Literal["mlx", "peft"]
+"""The format of an adapter's folder: that of mlx-lm or that of PEFT."""
 Prompts = Annotated[
     list[Annotated[str, Meta(min_length=1)]], Meta(min_length=1, max_length=65536)
 ]
@@ -56,7 +64,7 @@ class Load(Command, kw_only=True, frozen=True, tag="load"):
     """Load a model folder, or a hub name if the host allows it, and replace the model."""
 
     path: Path
-    context_len: Positive | None = None
+    context_len: ContextLength | None = None
     adapter_path: Path | None = None
     parallel_slots: Annotated[int, Meta(ge=1, le=4096)] | None = None
     warmup: bool = True
@@ -90,9 +98,11 @@ class Streaming(Command, kw_only=True, frozen=True):
 class Drawing(Streaming, kw_only=True, frozen=True):
     """Options that draw one token from a row of logits; `classify` takes no other sampling options.
 
-    ``temperature`` 0 takes the likeliest token. Zero ``top_k`` or ``top_p`` is off.
+    ``temperature`` 0 takes the likeliest token. Zero ``top_k`` or ``top_p`` is off. ``adapter`` is the
+    name of a loaded adapter that computes with the model; None computes with the model alone.
     """
 
+    adapter: AdapterName | None = None
     temperature: Annotated[float, Meta(ge=0, le=100)] = 0.0
     top_k: Count = 0
     top_p: Fraction = 1.0
@@ -131,30 +141,27 @@ class Generate(Sampling, kw_only=True, frozen=True, tag="generate"):
     prompt: Annotated[str, Meta(min_length=1)]
 
 
-class Message(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
-    """One turn of a conversation."""
-
-    role: Annotated[str, Meta(min_length=1, max_length=64)]
-    content: str
-
-
-Conversation = Annotated[list[Message], Meta(min_length=1, max_length=65536)]
-
-
 class Chat(Sampling, kw_only=True, frozen=True, tag="chat"):
     """Answer a conversation through the model's own chat template.
 
-    ``thinking`` is the template's switch; left out, the template's own default holds. A model
-    without the capability ``thinking`` refuses it. The text of control tokens in a message stays
-    text, unless ``special_tokens`` says otherwise.
+    ``thinking`` is the template's switch, or a budget; left out, the template's own default holds.
+    A model without the capability ``thinking`` refuses it. The text of control tokens in a message
+    stays text, unless ``special_tokens`` says otherwise. ``tools`` are the functions that the model
+    may call; ``tool_choice`` left out is `auto`, and ``parallel_tool_calls`` left out is true.
     """
 
     messages: Conversation
-    thinking: bool | UnsetType = UNSET
+    thinking: bool | ThinkingBudget | UnsetType = UNSET
     special_tokens: bool = False
+    tools: ToolList = []
+    tool_choice: ToolChoice | UnsetType = UNSET
+    parallel_tool_calls: bool | UnsetType = UNSET
 
     enables_thinking: ClassVar[bool] = False
     """True if the template gets `enable_thinking` as true; only dialect 0's `chat` sets it."""
+
+    separates_channels: ClassVar[bool] = True
+    """True if thoughts do not stand in the text; only in dialect 0's `chat` they do."""
 
 
 class Batch(Sampling, kw_only=True, frozen=True, tag="batch"):
@@ -165,9 +172,15 @@ class Batch(Sampling, kw_only=True, frozen=True, tag="batch"):
 
 
 class Classify(Drawing, kw_only=True, frozen=True, tag="classify"):
-    """Return each prompt's next token; on request also logits or label scores."""
+    """Return the next token of each prompt or conversation; on request also logits or label scores.
 
-    prompts: Prompts
+    Either ``prompts`` or ``messages`` is given. A conversation's next token begins the assistant's
+    answer. ``separator`` is text between each prompt and what follows it.
+    """
+
+    prompts: Prompts | None = None
+    messages: Conversations | None = None
+    separator: Annotated[str, Meta(max_length=4096)] = ""
     logits: bool = False
     labels: (
         Annotated[
@@ -182,11 +195,12 @@ class Tokenize(Command, kw_only=True, frozen=True, tag="tokenize"):
     """Return the tokens of a ``text``, as in `generate`, or of ``messages``, as in `chat`.
 
     ``special_tokens`` left out is true for a text and false for messages, as in those commands.
-    ``thinking`` needs ``messages``. With ``count_only`` the result has only the count.
+    ``thinking`` and ``tools`` need ``messages``. With ``count_only`` the result has only the count.
     """
 
     text: str | None = None
     messages: Conversation | None = None
+    tools: ToolList = []
     thinking: bool | UnsetType = UNSET
     special_tokens: bool | UnsetType = UNSET
     count_only: bool = False
@@ -225,12 +239,27 @@ class Credit(Command, kw_only=True, frozen=True, tag="credit"):
 class Cache(Command, kw_only=True, frozen=True, tag="cache"):
     """Do an action on the prompt cache, if one is given, and describe the cache.
 
-    ``warm`` needs a ``prompt`` or ``messages``; ``save`` and ``load`` need a ``path``.
+    ``warm`` needs a ``prompt`` or ``messages``, the latter perhaps with ``tools``; ``save`` and
+    ``load`` need a ``path``. ``adapter`` is that of the requests to warm for.
     """
 
     action: Literal["stats", "clear", "warm", "save", "load"] = "stats"
     prompt: Annotated[str, Meta(min_length=1)] | None = None
     messages: Conversation | None = None
+    tools: ToolList = []
+    adapter: AdapterName | None = None
+    path: Path | None = None
+
+
+class Adapter(Command, kw_only=True, frozen=True, tag="adapter"):
+    """Load or unload an adapter of the loaded model, and list its adapters.
+
+    ``load`` needs a ``name`` and the ``path`` of a folder, ``unload`` a ``name``. A ``name`` in use is
+    given to the new adapter; requests in flight go on with the old one.
+    """
+
+    action: Literal["load", "unload", "list"] = "list"
+    name: AdapterName | None = None
     path: Path | None = None
 
 

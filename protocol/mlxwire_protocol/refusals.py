@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from functools import cache
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any
+
+from msgspec import inspect
 
 from .commands import command_name
 from .errors import SHOWN_CHARACTERS, WireError, invalid_params, quoted
@@ -42,7 +45,10 @@ def params_error(kind: type[Command], fields: dict[str, Any], message: str) -> W
     if named is not None:
         field = ".".join(filter(None, (parent, named[2][:SHOWN_CHARACTERS])))
         if named[1] == "unknown":
-            text = f"`{command}` has no field `{field}`; correct the name, or leave it out"
+            remedy = (
+                _place_within(kind, parent, named[2]) or "correct the name, or leave it out"
+            )
+            text = f"`{command}` has no field `{field}`; {remedy}"
         else:
             text = f"`{command}` needs the field `{field}`; add it"
         return invalid_params(field, text)
@@ -52,6 +58,8 @@ def params_error(kind: type[Command], fields: dict[str, Any], message: str) -> W
         return invalid_params(parent, text)
     value = _value_at(fields, parent)
     choices = _choices(kind, parent)
+    if not choices and "matching regex" in problem:
+        choices = _described(kind, parent)
     state = f"is {quoted(value)}" if choices else _state(value, problem)
     return invalid_params(parent, f"{wrong} {state}; give {choices or _accepted(problem)}")
 
@@ -91,14 +99,72 @@ def _accepted(problem: str) -> str:
     return f"{words} of {_BOUNDS[sign]} {bound.removesuffix('.0')}" if sign else words
 
 
-@cache  # evaluating the annotations of a type takes a millisecond
-def _hints(kind: type[Command]) -> dict[str, Any]:
-    return get_type_hints(kind)
+@cache  # reading a type takes a millisecond
+def _tree(kind: type[Command]) -> inspect.Type:
+    return inspect.type_info(kind)
 
 
-def _choices(kind: type[Command], field: str) -> str:
-    """Return the listed values of a field; an empty string for a field without such a list."""
-    hint = _hints(kind).get(field)
-    parts = get_args(hint) if get_origin(hint) is Union else (hint,)
-    values = [v for part in parts if get_origin(part) is Literal for v in get_args(part)]
-    return f"one of {', '.join(json.dumps(v) for v in values)}" if values else ""
+def _types_at(kind: type[Command], path: str) -> list[inspect.Type]:
+    """Return the types that a value at a path may have."""
+    types = list(_flat(_tree(kind)))
+    for _, name in _STEP.findall(path):
+        types = [
+            inner for outer in types for part in _parts(outer, name) for inner in _flat(part)
+        ]
+    return types
+
+
+def _flat(kind: inspect.Type) -> Iterator[inspect.Type]:
+    """Yield the types of a union, and a type with a description before the type alone."""
+    if isinstance(kind, inspect.UnionType):
+        for part in kind.types:
+            yield from _flat(part)
+        return
+    yield kind
+    if isinstance(kind, inspect.Metadata):
+        yield from _flat(kind.type)
+
+
+def _parts(kind: inspect.Type, name: str) -> Iterator[inspect.Type]:
+    """Yield the types of the value at a name, or of an array's elements if that is empty."""
+    if isinstance(kind, inspect.ListType) and not name:
+        yield kind.item_type
+    elif isinstance(kind, inspect.DictType) and name:
+        yield kind.value_type
+    elif isinstance(kind, inspect.StructType):
+        yield from (field.type for field in kind.fields if field.encode_name == name)
+        if kind.tag_field == name:
+            yield inspect.LiteralType((kind.tag,))
+
+
+def _choices(kind: type[Command], path: str) -> str:
+    """Return the listed values of a field, with the numbers that it takes beside them.
+
+    Empty for a field without such a list.
+    """
+    types = _types_at(kind, path)
+    values = [v for part in types if isinstance(part, inspect.LiteralType) for v in part.values]
+    listed = ", ".join(dict.fromkeys(json.dumps(value) for value in values))
+    listed = f"one of {listed}" if len(values) > 1 else listed
+    numbers = [part.ge for part in types if isinstance(part, inspect.IntType)] if values else []
+    words = [
+        "an integer" if least is None else f"an integer of at least {least}"
+        for least in numbers
+    ]
+    return " or ".join([*words, *filter(None, [listed])])
+
+
+def _described(kind: type[Command], path: str) -> str:
+    """Return the description of a text that must match an expression; empty if it has none."""
+    extras = [part for part in _types_at(kind, path) if isinstance(part, inspect.Metadata)]
+    return "".join((part.extra_json_schema or {}).get("description", "") for part in extras[:1])
+
+
+def _place_within(kind: type[Command], parent: str, name: str) -> str:
+    """Say where an unknown field belongs, if an object beside it has a field of that name."""
+    for outer in _types_at(kind, parent) if parent else ():
+        for field in outer.fields if isinstance(outer, inspect.StructType) else ():
+            inner = [part for part in _flat(field.type) if isinstance(part, inspect.StructType)]
+            if any(True for part in inner for _ in _parts(part, name)):
+                return f"put `{name}` into `{parent}.{field.encode_name}`"
+    return ""

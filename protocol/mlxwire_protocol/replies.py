@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from .messages import Count
 
@@ -67,6 +67,35 @@ class LogprobToken(Token, kw_only=True, tag="token"):
     top_logprobs: list[TopLogprob] | None = None
 
 
+class ThinkingToken(Token, kw_only=True, tag="token"):
+    """A token of the model's thoughts, whose text is no part of the answer.
+
+    With ``flush`` it is text that was held back, as in `FlushToken`.
+    """
+
+    channel: Literal["thinking"] = "thinking"
+    flush: bool | UnsetType = UNSET
+    logprob: float | UnsetType | None = UNSET
+    top_logprobs: list[TopLogprob] | UnsetType | None = UNSET
+
+
+class ToolCallBegan(Reply, kw_only=True, tag="tool_call"):
+    """The beginning of the answer's call ``index``; its arguments follow. It counts as no token."""
+
+    seq: Count
+    index: Count
+    call_id: str
+    name: str
+
+
+class ToolCallArguments(Reply, kw_only=True, tag="tool_call"):
+    """A fragment of the arguments of call ``index``; all fragments together are a JSON object."""
+
+    seq: Count
+    index: Count
+    arguments: str
+
+
 class Item(Reply, kw_only=True, tag="item", omit_defaults=True):
     """The result for one prompt of a `classify`. ``logprob`` is natural, in float32.
 
@@ -90,6 +119,13 @@ class BatchToken(Token, kw_only=True, tag="token"):
     top_logprobs: list[TopLogprob] | None = None
 
 
+class FailedItem(Reply, kw_only=True, tag="item"):
+    """One prompt or text of a `classify`, `embed` or `score` that failed by itself."""
+
+    index: Count
+    error: ErrorBody
+
+
 class BatchItem(Reply, kw_only=True, tag="item"):
     """The result for one prompt of a `batch`. If it has an ``error``, ``finish_reason`` is null."""
 
@@ -106,6 +142,12 @@ class FormattedItem(BatchItem, kw_only=True, tag="item"):
 
     complete: bool
     schema_valid: bool | None = None
+
+
+class Result(Reply, kw_only=True, tag="result"):
+    """The final reply to a command that does not stream."""
+
+    final: Literal[True] = True
 
 
 class Progress(Reply, kw_only=True, tag="progress"):
@@ -127,6 +169,7 @@ class RequestMetrics(Struct, kw_only=True):
     cached_tokens: int = 0
     cache_miss: str | None = None
     generated_tokens: int = 0
+    thinking_tokens: int = 0
     queue_seconds: float = 0.0
     prefill_seconds: float = 0.0
     decode_seconds: float = 0.0
@@ -160,10 +203,53 @@ class FormattedDone(Done, kw_only=True, tag="done"):
     schema_valid: bool | None = None
 
 
+class ToolCall(Struct, kw_only=True):
+    """A complete tool call. ``arguments`` is the text of a JSON object.
+
+    ``arguments_error`` tells why the arguments do not fit the tool's ``parameters``; null if they do.
+    """
+
+    index: Count
+    call_id: str
+    name: str
+    arguments: str
+    arguments_error: str | None = None
+
+
+class ToolError(Struct, kw_only=True):
+    """A call that the model began and that did not become whole.
+
+    ``index`` is null if no `ToolCallBegan` was sent for it. ``text`` is all that the model wrote of
+    it; it also stands in the text of the answer, unless the call was ``cut_off`` by its end.
+    """
+
+    index: Count | None
+    message: str
+    text: str
+    cut_off: bool = False
+
+
+class ToolDone(Done, kw_only=True, tag="done"):
+    """The final reply of a `chat` with ``tools``; the last call that failed is the ``tool_error``."""
+
+    tool_calls: list[ToolCall]
+    tool_error: ToolError | None = None
+
+
 class CancelledDone(Done, kw_only=True, tag="done"):
     """The final reply of a request that was cancelled in stage ``stage``."""
 
     stage: CancelStage = "queued"
+
+
+class CancelledTraining(CancelledDone, kw_only=True, tag="done"):
+    """The final reply of a `train` that was cancelled after it had started.
+
+    ``checkpoint`` is the folder to resume from, null if no checkpoint is whole; ``step`` its step.
+    """
+
+    checkpoint: str | None = None
+    step: Count = 0
 
 
 class Error(Struct, kw_only=True, tag_field="type", tag="error"):

@@ -7,26 +7,32 @@ As in h11, one table lists which reply may follow which; anything else is a viol
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 
 from . import results
 from .commands import COMMANDS
 from .errors import SHOWN_CHARACTERS, WireError, quoted
-from .replies import ErrorBody, RequestMetrics
+from .models.replies import FitResult
+from .replies import ErrorBody, RequestMetrics, ToolCall, ToolError
+from .texts.replies import RenderResult, RerankResult
+from .training.replies import EvaluateResult, TrainResult
 
 State = Literal["open", "streaming", "ended"]
+Shape = TypeVar("Shape", bound=msgspec.Struct)
 
 TRANSITIONS: dict[tuple[State, str], State] = {
     ("open", "progress"): "open",
     ("open", "token"): "streaming",
+    ("open", "tool_call"): "streaming",
     ("open", "item"): "streaming",
     ("open", "done"): "ended",
     ("open", "result"): "ended",
     ("open", "error"): "ended",
     ("streaming", "progress"): "streaming",
     ("streaming", "token"): "streaming",
+    ("streaming", "tool_call"): "streaming",
     ("streaming", "item"): "streaming",
     ("streaming", "done"): "ended",
     ("streaming", "error"): "ended",
@@ -40,6 +46,8 @@ class _DoneShape(msgspec.Struct):
     finish_reason: str
     tokens_generated: int
     metrics: RequestMetrics
+    tool_calls: list[ToolCall] = []
+    tool_error: ToolError | None = None
 
 
 class _ErrorShape(msgspec.Struct):
@@ -56,6 +64,16 @@ class _ProgressShape(msgspec.Struct):
     total: Annotated[float, msgspec.Meta(ge=0)]
 
 
+class _ToolCallShape(msgspec.Struct):
+    """The fields of `tool_call`: the beginning has ``call_id`` and ``name``, the rest ``arguments``."""
+
+    seq: int
+    index: Annotated[int, msgspec.Meta(ge=0)]
+    call_id: str | None = None
+    name: str | None = None
+    arguments: str | None = None
+
+
 _SHAPES: dict[str, type[msgspec.Struct]] = {
     "done": _DoneShape,
     "error": _ErrorShape,
@@ -70,6 +88,12 @@ _RESULT_SHAPES: dict[str, type[msgspec.Struct]] = {
     "cancel": results.CancelResult,
     "credit": results.CreditResult,
     "cache": results.CacheResult,
+    "adapter": results.AdapterResult,
+    "render": RenderResult,
+    "rerank": RerankResult,
+    "fit": FitResult,
+    "train": TrainResult,
+    "evaluate": EvaluateResult,
     "memory": results.MemoryResult,
     "metrics": results.WorkerMetrics,
     "quit": results.OkResult,
@@ -80,13 +104,15 @@ _RESULT_SHAPES: dict[str, type[msgspec.Struct]] = {
 class Replies(NamedTuple):
     """The replies that a request may have; None allows any.
 
-    ``token_places`` and ``item_places`` hold the values that their ``index`` may have.
+    ``token_places`` and ``item_places`` hold the values that their ``index`` may have. Requests
+    with ``tool_calls`` may have these.
     """
 
     final: str | None = None
     result: type[msgspec.Struct] | None = None
     token_places: Container[int | None] | None = None
     item_places: Container[int | None] | None = None
+    tool_calls: bool = True
 
 
 ANY_REPLIES = Replies()
@@ -99,15 +125,29 @@ def replies_to(command: str, fields: Mapping[str, Any]) -> Replies:
     row = COMMANDS.get(command)
     if row is None:
         return ANY_REPLIES
-    prompts = fields.get("prompts")
-    places = range(len(prompts) if isinstance(prompts, list | tuple) else 0)
+    places = range(_entries(command, fields))
     token_places: Container[int | None] = ()
     if command in ("generate", "chat"):
         token_places = _ONE_TEXT
     elif command == "batch" and fields.get("stream"):
         token_places = places
-    item_places = places if command in ("batch", "classify") else ()
-    return Replies(row.final, _RESULT_SHAPES.get(command), token_places, item_places)
+    item_places: Container[int | None] | None = ()
+    if command in ("batch", "classify", "embed", "score"):
+        item_places = places
+    elif command == "discover":
+        item_places = None
+    calls = command == "chat" and bool(fields.get("tools"))
+    return Replies(row.final, _RESULT_SHAPES.get(command), token_places, item_places, calls)
+
+
+def _entries(command: str, fields: Mapping[str, Any]) -> int:
+    """Return the number of prompts, conversations or texts of a request."""
+    given = fields.get("texts" if command in ("embed", "score") else "prompts")
+    if command == "classify" and given is None:
+        given = fields.get("messages")
+        if isinstance(given, list | tuple) and given and isinstance(given[0], Mapping):
+            return 1  # one conversation
+    return len(given) if isinstance(given, list | tuple) else 0
 
 
 class RequestState:
@@ -116,12 +156,13 @@ class RequestState:
     ``tokens`` is the number of tokens received, without held-back text.
     """
 
-    __slots__ = ("_allowed", "_next_seq", "_token_places", "id", "state", "tokens")
+    __slots__ = ("_allowed", "_calls", "_next_seq", "_token_places", "id", "state", "tokens")
 
     def __init__(self, request_id: str, allowed: Replies = ANY_REPLIES) -> None:
         self.id = request_id
         self.state: State = "open"
         self.tokens = 0
+        self._calls = 0  # tool calls that have begun
         self._allowed = allowed
         self._token_places = allowed.token_places
         self._next_seq: dict[int, int | None] = {}  # None once the prompt's item has come
@@ -144,7 +185,10 @@ class RequestState:
         if (following == "ended") != final:
             raise self._violation(f"`{kind[:SHOWN_CHARACTERS]}` carries the wrong `final`")
         if kind == "token":
-            self._check_seq(message)
+            self._check_seq(kind, self._place(kind, message, self._token_places), message)
+            self.tokens += not message.get("flush")
+        elif kind == "tool_call":
+            self._check_call(message)
         elif kind == "item":
             self._check_item(message)
         else:
@@ -177,17 +221,35 @@ class RequestState:
             raise self._violation(f"`{kind}` is not allowed while the request is {self.state}")
         return following
 
-    def _check_seq(self, message: dict[str, Any]) -> None:
-        place = self._place("token", message, self._token_places)
+    def _check_seq(self, kind: str, place: int, message: dict[str, Any]) -> None:
+        """Check that a token or a part of a tool call is the next one of its text."""
         expected = self._next_seq.get(place, 0)
         if expected is None:
-            raise self._violation(f"a token came after the item of its prompt, number {place}")
+            raise self._violation(f"a {kind} came after the item of its prompt, number {place}")
         if message.get("seq") != expected:
             seq = quoted(message.get("seq"))
-            raise self._violation(f"a token has the seq {seq}, but {expected} was expected")
+            raise self._violation(f"a {kind} has the seq {seq}, but {expected} was expected")
         self._next_seq[place] = expected + 1
-        if not message.get("flush"):
-            self.tokens += 1
+
+    def _check_call(self, message: dict[str, Any]) -> None:
+        if not self._allowed.tool_calls:
+            raise self._violation("a tool call came, but the request has no tools")
+        part = self._check_shape(message, "tool_call", _ToolCallShape)
+        begins = part.call_id is not None
+        if begins != (part.name is not None):
+            raise self._violation("a tool call has only one of `call_id` and `name`")
+        if not begins and part.arguments is None:
+            raise self._violation(
+                "a tool call has neither `call_id` and `name` nor `arguments`"
+            )
+        if begins and part.index != self._calls:
+            raise self._violation(f"tool call {part.index} began where {self._calls} was due")
+        if not begins and part.index >= self._calls:
+            raise self._violation(
+                f"arguments came for tool call {part.index}, which had not begun"
+            )
+        self._check_seq("tool_call", 0, message)
+        self._calls += begins
 
     def _check_item(self, message: dict[str, Any]) -> None:
         if self._allowed.item_places is None:
@@ -217,10 +279,13 @@ class RequestState:
         cancelled = kind == "done" and message.get("finish_reason") == "cancelled"
         if kind not in (due, "error", "progress") and not cancelled:
             raise self._violation(f"the final is `{kind}`, but `{due}` was expected")
+        shape = self._allowed.result if kind == "result" else _SHAPES.get(kind)
+        if shape is not None:
+            self._check_shape(message, kind, shape)
+
+    def _check_shape(self, message: dict[str, Any], kind: str, shape: type[Shape]) -> Shape:
         try:
-            shape = self._allowed.result if kind == "result" else _SHAPES.get(kind)
-            if shape is not None:
-                msgspec.convert(message, shape)
+            return msgspec.convert(message, shape)
         except msgspec.ValidationError as error:
             raise self._violation(f"its `{kind}` is malformed: {error}") from None
 

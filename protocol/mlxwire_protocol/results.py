@@ -6,31 +6,34 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from .messages import Count
+from .messages import AdapterFormat, Count
+from .models.replies import BrokenModel, FitResult, FoundModel
 from .replies import (
     BatchItem,
     BatchToken,
     CancelledDone,
+    CancelledTraining,
     Done,
     Error,
     Event,
+    FailedItem,
     FlushToken,
     FormattedDone,
     FormattedItem,
     Item,
     LogprobToken,
     Progress,
-    Reply,
+    Result,
+    ThinkingToken,
     Token,
+    ToolCallArguments,
+    ToolCallBegan,
+    ToolDone,
 )
+from .texts.replies import EmbeddingItem, RenderResult, RerankResult, ScoreItem
+from .training.replies import EvaluateResult, TrainProgress, TrainResult
 
 CancelOutcome = Literal["accepted", "finished", "unknown"]
-
-
-class Result(Reply, kw_only=True, tag="result"):
-    """The final reply to a command that does not stream."""
-
-    final: Literal[True] = True
 
 
 class OkResult(Result, kw_only=True, tag="result"):
@@ -65,13 +68,32 @@ class HelloResult(Result, kw_only=True, tag="result"):
     events: list[str] = []
 
 
+class AdapterInfo(Struct, kw_only=True):
+    """A loaded adapter: the modules that it changes, its numbers, and its bytes in memory.
+
+    ``rank`` and ``scale`` are the largest of its modules.
+    """
+
+    name: str
+    path: str
+    format: AdapterFormat
+    method: Literal["lora", "dora"]
+    rank: int
+    scale: float
+    modules: int
+    parameters: int
+    bytes: int
+
+
 class ModelInfo(Struct, kw_only=True):
     """The description of the loaded model, taken from its modules and not from its config.
 
     ``quant_bits`` and ``quant_group`` are those of the stored weights, 0 if nothing is quantized;
     ``context_len`` is in tokens, ``weight_bytes`` are held in memory; ``parameters`` counts weights
     before packing. ``blas`` is the library in place of MLX's own BLAS, None without one, and
-    ``blas_threads`` its threads, 0 if they are not known.
+    ``blas_threads`` its threads, 0 if they are not known. ``adapters`` are those that requests may name.
+    ``quant_mode`` is that of the quantized weights, empty without any; ``pooling`` is that of an
+    embedding model, None otherwise.
     """
 
     model_type: str
@@ -91,6 +113,9 @@ class ModelInfo(Struct, kw_only=True):
     compute_dtype: str = ""
     blas: str | None = None
     blas_threads: int = 0
+    adapters: list[AdapterInfo] = []
+    quant_mode: str = ""
+    pooling: str | None = None
 
 
 class InfoResult(ModelInfo, kw_only=True, tag_field="type", tag="result"):
@@ -133,6 +158,12 @@ class CacheResult(Result, kw_only=True, tag="result"):
     evictions: Count
     rejected: Count
     affected: Count = 0
+
+
+class AdapterResult(Result, kw_only=True, tag="result"):
+    """The answer to `adapter`: all adapters that are loaded after it."""
+
+    adapters: list[AdapterInfo]
 
 
 class MemoryResult(Result, kw_only=True, tag="result"):
@@ -223,14 +254,25 @@ REPLY_TYPES: tuple[type[Struct], ...] = (
     Token,
     FlushToken,
     LogprobToken,
+    ThinkingToken,
     BatchToken,
+    ToolCallBegan,
+    ToolCallArguments,
     Item,
     BatchItem,
     FormattedItem,
+    FailedItem,
+    EmbeddingItem,
+    ScoreItem,
+    FoundModel,
+    BrokenModel,
     Progress,
+    TrainProgress,
     Done,
     FormattedDone,
+    ToolDone,
     CancelledDone,
+    CancelledTraining,
     Error,
     OkResult,
     HelloResult,
@@ -238,10 +280,16 @@ REPLY_TYPES: tuple[type[Struct], ...] = (
     LoadResult,
     TokenizeResult,
     DetokenizeResult,
+    RenderResult,
+    RerankResult,
+    FitResult,
     InspectResult,
     CancelResult,
     CreditResult,
     CacheResult,
+    AdapterResult,
+    TrainResult,
+    EvaluateResult,
     MemoryResult,
     MetricsResult,
     Event,

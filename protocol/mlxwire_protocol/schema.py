@@ -15,7 +15,16 @@ import orjson
 from .commands import COMMANDS, FEATURES, EngineName, Row, actions_of
 from .errors import WORKER_CODES
 from .messages import Command
-from .replies import CancelledDone, Done, ErrorBody, FormattedDone, Item
+from .replies import (
+    CancelledDone,
+    CancelledTraining,
+    Done,
+    ErrorBody,
+    FormattedDone,
+    Item,
+    ThinkingToken,
+    ToolDone,
+)
 from .results import REPLY_TYPES
 
 SCHEMA_ID = "urn:mlxwire:protocol:1"
@@ -79,20 +88,25 @@ def schema_text() -> str:
 def _tell_what_is_sent(definitions: dict[str, Any]) -> None:
     """Correct the replies' schema, in which msgspec describes all that it would accept.
 
-    The worker writes all fields of a reply, whatever their defaults; only `Item` leaves some
-    out.
+    The worker writes all fields of a reply, whatever their defaults; only `Item` and
+    `ThinkingToken` leave some out.
     """
     for name, definition in definitions.items():
         for field in definition["properties"].values():
             field.pop("default", None)
-        if name != Item.__name__:
+        if name == ThinkingToken.__name__:
+            definition["required"].append("channel")
+        elif name != Item.__name__:
             definition["required"] = list(definition["properties"])
     reasons: list[str] = definitions[Done.__name__]["properties"]["finish_reason"]["enum"]
-    ended = set(reasons) - {"cancelled"}
+    called = set(reasons) - {"cancelled"}
+    ended = called - {"tool_calls"}
     for kind, allowed in (
         (Done, ended),
         (FormattedDone, ended),
+        (ToolDone, called),
         (CancelledDone, {"cancelled"}),
+        (CancelledTraining, {"cancelled"}),
     ):
         properties = definitions[kind.__name__]["properties"]
         properties["finish_reason"] = {"enum": sorted(allowed)}

@@ -41,9 +41,10 @@ class Dialect0Load(Load, kw_only=True, frozen=True, tag="load"):
 
 
 class Dialect0Chat(Chat, kw_only=True, frozen=True, tag="chat"):
-    """A `chat` as mlx-lm renders it, with ``enable_thinking`` set."""
+    """A `chat` as mlx-lm renders it, with ``enable_thinking`` set and thoughts in the text."""
 
     enables_thinking: ClassVar[bool] = True
+    separates_channels: ClassVar[bool] = False
 
 
 def to_command(fields: dict[str, Any], request_id: str) -> Command:

@@ -1,0 +1,1 @@
+"""The requests and replies about models on disk: `discover` and `fit`."""

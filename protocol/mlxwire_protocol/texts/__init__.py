@@ -1,0 +1,1 @@
+"""The requests and replies about texts as such: `render`, `embed`, `rerank` and `score`."""

@@ -1,0 +1,1 @@
+"""The wire of training: requests and replies of `train` and `evaluate` (SPEC §4, §5)."""
