@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mlxwire_protocol.messages import Chat, Generate, Message
+from mlxwire_protocol.chat.turns import Message
+from mlxwire_protocol.messages import Chat, Generate
 from mlxwire_worker.engine import LoadOptions
 from mlxwire_worker.mlx_engine import MlxEngine
 from mlxwire_worker.mlx_engine.loading import LoadedModel

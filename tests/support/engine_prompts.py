@@ -5,8 +5,8 @@ from __future__ import annotations
 from mlxwire_protocol.messages import Batch, Chat, Classify, Generate
 from mlxwire_worker.engine import ClassifyPrompts, Engine, Prompt
 from mlxwire_worker.operations.chat import chat_input
-from mlxwire_worker.operations.classify import drawing_params
-from mlxwire_worker.operations.sequence import sampling_params
+from mlxwire_worker.operations.classify import classify_input, drawing_params
+from mlxwire_worker.operations.generation.sequence import sampling_params
 
 
 def prompt_of(engine: Engine, request: Generate | Chat | Batch, index: int = 0) -> Prompt:
@@ -23,9 +23,4 @@ def prompt_of(engine: Engine, request: Generate | Chat | Batch, index: int = 0) 
 
 def classify_prompts_of(engine: Engine, request: Classify) -> ClassifyPrompts:
     """Make the prompts and labels of a `classify` ready. Raises: WireError."""
-    return engine.classify_prompts(
-        request.prompts,
-        request.labels or [],
-        logits=request.logits,
-        params=drawing_params(request),
-    )
+    return engine.classify_prompts(classify_input(request), drawing_params(request))

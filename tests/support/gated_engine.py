@@ -9,6 +9,7 @@ from mlxwire_protocol.results import ModelInfo
 from mlxwire_worker.engine import LoadOptions, ProgressReport
 from mlxwire_worker.mock.engine import MockEngine
 from mlxwire_worker.prompts import StepResult
+from mlxwire_worker.training_site import TrainingSite
 
 from .patience import PATIENCE_SECONDS
 
@@ -23,6 +24,12 @@ class GatedEngine(MockEngine):
         self._open = False
         self._waiting = False
         self.passed = 0
+        self.site: TrainingSite | None = None
+        """The site of trainings, where a test puts another in place of the mock's."""
+
+    @property
+    def training_site(self) -> TrainingSite:
+        return self.site or super().training_site
 
     def load(self, options: LoadOptions, report: ProgressReport) -> ModelInfo:
         self._pass()

@@ -74,6 +74,10 @@ class MemoryHost(Conversation):
             assert time.monotonic() < deadline, "the prepare thread does not come to an end"
             time.sleep(0.001)
 
+    def exit(self) -> None:
+        """End the programs of trainings, as a worker does just before it exits."""
+        self._scheduler.background.stop()
+
     def make_room(self) -> None:
         """Read again."""
         self.writer.full = False

@@ -295,5 +295,80 @@ def measures():
     serve(generate)
 
 
+def trains(steps, end="result"):
+    """Train by a script: report steps, then the result or a failure, or wait for the cancel."""
+    training = None
+    for request in requests():
+        command = request["cmd"]
+        if command == "hello":
+            greet(request)
+        elif command in ("load", "info"):
+            model(request)
+        elif command == "train":
+            training = request
+            train(request, int(steps), end)
+        elif command == "evaluate":
+            perplexity = 2.718 if request.get("adapter") is None else 2.0
+            figures = {"loss": 1.0, "perplexity": perplexity, "tokens": 9, "rows": 2}
+            result(request, **figures, truncated_rows=0, seconds=0.5)
+        elif command == "adapter":
+            result(request, adapters=[])
+        elif command == "cancel":
+            result(request, outcome="accepted", cancelled=1)
+            saved = {"stage": "train", "checkpoint": f"{training['out']}/checkpoints/{steps}"}
+            send(id=training["id"], **{**DONE, "finish_reason": "cancelled"}, **saved)
+        elif command in ("unload", "quit"):
+            result(request, ok=True)
+            if command == "quit":
+                return
+
+
+def train(request, steps, end):
+    send(id=request["id"], type="progress", stage="check", done=2, total=2)
+    for step in range(1, steps + 1):
+        send(
+            id=request["id"],
+            type="progress",
+            stage="train",
+            done=step,
+            total=steps,
+            step=step,
+            loss=3.0 - step / steps,
+            validation_loss=2.5 if step == steps else None,
+            learning_rate=0.0001,
+            tokens=30 * step,
+            seconds=float(step),
+            tokens_per_second=30.0,
+            peak_memory_bytes=1 << 20,
+            seconds_left=float(steps - step),
+        )
+    if end == "fails":
+        checkpoint = f"{request['out']}/checkpoints/1"
+        body = {"code": "training_failed", "message": "the loss is NaN at step 2"}
+        send(
+            id=request["id"],
+            type="error",
+            final=True,
+            error={**body, "retryable": False, "data": {"checkpoint": checkpoint, "step": 2}},
+        )
+    elif end == "result":
+        result(
+            request,
+            adapter=request["out"],
+            method=request.get("method", "lora"),
+            format=request.get("format", "mlx"),
+            first_loss=3.0,
+            last_loss=2.0,
+            validation_loss=2.5,
+            steps=steps,
+            tokens=30 * steps,
+            rows=4,
+            truncated_rows=1,
+            seconds=float(steps),
+            peak_memory_bytes=1 << 20,
+            loaded_as=request.get("load_as"),
+        )
+
+
 if __name__ == "__main__":
     globals()[sys.argv[1]](*sys.argv[2:])
