@@ -1,0 +1,1 @@
+"""The syntaxes that several families share: JSON and Python, and grammars of calls in JSON."""
