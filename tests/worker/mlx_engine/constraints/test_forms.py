@@ -12,17 +12,18 @@ from typing import Any
 
 import jsonschema_rs
 import msgspec
+import numpy as np
 import pytest
-from llguidance import LLTokenizer
 
 from mlxwire_protocol import WireError
 from mlxwire_protocol.formats import ResponseFormat
 from mlxwire_worker.mlx_engine.constraints.grammars import compile_grammar
-from mlxwire_worker.mlx_engine.constraints.validation import Validator
-from mlxwire_worker.mlx_engine.text.thinking import opens_thought
+from mlxwire_worker.mlx_engine.constraints.json_schema.validation import Validator
+from mlxwire_worker.mlx_engine.constraints.vocabulary import Vocabulary
 from mlxwire_worker.prompts import Prompt
 from support.direct import Direct
-from support.model_worker import Models, ModelWorker
+from support.model_worker import ModelWorker
+from support.odd_schemas import random_schema
 from support.tiny_model import TINY
 from zoo.builder import build
 
@@ -95,6 +96,49 @@ def test_a_text_has_its_form(
         assert re.fullmatch(pattern, text), text
 
 
+FORCED = ("<think>", "a </tool_call>b", "<|im_end|>")
+
+
+def spelled(forced: str) -> tuple[tuple[dict[str, Any], str], ...]:
+    """Return formats that leave no choice but a text with `forced`, and that text."""
+    named = {"type": "object", "properties": {forced: {"type": "null"}}, "required": [forced],
+             "additionalProperties": False}  # fmt: skip
+    quoted = json.dumps(forced)
+    return (
+        (schema({"const": forced}), quoted),
+        (schema({"enum": [forced]}), quoted),
+        (schema({"type": "string", "pattern": f"^{re.escape(forced)}$"}), quoted),
+        (schema({"const": forced}, strict=False), quoted),
+        (schema(named), f"{{{quoted}:null}}"),
+        (form("regex", regex=re.escape(forced)), forced),
+        (form("grammar", grammar=f"start: {quoted}", syntax="lark"), forced),
+        (form("grammar", grammar=f"root ::= {quoted}", syntax="gbnf"), forced),
+    )
+
+
+@pytest.mark.parametrize("forced", FORCED)
+def test_forced_text_that_spells_a_control_token_comes_in_other_tokens(
+    tiny: Direct, forced: str
+) -> None:
+    control = set(tiny.loaded.tokenizer.added_ids.values())
+    for asked, expected in spelled(forced):
+        prompt = prepared(tiny, "x", asked)
+        assert ended(tiny, prompt) == [expected], asked
+        assert not control & set(tiny.answers[prompt].tokens), asked
+
+
+def test_a_grammar_names_a_control_token_without_quotes(tiny: Direct) -> None:
+    lark = 'start: <think> " <think> " /[<]think>/ </think>  // <think>\n'
+    prompt = prepared(tiny, "x", form("grammar", grammar=lark, syntax="lark"))
+
+    (text,) = ended(tiny, prompt)
+    assert re.fullmatch("<think> <think> <think></think>", text)
+    tokens = tiny.answers[prompt].tokens
+    ids = tiny.loaded.tokenizer.added_ids
+    assert (tokens[0], tokens[-1]) == (ids["<think>"], ids["</think>"])
+    assert not set(ids.values()) & set(tokens[1:-1])
+
+
 def test_plain_neighbours_do_not_change_by_a_byte(tiny: Direct) -> None:
     options: dict[str, Any] = {"max_tokens": 24, "ignore_eos": True, "temperature": 0.9}
     plain = [tiny.prepare(p, seed=n, **options) for n, p in enumerate(PROMPTS)]
@@ -106,44 +150,6 @@ def test_plain_neighbours_do_not_change_by_a_byte(tiny: Direct) -> None:
         mixed.append(prepared(tiny, prompt, asked, max_tokens=50))
 
     assert ended(tiny, *mixed)[::2] == expected
-
-
-def random_schema(chance: random.Random, depth: int = 0) -> dict[str, Any]:
-    """Return a schema of what strict mode enforces, whose instances are short."""
-    kinds = ["integer", "string", "boolean", "enum", "null", "number", "const"]
-    kind = chance.choice([*kinds, *(["object", "array", "anyOf"] * 2 if depth < 3 else [])])
-    if kind == "integer":
-        low = chance.randint(-50, 50)
-        return {"type": "integer", "minimum": low, "maximum": low + chance.randint(0, 90)}
-    if kind == "number":
-        return {"type": "number", "minimum": 0, "exclusiveMaximum": chance.randint(1, 9)}
-    if kind == "string":
-        return chance.choice(
-            [
-                {"type": "string", "maxLength": chance.randint(1, 9)},
-                {"type": "string", "pattern": "^[a-f]{2,5}$"},
-                {"type": "string", "format": "date"},
-            ]
-        )
-    if kind == "enum":
-        return {"enum": chance.sample(["a", "b c", 1, None, True, "\u00fc"], 3)}
-    if kind == "const":
-        return {"const": chance.choice(["x", 0, [1, 2], {"k": "v"}])}
-    if kind == "array":
-        least = chance.randint(0, 2)
-        items = random_schema(chance, depth + 1)
-        return {"type": "array", "items": items, "minItems": least, "maxItems": least + 1}
-    if kind == "anyOf":
-        return {"anyOf": [random_schema(chance, depth + 1) for _ in range(2)]}
-    if kind == "object":
-        names = chance.sample(["id", "name", "tag s", "ok", "\u00e9"], chance.randint(1, 3))
-        return {
-            "type": "object",
-            "properties": {name: random_schema(chance, depth + 1) for name in names},
-            "required": names[: chance.randint(0, len(names))],
-            "additionalProperties": False,
-        }
-    return {"type": kind}
 
 
 @pytest.mark.parametrize("start", range(0, 200, 50))
@@ -208,6 +214,24 @@ def test_a_format_that_is_none_or_too_large_is_refused(
         prepared(tiny, "x", asked)
 
     assert (refused.value.code, refused.value.data["field"]) == ("invalid_params", field)
+
+
+@pytest.mark.parametrize(
+    ("asked", "told", "never"),
+    [
+        (form("regex", regex="[^\\s\\S]"), "no token can come next;", "Tokens"),
+        (form("grammar", grammar="start: <|nothere|>"), "<|im_end|>", "[0-9a-f]{32}"),
+    ],
+    ids=["dump", "names"],
+)
+def test_an_error_of_the_compiler_is_told_in_words_that_its_reader_knows(
+    tiny: Direct, asked: dict[str, Any], told: str, never: str
+) -> None:
+    with pytest.raises(WireError) as refused:
+        prepared(tiny, "x", asked)
+
+    assert told in refused.value.message
+    assert not re.search(never, refused.value.message)
 
 
 def test_no_schema_opens_a_socket(tiny: Direct, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -285,6 +309,18 @@ def test_the_worker_tells_if_the_text_is_whole(worker: ModelWorker) -> None:
     assert "complete" not in plain
 
 
+def test_formats_that_are_equal_as_objects_are_not_taken_for_each_other(
+    worker: ModelWorker,
+) -> None:
+    worker.use(TINY)
+    answers = [
+        worker.generate("x", response_format=schema(described), max_tokens=40)[0]
+        for described in ({"const": 1}, {"const": True}, {"enum": [0]}, {"enum": [False]})
+    ]
+
+    assert answers == ["1", "true", "0", "false"]
+
+
 def test_each_item_of_a_batch_tells_its_form(worker: ModelWorker) -> None:
     worker.use(TINY)
     asked = schema({"enum": ["yes", "no"]})
@@ -297,40 +333,10 @@ def test_each_item_of_a_batch_tells_its_form(worker: ModelWorker) -> None:
 
 
 def test_grammars_of_a_large_vocabulary_compile(tiny: Direct) -> None:
-    tokens = LLTokenizer(
-        tiny.loaded.tokenizer.as_json(), n_vocab=tiny.info.vocab_size, eos_token=[0]
-    )
+    vocabulary = Vocabulary(tiny.loaded.tokenizer, tiny.info.vocab_size, [0])
     asked = msgspec.convert(form("json_object"), ResponseFormat)
 
-    assert compile_grammar(asked, tokens)
-
-
-@pytest.mark.parametrize(
-    ("end", "opens"),
-    [
-        ("<|im_start|>assistant\n<think>\n", True),
-        ("<|im_start|>assistant\n<think>\n\n</think>\n\n", False),
-        ("<think>hm</think> <|im_start|>assistant\n", False),
-        ("[THINK]", True),
-        ("[THINK]x[/THINK]", False),
-        ("<|START_THINKING|>", True),
-        ("<|START_THINKING|><|END_THINKING|>", False),
-        ("Hello", False),
-    ],
-)
-def test_a_prompt_that_ends_within_a_thought_is_known(end: str, opens: bool) -> None:
-    assert opens_thought(end) is opens
-
-
-def test_a_form_beside_thinking_is_refused(worker: ModelWorker, models: Models) -> None:
-    worker.use(models("qwen3"))
-    asked = form("regex", regex="[0-9]")
-    messages = [{"role": "user", "content": "x"}]
-    refused = worker.refusal("chat", messages=messages, thinking=True, response_format=asked)
-    answered = worker.ask("chat", messages=messages, thinking=False, response_format=asked)
-
-    assert refused["data"]["field"] == "response_format"
-    assert answered["complete"]
+    assert compile_grammar(asked, vocabulary)
 
 
 def test_a_form_survives_the_failure_of_a_neighbour(tiny: Direct) -> None:
@@ -370,3 +376,49 @@ def test_models_of_other_kinds_hold_a_form(animal: str, tmp_path: Path) -> None:
             assert re.fullmatch("[0-9]{2,5}x", text)
     finally:
         direct.close()
+
+
+@pytest.mark.parametrize(
+    ("described", "pushed", "expected"),
+    [
+        ({"type": "number"}, "1e999", "1e99"),
+        ({"type": "number"}, "-3.5E+07777", "-3.5E+07"),
+        ({"type": "array", "items": {}, "maxItems": 1}, "[1e999", "[1e99]"),
+        ({"type": "integer"}, "7" * 900, "7" * 200),
+        ({"type": "number"}, "0." + "3" * 900, "0." + "3" * 200),
+        ({"type": "string"}, '"1e999"', '"1e999"'),
+        ({"const": "1e999"}, '"1e999"', '"1e999"'),
+        ({"const": 1e-200}, "1e-200", f"{1e-200:.200f}"),
+        ({"type": "string", "pattern": "^[0-9a-f]{8}$"}, '"550e8400"', '"550e8400"'),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_numbers_have_no_more_digits_than_parsers_take(
+    tiny: Direct, described: Any, pushed: str, expected: str
+) -> None:
+    """Push a text as a model would that gives each next character the highest logit."""
+    loaded = tiny.loaded
+    prompt = prepared(tiny, "x", schema(described))
+    constraint = prompt.constraint
+    assert constraint is not None
+    size = tiny.info.vocab_size
+    row = np.zeros(-(-size // 32), dtype=np.int32)
+    wanted, taken = pushed, list[int]()
+    while True:
+        constraint.follow(taken)
+        if constraint.ended:
+            break
+        constraint.fill(row, row.ctypes.data)
+        allowed = {
+            n for n in range(size) if row.view(np.uint32)[n // 32] >> np.uint32(n % 32) & 1
+        }
+        single = {loaded.tokenizer.text_of(n): n for n in sorted(allowed, reverse=True)}
+        if wanted and wanted[0] in single:
+            taken.append(single[wanted[0]])
+        else:
+            end = next((n for n in sorted(loaded.eos_ids) if n in allowed), None)
+            if end is not None:
+                break
+            taken.append(min(allowed, key=lambda n: (len(loaded.tokenizer.text_of(n)), n)))
+        wanted = wanted[1:]
+    assert loaded.tokenizer.decode(taken) == expected

@@ -6,27 +6,26 @@ again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
-
-import numpy as np
 from llguidance import LLMatcher
 
-from mlxwire_protocol import WireError, invalid_params
+from mlxwire_protocol import invalid_params
 
 from ...prompts import Constraint
-from .validation import Validator
+from .bits import Bits, bits_of
+from .compiling import short
+from .following import unseen
+from .json_schema.validation import Validator
+from .numbers import NumberLimit
 from .vocabulary import Vocabulary
-
-Bits = np.ndarray[Any, np.dtype[np.int32]]
 
 
 class GrammarConstraint(Constraint):
     """A grammar's state along one sequence. ``stop_ids`` end the text, once it is whole.
 
-    ``matcher`` is at the grammar's beginning, and no other sequence may have it.
-
-    Used by the engine's thread alone, after it was made.
+    ``formed`` is False for the grammar of a tool call, which the request did not write. ``matcher``
+    is at the grammar's beginning, and no other sequence may have it. ``numbers`` is True if the text
+    has JSON in it, whose numbers are limited. The prepare thread makes the constraint; afterwards the
+    engine's thread alone uses it.
     """
 
     def __init__(
@@ -35,13 +34,23 @@ class GrammarConstraint(Constraint):
         vocabulary: Vocabulary,
         stop_ids: frozenset[int],
         validator: Validator | None,
+        *,
+        formed: bool = True,
+        numbers: bool = False,
     ) -> None:
+        self._formed = formed
         self._ends = stop_ids
-        self._end_bits = _bits(stop_ids, vocabulary.size)
-        self._no_ends = ~_bits(stop_ids | vocabulary.eos_ids, vocabulary.size)
+        self._end_bits = bits_of(stop_ids, vocabulary.size)
+        self._no_ends = ~bits_of(stop_ids | vocabulary.eos_ids, vocabulary.size)
         self._validator = validator
         self._matcher = matcher
+        self._numbers = NumberLimit(vocabulary.numbers) if numbers else None
         self._taken: list[int] = []
+
+    @property
+    def formed(self) -> bool:
+        """Return True unless the grammar is that of a tool call."""
+        return self._formed
 
     @property
     def complete(self) -> bool:
@@ -57,23 +66,31 @@ class GrammarConstraint(Constraint):
         """Return True if a text is an instance of the schema; None if the grammar ensures it."""
         return None if self._validator is None else self._validator.accepts(text)
 
-    def follow(self, generated: list[int]) -> None:
-        """Take the state after ``generated``. Raises: WireError for one that breaks the grammar."""
-        known = len(self._taken)
-        if generated[:known] != self._taken:  # a step that failed is repeated
+    def follow(self, generated: list[int], newest: int | None = None) -> None:
+        """Take the state after these tokens, and ``newest`` behind them.
+
+        Raises: WireError ``invalid_params`` if the grammar became too complex.
+        """
+        fresh = unseen(self._taken, generated, newest)
+        if fresh is None:
             self._matcher.reset()
-            self._taken, known = [], 0
-        for token in generated[known:]:
+            if self._numbers is not None:
+                self._numbers.restart()
+            self._taken = []
+            fresh = unseen((), generated, newest) or []
+        for token in fresh:
             if self._matcher.is_stopped() or token in self._ends:
                 break
             self._taken.append(token)
+            if self._numbers is not None:
+                self._numbers.follow(token)
             if not self._matcher.consume_token(token):
                 self._check()
 
     def fill(self, row: Bits, address: int) -> None:
         """Set the bits of the tokens that may come next in ``row`` [V / 32], which is at ``address``.
 
-        Raises: WireError ``invalid_params`` if no token may come next.
+        Raises: WireError ``invalid_params`` if the grammar became too complex.
         """
         if self._matcher.is_stopped():
             return  # the sequence ends: whatever is computed for it is not used
@@ -83,27 +100,21 @@ class GrammarConstraint(Constraint):
         row &= self._no_ends
         if self._matcher.is_accepting():
             row |= self._end_bits
-        if not row.any():
-            raise invalid_params(
-                "response_format",
-                "the model's tokens, less those that `stop_tokens` names, can't continue the "
-                "text in this form; leave `stop_tokens` out, or change `response_format`",
-            )
+        if self._numbers is not None:
+            self._numbers.limit(row)
 
     def _check(self) -> None:
-        if self._matcher.is_error():
-            told = " ".join(self._matcher.get_error().split())[:200]
-            raise WireError(
-                "invalid_params",
+        if not self._matcher.is_error():
+            return
+        told = short(self._matcher.get_error())
+        if self._formed:
+            raise invalid_params(
+                "response_format",
                 f"the grammar of `response_format` became too complex to follow ({told}); make it "
                 "simpler",
-                data={"field": "response_format"},
             )
-
-
-def _bits(tokens: Iterable[int], size: int) -> Bits:
-    """Return a row [V / 32] in which the bits of these tokens are set."""
-    row = np.zeros(-(-size // 32), dtype=np.uint32)
-    for token in tokens:
-        row[token // 32] |= np.uint32(1 << token % 32)
-    return row.view(np.int32)
+        raise invalid_params(
+            "tools",
+            f"the grammar of the required call became too complex to follow ({told}); simplify the "
+            "`parameters` of `tools`, or set `tool_choice` to `auto`",
+        )

@@ -11,6 +11,9 @@ from typing import Any
 
 import mlx.core as mx
 
+from mlxwire_protocol import WireError, invalid_params
+
+from ...prompts import Constraint
 from ..sequences.rows import Row
 
 
@@ -18,20 +21,44 @@ def mask_of(rows: Sequence[Row], unread: Sequence[int] | None, size: int) -> mx.
     """Return the allowed tokens [B, V] as booleans; None if no row has a constraint.
 
     ``unread`` are the rows' newest tokens, which their ``generated`` still lack; ``size`` is V.
-    Raises: WireError of the row whose constraint can't go on.
+    Raises: WireError if a row's constraint can't go on, or allows no token.
     """
-    if all(row.prompt.constraint is None for row in rows):
+    held = [
+        (place, constraint)
+        for place, row in enumerate(rows)
+        if (constraint := row.prompt.constraint) is not None
+    ]
+    for place, constraint in held:
+        newest = None if unread is None else unread[place]
+        constraint.follow(rows[place].generated, newest)
+    held = [(place, constraint) for place, constraint in held if not constraint.free]
+    if not held:
         return None
     import numpy as np
 
     bits = np.full((len(rows), -(-size // 32)), -1, dtype=np.int32)
     address, stride = bits.ctypes.data, bits.strides[0]
-    for place, row in enumerate(rows):
-        constraint = row.prompt.constraint
-        if constraint is not None:
-            newest = [] if unread is None else [unread[place]]
-            constraint.follow(row.generated + newest)
-            constraint.fill(bits[place], address + place * stride)
+    for place, constraint in held:
+        constraint.fill(bits[place], address + place * stride)
+    possible = bits.any(axis=1)
+    if not possible.all():
+        stuck = rows[int(possible.argmin())].prompt.constraint
+        assert stuck is not None
+        raise _nothing_allowed(stuck)
     spread = np.unpackbits(bits.view(np.uint8), axis=1, bitorder="little", count=size)
     allowed: Any = spread.view(np.bool_)
     return mx.array(allowed)
+
+
+def _nothing_allowed(constraint: Constraint) -> WireError:
+    if constraint.formed:
+        return invalid_params(
+            "response_format",
+            "the model's tokens, less those that `stop_tokens` names, can't continue the text in "
+            "this form; leave `stop_tokens` out, or change `response_format`",
+        )
+    return invalid_params(
+        "tool_choice",
+        "the model's tokens, less those that `stop_tokens` names, can't continue the required call; "
+        "leave `stop_tokens` out, or set `tool_choice` to `auto`",
+    )

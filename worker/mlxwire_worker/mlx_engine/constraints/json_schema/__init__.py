@@ -1,0 +1,1 @@
+"""JSON Schemas as llguidance can enforce them, and as jsonschema-rs validates a finished text."""
