@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from factories import FAMILIES
 from mlxwire_protocol import WireError
-from mlxwire_protocol.messages import Chat, Message
-from mlxwire_worker.mlx_engine.text.chat_template import find_template
-from mlxwire_worker.mlx_engine.text.prompts import encode_chat
+from mlxwire_protocol.chat.turns import Message
+from mlxwire_protocol.messages import Chat
+from mlxwire_worker.mlx_engine.conversation.encoding import encode_chat
+from mlxwire_worker.mlx_engine.text.chat_template import find_templates
 from mlxwire_worker.mlx_engine.text.template_process import TemplateProcess
 from mlxwire_worker.mlx_engine.text.tokenizer import Tokenizer
 from mlxwire_worker.operations.chat import chat_input
@@ -36,7 +37,8 @@ class Encoding:
         self.path = models(family)
         self.tokenizer = Tokenizer.from_folder(self.path)
         self.control = self.tokenizer.control_tokens._contents
-        self.template = find_template(self.path) or ""
+        templates = find_templates(self.path)
+        self.template = templates.default if templates else ""
         self._render = helper.render
 
     def ids(self, *turns: tuple[str, str], **options: Any) -> list[int]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers
 
-from mlxwire_worker.mlx_engine.text.control_tokens import ControlTokens, is_control
+from mlxwire_worker.mlx_engine.text.control_names import is_control
+from mlxwire_worker.mlx_engine.text.control_tokens import ControlTokens
 
 LETTERS = [chr(code) for code in range(33, 127)] + ["▁", "ﬁ", " ", "\n"]
 END = "<|end|>"
@@ -45,7 +46,7 @@ SCHEMES = [word_level, unigram, bpe_with_merges_into_it, bpe_of_whole_words]
 
 
 def encoded(control: ControlTokens, before: str, content: str, after: str) -> list[int]:
-    mark, (message,) = control.mark([{"role": "user", "content": content}])
+    mark, (message,), _ = control.mark([{"role": "user", "content": content}])
     return control.encode(before + message["content"] + after, mark)
 
 
@@ -104,7 +105,7 @@ def test_a_control_token_that_begins_like_a_word_leaves_words_unmarked() -> None
     fast.add_tokens([AddedToken("endturn", special=True)])
     control = ControlTokens(fast)
 
-    _, (message,) = control.mark([{"role": "user", "content": "end e endturn"}])
+    _, (message,), _ = control.mark([{"role": "user", "content": "end e endturn"}])
 
     assert message["content"].startswith("end e e")
     assert message["content"] != "end e endturn"

@@ -14,9 +14,8 @@ from mlxwire_protocol import WireError, error_reply
 from mlxwire_protocol.codec import encode
 from mlxwire_protocol.framing import DEFAULT_MAX_LINE_BYTES
 from mlxwire_worker.mock.engine import MockEngine
+from mlxwire_worker.passes import Classified, ClassifyPrompts
 from mlxwire_worker.prompts import (
-    Classified,
-    ClassifyPrompts,
     Detokenizer,
     Prompt,
     SamplingParams,

@@ -12,8 +12,8 @@ from tokenizers import Tokenizer as FastTokenizer
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from factories import templates
+from mlxwire_worker.mlx_engine.conversation.encoding import encode_chat, template_variables
 from mlxwire_worker.mlx_engine.text.control_tokens import ControlTokens
-from mlxwire_worker.mlx_engine.text.prompts import encode_chat, template_variables
 from mlxwire_worker.mlx_engine.text.template_process import TemplateProcess
 from mlxwire_worker.mlx_engine.text.tokenizer import Tokenizer
 from mlxwire_worker.prompts import ChatInput
@@ -94,7 +94,7 @@ def test_a_render_with_marks_is_the_render_without_them(
     helper: TemplateProcess, name: str, messages: list[dict[str, str]]
 ) -> None:
     control = ControlTokens(fast_tokenizer())
-    mark, marked = control.mark(messages)
+    mark, marked, _ = control.mark(messages)
     variables = template_variables(ChatInput(messages=marked), SPECIAL)
 
     rendered = helper.render(ALL[name], variables, mark)

@@ -12,14 +12,15 @@ import pytest
 
 from factories import FAMILIES
 from mlxwire_protocol import WireError
+from mlxwire_worker.mlx_engine.conversation.encoding import template_variables
 from mlxwire_worker.mlx_engine.text import template_process as template_module
-from mlxwire_worker.mlx_engine.text.chat_template import find_template
-from mlxwire_worker.mlx_engine.text.prompts import template_variables
+from mlxwire_worker.mlx_engine.text.chat_template import find_templates
 from mlxwire_worker.mlx_engine.text.template_process import TemplateProcess
 from mlxwire_worker.mlx_engine.text.thinking import find_switch
 from mlxwire_worker.mlx_engine.text.tokenizer import Tokenizer
 from mlxwire_worker.prompts import ChatInput
 from support.model_worker import Models, ModelWorker
+from support.patience import PATIENCE_SECONDS
 from support.processes import children_of
 from support.reference import reference
 
@@ -53,8 +54,9 @@ def test_a_conversation_renders_as_with_transformers(
     switch = {} if thinking is None else {"thinking": thinking}
     theirs = {} if thinking is None else {"enable_thinking": thinking}
     path = models(family)
-    source = find_template(path)
-    assert source is not None
+    templates = find_templates(path)
+    assert templates is not None
+    source = templates.default
     special = Tokenizer.from_folder(path).special_tokens
     found = find_switch(source, template_variables(chat([]), special), helper.render)
     variables = template_variables(chat(messages, **switch), special, found)
@@ -67,8 +69,9 @@ def test_enable_thinking_alone_is_set_as_mlx_lm_does(
     helper: TemplateProcess, models: Models, family: str
 ) -> None:
     path = models(family)
-    source = find_template(path)
-    assert source is not None
+    templates = find_templates(path)
+    assert templates is not None
+    source = templates.default
     tokens = Tokenizer.from_folder(path).special_tokens
     variables = template_variables(chat([USER], enable_thinking=True), tokens)
 
@@ -168,14 +171,30 @@ def test_an_endless_loop_is_killed_and_the_next_render_works(
     assert helper.render("{{ 1 + 1 }}", {}) == "2"
 
 
+def test_renders_that_share_a_time_are_refused_once_it_is_spent(
+    helper: TemplateProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(template_module, "RENDER_SECONDS", 0.5)
+    shared = template_module.RenderTime(PATIENCE_SECONDS)
+    assert helper.render("{{ 1 + 1 }}", {}, time=shared) == "2"
+    assert 0 < shared.left < PATIENCE_SECONDS
+    with pytest.raises(WireError, match=r"took more than 0.5 s"):
+        helper.render(ENDLESS, {}, time=shared)
+    assert shared.spent
+
+    with pytest.raises(WireError, match=r"took more than 0.5 s"):
+        helper.render("{{ 1 + 1 }}", {}, time=shared)
+    assert helper.render("{{ 1 + 1 }}", {}) == "2"
+
+
 @pytest.fixture
 def struck(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, bool], None]:
     """Return a function that ends the next request's helper by a signal."""
-    exchange = template_module._exchange
+    exchange = template_module.exchange
 
     def strike(number: int, after: bool) -> None:
         def strikes(process: subprocess.Popen[bytes], request: bytes, limit: float) -> bytes:
-            monkeypatch.setattr(template_module, "_exchange", exchange)
+            monkeypatch.setattr(template_module, "exchange", exchange)
             if after:
                 assert process.stdin is not None
                 process.stdin.write(request)
@@ -183,7 +202,7 @@ def struck(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, bool], None]:
             os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
             return exchange(process, request, limit)
 
-        monkeypatch.setattr(template_module, "_exchange", strikes)
+        monkeypatch.setattr(template_module, "exchange", strikes)
 
     return strike
 

@@ -14,7 +14,7 @@ from tokenizers import pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from factories.damage import edit_json
-from mlxwire_worker.mlx_engine.text.declared_tokens import mend_mistral_pattern
+from mlxwire_worker.mlx_engine.text.declared_tokens import mend_mistral_pattern, special_tokens
 from mlxwire_worker.mlx_engine.text.tokenizer import Tokenizer
 
 TEXTS = [
@@ -133,3 +133,8 @@ def test_mistrals_pattern_is_mended_where_transformers_mends_it(
     mend_mistral_pattern(tokenizer, settings, config)
 
     assert (pieces(tokenizer) != before) is mends
+
+
+def test_a_named_token_of_absurd_length_is_left_out() -> None:
+    config = {"bos_token": "<s>", "eos_token": "q" * 100_000}
+    assert special_tokens(config) == {"bos_token": "<s>"}

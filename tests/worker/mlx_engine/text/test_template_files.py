@@ -13,8 +13,8 @@ from mlx_lm.chat_templates import deepseek_v32
 from transformers import AutoTokenizer
 
 from mlxwire_protocol import WireError
-from mlxwire_worker.mlx_engine.text.chat_template import find_template
-from mlxwire_worker.mlx_engine.text.prompts import template_variables
+from mlxwire_worker.mlx_engine.conversation.encoding import template_variables
+from mlxwire_worker.mlx_engine.text.chat_template import Templates, find_templates
 from mlxwire_worker.mlx_engine.text.template_process import TemplateProcess
 from mlxwire_worker.mlx_engine.text.thinking import find_switch
 from mlxwire_worker.prompts import ChatInput
@@ -82,7 +82,10 @@ def test_the_template_of_chats_is_transformers_own(
 ) -> None:
     path = folder(files)
 
-    assert find_template(path) == AutoTokenizer.from_pretrained(path).get_chat_template()
+    theirs = AutoTokenizer.from_pretrained(path)
+    assert find_templates(path) == Templates(
+        theirs.get_chat_template(), theirs.get_chat_template(tools=[{}])
+    )
 
 
 @pytest.mark.parametrize("name", ["chat_template.json", "processor_config.json"])
@@ -90,9 +93,10 @@ def test_the_template_of_chats_is_transformers_own(
 def test_a_processors_template_is_used_where_the_tokenizer_has_none(
     folder: Folder, name: str, value: Any
 ) -> None:
-    found = find_template(folder({name: {"chat_template": value}}))
+    found = find_templates(folder({name: {"chat_template": value}}))
 
-    assert found == (value if value == "text" else find_default(value))
+    assert found is not None
+    assert found.default == (value if value == "text" else find_default(value))
 
 
 def find_default(value: Any) -> str:
@@ -101,7 +105,7 @@ def find_default(value: Any) -> str:
 
 
 def test_a_folder_without_a_template_has_none(folder: Folder) -> None:
-    assert find_template(folder({})) is None
+    assert find_templates(folder({})) is None
 
 
 @pytest.mark.parametrize(
@@ -112,6 +116,10 @@ def test_a_folder_without_a_template_has_none(folder: Folder) -> None:
         ({"tokenizer_config.json": {"chat_template": [{"template": "x"}]}}, "`name`"),
         ({"tokenizer_config.json": {"chat_template": {"rag": "x"}}}, "rag"),
         ({"tokenizer_config.json": {"chat_template": {"default": 1}}}, "`default`"),
+        (
+            {"tokenizer_config.json": {"chat_template": {"default": "x", "tool_use": 1}}},
+            "tool_use",
+        ),
         ({"chat_template.json": {"chat_template": {"a": "x"}}}, "chat_template.json"),
         ({"chat_template.json": "{"}, "chat_template.json"),
         ({"chat_template.json": "[]"}, "chat_template.json"),
@@ -122,7 +130,7 @@ def test_a_form_that_is_not_read_is_refused_by_its_name(
     folder: Folder, files: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(WireError) as refused:
-        find_template(folder(files))
+        find_templates(folder(files))
 
     assert (refused.value.code, refused.value.data["reason"]) == (
         "model_load_failed",
@@ -134,7 +142,7 @@ def test_a_form_that_is_not_read_is_refused_by_its_name(
 @pytest.mark.parametrize("kind", ["no_such", "../chat", "deepseek_v32.py", "__init__", "os", 5])
 def test_a_template_type_that_mlx_lm_lacks_is_refused(folder: Folder, kind: object) -> None:
     with pytest.raises(WireError) as refused:
-        find_template(folder({"tokenizer_config.json": {"chat_template_type": kind}}))
+        find_templates(folder({"tokenizer_config.json": {"chat_template_type": kind}}))
 
     assert (refused.value.code, refused.value.data["reason"]) == (
         "unsupported_model",
@@ -163,8 +171,9 @@ def test_a_template_in_python_renders_as_in_mlx_lm(
             "tokenizer_config.json": {"chat_template_type": "deepseek_v32"},
         }
     )
-    template = find_template(path)
-    assert template is not None
+    found = find_templates(path)
+    assert found is not None
+    template = found.default
     helper.check(template)
     switch = find_switch(
         template, template_variables(ChatInput(messages=[]), {}), helper.render

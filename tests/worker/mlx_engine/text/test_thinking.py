@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mlxwire_worker.mlx_engine.text.template_process import TemplateProcess
-from mlxwire_worker.mlx_engine.text.thinking import find_switch, knows_thoughts
+from mlxwire_worker.mlx_engine.text.thinking import find_marks, find_switch, writes_channels
 from support.model_worker import Models, ModelWorker
 
 USER = {"role": "user", "content": "x"}
@@ -63,26 +63,51 @@ def test_a_word_that_changes_nothing_is_no_switch(
 
 
 @pytest.mark.parametrize(
-    ("template", "vocabulary", "known"),
+    ("template", "vocabulary", "marks"),
     [
-        ("{{ '<think>' }}{{ '</think>' }}", [], True),
-        ("", ["<think>", "</think>"], True),
-        ("", ["<seed:think>", "</seed:think>"], True),
-        ("", ["[THINK]", "[/THINK]"], True),
-        ("", ["<|START_THINKING|>", "<|END_THINKING|>"], True),
-        ("", ["<|think:start|>", "<|think:end|>"], True),
-        ("", ["<|inner_prefix|>", "<|inner_suffix|>"], True),
-        ("", ["<|channel>", "<channel|>"], True),
-        ("{{ '<|channel|>analysis<|message|>' }}", ["<|channel|>"], True),
-        ("", ["<|open|>", "<|close|>", "<|sep|>"], True),
-        ("{{ 'think' }}{{ '<think>' }}", ["<|end|>"], False),
-        ("", [], False),
+        ("{{ '<think>' }}{{ '</think>' }}", [], ("<think>", "</think>")),
+        ("", ["<think>", "</think>"], ("<think>", "</think>")),
+        ("", ["<seed:think>", "</seed:think>"], ("<seed:think>", "</seed:think>")),
+        ("", ["[THINK]", "[/THINK]"], ("[THINK]", "[/THINK]")),
+        (
+            "",
+            ["<|START_THINKING|>", "<|END_THINKING|>"],
+            ("<|START_THINKING|>", "<|END_THINKING|>"),
+        ),
+        ("", ["<|think:start|>", "<|think:end|>"], ("<|think:start|>", "<|think:end|>")),
+        (
+            "",
+            ["<|inner_prefix|>", "<|inner_suffix|>"],
+            ("<|inner_prefix|>", "<|inner_suffix|>"),
+        ),
+        ("", ["<|channel>", "<channel|>"], ("<|channel>thought", "<channel|>")),
+        (
+            "",
+            ["<|open|>", "<|close|>", "<|sep|>"],
+            ("<|open|>think<|sep|>", "<|close|>think<|sep|>"),
+        ),
+        (
+            "{{ '<reasoning>' }}{{ '</reasoning>' }}{{ '<think>' }}{{ '</think>' }}",
+            ["<think>", "</think>"],
+            ("<think>", "</think>"),
+        ),
+        ("{{ 'think' }}{{ '<think>' }}", ["<|end|>"], None),
+        ("{{ '<|channel|>analysis<|message|>' }}", ["<|channel|>"], None),
+        ("", [], None),
     ],
 )
-def test_thoughts_are_known_by_a_pair_of_marks(
-    template: str, vocabulary: list[str], known: bool
+def test_the_marks_of_thoughts_are_found(
+    template: str, vocabulary: list[str], marks: tuple[str, str] | None
 ) -> None:
-    assert knows_thoughts(template, vocabulary) is known
+    assert find_marks(template, vocabulary) == marks
+
+
+@pytest.mark.parametrize(
+    ("template", "writes"),
+    [("{{ '<|channel|>analysis<|message|>' }}", True), ("{{ 'analysis' }}", False)],
+)
+def test_channels_are_known_by_the_template(template: str, writes: bool) -> None:
+    assert writes_channels(template, []) is writes
 
 
 @pytest.mark.parametrize("thinking", [True, False])

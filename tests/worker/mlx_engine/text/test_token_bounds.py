@@ -15,7 +15,8 @@ from tokenizers import Tokenizer as FastTokenizer
 
 from factories import FAMILIES
 from mlxwire_protocol import WireError
-from mlxwire_protocol.messages import Batch, Chat, Classify, Generate, Message
+from mlxwire_protocol.chat.turns import Message
+from mlxwire_protocol.messages import Batch, Chat, Classify, Generate
 from mlxwire_worker.mlx_engine.text import token_bounds
 from mlxwire_worker.mlx_engine.text.token_bounds import TokenBound
 from mlxwire_worker.mlx_engine.text.tokenizer import Tokenizer
@@ -125,10 +126,14 @@ def test_a_prompt_of_megabytes_is_refused_without_its_tokens(
     monkeypatch.setattr(tokenizer, "encode", None)
     monkeypatch.setattr(type(tokenizer.control_tokens), "_encode_apart", None)
     engine = tiny.engine
+
+    def classified(request: Classify) -> None:
+        raise classify_prompts_of(engine, request).failed[0]
+
     asked: list[tuple[str, Callable[[], object]]] = [
         ("prompt", lambda: prompt_of(engine, Generate(id="r", prompt=text))),
         ("prompts[0]", lambda: prompt_of(engine, Batch(id="r", prompts=[text]))),
-        ("prompts[0]", lambda: classify_prompts_of(engine, Classify(id="r", prompts=[text]))),
+        ("prompts[0]", lambda: classified(Classify(id="r", prompts=[text]))),
     ]
     message = Message(role="user", content=text)
     asked += [
@@ -148,3 +153,16 @@ def test_a_prompt_of_megabytes_is_refused_without_its_tokens(
         assert error.data["at_least"] is True
         assert error.data["prompt_tokens"] >= error.data["context_len"]
         assert "at least" in error.message
+
+
+def test_a_long_text_that_is_only_read_may_fill_the_context() -> None:
+    tokenizer = Tokenizer.from_folder(TINY)
+    text = "Once upon a time there was a cat. " * 40_000
+    room = tokenizer.at_least(text, len(text))
+
+    tokenizer.refuse_long(text, "texts[0]", room, answered=False)
+
+    for answered, most in ((True, room), (False, room - 1)):
+        with pytest.raises(WireError) as raised:
+            tokenizer.refuse_long(text, "texts[0]", most, answered=answered)
+        assert ("the answer included" in raised.value.message) == answered

@@ -48,6 +48,8 @@ class ChatEnvironment(ImmutableSandboxedEnvironment):
             return value.replace(self.mark, "")
         if isinstance(value, (list, tuple)):
             return [self.plain(item) for item in value]
+        if isinstance(value, dict):
+            return {self.plain(key): self.plain(item) for key, item in value.items()}
         return value
 
     def cut(self, value: Any, start: Any = None, stop: Any = None, step: Any = None) -> Any:

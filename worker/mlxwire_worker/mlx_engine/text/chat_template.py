@@ -9,7 +9,7 @@ import importlib.util
 import json
 import re
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from mlxwire_protocol import WireError
 
@@ -25,20 +25,27 @@ class PythonTemplate(str):
     __slots__ = ()
 
 
-def find_template(path: Path) -> str | None:
-    """Find the source of the template for chats; return None without one.
+class Templates(NamedTuple):
+    """A folder's template for chats, and the one for requests with tools; often the same."""
+
+    default: str
+    tool_use: str
+
+
+def find_templates(path: Path) -> Templates | None:
+    """Find the sources of the templates for chats; return None without one.
 
     In this order, as mlx-lm and transformers: the module that `chat_template_type` in
     tokenizer_config.json names; chat_template.jinja with additional_chat_templates/; `chat_template`
     in tokenizer_config.json; and, for folders of a processor, chat_template.json and
-    processor_config.json. Of several named templates it is "default";
-    a "tool_use" one is for requests with tools, which no command has yet.
-    Raises: WireError ``model_load_failed`` or ``unsupported_model``.
+    processor_config.json. Of several named templates it is "default", and "tool_use" for requests
+    with tools. Raises: WireError ``model_load_failed`` or ``unsupported_model``.
     """
     config = _read(path / "tokenizer_config.json")
     kind = config.get("chat_template_type")
     if kind is not None and kind != "":
-        return _python_template(kind, "tokenizer_config.json")
+        template = _python_template(kind, "tokenizer_config.json")
+        return Templates(template, template)
     found = _template_files(path)
     if found is None:
         found = _chosen(config.get("chat_template"), "tokenizer_config.json")
@@ -48,19 +55,20 @@ def find_template(path: Path) -> str | None:
     return found
 
 
-def _template_files(path: Path) -> str | None:
-    """Return the default of the .jinja files. Without it, others are refused, as transformers does."""
+def _template_files(path: Path) -> Templates | None:
+    """Return the .jinja files' templates. Without a default, others are refused, as in transformers."""
     file = path / "chat_template.jinja"
+    named = {
+        other.stem: other for other in (path / "additional_chat_templates").glob("*.jinja")
+    }
     if file.exists():
-        return _text(file)
-    others = sorted(
-        other.stem for other in (path / "additional_chat_templates").glob("*.jinja")
-    )
-    if not others:
+        named["default"] = file
+    if not named:
         return None
-    if "default" in others:
-        return _text(path / "additional_chat_templates" / "default.jinja")
-    return _no_default(others, "additional_chat_templates")
+    if "default" not in named:
+        _no_default(sorted(named), "additional_chat_templates")
+    default = _text(named["default"])
+    return Templates(default, _text(named["tool_use"]) if "tool_use" in named else default)
 
 
 def _text(file: Path) -> str:
@@ -70,12 +78,12 @@ def _text(file: Path) -> str:
         raise _failed(f"{file.name} can't be read ({error}); {_REMEDY}", file.name) from None
 
 
-def _chosen(value: object, file: str) -> str | None:
-    """Return the template for chats of a `chat_template`: a text, an object, or a list of named ones."""
+def _chosen(value: object, file: str) -> Templates | None:
+    """Return the templates for chats of a `chat_template`: a text, an object, or a list of named ones."""
     if value is None:
         return None
     if isinstance(value, str):
-        return _checked(value, file)
+        return Templates(_checked(value, file), value)
     if isinstance(value, dict):
         named = value
     elif isinstance(value, list) and all(
@@ -92,12 +100,13 @@ def _chosen(value: object, file: str) -> str | None:
         return None
     if "default" not in named:
         _no_default(sorted(named), file)
-    if not isinstance(named["default"], str):
-        raise _failed(
-            f"the chat template `default` in {file} is no text; {_REMEDY}",
-            file,
-        )
-    return _checked(named["default"], file)
+    for name in ("default", "tool_use"):
+        if not isinstance(named.get(name, ""), str):
+            raise _failed(f"the chat template `{name}` in {file} is no text; {_REMEDY}", file)
+    default = _checked(named["default"], file)
+    return Templates(
+        default, _checked(named["tool_use"], file) if "tool_use" in named else default
+    )
 
 
 def _checked(template: str, file: str) -> str:

@@ -20,11 +20,12 @@ Invariants:
 - A text without control tokens in its messages has the ids that the plain tokenizer gives it.
 - Roles are not marked, because templates compare them; a role that holds a control token's text is
   refused.
-- In the assistant's turns, the family's marks of thoughts, channels and calls stay whole: models
-  write them, and hosts send them back. Which ones the family has is read from its vocabulary.
+- All other texts of a turn or a tool are marked, also keys of arguments and schemas.
+- In the content of the assistant's turns, the family's marks of thoughts, channels and calls stay
+  whole: models write them, and hosts send them back. The vocabulary says which ones it has.
 - The marks don't change what a template does: it compares, finds and cuts the messages as if they
-  were unmarked (`chat_environment.ChatEnvironment`). `prompts.encode_chat` renders the conversation
-  without marks too. Where the texts differ nevertheless, that text counts if it is as safe.
+  were unmarked (`chat_environment.ChatEnvironment`). `encode_chat` renders the conversation without
+  marks too. Where the texts differ nevertheless, that text counts if it is as safe.
 
 Threads: the prepare thread encodes; the two cached tokenizers are created there at first use and
 are read-only afterwards.
@@ -40,48 +41,28 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from tokenizers import AddedToken, models
 from tokenizers import Tokenizer as FastTokenizer
 
 from mlxwire_protocol import invalid_params
 
-from .fast_tokenizer import encode_ids, encode_with_offsets
+from ..conversation.marking import texts_of, with_marks
+from .control_names import in_answers, is_control
+from .fast_tokenizer import Located, encode_ids, encode_with_offsets, locate
 
-_MARKUP = re.compile(r"<.+>|\[.+\]|\{.+\}", re.DOTALL)
-_HTML = re.compile(
-    r"</?(?:table|caption|thead|tbody|tfoot|tr|th|td|h[1-6]|blockquote|strong|em|b|i|u|s|sub|sup"
-    r"|code|pre|p|br|a|ul|ol|li|div|span|img|hr)>"
-)
-_OF_ANSWERS = re.compile(
-    r"think|thought|reason|channel|inner_|call|function|invoke|param|args?\b|arg_|python_tag",
-    re.I,
-)
-_OF_TURNS = re.compile(
-    r"response|result|output|declar|list|system|user|start_of_turn|end_of_turn|^<\|call\|>$",
-    re.I,
-)
-"""Control tokens that a model writes into its answers, and a host sends back in the assistant's
-turns, by their names. No token that opens or ends a turn, or brings a tool's result, is among them."""
 _PRIVATE_USE = re.compile("[\ue000-\uf8ff]")
 
 
-def is_control(token: AddedToken) -> bool:
-    """Return True for an added token that no message may write: special ones and their like.
+class Marked(NamedTuple):
+    """A mark, and the messages and tools in which it breaks the text of control tokens."""
 
-    Plain words, runs of white space and HTML tags are added tokens of some models (Gemma) and
-    ordinary text. DeepSeek's turn marks and Qwen's tool marks are not declared as special, but they
-    control the model, so any token in angle, square or curly brackets counts.
-    """
-    text = token.content
-    if not text.replace("▁", " ").strip():
-        return False
-    if token.special:
-        return True
-    return bool(_MARKUP.fullmatch(text)) and not _HTML.fullmatch(text)
+    mark: str
+    messages: list[dict[str, Any]]
+    tools: list[dict[str, Any]]
 
 
 class ControlTokens:
@@ -100,22 +81,27 @@ class ControlTokens:
         answers = "|".join(
             re.escape(text)
             for text in sorted(self._contents.values(), key=len, reverse=True)
-            if _OF_ANSWERS.search(text) and not _OF_TURNS.search(text)
+            if in_answers(text)
         )
         self._openings_of_answers = re.compile(f"({answers or '(?!)'})|{openings or '(?!)'}")
 
     def mark(
-        self, messages: list[dict[str, Any]], field: str = "messages"
-    ) -> tuple[str, list[dict[str, str]]]:
-        """Return a character that no message contains, and the messages marked with it.
+        self,
+        messages: list[dict[str, Any]],
+        tools: Sequence[dict[str, Any]] = (),
+        field: str = "messages",
+    ) -> Marked:
+        """Return a character that no message and no tool contains, and both marked with it.
 
         Raises: WireError ``invalid_params`` for a role that holds a control token's text, and for
-        messages that use every private-use character.
+        texts that use every private-use character.
         """
         used: set[str] = set()
         for index, message in enumerate(messages):
             self._check_role(message["role"], f"messages[{index}].role")
-            used.update(_PRIVATE_USE.findall(message["content"] + message["role"]))
+            used.update(_PRIVATE_USE.findall("".join(texts_of(message))))
+        for tool in tools:
+            used.update(_PRIVATE_USE.findall("".join(texts_of(tool))))
         mark = next((c for c in map(chr, range(0xE000, 0xF900)) if c not in used), None)
         if mark is None:
             raise invalid_params(
@@ -123,10 +109,24 @@ class ControlTokens:
                 f"`{field}` contains all 6,400 private-use characters, U+E000 to U+F8FF; leave "
                 "one of them out",
             )
-        return mark, [
-            {"role": message["role"], "content": self._marked(message, mark)}
-            for message in messages
-        ]
+
+        def marked(text: str) -> str:
+            return self._openings.sub(lambda found: found[0] + mark, text)
+
+        def marked_answer(text: str) -> str:
+            return self._openings_of_answers.sub(
+                lambda found: found[1] or found[0] + mark, text
+            )
+
+        turns = []
+        for message in messages:
+            turn = with_marks(message, marked)
+            turn["role"] = message["role"]
+            content = message.get("content")
+            if message["role"] == "assistant" and content:
+                turn["content"] = marked_answer(content)
+            turns.append(turn)
+        return Marked(mark, turns, [with_marks(tool, marked) for tool in tools])
 
     def encode(
         self, rendered: str, mark: str, check: Callable[[str], None] = lambda _: None
@@ -136,41 +136,71 @@ class ControlTokens:
         ``check`` is called first with the plain text, and may raise to refuse it. Raises: WireError
         ``invalid_params`` if this tokenizer can't keep the texts apart.
         """
+        return self.locate(rendered, mark, check, ends=False).ids
+
+    def locate(
+        self,
+        rendered: str,
+        mark: str,
+        check: Callable[[str], None] = lambda _: None,
+        *,
+        ends: bool = True,
+    ) -> Located:
+        """Encode as `encode` does; return also where each token ends in the plain text.
+
+        Without ``ends`` the list of them may be empty, which takes less time.
+        """
         # A template that writes JSON in ASCII has written the mark as an escape.
         rendered = rendered.replace(json.dumps(mark)[1:-1], mark)
         plain = rendered.replace(mark, "")
         check(plain)
-        ids = encode_ids(self._fast, plain, add_special_tokens=False)
+        if ends:
+            found = locate(self._fast, plain)
+        else:
+            found = Located(encode_ids(self._fast, plain, add_special_tokens=False), [])
         if not self._ids:
-            return ids
+            return found
         own = encode_with_offsets(self._finder, rendered)
         places = [
-            (self._ids[found - 1], start, end)
-            for found, (start, end) in zip(own.ids, own.offsets, strict=True)
-            if found
+            (self._ids[number - 1], start, end)
+            for number, (start, end) in zip(own.ids, own.offsets, strict=True)
+            if number
         ]
-        if [token for token in ids if token in self._contents] == [own[0] for own in places]:
-            return ids
+        if [token for token in found.ids if token in self._contents] == [
+            token for token, _, _ in places
+        ]:
+            return found
         return self._encode_apart(rendered, mark, places)
 
     def _encode_apart(
         self, rendered: str, mark: str, places: list[tuple[int, int, int]]
-    ) -> list[int]:
+    ) -> Located:
         tokenizer, stand_ins = self._blind
-        pieces, taken = [], 0
+        pieces: list[str] = []
+        taken = renamed_size = plain_size = 0
+        shifts: list[tuple[int, int]] = []
         for token, start, end in places:
-            pieces += [rendered[taken:start], stand_ins[token]]
+            before = rendered[taken:start].replace(mark, "")
+            pieces += [before, stand_ins[token]]
+            renamed_size += len(before) + len(stand_ins[token])
+            plain_size += len(before) + len(rendered[start:end].replace(mark, ""))
+            shifts.append((renamed_size, renamed_size - plain_size))
             taken = end
-        text = "".join([*pieces, rendered[taken:]]).replace(mark, "")
-        return encode_ids(tokenizer, text, add_special_tokens=False)
+        found = locate(tokenizer, "".join([*pieces, rendered[taken:].replace(mark, "")]))
+        return found.shifted_back(shifts)
 
-    def may_replace(self, plain: str, marked: str, messages: list[dict[str, Any]]) -> bool:
+    def ids_in(self, text: str) -> list[int]:
+        """Return the ids of the control tokens in a text, in their order."""
+        return [self._ids[number - 1] for number in self._found(text)]
+
+    def may_replace(self, plain: str, marked: str, given: list[dict[str, Any]]) -> bool:
         """Return True if a render without marks is as safe as the one with marks.
 
-        No message may have the text of a control token, and both renders the same control tokens:
-        otherwise the template has put one together from pieces of messages.
+        No text of ``given``, the messages and tools, may have the text of a control token, and both
+        renders must have the same control tokens: otherwise the template has put one together
+        from pieces of messages.
         """
-        if any(self._found(message["content"]) for message in messages):
+        if any(self._found(text) for one in given for text in texts_of(one)):
             return False
         return self._found(plain) == self._found(marked)
 
@@ -188,14 +218,6 @@ class ControlTokens:
                 field,
                 "the role contains the text of a control token; give a plain name such as `user`",
             )
-
-    def _marked(self, message: dict[str, Any], mark: str) -> str:
-        if message["role"] == "assistant":
-            return self._openings_of_answers.sub(
-                lambda found: found[1] or found[0] + mark,
-                message["content"],
-            )
-        return self._openings.sub(lambda found: found[0] + mark, message["content"])
 
     @cached_property
     def _finder(self) -> FastTokenizer:
@@ -218,7 +240,7 @@ class ControlTokens:
         nonce = secrets.token_hex(16)
         stand_ins = {token_id: f"<{nonce}:{token_id}>" for token_id in self._ids}
         renamed = {text: stand_ins[token_id] for token_id, text in self._contents.items()}
-        blind = FastTokenizer.from_str(json.dumps(_rename(self._state(), renamed)))
+        blind = FastTokenizer.from_str(json.dumps(renamed_tokens(self._state(), renamed)))
         wrong = [n for n, name in stand_ins.items() if blind.token_to_id(name) != n]
         if wrong:
             raise invalid_params(
@@ -252,7 +274,7 @@ def _exact(token: AddedToken) -> AddedToken:
     )
 
 
-def _rename(state: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+def renamed_tokens(state: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
     """Rename some added tokens in the content of a tokenizer.json; their ids do not change."""
     model = state["model"]
     vocab = model["vocab"]

@@ -22,6 +22,8 @@ SPECIAL_NAMES = (
 )
 _FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
 _EXTRA = ("extra_special_tokens", "additional_special_tokens")
+_MOST_CHARACTERS = 4096
+"""Each render of a template gets the named tokens; one of many megabytes would stop it."""
 _MISTRAL_TYPES = ("mistral", "mistral3", "voxtral", "ministral", "pixtral")
 _MISTRAL_LEAST = 100_000
 """Tokens. Only Mistral's vocabularies that are larger were published with the wrong pattern."""
@@ -43,11 +45,11 @@ def merge_special_tokens(config: dict[str, Any], legacy: dict[str, Any]) -> dict
 
 
 def special_tokens(config: dict[str, Any]) -> dict[str, str]:
-    """Return the named special tokens as strings, for chat templates."""
+    """Return the named special tokens as strings, for chat templates, but for absurdly long ones."""
     found: dict[str, str] = {}
     for name in SPECIAL_NAMES:
         content = _content(config.get(name))
-        if content is not None:
+        if content is not None and len(content) <= _MOST_CHARACTERS:
             content.encode()  # raises for an unpaired surrogate, which no tokenizer accepts
             found[name] = content
     return found

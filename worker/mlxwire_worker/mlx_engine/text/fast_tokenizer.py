@@ -6,8 +6,11 @@ requests. A panic of the library is not an `Exception`, so it would end the call
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from tokenizers import Encoding, Tokenizer
 
@@ -33,12 +36,46 @@ def panics_as_errors() -> Iterator[None]:
         ) from None
 
 
+class Located(NamedTuple):
+    """Token ids, and where each token ends in the text, in characters."""
+
+    ids: list[int]
+    ends: list[int]
+
+    def tokens_in(self, characters: int) -> int:
+        """Return the number of tokens that lie in the text's first ``characters``."""
+        return bisect_right(self.ends, characters)
+
+    def shifted_back(self, shifts: Iterable[tuple[int, int]]) -> Located:
+        """Return the tokens with their ends in the text before it was made longer.
+
+        ``shifts`` are places in the longer text and by how much it is longer there, ascending.
+        """
+        left = deque(shifts)
+        shift, ends = 0, []
+        for end in self.ends:
+            while left and left[0][0] <= end:
+                shift = left.popleft()[1]
+            ends.append(end - shift)
+        return Located(self.ids, ends)
+
+
 def encode_ids(fast: Tokenizer, text: str, *, add_special_tokens: bool) -> list[int]:
     """Return the token ids of a text. Raises: WireError ``unsupported_model``."""
     with panics_as_errors():
         (encoded,) = fast.encode_batch_fast([text], add_special_tokens=add_special_tokens)
     ids: list[int] = encoded.ids
     return ids
+
+
+def encode_pair(fast: Tokenizer, first: str, second: str) -> tuple[list[int], list[int]]:
+    """Return the token ids of a pair of texts, with special tokens, and the type of each token.
+
+    Raises: WireError ``unsupported_model``.
+    """
+    with panics_as_errors():
+        (encoded,) = fast.encode_batch_fast([(first, second)])
+    return encoded.ids, encoded.type_ids
 
 
 def encode_with_offsets(fast: Tokenizer, text: str) -> Encoding:
@@ -49,3 +86,12 @@ def encode_with_offsets(fast: Tokenizer, text: str) -> Encoding:
     with panics_as_errors():
         (encoded,) = fast.encode_batch([text], add_special_tokens=False)
     return encoded
+
+
+def locate(fast: Tokenizer, text: str) -> Located:
+    """Return the token ids of a text and their ends, without those that a raw prompt gets.
+
+    Raises: WireError ``unsupported_model``.
+    """
+    encoded = encode_with_offsets(fast, text)
+    return Located(encoded.ids, [end for _, end in encoded.offsets])

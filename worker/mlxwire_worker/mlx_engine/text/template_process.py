@@ -5,9 +5,11 @@ Theory of operation. A chat template is a program from a model folder, which nob
 file limits the wall clock. The protocol is one JSON object per line in each direction.
 
 Order of events: `start` spawns the helper while the model loads, so its imports cost nothing;
-`check` compiles the template once; `render` is called for each chat. The helper lives until `close`
+`check` compiles the template once; `render` is called for each chat, and `boundaries` behind it
+where they are wanted. The helper lives until `close`
 and is replaced if it ends. It writes an empty line when it is ready, within ``START_SECONDS``; each
-answer may take ``RENDER_SECONDS``.
+answer may take ``RENDER_SECONDS``. The renders of one load also share a time (`RenderTime`), since a slow
+template would take that long for each thing that is to be found out.
 
 How a call can end:
 - an answer with a text or an error: the latter becomes `model_load_failed` or `invalid_params`;
@@ -22,7 +24,7 @@ deadline is never asked again, since its late answer would be taken for the next
 none of the host's environment but what `process.environment` lists, and the variables that tell
 Python where modules are.
 
-Hazards and what went wrong before: a write to a helper that does not read blocks, so `_exchange`
+Hazards and what went wrong before: a write to a helper that does not read blocks, so `exchange`
 polls both pipes. `close` kills without the lock, to end a render that holds it. Pipes of helpers
 that had ended stayed open. A helper killed from outside was reported as a fault of the messages.
 """
@@ -31,29 +33,48 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 import subprocess
 import sys
 import threading
-import time
+from time import monotonic
 from typing import Any
 
+import msgspec
 import orjson
 
 from mlxwire_protocol import WireError
 
+from ...process.child.exchange import exchange
 from ...process.environment import LOADING, kept
 from ...requests.surroundings import lacking
+from ..conversation.boundaries import SECONDS, Boundaries
 from .chat_template import PythonTemplate
 
 RENDER_SECONDS = 5.0
 START_SECONDS = 20.0
 END_SECONDS = 5.0
+_ENCODE = msgspec.json.Encoder().encode
+"""Unlike orjson's, it writes integers of any size, which schemas and arguments may have."""
 _PROGRAM = f"{__package__}.template_program"
 _DOING = "the process that renders chat templates can't be used"
 _OWN_DEATHS = frozenset({signal.SIGXCPU, signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS})
 """Signals that a template causes by using too much time, memory or stack; others come from outside."""
+
+
+class RenderTime:
+    """The seconds that several renders share, with the starts of helpers between them.
+
+    A render that takes longer than any may spends them all.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.left = seconds
+
+    @property
+    def spent(self) -> bool:
+        """Return True if a further render would be refused."""
+        return self.left <= 0
 
 
 class TemplateProcess:
@@ -81,7 +102,7 @@ class TemplateProcess:
         Raises: WireError ``model_load_failed``, or ``unavailable`` if the helper does not start or
         was killed from outside.
         """
-        answer = self._ask(_request(template))
+        answer = self._ask(_request(template), RenderTime(RENDER_SECONDS))
         if "error" in answer:
             raise WireError(
                 "model_load_failed",
@@ -90,16 +111,44 @@ class TemplateProcess:
                 data={"reason": "chat_template"},
             )
 
-    def render(self, template: str, variables: dict[str, Any], mark: str = "") -> str:
+    def render(
+        self,
+        template: str,
+        variables: dict[str, Any],
+        mark: str = "",
+        *,
+        time: RenderTime | None = None,
+    ) -> str:
         """Render a template and return its text.
 
-        ``mark`` is the character that `ControlTokens.mark` has put into the messages.
+        ``mark`` is the character that `ControlTokens.mark` has put into the messages. ``time`` is what
+        this render shares with others.
 
         Raises: WireError ``invalid_params`` for field ``messages`` if the template raises or uses
         too much time or memory, ``unavailable`` if the helper does not start or was killed from
         outside.
         """
-        answer = self._ask({**_request(template), "variables": variables, "mark": mark})
+        request = {"variables": variables, "mark": mark}
+        text: str = self._told(template, request, time or RenderTime(RENDER_SECONDS))["text"]
+        return text
+
+    def boundaries(
+        self,
+        template: str,
+        variables: dict[str, Any],
+        text: str,
+        counts: list[int],
+        seconds: float = SECONDS,
+    ) -> Boundaries:
+        """Find where the first ``counts`` turns end in a text, as many as in ``seconds``.
+
+        Raises: WireError, as `render`.
+        """
+        request = {"variables": variables, "text": text, "counts": counts, "seconds": seconds}
+        return Boundaries(**self._told(template, request, RenderTime(RENDER_SECONDS)))
+
+    def _told(self, template: str, more: dict[str, Any], time: RenderTime) -> dict[str, Any]:
+        answer = self._ask({**_request(template), **more}, time)
         if "error" in answer:
             raise WireError(
                 "invalid_params",
@@ -107,8 +156,7 @@ class TemplateProcess:
                 "the messages, or use `generate` with a `prompt`",
                 data={"field": "messages"},
             )
-        text: str = answer["text"]
-        return text
+        return answer
 
     def close(self) -> None:
         """Kill the helper, also in the middle of a render."""
@@ -119,26 +167,45 @@ class TemplateProcess:
             if self._process is not None:
                 self._discard(self._process)
 
-    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
+    def _ask(self, request: dict[str, Any], time: RenderTime) -> dict[str, Any]:
         with self._lock:
-            process = self._ensure()
-            if not self._ready:
-                self._await_ready(process)
+            if time.spent:
+                return _too_slow()
+            began = monotonic()
             try:
-                line = _exchange(process, orjson.dumps(request) + b"\n", RENDER_SECONDS)
+                line = self._line(request, min(time.left, RENDER_SECONDS))
             except TimeoutError:
-                self._discard(process)
-                return {"error": f"it took more than {RENDER_SECONDS:g} s and was stopped"}
-            except OSError:
-                code = self._end(process)
-                if code is not None and code <= 0 and -code not in _OWN_DEATHS:
-                    raise _unavailable("was killed from outside") from None
+                time.left = 0
+                return _too_slow()
+            except BrokenPipeError:
                 return {"error": "it used too much memory or time and was stopped"}
+            finally:
+                time.left -= monotonic() - began
         try:
             answer: dict[str, Any] = orjson.loads(line)
         except orjson.JSONDecodeError:
             return {"error": "its text contains an unpaired surrogate"}
         return answer
+
+    def _line(self, request: dict[str, Any], seconds: float) -> bytes:
+        """Return the helper's answer.
+
+        Raises: TimeoutError; BrokenPipeError if the helper ended for the template's fault; WireError
+        ``unavailable``.
+        """
+        process = self._ensure()
+        if not self._ready:
+            self._await_ready(process)
+        try:
+            return exchange(process, _ENCODE(request) + b"\n", seconds)
+        except TimeoutError:
+            self._discard(process)
+            raise
+        except OSError:
+            code = self._end(process)
+            if code is not None and code <= 0 and -code not in _OWN_DEATHS:
+                raise _unavailable("was killed from outside") from None
+            raise BrokenPipeError from None
 
     def _ensure(self) -> subprocess.Popen[bytes]:
         if self._process is not None and self._process.poll() is not None:
@@ -162,7 +229,7 @@ class TemplateProcess:
     def _await_ready(self, process: subprocess.Popen[bytes]) -> None:
         """Wait for the empty line that the helper writes first. Raises: WireError ``unavailable``."""
         try:
-            _exchange(process, b"", START_SECONDS)
+            exchange(process, b"", START_SECONDS)
         except TimeoutError:
             self._discard(process)
             raise _unavailable(f"did not start within {START_SECONDS:g} s") from None
@@ -190,8 +257,12 @@ class TemplateProcess:
 
 
 def _request(template: str) -> dict[str, Any]:
-    # str(): orjson takes no subclass of it.
+    # str(): msgspec takes no subclass of it.
     return {"template": str(template), "python": isinstance(template, PythonTemplate)}
+
+
+def _too_slow() -> dict[str, Any]:
+    return {"error": f"it took more than {RENDER_SECONDS:g} s and was stopped"}
 
 
 def _unavailable(what: str) -> WireError:
@@ -200,37 +271,3 @@ def _unavailable(what: str) -> WireError:
         f"{_DOING}: it {what}; send the request again, a new process is started for it. If it fails "
         "again, give the worker more processes, memory or time",
     )
-
-
-def _exchange(process: subprocess.Popen[bytes], request: bytes, seconds: float) -> bytes:
-    """Write a request and read one line within ``seconds``, without blocking on either pipe.
-
-    Raises: TimeoutError; OSError if the helper ended.
-    """
-    assert process.stdin is not None
-    assert process.stdout is not None
-    sink, source = process.stdin.fileno(), process.stdout.fileno()
-    os.set_blocking(sink, False)
-    deadline = time.monotonic() + seconds
-    poll = select.poll()
-    poll.register(sink, select.POLLOUT)
-    poll.register(source, select.POLLIN)
-    unsent = memoryview(request)
-    if not unsent:
-        poll.unregister(sink)
-    received = bytearray()
-    while not received.endswith(b"\n"):
-        left = deadline - time.monotonic()
-        ready = dict(poll.poll(max(left, 0) * 1000))
-        if left <= 0 and not ready:
-            raise TimeoutError
-        if source in ready:
-            chunk = os.read(source, 1 << 18)
-            if not chunk:
-                raise BrokenPipeError("the template process ended")
-            received += chunk
-        elif sink in ready:
-            unsent = unsent[os.write(sink, unsent[: 1 << 16]) :]
-            if not unsent:
-                poll.unregister(sink)
-    return bytes(received)

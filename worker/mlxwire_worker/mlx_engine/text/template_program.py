@@ -19,6 +19,7 @@ from typing import Any
 
 from jinja2 import TemplateError
 
+from ..conversation.boundaries import find_boundaries
 from .chat_environment import make_environment
 
 MEMORY_BYTES = 1 << 30
@@ -27,17 +28,20 @@ MAX_OUTPUT_CHARS = 16 << 20
 """The longest accepted text: more than any context holds, at about 200 bytes to encode each."""
 MAX_ERROR_CHARS = 1000
 _SCHEMAS = "transformers.utils.chat_template_utils"
-_OF_PYTHON = ("messages", "add_generation_prompt", "enable_thinking")
+_OF_PYTHON = ("messages", "add_generation_prompt", "enable_thinking", "tools")
 """Variables of templates in Python; they refuse names that they do not know."""
 
 
+MOST_COMPILED = 2
+"""The templates that are kept: of a model's chats, and of its chats with tools."""
+
+
 class Renderer:
-    """Renders templates, and compiles a template only if it differs from the one before."""
+    """Renders templates, and compiles a template only if it was not among the last ones."""
 
     def __init__(self) -> None:
         self._environment = make_environment()
-        self._source: str | None = None
-        self._template: Any = None
+        self._compiled: dict[str, Callable[..., str]] = {}
 
     def _compile(self, source: str, *, python: bool) -> Callable[..., str]:
         if not python:
@@ -49,21 +53,31 @@ class Renderer:
         module: dict[str, Any] = {"__name__": "chat_template"}
         exec(compile(source, "chat_template", "exec"), module)
         return lambda **variables: module["apply_chat_template"](
-            **{name: variables[name] for name in _OF_PYTHON if name in variables}
+            **{name: variables[name] for name in _OF_PYTHON if variables.get(name) is not None}
         )
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Answer one request: ``{"text": …}``, ``{"ok": true}`` for a compile, ``{"error": …}``."""
+        """Answer one request.
+
+        ``{"text": …}`` for a render, ``{"ends": …, "opens": …}`` for the boundaries of a text,
+        ``{"ok": true}`` for a compile, ``{"error": …}``.
+        """
         try:
             source = request["template"]
             self._environment.mark = ""
-            if source != self._source:
-                self._template = self._compile(source, python=request.get("python", False))
-                self._source = source
+            template = self._compiled.get(source)
+            if template is None:
+                template = self._compile(source, python=request.get("python", False))
+                if len(self._compiled) >= MOST_COMPILED:
+                    del self._compiled[next(iter(self._compiled))]
+                self._compiled[source] = template
             if "variables" not in request:
                 return {"ok": True}
             self._environment.mark = request.get("mark", "")
-            text = self._template(**request["variables"])
+            variables = request["variables"]
+            if "text" in request:
+                return self._boundaries(template, request)
+            text = template(**variables)
         except TemplateError as error:
             return {"error": (error.message or type(error).__name__)[:MAX_ERROR_CHARS]}
         except Exception as error:  # a template may raise anything that Python can
@@ -73,6 +87,29 @@ class Renderer:
                 "error": f"its text has {len(text)} characters; at most {MAX_OUTPUT_CHARS} are accepted"
             }
         return {"text": text}
+
+    @staticmethod
+    def _boundaries(template: Callable[..., str], request: dict[str, Any]) -> dict[str, Any]:
+        """Return where the first ``counts`` turns of a conversation end in its ``text``."""
+        variables = request["variables"]
+
+        def render(turns: list[dict[str, Any]], asks: bool) -> str | None:
+            try:
+                return template(
+                    **{**variables, "messages": turns, "add_generation_prompt": asks}
+                )
+            except Exception:  # a template refuses what it was not written for
+                return None
+
+        found = find_boundaries(
+            request["text"],
+            variables["messages"],
+            request["counts"],
+            asks=variables["add_generation_prompt"],
+            render=render,
+            seconds=request["seconds"],
+        )
+        return found._asdict()
 
 
 def main() -> None:

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 from mlxwire_protocol import WireError
 
+from ...output.marked import ThoughtMarks
+
 Render = Callable[..., str]
 """Maps a template's source, its variables and the mark in its messages to the rendered text."""
 
@@ -65,6 +67,8 @@ _THOUGHT = re.compile(
     r"[<\[{][^<>\[\]{}\s]*?(?:think|thought|reason|inner_prefix|inner_suffix|channel)[^<>\[\]{}\s]*[>\]}]",
     re.IGNORECASE,
 )
+_CODE = re.compile(r"\{%.*?%\}|\{\{.*?\}\}", re.DOTALL)
+_TEXT = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""", re.DOTALL)
 _PARTNERS = (
     (r"[<\[{|]/", ""),
     (r"end", "start"),
@@ -92,32 +96,47 @@ def find_switch(
     return None
 
 
-def knows_thoughts(template: str, vocabulary: list[str]) -> bool:
-    """Return True if the template or the vocabulary has a pair of marks around thoughts.
-
-    ``vocabulary`` has the added tokens of the tokenizer.
-    """
-    marks = set(_THOUGHT.findall(template)) | {
-        token for token in vocabulary if _THOUGHT.fullmatch(token)
-    }
-    if {"<|channel>", "<channel|>"} <= marks:
-        return True  # Gemma 4
-    if "<|channel|>" in marks and "analysis" in template:
-        return True  # gpt-oss names its channels in the template
-    if {"<|open|>", "<|close|>", "<|sep|>"} <= set(vocabulary):
-        return True  # Kimi K3 writes the tag's name between these tokens
-    marks = {mark for mark in marks if "channel" not in mark}
-    return any(opening in marks for mark in marks for opening in _openings(mark))
-
-
-def opens_thought(prompt: str) -> bool:
-    """Return True if a prompt ends within a thought that the template has opened."""
-    last = max(_THOUGHT.finditer(prompt), key=lambda found: found.start(), default=None)
-    return (
-        last is not None
-        and not prompt[last.end() :].strip()
-        and not any(True for _ in _openings(last[0]))
+def mentions_switch(template: str) -> bool:
+    """Return True if a template's code has the variable of a switch, which may change nothing."""
+    code = " ".join(_TEXT.sub(" ", part) for part in _CODE.findall(template))
+    return any(
+        _mentions(template, switch)
+        and any(re.search(rf"\b{name}\b", code) for name in switch.on)
+        for switch in SWITCHES
     )
+
+
+def writes_channels(template: str, vocabulary: list[str]) -> bool:
+    """Return True if the model writes gpt-oss's channels, which its template names."""
+    return "<|channel|>" in {*_marks(template), *vocabulary} and "analysis" in template
+
+
+def find_marks(template: str, vocabulary: list[str]) -> ThoughtMarks | None:
+    """Return the marks that a model writes around its thoughts; None if it knows none.
+
+    ``vocabulary`` has the added tokens of the tokenizer. Marks of the template come first, and
+    among those the ones that are tokens.
+    """
+    in_template = _marks(template)
+    in_vocabulary = [token for token in vocabulary if _THOUGHT.fullmatch(token)]
+    known = {*in_template, *in_vocabulary}
+    if {"<|channel>", "<channel|>"} <= known:
+        return ThoughtMarks("<|channel>thought", "<channel|>")  # Gemma 4
+    if {"<|open|>", "<|close|>", "<|sep|>"} <= set(vocabulary):
+        # Kimi K3 writes the tag's name between these tokens.
+        return ThoughtMarks("<|open|>think<|sep|>", "<|close|>think<|sep|>")
+    pairs = [
+        ThoughtMarks(opening, mark)
+        for mark in (*in_template, *in_vocabulary)
+        if "channel" not in mark
+        for opening in _openings(mark)
+        if opening in known
+    ]
+    return min(pairs, key=lambda pair: not set(pair) <= set(in_vocabulary), default=None)
+
+
+def _marks(template: str) -> list[str]:
+    return list(dict.fromkeys(_THOUGHT.findall(template)))
 
 
 def _openings(closing: str) -> Iterator[str]:

@@ -12,11 +12,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from tokenizers import AddedToken
 from tokenizers import Tokenizer as FastTokenizer
 
 from mlxwire_protocol import WireError
 
 from ...prompts import Detokenizer
+from ...requests.admission import context_overflow
 from ..models.model_files import failed, quoted, unsupported
 from .control_tokens import ControlTokens
 from .declared_tokens import (
@@ -27,13 +29,15 @@ from .declared_tokens import (
     special_tokens,
 )
 from .detokenizers import detokenizer_of
-from .fast_tokenizer import encode_ids, panics_as_errors
+from .fast_tokenizer import Located, encode_ids, encode_pair, locate, panics_as_errors
 from .sentencepiece_model import corrected
 from .token_bounds import TokenBound
 from .token_texts import TokenTexts
 
 MOST_IDS = 1 << 22
 """The most token ids accepted. Gemma 3 has 262,144."""
+LONG_CHARACTERS = 1 << 20
+"""Shorter texts are tokenized in less than a second."""
 
 
 class Tokenizer:
@@ -89,6 +93,14 @@ class Tokenizer:
         """Return the token ids of a text. Control tokens in the text become control tokens."""
         return encode_ids(self._fast, text, add_special_tokens=add_special_tokens)
 
+    def locate(self, text: str) -> Located:
+        """Return the token ids of a text as it is, and where each token ends in it."""
+        return locate(self._fast, text)
+
+    def encode_pair(self, first: str, second: str) -> tuple[list[int], list[int]]:
+        """Return the token ids of two texts, as the tokenizer joins them, and the type of each."""
+        return encode_pair(self._fast, first, second)
+
     def encode_prompt(self, prompt: str) -> list[int]:
         """Encode a raw prompt as `mlx_lm.stream_generate` does: add BOS unless it begins with it."""
         bos = self.special_tokens.get("bos_token")
@@ -96,8 +108,9 @@ class Tokenizer:
 
     def encode_plain(self, text: str) -> list[int]:
         """Return the token ids of a text in which control tokens stay text, without BOS."""
-        mark, (message,) = self.control_tokens.mark([{"role": "user", "content": text}], "text")
-        return self.control_tokens.encode(message["content"], mark)
+        turn = {"role": "user", "content": text}
+        marked = self.control_tokens.mark([turn], field="text")
+        return self.control_tokens.encode(marked.messages[0]["content"], marked.mark)
 
     def at_least(self, text: str, enough: int) -> int:
         """Return a lower bound of a text's tokens without encoding it; 0 if none is known.
@@ -105,6 +118,20 @@ class Tokenizer:
         The count stops soon after ``enough``.
         """
         return self._bound.at_least(text, enough) if self._bound is not None else 0
+
+    def refuse_long(self, text: str, field: str, room: int, *, answered: bool = True) -> None:
+        """Refuse a long text that can't fit the context, before it is tokenized.
+
+        A text that is only read, and not ``answered``, may fill the context.
+
+        Raises: WireError ``context_overflow``.
+        """
+        if len(text) < LONG_CHARACTERS:
+            return
+        most = room - answered
+        least = self.at_least(text, most + 1)
+        if least > most:
+            raise context_overflow(field, least, room, answered=answered, at_least=True)
 
     @cached_property
     def _bound(self) -> TokenBound | None:
@@ -127,9 +154,26 @@ class Tokenizer:
         return text
 
     @property
+    def pieces(self) -> dict[str, int]:
+        """Return the id of each token by its piece: its text as the vocabulary writes it."""
+        pieces: dict[str, int] = self._fast.get_vocab(with_added_tokens=True)
+        return pieces
+
+    @property
     def added_tokens(self) -> list[str]:
         """Return the text of each added token, control tokens among them."""
-        return [token.content for token in self._fast.get_added_tokens_decoder().values()]
+        return [token.content for token in self.added.values()]
+
+    @property
+    def added_ids(self) -> dict[str, int]:
+        """Return the id of each added token, control tokens among them, by its text."""
+        return {token.content: number for number, token in self.added.items()}
+
+    @property
+    def added(self) -> dict[int, AddedToken]:
+        """Return the added tokens, control tokens among them, by their ids."""
+        found: dict[int, AddedToken] = self._fast.get_added_tokens_decoder()
+        return found
 
     def token_id(self, token: str) -> int | None:
         """Return the id of a token by its text, None if there is no such token."""
