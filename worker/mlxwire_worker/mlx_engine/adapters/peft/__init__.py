@@ -1,0 +1,1 @@
+"""Reads LoRA and DoRA adapters in the format of PEFT, Unsloth and others."""
