@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -14,7 +15,9 @@ import mlxwire
 from support.driver import WORKER
 from support.patience import PATIENCE_SECONDS
 
-Phase = Literal["starting", "idle", "loading", "prefill", "decoding", "rendering", "closing"]
+Phase = Literal[
+    "starting", "idle", "loading", "prefill", "decoding", "rendering", "training", "closing"
+]
 DEAF_AT_FIRST = ("/bin/sh", "-c", 'read -r _; exec "$@"', "sh", *WORKER)
 """A worker that never hears the `hello` of its client, and so goes on starting."""
 LONG_PROMPT = "Once upon a time there was a cat. " * 20_000
@@ -47,8 +50,10 @@ async def bring(worker: mlxwire.Worker, phase: Phase, model_path: str) -> Scene:
     scene = Scene(model=model)
     if phase == "prefill":
         scene.pending = [await _reported(lambda told: _generate(model, LONG_PROMPT, told))]
+    elif phase == "training":
+        scene.pending = [await _reported(lambda told: _train(model, model_path, told))]
     elif phase == "rendering":
-        scene.pending = [asyncio.create_task(model.chat("hello").text())]
+        scene.pending = [asyncio.create_task(_render(model))]
         await worker.metrics()  # answered by the thread that has read the chat before it
     elif phase != "idle":
         stream = model.generate("la la", ignore_eos=True, max_tokens=10**9)
@@ -77,6 +82,20 @@ async def _load(worker: mlxwire.Worker, path: str, told: Any) -> None:
 async def _generate(model: mlxwire.Model, prompt: str, told: Any) -> str:
     options: Any = {"ignore_eos": True, "max_tokens": 10**6}
     return await model.generate(prompt, on_progress=told, **options).text()
+
+
+async def _train(model: mlxwire.Model, rows: str, told: Any) -> object:
+    """Train without an end; tell of a step after the first checkpoint."""
+    async with model.train(rows, out=rows + ".out", iterations=10**9, save_every=1) as steps:
+        async for _ in steps:
+            told(None)
+    return None
+
+
+async def _render(model: mlxwire.Model) -> None:
+    while True:  # a render that never ends is stopped after a while
+        with suppress(mlxwire.InvalidParams):
+            await model.chat("hello").text()
 
 
 async def _exhaust(stream: mlxwire.TokenStream) -> None:

@@ -1,0 +1,1 @@
+"""The commands whose work a program does in a process of its own: `train` and `evaluate`."""
