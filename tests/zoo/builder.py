@@ -43,14 +43,20 @@ _EMBEDDINGS = (
 )
 
 
-def build(name: str, directory: Path, *, seed: int = 0) -> Path:
+def build(
+    name: str, directory: Path, *, seed: int = 0, fields: dict[str, Any] | None = None
+) -> Path:
     """Write the animal ``name`` into ``directory``, which is made if absent; return the folder.
 
-    The same seed gives the same weights.
+    The same seed gives the same weights. ``fields`` replace some of its configuration's.
     """
     directory.mkdir(parents=True, exist_ok=True)
     tokenizer = _tokenizer()
-    config = {**CONFIGURATIONS[name], "eos_token_id": tokenizer.token_to_id(END)}
+    config = {
+        **CONFIGURATIONS[name],
+        **(fields or {}),
+        "eos_token_id": tokenizer.token_to_id(END),
+    }
     write_json(directory / "config.json", config)
     tokenizer.save(str(directory / "tokenizer.json"))
     settings = {

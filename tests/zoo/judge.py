@@ -6,13 +6,15 @@ A difference is a token that is not the likeliest where the likeliest two are fu
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import mlx.core as mx
 import numpy as np
 from mlx_lm.models.cache import make_prompt_cache
 
-from mlxwire_worker.prompts import Classified
+from mlxwire_worker.passes import Classified
 from support.direct import Answer
 
 DECIDED = 0.005
@@ -22,20 +24,23 @@ Row = np.ndarray[Any, np.dtype[np.float64]]
 
 
 class Alone:
-    """A model without a cache: one forward pass over all tokens for each token that follows."""
+    """A model without a cache: one forward pass over all tokens for each token that follows.
 
-    def __init__(self, model: Any) -> None:
+    ``make`` creates caches for such a pass, if they are part of what it computes.
+    """
+
+    def __init__(self, model: Any, make: Callable[[], list[Any]] | None = None) -> None:
         self._model = model
         # Without a cache, mlx-lm's Gemma 3n does not share keys between layers as the family does.
-        self._shares = model.model_type == "gemma3n"
+        shares = model.model_type == "gemma3n"
+        self._make = make or (partial(make_prompt_cache, model) if shares else lambda: None)
         self._rows: dict[tuple[int, ...], Row] = {}
 
     def logprobs(self, ids: list[int]) -> Row:
         """Return the log-probabilities [V] of the token that follows ``ids``."""
         known = self._rows.get(tuple(ids))
         if known is None:
-            fresh = make_prompt_cache(self._model) if self._shares else None
-            row = self._model(mx.array([ids]), cache=fresh)[0, -1].astype(mx.float32)
+            row = self._model(mx.array([ids]), cache=self._make())[0, -1].astype(mx.float32)
             logits = np.array(row).astype(np.float64)
             highest = logits.max()
             known = logits - highest - np.log(np.exp(logits - highest).sum())
@@ -51,10 +56,14 @@ class Alone:
 
 
 class Judge:
-    """Collects what differs, each with the operation in which it was seen."""
+    """Collects what differs, each with the operation in which it was seen.
 
-    def __init__(self, alone: Alone) -> None:
+    ``scale`` widens both limits for models that magnify rounding.
+    """
+
+    def __init__(self, alone: Alone, scale: float = 1.0) -> None:
         self.alone = alone
+        self._decided, self._tolerance = DECIDED * scale, TOLERANCE * scale
         self.differences: list[str] = []
         self.compared = 0
         """Tokens and labels that were held against the model alone."""
@@ -79,12 +88,16 @@ class Judge:
         operation: str,
         ids: list[int],
         result: Classified,
-        labels: dict[str, list[int]],
+        labels: Mapping[str, Sequence[int]],
+        replaced: int = 0,
     ) -> None:
-        """Judge one prompt's result of a `classify`."""
+        """Judge one prompt's result of a `classify`; labels stand for its ``replaced`` last ids."""
         where = f"{operation}: prompt of {len(ids)}"
         self._token(where, self.alone.logprobs(ids), result.token_id, result.logprob)
-        scores = {label: self.alone.score(ids, tokens) for label, tokens in labels.items()}
+        followed = ids[: len(ids) - replaced]
+        scores = {
+            label: self.alone.score(followed, list(tokens)) for label, tokens in labels.items()
+        }
         total = float(np.logaddexp.reduce(list(scores.values())))
         for label, score in scores.items():
             assert result.labels is not None
@@ -93,12 +106,12 @@ class Judge:
 
     def _token(self, where: str, row: Row, token: int, logprob: float | None) -> None:
         second, first = np.sort(row)[-2:]
-        if token != int(row.argmax()) and first - second > DECIDED:
+        if token != int(row.argmax()) and first - second > self._decided:
             self.differences.append(f"{where}: {token} instead of {int(row.argmax())}")
         assert logprob is not None
         self._close(where, float(row[token]), logprob)
 
     def _close(self, where: str, expected: float, told: float) -> None:
         self.compared += 1
-        if not abs(expected - told) <= TOLERANCE:  # a NaN differs too
+        if not abs(expected - told) <= self._tolerance:  # a NaN differs too
             self.differences.append(f"{where}: {told:.4f} instead of {expected:.4f}")

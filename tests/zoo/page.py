@@ -19,12 +19,13 @@ every answer (in a batch, after a join or a leave, from the prompt cache, in sli
 alone without a cache, and fails if a row of this page is not what it finds. `make zoo ZOO=--write-page` writes the page.
 
 - **Together** (`batchable`, `batch_lengths`): sequences run in one batch, of any lengths or of equal lengths only; or one after the other.
-- **Trimmed** (`cache_trimmable`): `yes`: a request reuses any beginning that it shares with a stored prompt. `no`: it reuses a stored prompt that it continues; a
-  shorter shared beginning only while no window has slid.
+- **Trimmed** (`cache_trimmable`): `yes`: a request reuses any beginning that it shares with a stored prompt. `no`: it reuses a chat up to
+  the end of any message, a stored prompt that it continues, and what two prompts shared before; another beginning only while no window has slid.
 
-Every model takes several requests at once: those that can't be computed together wait for each other. `kv_bits` and the `context_policy`
-`rotate` need keys and values in every layer; models with recurrent layers refuse both by name, and those with sliding windows or an
-attention of their own refuse `kv_bits`.
+Every model takes several requests at once: those that can't be computed together wait for each other. The `context_policy` `rotate` needs
+keys and values in every layer; models with recurrent layers refuse it by name. `kv_bits` quantizes the keys and values that grow with a
+sequence, and leaves sliding windows and recurrent states as they are; models that have nothing else refuse it by name.
+On a GPU a text with few bits may differ with the rows beside it, because rounding there depends on their number.
 
 | architecture | together | trimmed |
 |---|---|---|

@@ -112,8 +112,10 @@ class Visit:
         prepared = classify_prompts_of(self.direct.engine, request)
         while prepared.left or prepared.work is not None:
             for place, result in self.direct.engine.classify(prepared):
+                endings = prepared.endings[place]
+                labels = dict(zip(prepared.labels, endings.labels, strict=True))
                 self.judge.classified(
-                    operation, prepared.prompts[place], result, prepared.labels
+                    operation, prepared.ids[place], result, labels, endings.replaced
                 )
 
 

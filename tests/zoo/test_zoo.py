@@ -12,7 +12,7 @@ import pytest
 from mlx_lm.utils import MODEL_ARCHITECTURE_REMAPPING, MODEL_REMAPPING
 
 from mlxwire_protocol import WireError
-from mlxwire_worker.prompts import Classified
+from mlxwire_worker.passes import Classified
 from support.direct import Answer, Direct
 
 from .builder import load_alone

@@ -13,6 +13,8 @@ from factories import FAMILIES, build_adapter, build_model
 from mlxwire_protocol import WireError
 from mlxwire_worker.mlx_engine.mlx_patches.blas import in_use
 from mlxwire_worker.mlx_engine.models import compute_dtype
+from mlxwire_worker.mlx_engine.models.context_length import SEQUENCE_TOKENS
+from mlxwire_worker.process.system_share import MODEL_SHARE
 from support.direct import Direct
 from support.model_worker import Models, ModelWorker
 from support.reference import reference
@@ -117,10 +119,10 @@ def test_auto_takes_at_most_four_fifths_of_the_memory(
     narrow: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expanded = Direct(narrow, compute_dtype="float32")
-    tokens = min(expanded.info.context_len, compute_dtype.SEQUENCE_TOKENS)
+    tokens = min(expanded.info.context_len, SEQUENCE_TOKENS)
     needed = expanded.info.weight_bytes + expanded.loaded.guard.sequence_bytes(tokens)
     expanded.close()
-    least = int(needed / compute_dtype.SHARE) + 1
+    least = int(needed / MODEL_SHARE) + 1
 
     for given, dtype in ((least, "float32"), (least - 8, "bfloat16")):
         for limit, machine in ((given, 1 << 40), (None, given)):

@@ -10,10 +10,11 @@ import pytest
 from mlx import nn
 from mlx.utils import tree_flatten
 
-from factories import FAMILIES
-from mlxwire_worker.mlx_engine.models.assembly import _most_common_quantization
+from factories import FAMILIES, build_adapter
+from mlxwire_worker.mlx_engine.models.assembly import most_common_quantization
 from support.model_worker import Models, ModelWorker
 from support.reference import reference
+from zoo.builder import build
 
 VARIANTS = [(family, quantized) for family in FAMILIES for quantized in (False, True)]
 
@@ -37,6 +38,7 @@ def test_info_is_the_truth_about_the_model(
     assert info["vocab_size"] == config["vocab_size"]
     assert info["context_len"] == config["max_position_embeddings"]
     assert (info["quant_bits"], info["quant_group"]) == ((4, 32) if quantized else (0, 0))
+    assert info["quant_mode"] == ("affine" if quantized else "")
     assert info["parameters"] == sum(tensor.size for tensor in tensors.values())
     assert info["weight_bytes"] == sum(array.nbytes for _, array in held)
     assert info["path"] == str(path)
@@ -44,6 +46,18 @@ def test_info_is_the_truth_about_the_model(
     assert info["chat_template"] is True
     assert info["capabilities"]["thinking"] is (family == "qwen3")
     assert info["capabilities"]["thoughts"] is (family in {"qwen3", "deepseek-r1-qwen2"})
+
+
+def test_an_adapter_adds_nothing_to_the_parameters_of_the_model(
+    worker: ModelWorker, models: Models, tmp_path: Path
+) -> None:
+    plain = worker.use(models("qwen3")).ask("info")
+    adapter = build_adapter(models("qwen3"), tmp_path / "adapter")
+
+    adapted = worker.use(models("qwen3"), adapter_path=str(adapter)).ask("info")
+
+    assert adapted["adapter_path"] == str(adapter)
+    assert adapted["parameters"] == plain["parameters"]
 
 
 def test_load_answers_all_that_info_says(worker: ModelWorker, models: Models) -> None:
@@ -58,14 +72,14 @@ def test_load_answers_all_that_info_says(worker: ModelWorker, models: Models) ->
 
 
 def test_slots_that_a_model_can_not_use_are_a_warning(
-    worker: ModelWorker, models: Models
+    worker: ModelWorker, models: Models, tmp_path: Path
 ) -> None:
-    path = str(models("qwen3"))
+    path = str(build("gemma2", tmp_path))
     alone = [
-        worker.load(path, kv_bits=8, kv_group_size=32, **slots)["warnings"]
+        worker.load(path, **slots)["warnings"]
         for slots in ({"parallel_slots": 4}, {"parallel_slots": 1}, {})
     ]
-    together = worker.load(path, parallel_slots=4)["warnings"]
+    together = worker.load(str(models("qwen3")), parallel_slots=4)["warnings"]
     worker._loaded = ()
 
     named = [["parallel_slots` is 4" in " ".join(told)] for told in (*alone, together)]
@@ -156,5 +170,5 @@ def test_the_quantization_is_that_of_most_numbers() -> None:
     embedding = nn.QuantizedEmbedding(256, 64, group_size=32, bits=8)
     layers = [nn.QuantizedLinear(64, 128, group_size=64, bits=4) for _ in range(3)]
 
-    assert _most_common_quantization(nn.Sequential(embedding, *layers)) == (4, 64)
-    assert _most_common_quantization(nn.Sequential(nn.Linear(2, 2))) == (0, 0)
+    assert most_common_quantization(nn.Sequential(embedding, *layers)) == (4, 64, "affine")
+    assert most_common_quantization(nn.Sequential(nn.Linear(2, 2))) == (0, 0, "")

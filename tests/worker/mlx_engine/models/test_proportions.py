@@ -14,7 +14,7 @@ from mlxwire_protocol import WireError
 from mlxwire_protocol.messages import Load
 from mlxwire_worker.engine import Cancelled
 from mlxwire_worker.mlx_engine import MlxEngine
-from mlxwire_worker.mlx_engine.models import weight_files as weight_files_module
+from mlxwire_worker.mlx_engine.models import safetensors_header, weight_files
 from mlxwire_worker.mlx_engine.models.config import work
 from mlxwire_worker.mlx_engine.models.config.work import (
     LARGEST_COUNT,
@@ -167,7 +167,7 @@ def test_a_header_that_would_be_read_for_seconds_is_refused(
     header = json.dumps(
         {
             f"{n}": {"dtype": "U8", "shape": [1], "data_offsets": [n, n + 1]}
-            for n in range(weight_files_module.MAX_HEADER_PARTS // 6)
+            for n in range(safetensors_header.MAX_HEADER_PARTS // 6)
         }
     ).encode()
     content = len(header).to_bytes(8, "little") + header
@@ -183,7 +183,7 @@ def test_too_many_tensors_of_many_files_are_refused(
     models: Models, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     check_model(models("qwen3"))
-    monkeypatch.setattr(weight_files_module, "MAX_TENSORS", 10)
+    monkeypatch.setattr(weight_files, "MAX_TENSORS", 10)
     with pytest.raises(WireError) as raised:
         check_model(models("qwen3"))
 

@@ -15,23 +15,20 @@ from mlx.utils import tree_map_with_path, tree_unflatten
 from mlx_lm.models.mla import MultiLinear, QuantizedMultiLinear
 from mlx_lm.models.switch_layers import QuantizedSwitchLinear, SwitchLinear
 
-from ...process.system_share import memory_bytes
+from ...process.system_share import memory_bytes, within_share
 from ..mlx_patches.blas import in_use
+from .model_files import text_settings
 
 ComputeDtype = Literal["auto", "float32", "bfloat16", "float16", "stored"]
 
-SHARE = 0.8
-"""How much of the memory that the process may use an expanded model may take."""
-SEQUENCE_TOKENS = 8192
-"""`auto` counts on the caches of one sequence of this length, or of a shorter context."""
+DTYPES = {"float32": mx.float32, "bfloat16": mx.bfloat16, "float16": mx.float16}
 
 
 def wanted_dtype(option: ComputeDtype) -> mx.Dtype | None:
     """Return the dtype to convert to; None to compute with the weights as they are stored."""
     if option == "auto":
         return mx.float32 if mx.default_device() == mx.cpu and not in_use().slow else None
-    dtypes = {"float32": mx.float32, "bfloat16": mx.bfloat16, "float16": mx.float16}
-    return dtypes.get(option)
+    return DTYPES.get(option)
 
 
 def computes_as_stored(model: Any) -> bool:
@@ -46,26 +43,25 @@ def computes_as_stored(model: Any) -> bool:
     )
 
 
-def fits(model_bytes: int, memory_limit: int | None) -> bool:
-    """Return True if a model and its caches take at most `SHARE` of what the process may use.
+def fits(model_bytes: int, memory_limit: int | None, held: int) -> bool:
+    """Return True if a model and its caches take at most a share of what the process may use.
 
-    That is the least of the memory that is available or held by the model before, which goes, the
-    control groups' limits, and ``memory_limit``; None and 0 mean no limit.
+    That is the least of the memory that is available or ``held`` by the model before, which goes,
+    the control groups' limits, and ``memory_limit``; None and 0 mean no limit.
     """
     available = memory_bytes()
-    limits = [
-        memory_limit or None,
-        None if available is None else available + mx.get_active_memory(),
-    ]
-    return all(limit is None or model_bytes <= SHARE * limit for limit in limits)
+    process = None if available is None else available + held
+    return within_share(model_bytes, memory_limit or None, process)
 
 
 def convert(model: Any, dtype: mx.Dtype) -> None:
-    """Expand the quantized modules of a model and convert its weights to a dtype, lazily, in place.
+    """Expand the quantized modules of a model and convert its weights to a dtype, lazily, in place."""
+    expand(model, dtype)
+    cast(model, dtype)
 
-    In float32 every weight is converted. In a narrower dtype those stay as they are that the
-    architecture wants to keep (mlx-lm's ``cast_predicate``).
-    """
+
+def expand(model: Any, dtype: mx.Dtype) -> None:
+    """Replace the quantized modules of a model by plain ones in a dtype, lazily, in place."""
     plain = [
         (name, _expanded(module, dtype))
         for name, module in model.named_modules()
@@ -73,6 +69,14 @@ def convert(model: Any, dtype: mx.Dtype) -> None:
     ]
     if plain:
         model.update_modules(tree_unflatten(plain))
+
+
+def cast(model: Any, dtype: mx.Dtype) -> None:
+    """Convert the plain weights of a model to a dtype, lazily, in place.
+
+    In float32 every weight is converted. In a narrower dtype those stay as they are that the
+    architecture wants to keep (mlx-lm's ``cast_predicate``).
+    """
     converts: Any = getattr(model, "cast_predicate", None)
 
     def converted(path: str, array: mx.array) -> mx.array:
@@ -83,6 +87,21 @@ def convert(model: Any, dtype: mx.Dtype) -> None:
         return array.astype(dtype)
 
     model.update(tree_map_with_path(converted, model.parameters()))
+
+
+def stored_dtype(model: Any, config: dict[str, Any]) -> mx.Dtype:
+    """Return the dtype of a quantized model's plain weights.
+
+    That is the dtype of its scales, or where these are packed too the one that config.json names.
+    """
+    scales = (module.get("scales") for module in model.modules())
+    known: set[mx.Dtype] = {array.dtype for array in scales if array is not None}
+    floating = sorted((each for each in known if mx.issubdtype(each, mx.floating)), key=str)
+    sources = (config, text_settings(config))
+    named = [source.get(name) for source in sources for name in ("dtype", "torch_dtype")]
+    said = [DTYPES[name] for name in named if name in DTYPES]
+    dtype: mx.Dtype = [*floating, *said, mx.bfloat16][0]
+    return dtype
 
 
 def _can_be_expanded(module: Any) -> bool:

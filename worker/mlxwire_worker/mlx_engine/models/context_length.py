@@ -10,6 +10,8 @@ from .model_files import text_settings
 
 DEFAULT_CONTEXT = 131072
 """Tokens, for a model that declares no number of positions."""
+SEQUENCE_TOKENS = 8192
+"""The choice of a dtype counts on the caches of one sequence of this length, or a shorter context."""
 _NAMES = (
     "max_position_embeddings",
     "n_positions",
@@ -71,3 +73,8 @@ def first_number(config: dict[str, Any], *names: str) -> int:
         if type(value) is int and value > 0:
             return value
     return 0
+
+
+def hidden_size(text: dict[str, Any]) -> int:
+    """Return the width of a model's layers by its config; 0 if that does not tell."""
+    return first_number(text, "hidden_size", "n_embd", "d_model", "dim", "model_dim")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,12 @@ MAX_READ_BYTES = 128 << 20
 """The largest accepted size of a file that is read whole; the largest tokenizers have 40 MB."""
 MAX_CONFIG_BYTES = 8 << 20
 """The largest accepted size of a settings file; parsed, it takes forty times its size."""
-_SETTINGS = frozenset({"config.json", "generation_config.json", "adapter_config.json"})
-
-
+ADAPTER_CONFIG = "adapter_config.json"
+_SETTINGS = frozenset({"config.json", "generation_config.json", ADAPTER_CONFIG})
+TOKENIZER_FILES = frozenset(
+    {"tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tiktoken.model"}
+)
+"""A folder has a tokenizer if it has one of these."""
 MOST_QUOTED = 300
 """Characters of a file's or a library's own text that an error message quotes."""
 
@@ -23,6 +28,14 @@ MOST_QUOTED = 300
 def quoted(words: object) -> str:
     """Shorten a text from a file or a library to one line of at most ``MOST_QUOTED`` characters."""
     return " ".join(str(words)[: 4 * MOST_QUOTED].split())[:MOST_QUOTED]
+
+
+def is_text(value: Any) -> bool:
+    """Return True for a text that can be sent: without half characters."""
+    try:
+        return isinstance(value, str) and bool(value.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def failed(reason: str, message: str, **data: Any) -> WireError:
@@ -63,25 +76,58 @@ def read_object(file: Path) -> dict[str, Any]:
     return value
 
 
+def check_folder_exists(path: Path, kind: str = "a folder") -> None:
+    """Check that a path leads to a folder; ``kind`` says in errors what to give.
+
+    Raises: WireError ``model_not_found`` or ``model_load_failed``.
+    """
+    if not path.exists():
+        raise WireError(
+            "model_not_found",
+            f"there is no folder {str(path)!r}; give the path of {kind}",
+            data={"path": str(path)},
+        )
+    if not path.is_dir():
+        raise failed("not_a_folder", f"{str(path)!r} is a file; give the folder that holds it")
+
+
+def unreadable_folder(folder: Path, error: OSError) -> WireError:
+    """Create the WireError for a folder that the system does not let be read."""
+    return failed(
+        "unreadable",
+        f"{folder.name!r} can't be read ({error.strerror}); correct its permissions, or copy the "
+        "model again from its source",
+    )
+
+
 def check_files(folder: Path) -> None:
     """Refuse pipes and devices in a folder, and files too large to be read whole.
 
     Opening a pipe blocks, in part with the interpreter's lock held, and a huge JSON file fills the
     memory. Raises: WireError ``model_load_failed``.
     """
-    for file in folder.iterdir():
-        if file.exists() and not file.is_file() and not file.is_dir():
+    try:
+        entries = list(os.scandir(folder))
+    except OSError as error:
+        raise unreadable_folder(folder, error) from None
+    for entry in entries:
+        try:
+            status = entry.stat()
+        except OSError:  # a broken link; the code that reads the file reports it
+            continue
+        if stat.S_ISDIR(status.st_mode):
+            continue
+        if not stat.S_ISREG(status.st_mode):
             raise failed(
                 "not_a_file",
-                f"{file.name} is not a regular file; copy the model again from its source",
-                file=file.name,
+                f"{entry.name} is not a regular file; copy the model again from its source",
+                file=entry.name,
             )
-        most = MAX_CONFIG_BYTES if file.name in _SETTINGS else MAX_READ_BYTES
-        whole = file.suffix in _READ_WHOLE and file.is_file()
-        if whole and file.stat().st_size > most:
+        most = MAX_CONFIG_BYTES if entry.name in _SETTINGS else MAX_READ_BYTES
+        if status.st_size > most and os.path.splitext(entry.name)[1] in _READ_WHOLE:
             raise failed(
                 "too_large",
-                f"{file.name} has {file.stat().st_size} bytes; the largest accepted size is {most} "
+                f"{entry.name} has {status.st_size} bytes; the largest accepted size is {most} "
                 "bytes. Copy it again from the model's source",
-                file=file.name,
+                file=entry.name,
             )

@@ -15,6 +15,7 @@ from mlxwire_protocol import WireError
 from ...engine import Cancelled
 from ..mlx_patches.chosen_weights import reading
 from .build_failures import Stage, detail_of, explained, is_unserved
+from .config.bare import BareTrunk
 from .config.fields import Settings, check_fields
 from .config.reading import used_by
 from .config.synonyms import as_read
@@ -29,11 +30,15 @@ MOST_TABLE_BYTES = 1 << 28
 
 
 class ModuleTree(NamedTuple):
-    """A module tree with its weights still on disk, and lengths past which it would be wrong."""
+    """A module tree with its weights still on disk, and lengths past which it would be wrong.
+
+    A ``headless`` one has hidden states and no logits of its own.
+    """
 
     model: Any
     config: dict[str, Any]
     unused_lengths: dict[str, int]
+    headless: bool
 
 
 def build_tree(checked: CheckedModel, heard: Callable[[], None]) -> ModuleTree:
@@ -42,7 +47,7 @@ def build_tree(checked: CheckedModel, heard: Callable[[], None]) -> ModuleTree:
     ``heard`` is called during long work, and may raise to end it.
     Raises: WireError ``model_load_failed`` or ``unsupported_model``.
     """
-    making = _Making()
+    making = _Making(BareTrunk(checked.path, checked.config, checked.tensors))
     try:
         with BoundedWork(len(checked.tensors), heard), reading(checked.shards):
             model, config = mlx_lm_utils.load_model(
@@ -66,7 +71,8 @@ def build_tree(checked: CheckedModel, heard: Callable[[], None]) -> ModuleTree:
         raise explained(error, making.stage, checked.config["model_type"]) from None
     settings = Settings(_text(making.read), model, used_by(model))
     check_fields(settings)
-    return ModuleTree(model, config, dict(unused_lengths(settings, caches)))
+    lengths = dict(unused_lengths(settings, caches))
+    return ModuleTree(model, config, lengths, making.trunk.headless)
 
 
 def private_arrays(model: Any) -> Iterator[mx.array]:
@@ -81,7 +87,8 @@ def private_arrays(model: Any) -> Iterator[mx.array]:
 class _Making:
     """The classes that mlx-lm builds a model with, which note how far it has come."""
 
-    def __init__(self) -> None:
+    def __init__(self, trunk: BareTrunk) -> None:
+        self.trunk = trunk
         self.stage: Stage = "import"
         self.read: dict[str, Any] = {}
 
@@ -95,12 +102,14 @@ class _Making:
             def from_dict(config: dict[str, Any]) -> Any:
                 making.stage = "arguments"
                 making.read = as_read(without_huge_counts(config), arguments_class)
+                making.trunk.complete(making.read, arguments_class)
                 return arguments_class.from_dict(making.read)
 
         def build(arguments: Any) -> nn.Module:
             making.stage = "modules"
             model: nn.Module = model_class(arguments)
             refuse_other_kinds(model)
+            making.trunk.rename(model)
             making.stage = "weights"
             return model
 

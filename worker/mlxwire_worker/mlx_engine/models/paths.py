@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from mlxwire_protocol import WireError, invalid_params
 
+from ...process.data_roots import DataRoots
+from ..discovery.hub_cache import HUB_NAME, find_snapshot
 from .data_file import DataFile
-
-_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+from .model_files import check_folder_exists, failed
 
 
 class PathPolicy:
@@ -26,7 +26,7 @@ class PathPolicy:
         self, roots: tuple[str, ...], data_roots: tuple[str, ...], *, allow_hub: bool
     ) -> None:
         self._roots = tuple(Path(root).resolve() for root in roots)
-        self._data_roots = tuple(Path(root).resolve() for root in data_roots)
+        self.data_roots = DataRoots(data_roots)
         self._allow_hub = allow_hub
 
     def model(self, name: str) -> Path:
@@ -34,46 +34,67 @@ class PathPolicy:
 
         Raises: WireError ``model_not_found``.
         """
-        path = self._local(name, "path")
-        if path.exists() or not _HUB_NAME.fullmatch(name):
-            return path
-        if not self._allow_hub:
-            raise WireError(
-                "model_not_found",
-                f"there is no folder {name!r}; give the path of a local model folder. To load a "
-                "model by its hub name, start the worker with --allow-hub",
-                data={"path": name},
-            )
-        return self._fetch(name)
+        if not HUB_NAME.fullmatch(name) or _exists(name):
+            return self._local(name, "path")
+        snapshot = find_snapshot(name)
+        if snapshot is not None and not self._allow_hub:
+            return self._local(str(snapshot), "path")
+        if self._allow_hub:
+            self._local(name, "path")
+            return self._fetch(name)
+        raise WireError(
+            "model_not_found",
+            f"there is no folder {name!r}, and the hub's local cache has no model of this name; "
+            f"give the path of a local model folder, or run: mlxwire pull {name}. A worker that is "
+            "started with --allow-hub downloads it itself",
+            data={"path": name},
+        )
 
-    def adapter(self, name: str) -> Path:
-        """Return an adapter's folder, which is always local.
+    def folder(self, name: str) -> Path:
+        """Return a folder in which models are looked for.
+
+        Raises: WireError ``model_not_found`` or ``model_load_failed``.
+        """
+        path = self._resolved(name, "paths")
+        check_folder_exists(path)
+        if not os.access(path, os.R_OK | os.X_OK):
+            raise failed(
+                "unreadable",
+                f"{str(path)!r} can't be read; correct its permissions, or give another folder",
+            )
+        return path
+
+    def allows(self, path: Path) -> bool:
+        """Return True if a folder is below one of the roots, or there are none."""
+        if not self._roots:
+            return True
+        resolved = path.resolve()
+        return any(resolved.is_relative_to(root) for root in self._roots)
+
+    def check_entries(self, folder: Path) -> None:
+        """Check that what a folder's links lead to is below the roots.
 
         Raises: WireError ``model_not_found``.
         """
-        return self._local(name, "adapter_path")
+        if self._roots:
+            self._local(str(folder), "path")
+
+    def adapter(self, name: str, *, field: str = "adapter_path") -> Path:
+        """Return an adapter's folder, which is always local; ``field`` is its name in errors.
+
+        Raises: WireError ``model_not_found``.
+        """
+        return self._local(name, field)
 
     def output(self, name: str) -> DataFile:
         """Return a file that a command may write or read back.
 
         Raises: WireError ``invalid_params``.
         """
-        try:
-            path = Path(name).expanduser().resolve()
-        except (OSError, ValueError, RuntimeError) as error:
-            raise invalid_params(
-                "path", f"{name[:200]!r} is not a valid path: {error}; give the path of a file"
-            ) from None
-        above = [root for root in self._data_roots if path.is_relative_to(root)]
-        if self._data_roots and not above:
-            raise invalid_params(
-                "path",
-                f"{str(path)!r} is outside the folders that the host opened with --data-root; "
-                "give a path below one of them",
-            )
-        if not path.name or path in self._data_roots:
+        path, root = self.data_roots.place(name)
+        if not path.name or path == root:
             raise invalid_params("path", f"{str(path)!r} is a folder; give the path of a file")
-        return DataFile(path, above[0] if above else None)
+        return DataFile(path, root)
 
     @contextmanager
     def unchanged(self, *folders: Path | None) -> Iterator[None]:
@@ -103,25 +124,29 @@ class PathPolicy:
                 self._check(entry.resolve(), "path")
 
     def _local(self, name: str, field: str) -> Path:
+        path = self._resolved(name, field)
+        if self._roots:
+            for entry in self._entries(path, field):
+                self._check(entry.resolve(), field)
+        return path
+
+    def _entries(self, path: Path, field: str) -> list[Path]:
+        try:
+            return list(path.iterdir()) if path.is_dir() else []
+        except OSError as error:
+            raise _no_path(str(path), field, error) from None
+
+    def _resolved(self, name: str, field: str) -> Path:
         try:
             path = Path(name).expanduser().resolve()
             self._check(path, field)
             path.exists()  # raises if no file can have such a name
-            entries = list(path.iterdir()) if self._roots and path.is_dir() else []
         except (OSError, ValueError, RuntimeError) as error:
-            detail = error.strerror if isinstance(error, OSError) else error
-            raise WireError(
-                "model_not_found",
-                f"{name[:200]!r} is not the path of a folder ({detail}); give the path of a local "
-                "model or adapter folder",
-                data={"field": field},
-            ) from None
-        for entry in entries:
-            self._check(entry.resolve(), field)
+            raise _no_path(name, field, error) from None
         return path
 
     def _check(self, path: Path, field: str) -> None:
-        if self._roots and not any(path.is_relative_to(root) for root in self._roots):
+        if not self.allows(path):
             raise WireError(
                 "model_not_found",
                 f"{str(path)!r} is outside the folders that the host opened with --model-root; "
@@ -144,6 +169,23 @@ class PathPolicy:
                 "check the name and the network, or give the path of a local model folder",
                 data={"path": name},
             ) from None
+
+
+def _exists(name: str) -> bool:
+    try:
+        return Path(name).exists()
+    except (OSError, ValueError):
+        return False
+
+
+def _no_path(name: str, field: str, error: Exception) -> WireError:
+    detail = error.strerror if isinstance(error, OSError) else error
+    return WireError(
+        "model_not_found",
+        f"{name[:200]!r} is not the path of a folder ({detail}); give the path of a local "
+        "model or adapter folder",
+        data={"field": field},
+    )
 
 
 def _state(folder: Path) -> dict[str, tuple[int, ...]]:

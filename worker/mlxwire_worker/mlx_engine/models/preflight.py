@@ -6,39 +6,35 @@ without an error and with wrong numbers (docs/engine-notes.md §2). No check rea
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlxwire_protocol import WireError
-
-from .build_failures import explained
+from ..encoders.families import is_encoder
+from .config.architectures import check_architecture
 from .config.numbers import check_number_settings
-from .model_files import check_files, failed, read_object, unsupported
-from .quantization import check_quantization, with_modelopt
-from .unserved import check_served
-from .weight_files import check_index, check_shards, find_shards
-
-_MODEL_TYPE = re.compile(r"[A-Za-z0-9_\-]+")
-_TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer.model",
-    "vocab.json",
-    "vocab.txt",
-    "tiktoken.model",
+from .model_files import (
+    TOKENIZER_FILES,
+    check_files,
+    check_folder_exists,
+    failed,
+    read_object,
+    unsupported,
 )
+from .quantization import check_quantization, with_modelopt
+from .safetensors_header import StoredTensor
+from .weight_files import check_index, check_shards, find_shards
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedModel:
-    """A folder that passed all checks: its configs, its weight files and each tensor's dtype."""
+    """A folder that passed all checks: its configs, its weight files and their tensors."""
 
     path: Path
     config: dict[str, Any]
     generation: dict[str, Any]
     shards: tuple[Path, ...]
-    tensors: dict[str, str]
+    tensors: dict[str, StoredTensor]
 
     @property
     def weight_bytes(self) -> int:
@@ -47,25 +43,29 @@ class CheckedModel:
 
 
 def check_model(path: Path) -> CheckedModel:
-    """Check a local model folder.
+    """Check a local model folder, and that mlx-lm's module for its architecture can be imported.
+
+    Raises: as `check_folder`.
+    """
+    checked = check_folder(path)
+    if not is_encoder(checked.config):
+        _import_architecture(checked.config)
+    return checked
+
+
+def check_folder(path: Path) -> CheckedModel:
+    """Check a local model folder by its JSON files and the headers of its weights, without MLX.
 
     Raises: WireError ``model_not_found``, ``unsupported_model`` or ``model_load_failed`` with
     ``data.reason`` and, if one file is at fault, ``data.file``.
     """
-    if not path.exists():
-        raise WireError(
-            "model_not_found",
-            f"there is no folder {str(path)!r}; give the path of a model folder",
-            data={"path": str(path)},
-        )
-    if not path.is_dir():
-        raise failed("not_a_folder", f"{str(path)!r} is a file; give the folder that holds it")
+    check_folder_exists(path, "a model folder")
     check_files(path)
     config = _read_config(path)
-    _check_architecture(config)
+    check_architecture(config)
     check_number_settings(config)
     generation = path / "generation_config.json"
-    if not any((path / name).exists() for name in _TOKENIZER_FILES):
+    if not any((path / name).exists() for name in TOKENIZER_FILES):
         raise failed(
             "tokenizer",
             "the folder has no tokenizer; copy tokenizer.json from the model's source into it",
@@ -102,34 +102,14 @@ def _read_config(path: Path) -> dict[str, Any]:
     return config
 
 
-def _check_architecture(config: dict[str, Any]) -> None:
-    model_type = config.get("model_type")
-    if not isinstance(model_type, str) or not model_type:
-        raise failed(
-            "no_model_type",
-            "config.json has no `model_type`; copy it again from the model's source",
-            file="config.json",
-        )
-    check_served(model_type)
+def _import_architecture(config: dict[str, Any]) -> None:
+    """Import the module of an architecture: it may lack a package, or do anything else."""
     from mlx_lm.utils import _get_classes
 
+    from .build_failures import explained
+
     try:
-        known = _MODEL_TYPE.fullmatch(model_type) is not None and bool(_get_classes(config))
-    except (ValueError, AttributeError, TypeError) as error:
-        if isinstance(error.__cause__, ImportError) and _lacks_a_package(error.__cause__):
-            raise explained(error.__cause__, "import", model_type) from None
-        known = False
-    except (Exception, SystemExit) as error:  # a module may do anything when it is imported
-        raise explained(error, "import", model_type) from None
-    if not known:
-        raise unsupported(
-            "unknown_architecture",
-            f"mlx-lm does not know the architecture {model_type[:80]!r}; install a newer mlx-lm or "
-            "use another model",
-            model_type=model_type[:80],
-        )
-
-
-def _lacks_a_package(error: ImportError) -> bool:
-    """Return True if mlx-lm has the architecture's module, but not a package that it imports."""
-    return error.name is not None and not error.name.startswith("mlx_lm.models.")
+        _get_classes(config)
+    except (Exception, SystemExit) as error:
+        cause = error.__cause__ if isinstance(error.__cause__, ImportError) else error
+        raise explained(cause, "import", config["model_type"]) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ SUPPORTED_QUANT_METHODS = frozenset(
 )
 """GPTQ is not among them: mlx-lm reads its weights in AWQ's order, which is another one."""
 
+_SETTINGS = frozenset({"quantization", "quantization_config", "quantize_activations"})
 
-def check_quantization(config: dict[str, Any], tensors: dict[str, str]) -> None:
+
+def check_quantization(config: dict[str, Any], tensors: Collection[str]) -> None:
     """Compare the quantization in a config with the names of the weights' tensors.
 
     Raises: WireError ``model_load_failed`` or ``unsupported_model``.
@@ -76,7 +79,7 @@ def with_modelopt(config: dict[str, Any], folder: Path) -> dict[str, Any]:
     return {**config, "quantization_config": settings}
 
 
-def _check_foreign_quantization(foreign: Any, tensors: dict[str, str]) -> None:
+def _check_foreign_quantization(foreign: Any, tensors: Collection[str]) -> None:
     method = foreign.get("quant_method") if isinstance(foreign, dict) else None
     if method not in SUPPORTED_QUANT_METHODS:
         raise unreadable(str(method)[:40])
@@ -111,13 +114,21 @@ def foreign_method(config: dict[str, Any]) -> str | None:
     return method[:40] if isinstance(method, str) else None
 
 
+def without_quantization(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a config that says nothing of a quantization, as that of plain weights."""
+    kept = {name: value for name, value in config.items() if name not in _SETTINGS}
+    if isinstance(text := kept.get("text_config"), dict):
+        kept["text_config"] = without_quantization(text)
+    return kept
+
+
 def unreadable(form: str, detail: str = "") -> WireError:
     """Create the WireError ``unsupported_model`` for weights in a quantized form."""
     told = f" ({detail})" if detail else ""
     return unsupported(
         "quantization",
         f"mlx-lm can't read weights quantized with {form!r} for this model{told}; convert the "
-        "original model with `mlx_lm.convert -q`",
+        "original model with `mlxwire convert --bits 4`",
     )
 
 

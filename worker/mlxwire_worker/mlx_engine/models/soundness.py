@@ -15,6 +15,7 @@ from mlx_lm.generate import generation_stream
 
 from mlxwire_protocol import WireError
 
+from ...prompts import AdapterUse
 from .build_failures import explained, is_unserved
 from .model_files import failed, unsupported
 
@@ -26,15 +27,34 @@ _KIND = {True: "floating point numbers", False: "integers or 8-bit floats"}
 
 
 class NoNumbers(WireError):
-    """The model computed NaN or infinity for a prompt: damaged weights, or an overflow."""
+    """The model computed NaN or infinity for a prompt: damaged weights, or an overflow.
 
-    def __init__(self) -> None:
-        super().__init__(
-            "model_load_failed",
-            "the model computes NaN or infinity: the weights are damaged, or too large for the "
-            "dtype. Download them again, or load with `compute_dtype` float32",
-            data={"reason": "damaged_weights"},
-        )
+    ``adapter`` is the name of the adapter that the prompt was computed with.
+    """
+
+    def __init__(self, adapter: str | None = None) -> None:
+        if adapter is None:
+            super().__init__(
+                "model_load_failed",
+                "the model computes NaN or infinity: the weights are damaged, or too large for the "
+                "dtype. Download them again, or load with `compute_dtype` float32",
+                data={"reason": "damaged_weights"},
+            )
+        else:
+            super().__init__(
+                "model_load_failed",
+                f"the model computes NaN or infinity with the adapter {adapter!r}: the adapter's "
+                "numbers are too large. Train it again with a lower learning rate or `scale`, or "
+                "leave `adapter` out",
+                data={"reason": "adapter", "field": "adapter"},
+            )
+
+
+def blamed(error: Exception, adapter: AdapterUse | None) -> Exception:
+    """Return the error of a prompt, which names its adapter where the logits are no numbers."""
+    if adapter is not None and isinstance(error, NoNumbers):
+        return NoNumbers(adapter.name)
+    return error
 
 
 def refuse_other_kinds(model: Any) -> None:
@@ -70,9 +90,8 @@ def check_logits(model: Any, layers: list[Any], vocabulary: int, model_type: str
     try:
         with mx.stream(generation_stream):
             logits = model(mx.array([ids]), cache=layers)[0, -1].astype(mx.float32)
-            highest, lowest, total = (
-                array.item() for array in (logits.max(), logits.min(), logits.sum())
-            )
+            sound = are_numbers(logits)
+            highest, lowest = logits.max().item(), logits.min().item()
     except Exception as error:
         if "only supports float32" in str(error):  # MLX's experts on a CPU
             raise unsupported(
@@ -83,7 +102,7 @@ def check_logits(model: Any, layers: list[Any], vocabulary: int, model_type: str
         if is_unserved(error):
             raise explained(error, "forward", model_type) from None
         raise
-    if total != total or abs(highest) == float("inf"):
+    if not sound:
         raise NoNumbers
     if highest == lowest:
         raise failed(
@@ -91,6 +110,13 @@ def check_logits(model: Any, layers: list[Any], vocabulary: int, model_type: str
             "the model finds every token equally likely: its weights are zeros or damaged. "
             "Download them again",
         )
+
+
+def are_numbers(logits: mx.array) -> bool:
+    """Return False if logits have NaN, or infinity as their highest; a masked id may have -inf."""
+    logits = logits.astype(mx.float32)
+    highest, total = logits.max().item(), logits.sum().item()
+    return total == total and abs(highest) != float("inf")
 
 
 def _kinds(model: Any) -> dict[str, bool]:

@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
-import json
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
-
-from safetensors import SafetensorError, safe_open
 
 from mlxwire_protocol import WireError
 
 from .model_files import failed, quoted, read_object, unsupported
+from .safetensors_header import StoredTensor, read_header
 
-MAX_HEADER_BYTES = 32 << 20
-MAX_HEADER_PARTS = 1 << 20
-"""The most objects, lists and commas in a header: about ten per tensor, a hundred thousand tensors.
-
-The files of the largest models have some thousand tensors. Parsing more would take seconds, in
-part with the interpreter's lock held.
-"""
 MAX_TENSORS = 1 << 18
 INDEX = "model.safetensors.index.json"
 _LFS_POINTER = b"version https://git-lfs"
 _FURTHER_TOKENS = re.compile(r"(?:^|\.)mtp[._]")
-_OTHER_FORMS = (
+OTHER_FORMS = (
     ((".bin", ".pth", ".pt"), "pickle files, which can run code when they are read"),
     ((".gguf",), "a GGUF file, which is llama.cpp's form"),
     ((".npz",), "an .npz file, which older versions of mlx-lm wrote"),
     (("consolidated.safetensors",), "in Mistral's own form, consolidated.safetensors"),
 )
+"""The endings of weights that are not read, and the words for their form."""
 
 
 def find_shards(path: Path) -> tuple[Path, ...]:
@@ -69,108 +61,80 @@ def _named_files(path: Path) -> frozenset[str]:
 
 def _is_own_file(path: Path, name: str) -> bool:
     """Return True if a name in the index is that of a file in the folder itself."""
-    return Path(name).name == name and name.endswith(".safetensors") and (path / name).is_file()
+    return (
+        Path(name).name == name
+        and name.endswith(".safetensors")
+        and os.path.isfile(path / name)  # False for a name that no file can have
+    )
 
 
 def _only_predicts_further_tokens(shard: Path) -> bool:
     try:
-        refuse_repeated_names(shard)
-        with safe_open(str(shard), framework="numpy") as file:
-            names = list(file.keys())
-    except (SafetensorError, OSError, ValueError):
+        names = read_header(shard)
+    except (OSError, ValueError):
         return False  # `check_shards` says what is wrong with the file
     return bool(names) and all(_FURTHER_TOKENS.search(name) for name in names)
 
 
 def _no_weights(path: Path) -> WireError:
     names = [file.name for file in path.iterdir()]
-    for endings, form in _OTHER_FORMS:
+    for endings, form in OTHER_FORMS:
         if any(name.endswith(endings) for name in names):
             return unsupported(
                 "pickle_weights" if "pickle" in form else "weight_format",
-                f"the weights are {form}; convert the model to safetensors with `mlx_lm.convert`, "
-                "or download it as model*.safetensors",
+                f"the weights are {form}; download the model as model*.safetensors, or write it so with "
+                "the program that made it (transformers: `save_pretrained`)",
             )
     return failed("no_weights", "the folder has no model*.safetensors; download the weights")
 
 
-def check_shards(shards: Iterable[Path]) -> dict[str, str]:
-    """Check each file's header with the safetensors library and return each tensor's dtype.
+def check_shards(shards: Iterable[Path]) -> dict[str, StoredTensor]:
+    """Check each file's header and return the tensors of all files by name.
 
-    The library checks sizes, offsets and overlaps. Raises: WireError ``model_load_failed``.
+    Raises: WireError ``model_load_failed``.
     """
-    tensors: dict[str, str] = {}
+    tensors: dict[str, StoredTensor] = {}
     holders: dict[str, str] = {}
     for shard in shards:
         try:
-            refuse_repeated_names(shard)
-            with safe_open(str(shard), framework="numpy") as file:
-                for name in file.keys():  # noqa: SIM118 (not a mapping)
-                    if name in tensors:
-                        raise failed(
-                            "foreign_shard",
-                            f"{shard.name} and {holders[name]} both hold the tensor {name!r}; "
-                            "remove the one that is a copy or of another model",
-                            file=shard.name,
-                        )
-                    tensors[name] = file.get_slice(name).get_dtype()
-                    holders[name] = shard.name
-            if len(tensors) > MAX_TENSORS:
+            found = read_header(shard)
+            if len(tensors) + len(found) > MAX_TENSORS:
                 raise ValueError(f"the weights have more than {MAX_TENSORS} tensors")
-        except (SafetensorError, OSError, ValueError) as error:
+        except (OSError, ValueError) as error:
             raise failed(
                 "damaged_shard",
-                f"{shard.name} {_damage(shard, error)}; download it again",
+                f"{shard.name} {damage(shard, error)}; download it again",
                 file=shard.name,
             ) from None
+        if twice := tensors.keys() & found.keys():
+            name = min(twice)
+            raise failed(
+                "foreign_shard",
+                f"{shard.name} and {holders[name]} both hold the tensor {quoted(name)!r}; "
+                "remove the one that is a copy or of another model",
+                file=shard.name,
+            )
+        tensors.update(found)
+        holders.update(dict.fromkeys(found, shard.name))
     return tensors
 
 
-def _damage(shard: Path, error: Exception) -> str:
+def damage(shard: Path, error: Exception) -> str:
     """Say what is wrong with a weight file: a sentence's verb and object."""
-    if not shard.exists():
-        return "is a link to a file that is not there"
+    if isinstance(error, OSError):
+        if not shard.exists():
+            return "is a link to a file that is not there"
+        return f"can't be read ({error.strerror})"
     with shard.open("rb") as file:
-        if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
-            return (
-                "is a pointer of Git LFS in place of the weights (`git lfs pull` fetches them)"
-            )
+        start = file.read(len(_LFS_POINTER))
+    if not start:
+        return "is empty"
+    if start == _LFS_POINTER:
+        return "is a pointer of Git LFS in place of the weights (`git lfs pull` fetches them)"
     return f"is truncated or damaged ({quoted(error)})"
 
 
-def refuse_repeated_names(file: Path) -> None:
-    """Refuse a safetensors file whose header has a name twice, is too large or is not JSON.
-
-    Two readers may take different values for a repeated name, so a check of one says nothing about
-    the other. Raises: ValueError.
-    """
-    with file.open("rb") as opened:
-        size = int.from_bytes(opened.read(8), "little")
-        if size > MAX_HEADER_BYTES:
-            raise ValueError(
-                f"its header has {size} bytes; the largest accepted size is {MAX_HEADER_BYTES}"
-            )
-        header = opened.read(size)
-    if sum(map(header.count, (b"{", b"[", b","))) > MAX_HEADER_PARTS:
-        raise ValueError("its header names too many tensors")
-    try:
-        json.loads(header, object_pairs_hook=without_repeats)
-    except RecursionError:
-        raise ValueError("its header is nested too deeply") from None
-
-
-def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make a dict of a JSON object's pairs, for `json.loads`.
-
-    Raises: ValueError if a name occurs twice.
-    """
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
-        raise ValueError("its header has a name twice")
-    return fields
-
-
-def check_index(path: Path, shards: tuple[Path, ...], tensors: dict[str, str]) -> None:
+def check_index(path: Path, shards: tuple[Path, ...], tensors: dict[str, StoredTensor]) -> None:
     """Compare the index, if there is one, with the files and tensors that are present.
 
     Raises: WireError ``model_load_failed``.
@@ -195,7 +159,7 @@ def check_index(path: Path, shards: tuple[Path, ...], tensors: dict[str, str]) -
         raise failed(
             "missing_shard",
             f"{quoted(', '.join(missing[:3]))} is missing, but {file.name} names it; download it",
-            file=missing[0],
+            file=quoted(missing[0]),
         )
     if stale := sorted(present - named):
         raise failed(

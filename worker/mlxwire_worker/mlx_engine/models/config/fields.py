@@ -22,7 +22,7 @@ _ACTIVATIONS = {
     "relu": ("relu", "ReLU", "maximum"),
     "xielu": ("xielu", "XieLU", "XIELU"),
 }
-"""How modules spell each activation. All variants of gelu count as one."""
+"""The spellings of each activation in modules. All variants of gelu count as one."""
 
 
 _SHAPES = frozenset(
@@ -203,6 +203,7 @@ FIELDS: tuple[Field, ...] = (
     ),
     Field(("moe_apply_router_weight_on_input",), _is(False), "false"),
     Field(("use_bidirectional_attention",), _is(False, "vision"), "false, or `vision`"),
+    Field(("is_causal",), _is(True), "true"),
 )
 
 

@@ -1,0 +1,1 @@
+"""Finds model folders and describes them by their JSON files and headers; imports no MLX."""

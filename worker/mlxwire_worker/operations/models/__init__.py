@@ -1,0 +1,1 @@
+"""The operations about models on disk: `discover` and `fit`."""
