@@ -1,0 +1,1 @@
+"""Encoders of the BERT family, which mlx-lm has not: their settings, modules, heads and loads."""
