@@ -16,9 +16,11 @@ PROMPTS = [
 LABELS = ["yes", " no", "perhaps, or not at all", "🚀"]
 
 
-def items(worker: ModelWorker, **fields: object) -> tuple[list[dict[str, object]], object]:
-    """Return the final, and the items in their prompts' order; they come in the worker's."""
-    request = worker.send("classify", **fields)
+def items(
+    worker: ModelWorker, _command: str = "classify", **fields: object
+) -> tuple[list[dict[str, object]], object]:
+    """Return the items in their prompts' order, and the final; they come in the worker's."""
+    request = worker.send(_command, **fields)
     done = worker.final(request)
     found = [m for m in worker.messages[request] if m["type"] == "item"]
     return sorted(found, key=lambda item: item["index"]), done
@@ -115,13 +117,26 @@ def test_a_label_that_stands_twice_is_refused(worker: ModelWorker, models: Model
     assert "labels[2]" in error["message"]
 
 
-def test_a_prompt_past_the_context_names_itself(worker: ModelWorker, models: Models) -> None:
+def test_a_prompt_past_the_context_fails_alone(worker: ModelWorker, models: Models) -> None:
     worker.use(models("qwen3"), context_len=32)
-    error = worker.refusal("classify", prompts=["Hello", "long " * 40])
+    found, done = items(worker, prompts=["Hello", "long " * 40, "Bye"], labels=["yes", "no"])
 
-    assert error["code"] == "context_overflow"
-    assert error["data"]["context_len"] == 32
-    assert "prompts[1]" in str(error)
+    assert done["finish_reason"] == "stop"  # type: ignore[index]
+    error = found[1]["error"]
+    assert (error["code"], error["data"]["field"]) == ("context_overflow", "prompts[1]")  # type: ignore[index]
+    assert error["data"]["context_len"] == 32  # type: ignore[index]
+    alone, _ = items(worker, prompts=["Hello", "Bye"], labels=["yes", "no"])
+    for item, other in zip((found[0], found[2]), alone, strict=True):
+        assert item["token_id"] == other["token_id"]
+        assert item["labels"] == pytest.approx(other["labels"], abs=1e-4)
+
+
+def test_prompts_that_all_fail_are_told_one_by_one(worker: ModelWorker, models: Models) -> None:
+    worker.use(models("qwen3"), context_len=32)
+    found, done = items(worker, prompts=["long " * 40, "longer " * 40])
+
+    assert [item["error"]["code"] for item in found] == ["context_overflow"] * 2  # type: ignore[index]
+    assert done["finish_reason"] == "stop"  # type: ignore[index]
 
 
 def test_streams_go_on_between_the_prompts_of_a_classify(

@@ -9,7 +9,7 @@ import pytest
 
 from mlxwire_protocol.messages import Classify
 from mlxwire_worker.mlx_engine.sequences.prefill import ChunkSize
-from mlxwire_worker.prompts import Classified
+from mlxwire_worker.passes import Classified
 from support.direct import Direct
 from support.engine_prompts import classify_prompts_of
 from worker.mlx_engine.conftest import Open

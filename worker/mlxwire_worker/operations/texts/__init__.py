@@ -1,0 +1,1 @@
+"""The operations that read texts and generate none: `render`, `embed`, `rerank`, `score`."""
