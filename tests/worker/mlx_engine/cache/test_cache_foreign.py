@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mlxwire_protocol import WireError
-from mlxwire_protocol.messages import Load
+from mlxwire_worker.engine import LoadOptions
 from mlxwire_worker.mlx_engine import MlxEngine
 from support.tiny_model import TINY
 
@@ -15,7 +15,7 @@ from support.tiny_model import TINY
 def test_a_save_replaces_a_saved_cache_and_no_other_file(tmp_path: Path) -> None:
     engine = MlxEngine()
     engine.preload()
-    engine.load(Load(id="l", path=str(TINY), warmup=False), lambda *_: None)
+    engine.load(LoadOptions(path=str(TINY), warmup=False), lambda *_: None)
     precious = tmp_path / "notes.txt"
     precious.write_text("precious")
     with pytest.raises(WireError) as refused:

@@ -125,25 +125,22 @@ def test_a_turn_that_goes_on_from_a_rotated_window_reuses_it(open_model: Open) -
 
 
 @pytest.mark.parametrize("bits", [8, 4])
-def test_quantized_keys_and_values_work_alone_and_are_reused(
-    open_model: Open, bits: int
-) -> None:
+def test_quantized_keys_and_values_answer_and_are_reused(open_model: Open, bits: int) -> None:
     plain, direct = (
         open_model("tiny"),
         open_model("tiny", kv_bits=bits, kv_group_size=32),
     )
-    assert direct.info.parallel_slots == 1
-    assert direct.info.capabilities["kv_bits"] == bits
-    assert direct.info.capabilities["batchable"] is False
-    assert direct.info.capabilities["batch_lengths"] == "equal"
-    assert plain.info.capabilities["batch_lengths"] == "any"
+    assert direct.info.parallel_slots == plain.info.parallel_slots > 1
+    assert direct.info.capabilities == {**plain.info.capabilities, "kv_bits": bits}
+    assert direct.info.capabilities["batchable"] is True
+    assert direct.engine.warnings == plain.engine.warnings
     assert direct.loaded.guard.bytes_per_token < plain.loaded.guard.bytes_per_token * bits / 11
 
     story = [{"role": "user", "content": "Tell me a story about a cat."}]
     sums = [{"role": "user", "content": "What is 47 + 38?"}]
     texts = []
     for one in (plain, direct):
-        answers = [one.run([one.prepare_chat(m, max_tokens=60)])[0] for m in (story, sums)]
+        answers = one.run([one.prepare_chat(m, max_tokens=60) for m in (story, sums)])
         texts.append([one.loaded.tokenizer.decode(answer.tokens) for answer in answers])
     assert texts[1][1] == "85"
     if bits == 8:
@@ -159,7 +156,6 @@ def test_quantized_keys_and_values_work_alone_and_are_reused(
 @pytest.mark.parametrize(
     ("family", "load", "field"),
     [
-        ("gemma3", {"kv_bits": 8, "kv_group_size": 32}, "kv_bits"),
         ("tiny", {"kv_bits": 8}, "kv_group_size"),
         ("qwen2", {"kv_bits": 8, "kv_group_size": 32}, "kv_group_size"),
         ("tiny", {"kv_bits": 8, "context_policy": "rotate", "context_len": 99}, "kv_bits"),
@@ -175,17 +171,46 @@ def test_a_kind_of_cache_that_the_model_can_not_have_is_refused_by_name(
     assert (refused.value.code, refused.value.field) == ("invalid_params", field)
 
 
-def test_an_attention_that_reads_no_quantized_keys_refuses_them(tmp_path: Path) -> None:
-    folder = build("gemma2", tmp_path)
-    with pytest.raises(WireError) as refused:
+def test_a_refused_group_size_tells_the_widths_and_which_would_do(
+    models: Callable[..., Path],
+) -> None:
+    for family, told in (("tiny", r"values, 32; send 32, or"), ("qwen2", r"values, 16; leave")):
+        with pytest.raises(WireError, match=told):
+            Direct(models(family), kv_bits=8, kv_group_size=64)
+
+
+@pytest.mark.parametrize("animal", ["mamba", "recurrent_gemma"])
+def test_a_model_without_growing_caches_refuses_quantized_ones(
+    tmp_path: Path, animal: str
+) -> None:
+    folder = build(animal, tmp_path)
+    with pytest.raises(WireError, match="ArraysCache") as refused:
         Direct(folder, kv_bits=8, kv_group_size=32)
 
     assert (refused.value.code, refused.value.field) == ("invalid_params", "kv_bits")
 
 
-def test_options_that_slow_down_or_do_nothing_are_warned_of(open_model: Open) -> None:
-    (slow,) = open_model("tiny", kv_bits=8, kv_group_size=32).engine.warnings
-    (idle,) = open_model("tiny", kv_group_size=32).engine.warnings
+def test_a_window_that_is_only_wished_for_gives_way_to_quantized_caches(
+    open_model: Open,
+) -> None:
+    direct = open_model(
+        "tiny",
+        context_len=WINDOW,
+        context_policy="rotate_if_possible",
+        kv_bits=8,
+        kv_group_size=32,
+    )
 
-    assert "`kv_bits`" in slow
+    told = direct.info.capabilities
+    assert (told["context_policy"], told["kv_bits"]) == ("refuse", 8)
+
+
+def test_options_that_slow_down_or_do_nothing_are_warned_of(
+    open_model: Open, tmp_path: Path
+) -> None:
+    (idle,) = open_model("tiny", kv_group_size=32).engine.warnings
     assert "`kv_group_size` has no effect" in idle
+    direct = Direct(build("gemma2", tmp_path), kv_bits=8, kv_group_size=32)
+    slow = [told for told in direct.engine.warnings if "`kv_bits`" in told]
+    direct.close()
+    assert len(slow) == 1

@@ -63,6 +63,7 @@ KINDS: dict[str, tuple[Any, dict[str, Any]]] = {
     "some rotating": (make_gemma, {}),
     "recurrent": (make_mamba, {}),
     "lists of both": (make_falcon, {}),
+    "lists of both, quantized": (make_falcon, {"kv_bits": 4, "kv_group_size": 32}),
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import itertools
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +16,20 @@ from mlx_lm.models.cache import CacheList, KVCache, RotatingKVCache
 
 from mlxwire_protocol import WireError
 from mlxwire_worker.mlx_engine.cache import model_check
+from mlxwire_worker.mlx_engine.cache.kv import own_caches
 from mlxwire_worker.mlx_engine.cache.model_check import _Trial, check_model
 from mlxwire_worker.mlx_engine.cache.policy import CachePolicy
 from mlxwire_worker.mlx_engine.cache.prompt_cache import PromptCache
 from mlxwire_worker.mlx_engine.cache.verdict import Verdict
-from mlxwire_worker.mlx_engine.one_pass import scoring
+from mlxwire_worker.mlx_engine.one_pass.classifying import classify_slice
+from mlxwire_worker.mlx_engine.one_pass.groups import Tools
+from mlxwire_worker.mlx_engine.one_pass.token_scores import score_slice
 from mlxwire_worker.mlx_engine.sequences.prefill import ChunkSize
 from mlxwire_worker.mlx_engine.sequences.runner import Runner
 from mlxwire_worker.mlx_engine.sequences.warmup import Mute
+from mlxwire_worker.passes import Classified, ClassifyPrompts, Endings, Scored, Texts
 from mlxwire_worker.process.kept_findings import keep_finding, read_finding
 from mlxwire_worker.prompts import (
-    Classified,
-    ClassifyPrompts,
     Failed,
     Prompt,
     Sampled,
@@ -118,7 +121,14 @@ def build(name: str) -> Any:
 
 
 def checked(model: Any, folder: Path | None = None, key: str = "k") -> Verdict:
-    return check_model(model, vocabulary=VOCABULARY, elapsed=1e9, folder=folder, key=key)
+    return check_model(
+        model,
+        partial(own_caches, model),
+        vocabulary=VOCABULARY,
+        elapsed=1e9,
+        folder=folder,
+        key=key,
+    )
 
 
 def prompt(ids: list[int]) -> Prompt:
@@ -158,14 +168,24 @@ def held_to_truth(model: Any, ids: list[int], tokens: list[Sampled]) -> None:
 
 
 def classified(
-    tools: scoring.Tools, rows: list[list[int]], labels: dict[str, list[int]]
+    tools: Tools, rows: list[list[int]], labels: dict[str, list[int]]
 ) -> dict[int, Classified]:
     """Classify prompts in one request, and return the results by their places."""
-    work = ClassifyPrompts(prompts=rows, labels=labels)
+    endings = [Endings(tuple(map(tuple, labels.values())))] * len(rows)
+    work = ClassifyPrompts(ids=rows, labels=list(labels), endings=endings)
     found: dict[int, Classified] = {}
     while len(found) < len(rows):
-        found.update(scoring.classify_slice(tools, work))
+        found.update(classify_slice(tools, work))
     return found
+
+
+def scored(tools: Tools, rows: list[list[int]]) -> list[list[float]]:
+    """Score texts in one request, and return the log-probabilities of each."""
+    work = Texts(ids=rows)
+    found: dict[int, Scored] = {}
+    while work.unfinished:
+        found.update(score_slice(tools, work, vocabulary=8192))
+    return [found[place].logprobs for place in range(len(rows))]
 
 
 ROWS = [[5, 9], [11, 48, 85, 22, 60], [11, 48, 85, 22, 59, *range(30, 45)], [7, 1, 2, 3, 4]]
@@ -190,11 +210,18 @@ def test_what_the_check_allows_gives_the_answers_of_the_model_alone(name: str) -
         held_to_truth(model, ids, *run(runner, [ids]))
 
     labels = {"a": [3], "b": [4, 8, 15]}
-    tools = scoring.Tools(model, policy, str, ChunkSize())
+    tools = Tools(model, policy, str, ChunkSize())
     found = classified(tools, [[1, 2, *ids] for ids in ROWS], labels)
     for place, ids in enumerate(ROWS):
         alone = classified(tools, [[1, 2, *ids]], labels)[0]
         assert found[place].labels == pytest.approx(alone.labels, abs=0.002)
+
+    rows = [[1, 2, *ids] for ids in [*ROWS, ROWS[2][:9], [6]]]
+    for ids, logprobs in zip(rows, scored(tools, rows), strict=True):
+        logits = model(mx.array([ids]), cache=CachePolicy(model).make())[0].astype(mx.float32)
+        truth = logits - mx.logsumexp(logits, axis=-1, keepdims=True)
+        alone = [truth[place, token].item() for place, token in enumerate(ids[1:])]
+        assert logprobs == pytest.approx(alone, abs=0.002)
 
 
 class Liar(KVCache):
@@ -244,7 +271,7 @@ def test_rows_of_a_class_that_may_go_wrong_later_run_alone(
             lambda self, one=one: [one() for _ in self.layers],
             raising=False,
         )
-        assert not model_check._batches_as_known(model)
+        assert not model_check._batches_as_known(own_caches(model))
     monkeypatch.setattr(
         type(model), "make_cache", lambda self: [LateLiar() for _ in self.layers]
     )
@@ -266,7 +293,7 @@ def test_padding_does_not_reach_a_recurrent_state_through_slices(tokens: int) ->
     chunk = ChunkSize()
     chunk.tokens = tokens
     chunk.learn = lambda tokens, seconds: None  # type: ignore[method-assign]
-    tools = scoring.Tools(model, policy, str, chunk)
+    tools = Tools(model, policy, str, chunk)
     prompts = [[(n + k) % VOCABULARY for k in range(n)] for n in (33, 36, 40)]
 
     labels = {"a": [3], "b": [4, 8]}
@@ -307,8 +334,9 @@ def test_a_cut_kernel_is_no_finding_about_the_model() -> None:
         raise RuntimeError("[Compile::eval_cpu] Could not load C++ shared library x: y")
         yield
 
+    model = build("llama")
     with pytest.raises(RuntimeError, match="shared library"):
-        _Trial(build("llama"), 100).difference(operation)
+        _Trial(model, partial(own_caches, model), 100).difference(operation)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -318,7 +346,14 @@ def test_a_check_of_the_first_layers_comes_to_the_same(
     monkeypatch.setattr(model_check, "_SECONDS", 0.0)  # no budget for the whole model
     model = build(name)
     layers = list(model.layers)
-    found = check_model(model, vocabulary=VOCABULARY, elapsed=0.0, folder=None, key="k")
+    found = check_model(
+        model,
+        partial(own_caches, model),
+        vocabulary=VOCABULARY,
+        elapsed=0.0,
+        folder=None,
+        key="k",
+    )
     assert found == CONFIGS[name][1]
     assert list(map(id, model.layers)) == list(map(id, layers))
 
@@ -336,7 +371,14 @@ def test_the_first_layers_are_enough_for_a_model_of_equal_layers(
         return told(self, ids, cache)
 
     monkeypatch.setattr(type(model), "__call__", counting)
-    check_model(model, vocabulary=VOCABULARY, elapsed=0.0, folder=None, key="k")
+    check_model(
+        model,
+        partial(own_caches, model),
+        vocabulary=VOCABULARY,
+        elapsed=0.0,
+        folder=None,
+        key="k",
+    )
     assert used == {1}
 
 

@@ -44,6 +44,12 @@ import transformers, huggingface_hub
 assert transformers.AutoTokenizer.from_pretrained({path!r}, local_files_only=True).encode("Hi")
 assert callable(huggingface_hub.snapshot_download)
 """
+UNCONSTRAINED = """
+import sys
+from mlxwire_worker.mlx_engine import loading
+from mlxwire_worker.mlx_engine import preparing
+assert not {"llguidance", "jsonschema_rs"} & sys.modules.keys()
+"""
 TELLING = """
 import sys
 from mlxwire_worker.mlx_engine.engine import MlxEngine
@@ -83,6 +89,10 @@ def test_transformers_and_the_hub_import_as_ever_afterwards(models: Models) -> N
     run(LATER.format(path=str(models("qwen2"))))
 
 
+def test_a_load_does_not_wait_for_the_compilers_of_grammars_and_schemas() -> None:
+    run(UNCONSTRAINED)
+
+
 @pytest.mark.parametrize("family", ["qwen3", "gemma3"])
 def test_a_worker_that_loads_and_chats_imports_no_transformers(
     models: Models, family: str
@@ -114,4 +124,9 @@ def test_only_files_of_the_engine_import_mlx() -> None:
     }
 
     assert importing
-    assert all(name.startswith("mlx_engine") for name in importing)
+    # The program that trains is a process of its own; the worker imports none of its parts that need MLX.
+    assert {name.split("/")[0] for name in importing} == {
+        "conversion",
+        "mlx_engine",
+        "training",
+    }

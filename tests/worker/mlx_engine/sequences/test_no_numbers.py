@@ -115,6 +115,7 @@ def test_commands_tell_it(worker: ModelWorker, folder: Path) -> None:
         worker.refusal("generate", prompt=WORD, **OPTIONS),
         worker.refusal("classify", prompts=["a word " + WORD]),
         worker.refusal("classify", prompts=["a word"], labels=[WORD + WORD, " no"]),
+        worker.refusal("score", texts=["a word", f"a {WORD} word"]),
     ]
 
     for error in refusals:

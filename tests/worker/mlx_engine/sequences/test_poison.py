@@ -8,6 +8,7 @@ from typing import Any
 import mlx.core as mx
 import pytest
 
+from mlxwire_worker.mlx_engine.adapters.row_model import RowModel
 from mlxwire_worker.prompts import Prompt
 from support.direct import Direct
 
@@ -168,7 +169,7 @@ def test_a_prompt_that_breaks_its_prefill_fails_alone(
         and all(token not in tokens for tokens in alone)
     )
     culprit = llama.prepare([5] * length + [unused] + [7] * 3, max_tokens=TOKENS)
-    fragile = Fragile(llama.loaded.model, unused)
+    fragile = RowModel(Fragile(llama.loaded.model, unused))
     monkeypatch.setattr(llama.runner, "_model", fragile)
     monkeypatch.setattr(llama.runner._batch, "_model", fragile)
     prompts = good(llama)
@@ -190,7 +191,7 @@ def test_a_prompt_whose_last_token_breaks_its_first_step_fails_alone(
         if all(token not in prompt.ids for prompt in good(llama))
         and all(token not in tokens for tokens in alone)
     )
-    fragile = Fragile(llama.loaded.model, unused)
+    fragile = RowModel(Fragile(llama.loaded.model, unused))
     monkeypatch.setattr(llama.runner, "_model", fragile)
     monkeypatch.setattr(llama.runner._batch, "_model", fragile)
     prompts = good(llama)

@@ -4,6 +4,8 @@ Theory of operation. The file's layout: entry ``n`` has its token ids in ``n.tok
 arrays of layer ``p`` in ``n.p.PATH``, where PATH is the array's place in the cache's state
 (`layer_state`). The metadata hold the format, the model's fingerprint and, as JSON, the numbers
 that stand in the states beside the arrays. `sealed_file` adds a digest of all bytes.
+Entries of one chat share keys and values in memory (`lending`), and so they do in the file: the
+metadata name each entry's lender, whose arrays it cuts, and it has one token of its own in their place.
 
 Order of a save: encode all entries; refuse a path that holds anything but a cache of ours; write
 and fsync a partial file beside the target; rename it over the target (`models.data_file`). A
@@ -38,14 +40,16 @@ import mlx.core as mx
 
 from mlxwire_protocol import WireError, invalid_params
 
+from ..adapters.keys import are_keys_with
 from ..models.data_file import DataFile
-from . import kv, layer_state, sealed_file
+from . import kv, layer_state, lending, sealed_file
 from .policy import CachePolicy
+from .prefix_tree import Entry
 from .prompt_cache import PromptCache
 from .sealed_file import SealedReader, Tensor
 
 _FORMATS = "mlxwire-prompt-cache-"
-FORMAT = f"{_FORMATS}2"
+FORMAT, FORMAT_WITH_LENDERS = f"{_FORMATS}2", f"{_FORMATS}3"
 _TOKENS = "tokens"
 _SAMPLES, _SAMPLE_BYTES = 1024, 1 << 12
 
@@ -77,14 +81,21 @@ def save(file: DataFile, cache: PromptCache, identity: str) -> int:
     """
     arrays: dict[str, mx.array] = {}
     scalars: dict[str, Any] = {}
-    entries = list(cache.tree)
+    entries = [entry for entry in cache.tree if are_keys_with(0, entry.tokens)]
+    lenders = _lenders(entries)
     for number, entry in enumerate(entries):
         arrays[f"{number}.{_TOKENS}"] = mx.array(entry.tokens, dtype=mx.int32)
-        for place, layer in enumerate(entry.value):
+        layers = entry.value
+        if number in lenders:
+            layers = kv.snapshot(layers)
+            lending.strip(layers)
+        for place, layer in enumerate(layers):
             for name, value in layer_state.flatten(layer).items():
                 kind = arrays if isinstance(value, mx.array) else scalars
                 kind[f"{number}.{place}.{name}"] = value
     metadata = {"format": FORMAT, "fingerprint": identity, "scalars": json.dumps(scalars)}
+    if lenders:
+        metadata |= {"format": FORMAT_WITH_LENDERS, "lenders": json.dumps(lenders)}
     with file.replacing(_is_ours) as stream:
         sealed_file.write(stream, arrays, metadata)
     return len(entries)
@@ -134,21 +145,61 @@ def _read_entries(
     places = [_TOKENS, *map(str, range(len(example)))]
     if parts.keys() != {(str(number), place) for number in range(count) for place in places}:
         raise ValueError("its layers differ from the model's")
-    taken = []
-    for number in reversed(range(count)):
+    lenders = _told_lenders(sealed.metadata, count)
+    checked: dict[int, kv.Layers] = {}
+    for number in sorted(range(count), key=lambda one: one in lenders):  # lenders first
         tokens = tensors[f"{number}.{_TOKENS}"]
         if tokens.dtype != mx.int32 or len(tokens.shape) != 1:
             raise ValueError("the tokens of an entry are not a list of int32 ids")
-        layers = policy.make()
+        layers = checked[number] = policy.make()
         for place, (layer, like) in enumerate(zip(layers, example, strict=True)):
-            layer_state.refuse_misfit(
-                layer, parts[str(number), str(place)], like, tokens.shape[0]
-            )
-        budget -= kv.nbytes(layers)
-        if budget >= 0:
-            taken.append(str(number))
-    read = sealed.read(lambda name: name.partition(".")[0] in taken)
-    return [_entry(number, parts, read, policy, vocabulary) for number in reversed(taken)]
+            layer_state.fill_alike(layer, parts[str(number), str(place)], like)
+        if number in lenders:
+            lending.borrow(layers, checked[lenders[number]])
+        for layer, like in zip(layers, example, strict=True):
+            layer_state.check_length(layer, like, tokens.shape[0])
+    taken: list[int] = []
+    for number in reversed(range(count)):
+        lender = lenders.get(number)
+        size = kv.nbytes(checked[number])
+        if lender is not None:
+            size = lending.state_bytes(checked[number])
+            size += kv.nbytes(checked[lender]) if lender not in taken else 0
+        if number not in taken and size <= budget:
+            budget -= size
+            taken += [number] if lender is None or lender in taken else [number, lender]
+    names = {str(number) for number in taken}
+    read = sealed.read(lambda name: name.partition(".")[0] in names)
+    entries: dict[int, tuple[list[int], kv.Layers]] = {}
+    for number in sorted(taken, key=lambda one: one in lenders):
+        lent = entries[lenders[number]] if number in lenders else None
+        entries[number] = _entry(str(number), parts, read, policy, vocabulary, lent)
+    return [entries[number] for number in reversed(taken)]
+
+
+def _lenders(entries: list[Entry[kv.Layers]]) -> dict[int, int]:
+    """Return the number of the entry from which each one has borrowed."""
+    found: dict[int, int] = {}
+    longest_first = sorted(range(len(entries)), key=lambda one: -len(entries[one].tokens))
+    for place, number in enumerate(longest_first):
+        for other in longest_first[:place]:
+            if other not in found and lending.shares(
+                entries[number].value, entries[other].value
+            ):
+                found[number] = other
+                break
+    return found
+
+
+def _told_lenders(metadata: dict[str, str], count: int) -> dict[int, int]:
+    """Return the lenders that a file names. Raises: ValueError if one lends what it has not."""
+    told = json.loads(metadata.get("lenders", "{}"))
+    lenders = {int(number): int(lender) for number, lender in told.items()}
+    known = range(count)
+    for number, lender in lenders.items():
+        if number not in known or lender not in known or lender in lenders:
+            raise ValueError("an entry borrows from one that has nothing to lend")
+    return lenders
 
 
 def _by_layer(
@@ -174,16 +225,21 @@ def _entry(
     read: dict[str, mx.array],
     policy: CachePolicy,
     vocabulary: int,
+    lender: tuple[list[int], kv.Layers] | None,
 ) -> tuple[list[int], kv.Layers]:
     tokens: Any = read[f"{number}.{_TOKENS}"].tolist()
     if not 0 <= min(tokens) <= max(tokens) < vocabulary:
         raise ValueError(f"a token id is outside 0 to {vocabulary - 1}, the model's vocabulary")
+    if lender is not None and lender[0][: len(tokens)] != tokens:
+        raise ValueError("an entry borrows from one with other tokens")
     layers = policy.make()
     for place, layer in enumerate(layers):
         state = parts[number, str(place)]
         layer_state.fill(
             layer, {name: read.get(f"{number}.{place}.{name}", state[name]) for name in state}
         )
+    if lender is not None:
+        lending.borrow(layers, lender[1])
     mx.eval(kv.states(layers))
     return tokens, layers
 
@@ -198,7 +254,7 @@ def _is_ours(file: BufferedReader) -> bool:
 
 def _check_identity(metadata: dict[str, str], identity: str) -> None:
     told = metadata.get("format", "")
-    if told != FORMAT:
+    if told not in (FORMAT, FORMAT_WITH_LENDERS):
         whose = "an older or newer mlxwire" if told.startswith(_FORMATS) else "another program"
         raise invalid_params(
             "path", f"the file was saved by {whose}, in another format; save a new cache"

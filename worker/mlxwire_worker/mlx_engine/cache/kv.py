@@ -7,7 +7,7 @@ Theory of operation. ``Layers`` is a list with one cache object per layer of the
 cache holds arrays [1, heads, tokens, width]. A batched cache holds [B, heads, longest, width]:
 shorter rows are padded on the left, ``left_padding`` [B] counts that padding and ``offset`` [B]
 the tokens of each row, while ``_idx`` is the length of the buffer in use. `CachePolicy`
-(`policy`) decides which class a layer gets.
+(`policy`) decides which class a layer gets. Quantized caches (`packed`) consist of plain ones.
 
 All functions run on the engine's thread, inside its stream. Arrays are lazy: `merge`, `extend`,
 `keep_rows` and `extract_row` only build a graph, and `states` lists what a caller must evaluate.
@@ -29,7 +29,7 @@ Hazards and what went wrong before:
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -43,9 +43,13 @@ from mlx_lm.models.cache import (
 )
 
 from ..mlx_patches.windows import keep_whole_windows
+from .packed import BatchPackedKVCache, PackedKVCache
 
 Layers = list[Any]
 """One cache for each layer of the model."""
+
+_COUNTING = (BatchKVCache, BatchRotatingKVCache, BatchPackedKVCache)
+"""Classes whose offsets are an array [B]."""
 
 
 def own_caches(model: Any) -> Layers:
@@ -53,6 +57,17 @@ def own_caches(model: Any) -> Layers:
     layers: Layers = make_prompt_cache(model)
     keep_whole_windows(model, layers)
     return layers
+
+
+def each_cache(layers: Iterable[Any]) -> Iterator[Any]:
+    """Yield the caches of all layers, and in place of a cache that has parts the parts."""
+    for layer in layers:
+        if isinstance(layer, CacheList):
+            yield from each_cache(layer.caches)
+        elif isinstance(layer, PackedKVCache):
+            yield from layer.parts
+        else:
+            yield layer
 
 
 def is_exactly(layer: Any, kind: type) -> bool:
@@ -71,7 +86,7 @@ def paddings(layers: Layers) -> list[mx.array]:
     The model uses the first layer's only, for the mask of all layers. The others would stay lazy,
     and each join and leave would add to a graph that lives as long as the batch.
     """
-    found = (getattr(layer, "left_padding", None) for layer in layers)
+    found = (getattr(layer, "left_padding", None) for layer in each_cache(layers))
     return [padding for padding in found if isinstance(padding, mx.array)]
 
 
@@ -84,7 +99,7 @@ def share_offsets(layers: Layers) -> None:
     first: dict[type, mx.array] = {}
     for layer in layers:
         kind = type(layer)
-        if kind is BatchKVCache or kind is BatchRotatingKVCache:
+        if kind in _COUNTING:
             layer.offset = first.setdefault(kind, layer.offset)
 
 
@@ -94,10 +109,8 @@ def unroll(layers: Layers) -> None:
     After a single token such a cache may be rolled. The mask for several tokens takes no account
     of that and counts one place of the padding as a token (mlx-lm's `make_mask`).
     """
-    for layer in layers:
-        if is_exactly(layer, CacheList):
-            unroll(layer.caches)
-        elif is_exactly(layer, BatchRotatingKVCache) and layer.rotated:
+    for layer in each_cache(layers):
+        if is_exactly(layer, BatchRotatingKVCache) and layer.rotated:
             layer._temporal_order()
 
 
@@ -144,7 +157,7 @@ def keep_rows(batch: Layers, kept: list[int], lengths: list[int]) -> None:
     ``lengths`` are the tokens that each kept row holds.
     """
     index = mx.array(kept)
-    for layer in batch:
+    for layer in each_cache(batch):
         if not is_exactly(layer, BatchKVCache) or layer.keys is None:
             layer.filter(kept)
             continue
@@ -168,6 +181,9 @@ def snapshot(layers: Layers) -> Layers:
 
 
 def _extract(layer: Any, row: int, length: int) -> Any:
+    if isinstance(layer, BatchPackedKVCache):
+        parts = (_extract(part, row, length) for part in layer.parts)
+        return PackedKVCache(layer.form, parts)
     if not is_exactly(layer, BatchKVCache):
         return layer.extract(row)
     single = KVCache()

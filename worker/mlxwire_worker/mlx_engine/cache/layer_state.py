@@ -9,14 +9,15 @@ from __future__ import annotations
 from typing import Any
 
 import mlx.core as mx
-from mlx.utils import tree_flatten, tree_map, tree_unflatten
+from mlx.utils import tree_flatten, tree_unflatten
 from mlx_lm.models.cache import (
     ArraysCache,
     CacheList,
     KVCache,
-    QuantizedKVCache,
     RotatingKVCache,
 )
+
+from .packed import PackedKVCache
 
 _COUNTS = frozenset({"offset", "_idx", "start_position"})
 """The cache attributes that depend on the number of tokens; all others must equal the model's."""
@@ -24,20 +25,36 @@ _COUNTS = frozenset({"offset", "_idx", "start_position"})
 
 def flatten(layer: Any) -> dict[str, Any]:
     """Return a layer's arrays and scalars by their paths in its state, such as ``0.1``."""
-    state = layer.state
-    if type(layer) in (KVCache, QuantizedKVCache) and layer.keys is not None:
-        content = tree_map(  # drops the unused end of the buffer
-            lambda array: array[..., : layer.offset, :], (layer.keys, layer.values)
-        )
-        state = (*content, *state[2:])
-    flat: Any = tree_flatten(state)
+    flat: Any = tree_flatten(_state(layer))
     return dict(flat)
+
+
+def _state(layer: Any) -> Any:
+    """Return a layer's state without the unused ends of its buffers."""
+    if type(layer) is PackedKVCache:
+        return [_state(part) for part in layer.parts]
+    state = layer.state
+    if type(layer) is KVCache and layer.keys is not None and layer.values is not None:
+        held = (layer.keys[..., : layer.offset, :], layer.values[..., : layer.offset, :])
+        state = (*held, *state[2:])
+    return state
 
 
 def fill(layer: Any, state: dict[str, Any]) -> None:
     """Set an empty layer's state from what `flatten` returned for another layer."""
     flat = sorted(state.items(), key=lambda item: [int(part) for part in item[0].split(".")])
-    layer.state = tree_unflatten(flat)
+    _set_state(layer, tree_unflatten(flat))
+
+
+def _set_state(layer: Any, state: Any) -> None:
+    if type(layer) is CacheList:  # whose own way creates classes by their names
+        for child, (inner, _) in zip(layer.caches, state, strict=True):
+            _set_state(child, inner)
+    elif type(layer) is PackedKVCache:
+        for part, inner in zip(layer.parts, state, strict=True):
+            _set_state(part, inner)
+    else:
+        layer.state = state
 
 
 def refuse_misfit(layer: Any, state: dict[str, Any], like: Any, length: int) -> None:
@@ -45,13 +62,18 @@ def refuse_misfit(layer: Any, state: dict[str, Any], like: Any, length: int) -> 
 
     ``like`` is the model's own cache for this layer after one token. Raises: ValueError.
     """
+    fill_alike(layer, state, like)
+    check_length(layer, like, length)
+
+
+def fill_alike(layer: Any, state: dict[str, Any], like: Any) -> None:
+    """Fill a layer with a state, and refuse one of another form than ``like``'s. Raises: ValueError."""
     wanted = flatten(like)
     if state.keys() != wanted.keys():
         raise ValueError("a layer has other arrays and numbers than the model's")
     for name, value in state.items():
         _check_part(value, wanted[name])
     fill(layer, state)
-    _check_layer(layer, like, length)
 
 
 def _check_part(value: Any, wanted: Any) -> None:
@@ -72,10 +94,15 @@ def _check_part(value: Any, wanted: Any) -> None:
         raise ValueError("an array's dtype or shape differs from the model's")
 
 
-def _check_layer(layer: Any, like: Any, length: int) -> None:
+def check_length(layer: Any, like: Any, length: int) -> None:
+    """Refuse a layer that ``length`` tokens could not have made. Raises: ValueError."""
     if isinstance(layer, CacheList):
         for child, child_like in zip(layer.caches, like.caches, strict=True):
-            _check_layer(child, child_like, length)
+            check_length(child, child_like, length)
+        return
+    if isinstance(layer, PackedKVCache):
+        for part, part_like in zip(layer.parts, like.parts, strict=True):
+            check_length(part, part_like, length)
         return
     for name, value in vars(layer).items():
         if name in _COUNTS:
@@ -105,11 +132,9 @@ def _check_recurrent(layer: Any, like: Any) -> None:
 
 
 def _check_keys(layer: Any, length: int) -> None:
-    flat: Any = tree_flatten((layer.keys, layer.values))
-    sizes = {array.shape[-2] for _, array in flat}
-    if len(sizes) != 1:
+    size = layer.keys.shape[-2]
+    if size != layer.values.shape[-2]:
         raise ValueError("a layer's keys and values have different lengths")
-    (size,) = sizes
     if isinstance(layer, RotatingKVCache):
         fits = _rotates_well(layer, size, length)
     else:

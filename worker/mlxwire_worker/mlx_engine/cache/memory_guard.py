@@ -6,50 +6,41 @@ MLX's own limit is advisory: it was exceeded 25 times over without an error
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
-from mlx_lm.models.cache import RotatingKVCache
 
 from .policy import CachePolicy
 from .prompt_cache import PromptCache
+from .sizes import CacheSizes
 
-PROBE_TOKENS = 256
-STEP_TOKENS = 256
-"""Caches grow by this many tokens at a time (`KVCache.step`), counted from any length."""
+if TYPE_CHECKING:
+    from ..fitting.footprint import Footprint
+
+SPARE_PART = 100
+"""A prediction leaves out tables and samplers, which take less than one part of a limit in so many."""
 
 
 class MemoryGuard:
     """Measures the bytes that one token's cache takes, and keeps all sequences below a limit.
 
-    ``limit`` is in bytes; None and 0 mean no limit.
+    ``limit`` is in bytes; None and 0 mean no limit. With a ``footprint`` intermediate results are
+    counted too, as `fit` does.
     """
 
     def __init__(self, model: Any, policy: CachePolicy, limit: int | None) -> None:
         self.limit = limit or 0
-        self._per_token: list[tuple[float, int | None]] = []
-        self._fixed = 0
-        layers = policy.make()
-        # Nothing is evaluated: the shapes of lazy arrays are known.
-        model(mx.zeros((1, PROBE_TOKENS), dtype=mx.int32), cache=layers)
-        for layer in layers:
-            size = layer.nbytes
-            if not hasattr(layer, "offset"):
-                self._fixed += size
-                continue
-            window = layer.max_size if isinstance(layer, RotatingKVCache) else None
-            self._per_token.append((size / PROBE_TOKENS, window))
+        self.sizes = CacheSizes(model, policy)
+        self.footprint: Footprint | None = None
 
     @property
     def bytes_per_token(self) -> int:
         """Return the bytes that one more token takes while no window is full."""
-        return round(sum(size for size, _ in self._per_token))
+        return self.sizes.bytes_per_token
 
     def sequence_bytes(self, tokens: int) -> int:
         """Return the bytes that the cache of a sequence of ``tokens`` takes at most."""
-        tokens += STEP_TOKENS - 1
-        held = sum(size * min(tokens, window or tokens) for size, window in self._per_token)
-        return self._fixed + round(held)
+        return self.sizes.sequence_bytes(tokens)
 
     def trim(self, cache: PromptCache) -> None:
         """Shrink the prompt cache if it and the running sequences exceed the limit, which is set."""
@@ -62,15 +53,25 @@ class MemoryGuard:
 
         ``now`` is the number of bytes that the batch's caches hold at present. They count twice,
         because the batch is copied when a row joins, and a batch's cache is as long as its longest
-        row. The prompt cache is shrunk first if that makes enough room, or if there is only one
-        sequence.
+        row; with a footprint the copies that exist at the peak are known. The prompt cache is
+        shrunk first if that makes enough room, or if there is only one sequence.
         """
         if not self.limit:
             return True
-        more = max(len(lengths) * self.sequence_bytes(max(lengths)), now)
-        excess = mx.get_active_memory() + more - self.limit
+        more = self._more_bytes(max(lengths), len(lengths), now)
+        excess = self._excess(more)
         if excess > 0 and (excess <= cache.tree.nbytes or len(lengths) == 1):
             if cache.shrink(max(cache.tree.nbytes - excess, 0)):
                 mx.clear_cache()
-            excess = mx.get_active_memory() + more - self.limit
+            excess = self._excess(more)
         return excess <= 0
+
+    def _more_bytes(self, tokens: int, rows: int, now: int) -> int:
+        """Return the bytes beside those in use that ``rows`` of ``tokens`` may still take."""
+        if self.footprint is None:
+            return max(rows * self.sequence_bytes(tokens), now)
+        spare = self.limit // SPARE_PART
+        return max(self.footprint.running_bytes(tokens, rows) - now, 0) - spare
+
+    def _excess(self, more: int) -> int:
+        return mx.get_active_memory() + more - self.limit

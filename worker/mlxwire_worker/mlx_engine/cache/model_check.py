@@ -9,7 +9,7 @@ alone: it is refused.
 
 Differences are root mean squares relative to the spread of the logits. Wrong states gave 5 % and
 more; rounding gives 1e-6 in float32 and about 1 % in bfloat16, more with a router that chooses
-other experts. So the limit is a few times what the slices differ by, at least ``_LEAST``.
+other experts. Quantized keys and values count as bfloat16: on an H200 4 bits in float32 gave over 5 %. So the limit is a few times what the slices differ by, at least ``_LEAST``.
 
 A model of many layers would need a second for all this. Therefore the first layers are checked alone,
 as many as have all kinds, and the whole model only where the budget allows it. A model whose layers
@@ -34,11 +34,14 @@ from ...process.kept_findings import keep_finding, read_finding
 from ...process.kernel_folder import folder_of_failed_kernel
 from ..models.model_files import unsupported
 from . import kv
+from .packed import PackedKVCache, packs
 from .trimming import trim
 from .verdict import Verdict
 
-REVISION = "5"
+REVISION = "6"
 """Raise it with each change of the check: a verdict of an earlier one is not used."""
+
+Make = Callable[[], kv.Layers]
 
 _FOLDER = "verdicts"
 """Holds the verdicts, inside the folder that a caller names."""
@@ -48,50 +51,50 @@ _SHARED, _SHORT, _LONG, _AFTER = 2, 4, 8, 3
 _LEAST, _LEAST_FLOAT32 = 0.03, 1e-3
 _NOISE = 4.0
 _REFUSED, _REFUSED_FLOAT32 = 0.5, 0.05
-_BATCHED = (KVCache, RotatingKVCache, ArraysCache, CacheList)
+_BATCHED = (KVCache, PackedKVCache, RotatingKVCache, ArraysCache, CacheList)
 """Classes whose batches were held against the model alone over long sequences and slid windows."""
 _SHARE, _SECONDS = 0.05, 0.05
 """The budget: a share of the load's time so far, or this long."""
 
 
 def check_model(
-    model: Any, *, vocabulary: int, elapsed: float, folder: Path | None, key: str
+    model: Any, make: Make, *, vocabulary: int, elapsed: float, folder: Path | None, key: str
 ) -> Verdict:
     """Return what was found at an earlier load, or check the model now and keep the verdict.
 
-    ``elapsed`` are the seconds that the load has taken. Raises: WireError ``unsupported_model``.
+    ``make`` creates caches for one sequence; ``elapsed`` are the seconds of the load so far. Raises: WireError ``unsupported_model``.
     """
     kept = folder / _FOLDER if folder is not None else None
     if kept is not None and (known := read_finding(kept, key, Verdict)) is not None:
         return known
     with mx.stream(generation_stream):
-        found, lasts = _check(model, vocabulary, max(elapsed * _SHARE, _SECONDS))
+        found, lasts = _check(model, make, vocabulary, max(elapsed * _SHARE, _SECONDS))
     if kept is not None and lasts:
         keep_finding(kept, key, found)
     return found
 
 
-def _check(model: Any, vocabulary: int, budget: float) -> tuple[Verdict, bool]:
+def _check(model: Any, make: Make, vocabulary: int, budget: float) -> tuple[Verdict, bool]:
     """Return the verdict, and True if it is one for later loads too."""
     started = time.perf_counter()
-    with suppress(Exception), _first_layers(model) as share:  # layers may share state
+    with suppress(Exception), first_layers(model, make) as share:  # layers may share state
         if share:
-            short = _Trial(model, vocabulary)
+            short = _Trial(model, make, vocabulary)
             found = _judged(short)
             spent = time.perf_counter() - started
             if found is not None and not short.broke and spent / share > budget - spent:
                 return found, True
-    trial = _first_trial(model, vocabulary)
+    trial = _first_trial(model, make, vocabulary)
     found = _judged(trial)
     if found is None:
         raise _unsupported("depends on how its prompt is cut into slices", "slices_differ")
     return found, not trial.broke
 
 
-def _first_trial(model: Any, vocabulary: int) -> _Trial:
+def _first_trial(model: Any, make: Make, vocabulary: int) -> _Trial:
     """Compute the answers alone. Raises: WireError ``unsupported_model`` if that fails."""
     try:
-        return _Trial(model, vocabulary)
+        return _Trial(model, make, vocabulary)
     except MemoryError:
         raise
     except Exception as error:  # the architectures raise whatever their numbers lead to
@@ -115,7 +118,7 @@ def _judged(trial: _Trial) -> Verdict | None:
     if slices is None or slices > trial.refused:
         return None
     limit = max(trial.least, _NOISE * slices)
-    hidden = _attends_by_blocks(trial.model) or not _batches_as_known(trial.model)
+    hidden = _attends_by_blocks(trial.model) or not _batches_as_known(trial.make())
 
     def right(operation: Callable[[], Iterator[mx.array]]) -> bool:
         difference = trial.difference(operation)
@@ -139,7 +142,7 @@ def _attends_by_blocks(model: Any) -> bool:
     )
 
 
-def _batches_as_known(model: Any) -> bool:
+def _batches_as_known(layers: kv.Layers) -> bool:
     """Return True if every cache is of a class whose batches are known past the check's tokens.
 
     A new class, or a subclass, may go wrong only once its buffer grows or its window slides, which
@@ -151,7 +154,7 @@ def _batches_as_known(model: Any) -> bool:
             return all(map(known, layer.caches))
         return type(layer) in _BATCHED
 
-    return all(map(known, kv.own_caches(model)))
+    return all(map(known, layers))
 
 
 class _Trial:
@@ -161,23 +164,23 @@ class _Trial:
     also does for want of memory, which says nothing about the next load.
     """
 
-    def __init__(self, model: Any, vocabulary: int) -> None:
-        self.model = model
+    def __init__(self, model: Any, make: Make, vocabulary: int) -> None:
+        self.model, self.make = model, make
         self.broke = False
         ids = [(place * 37 + 11) % vocabulary for place in range(_SHORT + _LONG + _AFTER)]
         self._after = ids[_SHORT + _LONG :]
         self._a = ids[:_SHORT]
         self._b = ids[:_SHARED] + ids[_SHORT : _SHORT + _LONG - _SHARED]
-        self._cut_from = kv.own_caches(model)
+        self._cut_from = make()
         whole_a = self._pass(self._cut_from, [self._a + self._after])[0]
         alone_a, self._early = whole_a[len(self._a) - 1 :], whole_a[: _SHARED + 1]
-        alone_b = self._pass(kv.own_caches(model), [self._b + self._after])
+        alone_b = self._pass(make(), [self._b + self._after])
         alone_b = alone_b[0, len(self._b) - 1 :]
         self._alone = mx.stack([alone_a, alone_b])
         spread = mx.sqrt(mx.mean(mx.square(self._alone - self._alone.mean(-1, keepdims=True))))
         mx.eval(self._alone, spread, self._early, kv.states(self._cut_from))
         self._spread = max(float(cast(float, spread.item())), 1e-12)
-        exact = self._dtype == mx.float32
+        exact = self._dtype == mx.float32 and not packs(self._cut_from)
         self.least = _LEAST_FLOAT32 if exact else _LEAST
         self.refused = _REFUSED_FLOAT32 if exact else _REFUSED
 
@@ -207,7 +210,7 @@ class _Trial:
 
         First, two more rows have computed no token and one: a prompt may be that short.
         """
-        none, one = kv.own_caches(self.model), self._filled(self._a[:1])
+        none, one = self.make(), self._filled(self._a[:1])
         batch = kv.merge([self._filled(self._a[:-1]), self._filled(self._b[:-1]), none, one])
         decoded = self._decoded(batch, [self._a[-1], self._b[-1], *self._a[:2]])
         yield decoded[:2] - self._alone[:, 0]
@@ -221,7 +224,7 @@ class _Trial:
 
     def padded(self) -> Iterator[mx.array]:
         """Prefill A and B together, from empty caches."""
-        return self._padded([kv.own_caches(self.model) for _ in range(2)], 0)
+        return self._padded([self.make() for _ in range(2)], 0)
 
     def padded_after_beginning(self) -> Iterator[mx.array]:
         """Prefill the rests of A and B together, beside a row of their shared beginning alone."""
@@ -255,7 +258,7 @@ class _Trial:
         yield self._pass(layers, [self._after[:2]] * len(rows))[:2] - self._alone[:, 1:3]
 
     def _filled(self, ids: list[int]) -> kv.Layers:
-        layers = kv.own_caches(self.model)
+        layers = self.make()
         self._pass(layers, [ids])
         return layers
 
@@ -270,18 +273,21 @@ class _Trial:
 
 
 @contextmanager
-def _first_layers(model: Any) -> Iterator[float]:
-    """Take all layers away but the first that have all kinds; yield their share, or 0 for none."""
-    layers, caches = model.layers, kv.own_caches(model)
+def first_layers(model: Any, make: Make, more: int = 0) -> Iterator[float]:
+    """Take all layers away but the first that have all kinds, and ``more``; yield their share.
+
+    The share is 0, and no layer is away, if the model does not allow it.
+    """
+    layers, caches = model.layers, make()
     if not isinstance(layers, list) or len(layers) != len(caches):
         yield 0.0
         return
     kinds = [_kind(*pair) for pair in zip(layers, caches, strict=True)]
-    count = max(kinds.index(kind) for kind in kinds) + 1
+    count = max(kinds.index(kind) for kind in kinds) + 1 + more
     held = list(layers)
     del layers[count:]
     try:
-        shortened = len(model.layers) == len(kv.own_caches(model)) == count < len(held)
+        shortened = len(model.layers) == len(make()) == count < len(held)
         yield count / len(held) if shortened else 0.0
     finally:
         layers[:] = held

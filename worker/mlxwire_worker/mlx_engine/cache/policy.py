@@ -13,13 +13,14 @@ from __future__ import annotations
 from typing import Any
 
 import mlx.core as mx
-from mlx_lm.models.cache import KVCache, QuantizedKVCache, RotatingKVCache
+from mlx_lm.models.cache import KVCache, RotatingKVCache
 
 from mlxwire_protocol import invalid_params
 
 from ...engine import DEFAULT_KV_GROUP_SIZE
 from . import trimming
 from .kv import Layers, own_caches
+from .packing import Packing
 from .verdict import CAREFUL, Verdict
 
 
@@ -35,8 +36,9 @@ class CachePolicy:
     """Creates the caches of one model: plain, with a rotating window, or quantized.
 
     ``window`` and ``kv_group_size`` are in tokens and in numbers per group. ``fingerprint`` is
-    equal for policies whose caches are interchangeable. ``verdict`` is that of the check of the
-    model; before it, sequences run alone and caches are not cut.
+    equal for policies whose caches are interchangeable. ``mergeable`` tells that all caches have a
+    batched class. ``verdict`` is that of the check of the model; before it, sequences run alone and
+    caches are not cut.
 
     Raises: WireError ``invalid_params`` for ``context_policy``, ``kv_bits`` or
     ``kv_group_size``.
@@ -52,20 +54,27 @@ class CachePolicy:
     ) -> None:
         self._model = model
         self._window = window
-        self._kv_bits = kv_bits
-        self._kv_group_size = kv_group_size
-        layers = self.make()
+        self._packing: Packing | None = None
         if kv_bits is not None:
-            self._check_quantization()
-        self._mergeable = all(hasattr(layer, "merge") for layer in layers)
-        self._keeps_all = all(map(trimming.keeps_all, layers))
+            if window is not None:
+                raise invalid_params(
+                    "kv_bits",
+                    "`kv_bits` is given, and `context_policy` is `rotate`, but rotating caches can't "
+                    "be quantized; leave `kv_bits` out, or load the model with `refuse`",
+                )
+            self._packing = Packing(
+                model, lambda: own_caches(model), bits=kv_bits, group_size=kv_group_size
+            )
+        layers = self.make()
+        self.mergeable = all(hasattr(layer, "merge") for layer in layers)
+        self._reach = trimming.reach(layers)
         self.verdict: Verdict = CAREFUL
         self.fingerprint = f"{[type(layer).__name__ for layer in layers]}/{window}/{kv_bits}/{kv_group_size if kv_bits else 0}"
 
     @property
     def batchable(self) -> bool:
         """Return True if sequences can be computed together, whatever their caches hold."""
-        return self._mergeable and self.verdict.together
+        return self.mergeable and self.verdict.together
 
     @property
     def pads(self) -> bool:
@@ -80,25 +89,46 @@ class CachePolicy:
     @property
     def trimmable(self) -> bool:
         """Return True if the last tokens of a cache can always be cut off."""
-        return self._keeps_all and self.cuts
+        return self._reach is None and self.cuts
+
+    def cuts_all_of(self, tokens: int) -> bool:
+        """Return True if caches that hold ``tokens`` can be cut to any length."""
+        return self.cuts and (self._reach is None or tokens < self._reach)
 
     @property
     def rotates(self) -> bool:
         """Return True if the caches forget the oldest tokens past the window."""
         return self._window is not None
 
+    def with_window(self, window: int) -> CachePolicy:
+        """Return a policy with plain caches that differs in the window alone, in tokens."""
+        return CachePolicy(self._model, window=window)
+
+    @property
+    def kv_group_size(self) -> int | None:
+        """Return how many quantized numbers share a scale; None for plain caches."""
+        return None if self._packing is None else self._packing.form.group_size
+
+    @property
+    def dequantizes(self) -> bool:
+        """Return True if the model's attention can't compute with quantized numbers as they are."""
+        return self._packing is not None and not self._packing.form.read_packed
+
     def make(self) -> Layers:
         """Create empty caches for one sequence.
 
-        Raises: WireError ``invalid_params`` if a layer's class can't rotate or be quantized.
+        Raises: WireError ``invalid_params`` if a layer's class can't rotate.
         """
-        layers = own_caches(self._model)
+        layers = self.make_unbounded()
         if self._window is not None:
             # max_kv_size is ignored by every model with a make_cache, Llama's among them.
             layers = [self._rotating(layer) for layer in layers]
-        if self._kv_bits is not None:
-            layers = [self._quantized(layer) for layer in layers]
         return layers
+
+    def make_unbounded(self) -> Layers:
+        """Create empty caches for one sequence, without the window: those of the check."""
+        layers = own_caches(self._model)
+        return layers if self._packing is None else self._packing.pack(layers)
 
     def example(self) -> Layers:
         """Create caches that hold one token, lazily: only their shapes and dtypes are known."""
@@ -118,36 +148,3 @@ class CachePolicy:
             f"`context_policy` is `rotate`, but this model's {type(layer).__name__} can't rotate; "
             "load the model with `refuse`",
         )
-
-    def _check_quantization(self) -> None:
-        """Run one lazy step: only MLX knows which head widths the group size divides.
-
-        An attention of the architecture's own may not take quantized keys at all.
-
-        Raises: WireError ``invalid_params`` for ``kv_group_size`` or ``kv_bits``.
-        """
-        try:
-            self.example()
-        except ValueError:
-            raise invalid_params(
-                "kv_group_size",
-                f"`kv_group_size` is {self._kv_group_size}, but the width of this model's "
-                "attention heads is not divisible by it; send a smaller `kv_group_size`, or leave "
-                "`kv_bits` out",
-            ) from None
-        except (TypeError, AttributeError):
-            raise invalid_params(
-                "kv_bits",
-                "`kv_bits` is given, but this architecture computes attention by itself and can't "
-                "read quantized keys; leave `kv_bits` out",
-            ) from None
-
-    def _quantized(self, layer: Any) -> Any:
-        if type(layer) is not KVCache:
-            raise invalid_params(
-                "kv_bits",
-                f"`kv_bits` is given, but this model's {type(layer).__name__} can't be quantized; "
-                "leave `kv_bits` out",
-            )
-        assert self._kv_bits is not None
-        return QuantizedKVCache(group_size=self._kv_group_size, bits=self._kv_bits)

@@ -34,16 +34,21 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 V = TypeVar("V")
+S = TypeVar("S", list[int], str)
 
 
 @dataclass(slots=True, eq=False)
 class Entry(Generic[V]):
-    """A stored sequence: its tokens, the value stored for them, and the value's bytes."""
+    """A stored sequence: its tokens, the value stored for them, and the value's bytes.
+
+    ``passing`` is the owner's note that a later entry may take its place.
+    """
 
     tokens: list[int]
     value: V
     nbytes: int
     node: _Node[V]
+    passing: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -106,7 +111,9 @@ class PrefixTree(Generic[V]):
         """Mark an entry as the most recently used."""
         self._recency.move_to_end(id(entry))
 
-    def insert(self, tokens: list[int], value: V, nbytes: int) -> bool:
+    def insert(
+        self, tokens: list[int], value: V, nbytes: int, *, passing: bool = False
+    ) -> bool:
         """Store a sequence and evict the least recently used ones until all fit the budget.
 
         Return False, and change nothing, if the sequence alone exceeds the budget.
@@ -116,7 +123,7 @@ class PrefixTree(Generic[V]):
         node = self._node_for(tokens)
         if node.entry is not None:
             self._forget(node.entry)
-        entry = node.entry = Entry(tokens, value, nbytes, node)
+        entry = node.entry = Entry(tokens, value, nbytes, node, passing)
         self._recency[id(entry)] = entry
         self.nbytes += nbytes
         self.shrink(self.budget)
@@ -146,6 +153,27 @@ class PrefixTree(Generic[V]):
                 found.append(child.entry)
             node = child
         return found
+
+    def below(self, entry: Entry[V]) -> Entry[V] | None:
+        """Return a stored sequence that begins with all of an entry's tokens and goes on."""
+        children = entry.node.children
+        return _any(next(iter(children.values()))) if children else None
+
+    def passing_below(self, entry: Entry[V]) -> list[Entry[V]]:
+        """Return the passing entries below an entry that have no other kind between."""
+        found: list[Entry[V]] = []
+        nodes = list(entry.node.children.values())
+        while nodes:
+            node = nodes.pop()
+            if node.entry is None or node.entry.passing:
+                found += [] if node.entry is None else [node.entry]
+                nodes += node.children.values()
+        return found
+
+    def resize(self, entry: Entry[V], nbytes: int) -> None:
+        """Note that the value of an entry now takes ``nbytes``; evict nothing."""
+        self.nbytes += nbytes - entry.nbytes
+        entry.nbytes = nbytes
 
     def shrink(self, budget: int) -> int:
         """Evict the least recently used entries until at most ``budget`` bytes are kept.
@@ -207,8 +235,8 @@ class PrefixTree(Generic[V]):
         node.parent.children[node.edge[0]] = child
 
 
-def common_prefix(edge: list[int], tokens: list[int], start: int = 0) -> int:
-    """Count the first tokens of ``edge`` that equal those of ``tokens`` from ``start`` on.
+def common_prefix(edge: S, tokens: S, start: int = 0) -> int:
+    """Count the first items of ``edge`` that equal those of ``tokens`` from ``start`` on.
 
     Compare whole slices first, which runs in C, and bisect only if they differ.
     """

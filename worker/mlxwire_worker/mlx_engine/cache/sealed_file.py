@@ -38,7 +38,7 @@ from typing import Any, BinaryIO, NamedTuple
 import mlx.core as mx
 
 from ..models.model_files import MAX_READ_BYTES
-from ..models.weight_files import without_repeats
+from ..models.safetensors_header import without_repeats
 
 CHUNK_BYTES = 4 << 20
 """Bytes that are hashed on their own. The digest depends on this number: part of the format."""

@@ -15,18 +15,33 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlx.utils import tree_map
 from mlx_lm.models.cache import (
     CacheList,
     ChunkedKVCache,
     ConcatenateKVCache,
     KVCache,
-    QuantizedKVCache,
     RotatingKVCache,
 )
 
-_WHOLE = (KVCache, QuantizedKVCache, ConcatenateKVCache)
+from .kv import each_cache
+from .packed import PackedKVCache
+
+_WHOLE = (KVCache, PackedKVCache, ConcatenateKVCache)
 """Classes that keep every token, whatever the length."""
+
+
+def reach(layers: list[Any]) -> int | None:
+    """Return the number of tokens below which empty caches of these classes can always be cut.
+
+    None stands for any number, 0 for none.
+    """
+    found: int | None = None
+    for layer in layers:
+        if keeps_all(layer):
+            continue
+        own = layer.max_size if type(layer) is RotatingKVCache else 0
+        found = own if found is None else min(found, own)
+    return found
 
 
 def keeps_all(layer: Any) -> bool:
@@ -66,24 +81,20 @@ def _can_cut(layer: Any, held: int, wanted: int) -> bool:
 
 
 def _cut(layer: Any, tokens: int, wanted: int) -> None:
-    if type(layer) is CacheList:
-        for child in layer.caches:
-            _cut(child, tokens, wanted)
-        return
-    layer.trim(tokens)
-    _cut_room(layer, wanted)
+    for part in each_cache([layer]):
+        part.trim(tokens)
+        cut_room(part, wanted)
 
 
-def _cut_room(layer: Any, wanted: int) -> None:
-    """Cut a trimmed cache's buffer to the tokens wanted, rounded up to a step of its growth.
+def cut_room(layer: Any, wanted: int) -> None:
+    """Cut a cache's buffer to the tokens that it holds, rounded up to a step of its growth.
 
     The next write copies the whole buffer. Without the cut, reusing one token of a long sequence
     would take as much memory as the sequence.
     """
-    if type(layer) not in _WHOLE or layer.keys is None:
-        return
-    step = getattr(layer, "step", 1)  # a concatenated buffer ends with its last token
-    room = -(-wanted // step) * step
-    layer.keys, layer.values = tree_map(
-        lambda array: array[..., :room, :], (layer.keys, layer.values)
-    )
+    for part in each_cache([layer]):
+        if type(part) not in _WHOLE or part.keys is None:
+            continue
+        step = getattr(part, "step", 1)  # a concatenated buffer ends with its last token
+        room = -(-wanted // step) * step
+        part.keys, part.values = part.keys[..., :room, :], part.values[..., :room, :]

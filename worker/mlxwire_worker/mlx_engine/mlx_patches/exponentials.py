@@ -9,7 +9,8 @@ of a prefill. A polynomial in plain operations takes 2 ns, with the same largest
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import mlx.core as mx
@@ -71,6 +72,17 @@ _exp: Any = mx.custom_function(_polynomial_exp)
 _exp.vjp(lambda _, cotangent, output: cotangent * output)
 
 
+@contextmanager
+def traceable() -> Iterator[None]:
+    """Leave the gradient out inside the block: MLX can't export a function that has its own."""
+    global _exp
+    held, _exp = _exp, _polynomial_exp
+    try:
+        yield
+    finally:
+        _exp = held
+
+
 def swiglu(gate: mx.array, x: mx.array) -> mx.array:
     """Return silu(gate) * x, elementwise."""
     if gate.dtype == mx.float32 == x.dtype and gate.size >= SMALLEST_SIZE:
@@ -105,16 +117,21 @@ def scaled_dot_product_attention(
     groups, held = keys.shape[1], keys.shape[2]
     grouped = (queries * scale).reshape(rows, groups, -1, width)
     scores = (grouped @ keys.swapaxes(-1, -2)).reshape(rows, heads, length, held)
-    if isinstance(mask, str):
-        mask = mx.arange(held - length, held)[:, None] >= mx.arange(held)[None]
-    if mask is not None:
-        scores = (
-            mx.where(mask, scores, mx.finfo(mx.float32).min)
-            if mask.dtype == mx.bool_
-            else scores + mask
-        )
+    scores = masked(scores, mask)
     weights: mx.array = _exp(scores - scores.max(axis=-1, keepdims=True))
     mixed: mx.array = weights.reshape(rows, groups, -1, held) @ values
     total: mx.array = weights.sum(axis=-1, keepdims=True)
     attended: mx.array = mixed.reshape(rows, heads, length, -1) / total
     return attended
+
+
+def masked(scores: mx.array, mask: mx.array | str | None) -> mx.array:
+    """Return scores [B, H, L, S] with those that ``mask`` excludes at the least number of their dtype."""
+    if mask is None:
+        return scores
+    if isinstance(mask, str):
+        length, held = scores.shape[-2:]
+        mask = mx.arange(held - length, held)[:, None] >= mx.arange(held)[None]
+    if mask.dtype == mx.bool_:
+        return mx.where(mask, scores, mx.finfo(scores.dtype).min)
+    return scores + mask

@@ -35,10 +35,11 @@ from typing import Any, NamedTuple, cast
 
 import mlx.core as mx
 
+from ..adapters.row_model import RowModel
 from ..cache import kv
 from ..constraints.masks import mask_of
 from ..models.soundness import NoNumbers
-from .rows import Row
+from .rows import Row, adapters_of, keys_of
 from .sampling import BatchSampler, Choice
 
 CLEAR_CACHE_STEPS = 512
@@ -61,11 +62,11 @@ class Token(NamedTuple):
 class DecodeBatch:
     """The decoding rows with their caches, their sampler and the step that is under way."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: RowModel) -> None:
         self._model = model
         self.rows: list[Row] = []
         self._layers: kv.Layers = []
-        self._sampler: BatchSampler
+        self._sampler = BatchSampler([])
         self._next: Choice
         self._steps = 0
 
@@ -84,7 +85,7 @@ class DecodeBatch:
         """
         sampler = BatchSampler(rows)
         last = mx.array([row.tokens[-1] for row in rows])
-        logits = self._model(last[:, None], cache=layers)[:, -1, :]
+        logits = self._model(last[:, None], adapters_of(rows), layers)[:, -1, :]
         choice = sampler.choose(logits, mask=mask_of(rows, None, logits.shape[-1]))
         mx.async_eval(choice.arrays())
         for row in rows:
@@ -112,7 +113,8 @@ class DecodeBatch:
         current = self._next
         if any(len(row.generated) + 1 < max(row.prompt.max_tokens, 1) for row in self.rows):
             kv.share_offsets(self._layers)
-            logits = self._model(current.tokens[:, None], cache=self._layers)[:, -1, :]
+            adapters = adapters_of(self.rows)
+            logits = self._model(current.tokens[:, None], adapters, self._layers)[:, -1, :]
             mask = self._mask(logits, current) if self._constrained else None
             self._next = self._sampler.choose(logits, current.tokens, mask)
             mx.async_eval(self._next.arrays())
@@ -135,12 +137,12 @@ class DecodeBatch:
         return mask_of(self.rows, newest, logits.shape[-1])
 
     def take_out(self, row: Row) -> tuple[list[int], kv.Layers]:
-        """Return the tokens that a row's cache holds, and a cache of them; keep the batch."""
+        """Return the keys of the tokens that a row's cache holds, and a cache of them; keep the batch."""
         place = self.rows.index(row)
         layers = self._layers
         if len(self.rows) > 1:
             layers = kv.extract_row(layers, place, row.held)
-        return (row.prompt.ids + row.generated)[: row.held], layers
+        return keys_of(row.prompt, (row.prompt.ids + row.generated)[: row.held]), layers
 
     def drop(self, rows: list[Row]) -> None:
         """Remove rows from the batch; the other rows' tokens do not change."""
@@ -164,6 +166,9 @@ class DecodeBatch:
     def clear(self) -> None:
         """Remove all rows and their caches."""
         self.rows, self._layers = [], []
+        self._sampler = BatchSampler(
+            []
+        )  # the old one refers to its rows, and so to their adapters
 
     def _read(self, choice: Choice) -> list[Token]:
         ids: Any = choice.tokens.tolist()

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import mlx.core as mx
 
+from ...process.stdio import log
+from ..adapters.row_model import RowModel
 from ..cache import kv
 from ..cache.memory_guard import MemoryGuard
 from ..cache.policy import CachePolicy
@@ -20,17 +22,19 @@ from ..cache.prefix_tree import common_prefix
 from ..cache.prompt_cache import PromptCache, begin_alike
 from ..cache.trimming import trim
 from .decode_batch import DecodeBatch
-from .rows import Row
+from .rows import Row, adapters_of
 
 SHARE_TOKENS = 32
 """The shortest common prefix, in tokens, for which a row waits until another has computed it."""
+MOST_STOPS = 32
+"""Each stop costs a pass of its own, and the last ones and the first are the likeliest to be reused."""
 
 
 class ChunkSize:
     """The number of prompt tokens for one slice of prefill that takes about ``seconds``.
 
     ``tokens`` is a power of two, at most mlx-lm's own 2048. That time is the longest that a cancel
-    waits and that the decoding rows stand still.
+    waits and that the decoding rows stand still. ``context`` is the longest that a row becomes.
     """
 
     SMALLEST, LARGEST = 16, 2048
@@ -41,8 +45,11 @@ class ChunkSize:
     231 in slices of 64.
     """
 
-    def __init__(self, seconds: float = 0.1) -> None:
+    def __init__(self, seconds: float = 0.1, context: int | None = None) -> None:
         self._seconds = seconds
+        # Attention's scores on a CPU take tokens * (held + tokens): at no place of a context shall
+        # they take more than those of the shortest slices at its end, which `fit` predicts.
+        self._most_pairs = self.SPLIT * (context or self.LARGEST**2)
         # Small until something is measured: 512 tokens took 0.7 s on two busy processor cores.
         self.tokens = 64
 
@@ -57,6 +64,19 @@ class ChunkSize:
         if mx.default_device() != mx.cpu:
             return self.tokens
         return max(self.tokens, min(self.tokens * self.PIECES, self.SPLIT))
+
+    def behind(self, held: int) -> int:
+        """Return ``tokens``, or less on a CPU if a sequence holds too many tokens for so many more."""
+        tokens = self.tokens
+        if mx.default_device() == mx.cpu:
+            while tokens > self.SPLIT and tokens * (held + tokens) > self._most_pairs:
+                tokens //= 2
+        return tokens
+
+    def slice_of(self, row: Row) -> int:
+        """Return the number of tokens for the next slice of a row."""
+        tokens = self.slice_tokens
+        return min(tokens if tokens <= self.SPLIT else self.behind(row.held), row.until_stop)
 
     def learn(self, tokens: int, seconds: float) -> None:
         """Adjust ``tokens`` to a measured slice; ignore a short one, which says little."""
@@ -77,7 +97,7 @@ class Slice:
     nobody would use them.
     """
 
-    def __init__(self, model: Any, row: Row, size: int) -> None:
+    def __init__(self, model: RowModel, row: Row, size: int) -> None:
         assert row.layers is not None
         self.size = size
         self.seconds = 0.0
@@ -96,15 +116,15 @@ class Slice:
         return not self._left
 
 
-def _begin(model: Any, row: Row, size: int) -> list[Any]:
+def _begin(model: RowModel, row: Row, size: int) -> list[Any]:
     """Send the next ``size`` tokens of a row through the model, lazily; return what to evaluate."""
     assert row.layers is not None
     ids = mx.array(row.tokens[row.held : row.held + size])
-    model(ids[None], cache=row.layers)
+    model(ids[None], adapters_of([row]), row.layers)
     return kv.states(row.layers)
 
 
-def compute_rest(model: Any, rows: list[Row]) -> kv.Layers:
+def compute_rest(model: RowModel, rows: list[Row]) -> kv.Layers:
     """Compute all but the last token of each row's prompt, and return the caches.
 
     The caches are plain for one row, and one batch for several. Each row must have caches; the
@@ -123,7 +143,7 @@ def compute_rest(model: Any, rows: list[Row]) -> kv.Layers:
         return layers
     rests = [row.tokens[row.held : row.held + row.left] for row in rows]
     with kv.right_padding(layers, lengths, longest):
-        model(kv.padded(rests, longest), cache=layers)
+        model(kv.padded(rests, longest), adapters_of(rows), layers)
     mx.eval(kv.states(layers))
     return layers
 
@@ -156,22 +176,28 @@ class Sharing:
             return
         if self._policy.trimmable:
             self._share_decoding(row, decoding)
-        reuse = self._cache.fetch(row.tokens)
+        reuse = self._cache.fetch(row.keys)
         row.layers = reuse.layers if reuse.layers is not None else self._policy.make()
         row.held = reuse.held
+        row.stops = self._stops(row, reuse.common)
         if not row.generated:
             prompt.cached_tokens, prompt.cache_miss = reuse.held, reuse.miss
 
-    def keep(self, tokens: list[int], layers: kv.Layers) -> None:
-        """Store caches in the prompt cache, evaluated: lazy ones pin the whole batch's buffers."""
-        if self._cache.store(tokens, layers):
+    def keep(
+        self, keys: list[int], layers: kv.Layers, boundaries: Sequence[int] | None = None
+    ) -> None:
+        """Store caches in the prompt cache, evaluated: lazy ones pin the whole batch's buffers.
+
+        ``boundaries`` are those of a chat's prompt that is computed as a whole, up to the end of ``keys``.
+        """
+        if self._cache.store(keys, layers, boundaries):
             mx.async_eval(kv.states(layers))
         if self._guard is not None and self._guard.limit:
             self._guard.trim(self._cache)
 
     def waits(self, row: Row, waiting: Iterable[Row]) -> bool:
         """Return True if an earlier waiting row will compute a prefix that this row can reuse."""
-        if row.layers is not None or not may_share(row) or not self._policy.trimmable:
+        if row.layers is not None or not may_share(row):
             return False
         held: int | None = None
         for other in waiting:
@@ -179,11 +205,50 @@ class Sharing:
                 return False
             if other.alone or not may_share(other):
                 continue
-            if begin_alike(row.tokens, other.tokens, SHARE_TOKENS):
-                held = self._cache.held_by(row.tokens) if held is None else held
-                if begin_alike(row.tokens, other.tokens, held + 1):
+            if begin_alike(row.keys, other.keys, SHARE_TOKENS):
+                held = self._cache.held_by(row.keys) if held is None else held
+                if self._will_hold_more(other, row, held):
                     return True
         return False
+
+    def _will_hold_more(self, other: Row, row: Row, held: int) -> bool:
+        """Return True if prefill of ``other`` will store more of a row's prompt than ``held``."""
+        if self._policy.trimmable:
+            return begin_alike(row.keys, other.keys, held + 1)
+        stops = other.stops if other.layers is not None else other.prompt.boundaries or ()
+        return any(
+            stop > held and begin_alike(row.keys, other.keys, stop)
+            for stop in (len(other.tokens) - 1, *reversed(stops))
+        )
+
+    def _stops(self, row: Row, common: int) -> list[int]:
+        """Return where prefill of a row must stop, because caches can't be cut to there later.
+
+        These are the prompt's boundaries, and the end of the ``common`` tokens that a stored sequence
+        shares: what parted there once may part there again.
+        """
+        last = len(row.tokens) - 1
+        if self._policy.cuts_all_of(last) or not self._cache.tree.budget:
+            return []
+        boundaries = row.prompt.boundaries or ()
+        stops = [stop for stop in boundaries if row.held < stop < last]
+        before = max((stop for stop in stops if stop <= common), default=row.held)
+        if before + SHARE_TOKENS <= common < last:
+            stops = sorted([*stops, common])
+        return stops if len(stops) <= MOST_STOPS else [stops[0], *stops[1 - MOST_STOPS :]]
+
+    def keep_stop(self, row: Row) -> None:
+        """Store what a row has computed, if it has come to a stop. Never raises: the row goes on."""
+        if not row.stops or row.held < row.stops[0]:
+            return
+        assert row.layers is not None
+        del row.stops[0]
+        try:
+            layers = kv.snapshot(row.layers)
+            self.keep(row.keys[: row.held], layers, row.prompt.boundaries)
+        except Exception as error:
+            log(f"keeping the end of a message failed: {type(error).__name__}")
+            row.stops = []
 
     def save_boundary(self, rows: list[Row], layers: kv.Layers, waiting: Iterable[Row]) -> None:
         """Keep the caches at the ends of prompts, if they can't be had from the batch later.
@@ -196,20 +261,21 @@ class Sharing:
             if self._policy.trimmable and not _is_awaited(row, waiting):
                 continue
             own = layers if len(rows) == 1 else kv.extract_row(layers, place, row.held)
-            self.keep(row.tokens[: row.held], kv.snapshot(own))
+            self.keep(row.keys[: row.held], kv.snapshot(own), row.prompt.boundaries)
 
     def _share_decoding(self, row: Row, decoding: DecodeBatch) -> None:
         """Store a decoding row's prompt if it shares more of this row than the cache does."""
-        best, most = None, max(self._cache.held_by(row.tokens), SHARE_TOKENS - 1)
+        best, most = None, max(self._cache.held_by(row.keys), SHARE_TOKENS - 1)
         for other in decoding.rows:
-            if may_share(other) and begin_alike(row.tokens, other.prompt.ids, most + 1):
+            prompt = other.keys[: len(other.prompt.ids)]
+            if may_share(other) and begin_alike(row.keys, prompt, most + 1):
                 best = other
-                most = common_prefix(row.tokens[:-1], other.prompt.ids[:-1])
+                most = common_prefix(row.keys[:-1], prompt[:-1])
         if best is not None:
-            tokens, layers = decoding.take_out(best)
+            keys, layers = decoding.take_out(best)
             layers = kv.snapshot(layers)
-            if trim(layers, len(tokens), len(best.prompt.ids)):
-                self.keep(tokens[: len(best.prompt.ids)], layers)
+            if trim(layers, len(keys), len(best.prompt.ids)):
+                self.keep(keys[: len(best.prompt.ids)], layers)
 
 
 def may_share(row: Row) -> bool:
@@ -221,7 +287,7 @@ def _is_awaited(row: Row, waiting: Iterable[Row]) -> bool:
     return any(
         other.layers is None
         and may_share(other)
-        and begin_alike(row.tokens, other.tokens, SHARE_TOKENS)
+        and begin_alike(row.keys, other.keys, SHARE_TOKENS)
         for other in waiting
         if other is not row
     )

@@ -10,8 +10,9 @@ Order of events for a row:
 2. `_next_row` chooses a row: the oldest, except that a row waits while an older one computes a
    prefix that both share, and that short prompts pass between two slices of a long one.
 3. `Sharing.fetch` gives it caches, filled as far as an earlier sequence allows.
-4. A long prompt is computed in slices of ``ChunkSize.slice_tokens``, alone, each in pieces of
-   some layers (`prefill.Slice`): a step does a piece. Its last part, or a whole short prompt, is
+4. A long prompt is computed in slices (`ChunkSize.slice_of`), alone, each in pieces of
+   some layers (`prefill.Slice`): a step does a piece. If caches can't be cut, a slice ends at each
+   of the row's ``stops``, where `Sharing` keeps a copy. The last part, or a whole short prompt, is
    computed together with other short ones, up to ``GROUP_ROWS`` rows.
 5. `DecodeBatch.join` decodes its last prompt token and adds it to the batch. Until `join` returns
    the row is still in ``_waiting``, so an exception leaves it where it can start again.
@@ -48,12 +49,14 @@ from mlx_lm.generate import generation_stream
 
 from ...process.stdio import log
 from ...prompts import Failed, Prefilled, Prompt, Sampled, StepResult
+from ..adapters.row_model import RowModel
+from ..adapters.slots import AdapterSlots
 from ..cache import kv
 from ..cache.memory_guard import MemoryGuard
 from ..cache.policy import CachePolicy
 from ..cache.prompt_cache import PromptCache
 from ..mlx_patches.allocator import give_free_memory_back
-from ..models.soundness import NoNumbers
+from ..models.soundness import NoNumbers, blamed
 from .decode_batch import DecodeBatch, Token
 from .prefill import ChunkSize, Sharing, Slice, compute_rest, fit_together, may_share
 from .rows import Row
@@ -72,8 +75,9 @@ class Runner:
         cache: PromptCache,
         chunk: ChunkSize,
         guard: MemoryGuard | None = None,
+        adapters: AdapterSlots | None = None,
     ) -> None:
-        self._model = model
+        self._model = RowModel(model, adapters)
         self._policy = policy
         self._cache = cache
         self._chunk = chunk
@@ -81,7 +85,7 @@ class Runner:
         self._sharing = Sharing(policy, cache, guard)
         self._rows: dict[Prompt, Row] = {}
         self._waiting: deque[Row] = deque()
-        self._batch = DecodeBatch(model)
+        self._batch = DecodeBatch(self._model)
         self._long_turn = False
 
     def __len__(self) -> int:
@@ -146,11 +150,11 @@ class Runner:
             return
         try:
             if decodes:
-                self._sharing.keep(*self._batch.take_out(row))
+                self._sharing.keep(*self._batch.take_out(row), row.prompt.boundaries)
                 return
             layers = row.layers if row.slice is None else row.slice.before
             if layers is not None:
-                self._sharing.keep(row.tokens[: row.held], layers)
+                self._sharing.keep(row.keys[: row.held], layers)
         except Exception as error:
             log(f"keeping a prompt's cache failed: {type(error).__name__}")
 
@@ -172,19 +176,14 @@ class Runner:
         (row,) = rows
         self._batch.clear()
         del self._rows[row.prompt]
-        return [Failed(row.prompt, error)]
+        return [Failed(row.prompt, blamed(error, row.prompt.adapter))]
 
     def _restart(self, rows: list[Row]) -> None:
         """Drop the batch and let rows of it start again, each alone, before those that wait."""
         self._batch.clear()
         for row in reversed(rows):
-            self._begin_again(row)
+            row.begin_again()
             self._waiting.appendleft(row)
-
-    def _begin_again(self, row: Row) -> None:
-        """Reset a row to its token log, to be computed alone; its draws continue."""
-        row.tokens = row.prompt.ids + row.generated
-        row.layers, row.held, row.alone, row.slice = None, 0, True, None
 
     def _try_alone(self, row: Row) -> list[StepResult]:
         """Take one step of a row in a batch of its own, to find out if it is at fault."""
@@ -194,7 +193,7 @@ class Runner:
         trial.join([row], layers)
         tokens = trial.step()
         # The token of the trial counts; the row is computed once more, to join the others.
-        self._begin_again(row)
+        row.begin_again()
         row.alone = False
         return [_sampled(token) for token in tokens]
 
@@ -202,12 +201,12 @@ class Runner:
         """Fail the one row whose slice raised; let the rows of a group start again alone."""
         if len(group) > 1:
             for row in group:
-                self._begin_again(row)
+                row.begin_again()
             return []
         (row,) = group
         self._rows.pop(row.prompt, None)
         self._waiting.remove(row)
-        return [Failed(row.prompt, error)]
+        return [Failed(row.prompt, blamed(error, row.prompt.adapter))]
 
     # -- prefill -------------------------------------------------------------------------
 
@@ -219,7 +218,7 @@ class Runner:
         try:
             if row.layers is None:
                 self._sharing.fetch(row, self._batch)
-            if row.slice is not None or row.left > self._chunk.tokens:
+            if row.slice is not None or row.stops or row.left > self._chunk.behind(row.held):
                 return self._slice(row)
             if row.alone:
                 return self._try_alone(row)
@@ -249,9 +248,9 @@ class Runner:
         return self._sharing.waits(row, self._waiting)
 
     def _slice(self, row: Row) -> list[StepResult]:
-        """Compute a slice of a long prompt, alone, or a piece of it."""
+        """Compute a slice of a prompt up to its next stop, alone, or a piece of it."""
         if row.slice is None:
-            row.slice = Slice(self._model, row, min(self._chunk.slice_tokens, row.left))
+            row.slice = Slice(self._model, row, self._chunk.slice_of(row))
         computed = row.slice
         if not computed.advance(self._chunk.seconds):
             return []
@@ -259,6 +258,7 @@ class Runner:
         mx.clear_cache()
         row.held += computed.size
         self._chunk.learn(computed.size, computed.seconds)
+        self._sharing.keep_stop(row)
         return [Prefilled(row.prompt, row.held)]
 
     def _widen(self, group: list[Row]) -> None:
@@ -274,10 +274,10 @@ class Runner:
                 continue
             if row.layers is None:
                 self._sharing.fetch(row, self._batch)
-            if not fit_together(self._policy, first, row):
+            if row.stops or not fit_together(self._policy, first, row):
                 continue
             widest = max(longest, row.left)
-            if widest * (len(group) + 1) <= max(self._chunk.tokens, 64):
+            if widest * (len(group) + 1) <= max(self._chunk.behind(first.held), 64):
                 group.append(row)
                 longest = widest
 

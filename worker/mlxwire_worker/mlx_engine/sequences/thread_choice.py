@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import mlx.core as mx
@@ -22,10 +23,13 @@ MEASURED_IDS, MEASURED_STEPS = [0] * 16, 2
 """The prompt and the number of decode steps of one measured run."""
 
 
-def choose_threads(model: Any, policy: CachePolicy, weight_bytes: int, *, measure: bool) -> int:
+def choose_threads(
+    model: Any, step: Callable[[], float], weight_bytes: int, *, measure: bool
+) -> int:
     """Set the number of threads with which a model is fastest, and return it; 0 if not known.
 
-    Without ``measure`` the size of the weights decides.
+    ``step`` computes what the model is used for, and returns the seconds that it took. Without
+    ``measure`` the size of the weights decides.
     """
     threads = in_use().threads
     if threads is None:
@@ -38,7 +42,7 @@ def choose_threads(model: Any, policy: CachePolicy, weight_bytes: int, *, measur
     elif weight_bytes >= HUGE_BYTES:
         threads.choose([lambda: _measure_product(matrix)])
     else:
-        threads.choose([lambda: _measure_product(matrix), lambda: _measure_step(model, policy)])
+        threads.choose([lambda: _measure_product(matrix), step])
     return threads.count
 
 
@@ -62,7 +66,7 @@ def _measure_product(matrix: mx.array) -> float:
     return min(times)
 
 
-def _measure_step(model: Any, policy: CachePolicy) -> float:
+def measure_step(model: Any, policy: CachePolicy) -> float:
     """Return the seconds that a slice of prefill and some decode steps after it take.
 
     The last tokens come one by one, as in a stream, where the next step is prepared meanwhile.

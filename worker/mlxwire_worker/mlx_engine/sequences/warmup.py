@@ -11,11 +11,13 @@ import mlx.core as mx
 from mlx_lm.generate import generation_stream
 
 from ...engine import ProgressReport
-from ...prompts import ClassifyPrompts, Detokenizer, Prompt, SamplingParams
+from ...passes import ClassifyPrompts, Endings
+from ...prompts import Detokenizer, Prompt, SamplingParams
 from ..cache import kv
 from ..cache.policy import CachePolicy
 from ..cache.prompt_cache import PromptCache
-from ..one_pass import scoring
+from ..one_pass import groups
+from ..one_pass.classifying import classify_slice
 from .prefill import ChunkSize
 from .runner import Runner
 
@@ -78,18 +80,19 @@ def _classifications(model: Any, policy: CachePolicy, vocabulary: int) -> Iterat
         return
     chunk = ChunkSize()
     chunk.tokens = ChunkSize.LARGEST
-    tools = scoring.Tools(model, policy, lambda _: "", chunk)
+    tools = groups.Tools(model, policy, lambda _: "", chunk)
 
     def classify(width: int) -> None:
-        length = scoring.GPU_WIDTHS * width
+        length = groups.GPU_WIDTHS * width
         prompts = [
             [(place + token) % vocabulary for token in range(length + 1)]
-            for place in range(scoring.GROUP_PROMPTS)
+            for place in range(groups.GROUP_TEXTS)
         ]
-        work = ClassifyPrompts(prompts=prompts, labels={"short": [0], "long": [0, 0]})
+        endings = [Endings(((0,), (0, 0)))] * len(prompts)
+        work = ClassifyPrompts(ids=prompts, labels=["short", "long"], endings=endings)
         done = 0
         while done < len(prompts):
-            done += len(scoring.classify_slice(tools, work))
+            done += len(classify_slice(tools, work))
 
     for width in (1, 2):
         yield partial(classify, width)

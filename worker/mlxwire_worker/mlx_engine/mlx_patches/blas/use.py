@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
@@ -34,6 +35,8 @@ class InUse(NamedTuple):
 
 
 _used: InUse | None = None
+_choosing = threading.Lock()
+"""The engine's thread opens the BLAS, or the one that reads folders, if a request comes first."""
 
 
 def in_use() -> InUse:
@@ -47,9 +50,10 @@ def use_fast_blas() -> InUse:
     Must be called before MLX is imported. Later calls return the first one's outcome.
     """
     global _used
-    if _used is None:
-        _used = _choose()
-    return _used
+    with _choosing:
+        if _used is None:
+            _used = _choose()
+        return _used
 
 
 def _choose() -> InUse:
