@@ -1,0 +1,1 @@
+"""Writes model folders that appear whole or not at all."""
