@@ -11,20 +11,12 @@ from typing import Literal, NamedTuple
 
 from msgspec import Struct
 
-from mlxwire_protocol import WireError
-from mlxwire_protocol.commands import EngineName
-from mlxwire_protocol.results import ModelInfo
+from mlxwire_protocol.results import AdapterInfo, ModelInfo
 
-from .prompts import (
-    ChatInput,
-    Classified,
-    ClassifyPrompts,
-    Inspected,
-    Inspection,
-    Prompt,
-    SamplingParams,
-    StepResult,
-)
+from .optional_work import OptionalWork
+from .passes import Classified, ClassifyInput, ClassifyPrompts
+from .prompts import ChatInput, Prompt, SamplingParams, StepResult
+from .training_site import TrainingSite
 
 ProgressReport = Callable[[str, float, float], None]
 """Called with a stage, how much is done and the total, in the stage's unit. Any thread.
@@ -45,7 +37,7 @@ class LoadOptions(Struct, kw_only=True, frozen=True):
     """Options of a load (SPEC §4.1): sizes in tokens, limits in bytes."""
 
     path: str
-    context_len: int | None = None
+    context_len: int | Literal["auto"] | None = None
     adapter_path: str | None = None
     parallel_slots: int | None = None
     warmup: bool = True
@@ -56,6 +48,11 @@ class LoadOptions(Struct, kw_only=True, frozen=True):
     prompt_cache_limit: int | None = None
     prefill_seconds: float = 0.1
     compute_dtype: Literal["auto", "float32", "bfloat16", "float16", "stored"] = "auto"
+
+    @property
+    def asked_context(self) -> int | None:
+        """Return the number of tokens that the host asks for; None if the worker chooses."""
+        return None if self.context_len == "auto" else self.context_len
 
 
 class CacheFigures(NamedTuple):
@@ -104,10 +101,8 @@ class MemoryUse(NamedTuple):
     recent_peak_bytes: int = 0
 
 
-class Engine(ABC):
+class Engine(OptionalWork, ABC):
     """A model and the sequences that it is computing."""
-
-    name: EngineName
 
     @property
     @abstractmethod
@@ -152,24 +147,12 @@ class Engine(ABC):
         """Render and tokenize a conversation. Raises: WireError, also if no template fits."""
 
     @abstractmethod
-    def classify_prompts(
-        self, prompts: list[str], labels: list[str], *, logits: bool, params: SamplingParams
-    ) -> ClassifyPrompts:
+    def classify_prompts(self, given: ClassifyInput, params: SamplingParams) -> ClassifyPrompts:
         """Tokenize and check prompts and labels; ``params`` choose each prompt's token.
 
-        Raises: WireError, as `text_prompt` does.
+        A prompt that is too long, or that the template refuses, fails by itself.
+        Raises: WireError for labels, and if the model has no chat template.
         """
-
-    def inspection(self, text: str, layers: list[int] | None, path: str) -> Inspection:
-        """Tokenize a prompt to inspect, and check it and the path.
-
-        Raises: WireError, as `text_prompt` does; ``unsupported_capability`` by default.
-        """
-        raise WireError(
-            "unsupported_capability",
-            f"the engine {self.name} can't `inspect`; use the engine mlx",
-            data={"missing": ["inspect"]},
-        )
 
     @abstractmethod
     def text_ids(self, text: str, *, special_tokens: bool) -> list[int]:
@@ -228,10 +211,6 @@ class Engine(ABC):
         empty if the results need more slices.
         """
 
-    def inspect(self, inspection: Inspection) -> Inspected | None:
-        """Compute one bounded slice; return the result once the file is written. Raises: WireError."""
-        raise NotImplementedError
-
     # -- the engine's thread: cache and memory ------------------------------------------------
 
     @abstractmethod
@@ -268,6 +247,29 @@ class Engine(ABC):
     @abstractmethod
     def restart_peak(self) -> int:
         """Return the peak in bytes since the last call, and begin to measure the next one."""
+
+    # -- the engine's thread: adapters --------------------------------------------------------
+
+    @abstractmethod
+    def load_adapter(self, name: str, path: str) -> None:
+        """Load an adapter under a name, in place of one that has it. Raises: WireError."""
+
+    @abstractmethod
+    def unload_adapter(self, name: str) -> None:
+        """Take an adapter's name away; requests in flight go on with it. Raises: WireError."""
+
+    @abstractmethod
+    def adapters(self) -> list[AdapterInfo]:
+        """Return the adapters that requests may name."""
+
+    # -- any thread: trainings ----------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def training_site(self) -> TrainingSite:
+        """Return the program that trains models of this engine, and the paths that it may use."""
+
+    # -- the end -----------------------------------------------------------------------------
 
     @abstractmethod
     def close(self) -> None:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
 
 from msgspec import Struct
 
 from mlxwire_protocol.formats import ResponseFormat
+
+from .output.channels import Channels
 
 
 class SamplingParams(Struct, kw_only=True, frozen=True, gc=False):
     """Options that choose the tokens of one sequence and end it (SPEC §4.4).
 
     ``logit_bias`` maps token ids to additions in nats. ``cache`` lets the sequence take from
-    the prompt cache and leave its own there.
+    the prompt cache and leave its own there. ``adapter`` is the name of a loaded one.
     """
 
     max_tokens: int = 256
@@ -39,6 +41,7 @@ class SamplingParams(Struct, kw_only=True, frozen=True, gc=False):
     top_logprobs: int = 0
     cache: bool = True
     response_format: ResponseFormat | None = None
+    adapter: str | None = None
 
 
 class ChatInput(Struct, kw_only=True, frozen=True):
@@ -46,13 +49,26 @@ class ChatInput(Struct, kw_only=True, frozen=True):
 
     ``thinking`` is the template's switch; None leaves the template's own default, except that
     ``enable_thinking`` sets the variable of that name alone, as mlx-lm does. The text of a control
-    token in a message stays text unless ``special_tokens`` is set.
+    token in a message stays text unless ``special_tokens`` is set. ``thinking_budget`` is in tokens,
+    and ``thinking_message`` ends a thought that has spent it.
+
+    ``tools`` are in OpenAI's shape. With ``must_call`` the answer is a call, of the tool ``chosen`` if
+    that is set; without ``parallel_calls`` it ends after one. Without ``separates_channels`` thoughts
+    stand in the text. Without ``asks`` the conversation ends with its last turn, and no answer begins.
     """
 
     messages: list[dict[str, Any]]
     thinking: bool | None = None
+    thinking_budget: int | None = None
+    thinking_message: str = ""
     enable_thinking: bool = False
     special_tokens: bool = False
+    tools: list[dict[str, Any]] = []
+    must_call: bool = False
+    chosen: str | None = None
+    parallel_calls: bool = True
+    separates_channels: bool = True
+    asks: bool = True
 
 
 class Detokenizer(ABC):
@@ -74,7 +90,17 @@ class Detokenizer(ABC):
 
 
 class Constraint(ABC):
-    """Holds the text of one sequence to a form. The engine's thread alone uses it."""
+    """Decides which tokens of one sequence may come next. The engine's thread alone uses it."""
+
+    @property
+    @abstractmethod
+    def formed(self) -> bool:
+        """Return True if it holds the answer to the form that the request asked for."""
+
+    @property
+    def free(self) -> bool:
+        """Return True if any token may come next, so that `fill` need not be called."""
+        return False
 
     @property
     @abstractmethod
@@ -91,19 +117,40 @@ class Constraint(ABC):
         """Return True if a text is an instance of a schema that was not enforced; else None."""
 
     @abstractmethod
-    def follow(self, generated: list[int]) -> None:
-        """Take the state after these tokens. Raises: WireError."""
+    def follow(self, generated: list[int], newest: int | None = None) -> None:
+        """Take the state after these tokens, and ``newest`` behind them. Raises: WireError."""
 
     @abstractmethod
     def fill(self, row: Any, address: int) -> None:
         """Set the bits of the tokens that may come next, in int32 [V / 32] at an address."""
 
 
+class AdapterUse(Protocol):
+    """An adapter that stays loaded as long as a prompt has it."""
+
+    @property
+    def name(self) -> str:
+        """Return the name under which it was loaded."""
+        ...
+
+    def keys(self, ids: Sequence[int]) -> list[int]:
+        """Return the keys of ids in the prompt cache, which no sequence without it has."""
+        ...
+
+
+CheckArguments = Callable[[str, str], str | None]
+"""Maps a tool's name and the JSON of a call's arguments to what is wrong with them, or to None."""
+
+
 class Prompt(Struct, kw_only=True, eq=False):
     """A prompt that is ready for the engine: its ids are checked, its limits are known.
 
     ``max_tokens`` is reduced to the room that the context leaves. ``stop_ids`` end the text and
-    are neither sent nor counted. The engine sets ``cached_tokens`` and ``cache_miss``.
+    are neither sent nor counted. Without ``channels`` the whole text is the answer. With
+    ``check_arguments`` the answer may have tool calls, and ends after one unless ``parallel_calls``.
+    ``adapter`` computes it, None for the model alone. ``boundaries`` are the lengths in tokens, ascending,
+    at which prompts of other turns may part from a chat's prompt: where messages end. None if not known.
+    The engine sets ``cached_tokens`` and ``cache_miss``.
     """
 
     ids: list[int]
@@ -112,45 +159,13 @@ class Prompt(Struct, kw_only=True, eq=False):
     detokenizer: Detokenizer
     params: SamplingParams
     constraint: Constraint | None = None
+    channels: Channels | None = None
+    check_arguments: CheckArguments | None = None
+    adapter: AdapterUse | None = None
+    parallel_calls: bool = True
+    boundaries: Sequence[int] | None = None
     cached_tokens: int = 0
     cache_miss: str | None = None
-
-
-class Classified(NamedTuple):
-    """One prompt's next token: its text, id and natural log-probability; more if asked."""
-
-    text: str
-    token_id: int
-    logprob: float
-    logits: list[float] | None
-    labels: dict[str, float] | None
-
-
-class ClassifyPrompts:
-    """The input of a `classify`: the ids of each prompt, and of each label as its continuation.
-
-    ``left`` are the indices of the prompts that have no result, longest prompt last. A group is
-    taken from its end, so that its prompts differ little in length. ``drawn`` has the options by
-    which each prompt's token is drawn; None takes the likeliest. ``work`` is the engine's
-    unfinished work on them.
-    """
-
-    __slots__ = ("drawn", "labels", "left", "logits", "prompts", "work")
-
-    def __init__(
-        self,
-        *,
-        prompts: list[list[int]],
-        labels: dict[str, list[int]],
-        logits: bool = False,
-        drawn: Prompt | None = None,
-    ) -> None:
-        self.prompts = prompts
-        self.labels = labels
-        self.logits = logits
-        self.drawn = drawn
-        self.left = sorted(range(len(prompts)), key=lambda place: len(prompts[place]))
-        self.work: Iterator[list[tuple[int, Classified]] | None] | None = None
 
 
 MOST_INSPECTED_TOKENS = 4096
@@ -188,6 +203,32 @@ class Form(NamedTuple):
 
     complete: bool
     schema_valid: bool | None
+
+
+class CompleteCall(Struct, kw_only=True, frozen=True):
+    """A tool call of an answer: its place among the calls that began, and its parts as text."""
+
+    index: int
+    call_id: str
+    name: str
+    arguments: str
+    arguments_error: str | None
+
+
+class FailedCall(Struct, kw_only=True, frozen=True):
+    """A call that did not become whole; ``index`` is None if no part of it was sent."""
+
+    index: int | None
+    message: str
+    text: str
+    cut_off: bool
+
+
+class Calls(NamedTuple):
+    """The tool calls of an answer that has ended, and the last one that failed."""
+
+    complete: list[CompleteCall]
+    failed: FailedCall | None
 
 
 class Sampled(NamedTuple):

@@ -23,6 +23,8 @@ from .scheduling.scheduler import Scheduler
 EXIT_OK = 0
 FINALS_SECONDS = 0.8
 """Seconds for the engine to end cancelled requests; after them they end without it."""
+SAVING_SECONDS = 2.0
+"""Seconds after `quit` for a training to end its step and to save a checkpoint."""
 LAST_LINES_SECONDS = 0.7
 """Seconds for the last lines to reach a host that has closed stdin without `quit`."""
 
@@ -112,13 +114,15 @@ class Serving:
                 self._patience.check()
             elif time.monotonic() > deadline:
                 break
+        self._scheduler.background.stop()
         self._engine.close()
         # Not sys.exit: Python's shutdown would wait for the engine's thread, or abort in it.
         os._exit(EXIT_OK)
 
     def _await_finals(self, reading: bool) -> None:
         """Wait until the engine has ended all requests, and refuse those that come meanwhile."""
-        deadline = time.monotonic() + FINALS_SECONDS
+        saving = self._conversation.quitting and self._scheduler.background.busy
+        deadline = time.monotonic() + (SAVING_SECONDS if saving else FINALS_SECONDS)
         while time.monotonic() < deadline:
             idle = self._conversation.idle
             sign = self._reader.wait(read=reading, timeout=0.0 if idle else 0.002)
@@ -139,7 +143,7 @@ def make_engine(options: Options) -> Engine:
     if options.engine == "mock":
         from .mock.engine import MockEngine
 
-        return MockEngine(options.mock_step_seconds)
+        return MockEngine(options.mock_step_seconds, options.data_roots)
     from .mlx_engine import MlxEngine
 
     return MlxEngine(

@@ -8,6 +8,7 @@ import pytest
 from support.direct import Direct
 from support.model_worker import loaded, worker
 from support.template_helper import helper
+from support.vectors import Vectors
 
 __all__ = ["helper", "loaded", "worker"]
 
@@ -34,3 +35,11 @@ def llama(models: Callable[..., Path]) -> Iterator[Direct]:
     direct = Direct(models("llama3"))
     yield direct
     direct.close()
+
+
+@pytest.fixture(scope="module")
+def vectors() -> Iterator[Vectors]:
+    """Yield one engine for vectors for a whole module."""
+    engine = Vectors()
+    yield engine
+    engine.close()

@@ -40,3 +40,37 @@ def test_a_label_that_is_given_twice_is_refused(host: MemoryHost) -> None:
 
     assert refused["error"]["data"]["field"] == "labels"
     assert "`labels[2]`" in refused["error"]["message"]
+
+
+def test_a_classify_takes_conversations_and_a_separator(host: MemoryHost) -> None:
+    turns = [{"role": "user", "content": "one two"}]
+    requests = (
+        host.send("classify", prompts=["one two", "one twothree"]),
+        host.send("classify", messages=[turns, turns], separator="three"),
+        host.send("classify", messages=turns),
+    )
+    for request, count in zip(requests, (2, 2, 1), strict=True):
+        assert host.final(request)["type"] == "done"
+        items = [m for m in host.order if m["id"] == request and m["type"] == "item"]
+        assert sorted(item["index"] for item in items) == list(range(count))
+        assert {item["token"] for item in items} == {"one"}
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {"prompts": ["a"], "messages": [{"role": "user", "content": "a"}]}]
+)
+def test_a_classify_has_prompts_or_conversations(
+    host: MemoryHost, fields: dict[str, object]
+) -> None:
+    assert host.ask("classify", **fields)["error"]["data"]["field"] == "prompts"
+
+
+def test_a_prompt_that_is_too_long_fails_alone_in_a_classify(host: MemoryHost) -> None:
+    host.load(context_len=4)
+    request = host.send("classify", prompts=["one", "one two three four"])
+
+    assert host.final(request)["finish_reason"] == "stop"
+    items = {m["index"]: m for m in host.order if m["id"] == request and m["type"] == "item"}
+    assert items[0]["token"] == "one"
+    assert items[1]["error"]["code"] == "context_overflow"
+    assert items[1]["error"]["data"]["field"] == "prompts[1]"

@@ -51,6 +51,14 @@ def test_fields_that_it_does_not_know_and_zero_values_are_no_errors(host: NaiveH
     assert host.text() == ("c", 1)
 
 
+def test_thoughts_and_calls_stay_in_the_text(host: NaiveHost) -> None:
+    load(host)
+    written = '<think> hm </think> so <tool_call> {"name": "f"} </tool_call>'
+    host.send(cmd="chat", messages=[{"role": "user", "content": written}], tools=[{"f": 1}])
+
+    assert host.text() == (written, len(written.split()))
+
+
 def test_errors_are_one_plain_string_that_begins_with_the_command(host: NaiveHost) -> None:
     wrong = (
         (b"what?\n", "parse error: "),

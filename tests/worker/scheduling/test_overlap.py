@@ -7,7 +7,8 @@ import threading
 
 import pytest
 
-from mlxwire_worker.prompts import Classified, ClassifyPrompts, Failed, Prompt, StepResult
+from mlxwire_worker.passes import Classified, ClassifyPrompts
+from mlxwire_worker.prompts import Failed, Prompt, StepResult
 from support.conversation import ENDLESS
 from support.gated_engine import GatedEngine
 from support.memory_host import Connect, MemoryHost

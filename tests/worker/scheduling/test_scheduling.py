@@ -195,6 +195,7 @@ def test_a_chat_behind_a_large_batch_does_not_wait_for_it() -> None:
     host = connected(engine, slots=4)
     batch = host.send("batch", prompts=["some words to say"] * 500)
     chat = host.send("chat", messages=[{"role": "user", "content": "hello there"}])
+    host.wait_until_prepared()  # on a busy machine the batch would be far ahead of it
     engine.open()
 
     host.final(chat)

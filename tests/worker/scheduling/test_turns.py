@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mlxwire_worker.prompts import Classified, ClassifyPrompts
+from mlxwire_worker.passes import Classified, ClassifyPrompts
 from support.gated_engine import GatedEngine
 from support.memory_host import Connect, MemoryHost
 from support.patience import PATIENCE_SECONDS

@@ -19,6 +19,7 @@ from .cache.model_check import REVISION, check_model
 from .mlx_patches.blas import in_use
 
 if TYPE_CHECKING:
+    from .cache.policy import CachePolicy
     from .loading import LoadedModel
 
 PARALLEL_SLOTS = 128
@@ -33,19 +34,25 @@ def find_abilities(loaded: LoadedModel, options: LoadOptions, *, elapsed: float)
     """
     loaded.policy.verdict = check_model(
         loaded.model,
+        loaded.policy.make_unbounded,
         vocabulary=loaded.info.vocab_size,
         elapsed=elapsed,
         folder=private_folder().path,
-        key=_key(loaded),
+        key=_key(loaded, options),
     )
     _announce(loaded, options)
 
 
-def _key(loaded: LoadedModel) -> str:
+def _key(loaded: LoadedModel, options: LoadOptions) -> str:
     """Return a name for a verdict that changes with anything that may change it."""
     versions = (version("mlx"), version("mlx-lm"), __version__, REVISION)
+    packing = f"{options.kv_bits}/{options.kv_group_size}" if options.kv_bits else None
     return fingerprint(
-        loaded.files, *versions, str(mx.default_device()), loaded.info.compute_dtype
+        loaded.files,
+        *versions,
+        str(mx.default_device()),
+        loaded.info.compute_dtype,
+        packing,
     )
 
 
@@ -62,25 +69,30 @@ def _announce(loaded: LoadedModel, options: LoadOptions) -> None:
             "cache_trimmable": policy.trimmable,
         },
     )
-    loaded.warnings.extend(_warnings(options, batchable=policy.batchable))
+    loaded.warnings.extend(_warnings(options, policy))
     for warning in loaded.warnings:
         log(warning)
 
 
-def _warnings(options: LoadOptions, *, batchable: bool) -> Iterator[str]:
-    """Yield what this worker can't do as asked, or does many times slower than it could."""
+def slow_parts() -> Iterator[str]:
+    """Yield a warning for each part of MLX that is slower on this machine than it could be."""
     if slow := slow_kernels():
         yield f"MLX computes without compiled kernels, which is slower: {slow}"
     if slow := in_use().slow:
         yield f"MLX computes with its own BLAS, which is slow: {slow}"
-    if options.kv_bits:
+
+
+def _warnings(options: LoadOptions, policy: CachePolicy) -> Iterator[str]:
+    """Yield what this worker can't do as asked, or does many times slower than it could."""
+    yield from slow_parts()
+    if policy.dequantizes:
         yield (
-            "with `kv_bits` requests run one after the other, because MLX can't compute quantized "
-            "keys and values of several sequences together"
+            "with `kv_bits` each token takes longer: this architecture's attention can't compute "
+            "with quantized keys and values, so all of a sequence's are dequantized for each token"
         )
-    elif options.kv_group_size != DEFAULT_KV_GROUP_SIZE:
+    if not options.kv_bits and options.kv_group_size != DEFAULT_KV_GROUP_SIZE:
         yield "`kv_group_size` has no effect without `kv_bits`"
-    if not batchable and (options.parallel_slots or 1) > 1:
+    if not policy.batchable and (options.parallel_slots or 1) > 1:
         yield (
             f"`parallel_slots` is {options.parallel_slots}, but sequences of this model can't be "
             "computed together, so its requests run one after the other"

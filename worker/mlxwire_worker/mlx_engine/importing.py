@@ -6,11 +6,15 @@ This file itself imports nothing heavy.
 from __future__ import annotations
 
 import resource
+from typing import TYPE_CHECKING
 
 from mlxwire_protocol import WireError
 
 from ..process.kernel_folder import keep_kernels_apart, use_private_kernels
 from ..requests.surroundings import lacking
+
+if TYPE_CHECKING:
+    from .mlx_patches.blas import InUse
 
 _LEAST = {resource.RLIMIT_AS: 560 << 20, resource.RLIMIT_DATA: 128 << 20}
 """With fewer bytes of addresses or data, OpenBLAS or MLX ends the process during the import."""
@@ -21,17 +25,23 @@ def import_mlx() -> None:
 
     Raises: MemoryError if the process is limited to less memory than that takes; ImportError.
     """
+    from .mlx_patches.light_import import import_mlx_lm
+
+    open_blas()  # before `use_private_kernels`, which changes TMPDIR
+    use_private_kernels()
+    import_mlx_lm()
+    keep_kernels_of_this_card()
+
+
+def open_blas() -> InUse:
+    """Open a fast BLAS, unless one was opened. Raises: MemoryError, as `import_mlx`."""
     for kind, least in _LEAST.items():
         limit = resource.getrlimit(kind)[0]
         if limit != resource.RLIM_INFINITY and limit < least:
             raise MemoryError(f"a limit of {limit} bytes is too low for MLX")
     from .mlx_patches.blas import use_fast_blas
-    from .mlx_patches.light_import import import_mlx_lm
 
-    use_fast_blas()  # before `use_private_kernels`, which changes TMPDIR
-    use_private_kernels()
-    import_mlx_lm()
-    keep_kernels_of_this_card()
+    return use_fast_blas()
 
 
 def keep_kernels_of_this_card() -> None:
@@ -53,11 +63,7 @@ def import_or_explain() -> None:
     try:
         import_mlx()
     except ModuleNotFoundError as error:
-        raise WireError(
-            "model_load_failed",
-            f"MLX is not installed for this worker ({error}); run: pip install 'mlxwire[mlx]'",
-            data={"reason": "mlx_not_installed"},
-        ) from None
+        raise not_installed(str(error)) from None
     except ImportError as error:
         if lack := lacking(error, "MLX can't be loaded"):
             raise lack from None
@@ -68,12 +74,21 @@ def import_or_explain() -> None:
         ) from None
 
 
+def not_installed(detail: str) -> WireError:
+    """Create the WireError for a worker without MLX."""
+    return WireError(
+        "model_load_failed",
+        f"MLX is not installed for this worker ({detail}); run: pip install 'mlxwire[mlx]'",
+        data={"reason": "mlx_not_installed"},
+    )
+
+
 def preload() -> None:
     """Import what requests need, if that works now; `load` tries again and says what is missing."""
     try:
         import_mlx()
-        from .one_pass import scoring  # noqa: F401
+        from . import preparing  # noqa: F401
+        from .one_pass import classifying  # noqa: F401
         from .sequences import runner  # noqa: F401
-        from .text import prompts  # noqa: F401
     except (ImportError, OSError, MemoryError, RuntimeError):
         return

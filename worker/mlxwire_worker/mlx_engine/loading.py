@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
-from mlx_lm import utils as mlx_lm_utils
 from msgspec import structs
 
 from mlxwire_protocol.results import ModelInfo
@@ -17,31 +16,44 @@ from mlxwire_protocol.results import ModelInfo
 from ..engine import LoadOptions, ProgressReport
 from ..process.kernel_folder import with_whole_kernels
 from .abilities import find_abilities
+from .adapters.applying import adapter_files, check_adapter
+from .adapters.keys import are_keys_with
+from .adapters.row_model import RowModel
+from .adapters.slots import AdapterSlots
+from .answers.arguments import KeptChecks
+from .answers.form import AnswerForm, find_answer_form
 from .cache.cache_files import fingerprint
 from .cache.memory_guard import MemoryGuard
 from .cache.policy import CachePolicy
 from .cache.prompt_cache import DEFAULT_BUDGET, PromptCache
 from .constraints.making import Constraints
+from .conversation.probing import Renders
+from .conversation.turn_forms import TurnForms
 from .mlx_patches.blas import in_use
 from .mlx_patches.direct_children import hold_children_directly
 from .mlx_patches.exponentials import vectorize
 from .mlx_patches.rotary import share_tables
 from .mlx_patches.weight_layout import transpose_weights
-from .models.adapters import check_adapter
-from .models.assembly import Assembled, assemble, parameters, weight_bytes
-from .models.context_length import first_number
+from .models.assembly import Assembled, assemble, materialize, weight_bytes
+from .models.context_length import hidden_size
 from .models.end_of_text import end_ids
 from .models.model_files import text_settings
-from .models.module_tree import private_arrays
 from .models.preflight import CheckedModel, check_model
 from .models.soundness import check_logits
+from .one_pass.embedding.causal import NO_STATES, CausalPass, hidden_width
+from .one_pass.embedding.embedder import Embedder
+from .one_pass.embedding.pooling import Dense
+from .one_pass.embedding.settings import read_settings
+from .one_pass.embedding.slices import VectorTools
+from .one_pass.reranker import Reranker, find_reranker
 from .sequences.prefill import ChunkSize
 from .sequences.runner import Runner
-from .sequences.thread_choice import choose_threads
+from .sequences.thread_choice import choose_threads, measure_step
 from .sequences.warmup import warm_up
-from .text.chat_template import find_template
-from .text.thinking import ThinkingSwitch, knows_thoughts
+from .text.chat_template import Templates, find_templates
+from .text.thinking import ThinkingSwitch
 from .text.tokenizer import Tokenizer
+from .vectors import IS_HEADLESS, NOT_OF_HEADLESS
 
 
 @dataclass(slots=True, eq=False)
@@ -49,25 +61,44 @@ class LoadedModel:
     """A loaded model, the objects that serve its requests, and its description (`info`)."""
 
     model: Any
+    adapters: AdapterSlots
     tokenizer: Tokenizer
-    template: str | None
+    templates: Templates | None
+    renders: Renders
     switch: ThinkingSwitch | None
+    answer_form: AnswerForm
     eos_ids: frozenset[int]
     constraints: Constraints
+    argument_checks: KeptChecks
     context_policy: str
     policy: CachePolicy
     cache: PromptCache
     guard: MemoryGuard
+    reranker: Reranker | None
     chunk: ChunkSize
     runner: Runner
     files: list[Path]
+    embedder: Embedder
+    tools: VectorTools
+    headless: bool
     info: ModelInfo
     warnings: list[str]
 
+    @property
+    def missing(self) -> dict[str, str]:
+        """Return the commands that the model can't do, each with the reason."""
+        return dict.fromkeys(NOT_OF_HEADLESS, IS_HEADLESS) if self.headless else {}
+
+    @property
+    def row_model(self) -> RowModel:
+        """Return the model with its adapters, for passes whose rows have one each."""
+        return RowModel(self.model, self.adapters)
+
     def identity(self) -> str:
         """Return the fingerprint that a saved prompt cache must have to fit this model."""
+        templates = dict.fromkeys(self.templates or (None,))
         return fingerprint(
-            self.files, self.policy.fingerprint, self.info.compute_dtype, self.template
+            self.files, self.policy.fingerprint, self.info.compute_dtype, *templates
         )
 
 
@@ -86,42 +117,77 @@ def build(
     tokenizer = Tokenizer.from_folder(path)
     assembled = assemble(options, checked, adapter, lambda: report("check", 0, 1))
     model, policy = assembled.model, assembled.policy
-    template = find_template(path)
+    templates = find_templates(path)
+    reranker = find_reranker(path, checked.config, templates, tokenizer)
+    answer_form = find_answer_form(
+        templates and templates.default, templates and templates.tool_use, tokenizer
+    )
     context_policy = "rotate" if policy.rotates else "refuse"
+    settings, width = read_settings(path, checked.config), hidden_width(model)
+    embeds = bool(width) and not settings.problem
     info = _describe(
         assembled,
         path=str(path),
         adapter_path=str(adapter) if adapter else None,
         context_len=assembled.context.tokens,
         parallel_slots=1,
-        chat_template=template is not None,
+        chat_template=templates is not None,
+        pooling=settings.pooling if embeds else None,
         capabilities={
-            "chat": template is not None,
-            "classify": True,
+            **(dict.fromkeys(NOT_OF_HEADLESS, False) if assembled.headless else {}),
+            "chat": templates is not None and not assembled.headless,
+            "classify": not assembled.headless,
+            "embed": embeds,
+            "score": not assembled.headless,
+            "rerank": reranker is not None and not assembled.headless,
             "thinking": False,  # `settle_template` finds out
-            "thoughts": knows_thoughts(template or "", tokenizer.added_tokens),
+            **answer_form.capabilities(tools=False),  # `settle_template` finds out
             "kv_bits": options.kv_bits or 0,
             "context_policy": context_policy,
         },
     )
     cache = PromptCache(policy, _prompt_cache_limit(options))
-    chunk = ChunkSize(options.prefill_seconds)
-    runner = Runner(model, policy, cache, chunk, assembled.guard)
+    chunk = ChunkSize(options.prefill_seconds, assembled.context.tokens)
+    adapters = AdapterSlots(model, lambda number: cache.forget(partial(are_keys_with, number)))
+    runner = Runner(model, policy, cache, chunk, assembled.guard, adapters)
     eos_ids = _eos_ids(checked, tokenizer, info.vocab_size)
     return LoadedModel(
         model=model,
+        adapters=adapters,
         tokenizer=tokenizer,
-        template=template,
+        templates=templates,
+        renders=Renders(TurnForms(), None),
         switch=None,
+        answer_form=answer_form,
         eos_ids=eos_ids,
         constraints=Constraints(tokenizer, info.vocab_size, eos_ids),
+        argument_checks=KeptChecks(),
         context_policy=context_policy,
         policy=policy,
         cache=cache,
         guard=assembled.guard,
+        reranker=reranker,
         chunk=chunk,
         runner=runner,
-        files=[*checked.shards, *_adapter_files(adapter), path / "config.json"],
+        embedder=Embedder(
+            tokenizer=tokenizer,
+            settings=settings,
+            vocabulary=info.vocab_size,
+            most_tokens=options.asked_context
+            or min(info.context_len, settings.max_tokens or info.context_len),
+            width=settings.width_of(width),
+            ends_once=True,
+            problem="" if width else NO_STATES,
+        ),
+        tools=VectorTools(
+            CausalPass(model, adapters, chunk), tuple(map(Dense.read, settings.dense))
+        ),
+        headless=assembled.headless,
+        files=[
+            *checked.shards,
+            *(adapter_files(adapter) if adapter else []),
+            path / "config.json",
+        ],
         info=info,
         warnings=[assembled.context.shortened] if assembled.context.shortened else [],
     )
@@ -136,11 +202,6 @@ def _prompt_cache_limit(options: LoadOptions) -> int:
     return DEFAULT_BUDGET
 
 
-def _adapter_files(adapter: Path | None) -> list[Path]:
-    names = ("adapters.safetensors", "adapter_config.json")  # the latter has the scale
-    return [adapter / name for name in names] if adapter is not None else []
-
-
 def finish(loaded: LoadedModel, options: LoadOptions, report: ProgressReport) -> None:
     """Read the weights of a built model, make its modules fast, check it, and warm it up.
 
@@ -150,6 +211,7 @@ def finish(loaded: LoadedModel, options: LoadOptions, report: ProgressReport) ->
     started = time.perf_counter()
     model = loaded.model
     materialize(model, report)
+    mx.eval([array for layer in loaded.tools.dense for array in layer.arrays])
     transpose_weights(model)
     vectorize(model)
     share_tables(model)
@@ -166,27 +228,13 @@ def finish(loaded: LoadedModel, options: LoadOptions, report: ProgressReport) ->
     settle_threads(loaded, measure=options.warmup)
 
 
-def materialize(model: Any, report: ProgressReport) -> None:
-    """Read the weights, reporting bytes as they come, and evaluate every other array too.
-
-    Arrays that are no parameters (the frequencies of scaled RoPE) stay lazy in mlx-lm and can
-    then be evaluated by this thread alone (engine-notes §1).
-    """
-    arrays = parameters(model)
-    total = sum(array.nbytes for array in arrays)
-    done = 0
-    report("load", 0, total)
-    for group in _groups(arrays, max(total // 20, 1 << 24)):
-        mx.eval(group)
-        done += sum(array.nbytes for array in group)
-        report("load", done, total)
-    mx.eval(list(private_arrays(model)))
-
-
 def settle_threads(loaded: LoadedModel, *, measure: bool) -> None:
     """Choose the number of the BLAS's threads for a model, and note it in ``info``."""
     count = choose_threads(
-        loaded.model, loaded.policy, loaded.info.weight_bytes, measure=measure
+        loaded.model,
+        partial(measure_step, loaded.model, loaded.policy),
+        loaded.info.weight_bytes,
+        measure=measure,
     )
     loaded.info = structs.replace(loaded.info, blas_threads=count)
 
@@ -201,10 +249,11 @@ def _describe(assembled: Assembled, **told: Any) -> ModelInfo:
         model_type=str(config["model_type"]),
         vocab_size=int(logits.shape[-1]),
         layers=len(getattr(model, "layers", [])),
-        hidden_size=first_number(text, "hidden_size", "n_embd", "d_model", "dim", "model_dim"),
+        hidden_size=hidden_size(text),
         quant_bits=assembled.quant_bits,
         quant_group=assembled.quant_group,
-        parameters=_parameter_count(model),
+        quant_mode=assembled.quant_mode,
+        parameters=assembled.parameters,
         weight_bytes=weight_bytes(model),
         compute_dtype=str(logits.dtype).removeprefix("mlx.core."),
         blas=blas.name,
@@ -217,20 +266,3 @@ def _eos_ids(checked: CheckedModel, tokenizer: Tokenizer, vocabulary: int) -> fr
     own = tokenizer.special_tokens.get("eos_token")
     own_id = None if own is None else tokenizer.token_id(own)
     return end_ids(checked.config, checked.generation, own_id, vocabulary)
-
-
-def _parameter_count(model: Any) -> int:
-    return int(mlx_lm_utils.get_total_parameters(model))
-
-
-def _groups(arrays: list[mx.array], size: int) -> Iterator[list[mx.array]]:
-    group: list[mx.array] = []
-    held = 0
-    for array in arrays:
-        group.append(array)
-        held += array.nbytes
-        if held >= size:
-            yield group
-            group, held = [], 0
-    if group:
-        yield group

@@ -4,21 +4,21 @@ The mock echoes its input. It splits the prompt (of a chat: the last message) in
 with the space before it. These words are its tokens, and the answer is the same tokens and then
 EOS. With ``ignore_eos`` the words repeat until ``max_tokens``. A token's id is a hash of its
 word, and its probability is 1, so sampling options change nothing. `faults/` can damage the
-worker's messages.
+worker's messages. In a chat, <think> and </think> in what it echoes are marks of thoughts, and with
+tools <tool_call> and </tool_call> those of a call, as Qwen writes it.
 """
 
 from __future__ import annotations
 
 import time
-import zlib
 from collections.abc import Sequence
+from pathlib import Path
 
 from msgspec import structs
 
-from mlxwire_protocol import WireError
 from mlxwire_protocol.commands import EngineName
 from mlxwire_protocol.formats import TextFormat
-from mlxwire_protocol.results import ModelInfo
+from mlxwire_protocol.results import AdapterInfo, ModelInfo
 
 from ..engine import (
     CacheFigures,
@@ -29,43 +29,50 @@ from ..engine import (
     MemoryUse,
     ProgressReport,
 )
+from ..process.child.program import tied_command
+from ..process.data_roots import DataRoots
 from ..prompts import (
     ChatInput,
-    Classified,
-    ClassifyPrompts,
     Prefilled,
     Prompt,
-    Sampled,
     SamplingParams,
     StepResult,
 )
 from ..requests.admission import (
+    check_adapter,
     check_known,
-    check_labels,
     check_sampling,
-    check_thinking,
     context_overflow,
 )
-from .description import CONTEXT, describe, unsupported
+from ..training_site import TrainingSite
+from .answers import certain, check_chat, echo, split_answer
+from .classifying import MockClassify
+from .description import CONTEXT, adapter_info, describe, no_prompt_cache, unsupported
+from .texts import MockTexts
 from .words import EOS, VOCABULARY, WordDetokenizer, Words
 
 
-class MockEngine(Engine):
+class MockEngine(MockTexts, MockClassify, Engine):
     """An `Engine` for tests; each of its steps takes at least ``step_seconds``."""
 
     name: EngineName = "mock"
 
-    def __init__(self, step_seconds: float = 0.0) -> None:
+    def __init__(self, step_seconds: float = 0.0, data_roots: tuple[str, ...] = ()) -> None:
         self._model: ModelInfo | None = None
         self._step_seconds = step_seconds
         self._words = Words()
         self._running: dict[Prompt, int] = {}
         self._limits = MemoryLimits()
+        self._adapters: dict[str, AdapterInfo] = {}
+        command = tied_command("mlxwire_worker.mock.training", str(step_seconds))
+        self._site = TrainingSite(command, DataRoots(data_roots), Path)
 
     @property
     def model(self) -> ModelInfo | None:
         """The loaded model."""
-        return self._model
+        if self._model is None:
+            return None
+        return structs.replace(self._model, adapters=self.adapters())
 
     @property
     def warnings(self) -> list[str]:
@@ -85,6 +92,7 @@ class MockEngine(Engine):
         model = describe(options)
         report("load", 0, 1)
         self._model = model
+        self._adapters.clear()
         self._limits = MemoryLimits(
             memory_limit=options.memory_limit, prompt_cache_limit=options.prompt_cache_limit
         )
@@ -103,6 +111,8 @@ class MockEngine(Engine):
     def check_params(self, params: SamplingParams) -> None:
         """Refuse options that no engine honours."""
         check_sampling(params, VOCABULARY)
+        if params.adapter is not None:
+            check_adapter(params.adapter, self._adapters)
         if not isinstance(params.response_format, TextFormat | None):
             raise unsupported("response_format")
 
@@ -123,19 +133,11 @@ class MockEngine(Engine):
 
     def chat_prompt(self, chat: ChatInput, params: SamplingParams) -> Prompt:
         """Split the last message into words, as its tokens."""
-        check_thinking(chat.thinking, has_switch=False)
-        return self.text_prompt(chat.messages[-1]["content"], params, field="messages")
-
-    def classify_prompts(
-        self, prompts: list[str], labels: list[str], *, logits: bool, params: SamplingParams
-    ) -> ClassifyPrompts:
-        """Split prompts and labels into words, as their tokens."""
-        check_labels(labels)
-        return ClassifyPrompts(
-            prompts=[self._words.ids(prompt) for prompt in prompts],
-            labels={label: [self._words.token_id(label)] for label in labels},
-            logits=logits,
-        )
+        check_chat(chat)
+        prompt = self.text_prompt(chat.messages[-1]["content"], params, field="messages")
+        if chat.separates_channels:
+            split_answer(prompt, chat)
+        return prompt
 
     def text_ids(self, text: str, *, special_tokens: bool) -> list[int]:
         """Return the ids of a text's words; the mock has no special tokens."""
@@ -143,7 +145,7 @@ class MockEngine(Engine):
 
     def chat_ids(self, chat: ChatInput) -> list[int]:
         """Split the last message into words, as its tokens."""
-        check_thinking(chat.thinking, has_switch=False)
+        check_chat(chat)
         return self._words.ids(chat.messages[-1]["content"])
 
     def pieces(self, ids: list[int]) -> list[str]:
@@ -174,28 +176,8 @@ class MockEngine(Engine):
             if position < 0:
                 results.append(Prefilled(prompt, len(prompt.ids)))
             else:
-                results.append(_certain(prompt, _echo(prompt, position)))
+                results.append(certain(prompt, echo(prompt, position)))
         return results
-
-    def classify(self, prompts: ClassifyPrompts) -> list[tuple[int, Classified]]:
-        """Classify one prompt: its first word is the token; hashes give the labels' weights."""
-        index = prompts.left.pop()
-        token_id = prompts.prompts[index][0]
-        weights = {
-            label: 1 + (zlib.crc32(f"{prompts.prompts[index]}{label}".encode()) % 1000)
-            for label in prompts.labels
-        }
-        total = sum(weights.values())
-        item = Classified(
-            text=self._words.text_of(token_id),
-            token_id=token_id,
-            logprob=-0.5,
-            logits=[float(place == token_id % 16) for place in range(16)]
-            if prompts.logits
-            else None,
-            labels={label: weight / total for label, weight in weights.items()} or None,
-        )
-        return [(index, item)]
 
     @property
     def decoding(self) -> bool:
@@ -216,11 +198,30 @@ class MockEngine(Engine):
 
     def save_cache(self, path: str) -> int:
         """Refuse: there is nothing to save."""
-        raise _no_prompt_cache()
+        raise no_prompt_cache()
 
     def load_cache(self, path: str) -> int:
         """Refuse: there is nowhere to load it to."""
-        raise _no_prompt_cache()
+        raise no_prompt_cache()
+
+    def load_adapter(self, name: str, path: str) -> None:
+        """Accept any folder as an adapter, which changes no answer."""
+        self._adapters.pop(name, None)
+        self._adapters[name] = adapter_info(name, path)
+
+    def unload_adapter(self, name: str) -> None:
+        """Forget an adapter. Raises: WireError ``invalid_params`` for an unknown name."""
+        check_adapter(name, self._adapters, field="name")
+        del self._adapters[name]
+
+    def adapters(self) -> list[AdapterInfo]:
+        """Return the adapters that requests may name."""
+        return list(self._adapters.values())
+
+    @property
+    def training_site(self) -> TrainingSite:
+        """Return a program that follows a script of losses."""
+        return self._site
 
     def warmed_tokens(self, prompt: Prompt) -> int:
         """Return the prompt's length, as if the cache held it."""
@@ -247,28 +248,3 @@ class MockEngine(Engine):
 
     def close(self) -> None:
         """Do nothing: the mock has no helper process."""
-
-
-def _echo(prompt: Prompt, position: int) -> int:
-    """Return the answer's token at an index: the prompt, then EOS unless it is ignored."""
-    words, least = len(prompt.ids), prompt.params.min_tokens
-    if position < max(words, least) or EOS not in prompt.stop_ids:
-        return prompt.ids[position % words]
-    return EOS
-
-
-def _certain(prompt: Prompt, token_id: int) -> Sampled:
-    """Return a token of probability 1, which no temperature, penalty or bias changes."""
-    params = prompt.params
-    if not params.logprobs:
-        return Sampled(prompt, token_id)
-    top = [(token_id, 0.0)] if params.top_logprobs else None
-    return Sampled(prompt, token_id, 0.0, top)
-
-
-def _no_prompt_cache() -> WireError:
-    return WireError(
-        "unsupported_capability",
-        "the mock keeps no prompt cache; use the engine mlx to save or load one",
-        data={"missing": ["prompt_cache"]},
-    )

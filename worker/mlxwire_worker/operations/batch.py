@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlxwire_protocol import WireError, error_reply, invalid_params
+from mlxwire_protocol import WireError, error_body, invalid_params
 from mlxwire_protocol.messages import Batch
 from mlxwire_protocol.replies import BatchItem, BatchToken, FinishReason, FormattedItem
 
@@ -13,7 +13,8 @@ from ..prompts import Prompt, Sampled
 from ..requests.failures import failure_of
 from ..requests.job import Job
 from ..requests.ledger import Ledger
-from .sequence import Generating, Sequence, sampling_params
+from .generation.sequence import Generating, Sequence, sampling_params
+from .generation.text_sequence import TextSequence
 
 
 class BatchReuse:
@@ -92,7 +93,7 @@ class BatchOperation(Generating):
         index, prompt = self._next, self.next_prompt
         self._next += 1
         if isinstance(prompt, Prompt):
-            return Sequence(self, prompt, index)
+            return TextSequence(self, prompt, index)
         self._complete(self._failed_item(index, prompt))
         return None
 
@@ -176,5 +177,5 @@ class BatchOperation(Generating):
             token_ids=[],
             finish_reason=None,
             tokens_generated=0,
-            error=error_reply(None, failure_of(error)).error,
+            error=error_body(failure_of(error)),
         )

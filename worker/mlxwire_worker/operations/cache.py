@@ -11,9 +11,11 @@ from mlxwire_protocol.results import CacheResult
 
 from ..engine import Engine
 from ..prompts import SamplingParams
+from ..requests.tool_options import tool_options
 from .chat import chat_input
+from .generation.one_sequence import OneSequence
+from .generation.sequence import Sequence
 from .operation import BetweenSteps
-from .sequence import OneSequence, Sequence
 
 
 class CacheOperation(BetweenSteps):
@@ -45,14 +47,17 @@ class WarmOperation(OneSequence):
         """Tokenize the prompt or the conversation. Raises: WireError ``invalid_params``."""
         request = self.job.command
         assert isinstance(request, Cache)
-        params = SamplingParams(max_tokens=0)
+        params = SamplingParams(max_tokens=0, adapter=request.adapter)
         if request.messages is not None and request.prompt is None:
-            self.make_prompt(self.engine.chat_prompt(chat_input(request.messages), params))
+            chat = chat_input(request.messages, tools=tool_options(request.tools))
+            self.make_prompt(self.engine.chat_prompt(chat, params))
+        elif request.tools:
+            raise invalid_params("tools", "`tools` needs `messages`; leave `tools` out")
         elif request.prompt is not None and request.messages is None:
             self.make_prompt(self.engine.text_prompt(request.prompt, params, field="prompt"))
         else:
             raise invalid_params(
-                "prompt", "`warm` needs either `prompt` or `messages`; give one of them"
+                "prompt", "`warm` takes either `prompt` or `messages`; give exactly one of them"
             )
 
     def end_sequence(self, sequence: Sequence, reason: FinishReason) -> None:

@@ -2,63 +2,105 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Sequence
+from typing import ClassVar
 
+from msgspec import Struct
+
+from mlxwire_protocol import invalid_params
+from mlxwire_protocol.chat.turns import Message
 from mlxwire_protocol.messages import Classify
 from mlxwire_protocol.replies import Item
 
-from ..prompts import Classified, ClassifyPrompts, SamplingParams
-from .operation import OnePass
+from ..passes import Classified, ClassifyInput, ClassifyPrompts
+from ..prompts import ChatInput, SamplingParams
+from ..requests.turns import plain_turns
+from .texts.items import TextItems
 
 
-class ClassifyOperation(OnePass):
+class ClassifyOperation(TextItems[ClassifyPrompts, Classified]):
     """A `classify` request, whose prompts are computed in groups, slice by slice."""
 
-    __slots__ = ("_prompts",)
+    __slots__ = ()
 
-    _prompts: ClassifyPrompts
+    phase: ClassVar[str] = "classify"
 
-    def prepare(self) -> None:
+    def texts(self) -> ClassifyPrompts:
         """Tokenize the prompts and labels."""
         request = self.job.command
         assert isinstance(request, Classify)
         params = drawing_params(request)
         self.engine.check_params(params)
-        self._prompts = self.engine.classify_prompts(
-            request.prompts, request.labels or [], logits=request.logits, params=params
-        )
-        self.job.prompt_tokens = sum(map(len, self._prompts.prompts))
+        return self.engine.classify_prompts(classify_input(request), params)
 
-    @property
-    def over(self) -> bool:
-        """Return True once every prompt's item has been sent."""
-        return not self._prompts.left
+    def compute(self, texts: ClassifyPrompts) -> list[tuple[int, Classified]]:
+        """Compute one slice."""
+        return self.engine.classify(texts)
 
-    def step(self) -> bool:
-        """Compute one slice and send the items that it completes; end the job after the last."""
-        job = self.job
-        items = self.engine.classify(self._prompts)
-        if not items:
-            return False
-        job.last_token_at = time.perf_counter()
-        job.first_token_at = job.first_token_at or job.last_token_at
-        job.batch_size = max(job.batch_size, len(items))
-        for index, item in items:
-            self.ledger.send(job, self._item(index, item))
-        if self.over:
-            self.ledger.finish(job)
-        return True
-
-    def _item(self, index: int, item: Classified) -> Item:
+    def item(self, index: int, result: Classified) -> Struct:
+        """Return a prompt's next token."""
         return Item(
             id=self.job.id,
             index=index,
-            token=item.text,
-            token_id=item.token_id,
-            logprob=item.logprob,
-            logits=item.logits,
-            labels=item.labels,
+            token=result.text,
+            token_id=result.token_id,
+            logprob=result.logprob,
+            logits=result.logits,
+            labels=result.labels,
         )
+
+
+def classify_input(request: Classify) -> ClassifyInput:
+    """Convert the prompts of a request, or its conversations, to the engine's type.
+
+    Raises: WireError ``invalid_params`` unless it has one of both, and for turns that no model could
+    read.
+    """
+    if (request.prompts is None) == (request.messages is None):
+        raise invalid_params(
+            "prompts",
+            "`classify` takes either `prompts` or `messages`; give exactly one of them",
+        )
+    prompts: Sequence[str | ChatInput]
+    if request.prompts is not None:
+        prompts = request.prompts
+        fields = [f"prompts[{index}]" for index in range(len(prompts))]
+    else:
+        assert request.messages is not None
+        conversations = _conversations(request.messages)
+        prompts = [
+            ChatInput(messages=plain_turns(turns, field)) for field, turns in conversations
+        ]
+        fields = [field for field, _ in conversations]
+    return ClassifyInput(
+        prompts=prompts,
+        fields=fields,
+        labels=request.labels or [],
+        separator=request.separator,
+        logits=request.logits,
+    )
+
+
+def _conversations(
+    messages: Sequence[Message | list[Message]],
+) -> list[tuple[str, list[Message]]]:
+    """Return each conversation behind its name in errors.
+
+    Raises: WireError ``invalid_params`` for turns beside whole conversations.
+    """
+    turns = [turn for turn in messages if isinstance(turn, Message)]
+    if len(turns) == len(messages):
+        return [("messages", turns)]
+    if turns:
+        place = next(n for n, turn in enumerate(messages) if isinstance(turn, Message))
+        raise invalid_params(
+            f"messages[{place}]",
+            f"`messages[{place}]` is a turn, and others of `messages` are whole conversations; give "
+            "the turns of one conversation, or a list of conversations",
+        )
+    return [
+        (f"messages[{n}]", each) for n, each in enumerate(messages) if isinstance(each, list)
+    ]
 
 
 def drawing_params(request: Classify) -> SamplingParams:
@@ -69,4 +111,5 @@ def drawing_params(request: Classify) -> SamplingParams:
         top_p=request.top_p,
         min_p=request.min_p,
         seed=request.seed,
+        adapter=request.adapter,
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from mlxwire_protocol.messages import Generate
 
-from .sequence import OneSequence, sampling_params
+from .generation.one_sequence import OneSequence
+from .generation.sequence import sampling_params
 
 
 class GenerateOperation(OneSequence):

@@ -6,6 +6,7 @@ holds all that the worker does for the command, on any thread.
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import ClassVar
@@ -46,8 +47,10 @@ class Operation:
     def make_ready(self) -> None:
         """Call `prepare`; end the job if it raises. On the reader's or the prepare thread."""
         try:
-            if self.needs_model and self.engine.model is None:
-                raise no_model()
+            if self.needs_model:
+                if self.engine.model is None:
+                    raise no_model()
+                self.engine.check_command(row_of(self.job.command).name)
             self.prepare()
         except Exception as error:
             self.ledger.fail(self.job, failure_of(error))
@@ -68,6 +71,48 @@ class BetweenSteps(Operation, ABC):
     @abstractmethod
     def answer(self) -> Struct:
         """Return the final reply. On the engine's thread. Raises: WireError."""
+
+
+class Background(BetweenSteps, ABC):
+    """An operation whose work a process of its own does, while all others go on.
+
+    Once its work is done, its `answer` is called between two steps of the engine.
+    """
+
+    __slots__ = ()
+
+    @abstractmethod
+    def work(self) -> None:
+        """Do the work; end the job if there is nothing to answer. On the lane's thread.
+
+        Raises: WireError.
+        """
+
+    @abstractmethod
+    def stop(self) -> None:
+        """End the process at once, because the worker exits. Any thread."""
+
+
+class Reading(Operation, ABC):
+    """An operation that reads model folders on a thread of its own, while all others go on."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def work(self) -> None:
+        """Do the work and end the job. On the lane's thread. Raises: WireError."""
+
+    def stop(self) -> None:
+        """Do nothing: the thread ends with the worker."""
+
+    def ends_early(self) -> bool:
+        """End a job that was cancelled or whose time is up; return True if it has ended."""
+        job = self.job
+        if job.cancel_requested:
+            self.ledger.end_cancelled(job)
+        elif job.expired(time.perf_counter()):
+            self.ledger.end_expired(job)
+        return job.closed
 
 
 class Alone(Operation, ABC):

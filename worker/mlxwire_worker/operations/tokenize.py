@@ -8,6 +8,7 @@ from mlxwire_protocol import invalid_params
 from mlxwire_protocol.messages import Tokenize
 from mlxwire_protocol.results import TokenizeResult
 
+from ..requests.tool_options import tool_options
 from .chat import chat_input
 from .operation import Operation
 
@@ -31,15 +32,22 @@ class TokenizeOperation(Operation):
     def _ids(self, request: Tokenize) -> list[int]:
         if (request.text is None) == (request.messages is None):
             raise invalid_params(
-                "text", "`tokenize` needs either `text` or `messages`; give one of them"
+                "text", "`tokenize` takes either `text` or `messages`; give exactly one of them"
             )
         if request.messages is not None:
-            chat = chat_input(request.messages, request.thinking, request.special_tokens)
-            return self.engine.chat_ids(chat)
-        if request.thinking is not UNSET:
-            raise invalid_params(
-                "thinking", "`thinking` needs `messages`; leave `thinking` out"
+            chat = chat_input(
+                request.messages,
+                request.thinking,
+                request.special_tokens,
+                tool_options(request.tools),
             )
+            return self.engine.chat_ids(chat)
+        for name, given in (
+            ("thinking", request.thinking is not UNSET),
+            ("tools", bool(request.tools)),
+        ):
+            if given:
+                raise invalid_params(name, f"`{name}` needs `messages`; leave `{name}` out")
         assert request.text is not None
         return self.engine.text_ids(
             request.text, special_tokens=request.special_tokens is not False

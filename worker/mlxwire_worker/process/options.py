@@ -104,7 +104,8 @@ def _make_parser() -> ArgumentParser:
         action="append",
         default=[],
         metavar="DIR",
-        help="let commands write files only below DIR, symlinks resolved (repeatable)",
+        help="let commands write files, and trainings read data, only below DIR, symlinks resolved "
+        "(repeatable)",
     )
     parser.add_argument(
         "--allow-hub",

@@ -12,6 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 
 CGROUPS = Path("/sys/fs/cgroup")
+MODEL_SHARE = 0.8
+"""The share of the process's memory that a model and its caches may take."""
 _NO_LIMIT = 1 << 60
 """Version 1 writes a number near 2^63 where there is no limit."""
 
@@ -36,6 +38,11 @@ def memory_bytes(cgroups: Path = CGROUPS) -> int | None:
         sizes += [_number(folder / "memory.max"), _number(folder / "memory.limit_in_bytes")]
     known = [size for size in sizes if size is not None and size < _NO_LIMIT]
     return min(known, default=None)
+
+
+def within_share(model_bytes: int, *limits: int | None) -> bool:
+    """Return True if a model takes at most `MODEL_SHARE` of each limit; None is no limit."""
+    return all(limit is None or model_bytes <= MODEL_SHARE * limit for limit in limits)
 
 
 def _folders(controller: str, cgroups: Path) -> Iterator[Path]:

@@ -6,7 +6,7 @@ have to repeat it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from mlxwire_protocol import WireError, invalid_params
 
@@ -55,16 +55,24 @@ def check_labels(labels: list[str]) -> None:
 
 
 def check_ids(
-    ids: list[int], field: str, *, vocabulary: int, context_len: int, extra: int = 0
+    ids: list[int],
+    field: str,
+    *,
+    vocabulary: int,
+    context_len: int,
+    extra: int = 0,
+    answered: bool = True,
 ) -> None:
     """Refuse a prompt that is empty, leaves no room, or has an id past the vocabulary.
+
+    A text that is only read, and not ``answered``, may fill the context.
 
     Raises: WireError ``invalid_params`` or ``context_overflow``.
     """
     if not ids:
         raise invalid_params(field, f"`{field}` has no tokens; send some text")
-    if len(ids) + extra >= context_len:
-        raise context_overflow(field, len(ids), context_len)
+    if len(ids) + extra >= context_len + (not answered):
+        raise context_overflow(field, len(ids), context_len, answered=answered)
     if max(ids) >= vocabulary:
         raise invalid_params(
             field,
@@ -83,13 +91,30 @@ def check_known(ids: Sequence[int], field: str, vocabulary: int) -> None:
             )
 
 
-def context_overflow(field: str, prompt_tokens: int, context_len: int) -> WireError:
-    """Return the error for a prompt that leaves no room for an answer, with both numbers."""
+def context_overflow(
+    field: str,
+    prompt_tokens: int,
+    context_len: int,
+    *,
+    answered: bool = True,
+    at_least: bool = False,
+) -> WireError:
+    """Return the error for a text that does not fit, alone or with an answer, with both numbers.
+
+    ``at_least`` is True if the text was not counted to its end.
+    """
+    included = ", the answer included" if answered else ""
     return WireError(
         "context_overflow",
-        f"`{field}` has {prompt_tokens} tokens, but the context has room for {context_len}, the "
-        "answer included; shorten it, or load the model with a larger `context_len`",
-        data={"field": field, "prompt_tokens": prompt_tokens, "context_len": context_len},
+        f"`{field}` has {'at least ' if at_least else ''}{prompt_tokens} tokens, but the context "
+        f"has room for {context_len}{included}; shorten it, or load the model with a larger "
+        "`context_len`",
+        data={
+            "field": field,
+            "prompt_tokens": prompt_tokens,
+            "context_len": context_len,
+            **({"at_least": True} if at_least else {}),
+        },
     )
 
 
@@ -106,3 +131,15 @@ def check_thinking(asked: bool | None, *, has_switch: bool) -> None:
             "the model)",
             data={"missing": ["thinking"], "field": "thinking"},
         )
+
+
+def check_adapter(name: str, loaded: Collection[str], *, field: str = "adapter") -> None:
+    """Refuse the name of an adapter that is not loaded. Raises: WireError ``invalid_params``."""
+    if name in loaded:
+        return
+    known = f"loaded are {', '.join(map(repr, loaded))}" if loaded else "none is loaded"
+    raise invalid_params(
+        field,
+        f"`{field}` is {name[:64]!r}, and no adapter of this name is loaded ({known}); name one that "
+        "is, or load it with the command `adapter` first",
+    )

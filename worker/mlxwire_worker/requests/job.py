@@ -17,7 +17,7 @@ each step. A job that is held has left the engine, so a cancel ends it at once.
 from __future__ import annotations
 
 import time
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from mlxwire_protocol.messages import Command
 from mlxwire_protocol.replies import CancelStage, RequestMetrics
@@ -52,6 +52,13 @@ _STAGES: dict[State, CancelStage] = {
 }
 
 
+class Saved(NamedTuple):
+    """The last checkpoint of a training: its folder, None without one, and its step."""
+
+    checkpoint: str | None
+    step: int
+
+
 class Reuse(Protocol):
     """The reuse of the prompt cache by a job's prompts, known once they have started."""
 
@@ -76,7 +83,7 @@ class Job:
     __slots__ = (
         "accepted_at", "batch_size", "cancel_requested", "command", "deadline", "delivery",
         "first_token_at", "generated", "last_token_at", "prompt_tokens", "reuse", "seq", "stage",
-        "started_at", "state",
+        "started_at", "state", "thinking_tokens",
     )  # fmt: skip
 
     def __init__(self, command: Command, delivery: Delivery) -> None:
@@ -94,6 +101,7 @@ class Job:
         self.prompt_tokens = 0
         self.reuse: Reuse | None = None
         self.generated = 0
+        self.thinking_tokens = 0
         self.seq = 0
         self.batch_size = 0
 
@@ -125,6 +133,12 @@ class Job:
     def begin_decode(self) -> None:
         """Record that the first token, or the first item of a `classify`, has been computed."""
         self._move("first_token")
+
+    def note_results(self, size: int = 0) -> None:
+        """Note the time of results, ``size`` of which were computed together."""
+        self.last_token_at = time.perf_counter()
+        self.first_token_at = self.first_token_at or self.last_token_at
+        self.batch_size = max(self.batch_size, size)
 
     def request_cancel(self) -> None:
         """Record that the host has cancelled the job."""
@@ -160,6 +174,7 @@ class Job:
             cached_tokens=cached,
             cache_miss=self.reuse.cache_miss if self.reuse else None,
             generated_tokens=self.generated,
+            thinking_tokens=min(self.thinking_tokens, self.generated),
             queue_seconds=(started or now) - self.accepted_at,
             prefill_seconds=prefill,
             decode_seconds=decode,

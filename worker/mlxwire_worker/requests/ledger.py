@@ -19,25 +19,29 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from mlxwire_protocol import WireError, WorkerConnection, error_reply
 from mlxwire_protocol.events import Event
 from mlxwire_protocol.replies import (
     CancelledDone,
+    CancelledTraining,
     Done,
     Error,
     FinishReason,
     FormattedDone,
     Progress,
     RequestMetrics,
+    ToolCall,
+    ToolDone,
+    ToolError,
 )
 
 from ..engine import MemoryUse
 from ..process.writer import Writer
-from ..prompts import Form
+from ..prompts import Calls, Form
 from .failures import no_credit
-from .job import Job
+from .job import Job, Saved
 from .peak_memory import PeakMemory
 from .totals import Totals
 
@@ -97,12 +101,14 @@ class Ledger:
                 job.delivery.message(line, tokens)
                 self._end_if_overfull(job)
 
-    def send_token(self, job: Job, text: str, token_id: int) -> None:
+    def send_token(
+        self, job: Job, text: str, token_id: int, channel: str | None = None
+    ) -> None:
         """Send the next token of a job without log-probabilities: a fast path."""
         with self.lock:
             if job.state not in ("prefill", "decode"):
                 return
-            line = self._connection.encode_token(job.id, job.seq, text, token_id)
+            line = self._connection.encode_token(job.id, job.seq, text, token_id, channel)
             job.seq += 1
             job.generated += 1
             job.delivery.message(line, 1)
@@ -149,16 +155,20 @@ class Ledger:
                 job.delivery.final = final
             return True
 
-    def finish(self, job: Job, reason: FinishReason = "stop", form: Form | None = None) -> bool:
-        """End a job whose text or items have all been sent; tell the form that it asked for."""
+    def finish(
+        self, job: Job, reason: FinishReason = "stop", outcome: Form | Calls | None = None
+    ) -> bool:
+        """End a job whose text or items have all been sent; tell what came of its form or tools."""
         told: dict[str, Any] = {
             "id": job.id,
             "finish_reason": reason,
             "tokens_generated": job.generated,
             "metrics": self.metrics_of(job),
         }
-        if form is not None:
-            return self.end(job, FormattedDone(**told, **form._asdict()))
+        if isinstance(outcome, Form):
+            return self.end(job, FormattedDone(**told, **outcome._asdict()))
+        if isinstance(outcome, Calls):
+            return self.end(job, _tool_done(told, outcome))
         return self.end(job, Done(**told))
 
     def fail(self, job: Job, error: WireError) -> bool:
@@ -188,8 +198,10 @@ class Ledger:
                     self.end_cancelled(job)
         self._wake()
 
-    def end_cancelled(self, job: Job) -> bool:
+    def end_cancelled(self, job: Job, saved: Saved | None = None) -> bool:
         """End a cancelled job; its final reply names the stage that it had reached.
+
+        That of a training names the checkpoint that was ``saved``.
 
         Messages that wait for credit are dropped, and their tokens do not count as generated.
         A final reply that waited behind them is replaced by this one.
@@ -201,18 +213,21 @@ class Ledger:
             if job.delivery.overfull:
                 self._close(job, error_reply(job.id, no_credit()))
                 return True
-            final = CancelledDone(
-                id=job.id,
-                finish_reason="cancelled",
-                stage=job.stage,
-                tokens_generated=job.generated,
-                metrics=self.metrics_of(job),
-            )
-            self._close(job, final)
+            told: dict[str, Any] = {
+                "id": job.id,
+                "finish_reason": "cancelled",
+                "stage": job.stage,
+                "tokens_generated": job.generated,
+                "metrics": self.metrics_of(job),
+            }
+            if saved is None:
+                self._close(job, CancelledDone(**told))
+            else:
+                self._close(job, CancelledTraining(**told, **saved._asdict()))
             return True
 
-    def end_expired(self, job: Job) -> bool:
-        """End a job with ``deadline_exceeded``, because its deadline has passed."""
+    def end_expired(self, job: Job, **data: Any) -> bool:
+        """End a job with ``deadline_exceeded`` and ``data``, because its deadline has passed."""
         with self.lock:
             if job.state == "sent":
                 return False
@@ -220,8 +235,8 @@ class Ledger:
             error = WireError(
                 "deadline_exceeded",
                 f"`deadline_seconds` passed while the request was in stage {job.stage}; give it "
-                "more seconds, or ask for fewer tokens",
-                data={"stage": job.stage, "tokens_generated": job.generated},
+                "more seconds, or ask for less",
+                data={"stage": job.stage, "tokens_generated": job.generated, **data},
             )
             self._close(job, error_reply(job.id, error))
             return True
@@ -254,3 +269,12 @@ class Ledger:
         if job.delivery.overfull:
             job.request_cancel()
             self._wake()
+
+
+def _tool_done(told: dict[str, Any], calls: Calls) -> ToolDone:
+    failed = calls.failed
+    return ToolDone(
+        **told,
+        tool_calls=[ToolCall(**structs.asdict(call)) for call in calls.complete],
+        tool_error=None if failed is None else ToolError(**structs.asdict(failed)),
+    )

@@ -87,6 +87,7 @@ _BY_TEXT = (
     ("no space left on device", _DISK),
     ("disk quota exceeded", _DISK),
     ("file too large", _DISK),
+    ("unable to write", _DISK),  # MLX, of a file of tensors
 )
 """Parts of messages of native code, in lower case: they give no error number."""
 _NATIVE = (RuntimeError, ImportError, SystemError)

@@ -10,8 +10,8 @@ from collections import deque
 from collections.abc import Collection, Iterable
 
 from ..engine import Engine
+from ..operations.generation.sequence import Generating, Sequence
 from ..operations.operation import OnePass, Operation
-from ..operations.sequence import Generating, Sequence
 from ..process.stdio import log
 from ..prompts import Failed, Prefilled, Prompt, Sampled, StepResult
 from ..requests.failures import failure_of

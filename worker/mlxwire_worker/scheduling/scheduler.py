@@ -6,6 +6,11 @@ the engine's thread, `_run`, owns the engine and does everything else. Between t
 in this order at: the wish to preload, cancels and deadlines, operations between steps, the
 first operation in the queue, and the batches that have prompts left.
 
+A fourth thread, `background`, begins with the first training. It watches one process at a time. It
+ends the job of a training that was cancelled or that failed, and hands a training with a result
+back, to be answered between two steps. A fifth, `files`, begins with the first `discover` or `fit`, and
+ends its jobs itself.
+
 Requests start in order of arrival; a batch's prompts take turns with the requests after it.
 `load` and `unload` run alone: they wait for what runs, the prepare thread stops behind them, and
 so nothing after them is ready before they have ended. No step is taken while the writer is full,
@@ -24,10 +29,11 @@ from collections.abc import Callable, Collection
 from itertools import islice
 
 from ..engine import Cancelled, Engine
-from ..operations.operation import Alone, BetweenSteps, OnePass, Operation
-from ..operations.sequence import Generating
+from ..operations.generation.sequence import Generating
+from ..operations.operation import Alone, Background, BetweenSteps, OnePass, Operation, Reading
 from ..requests.failures import failure_of
 from ..requests.ledger import Ledger
+from .background import BackgroundLane
 from .heartbeat import Pulse
 from .inbox import Inbox
 from .lanes import OnePassLane, SequencesLane
@@ -49,6 +55,10 @@ class Scheduler:
         self._feeds_next = False
         self._sequences = SequencesLane(engine, ledger, self.pulse)
         self._one_pass = OnePassLane(ledger, self.pulse)
+        self.background = BackgroundLane(
+            "background", ledger, inbox, self._answer_between_steps
+        )
+        self._files = BackgroundLane("files", ledger, inbox, self._answer_between_steps)
 
     def start(self) -> None:
         """Start the threads."""
@@ -64,16 +74,29 @@ class Scheduler:
             if operation.lane != "alone":
                 operation.make_ready()
             if operation.lane == "alone" or not operation.job.closed:
-                self._hand_on(operation)
+                try:
+                    self._hand_on(operation)
+                except Exception as error:  # no thread can be started for a lane
+                    self._ledger.fail(operation.job, failure_of(error))
             self._inbox.prepared()
 
     def _hand_on(self, operation: Operation) -> None:
         """Put an operation that is ready where the engine's thread looks for it."""
-        with self._inbox.alarm:
-            if isinstance(operation, BetweenSteps):
-                self._between_steps.append(operation)
-            elif isinstance(operation, Alone | OnePass | Generating):
+        if isinstance(operation, Background):
+            self.background.add(operation)
+        elif isinstance(operation, Reading):
+            self._files.add(operation)
+        elif isinstance(operation, BetweenSteps):
+            self._answer_between_steps(operation)
+        elif isinstance(operation, Alone | OnePass | Generating):
+            with self._inbox.alarm:
                 self._queue.append(operation)
+                self._inbox.alarm.notify_all()
+
+    def _answer_between_steps(self, operation: BetweenSteps) -> None:
+        """Let the engine's thread answer an operation. On the prepare or the background thread."""
+        with self._inbox.alarm:
+            self._between_steps.append(operation)
             self._inbox.alarm.notify_all()
 
     # -- the engine's thread -------------------------------------------------------------
@@ -210,7 +233,8 @@ class Scheduler:
     def _end_asked(self, gone: Collection[Operation], now: float) -> None:
         """End the jobs whose end was asked for: those off the engine, and those that wait."""
         with self._inbox.alarm:  # until it is let go, no operation moves from one to the other
-            waiting = [*self._inbox.waiting(), *self._queue]
+            own = [*self.background.waiting(), *self._files.waiting()]
+            waiting = [*self._inbox.waiting(), *self._queue, *own]
         jobs = [operation.job for operation in (*waiting, *gone)]
         for job in [*jobs, *self._inbox.timed()]:
             if job.cancel_requested:
@@ -218,6 +242,8 @@ class Scheduler:
             elif job.expired(now):
                 self._ledger.end_expired(job)
         self._inbox.drop_ended()
+        self.background.drop_ended()
+        self._files.drop_ended()
         with self._inbox.alarm:
             # One that runs alone stays: the prepare thread waits behind it.
             self._queue = deque(

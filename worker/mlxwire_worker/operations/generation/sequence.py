@@ -9,97 +9,86 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from contextlib import suppress
 
 from mlxwire_protocol import WireError, invalid_params
 from mlxwire_protocol.messages import Sampling
 from mlxwire_protocol.replies import (
     FinishReason,
-    FlushToken,
-    LogprobToken,
-    Progress,
     TopLogprob,
 )
 
-from ..output.text import TextAssembler
-from ..prompts import Form, Prompt, Sampled, SamplingParams
-from ..requests.failures import failure_of
-from .operation import Operation
+from ...prompts import Form, Prompt, Sampled, SamplingParams
+from ..operation import Operation
 
 PROGRESS_SECONDS = 0.1
 """The shortest time between two progress messages of one request."""
 
 
-class Sequence:
+class Sequence(ABC):
     """One prompt of an operation: its only one (``index`` None), or one of a batch."""
 
     __slots__ = (
-        "index", "last_token_id", "operation", "pieces", "plain", "prompt", "reported", "seq",
-        "text", "token_ids",
+        "index", "last_token_id", "operation", "pieces", "prompt", "reported", "seq",
+        "token_ids",
     )  # fmt: skip
 
     def __init__(self, operation: Generating, prompt: Prompt, index: int | None = None) -> None:
         self.operation = operation
         self.prompt = prompt
         self.index = index
-        params = prompt.params
-        self.text = TextAssembler(prompt.detokenizer, params.stop_strings, params.min_tokens)
         self.reported = time.perf_counter()
         self.last_token_id: int | None = None
         self.token_ids: list[int] = []
         self.pieces: list[str] = []
         self.seq = 0
-        self.plain = index is None and not params.logprobs
 
     @property
     def generated(self) -> int:
         """Return the number of tokens generated so far, without stop tokens."""
         return len(self.token_ids)
 
+    @abstractmethod
     def take(self, sampled: Sampled) -> FinishReason | None:
         """Send one token; return the finish reason if it was the last one, else None."""
-        operation, prompt, token_id = self.operation, self.prompt, sampled.token_id
-        job = operation.job
+
+    @abstractmethod
+    def flush(self) -> None:
+        """Send the text that was held back, with the last token's id."""
+
+    @property
+    @abstractmethod
+    def stopped(self) -> bool:
+        """Return True if a stop string has ended the text."""
+
+    def begin_token(self, token_id: int) -> FinishReason | None:
+        """Note the time and the id of a token; return the finish reason if it is not to be sent."""
+        job, prompt = self.operation.job, self.prompt
         now = time.perf_counter()
         if job.first_token_at is None:
             job.first_token_at = now
-            operation.ledger.begin_decode(job)
+            self.operation.ledger.begin_decode(job)
         job.last_token_at = now
         if token_id in prompt.stop_ids:
             return "stop"
         if prompt.max_tokens == 0:
             return "length"
-        text = self.text.add_token(token_id)
         self.last_token_id = token_id
         self.token_ids.append(token_id)
-        if self.plain:
-            if prompt.constraint is not None:
-                self.pieces.append(text)
-            operation.ledger.send_token(job, text, token_id)
-        else:
-            self.pieces.append(text)
-            operation.send_token(self, text, sampled)
-            job.generated += 1
-        constraint = prompt.constraint
-        if self.text.stopped or (constraint is not None and constraint.ended):
-            return "stop"
-        return "length" if self.generated >= prompt.max_tokens else None
+        return None
 
-    def flush(self) -> None:
-        """Send the text that was held back, with the last token's id."""
-        if self.last_token_id is None:
-            return
-        rest = self.text.finish()
-        if rest:
-            self.pieces.append(rest)
-            self.operation.send_rest(self, rest, self.last_token_id)
+    def end_of_token(self, *, stopped: bool) -> FinishReason | None:
+        """Return the finish reason if the token that was sent is the last one."""
+        constraint = self.prompt.constraint
+        if stopped or (constraint is not None and constraint.ended):
+            return "stop"
+        return "length" if self.generated >= self.prompt.max_tokens else None
 
     def form(self) -> Form | None:
         """Tell if the whole text has the form that the request asked for; None if it asked none."""
         constraint = self.prompt.constraint
-        if constraint is None:
+        if constraint is None or not constraint.formed:
             return None
-        whole = constraint.complete and not self.text.stopped
+        whole = constraint.complete and not self.stopped
         return Form(whole, constraint.valid("".join(self.pieces)))
 
     def top_logprobs(self, sampled: Sampled) -> list[TopLogprob] | None:
@@ -158,76 +147,6 @@ class Generating(Operation, ABC):
         """Report that ``done`` tokens of a prompt have been computed; by default do nothing."""
 
 
-class OneSequence(Generating):
-    """An operation whose job streams the tokens of one sequence."""
-
-    __slots__ = ("_prompt",)
-
-    _prompt: Prompt
-
-    def make_prompt(self, prompt: Prompt) -> None:
-        """Set the prepared prompt."""
-        self._prompt = prompt
-        self.job.reuse = prompt
-        self.job.prompt_tokens = len(prompt.ids)
-
-    @property
-    def next_prompt(self) -> Prompt:
-        """Return the only prompt."""
-        return self._prompt
-
-    def start_next(self) -> Sequence:
-        """Start the only sequence."""
-        return Sequence(self, self._prompt)
-
-    def send_token(self, sequence: Sequence, text: str, sampled: Sampled) -> None:
-        """Send a token with its log-probability."""
-        job = self.job
-        assert sampled.logprob is not None
-        self.ledger.send(
-            job,
-            LogprobToken(
-                id=job.id,
-                seq=job.seq,
-                token=text,
-                token_id=sampled.token_id,
-                logprob=sampled.logprob,
-                top_logprobs=sequence.top_logprobs(sampled),
-            ),
-            tokens=1,
-        )
-        job.seq += 1
-
-    def send_rest(self, sequence: Sequence, text: str, token_id: int) -> None:
-        """Send text that was held back until the end."""
-        job = self.job
-        self.ledger.send(job, FlushToken(id=job.id, seq=job.seq, token=text, token_id=token_id))
-
-    def end_sequence(self, sequence: Sequence, reason: FinishReason) -> None:
-        """Send the rest of the text, then the job's final reply."""
-        sequence.flush()
-        self.ledger.finish(self.job, reason, sequence.form())
-
-    def fail_sequence(self, sequence: Sequence, error: Exception) -> None:
-        """End the job with the sequence's error."""
-        self.ledger.fail(self.job, failure_of(error))
-
-    def drop_sequence(self, sequence: Sequence) -> None:
-        """Send the text that was held back, before the job ends."""
-        with suppress(WireError):  # the text is too long for a line; the job ends anyway
-            sequence.flush()
-
-    def report_prefill(self, sequence: Sequence, done: int) -> None:
-        """Send progress, at most every `PROGRESS_SECONDS`."""
-        now = time.perf_counter()
-        if now - sequence.reported >= PROGRESS_SECONDS:
-            sequence.reported = now
-            job = self.job
-            self.ledger.send(
-                job, Progress(id=job.id, stage="prefill", done=done, total=job.prompt_tokens)
-            )
-
-
 def sampling_params(request: Sampling) -> SamplingParams:
     """Convert the sampling options of a request to the engine's type.
 
@@ -256,6 +175,7 @@ def sampling_params(request: Sampling) -> SamplingParams:
         top_logprobs=request.top_logprobs,
         cache=request.cache,
         response_format=request.response_format,
+        adapter=request.adapter,
     )
 
 

@@ -1,0 +1,1 @@
+"""The parts that the operations which generate text have in common."""
