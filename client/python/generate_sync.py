@@ -5,7 +5,7 @@
 
 Each public method and property becomes one call into the background thread that runs the asyncio
 client. Signatures and docstrings are copied, so that type checkers and editors see them. What
-blocks in a way of its own is written by hand: `loop_thread`, `base` and `stream`.
+blocks in a way of its own is written by hand: `loop_thread`, `base`, `stream` and `training`.
 """
 
 from __future__ import annotations
@@ -29,28 +29,67 @@ class Face(NamedTuple):
     name: str
     module: str
     title: str
-    owns_thread: bool = False
+    base: str = "ThreadUser"
+    held: tuple[str, str] = ("", "")
+    """Name and module of the asyncio class that it holds, if that is another one."""
+
+    @property
+    def owns_thread(self) -> bool:
+        """Return True for a class that starts a thread of its own."""
+        return self.base in ("ThreadOwner", "FolderRequests")
 
 
 FACES = (
-    Face("Worker", "worker", "A worker, blocking.", owns_thread=True),
-    Face("Pool", "pool/pool", "Several workers behind one object, blocking.", owns_thread=True),
-    Face("Model", "model", "A loaded model, blocking."),
+    Face(
+        "FolderRequests",
+        "folders/folder_requests",
+        "The requests about models on disk, blocking.",
+        base="ThreadOwner",
+        held=("Worker", "worker"),
+    ),
+    Face("Worker", "worker", "A worker, blocking.", base="FolderRequests"),
+    Face(
+        "Pool", "pool/pool", "Several workers behind one object, blocking.", base="ThreadOwner"
+    ),
+    Face(
+        "Answers",
+        "answers",
+        "The requests whose answer is text, blocking.",
+        held=("Model", "model"),
+    ),
+    Face(
+        "TextRequests",
+        "texts/text_requests",
+        "The requests about texts as such, blocking.",
+        base="Answers",
+        held=("Model", "model"),
+    ),
+    Face("Model", "model", "A loaded model, blocking.", base="TextRequests"),
     Face("PromptCache", "cache", "The prompt cache of a loaded model, blocking."),
 )
 WRAPPED = {
     "Model": ".model",
     "PromptCache": ".cache",
-    "TokenStream": ".stream",
-    "BatchStream": ".stream",
+    **dict.fromkeys(("TokenStream", "BatchStream", "ParsedStream", "ParsedBatch"), ".stream"),
+    **dict.fromkeys(
+        ("ClassifyStream", "EmbeddingStream", "ScoreStream", "DiscoverStream"), ".stream"
+    ),
+    "Training": ".training",
+    **dict.fromkeys(("wrap_tokens", "wrap_batch"), ".stream"),
 }
 """Types that a blocking method returns in their blocking form, and where that is."""
+WRAPPERS = {
+    "TokenStream": "wrap_tokens",
+    "BatchStream | ParsedBatch[Any]": "wrap_batch",
+}
+"""The functions that choose among several blocking forms."""
 BY_HAND = {"start", "close"}
 """Methods of a class that owns a thread, which `base` has."""
 WORDS = (
     ("``async with mlxwire.", "``with mlxwire.sync."),
     ("``async with``", "``with``"),
     ("by several tasks", "by several threads"),
+    ("awaited, it gives", "`results` gives"),
     (
         "A worker belongs to the event loop that it was started on.",
         "Callbacks run on a background thread. Any thread may use the worker.",
@@ -94,7 +133,7 @@ class Source:
                 above = package[: len(package) - node.level + 1]
                 module = ".." + ".".join([*above, module])
             for alias in node.names:
-                if alias.name in used - WRAPPED.keys():
+                if alias.name in used - WRAPPED.keys() - {self.face.base}:
                     yield f"from {module} import {alias.name}"
         for node in self.tree.body:
             if isinstance(node, ast.ClassDef) and node.name in used - {self.face.name}:
@@ -114,7 +153,9 @@ class Source:
 def write_face(face: Face) -> str:
     """Return the text of one face's module."""
     source = Source(face)
-    base = "ThreadOwner" if face.owns_thread else "ThreadUser"
+    held, module = face.held if face.held[0] else (face.name, source.name)
+    generic = face.base in ("ThreadOwner", "ThreadUser")
+    base = f"{face.base}[Async{held}]" if generic else face.base
     body = "\n\n".join(_method(face, node) for node in source.methods() if _wanted(face, node))
     if not face.owns_thread and _has(source.kind, "__aexit__"):
         body += "\n\n" + _indented(
@@ -122,7 +163,7 @@ def write_face(face: Face) -> str:
             "def __exit__(self, *_: object) -> None:\n    self.close()"
         )
     doc = _docstring(source.kind, 4)
-    text = f"class {face.name}({base}[Async{face.name}]):\n{doc}\n\n{body}\n"
+    text = f"class {face.name}({base}):\n{doc}\n\n{body}\n"
     used = {node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
     used -= {face.name}
     lines = [
@@ -131,12 +172,18 @@ def write_face(face: Face) -> str:
         "from __future__ import annotations\n",
         "import contextlib",
         "from typing import Self",
-        f"from ..{source.name} import {face.name} as Async{face.name}",
-        f"from .base import LEFT_ALONE, {base}",
+        f"from ..{module} import {held} as Async{held}",
+        f"from .base import LEFT_ALONE, {face.base if generic else 'ThreadUser'}",
+        *([] if generic else [f"from .{_module_of(face.base)} import {face.base}"]),
         *source.imports(used),
         f"\n\n{text}",
     ]
     return _formatted("\n".join(lines), SYNC / f"{face.module.split('/')[0]}.py")
+
+
+def _module_of(face: str) -> str:
+    """Return the written module of a face."""
+    return next(each.module.split("/")[-1] for each in FACES if each.name == face)
 
 
 def _wanted(face: Face, node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
@@ -154,9 +201,12 @@ def _method(face: Face, node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
     if node.name == "__init__":
         call = f"super().__init__(Async{face.name}({given}))"
         return _indented(f"{head}\n    {call}")
+    decorators = {ast.unparse(each) for each in node.decorator_list}
+    if "overload" in decorators:
+        return _indented(f"@overload\n{head} ...")
     doc = _docstring(node, 4)
     target = f"self._aio.{node.name}"
-    if node.decorator_list:
+    if decorators:
         body = f"return {_wrapped(returns, target)}"
         head = f"@property\n{head}"
     elif isinstance(node, ast.FunctionDef):
@@ -170,7 +220,9 @@ def _method(face: Face, node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
 
 
 def _wrapped(returns: str, value: str) -> str:
-    return f"{returns}(self._thread, {value})" if returns in WRAPPED else value
+    if returns not in WRAPPED and returns not in WRAPPERS:
+        return value
+    return f"{WRAPPERS.get(returns, returns)}(self._thread, {value})"
 
 
 def _arguments(parameters: ast.arguments) -> str:

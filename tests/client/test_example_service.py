@@ -69,6 +69,11 @@ def test_an_answer_is_streamed(service):
     assert ask(service, "POST", "/chat", "one two three") == (200, "one two three")
 
 
+def test_thoughts_are_no_part_of_the_answer(service):
+    body = "<think>let me see</think>one two"
+    assert ask(service, "POST", "/chat", body) == (200, "one two")
+
+
 def test_what_can_not_be_served_is_refused_by_its_cause(service):
     assert ask(service, "POST", "/chat", "word " * 1000)[0] == 400
     assert ask(service, "POST", "/chat", "")[0] == 400

@@ -200,3 +200,53 @@ async def test_heartbeats_come_while_nothing_is_asked():
         beat = await asyncio.wait_for(beats.get(), PATIENCE_SECONDS)
     assert isinstance(beat, mlxwire.Heartbeat)
     assert (beat.phase, beat.in_flight) == ("idle", 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "missing", "field"),
+    [
+        ({"thinking": {"budget": 3}}, "thinking_budget", "thinking"),
+        ({"thinking": True}, "thinking", "thinking"),
+        (
+            {"tools": [{"function": {"name": "f"}}], "tool_choice": "required"},
+            "required_calls",
+            "tool_choice",
+        ),
+    ],
+)
+async def test_a_refusal_names_a_capability_that_info_lists(options, missing, field):
+    async with mlxwire.Worker(engine="mock") as worker:
+        model = await worker.load("any")
+        with pytest.raises(mlxwire.UnsupportedCapability) as caught:
+            await model.chat("x", **options).text()
+        assert caught.value.data == {"missing": [missing], "field": field}
+        assert (await model.info()).capabilities[missing] is False
+
+
+async def test_the_mock_trains_loads_the_result_and_answers_with_it(worker, tmp_path):
+    data = tmp_path / "facts.jsonl"
+    data.write_text('{"text": "one two three"}\n' * 8)
+    model = await worker.load("p")
+    training = model.train(data, out=tmp_path / "out", iterations=5, load_as="facts")
+    losses = [step.loss async for step in training]
+    result = await training.result()
+    assert losses == sorted(losses, reverse=True)
+    assert (result.steps, result.loaded_as) == (5, "facts")
+    assert [adapter.name for adapter in await model.adapters()] == ["facts"]
+    assert await model.chat("a b", adapter="facts").text()
+    assert (await model.evaluate(data, adapter="facts")).rows == 8
+    assert await model.unload_adapter("facts") == []
+    with pytest.raises(mlxwire.InvalidParams) as caught:
+        await model.chat("a b", adapter="facts").text()
+    assert caught.value.field == "adapter"
+
+
+async def test_a_pool_of_several_workers_refuses_adapters_by_name(tmp_path):
+    async with mlxwire.Pool(engine="mock") as pool:
+        several = await pool.load("p", workers=2)
+        with pytest.raises(mlxwire.UnsupportedCapability, match="one worker"):
+            await several.load_adapter("facts", tmp_path)
+        with pytest.raises(mlxwire.UnsupportedCapability, match="one worker"):
+            await several.train("d", out="o", load_as="facts").result()
+        alone = await pool.load("p", workers=1)
+        assert await alone.adapters() == []

@@ -87,11 +87,16 @@ async def test_a_time_of_a_request_is_refused_before_it_is_sent(memory, name, va
         lambda: worker.model.chat("p", **given),
         lambda: worker.model.batch(["p"], **given),
         lambda: worker.model.classify(["p"], **given),
+        lambda: worker.model.embed(["p"], **given),
+        lambda: worker.model.score(["p"], **given),
     ):
         await refused(make, name)
     if name == "timeout":
         await refused(lambda: worker.model.info(timeout=value), name)
         await refused(lambda: worker.model.tokenize("p", timeout=value), name)
+        await refused(lambda: worker.model.render("p", timeout=value), name)
+        await refused(lambda: worker.model.rerank("p", ["d"], timeout=value), name)
+        await refused(lambda: worker.model.fit(timeout=value), name)
         await refused(lambda: worker.model.cache.stats(timeout=value), name)
     assert worker.process.requests == []
 
@@ -213,6 +218,8 @@ async def test_a_callback_that_nothing_would_await_is_refused(memory, callback):
         lambda: model.chat("p", on_progress=callback),
         lambda: model.batch(["p"], on_progress=callback),
         lambda: model.classify(["p"], on_progress=callback),
+        lambda: model.embed(["p"], on_progress=callback),
+        lambda: model.score(["p"], on_progress=callback),
         lambda: mlxwire.Worker().load("p", on_progress=callback),
     ):
         await refused(make, "on_progress")

@@ -91,7 +91,25 @@ async def main() -> None:
         print((await model.tokenize_chat("x", thinking=False, count_only=True)).count + 1)
         text = await model.detokenize((await model.tokenize("x")).ids or [])
         print((await worker.memory(clear=True)).active_bytes)
+        tool = mlxwire.Tool(len, name="n", parameters={"type": "object"})
+        calling = model.chat("x", tools=[tool.definition], tool_choice="n", thinking={"budget": 3})
+        turn: dict[str, Any] = await calling.message()
+        print(turn, await calling.thoughts(), [each.parsed() for each in await calling.calls()])
+        ran: mlxwire.ToolsAnswer = await mlxwire.run_tools(model, "x", [tool, len], seed=1)
+        print(ran.text)
+        await mlxwire.run_tools(model, "x", [tool], tools_=3)  # expect
+        model.generate("p", tools=[])  # expect
         model.generate("p", logit_bias={5: 1.5}, deadline_seconds=3)
+        loaded: list[mlxwire.AdapterInfo] = await model.load_adapter("poet", "a")
+        print(loaded[0].rank, await model.chat("x", adapter="poet").text())
+        async with model.train("d", out="o", method="dora", keys=["q_proj"]) as training:
+            async for step in training:
+                print(step.loss, step.validation_loss or step.seconds_left)
+            trained: mlxwire.TrainResult = await training.result()
+        print(trained.adapter, (await model.evaluate("d", adapter="poet")).perplexity)
+        model.train("d")  # expect
+        model.train("d", out="o", optimizer="adam")  # expect
+        await model.evaluate("d", rank=3)  # expect
         model.generate("p", max_tokenz=3)  # expect
         model.generate("p", temperature="hot")  # expect
         model.generate("p", thinking=True)  # expect
@@ -124,8 +142,11 @@ with mlxwire.sync.Pool(engine="mock", patience=3) as several:
 def test_the_exports_are_these_and_no_others():
     errors = {kind.__name__ for kind in mlxwire.MlxwireError.__subclasses__()}
     assert set(mlxwire.__all__) - errors == {
-        *("Backend", "BackendModel", "BatchResult", "BatchStream", "CacheResult"),
-        *("CancelResult", "ChatOptions", "ClassifyResult", "Done", "Event"),
+        *("Backend", "BackendModel", "BatchResult", "BatchStream", "BrokenModel"),
+        *("CacheResult", "CancelResult", "ChatOptions", "ClassifyOptions", "ClassifyResult"),
+        *("ClassifyStream", "DiscoverStream", "Done", "EmbedOptions", "Embedding"),
+        *("EmbeddingStream", "Event", "FitOptions", "FitResult", "FoundAdapter", "FoundModel"),
+        *("RankedDocument", "Rendered", "RenderedMessage", "ScoreResult", "ScoreStream"),
         *(
             "GenerateOptions",
             "Heartbeat",
@@ -136,6 +157,9 @@ def test_the_exports_are_these_and_no_others():
         ),
         *("MemoryOptions", "MemoryResult", "Message", "MlxwireError", "Model", "ModelInfo"),
         *(
+            "ParsedBatch",
+            "ParsedResult",
+            "ParsedStream",
             "Pool",
             "PoolMemory",
             "PoolMetrics",
@@ -146,19 +170,42 @@ def test_the_exports_are_these_and_no_others():
             "RestartPolicy",
             "ShutdownLimits",
         ),
-        *("Token", "TokenStream", "Tokenized", "TopLogprob", "WireError", "Worker"),
-        *("WorkerChange", "WorkerMetrics", "__version__"),
-        *("backend", "load_model"),
+        *(
+            "Token",
+            "TokenStream",
+            "Tokenized",
+            "Tool",
+            "ToolCall",
+            "ToolCallDelta",
+            "ToolError",
+            "ToolResult",
+            "ToolsAnswer",
+            "TopLogprob",
+        ),
+        *("WireError", "Worker", "WorkerChange", "WorkerMetrics", "__version__"),
+        *("AdapterInfo", "EvaluateOptions", "EvaluateResult"),
+        *("TrainOptions", "TrainProgress", "TrainResult", "Training"),
+        *("Conversion", "ConvertProgress", "Quantization", "convert"),
+        *("backend", "load_model", "run_tools", "TooManyRounds", "CallCutOff"),
     }
     assert errors <= set(mlxwire.__all__)
     assert all(hasattr(mlxwire, name) for name in mlxwire.__all__)
     assert mlxwire.sync.__all__ == [
         "BatchStream",
+        "ClassifyStream",
+        "DiscoverStream",
+        "EmbeddingStream",
         "Model",
+        "ParsedBatch",
+        "ParsedStream",
         "Pool",
         "PromptCache",
+        "ScoreStream",
         "TokenStream",
+        "Training",
         "Worker",
+        "convert",
+        "run_tools",
     ]
 
 

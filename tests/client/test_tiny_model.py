@@ -52,6 +52,30 @@ def test_a_batch_gives_what_its_prompts_give_alone_and_the_long_one_its_error(mo
     assert isinstance(results[1].error, mlxwire.ContextOverflow)
 
 
+def test_texts_are_read_as_they_are_tokenized(model):
+    ids = model.tokenize_chat("What is 2 + 3?").ids
+    rendered = model.render("What is 2 + 3?")
+    assert rendered.ids == ids
+    assert rendered.messages[0].count == rendered.answer_start
+    [score] = model.score([ids]).results()
+    assert (score.token_ids, score.logprobs[0]) == (ids, None)
+    whole, failed = model.embed([ids, "x" * 40_000], pooling="mean").results()
+    assert (len(whole.vector), whole.tokens) == (model.info().hidden_size, len(ids))
+    assert isinstance(failed.error, mlxwire.ContextOverflow)
+    [answer] = model.classify(messages="What is 2 + 3?", labels=["5", "7"]).results()
+    assert answer.label == "5"
+    with pytest.raises(mlxwire.UnsupportedCapability, match="rerank"):
+        model.rerank("q", ["d"])
+
+
+def test_a_folder_is_described_and_predicted_as_it_is_loaded(model):
+    [found] = model.worker.discover(TINY).results()
+    info = model.info()
+    assert (found.path, found.parameters) == (info.path, info.parameters)
+    assert model.worker.fit(TINY, context_len=512).fits
+    assert model.fit().context_len == info.context_len
+
+
 def test_logprobs_bias_and_penalties_reach_the_engine(model):
     with model.generate("2 + 3 =", max_tokens=3, logprobs=True, top_logprobs=2) as stream:
         tokens = [token for token in stream if not token.flush]

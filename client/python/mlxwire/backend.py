@@ -7,7 +7,7 @@ The backend ``"mlx_lm"`` runs each model in a worker of this package. An outside
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from importlib.metadata import entry_points
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar, Unpack
@@ -54,7 +54,7 @@ class BackendTokenStream(BackendStream[Token], Protocol):
 class BackendBatchStream(BackendStream[BatchResult], Protocol):
     """The stream of `BackendModel.batch`; `BatchStream` is one."""
 
-    async def results(self) -> list[BatchResult]: ...
+    async def results(self) -> Sequence[BatchResult]: ...
 
 
 class BackendCache(Protocol):
@@ -110,14 +110,14 @@ class BackendModel(Protocol):
         on_progress: OnProgress | None = None,
         **options: Unpack[GenerateOptions],
     ) -> BackendBatchStream: ...
-    async def classify(
+    def classify(
         self,
         prompts: Sequence[str],
         *,
         logits: bool = False,
         labels: Sequence[str] | None = None,
         deadline_seconds: float | None = None,
-    ) -> list[ClassifyResult]: ...
+    ) -> Awaitable[list[ClassifyResult]]: ...
     async def info(self) -> ModelInfo: ...
     async def close(self) -> None: ...
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from mlxwire_protocol.results import CacheResult
 
-from .options import Messages, Path, chat_messages, set_fields
+from .options import Messages, Path, Tools, chat_messages, set_fields
 from .requests.pending import ask
 from .requests.route import Connector
 from .results import convert_reply
@@ -34,14 +34,19 @@ class PromptCache:
         prompt: str | None = None,
         *,
         messages: Messages | None = None,
+        tools: Tools | None = None,
+        adapter: str | None = None,
         timeout: float | None = None,
     ) -> CacheResult:
         """Compute a prompt of `generate`, or a conversation of `chat`, for later requests.
 
-        ``affected`` is its number of tokens.
+        ``tools`` are those of the conversation, ``adapter`` that of the later requests.
+        ``affected`` is the number of tokens.
         """
         turns = None if messages is None else chat_messages(messages)
-        return await self._do("warm", timeout, prompt=prompt, messages=turns)
+        return await self._do(
+            "warm", timeout, prompt=prompt, messages=turns, tools=tools, adapter=adapter
+        )
 
     async def save(self, path: Path, *, timeout: float | None = None) -> CacheResult:
         """Write the cache to a file of the worker; with ``--data-root``, below that folder."""

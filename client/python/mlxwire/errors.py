@@ -18,7 +18,7 @@ class MlxwireError(WireError):
     if the same request may succeed later. ``data``: further facts, by code. ``stderr_tail``: the
     end of the worker's stderr, empty if it explains nothing. ``tokens_delivered``: the number
     of tokens that the caller took before the failure; a repeated request delivers them again.
-    ``results``: the results that `BatchStream.results` or `Model.classify` had before it.
+    ``results``: the results that a stream had before it, such as that of `Model.batch`.
     """
 
     default_code: ClassVar[str] = "internal"
@@ -157,6 +157,15 @@ class Unavailable(MlxwireError):
     default_code = "unavailable"
 
 
+class TrainingFailed(MlxwireError):
+    """The training diverged, or its process ended.
+
+    ``data["checkpoint"]`` is the folder of the last good checkpoint, if there is one.
+    """
+
+    default_code = "training_failed"
+
+
 class DeadlineExceeded(MlxwireError):
     """The request's ``deadline_seconds`` passed in the worker."""
 
@@ -252,6 +261,30 @@ class ProtocolViolation(MlxwireError):
     """The worker sent something that the protocol forbids, and was ended for it."""
 
     default_code = "protocol_violation"
+
+
+class InvalidAnswer(MlxwireError):
+    """An answer with a ``response_model`` was cut off, or is no value of that type.
+
+    ``text``: the text of the answer. ``finish_reason`` and ``complete``: as in `Done`; ``complete``
+    is False if the answer was cut off.
+    """
+
+    default_code = "invalid_answer"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        text: str = "",
+        complete: bool | None = None,
+        finish_reason: str | None = None,
+        **details: Any,
+    ) -> None:
+        super().__init__(message, **details)
+        self.text = text
+        self.complete = complete
+        self.finish_reason = finish_reason
 
 
 def _rebuild(

@@ -1,59 +1,57 @@
-"""A loaded model: generate, chat, batch, classify, tokenize, and the prompt cache."""
+"""A loaded model: its answers (`answers.py`), texts (`texts/`), adapters, and the prompt cache."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Any, Self, Unpack
 
-from mlxwire_protocol.replies import RequestMetrics
-from mlxwire_protocol.results import DetokenizeResult, LoadResult, ModelInfo
+from mlxwire_protocol.models.replies import FitResult
+from mlxwire_protocol.results import (
+    AdapterInfo,
+    AdapterResult,
+    DetokenizeResult,
+    LoadResult,
+    ModelInfo,
+)
+from mlxwire_protocol.training.replies import EvaluateResult
 
 from .cache import PromptCache
 from .errors import ModelNotLoaded
+from .folders.fitting import FitOptions
 from .options import (
-    ChatOptions,
-    GenerateOptions,
     Messages,
     OnProgress,
     Path,
+    Tools,
     chat_messages,
     request_options,
     set_fields,
 )
-from .process.checks import check_callback
-from .requests.pending import ask
+from .requests.pending import PendingRequest, ask
 from .requests.route import ModelRoute
-from .requests.stream_request import ItemRequest, TokenRequest
-from .results import (
-    BatchResult,
-    ClassifyResult,
-    Done,
-    Inspected,
-    OnToken,
-    Tokenized,
-    convert_batch_item,
-    convert_reply,
-)
-from .stream import BatchStream, ReplyStream, TokenStream
+from .requests.train_request import TrainRequest
+from .results import Inspected, Tokenized, convert_reply
+from .texts.text_requests import TextRequests
+from .training import EvaluateOptions, Training, TrainOptions
 
 
-class Model:
+class Model(TextRequests):
     """One loaded model, as `Worker.load` returns it; a later load replaces it.
 
     Any number of requests may run at the same time; the worker decodes them together.
     ``timeout``: seconds for the whole request. ``idle_timeout``: seconds without a message while
     the caller waits for one; 0 is no limit. Left out, the worker's ``request_timeout`` and
     ``idle_timeout`` hold. ``on_progress``: a plain function, called with each `Progress` of a long
-    prompt. `batch` and `classify` also call it for each finished prompt, with the stage ``prompts``.
+    prompt. A request for many prompts or texts also calls it for each that is finished, with the
+    stage ``prompts``, ``messages`` or ``texts``.
     """
 
     def __init__(
         self, route: ModelRoute, *, on_close: Callable[[ModelRoute], Awaitable[None]]
     ) -> None:
-        self._route = route
+        super().__init__(route)
         self._on_close = on_close
-        self._metrics = RequestMetrics()
 
     @property
     def loaded(self) -> LoadResult:
@@ -71,117 +69,6 @@ class Model:
     def cache(self) -> PromptCache:
         """The prompt cache: read its figures, clear, fill, save and load it."""
         return PromptCache(self._route)
-
-    @property
-    def metrics(self) -> RequestMetrics:
-        """The figures of the last stream or batch that ended; zeros before the first."""
-        return self._metrics
-
-    def generate(
-        self,
-        prompt: str,
-        *,
-        timeout: float | None = None,
-        idle_timeout: float | None = None,
-        on_progress: OnProgress | None = None,
-        **options: Unpack[GenerateOptions],
-    ) -> TokenStream:
-        """Continue a raw prompt; the request is sent when the stream is entered or iterated."""
-        fields = {"prompt": prompt, **request_options(options)}
-        return self._stream("generate", fields, timeout, idle_timeout, on_progress)
-
-    def chat(
-        self,
-        messages: Messages,
-        *,
-        timeout: float | None = None,
-        idle_timeout: float | None = None,
-        on_progress: OnProgress | None = None,
-        **options: Unpack[ChatOptions],
-    ) -> TokenStream:
-        """Answer a conversation, or one turn of the user as a string; sent as `generate` is.
-
-        Raises: InvalidParams if ``messages`` is neither.
-        """
-        fields = {"messages": chat_messages(messages), **request_options(options)}
-        return self._stream("chat", fields, timeout, idle_timeout, on_progress)
-
-    def batch(
-        self,
-        prompts: Sequence[str],
-        *,
-        on_token: OnToken | None = None,
-        timeout: float | None = None,
-        idle_timeout: float | None = None,
-        on_progress: OnProgress | None = None,
-        **options: Unpack[GenerateOptions],
-    ) -> BatchStream:
-        """Continue many raw prompts in one request; each yields a `BatchResult` when it ends.
-
-        ``on_token`` is called with each token at once, which has the ``index`` of its prompt.
-        A callback can't hold back the worker; results that nobody takes do.
-        """
-        check_callback("on_token", on_token)
-        given = set_fields(prompts=prompts, stream=True if on_token else None)
-        fields = {**given, **request_options(options)}
-        request: ItemRequest[BatchResult] = ItemRequest(
-            self._route,
-            "batch",
-            fields,
-            convert=convert_batch_item,
-            timeout=timeout,
-            idle_timeout=idle_timeout,
-            on_progress=on_progress,
-            on_done=self._note,
-            on_token=on_token,
-        )
-        return BatchStream(request)
-
-    async def classify(
-        self,
-        prompts: Sequence[str],
-        *,
-        logits: bool = False,
-        labels: Sequence[str] | None = None,
-        temperature: float | None = None,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        min_p: float | None = None,
-        seed: int | None = None,
-        deadline_seconds: float | None = None,
-        timeout: float | None = None,
-        idle_timeout: float | None = None,
-        on_progress: OnProgress | None = None,
-    ) -> list[ClassifyResult]:
-        """Return the likeliest next token of each prompt, from one forward pass, in order.
-
-        ``logits``: return the raw values over the vocabulary too. ``labels``: continuations
-        whose probabilities to return. With a ``temperature`` above 0 the token is drawn, by
-        ``top_k``, ``top_p``, ``min_p`` and ``seed`` as in `generate`. Raises: MlxwireError, whose
-        ``results`` are what was finished before; one bad prompt fails them all.
-        """
-        fields = set_fields(
-            prompts=prompts,
-            logits=logits or None,
-            labels=labels,
-            temperature=temperature,
-            top_k=top_k,
-            top_p=top_p,
-            min_p=min_p,
-            seed=seed,
-            deadline_seconds=deadline_seconds,
-        )
-        request = ItemRequest(
-            self._route,
-            "classify",
-            fields,
-            convert=lambda item: convert_reply(item, ClassifyResult),
-            timeout=timeout,
-            idle_timeout=idle_timeout,
-            on_progress=on_progress,
-            on_done=self._note,
-        )
-        return sorted(await ReplyStream(request).take_all(), key=lambda result: result.index)
 
     async def tokenize(
         self,
@@ -209,12 +96,13 @@ class Model:
         *,
         thinking: bool | None = None,
         special_tokens: bool | None = None,
+        tools: Tools | None = None,
         count_only: bool = False,
         timeout: float | None = None,
     ) -> Tokenized:
         """Return the tokens of a conversation, as `chat` would compute them.
 
-        ``thinking`` and ``special_tokens`` are those of `ChatOptions`. ``count_only`` True
+        ``thinking``, ``special_tokens`` and ``tools`` are those of `ChatOptions`. ``count_only`` True
         returns the number of tokens alone. Raises: InvalidParams, as `chat`.
         """
         return await self._tokenize(
@@ -222,6 +110,7 @@ class Model:
             messages=chat_messages(messages),
             thinking=thinking,
             special_tokens=special_tokens,
+            tools=tools,
             count_only=count_only or None,
         )
 
@@ -249,9 +138,82 @@ class Model:
         fields = set_fields(prompt=prompt, path=path, layers=layers)
         return convert_reply(await ask(self._route, "inspect", fields, timeout), Inspected)
 
+    async def load_adapter(
+        self, name: str, path: Path, *, timeout: float | None = None
+    ) -> list[AdapterInfo]:
+        """Load the adapter in a folder, of mlx-lm's format or PEFT's, and return all adapters.
+
+        Requests use it by its name, as their option ``adapter``. A name in use is given to this
+        adapter; requests in flight go on with the old one. A new process of a worker with
+        ``restart`` has none. Raises: ModelNotFound, ModelLoadFailed, OutOfMemory.
+        """
+        return await self._adapter("load", timeout, name=name, path=path)
+
+    async def unload_adapter(
+        self, name: str, *, timeout: float | None = None
+    ) -> list[AdapterInfo]:
+        """Unload an adapter, and return those that are left. Requests in flight go on with it.
+
+        Raises: InvalidParams if none has the name; the message lists those that are loaded.
+        """
+        return await self._adapter("unload", timeout, name=name)
+
+    async def adapters(self, *, timeout: float | None = None) -> list[AdapterInfo]:
+        """Return the adapters that requests may name."""
+        return await self._adapter("list", timeout)
+
+    def train(
+        self,
+        data: Path,
+        *,
+        out: Path,
+        timeout: float | None = None,
+        on_progress: OnProgress | None = None,
+        **options: Unpack[TrainOptions],
+    ) -> Training:
+        """Train an adapter of the model, or all its weights, in a process of its own.
+
+        ``data``: a file or folder of JSONL. ``out``: the folder of the result. Sent as `generate` is,
+        when the stream is entered, iterated, or asked for its `Training.result`; other requests go
+        on meanwhile. Only ``timeout`` limits it, not the worker's limits of requests.
+        """
+        fields = {**set_fields(data=data, out=out), **request_options(options)}
+        return Training(
+            TrainRequest(self._route, fields, timeout=timeout, on_progress=on_progress)
+        )
+
+    async def evaluate(
+        self,
+        data: Path,
+        *,
+        timeout: float | None = None,
+        on_progress: OnProgress | None = None,
+        **options: Unpack[EvaluateOptions],
+    ) -> EvaluateResult:
+        """Return the loss and the perplexity of data, in a process of its own, as `train` reads it.
+
+        Only ``timeout`` limits it. Raises: MlxwireError.
+        """
+        fields = {**set_fields(data=data), **request_options(options)}
+        self._route.check_loop()
+        request = PendingRequest(
+            self._route, "evaluate", fields, timeout=timeout, on_progress=on_progress
+        )
+        return convert_reply(await request.result(), EvaluateResult)
+
     async def info(self, *, timeout: float | None = None) -> ModelInfo:
         """Ask the worker to describe the model as it is now."""
         return convert_reply(await ask(self._route, "info", {}, timeout), ModelInfo)
+
+    async def fit(
+        self, *, timeout: float | None = None, **options: Unpack[FitOptions]
+    ) -> FitResult:
+        """Predict the memory that the model needs, as `Worker.fit` does; in bytes.
+
+        An option that is left out is that of its load.
+        """
+        fields = request_options(options)
+        return convert_reply(await ask(self._route, "fit", fields, timeout), FitResult)
 
     async def close(self) -> None:
         """Unload the model and free its memory; do nothing if it is gone already."""
@@ -269,28 +231,13 @@ class Model:
     ) -> None:
         await self.close()
 
+    async def _adapter(
+        self, action: str, timeout: float | None, **fields: Any
+    ) -> list[AdapterInfo]:
+        asked = set_fields(action=action, **fields)
+        reply = await ask(self._route, "adapter", asked, timeout)
+        return convert_reply(reply, AdapterResult).adapters
+
     async def _tokenize(self, timeout: float | None, **fields: Any) -> Tokenized:
         reply = await ask(self._route, "tokenize", set_fields(**fields), timeout)
         return convert_reply(reply, Tokenized)
-
-    def _stream(
-        self,
-        command: str,
-        fields: Mapping[str, Any],
-        timeout: float | None,
-        idle_timeout: float | None,
-        on_progress: OnProgress | None,
-    ) -> TokenStream:
-        request = TokenRequest(
-            self._route,
-            command,
-            fields,
-            timeout=timeout,
-            idle_timeout=idle_timeout,
-            on_progress=on_progress,
-            on_done=self._note,
-        )
-        return TokenStream(request)
-
-    def _note(self, done: Done) -> None:
-        self._metrics = done.metrics

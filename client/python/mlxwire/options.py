@@ -10,17 +10,26 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
-from mlxwire_protocol.messages import Message
+import msgspec
+
+from mlxwire_protocol.chat.turns import Message
 from mlxwire_protocol.replies import Event, Progress
 
 from .connection.liveness import LivenessLimits
 from .errors import InvalidParams
 from .process.shutdown import ShutdownLimits
 from .restart.policy import RestartPolicy, WorkerChange
+from .tools.tool import Tool, definition_of
 
 Path = str | os.PathLike[str]
 OnProgress = Callable[[Progress], object]
+ContextLength = int | Literal["auto"]
+"""Tokens, or the most that fit into memory."""
+ComputeDtype = Literal["auto", "float32", "bfloat16", "float16", "stored"]
 Messages = str | Sequence[Message | Mapping[str, Any]]
+"""A text of the user, or turns in OpenAI's shape, as objects or `Message`."""
+Tools = Sequence[Callable[..., Any] | Tool | Mapping[str, Any]]
+"""Functions, or definitions of tools in OpenAI's shape."""
 
 
 class GenerateOptions(TypedDict, total=False):
@@ -34,7 +43,8 @@ class GenerateOptions(TypedDict, total=False):
     ``logprob`` to each token, ``top_logprobs`` that many likeliest tokens. ``cache`` False
     computes the prompt anew. ``response_format`` is the form that the text must have, as in OpenAI's
     interface: ``{"type": "json_object"}``, or the type ``json_schema``, ``regex`` or ``grammar``
-    (docs/structured-output.md). ``deadline_seconds`` counts in the worker, from the arrival of the
+    (docs/structured-output.md). ``adapter`` is the name of an adapter that `Model.load_adapter` has
+    loaded. ``deadline_seconds`` counts in the worker, from the arrival of the
     request, and ends it with `DeadlineExceeded`; ``timeout`` counts in this client.
     """
 
@@ -59,25 +69,40 @@ class GenerateOptions(TypedDict, total=False):
     top_logprobs: int
     cache: bool
     response_format: Mapping[str, Any] | None
+    adapter: str | None
     deadline_seconds: float | None
 
 
-class ChatOptions(GenerateOptions, total=False):
-    """Options of `Model.chat`: those of `GenerateOptions` and two more.
+class RunOptions(GenerateOptions, total=False):
+    """Options of `run_tools`: those of `ChatOptions` without ``tools``."""
 
-    ``thinking``: the switch of the chat template; left out, the template's own default. A model
-    without the capability ``thinking`` refuses it.
+    thinking: bool | Mapping[str, Any]
+    special_tokens: bool
+    tool_choice: str | Mapping[str, Any]
+    parallel_tool_calls: bool
+
+
+class ChatOptions(RunOptions, total=False):
+    """Options of `Model.chat`: those of `GenerateOptions` and more.
+
+    ``thinking``: the switch of the chat template, or ``{"budget": 200}``, the most tokens of a
+    thought, with the ``message`` that ends it (docs/thinking.md); left out, the template's default.
+    A model without the capability ``thinking`` refuses it.
     ``special_tokens``: True makes control tokens in messages work; otherwise they are plain text.
+    ``tools``: the functions that the model may call: Python functions, `Tool` objects, or
+    definitions in OpenAI's shape (docs/tools.md). `run_tools` also runs them; a chat does not.
+    ``tool_choice``: "auto", "none", "required", or the name of the tool that must be called.
+    ``parallel_tool_calls``: False ends the answer after one call.
     """
 
-    thinking: bool
-    special_tokens: bool
+    tools: Tools
 
 
 class LoadOptions(TypedDict, total=False):
     """Options of `Worker.load`.
 
-    ``context_len``: tokens of prompt and answer. ``context_policy``: refuse a text that is longer
+    ``context_len``: tokens of prompt and answer, or "auto" for the most that fit into memory, for
+    ``parallel_slots`` sequences (one if left out). ``context_policy``: refuse a text that is longer
     than the context, or rotate it. ``parallel_slots``: sequences that are decoded together.
     ``warmup`` (default True): compile the kernels now, so that the first request is not slow.
     ``kv_bits``, ``kv_group_size``: quantize the KV cache. ``memory_limit``,
@@ -86,7 +111,7 @@ class LoadOptions(TypedDict, total=False):
     weights, or "auto" (the default), which is float32 on a Linux CPU if it fits into the memory.
     """
 
-    context_len: int | None
+    context_len: ContextLength | None
     adapter_path: Path | None
     parallel_slots: int | None
     warmup: bool
@@ -96,7 +121,7 @@ class LoadOptions(TypedDict, total=False):
     memory_limit: int | None
     prompt_cache_limit: int | None
     prefill_seconds: float
-    compute_dtype: Literal["auto", "float32", "bfloat16", "float16", "stored"]
+    compute_dtype: ComputeDtype
 
 
 class MemoryOptions(TypedDict, total=False):
@@ -146,6 +171,7 @@ OWN_FIELDS = {
     "cmd": "the method that is called says which command is sent",
     "window": "the client grants the worker credit by itself, as far as `buffer_bytes` of "
     "`Worker` and `Pool` reaches",
+    "encoding_format": "vectors come as base64, and `vector` has their numbers",
     "stream": "a stream gives tokens as they come, and a batch gives them to `on_token`",
 }
 """Fields that the client itself writes, and the reason."""
@@ -167,7 +193,11 @@ def request_options(options: Mapping[str, object]) -> dict[str, Any]:
 
 def set_fields(**options: object) -> dict[str, Any]:
     """Return the options that are not None, with paths, keys and sequences as plain values."""
-    return {name: _plain(value) for name, value in options.items() if value is not None}
+    return {
+        name: _tools(value) if name == "tools" else _plain(value)
+        for name, value in options.items()
+        if value is not None
+    }
 
 
 def chat_messages(messages: Messages) -> list[dict[str, Any]]:
@@ -184,7 +214,8 @@ def chat_messages(messages: Messages) -> list[dict[str, Any]]:
 
 def _turn(place: int, turn: object) -> dict[str, Any]:
     if isinstance(turn, Message):
-        return {"role": turn.role, "content": turn.content}
+        given: dict[str, Any] = msgspec.to_builtins(turn)
+        return {name: value for name, value in given.items() if value is not None}
     if isinstance(turn, Mapping):
         return dict(turn)
     raise _no_conversation(f"messages[{place}]", turn)
@@ -196,6 +227,18 @@ def _no_conversation(field: str, given: object) -> InvalidParams:
         'of turns such as {"role": "user", "content": "Hello"}',
         data={"field": field},
     )
+
+
+def _tools(tools: object) -> list[object]:
+    """Return tools as definitions. Raises: InvalidParams if they are no list, TypeError."""
+    if isinstance(tools, str | Mapping) or not isinstance(tools, Iterable):
+        raise InvalidParams(
+            f"`tools` is of type {type(tools).__name__}: give a list of tools, each a function, a "
+            "mlxwire.Tool, or a definition such as "
+            '{"type": "function", "function": {"name": "get_weather"}}',
+            data={"field": "tools"},
+        )
+    return [definition_of(tool) for tool in tools]
 
 
 def _plain(value: object) -> object:

@@ -13,9 +13,10 @@ import msgspec
 
 from mlxwire_protocol import WireError
 from mlxwire_protocol.client_events import TokenReceived as Token
-from mlxwire_protocol.client_events import TopLogprob
+from mlxwire_protocol.client_events import ToolCallDelta, TopLogprob
 from mlxwire_protocol.errors import quoted
-from mlxwire_protocol.replies import ErrorBody, Event, RequestMetrics
+from mlxwire_protocol.replies import ErrorBody, Event, RequestMetrics, ToolError
+from mlxwire_protocol.replies import ToolCall as WireToolCall
 
 from .errors import MlxwireError, ProtocolViolation, WorkerCrashed
 
@@ -28,6 +29,9 @@ __all__ = [
     "OnToken",
     "Token",
     "Tokenized",
+    "ToolCall",
+    "ToolCallDelta",
+    "ToolError",
     "TopLogprob",
     "convert_batch_item",
     "convert_event",
@@ -41,6 +45,17 @@ OnToken = Callable[[Token], object]
 T = TypeVar("T")
 
 
+class ToolCall(WireToolCall, kw_only=True):
+    """A complete tool call of an answer. ``arguments`` is the text of a JSON object.
+
+    ``arguments_error``: why the arguments do not fit the tool's ``parameters``; None if they do.
+    """
+
+    def parsed(self) -> dict[str, Any]:
+        """Return the arguments as a dict. Raises: ValueError if they are no JSON object."""
+        return msgspec.json.decode(self.arguments, type=dict[str, Any])
+
+
 class Done(msgspec.Struct, kw_only=True, frozen=True):
     """The end of a stream.
 
@@ -48,6 +63,8 @@ class Done(msgspec.Struct, kw_only=True, frozen=True):
     cancelled request was, ``queued``, ``prefill`` or ``decode``; None for any other end.
     ``complete``: with a ``response_format``, True if the text has the form whole. ``schema_valid``:
     if it is an instance of a schema that is not ``strict``. Both are None otherwise.
+    ``tool_calls``: the complete calls of a `chat` with ``tools``. ``tool_error``: the last call that
+    did not become whole.
     """
 
     finish_reason: str
@@ -56,6 +73,8 @@ class Done(msgspec.Struct, kw_only=True, frozen=True):
     stage: str | None = None
     complete: bool | None = None
     schema_valid: bool | None = None
+    tool_calls: list[ToolCall] = []
+    tool_error: ToolError | None = None
 
 
 class ClassifyResult(msgspec.Struct, kw_only=True, frozen=True):
@@ -63,7 +82,8 @@ class ClassifyResult(msgspec.Struct, kw_only=True, frozen=True):
 
     ``logprob``: its natural logarithm of probability. ``logits``: the raw values, one for each
     token of the vocabulary. ``labels``: the probability of each label, with sum 1. Both are None
-    unless asked for; a single None stands for an infinite number. ``index``: place of the prompt.
+    unless asked for; a single None stands for an infinite number. ``index``: place of the prompt. A
+    prompt that failed with ``error`` has an empty ``text`` and the ``token_id`` -1.
     """
 
     index: int
@@ -72,6 +92,13 @@ class ClassifyResult(msgspec.Struct, kw_only=True, frozen=True):
     logprob: float | None
     logits: list[float | None] | None = None
     labels: dict[str, float | None] | None = None
+    error: MlxwireError | None = None
+
+    @property
+    def label(self) -> str | None:
+        """The likeliest of the ``labels``; None without any."""
+        chances = {label: chance or 0.0 for label, chance in (self.labels or {}).items()}
+        return max(chances, key=chances.__getitem__, default=None)
 
 
 class BatchResult(msgspec.Struct, kw_only=True, frozen=True):

@@ -9,8 +9,8 @@ from typing import Any, Generic, Self, TypeVar
 
 from .errors import DrainTimeout, MlxwireError, NotInitialized
 from .requests.failures import cancelled_here
-from .requests.stream_request import StreamRequest
-from .results import BatchResult, Done, Token
+from .requests.stream_request import BufferedRequest, StreamRequest
+from .results import Done
 
 T = TypeVar("T")
 
@@ -35,7 +35,7 @@ class ReplyStream(Generic[T]):
     and the worker computes on.
     """
 
-    def __init__(self, request: StreamRequest[T]) -> None:
+    def __init__(self, request: BufferedRequest[T]) -> None:
         self._request = request
         self._entered = False
         self._looped = False
@@ -50,24 +50,6 @@ class ReplyStream(Generic[T]):
     def id(self) -> str | None:
         """The id of the request, for `Worker.cancel`; None before it is sent."""
         return self._request.id
-
-    @property
-    def done(self) -> Done:
-        """The end of the stream.
-
-        Raises: the error that ended it, or RuntimeError if it has not ended yet.
-        """
-        if self._request.done is not None:
-            return self._request.done
-        self._request.raise_failure()
-        if self._request.state == "draining":
-            raise RuntimeError(
-                "the stream was left, and the worker has not confirmed that yet, so it has no `done`; "
-                "wait for that by `aclose()`, in `mlxwire.sync` by `close()`"
-            )
-        raise RuntimeError(
-            "the stream has not ended yet, so it has no `done`; read it to its end, or leave it"
-        )
 
     async def aclose(self) -> None:
         """Cancel the rest of the stream, and wait until the worker confirms.
@@ -260,39 +242,27 @@ class _Pass(Generic[T]):
             stream._request.post(stream.abandon)
 
 
-class TokenStream(ReplyStream[Token]):
-    """The stream of `Model.generate` and `Model.chat`: an async iterator over `Token`."""
+class AnswerStream(ReplyStream[T]):
+    """The stream of a request that the worker ends with `done`."""
 
-    _text: str | None = None
+    def __init__(self, request: StreamRequest[T]) -> None:
+        super().__init__(request)
+        self._stream_request = request
 
-    async def text(self) -> str:
-        """Wait for the end, and return the plain text, without other channels such as thinking.
+    @property
+    def done(self) -> Done:
+        """The end of the stream.
 
-        A second call returns the same text. Raises: as `take_all`, and RuntimeError if tokens
-        were taken before.
+        Raises: the error that ended it, or RuntimeError if it has not ended yet.
         """
-        if self._text is None:
-            if self._request.taken:
-                self._request.raise_failure()
-                raise RuntimeError(
-                    "tokens of this stream were taken before, and text() returns the whole text: "
-                    "join the tokens' text yourself, or call text() first"
-                )
-            tokens = await self.take_all()
-            self._text = "".join([token.text for token in tokens if token.channel is None])
-        return self._text
-
-
-class BatchStream(ReplyStream[BatchResult]):
-    """The stream of `Model.batch`: an async iterator over `BatchResult`, in order of their ends.
-
-    A prompt that fails has its own ``error`` and does not disturb the others. Leaving the stream
-    early cancels all prompts that are left.
-    """
-
-    async def results(self) -> list[BatchResult]:
-        """Wait for the end, and return the results in the order of the prompts.
-
-        Raises: as `take_all`: the error has the prompts that were finished as ``results``.
-        """
-        return sorted(await self.take_all(), key=lambda result: result.index)
+        if self._stream_request.done is not None:
+            return self._stream_request.done
+        self._stream_request.raise_failure()
+        if self._stream_request.state == "draining":
+            raise RuntimeError(
+                "the stream was left, and the worker has not confirmed that yet, so it has no `done`; "
+                "wait for that by `aclose()`, in `mlxwire.sync` by `close()`"
+            )
+        raise RuntimeError(
+            "the stream has not ended yet, so it has no `done`; read it to its end, or leave it"
+        )

@@ -18,18 +18,19 @@ from mlxwire_protocol.results import (
 from .connection.child import Child, ChildOptions, LoadCall, WorkerState
 from .connection.liveness import LivenessLimits
 from .errors import InvalidParams
+from .folders.folder_requests import FolderRequests
 from .model import Model
 from .options import LoadOptions, MemoryOptions, OnProgress, Path, request_options, set_fields
 from .process.checks import check_callback, check_kind, check_seconds, check_text, check_words
 from .process.shutdown import ShutdownLimits
 from .requests.pending import ask
-from .requests.route import DEFAULT_BUFFER_BYTES, ModelRoute, RequestLimits
+from .requests.route import DEFAULT_BUFFER_BYTES, Connector, ModelRoute, RequestLimits
 from .restart.policy import RestartPolicy, WorkerChange
 from .restart.series import ChildSeries
 from .results import convert_reply
 
 
-class Worker:
+class Worker(FolderRequests):
     """A language-model worker in a child process: ``async with mlxwire.Worker() as worker``.
 
     command: the worker's program; default as `find_worker` finds it. ``args`` follow it.
@@ -260,6 +261,10 @@ class Worker:
         traceback: TracebackType | None,
     ) -> None:
         await self.close()
+
+    @property
+    def _without_model(self) -> Connector:
+        return self._life.without_model
 
     @property
     def _child(self) -> Child:

@@ -41,6 +41,21 @@ def test_what_is_not_shown_is_kept_and_written_nowhere(capsys):
     assert (answer.text, answer.channels) == ("42", {"thinking": "let me see"})
 
 
+def test_a_thought_that_nothing_follows_ends_its_line(capsys):
+    answer = AnswerText(shown=True)
+    answer.add(THOUGHT)
+    answer.end_line()
+    assert capsys.readouterr() == ("\n", "let me see\n")
+
+
+def test_thoughts_that_are_hidden_are_neither_shown_nor_kept(capsys):
+    answer = AnswerText(shown=True, thoughts=False)
+    answer.add([*THOUGHT, token("42")])
+    answer.end_line()
+    assert capsys.readouterr() == ("42\n", "")
+    assert (answer.text, answer.channels, len(answer.tokens)) == ("42", {}, 1)
+
+
 def test_a_line_is_ended_once(capsys):
     answer = AnswerText(shown=True)
     answer.add([token("42\n")])

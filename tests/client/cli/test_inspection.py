@@ -21,6 +21,7 @@ def test_info_says_what_is_loaded_for_people_and_for_scripts(invoke):
     shown = invoke("info", "m", "--context-len", "99")
     assert shown.exit_code == 0
     assert "context         99 tokens\n" in shown.stdout
+    assert "\npooling " in shown.stdout
     facts = json.loads(invoke("info", "m", "--context-len", "99", "--json").stdout)
     assert (facts["model_type"], facts["context_len"]) == ("mock", 99)
     assert {*mlxwire.ModelInfo.__struct_fields__, "load_seconds", "warnings"} == {*facts}
@@ -31,6 +32,8 @@ def test_info_describes_the_tiny_model(invoke):
     facts = json.loads(invoke("info", str(TINY), "--json", worker=MLX).stdout)
     assert facts["model_type"] == "llama"
     assert facts["parameters"] > 0
+    stored = invoke("info", str(TINY), "--json", "--compute-dtype", "stored", worker=MLX)
+    assert json.loads(stored.stdout)["compute_dtype"] == "bfloat16"
     assert "batch_lengths: any" in " ".join(
         invoke("info", str(TINY), worker=MLX).stdout.split()
     )

@@ -38,6 +38,10 @@ def test_a_short_raw_prompt_has_no_beginning_worth_a_detour():
     assert beginnings({"prompt": "short"}) == []
     assert beginnings({"action": "stats"}) == []
     assert beginnings({"prompts": []}) == []
+    assert beginnings({"messages": []}) == []
+    assert beginnings({"texts": ["a"]}) == []
+    turn = {"role": "user", "content": "x"}
+    assert beginnings({"messages": [[turn], [turn, turn]]}) == beginnings({"messages": [turn]})
 
 
 def test_what_is_looked_at_and_remembered_is_bounded():

@@ -14,7 +14,7 @@ def use_all(worker, model, stream):
     uses = {
         "text": lambda: model.generate("a b").text(),
         "info": lambda: model.info(),
-        "classify": lambda: model.classify(["a"]),
+        "classify": lambda: model.classify(["a"]).results(),
         "batch": lambda: list(model.batch(["a"])),
         "chat": lambda: list(model.chat("a")),
         "begun": lambda: next(stream),

@@ -304,15 +304,30 @@ async def test_the_text_may_be_asked_for_again(memory):
     assert await stream.text() == "ab"
 
 
-async def test_text_after_tokens_were_taken_says_what_to_do(memory):
+@pytest.mark.parametrize("take_rest", [False, True])
+async def test_text_after_tokens_were_taken_is_the_whole_text(memory, take_rest):
     worker = await memory()
     async with worker.model.generate("p") as stream:
         request_id = (await worker.process.request("generate"))["id"]
-        worker.tokens(request_id, "a", "b")
+        worker.tokens(request_id, "a", "b", "c")
         worker.done(request_id)
         await anext(stream)
-        with pytest.raises(RuntimeError, match="taken before"):
-            await stream.text()
+        if take_rest:
+            assert [token.text async for token in stream] == ["b", "c"]
+        assert await stream.text() == "abc"
+        assert (await stream.message())["content"] == "abc"
+
+
+async def test_a_stream_that_was_left_has_no_text(memory):
+    worker = await memory()
+    stream = worker.model.generate("p")
+    leaving = asyncio.create_task(anext(stream))
+    worker.tokens((await worker.process.request("generate"))["id"], "a", "b")
+    await leaving
+    stream.abandon()
+    with pytest.raises(mlxwire.RequestCancelled) as caught:
+        await stream.text()
+    assert [token.text for token in caught.value.results] == ["a", "b"]
 
 
 async def test_a_failure_says_how_many_tokens_came_before_it(memory):

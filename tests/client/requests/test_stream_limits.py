@@ -8,7 +8,8 @@ import pytest
 
 import mlxwire
 from mlxwire.requests.route import WINDOW_MESSAGE_BYTES
-from mlxwire.requests.stream_request import MESSAGE_OVERHEAD_BYTES, TokenRequest
+from mlxwire.requests.stream_request import MESSAGE_OVERHEAD_BYTES
+from mlxwire.requests.token_request import TokenRequest
 from support.memory_worker import MemoryWorker
 
 ONE_TOKEN = MESSAGE_OVERHEAD_BYTES + 1

@@ -7,9 +7,11 @@ import asyncio
 import pytest
 
 import mlxwire
+from mlxwire_protocol.chat.turns import CalledFunction, Message, TextPart, TurnCall
 
 TURNS = [{"role": "user", "content": "a b"}]
 TOKENS = {"ids": [1, 20, 21], "count": 3, "pieces": ["<s>", "a", " b"]}
+TOOLS = [{"type": "function", "function": {"name": "add"}}]
 COUNT = {"ids": None, "count": 3, "pieces": None}
 
 
@@ -30,9 +32,15 @@ COUNT = {"ids": None, "count": 3, "pieces": None}
         (lambda m: m.tokenize_chat("a b"), {"messages": TURNS}, TOKENS),
         (
             lambda m: m.tokenize_chat(
-                TURNS, thinking=False, special_tokens=True, count_only=True
+                TURNS, thinking=False, special_tokens=True, tools=TOOLS, count_only=True
             ),
-            {"messages": TURNS, "thinking": False, "special_tokens": True, "count_only": True},
+            {
+                "messages": TURNS,
+                "thinking": False,
+                "special_tokens": True,
+                "tools": TOOLS,
+                "count_only": True,
+            },
             COUNT,
         ),
         (lambda m: m.tokenize_chat([]), {"messages": []}, TOKENS),
@@ -83,3 +91,31 @@ async def test_a_conversation_to_tokenize_is_checked_as_for_chat(memory):
     worker = await memory()
     with pytest.raises(mlxwire.InvalidParams, match="give `messages` as"):
         await worker.model.tokenize_chat(["hi"])
+
+
+async def test_turns_of_the_protocols_type_are_sent_with_what_is_set_in_them(memory):
+    call = TurnCall(id="c1", function=CalledFunction(name="add", arguments={"a": 1}))
+    turns = [
+        Message(role="assistant", tool_calls=[call], reasoning_content="hm"),
+        Message(role="tool", content=[TextPart(text="2")], tool_call_id="c1"),
+    ]
+    worker = await memory()
+    asking = asyncio.create_task(worker.model.tokenize_chat(turns))
+    request = await worker.process.request("tokenize")
+    worker.reply(request["id"], type="result", final=True, **TOKENS)
+    await asking
+
+    assert request["messages"] == [
+        {
+            "role": "assistant",
+            "reasoning_content": "hm",
+            "tool_calls": [
+                {
+                    "id": "c1",
+                    "type": "function",
+                    "function": {"name": "add", "arguments": {"a": 1}},
+                }
+            ],
+        },
+        {"role": "tool", "content": [{"type": "text", "text": "2"}], "tool_call_id": "c1"},
+    ]

@@ -14,40 +14,49 @@ import mlxwire
 from mlxwire import sync
 from support.memory_worker import MemoryWorker
 
-COMMANDS = ["generate", "chat", "batch", "classify"]
+STREAMS = ["generate", "chat", "batch", "classify", "embed", "score"]
+COMMANDS = [*STREAMS, "awaited classify"]
 Stream = Any
 
 
 def ask(worker: MemoryWorker, command: str) -> Stream:
-    """Return the stream of a command; `classify` has none, so its collected result is a task."""
+    """Return the stream of a command, or the task that waits for the list of an awaited one."""
     model = worker.model
-    if command == "classify":
-        return asyncio.create_task(model.classify(["a", "b", "c"]))
-    if command == "batch":
-        return model.batch(["a", "b", "c"])
-    return getattr(model, command)("p")
+    if command.startswith("awaited"):
+        return asyncio.create_task(ask(worker, named(command)))
+    method = getattr(model, command)
+    return method("p") if command in ("generate", "chat") else method(["a", "b", "c"])
+
+
+def named(command: str) -> str:
+    """Return the command on the wire."""
+    return command.split()[-1]
 
 
 def reply(worker: MemoryWorker, command: str, request_id: str, place: int) -> None:
-    if command == "batch":
-        worker.reply(request_id, type="item", **ITEM, index=place)
-    elif command == "classify":
-        worker.reply(request_id, type="item", index=place, token="a", token_id=1, logprob=0.0)
-    else:
+    item = ITEMS.get(named(command))
+    if item is None:
         worker.tokens(request_id, "t", first=place)
+    else:
+        worker.reply(request_id, type="item", **item, index=place)
 
 
-ITEM = {
-    "text": "t",
-    "token_ids": [1],
-    "finish_reason": "stop",
-    "tokens_generated": 1,
-    "error": None,
+ITEMS = {
+    "batch": {
+        "text": "t",
+        "token_ids": [1],
+        "finish_reason": "stop",
+        "tokens_generated": 1,
+        "error": None,
+    },
+    "classify": {"token": "a", "token_id": 1, "logprob": 0.0},
+    "embed": {"embedding": "AACAPw==", "tokens": 1},
+    "score": {"token_ids": [1], "pieces": ["a"], "logprobs": [None], "perplexity": None},
 }
 
 
 async def consume(stream: Stream, taken: list[Any]) -> None:
-    """Take all replies; of `classify` the whole result."""
+    """Take all replies; of an awaited stream its list."""
     if isinstance(stream, asyncio.Task):
         taken += await stream
         return
@@ -92,7 +101,7 @@ async def test_a_cut_raises_after_what_had_arrived(memory, cut, command, busy):
     end, kind = CUTS[cut]
     stream, taken = ask(worker, command), []
     consuming = asyncio.create_task(consume(stream, taken))
-    request_id = (await worker.process.request(command))["id"]
+    request_id = (await worker.process.request(named(command)))["id"]
     for place in range(2):
         reply(worker, command, request_id, place)
         if not busy:
@@ -100,7 +109,7 @@ async def test_a_cut_raises_after_what_had_arrived(memory, cut, command, busy):
     await end(worker, request_id)
     with pytest.raises(kind) as caught:
         await consuming
-    if command == "classify":
+    if command.startswith("awaited"):
         assert [result.index for result in caught.value.results] == [0, 1]
     else:
         assert len(taken) == 2
@@ -112,7 +121,7 @@ async def test_a_final_that_was_received_wins_over_a_later_cut(memory, cut, comm
     worker = await memory()
     stream, taken = ask(worker, command), []
     consuming = asyncio.create_task(consume(stream, taken))
-    request_id = (await worker.process.request(command))["id"]
+    request_id = (await worker.process.request(named(command)))["id"]
     for place in range(3):
         reply(worker, command, request_id, place)
     worker.done(request_id)
@@ -125,7 +134,7 @@ async def test_a_final_that_was_received_wins_over_a_later_cut(memory, cut, comm
     assert len(taken) == 3
 
 
-@pytest.mark.parametrize("command", ["generate", "chat", "batch"])
+@pytest.mark.parametrize("command", STREAMS)
 @pytest.mark.parametrize("way", ["abandon", "aclose"])
 @pytest.mark.parametrize("phase", ["before", "waiting", "busy", "finished"])
 async def test_a_streams_own_cancel_raises_in_whoever_reads_on(memory, command, way, phase):
@@ -133,7 +142,7 @@ async def test_a_streams_own_cancel_raises_in_whoever_reads_on(memory, command, 
     stream = ask(worker, command)
     if phase != "before":
         await stream.__aenter__()
-        request_id = (await worker.process.request(command))["id"]
+        request_id = (await worker.process.request(named(command)))["id"]
         if phase != "waiting":
             for place in range(2):
                 reply(worker, command, request_id, place)
@@ -158,7 +167,7 @@ async def test_a_cancel_of_an_answer_that_was_taken_whole_changes_nothing(memory
     worker = await memory()
     stream = ask(worker, command)
     await stream.__aenter__()
-    request_id = (await worker.process.request(command))["id"]
+    request_id = (await worker.process.request(named(command)))["id"]
     reply(worker, command, request_id, 0)
     worker.done(request_id)
     await anext(stream)
@@ -168,7 +177,7 @@ async def test_a_cancel_of_an_answer_that_was_taken_whole_changes_nothing(memory
 
 
 @pytest.mark.parametrize("finished", [True, False])
-@pytest.mark.parametrize("command", ["generate", "chat", "batch"])
+@pytest.mark.parametrize("command", STREAMS)
 async def test_a_task_that_cancels_itself_takes_no_more_of_what_has_arrived(
     memory, command, finished
 ):
@@ -182,7 +191,7 @@ async def test_a_task_that_cancels_itself_takes_no_more_of_what_has_arrived(
                 asyncio.current_task().cancel()
 
     consuming = asyncio.create_task(take_two())
-    request_id = (await worker.process.request(command))["id"]
+    request_id = (await worker.process.request(named(command)))["id"]
     for place in range(3):
         reply(worker, command, request_id, place)
     if finished:
@@ -216,7 +225,7 @@ async def test_a_cancel_that_the_task_has_caught_does_not_end_its_stream(memory)
     assert await consuming == "ab"
 
 
-@pytest.mark.parametrize("command", ["generate", "chat", "batch"])
+@pytest.mark.parametrize("command", STREAMS)
 @pytest.mark.parametrize("entered", [True, False])
 @pytest.mark.parametrize("twice", ["loop", "collect"])
 async def test_a_second_pass_over_a_consumed_stream_is_an_error(
@@ -227,7 +236,7 @@ async def test_a_second_pass_over_a_consumed_stream_is_an_error(
     if entered:
         await stream.__aenter__()
     consuming = asyncio.create_task(consume(stream, []))
-    request_id = (await worker.process.request(command))["id"]
+    request_id = (await worker.process.request(named(command)))["id"]
     reply(worker, command, request_id, 0)
     worker.done(request_id)
     await consuming

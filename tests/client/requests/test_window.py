@@ -41,9 +41,11 @@ async def test_every_kind_of_stream_names_its_window(memory):
         worker.model.chat("p").text(),
         worker.model.batch(["p"]).results(),
         worker.model.classify(["p"]),
+        worker.model.embed(["p"]),
+        worker.model.score(["p"]),
     ]
     tasks = [asyncio.create_task(each) for each in asked]
-    for command in ("generate", "chat", "batch", "classify"):
+    for command in ("generate", "chat", "batch", "classify", "embed", "score"):
         request = await worker.process.request(command)
         assert request["window"] == LARGEST_WINDOW
         worker.done(request["id"])

@@ -17,12 +17,16 @@ from ..errors import MlxwireError, RequestCancelled
 from ..model import Model
 from ..options import OnProgress
 from ..results import Done, Token
-from ..stream import TokenStream
+from ..token_stream import TokenStream
 from .arguments import Launch
 from .launch import launch_worker, load_model
 from .terminal import ProgressBar, print_json, say, write_text
 
 Ask = Callable[[Model, OnProgress], TokenStream]
+THOUGHT_ALONE = (
+    "no answer: the model's thoughts took all tokens; raise --max-tokens, or limit the thoughts by "
+    "--thinking-budget or --no-thinking"
+)
 PATIENT_PRESSES = 2
 """Presses of Ctrl-C after which this still waits for the worker and for the reader of stdout."""
 
@@ -46,10 +50,13 @@ class Answer:
         channels = {"channels": self.channels} if self.channels else {}
         scored = any(token.logprob is not None for token in self.tokens)
         tokens = {"tokens": [_scored(token) for token in self.tokens]} if scored else {}
-        return {"text": self.text, **channels, **tokens, **msgspec.to_builtins(self.done)}
+        done = msgspec.to_builtins(self.done)
+        for name in ("tool_calls", "tool_error"):  # no command gives tools
+            del done[name]
+        return {"text": self.text, **channels, **tokens, **done}
 
 
-async def answer_once(launch: Launch, ask: Ask, *, json: bool) -> None:
+async def answer_once(launch: Launch, ask: Ask, *, json: bool, thoughts: bool = True) -> None:
     """Start a worker for one answer, and close it.
 
     Raises: KeyboardInterrupt after an answer that was cancelled; otherwise as `take_answer`.
@@ -57,19 +64,23 @@ async def answer_once(launch: Launch, ask: Ask, *, json: bool) -> None:
     worker = await launch_worker(launch)
     try:
         model = await load_model(worker, launch)
-        answer = await take_answer(model, ask, launch, json=json)
+        answer = await take_answer(model, ask, launch, json=json, thoughts=thoughts)
     finally:
         await worker.close()
     if answer.interrupted:
         raise KeyboardInterrupt
 
 
-async def take_answer(model: Model, ask: Ask, launch: Launch, *, json: bool) -> Answer:
+async def take_answer(
+    model: Model, ask: Ask, launch: Launch, *, json: bool, thoughts: bool = True
+) -> Answer:
     """Send a request and show its answer as it comes; Ctrl-C cancels only the request.
+
+    ``thoughts`` False leaves out what is not plain text.
 
     Raises: MlxwireError, BrokenPipeError if nobody reads stdout.
     """
-    came = AnswerText(shown=not json)
+    came = AnswerText(shown=not json, thoughts=thoughts)
     with ProgressBar(quiet=launch.quiet) as bar:
         stream = ask(model, bar)
         with interrupts(stream.abandon) as presses:
@@ -96,21 +107,36 @@ async def take_answer(model: Model, ask: Ask, launch: Launch, *, json: bool) -> 
                 write_text(scores(answer.tokens))
             if not launch.quiet:
                 say(figures(answer.done), "dim")
+            if thought_alone(answer):
+                say(THOUGHT_ALONE)
     return answer
 
 
-class AnswerText:
-    """The answer so far. If ``shown``, plain text goes to stdout, other channels dim to stderr."""
+def thought_alone(answer: Answer) -> bool:
+    """Return True if the tokens were spent before the model came to its answer."""
+    done = answer.done
+    spent = done.finish_reason == "length" and done.metrics.thinking_tokens > 0
+    return spent and not answer.text.strip()
 
-    def __init__(self, *, shown: bool) -> None:
+
+class AnswerText:
+    """The answer so far. If ``shown``, plain text goes to stdout, other channels dim to stderr.
+
+    ``thoughts`` False drops other channels.
+    """
+
+    def __init__(self, *, shown: bool, thoughts: bool = True) -> None:
         self.text = ""
         self.channels: dict[str, str] = {}
         self.tokens: list[Token] = []
         self._shown = shown
+        self._thoughts = thoughts
         self._channel: str | None = None
 
     def add(self, tokens: Sequence[Token]) -> None:
         """Add tokens, and write each run of one channel at once."""
+        if not self._thoughts:
+            tokens = [token for token in tokens if token.channel is None]
         self.tokens += tokens
         for channel, run in groupby(tokens, key=lambda token: token.channel):
             text = "".join(token.text for token in run)
@@ -127,7 +153,9 @@ class AnswerText:
                     say(text, "dim italic", end="")
 
     def end_line(self) -> None:
-        """End the line on stdout, unless it is ended already."""
+        """End the lines on stderr and stdout, unless they are ended already."""
+        if self._shown and self._channel is not None:
+            say("")
         if self._shown and not self.text.endswith("\n"):
             write_text("\n")
 
@@ -150,6 +178,8 @@ def figures(done: Done) -> str:
     """Return a line about an answer: ``12 tokens · 96.5 tokens/s · first after 23 ms · stop``."""
     metrics, count = done.metrics, done.tokens_generated
     parts = [f"{count} token{'' if count == 1 else 's'}"]
+    if metrics.thinking_tokens:
+        parts.append(f"{metrics.thinking_tokens} of them thoughts")
     if metrics.decode_tokens_per_second:
         parts.append(f"{metrics.decode_tokens_per_second:.1f} tokens/s")
     if metrics.first_token_seconds is not None:

@@ -7,11 +7,11 @@ import stat
 import sys
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Annotated, cast
+from typing import Annotated, Literal, cast
 
 from typer import Argument, BadParameter, Option
 
-from ..options import GenerateOptions
+from ..options import ChatOptions, ContextLength, GenerateOptions
 
 CHAT_MAX_TOKENS = 1024
 """More than the worker's own 256, at which many chat answers would be cut off."""
@@ -49,9 +49,6 @@ Text = Annotated[
     ),
 ]
 System = Annotated[str | None, Option(metavar="TEXT", help="A system message to begin with.")]
-Thinking = Annotated[
-    bool | None, Option(help="The chat template's switch. [default: the template's own]")
-]
 UseTemplate = Annotated[
     bool,
     Option("--chat/--raw", help="Send PROMPT through the model's chat template, or as it is."),
@@ -65,6 +62,9 @@ IdsOnly = Annotated[bool, Option("--ids", help="The ids alone, on one line.")]
 EngineOption = Annotated[
     Engine | None, Option(help="`mock` echoes the prompt and needs no MLX: for tests.")
 ]
+AllowHub = Annotated[
+    bool, Option("--allow-hub", help="Fetch a MODEL that the local cache lacks from the hub.")
+]
 Json = Annotated[
     bool,
     Option(
@@ -75,28 +75,81 @@ Json = Annotated[
 ]
 JsonResult = Annotated[bool, Option("--json", help="One JSON object on one line.")]
 
+Verbose = Annotated[
+    bool, Option("--verbose", "-v", help="Show what the worker logs, on stderr.")
+]
+Quiet = Annotated[bool, Option("--quiet", "-q", help="No progress and no figures on stderr.")]
+
+
+def read_context(text: str | None) -> ContextLength | None:
+    """Return the length of a context as it was typed. Raises: BadParameter."""
+    if text is None or text == "auto":
+        return cast(Literal["auto"] | None, text)
+    if text.isascii() and text.isdigit() and int(text) > 0:
+        return int(text)
+    raise BadParameter(f"{text!r} is neither a number of tokens from 1 on nor `auto`")
+
+
+def _check_context(text: str | None) -> str | None:
+    read_context(text)
+    return text
+
+
+ContextOption = Annotated[
+    str | None,
+    Option(
+        metavar="N|auto",
+        callback=_check_context,
+        help="Tokens of prompt and answer together; `auto`: the most that fit into memory.",
+    ),
+]
+
+
+KvBits = Annotated[
+    int | None, Option(metavar="2|3|4|6|8", help="Keys and values in so many bits.")
+]
+KvGroupSize = Annotated[
+    int | None,
+    Option(
+        metavar="32|64|128",
+        help="Numbers that share a scale, with --kv-bits; 64 if left out.",
+    ),
+]
+ModelFolder = Annotated[
+    str,
+    Argument(
+        metavar="MODEL",
+        help="A model folder, or the name ORG/NAME of a model in the hub's local cache.",
+    ),
+]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Launch:
-    """Options of the worker and its model, and of the output on stderr."""
+class Start:
+    """Options of the worker and the folder of its model, and of the output on stderr."""
 
-    path: Annotated[str, Argument(metavar="MODEL", help="A model folder.")]
-    context_len: Annotated[
-        int | None, Option(min=1, help="Tokens of prompt and answer together.")
-    ] = None
-    adapter: Annotated[str | None, Option(metavar="DIR", help="A LoRA adapter's folder.")] = (
-        None
-    )
+    path: ModelFolder
     engine: EngineOption = None
-    allow_hub: Annotated[
-        bool, Option("--allow-hub", help="MODEL may be a name on the hub, to be fetched.")
-    ] = False
-    quiet: Annotated[
-        bool, Option("--quiet", "-q", help="No progress and no figures on stderr.")
-    ] = False
-    verbose: Annotated[
-        bool, Option("--verbose", "-v", help="Show what the worker logs, on stderr.")
-    ] = False
+    allow_hub: AllowHub = False
+    quiet: Quiet = False
+    verbose: Verbose = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch(Start):
+    """Options of the worker and of its model, and of the output on stderr."""
+
+    context_len: ContextOption = None
+    kv_bits: KvBits = None
+    kv_group_size: KvGroupSize = None
+    compute_dtype: Annotated[
+        str | None,
+        Option(
+            metavar="DTYPE",
+            help="float32, bfloat16, float16 or stored; the worker's choice if left out.",
+        ),
+    ] = None
+    adapter: Annotated[str | None, Option(metavar="DIR", help="An adapter's folder.")] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +197,34 @@ class Sampling:
         """Return the options that were given; the worker's defaults hold for the others."""
         given = {name: value for name, value in asdict(self).items() if value not in (None, [])}
         return cast(GenerateOptions, given)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thoughts:
+    """The options of a chat about the model's thoughts."""
+
+    thinking: Annotated[
+        bool | None, Option(help="The chat template's switch. [default: the template's own]")
+    ] = None
+    thinking_budget: Annotated[
+        int | None,
+        Option(min=0, metavar="N", help="Limit a thought to N tokens; 0 turns thoughts off."),
+    ] = None
+    hide_thinking: Annotated[
+        bool,
+        Option("--hide-thinking", help="Leave thoughts out of stderr, and of --json."),
+    ] = False
+
+    def options(self) -> ChatOptions:
+        """Return the options that were given. Raises: BadParameter for a budget and no thought."""
+        if self.thinking_budget is None:
+            return {} if self.thinking is None else {"thinking": self.thinking}
+        if self.thinking is False:
+            raise BadParameter(
+                "it has no use beside --no-thinking; leave one of them out",
+                param_hint="--thinking-budget",
+            )
+        return {"thinking": {"budget": self.thinking_budget}}
 
 
 NO_TEXT = "there is no text; give one, or pipe one in"

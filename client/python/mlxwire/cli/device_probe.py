@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import orjson
 
-from ..process.find_worker import SAFE_PATH, WORKER_MODULE
+from ..process.find_worker import SAFE_PATH
 
 PACKAGES = ("mlx", "mlx-lm", "tokenizers", "orjson", "msgspec")
 SECONDS = 60.0
@@ -84,16 +82,6 @@ class Probe:
     kernels_slow: str | None = None
     folders_refused: list[str] = field(default_factory=list)
     error: str | None = None
-
-
-def worker_python(command: Sequence[str]) -> str:
-    """Return the interpreter that a worker's command names, or else this interpreter."""
-    options = list(command[1:])
-    if options[:1] == [*SAFE_PATH]:
-        del options[0]
-    if options[:2] == ["-m", WORKER_MODULE]:
-        return command[0]
-    return sys.executable
 
 
 async def probe_device(interpreter: str) -> Probe:

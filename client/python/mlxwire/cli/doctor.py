@@ -11,13 +11,14 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..errors import MlxwireError
-from ..process.find_worker import find_worker
+from ..process.find_worker import find_worker, worker_python
 from ..version import __version__
 from ..worker import Worker
 from .arguments import Engine
-from .device_probe import Probe, probe_device, worker_python
+from .device_probe import Probe, probe_device
 from .exits import StartFailed, in_words
 from .launch import start_worker
+from .memory_check import MemoryCheck, Wishes, check_memory
 
 ROUND_TRIPS = 20
 
@@ -37,11 +38,16 @@ class WorkerHealth:
 
 @dataclass(slots=True, kw_only=True)
 class Health:
-    """All findings. ``problems``: a line for each reason why no model would run."""
+    """All findings. ``problems``: a line for each reason why no model would run, or not the one asked for.
+
+    ``runs`` is False if none would. ``memory`` is what the model needs that was asked for.
+    """
 
     probe: Probe
     worker: WorkerHealth
     problems: list[str]
+    runs: bool
+    memory: MemoryCheck | None = None
 
     def as_object(self) -> dict[str, Any]:
         """Return what ``--json`` prints."""
@@ -52,6 +58,7 @@ class Health:
             "platform": platform.platform(),
             **asdict(self.probe),
             "worker": asdict(self.worker),
+            **({"model": self.memory.as_object()} if self.memory else {}),
         }
 
     def as_rows(self) -> dict[str, object]:
@@ -75,18 +82,26 @@ class Health:
             "start to hello": _milliseconds(worker.start_seconds),
             "round trip": _milliseconds(worker.round_trip_seconds)
             + (f" (median of {ROUND_TRIPS})" if worker.round_trip_seconds is not None else ""),
+            **(self.memory.as_rows() if self.memory else {}),
         }
 
 
-async def examine(engine: Engine | None) -> Health:
-    """Start a worker, ask which device MLX sees, and time requests; raise nothing."""
+async def examine(
+    engine: Engine | None, path: str | None, wishes: Wishes, *, allow_hub: bool = False
+) -> Health:
+    """Start a worker, ask which device MLX sees, and time requests; raise nothing.
+
+    With a ``path``, the memory of the model there is predicted too.
+    """
     problems: list[str] = []
     health = WorkerHealth()
     worker: Worker | None = None
+    memory: MemoryCheck | None = None
+    of_model: list[str] = []
     with _noting(problems):
         health.command = find_worker()
         began = time.perf_counter()
-        worker = await start_worker(engine)
+        worker = await start_worker(engine, allow_hub=allow_hub)
         health.start_seconds = time.perf_counter() - began
     try:
         # The worker imports MLX after its hello; round trips timed now would wait for that.
@@ -94,12 +109,22 @@ async def examine(engine: Engine | None) -> Health:
         with _noting(problems):
             if worker is not None:
                 await _time_requests(worker, health)
+        with _noting(of_model):
+            if worker is not None and path is not None:
+                memory = await check_memory(worker, path, wishes)
+                of_model += memory.problems
     finally:
         if worker is not None:
             await worker.close()
     if probe.error and health.engine != "mock":
         problems.append(probe.error)
-    return Health(probe=probe, worker=health, problems=problems)
+    return Health(
+        probe=probe,
+        worker=health,
+        problems=problems + of_model,
+        runs=not problems,
+        memory=memory,
+    )
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -26,9 +26,13 @@ PIPE_CLOSED = 141
 
 TYPED = {
     "adapter_path": "--adapter",
+    "data": "DATA",
     "messages": "MESSAGE",
+    "name": "NAME",
+    "out": "OUT",
     "path": "MODEL",
     "prompt": "PROMPT",
+    "source": "SOURCE",
     "text": "TEXT",
 }
 """The words that a user types for a field whose option is not named ``--field-name``."""
@@ -48,9 +52,12 @@ class StartFailed(Exception):
 
 
 @contextmanager
-def exit_codes(*, json: bool = False, verbose: bool = False) -> Iterator[None]:
+def exit_codes(
+    *, json: bool = False, verbose: bool = False, options: Iterable[str] = ()
+) -> Iterator[None]:
     """Convert the exceptions of a command to exit codes.
 
+    ``options`` are fields that the command has as options, so that errors name all of them as typed.
     Raises: typer.Exit for everything but success.
     """
     try:
@@ -60,7 +67,7 @@ def exit_codes(*, json: bool = False, verbose: bool = False) -> Iterator[None]:
             report(failed.error, json=json)
             raise typer.Exit(NOT_STARTED) from None
         except MlxwireError as error:
-            report(error, json=json)
+            report(error, json=json, options=options)
             raise typer.Exit(FAILED) from None
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
@@ -77,14 +84,14 @@ def exit_codes(*, json: bool = False, verbose: bool = False) -> Iterator[None]:
         _report_defect(error, verbose=verbose)
 
 
-def report(error: MlxwireError, *, json: bool = False) -> None:
+def report(error: MlxwireError, *, json: bool = False, options: Iterable[str] = ()) -> None:
     """Write an error as a line to stderr, and with ``json`` as an object to stdout."""
-    say_error(in_words(error))
+    say_error(in_words(error, options))
     if json:
-        print_json({"error": _as_object(error)})
+        print_json({"error": error_fields(error)})
 
 
-def in_words(error: MlxwireError) -> str:
+def in_words(error: MlxwireError, options: Iterable[str] = ()) -> str:
     """Return ``code: message``, and the last line of stderr if the worker has ended.
 
     An option is named as it was typed: ``--max-tokens`` for ``max_tokens``.
@@ -92,15 +99,19 @@ def in_words(error: MlxwireError) -> str:
     last_words = error.stderr_tail.strip().rpartition("\n")[2]
     told_by_stderr = WorkerCrashed | HandshakeFailed
     why = f" ({last_words})" if last_words and isinstance(error, told_by_stderr) else ""
-    return f"{error.code}: {_as_typed(error)}{why}"
+    return f"{error.code}: {_as_typed(error, options)}{why}"
 
 
-def _as_typed(error: MlxwireError) -> str:
-    field = error.field
-    if field is None or not isinstance(error, InvalidParams):
+def _as_typed(error: MlxwireError, options: Iterable[str]) -> str:
+    if error.field is None or not isinstance(error, InvalidParams):
         return error.message
-    typed = TYPED.get(field, f"--{field.replace('_', '-')}")
-    return error.message.replace(f"`{field}`", f"`{typed}`")
+    typed = {name: f"--{name.replace('_', '-')}" for name in options}
+    if error.field not in typed:
+        typed[error.field] = TYPED.get(error.field, f"--{error.field.replace('_', '-')}")
+    message = error.message
+    for field, word in typed.items():
+        message = message.replace(f"`{field}`", f"`{word}`")
+    return message
 
 
 def say_error(words: str) -> None:
@@ -108,7 +119,8 @@ def say_error(words: str) -> None:
     say(f"error: {' '.join(words.split())}", "red")
 
 
-def _as_object(error: MlxwireError) -> Mapping[str, Any]:
+def error_fields(error: MlxwireError) -> Mapping[str, Any]:
+    """Return the fields of an error for `--json`."""
     return {
         "code": error.code,
         "message": error.message,

@@ -28,7 +28,7 @@ async def load_facts(launch: Launch) -> dict[str, Any]:
 
 def readable(facts: Mapping[str, Any]) -> dict[str, object]:
     """Return rows of a table, in words and rounded numbers."""
-    bits, group = facts["quant_bits"], facts["quant_group"]
+    bits, group, mode = (facts[f"quant_{name}"] for name in ("bits", "group", "mode"))
     able = (
         f"{name}: {value}" if isinstance(value, str) else name
         for name, value in facts["capabilities"].items()
@@ -39,7 +39,7 @@ def readable(facts: Mapping[str, Any]) -> dict[str, object]:
         "model type": facts["model_type"],
         "parameters": f"{facts['parameters']:,}",
         "weights": f"{facts['weight_bytes'] / 2**20:,.1f} MiB",
-        "quantized": f"{bits} bits, groups of {group}" if bits else "no",
+        "quantized": f"{bits} bits, groups of {group}, {mode}" if bits else "no",
         "computes in": facts["compute_dtype"] or "unknown",
         "BLAS": _blas(facts["blas"], facts["blas_threads"]),
         "layers": facts["layers"],
@@ -48,6 +48,7 @@ def readable(facts: Mapping[str, Any]) -> dict[str, object]:
         "context": f"{facts['context_len']:,} tokens",
         "adapter": facts["adapter_path"] or "none",
         "chat template": "yes" if facts["chat_template"] else "no",
+        "pooling": facts["pooling"] or "none",
         "capabilities": ", ".join(able) or "none",
         "parallel slots": facts["parallel_slots"],
         "loaded in": f"{facts['load_seconds']:.2f} s",

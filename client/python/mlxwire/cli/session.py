@@ -31,13 +31,19 @@ WORKER_IS_LOST = (WorkerCrashed, ProtocolViolation, DrainTimeout, ShuttingDown)
 """Errors that end the session; after any other error it goes on."""
 
 
-def run_session(launch: Launch, opening: Turns, options: ChatOptions, *, json: bool) -> None:
+def run_session(
+    launch: Launch, opening: Turns, options: ChatOptions, *, json: bool, thoughts: bool = True
+) -> None:
     """Chat until the input ends, one turn for each line. Raises: as `answer_once`."""
     with asyncio.Runner() as runner:
         worker = runner.run(launch_worker(launch))
         try:
             model = runner.run(load_model(worker, launch))
-            Session(runner, model, launch, opening=opening, options=options, json=json).run()
+            session = Session(
+                runner, model, launch, opening=opening, options=options, json=json
+            )
+            session.thoughts = thoughts
+            session.run()
         finally:
             runner.run(worker.close())
 
@@ -55,6 +61,8 @@ class Session:
         options: ChatOptions,
         json: bool,
     ) -> None:
+        self.thoughts = True
+        """False leaves out the model's thoughts, which are never part of the conversation."""
         self._runner = runner
         self._model = model
         self._launch = launch
@@ -127,6 +135,7 @@ class Session:
                 lambda model, bar: model.chat(asked, on_progress=bar, **self._options),
                 self._launch,
                 json=self._json,
+                thoughts=self.thoughts,
             )
         )
         if answer.text or not answer.interrupted:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 _COUNTED = {"compile": "kernels compiled"}
 """Stages whose total grows with what is done: a share of it would tell nothing, the number does."""
 
-CONTROLS = dict.fromkeys([*range(32), *range(0x7F, 0xA0)], "�")
+CONTROL_SHOWN = "�"
+CONTROLS = dict.fromkeys([*range(32), *range(0x7F, 0xA0)], CONTROL_SHOWN)
 """Characters that could steer a terminal; a model or a file name may contain them."""
 for kept in "\n\t":
     del CONTROLS[ord(kept)]
@@ -98,10 +99,13 @@ class ProgressBar:
             if self._stage is not None:
                 bars.remove_task(self._stage[1])
             self._stage = report.stage, bars.add_task(visible(report.stage), total=total)
-        told = (
-            f"{_COUNTED[report.stage]}: {report.done:g}" if counted else visible(report.stage)
-        )
+        told = self.description(report)
         bars.update(self._stage[1], description=told, completed=report.done, total=total)
+
+    def description(self, report: Progress) -> str:
+        """Return the words before the bar."""
+        counted = _COUNTED.get(report.stage)
+        return visible(report.stage) if counted is None else f"{counted}: {report.done:g}"
 
     def close(self) -> None:
         """Remove the bar for good."""

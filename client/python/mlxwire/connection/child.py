@@ -120,6 +120,11 @@ class Child:
         return self._connection
 
     @property
+    def without_model(self) -> Connection:
+        """The `Connector` of requests that need no model. Raises: as `connection`."""
+        return self.connection
+
+    @property
     def pid(self) -> int | None:
         """The process id, also after the exit; None before the spawn."""
         process = self._connection and self._connection.process

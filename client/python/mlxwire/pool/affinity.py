@@ -30,7 +30,10 @@ def beginnings(fields: Mapping[str, Any]) -> list[int]:
 
 def _blocks(fields: Mapping[str, Any]) -> Iterator[str]:
     if "messages" in fields:
-        for message in fields["messages"]:
+        turns = fields["messages"]
+        if turns and not isinstance(turns[0], Mapping):
+            turns = turns[0]  # the first of many conversations
+        for message in turns:
             yield from _cut(f"{message.get('role')}: {message.get('content')}", whole=True)
     elif "prompts" in fields:
         yield from _cut(next(iter(fields["prompts"]), ""), whole=False)

@@ -214,9 +214,14 @@ class ModelGroup:
         return self.route.loaded.parallel_slots if self.route.loaded else USUAL_SLOTS
 
     def _check_command(self, request: PendingRequest) -> None:
-        if request.command != "cache" or len(self.members) == 1:
+        if len(self.members) == 1:
             return
-        if request.fields.get("action") != "warm":
+        if request.command == "adapter" or request.fields.get("load_as") is not None:
+            raise UnsupportedCapability(
+                f"`{self.call.path}` has {len(self.members)} workers, and an adapter is loaded into "
+                "one of them alone. To use adapters by name, load the model with one worker"
+            )
+        if request.command == "cache" and request.fields.get("action") != "warm":
             raise UnsupportedCapability(
                 f"`{self.call.path}` has {len(self.members)} workers, each with a prompt cache "
                 "of its own, so the pool can only `warm` them. To use the other actions, load "

@@ -50,6 +50,16 @@ def find_worker(
     )
 
 
+def worker_python(command: Sequence[str]) -> str:
+    """Return the interpreter that a worker's command names, or else this interpreter."""
+    options = list(command[1:])
+    if options[:1] == [*SAFE_PATH]:
+        del options[0]
+    if options[:2] == ["-m", WORKER_MODULE]:
+        return command[0]
+    return sys.executable
+
+
 def _split(command: str | Sequence[str], source: str) -> list[str]:
     try:
         words = shlex.split(command) if isinstance(command, str) else list(command)

@@ -50,3 +50,18 @@ def cancelled_elsewhere(command: str, interruption: MlxwireError | None) -> Mlxw
     return RequestCancelled(
         f"`{command}` was cancelled by another call; ask again if you still need the answer"
     )
+
+
+def training_cancelled(checkpoint: str | None, step: object) -> RequestCancelled:
+    """Return the error of a training that was cancelled, with the checkpoint that it saved."""
+    data = {"checkpoint": checkpoint, "step": step}
+    if checkpoint is None:
+        return RequestCancelled(
+            "the training was cancelled before its first checkpoint; train again",
+            data=data,
+        )
+    return RequestCancelled(
+        f"the training was cancelled, and its state is in {checkpoint}; train again with the same "
+        "options and `resume` to go on from there",
+        data=data,
+    )

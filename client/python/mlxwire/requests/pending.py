@@ -81,6 +81,7 @@ class PendingRequest:
         self.error: MlxwireError | None = None
         self.drain_expired = False
         self._connector = connector
+        self._drain = connector.limits.drain
         self._sender: Sender | None = None
         self.loop = connector.loop
         self._timeout = timeout
@@ -151,8 +152,8 @@ class PendingRequest:
     def take_token(self, token: TokenReceived) -> None:
         """Handle a token. Streams override this; other requests ignore it."""
 
-    def take_item(self, message: dict[str, Any]) -> None:
-        """Handle an item. Only `classify` and `batch` override this."""
+    def take_part(self, message: dict[str, Any]) -> None:
+        """Handle an item, or a part of a tool call. Streams override this."""
 
     def take_reply(self, message: dict[str, Any], ended: bool) -> None:
         """Handle a reply other than a token; ``ended`` is True for the final reply."""
@@ -161,8 +162,8 @@ class PendingRequest:
             self._take_final(message)
         elif self.state != "running":
             return
-        elif message.get("type") == "item":
-            self.take_item(message)
+        elif message.get("type") in ("item", "tool_call"):
+            self.take_part(message)
         elif message.get("type") == "progress" and self._on_progress is not None:
             call_guarded(self.loop, self._hand_progress, message)
 
@@ -186,8 +187,7 @@ class PendingRequest:
         if self._sender is not None:
             assert self.id is not None
             self._sender.send_cancel(self.id)
-            drain = self._connector.limits.drain
-            self._timer = self.loop.call_later(drain, self._drain_expired)
+            self._timer = self.loop.call_later(self._drain, self._drain_expired)
         self.wake()
 
     def post(self, callback: Callable[[], None]) -> None:
@@ -277,7 +277,7 @@ class PendingRequest:
         self._timer = None
         self.drain_expired = True
         if self.error is None:
-            self.error = not_drained(self.command, self._connector.limits.drain)
+            self.error = not_drained(self.command, self._drain)
         self.wake()
 
     def _stop_timers(self) -> None:

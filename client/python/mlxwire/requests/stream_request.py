@@ -22,7 +22,7 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NotRequired, TypedDict, TypeVar, Unpack
 
 from mlxwire_protocol.errors import quoted
 from mlxwire_protocol.replies import Progress
@@ -33,19 +33,64 @@ from ..results import Done, OnToken, Token, convert_reply
 from .pending import PendingRequest
 from .route import Connector, Sender
 
-ITEMS_STAGE = "prompts"
-"""The stage of the progress that this client itself reports, with each item."""
+ITEM_LISTS = ("prompts", "messages", "texts")
+"""Fields whose entries have an item each: the stage of the progress that this client reports."""
 MESSAGE_OVERHEAD_BYTES = 160
 """Memory that a buffered message takes besides its text."""
 
 T = TypeVar("T")
 
 
-class StreamRequest(PendingRequest, Generic[T]):
-    """A request whose replies are taken one by one.
+class StreamLimits(TypedDict):
+    """The options of a `StreamRequest` that a subclass passes on."""
+
+    timeout: NotRequired[float | None]
+    idle_timeout: NotRequired[float | None]
+    on_progress: NotRequired[Callable[[Progress], object] | None]
+    on_done: Callable[[Done], None]
+
+
+class BufferedRequest(PendingRequest, Generic[T]):
+    """A request whose replies wait in ``buffer`` until they are taken one by one.
 
     The consumer counts ``taken``, and calls `grant` when it reaches ``due``.
     """
+
+    def __init__(
+        self,
+        connector: Connector,
+        command: str,
+        fields: Mapping[str, Any],
+        *,
+        timeout: float | None,
+        idle_timeout: float | None,
+        on_progress: Callable[[Progress], object] | None,
+    ) -> None:
+        super().__init__(
+            connector,
+            command,
+            fields,
+            timeout=timeout,
+            idle_timeout=idle_timeout,
+            on_progress=on_progress,
+        )
+        self.buffer: deque[T] = deque()
+        self.taken = 0
+        self.due = sys.maxsize
+
+    def grant(self) -> None:
+        """Grant credit for what was taken; a request without a window has none to grant."""
+
+    def _progress(self) -> int | None:
+        return None if self.buffer else self._heard + self.taken
+
+    def _expire(self) -> None:
+        self.buffer.clear()  # no reply may be taken after the deadline
+        super()._expire()
+
+
+class StreamRequest(BufferedRequest[T]):
+    """A request that ends with `done`, and whose replies the worker sends within a window."""
 
     def __init__(
         self,
@@ -67,10 +112,8 @@ class StreamRequest(PendingRequest, Generic[T]):
             idle_timeout=limits.idle_timeout if idle_timeout is None else idle_timeout,
             on_progress=on_progress,
         )
-        self.buffer: deque[T] = deque()
         self.done: Done | None = None
-        self.taken = 0
-        self.due = self._step = sys.maxsize
+        self._step = sys.maxsize
         self._granted = 0
         self._weigh_past = 0
         self._buffer_bytes = limits.buffer_bytes
@@ -87,15 +130,16 @@ class StreamRequest(PendingRequest, Generic[T]):
             self._weigh_past = window
         super().start(sender)
 
-    def push(self, message: T) -> None:
-        """Put a message into the buffer and wake the consumer."""
+    def push(self, message: T) -> bool:
+        """Put a message into the buffer and wake the consumer; return False after the end."""
         if self.state != "running":
-            return
+            return False
         self.buffer.append(message)
         if len(self.buffer) > self._weigh_past:
             self._weigh()
         if self._waiters:
             self.wake()
+        return True
 
     def grant(self) -> None:
         """Grant credit for as many messages as were taken since the last grant."""
@@ -141,36 +185,9 @@ class StreamRequest(PendingRequest, Generic[T]):
         if self.done is not None:
             self._on_done(self.done)
 
-    def _progress(self) -> int | None:
-        return None if self.buffer else self._heard + self.taken
-
-    def _expire(self) -> None:
-        self.buffer.clear()  # no token may be taken after the deadline
-        super()._expire()
-
-
-class TokenRequest(StreamRequest[Token]):
-    """A request `generate` or `chat`: the consumer takes its tokens."""
-
-    _flush_seq = sys.maxsize
-
-    @property
-    def tokens_delivered(self) -> int:
-        """The number of tokens that the caller took, without held-back text (SPEC §5)."""
-        return self.taken - (self.taken > self._flush_seq)
-
-    def take_token(self, token: Token) -> None:
-        if token.flush:
-            self._flush_seq = token.seq
-        self.push(token)
-
-    def cost(self, message: Token) -> int:
-        likely = len(message.top_logprobs or ())
-        return len(message.text) + MESSAGE_OVERHEAD_BYTES * (1 + likely)
-
 
 class ItemRequest(StreamRequest[T]):
-    """A request `classify` or `batch`: the consumer takes its items; a callback its tokens."""
+    """A request with an item for each prompt or text: the consumer takes these; a callback the tokens."""
 
     def __init__(
         self,
@@ -179,22 +196,11 @@ class ItemRequest(StreamRequest[T]):
         fields: Mapping[str, Any],
         *,
         convert: Callable[[Mapping[str, Any]], T],
-        timeout: float | None = None,
-        idle_timeout: float | None = None,
-        on_progress: Callable[[Progress], object] | None = None,
-        on_done: Callable[[Done], None],
         on_token: OnToken | None = None,
+        **limits: Unpack[StreamLimits],
     ) -> None:
         """Make a request. ``convert`` makes an item of its reply, or raises ProtocolViolation."""
-        super().__init__(
-            connector,
-            command,
-            fields,
-            timeout=timeout,
-            idle_timeout=idle_timeout,
-            on_progress=on_progress,
-            on_done=on_done,
-        )
+        super().__init__(connector, command, fields, **limits)
         self._convert = convert
         self._on_token = on_token
         self._tokens_told = 0
@@ -204,17 +210,14 @@ class ItemRequest(StreamRequest[T]):
     def tokens_delivered(self) -> int:
         return self._tokens_told
 
-    def take_item(self, message: dict[str, Any]) -> None:
+    def take_part(self, message: dict[str, Any]) -> None:
         item = self._convert(message)
         if self._on_token is None:
             self._tokens_told += getattr(item, "tokens_generated", 0)
         self.push(item)
         self._items += 1
         if self._on_progress is not None:
-            assert self.id is not None
-            done, total = self._items, len(self.fields["prompts"])
-            report = Progress(id=self.id, stage=ITEMS_STAGE, done=done, total=total)
-            call_guarded(self.loop, self._on_progress, report)
+            self._report()
 
     def take_token(self, token: Token) -> None:
         if self.state != "running":
@@ -226,5 +229,15 @@ class ItemRequest(StreamRequest[T]):
             self.grant()
 
     def cost(self, message: T) -> int:
-        parts = (getattr(message, name, None) for name in ("text", "token_ids", "logits"))
+        lists = ("text", "token_ids", "logits", "pieces", "logprobs", "vector")
+        parts = (getattr(message, name, None) for name in lists)
         return MESSAGE_OVERHEAD_BYTES + sum(32 * len(part) for part in parts if part)
+
+    def _report(self) -> None:
+        """Tell the caller how many of the prompts or texts have their item."""
+        stage = next((name for name in ITEM_LISTS if name in self.fields), None)
+        if stage is not None:
+            assert self.id is not None
+            done, total = self._items, len(self.fields[stage])
+            report = Progress(id=self.id, stage=stage, done=done, total=total)
+            call_guarded(self.loop, self._on_progress, report)

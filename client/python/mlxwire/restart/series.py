@@ -79,6 +79,11 @@ class ChildSeries:
         """
         self._owner.check_loop(self.loop)
 
+    @property
+    def without_model(self) -> _WithoutModel:
+        """The `Connector` of requests that need no model."""
+        return _WithoutModel(self)
+
     def bind(self) -> None:
         """Bind the worker to the running loop; the first request starts a process."""
         if self._loop is None:
@@ -179,3 +184,17 @@ class ChildSeries:
                         raise
                 else:
                     return child
+
+
+class _WithoutModel:
+    """Implements `Connector` for requests that need no model: they wait for no load."""
+
+    def __init__(self, series: ChildSeries) -> None:
+        self.loop = series.loop
+        self.limits = series.limits
+        self.check_loop = series.check_loop
+        self._until_ready = series.until_ready
+
+    async def connect(self, _request: PendingRequest, /) -> Connection:
+        """Return the connection of a process that is ready. Raises: as `until_ready`."""
+        return await self._until_ready()

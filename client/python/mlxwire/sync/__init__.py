@@ -5,16 +5,37 @@ thread too. Ctrl-C during a call cancels that call in the worker.
 """
 
 from .cache import PromptCache
+from .conversion import convert
 from .model import Model
 from .pool import Pool
-from .stream import BatchStream, TokenStream
+from .stream import (
+    BatchStream,
+    ClassifyStream,
+    DiscoverStream,
+    EmbeddingStream,
+    ParsedBatch,
+    ParsedStream,
+    ScoreStream,
+    TokenStream,
+)
+from .tools import run_tools
+from .training import Training
 from .worker import Worker
 
 __all__ = [
     "BatchStream",
+    "ClassifyStream",
+    "DiscoverStream",
+    "EmbeddingStream",
     "Model",
+    "ParsedBatch",
+    "ParsedStream",
     "Pool",
     "PromptCache",
+    "ScoreStream",
     "TokenStream",
+    "Training",
     "Worker",
+    "convert",
+    "run_tools",
 ]

@@ -7,7 +7,7 @@ from __future__ import annotations
 from mlxwire_protocol.results import CacheResult
 
 from ..cache import PromptCache as AsyncPromptCache
-from ..options import Messages, Path
+from ..options import Messages, Path, Tools
 from .base import ThreadUser
 
 
@@ -30,13 +30,20 @@ class PromptCache(ThreadUser[AsyncPromptCache]):
         prompt: str | None = None,
         *,
         messages: Messages | None = None,
+        tools: Tools | None = None,
+        adapter: str | None = None,
         timeout: float | None = None,
     ) -> CacheResult:
         """Compute a prompt of `generate`, or a conversation of `chat`, for later requests.
 
-        ``affected`` is its number of tokens.
+        ``tools`` are those of the conversation, ``adapter`` that of the later requests.
+        ``affected`` is the number of tokens.
         """
-        return self._thread.call(self._aio.warm(prompt, messages=messages, timeout=timeout))
+        return self._thread.call(
+            self._aio.warm(
+                prompt, messages=messages, tools=tools, adapter=adapter, timeout=timeout
+            )
+        )
 
     def save(self, path: Path, *, timeout: float | None = None) -> CacheResult:
         """Write the cache to a file of the worker; with ``--data-root``, below that folder."""

@@ -8,25 +8,29 @@ import contextlib
 from collections.abc import Sequence
 from typing import Self, Unpack
 
-from mlxwire_protocol.replies import RequestMetrics
-from mlxwire_protocol.results import LoadResult, ModelInfo
+from mlxwire_protocol.models.replies import FitResult
+from mlxwire_protocol.results import AdapterInfo, LoadResult, ModelInfo
+from mlxwire_protocol.training.replies import EvaluateResult
 
-from ..model import Model as AsyncModel
-from ..options import ChatOptions, GenerateOptions, Messages, OnProgress, Path
-from ..results import ClassifyResult, Inspected, OnToken, Tokenized
-from .base import LEFT_ALONE, ThreadUser
+from ..folders.fitting import FitOptions
+from ..options import Messages, OnProgress, Path, Tools
+from ..results import Inspected, Tokenized
+from ..training import EvaluateOptions, TrainOptions
+from .base import LEFT_ALONE
 from .cache import PromptCache
-from .stream import BatchStream, TokenStream
+from .text_requests import TextRequests
+from .training import Training
 
 
-class Model(ThreadUser[AsyncModel]):
+class Model(TextRequests):
     """One loaded model, as `Worker.load` returns it; a later load replaces it.
 
     Any number of requests may run at the same time; the worker decodes them together.
     ``timeout``: seconds for the whole request. ``idle_timeout``: seconds without a message while
     the caller waits for one; 0 is no limit. Left out, the worker's ``request_timeout`` and
     ``idle_timeout`` hold. ``on_progress``: a plain function, called with each `Progress` of a long
-    prompt. `batch` and `classify` also call it for each finished prompt, with the stage ``prompts``.
+    prompt. A request for many prompts or texts also calls it for each that is finished, with the
+    stage ``prompts``, ``messages`` or ``texts``.
     """
 
     @property
@@ -41,123 +45,6 @@ class Model(ThreadUser[AsyncModel]):
     def cache(self) -> PromptCache:
         """The prompt cache: read its figures, clear, fill, save and load it."""
         return PromptCache(self._thread, self._aio.cache)
-
-    @property
-    def metrics(self) -> RequestMetrics:
-        """The figures of the last stream or batch that ended; zeros before the first."""
-        return self._aio.metrics
-
-    def generate(
-        self,
-        prompt: str,
-        *,
-        timeout: float | None = None,
-        idle_timeout: float | None = None,
-        on_progress: OnProgress | None = None,
-        **options: Unpack[GenerateOptions],
-    ) -> TokenStream:
-        """Continue a raw prompt; the request is sent when the stream is entered or iterated."""
-        return TokenStream(
-            self._thread,
-            self._aio.generate(
-                prompt,
-                timeout=timeout,
-                idle_timeout=idle_timeout,
-                on_progress=on_progress,
-                **options,
-            ),
-        )
-
-    def chat(
-        self,
-        messages: Messages,
-        *,
-        timeout: float | None = None,
-        idle_timeout: float | None = None,
-        on_progress: OnProgress | None = None,
-        **options: Unpack[ChatOptions],
-    ) -> TokenStream:
-        """Answer a conversation, or one turn of the user as a string; sent as `generate` is.
-
-        Raises: InvalidParams if ``messages`` is neither.
-        """
-        return TokenStream(
-            self._thread,
-            self._aio.chat(
-                messages,
-                timeout=timeout,
-                idle_timeout=idle_timeout,
-                on_progress=on_progress,
-                **options,
-            ),
-        )
-
-    def batch(
-        self,
-        prompts: Sequence[str],
-        *,
-        on_token: OnToken | None = None,
-        timeout: float | None = None,
-        idle_timeout: float | None = None,
-        on_progress: OnProgress | None = None,
-        **options: Unpack[GenerateOptions],
-    ) -> BatchStream:
-        """Continue many raw prompts in one request; each yields a `BatchResult` when it ends.
-
-        ``on_token`` is called with each token at once, which has the ``index`` of its prompt.
-        A callback can't hold back the worker; results that nobody takes do.
-        """
-        return BatchStream(
-            self._thread,
-            self._aio.batch(
-                prompts,
-                on_token=on_token,
-                timeout=timeout,
-                idle_timeout=idle_timeout,
-                on_progress=on_progress,
-                **options,
-            ),
-        )
-
-    def classify(
-        self,
-        prompts: Sequence[str],
-        *,
-        logits: bool = False,
-        labels: Sequence[str] | None = None,
-        temperature: float | None = None,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        min_p: float | None = None,
-        seed: int | None = None,
-        deadline_seconds: float | None = None,
-        timeout: float | None = None,
-        idle_timeout: float | None = None,
-        on_progress: OnProgress | None = None,
-    ) -> list[ClassifyResult]:
-        """Return the likeliest next token of each prompt, from one forward pass, in order.
-
-        ``logits``: return the raw values over the vocabulary too. ``labels``: continuations
-        whose probabilities to return. With a ``temperature`` above 0 the token is drawn, by
-        ``top_k``, ``top_p``, ``min_p`` and ``seed`` as in `generate`. Raises: MlxwireError, whose
-        ``results`` are what was finished before; one bad prompt fails them all.
-        """
-        return self._thread.call(
-            self._aio.classify(
-                prompts,
-                logits=logits,
-                labels=labels,
-                temperature=temperature,
-                top_k=top_k,
-                top_p=top_p,
-                min_p=min_p,
-                seed=seed,
-                deadline_seconds=deadline_seconds,
-                timeout=timeout,
-                idle_timeout=idle_timeout,
-                on_progress=on_progress,
-            )
-        )
 
     def tokenize(
         self,
@@ -184,12 +71,13 @@ class Model(ThreadUser[AsyncModel]):
         *,
         thinking: bool | None = None,
         special_tokens: bool | None = None,
+        tools: Tools | None = None,
         count_only: bool = False,
         timeout: float | None = None,
     ) -> Tokenized:
         """Return the tokens of a conversation, as `chat` would compute them.
 
-        ``thinking`` and ``special_tokens`` are those of `ChatOptions`. ``count_only`` True
+        ``thinking``, ``special_tokens`` and ``tools`` are those of `ChatOptions`. ``count_only`` True
         returns the number of tokens alone. Raises: InvalidParams, as `chat`.
         """
         return self._thread.call(
@@ -197,6 +85,7 @@ class Model(ThreadUser[AsyncModel]):
                 messages,
                 thinking=thinking,
                 special_tokens=special_tokens,
+                tools=tools,
                 count_only=count_only,
                 timeout=timeout,
             )
@@ -226,9 +115,74 @@ class Model(ThreadUser[AsyncModel]):
             self._aio.inspect(prompt, path, layers=layers, timeout=timeout)
         )
 
+    def load_adapter(
+        self, name: str, path: Path, *, timeout: float | None = None
+    ) -> list[AdapterInfo]:
+        """Load the adapter in a folder, of mlx-lm's format or PEFT's, and return all adapters.
+
+        Requests use it by its name, as their option ``adapter``. A name in use is given to this
+        adapter; requests in flight go on with the old one. A new process of a worker with
+        ``restart`` has none. Raises: ModelNotFound, ModelLoadFailed, OutOfMemory.
+        """
+        return self._thread.call(self._aio.load_adapter(name, path, timeout=timeout))
+
+    def unload_adapter(self, name: str, *, timeout: float | None = None) -> list[AdapterInfo]:
+        """Unload an adapter, and return those that are left. Requests in flight go on with it.
+
+        Raises: InvalidParams if none has the name; the message lists those that are loaded.
+        """
+        return self._thread.call(self._aio.unload_adapter(name, timeout=timeout))
+
+    def adapters(self, *, timeout: float | None = None) -> list[AdapterInfo]:
+        """Return the adapters that requests may name."""
+        return self._thread.call(self._aio.adapters(timeout=timeout))
+
+    def train(
+        self,
+        data: Path,
+        *,
+        out: Path,
+        timeout: float | None = None,
+        on_progress: OnProgress | None = None,
+        **options: Unpack[TrainOptions],
+    ) -> Training:
+        """Train an adapter of the model, or all its weights, in a process of its own.
+
+        ``data``: a file or folder of JSONL. ``out``: the folder of the result. Sent as `generate` is,
+        when the stream is entered, iterated, or asked for its `Training.result`; other requests go
+        on meanwhile. Only ``timeout`` limits it, not the worker's limits of requests.
+        """
+        return Training(
+            self._thread,
+            self._aio.train(data, out=out, timeout=timeout, on_progress=on_progress, **options),
+        )
+
+    def evaluate(
+        self,
+        data: Path,
+        *,
+        timeout: float | None = None,
+        on_progress: OnProgress | None = None,
+        **options: Unpack[EvaluateOptions],
+    ) -> EvaluateResult:
+        """Return the loss and the perplexity of data, in a process of its own, as `train` reads it.
+
+        Only ``timeout`` limits it. Raises: MlxwireError.
+        """
+        return self._thread.call(
+            self._aio.evaluate(data, timeout=timeout, on_progress=on_progress, **options)
+        )
+
     def info(self, *, timeout: float | None = None) -> ModelInfo:
         """Ask the worker to describe the model as it is now."""
         return self._thread.call(self._aio.info(timeout=timeout))
+
+    def fit(self, *, timeout: float | None = None, **options: Unpack[FitOptions]) -> FitResult:
+        """Predict the memory that the model needs, as `Worker.fit` does; in bytes.
+
+        An option that is left out is that of its load.
+        """
+        return self._thread.call(self._aio.fit(timeout=timeout, **options))
 
     def close(self) -> None:
         """Unload the model and free its memory; do nothing if it is gone already."""

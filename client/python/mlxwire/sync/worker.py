@@ -18,11 +18,11 @@ from ..process.shutdown import ShutdownLimits
 from ..requests.route import DEFAULT_BUFFER_BYTES
 from ..restart.policy import RestartPolicy, WorkerChange
 from ..worker import Worker as AsyncWorker
-from .base import ThreadOwner
+from .folder_requests import FolderRequests
 from .model import Model
 
 
-class Worker(ThreadOwner[AsyncWorker]):
+class Worker(FolderRequests):
     """A language-model worker in a child process: ``with mlxwire.sync.Worker() as worker``.
 
     command: the worker's program; default as `find_worker` finds it. ``args`` follow it.

@@ -1,0 +1,1 @@
+"""The commands about model folders: `models`, `convert`, `pull` and `adapter fuse`."""

@@ -1,0 +1,1 @@
+"""The commands `mlxwire train` and `mlxwire evaluate`."""

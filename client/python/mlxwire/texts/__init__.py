@@ -1,0 +1,1 @@
+"""The requests about texts as such: render, embed, rerank, score and classify, and their results."""

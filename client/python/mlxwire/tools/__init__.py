@@ -1,0 +1,1 @@
+"""Python functions as a model's tools: their schemas, and the rounds that run what it calls."""
