@@ -8,7 +8,10 @@ import (
 
 // A PromptCache keeps what earlier prompts of a model computed, so that later prompts with the same
 // beginning can reuse it. Each method returns the cache's state after the action.
-type PromptCache struct{ model *Model }
+type PromptCache struct {
+	model   *Model
+	adapter *string
+}
 
 // CacheStats is the state of a prompt cache. Its counts start when the model is loaded.
 type CacheStats struct {
@@ -24,6 +27,12 @@ type CacheStats struct {
 	Affected int `json:"affected"`
 }
 
+// ForAdapter returns the same cache, whose Warm and WarmChat compute for requests with
+// WithLoadedAdapter(name).
+func (c *PromptCache) ForAdapter(name string) *PromptCache {
+	return &PromptCache{model: c.model, adapter: &name}
+}
+
 // Stats returns the cache's state.
 func (c *PromptCache) Stats(ctx context.Context) (CacheStats, error) {
 	return c.act(ctx, cacheFields{Action: "stats"})
@@ -36,12 +45,12 @@ func (c *PromptCache) Clear(ctx context.Context) (CacheStats, error) {
 
 // Warm computes a raw prompt in advance, for later calls of Generate.
 func (c *PromptCache) Warm(ctx context.Context, prompt string) (CacheStats, error) {
-	return c.act(ctx, cacheFields{Action: "warm", Prompt: &prompt})
+	return c.act(ctx, cacheFields{Action: "warm", Prompt: &prompt, Adapter: c.adapter})
 }
 
-// WarmChat computes a conversation in advance, for later calls of Chat.
-func (c *PromptCache) WarmChat(ctx context.Context, messages []Message) (CacheStats, error) {
-	return c.act(ctx, cacheFields{Action: "warm", Messages: messages})
+// WarmChat computes a conversation in advance, for later calls of Chat with the same tools.
+func (c *PromptCache) WarmChat(ctx context.Context, messages []Message, tools ...Tool) (CacheStats, error) {
+	return c.act(ctx, cacheFields{Action: "warm", Messages: messages, Tools: tools, Adapter: c.adapter})
 }
 
 // Save writes the cache to a file. The worker's --data-root may restrict the path.

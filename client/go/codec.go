@@ -48,7 +48,7 @@ func findUnsendable(value reflect.Value) (path, wrong string) {
 		if number := value.Float(); math.IsNaN(number) || math.IsInf(number, 0) {
 			return "", fmt.Sprintf("%v; give a finite number", number)
 		}
-	case reflect.Pointer:
+	case reflect.Pointer, reflect.Interface:
 		if !value.IsNil() {
 			return findUnsendable(value.Elem())
 		}
@@ -93,21 +93,30 @@ func dotted(rest string) string {
 // decodeReply reads a reply into its type. The error says which field has another type than T's, or is
 // missing although T always has it; connection.violated ends the worker for it.
 func decodeReply[T any](line []byte) (T, error) {
-	var reply T
-	var sent map[string]json.RawMessage
-	err := json.Unmarshal(line, &sent)
-	if err == nil {
-		err = json.Unmarshal(line, &reply)
-	}
+	reply, err := decodeWhole[T](line)
 	if err != nil {
 		return reply, fmt.Errorf("the worker sent a reply that can't be read as %T: %w", reply, err)
 	}
+	return reply, nil
+}
+
+// decodeWhole reads a JSON object that has all fields of its type.
+func decodeWhole[T any](object []byte) (T, error) {
+	var value T
+	var sent map[string]json.RawMessage
+	err := json.Unmarshal(object, &sent)
+	if err == nil {
+		err = json.Unmarshal(object, &value)
+	}
+	if err != nil {
+		return value, err
+	}
 	for _, f := range replyFields(reflect.TypeFor[T]()) {
-		if value, ok := sent[f.name]; !ok && !f.optional || ok && !f.nullable && string(value) == "null" {
-			return reply, fmt.Errorf("the worker sent a reply that can't be read as %T: `%s` is missing or null", reply, f.name)
+		if field, ok := sent[f.name]; !ok && !f.optional || ok && !f.nullable && string(field) == "null" {
+			return value, fmt.Errorf("`%s` is missing or null", f.name)
 		}
 	}
-	return reply, nil
+	return value, nil
 }
 
 // A replyField is a field of a message. Fields without a pointer, slice or map are never null.
@@ -132,7 +141,7 @@ func replyFields(message reflect.Type) []replyField {
 		switch {
 		case f.Anonymous:
 			fields = append(fields, replyFields(f.Type)...)
-		case name != "":
+		case name != "" && name != "-":
 			kind := f.Type.Kind()
 			fields = append(fields, replyField{
 				name:     name,

@@ -36,6 +36,7 @@ const (
 	ErrContextOverflow       Code = "context_overflow"       // the prompt leaves no room for an answer
 	ErrOutOfMemory           Code = "out_of_memory"          // the request needs more memory than there is
 	ErrUnavailable           Code = "unavailable"            // descriptors, threads, disk or the like are short for now
+	ErrTrainingFailed        Code = "training_failed"        // Data["checkpoint"] is the last good checkpoint, if there is one
 	ErrDeadlineExceeded      Code = "deadline_exceeded"      // the deadline of WithDeadline has passed
 	ErrInternal              Code = "internal"               // the worker has a defect
 )
@@ -50,6 +51,7 @@ const (
 	ErrSlowConsumer      Code = "slow_consumer"      // a stream's buffer was full, and the stream was cancelled
 	ErrCancelled         Code = "cancelled"          // another call, or a close, cancelled the request; the end of a context is not one
 	ErrProtocolViolation Code = "protocol_violation" // the worker broke a rule of the wire and was ended
+	ErrInvalidAnswer     Code = "invalid_answer"     // an answer of ChatInto or GenerateInto was cut off, or is no value of the type; RunTools found no answer
 )
 
 // retryableCodes are the codes of failures after which the same request may succeed.
@@ -75,6 +77,8 @@ type Error struct {
 	InFlight int
 	// Stderr is the end of the worker's stderr, if that helps to explain the failure.
 	Stderr string
+	// Answer is set on ErrInvalidAnswer: the text that could not be read as a value.
+	Answer string
 
 	fact  string // the message without its advice, for a message that quotes this one
 	cause error

@@ -21,9 +21,9 @@ var allCodes = []Code{
 	ErrParseError, ErrInvalidRequest, ErrInvalidParams, ErrUnknownCommand, ErrNotInitialized,
 	ErrUnsupportedProtocol, ErrUnsupportedCapability, ErrDuplicateID, ErrMessageTooLarge, ErrOverloaded,
 	ErrShuttingDown, ErrModelNotLoaded, ErrModelNotFound, ErrModelLoadFailed, ErrUnsupportedModel,
-	ErrContextOverflow, ErrOutOfMemory, ErrUnavailable, ErrDeadlineExceeded, ErrInternal,
+	ErrContextOverflow, ErrOutOfMemory, ErrUnavailable, ErrTrainingFailed, ErrDeadlineExceeded, ErrInternal,
 	ErrSpawnFailed, ErrHandshakeFailed, ErrWorkerCrashed, ErrTimeout, ErrDrainTimeout, ErrSlowConsumer,
-	ErrCancelled, ErrProtocolViolation,
+	ErrCancelled, ErrProtocolViolation, ErrInvalidAnswer,
 }
 
 func TestTheCodesAreThoseOfTheSpecification(t *testing.T) {

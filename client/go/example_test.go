@@ -84,3 +84,123 @@ func ExampleWithRestart() {
 	}
 	defer w.Close()
 }
+
+func ExampleRunTools() {
+	type place struct {
+		City string `json:"city" jsonschema:"the city's name"`
+	}
+	weather := func(_ context.Context, p place) (string, error) {
+		return "21 degrees in " + p.City, nil
+	}
+	ask := func(ctx context.Context, m *mlxwire.Model) error {
+		tool := mlxwire.NewToolFunc("weather", "Tell the weather of a city.", weather)
+		question := mlxwire.UserTurn("How warm is it in Oslo?")
+		answer, err := mlxwire.RunTools(ctx, m, question, []mlxwire.ToolFunc{tool})
+		fmt.Println(answer.Text)
+		return err
+	}
+	_ = ask
+}
+
+func ExampleStream_ToolCalls() {
+	type place struct {
+		City string `json:"city" jsonschema:"the city's name"`
+	}
+	weather := func(_ context.Context, p place) (string, error) {
+		return "21 degrees in " + p.City, nil
+	}
+	tool := mlxwire.NewToolFunc("weather", "Tell the weather of a city.", weather)
+	ask := func(ctx context.Context, m *mlxwire.Model, messages []mlxwire.Message) ([]mlxwire.Message, error) {
+		stream, err := m.ChatStream(ctx, messages, mlxwire.WithTools(tool.Tool))
+		if err != nil {
+			return nil, err
+		}
+		turn, err := stream.Message() // the answer with its calls and thoughts
+		if err != nil {
+			return nil, err
+		}
+		messages = append(messages, turn)
+		calls, err := stream.ToolCalls()
+		if err != nil {
+			return nil, err
+		}
+		for _, call := range calls {
+			content := "21 degrees"
+			if _, err := mlxwire.ArgumentsOf[place](call); err != nil {
+				content = err.Error()
+			}
+			messages = append(messages, mlxwire.Message{Role: "tool", ToolCallID: call.ID, Content: content})
+		}
+		return messages, nil
+	}
+	_ = ask
+}
+
+func ExampleModel_Embed() {
+	read := func(ctx context.Context, m *mlxwire.Model, reviews, documents []string) error {
+		embeddings, err := m.Embed(ctx, mlxwire.Texts("How warm is it?", "Tell me a story."), mlxwire.WithPooling("mean"))
+		if err != nil {
+			return err
+		}
+		for _, embedding := range embeddings {
+			fmt.Println(embedding.Index, len(embedding.Vector), embedding.Err)
+		}
+		stream, err := m.ClassifyStream(ctx, reviews, mlxwire.WithLabels("good", "bad"), mlxwire.WithSeparator("\n"))
+		if err != nil {
+			return err
+		}
+		for result, err := range stream.Results() {
+			if err != nil {
+				return err
+			}
+			fmt.Println(result.Index, result.Label(), result.Err)
+		}
+		ranked, err := m.Rerank(ctx, "How warm is it?", documents, mlxwire.WithTopN(3))
+		for _, best := range ranked {
+			fmt.Println(best.RelevanceScore, best.Document)
+		}
+		return err
+	}
+	_ = read
+}
+
+func ExampleWorker_Discover() {
+	find := func(ctx context.Context, w *mlxwire.Worker) error {
+		models, err := w.Discover(ctx, []string{"testdata"})
+		if err != nil {
+			return err
+		}
+		for _, model := range models {
+			fmt.Println(model.Path, model.Parameters, model.Err)
+		}
+		fit, err := w.Fit(ctx, "testdata/tiny", mlxwire.WithContextLen(512))
+		fmt.Println(fit.TotalBytes, fit.AvailableBytes, fit.Fits)
+		return err
+	}
+	_ = find
+}
+
+func ExampleModel_Train() {
+	teach := func(ctx context.Context, m *mlxwire.Model) error {
+		steps, rate := 20, 1e-3
+		options := mlxwire.TrainOptions{Iterations: &steps, LearningRate: &rate, LoadAs: "facts"}
+		training, err := m.Train(ctx, "facts.jsonl", "adapter", options)
+		if err != nil {
+			return err
+		}
+		for step, err := range training.Progress() {
+			if err != nil {
+				return err // training.Checkpoint() is the folder to resume from
+			}
+			fmt.Println(step.Step, step.Loss)
+		}
+		for token, err := range m.Chat(ctx, mlxwire.UserTurn("Where is Lutz?"), mlxwire.WithLoadedAdapter("facts")) {
+			if err != nil {
+				return err
+			}
+			fmt.Print(token.Text)
+		}
+		return nil
+	}
+	_ = teach
+}

@@ -23,6 +23,11 @@ type ModelInfo struct {
 	ComputeDtype  string       `json:"compute_dtype" since:"0.1"`
 	BLAS          *string      `json:"blas" since:"0.1"`
 	BLASThreads   int          `json:"blas_threads" since:"0.1"`
+	// Adapters are those that requests may name.
+	Adapters []AdapterInfo `json:"adapters" since:"0.1"`
+	// QuantMode is that of the quantized weights, "" without any. Pooling is that of an embedding model, or nil.
+	QuantMode string  `json:"quant_mode" since:"0.1"`
+	Pooling   *string `json:"pooling" since:"0.1"`
 }
 
 // Loaded is the worker's answer to a load.

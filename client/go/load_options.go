@@ -13,7 +13,17 @@ type loadOptions struct {
 
 // WithContextLen bounds the tokens of prompt and answer together.
 func WithContextLen(tokens int) LoadOption {
-	return func(o *loadOptions) { o.fields.ContextLen = &tokens }
+	return contextLen(tokens)
+}
+
+// WithLongestContext takes the most tokens that fit into memory, at most the model's own, for the sequences of
+// WithParallelSlots, or for one. Loaded.ContextLen tells how many these are.
+func WithLongestContext() LoadOption {
+	return contextLen("auto")
+}
+
+func contextLen(length any) LoadOption {
+	return func(o *loadOptions) { o.fields.ContextLen = &length }
 }
 
 // WithAdapter loads a LoRA adapter's folder with the model.

@@ -7,17 +7,6 @@ import "github.com/mlxwire/mlxwire/client/go/internal/wire"
 // `option` is the name that the caller wrote, if it differs; errors use it (option_names.go). Tests
 // compare the names with protocol/schema and with the declared options.
 
-// A Message is one turn of a conversation.
-type Message struct {
-	Role    string `json:"role"`
-	Content string `json:"content"`
-}
-
-// UserTurn returns a conversation of one turn, the user's.
-func UserTurn(content string) []Message {
-	return []Message{{Role: "user", Content: content}}
-}
-
 type helloFields struct {
 	Protocols []int      `json:"protocols"`
 	Client    clientInfo `json:"client,omitzero"`
@@ -31,8 +20,20 @@ type clientInfo struct {
 }
 
 type loadFields struct {
-	Path             string   `json:"path"`
-	ContextLen       *int     `json:"context_len,omitempty" option:"WithContextLen"`
+	Path string `json:"path"`
+	loadSettings
+}
+
+// fitFields have the Path of a folder, or none for the loaded model. fit refuses the options of a load
+// that have nothing to do with memory.
+type fitFields struct {
+	Path *string `json:"path,omitempty"`
+	loadSettings
+}
+
+// loadSettings are the options of a load.
+type loadSettings struct {
+	ContextLen       *any     `json:"context_len,omitempty" option:"WithContextLen"` // a number, or "auto"
 	AdapterPath      *string  `json:"adapter_path,omitempty" option:"WithAdapter"`
 	ParallelSlots    *int     `json:"parallel_slots,omitempty" option:"WithParallelSlots"`
 	Warmup           *bool    `json:"warmup,omitempty" option:"WithWarmup"`
@@ -72,16 +73,41 @@ type samplingFields struct {
 	LogitBias        map[string]float64 `json:"logit_bias,omitempty" option:"WithLogitBias"`
 	Logprobs         *bool              `json:"logprobs,omitempty" option:"WithLogprobs"`
 	ResponseFormat   any                `json:"response_format,omitempty" option:"WithResponseFormat"`
+	Adapter          *string            `json:"adapter,omitempty" option:"WithLoadedAdapter"`
 	TopLogprobs      *int               `json:"top_logprobs,omitempty" option:"WithLogprobs"`
 	Cache            *bool              `json:"cache,omitempty" option:"WithCache"`
-	Thinking         *bool              `json:"thinking,omitempty" option:"WithThinking"`            // chat and tokenize only
-	SpecialTokens    *bool              `json:"special_tokens,omitempty" option:"WithSpecialTokens"` // chat and tokenize only
+	Thinking         any                `json:"thinking,omitempty" option:"WithThinking"`                     // chat and tokenize only
+	Tools            []Tool             `json:"tools,omitempty" option:"WithTools"`                           // chat and tokenize only
+	ToolChoice       *string            `json:"tool_choice,omitempty" option:"WithToolChoice"`                // chat only
+	ParallelCalls    *bool              `json:"parallel_tool_calls,omitempty" option:"WithParallelToolCalls"` // chat only
+	SpecialTokens    *bool              `json:"special_tokens,omitempty" option:"WithSpecialTokens"`          // chat and tokenize only
 }
 
 // scoringFields are the fields of classify alone.
 type scoringFields struct {
-	Logits *bool    `json:"logits,omitempty" option:"WithLogits"`
-	Labels []string `json:"labels,omitzero" option:"WithLabels"`
+	Separator *string  `json:"separator,omitempty" option:"WithSeparator"`
+	Logits    *bool    `json:"logits,omitempty" option:"WithLogits"`
+	Labels    []string `json:"labels,omitzero" option:"WithLabels"`
+}
+
+// embeddingFields are the fields of embed alone.
+type embeddingFields struct {
+	Dimensions *int    `json:"dimensions,omitempty" option:"WithDimensions"`
+	Normalize  *bool   `json:"normalize,omitempty" option:"WithNormalize"`
+	PromptName *string `json:"prompt_name,omitempty" option:"WithPromptName"`
+	Pooling    *string `json:"pooling,omitempty" option:"WithPooling"`
+}
+
+// rankingFields are the fields of rerank; embed takes an instruction too.
+type rankingFields struct {
+	Instruction *string `json:"instruction,omitempty" option:"WithInstruction"`
+	TopN        *int    `json:"top_n,omitempty" option:"WithTopN"`
+}
+
+// findingFields are the fields of discover alone.
+type findingFields struct {
+	HubCache *bool   `json:"hub_cache,omitempty" option:"WithHubCache"`
+	Check    *string `json:"check,omitempty" option:"WithCheck"`
 }
 
 // tokenizingFields are the fields of tokenize alone.
@@ -95,6 +121,9 @@ type requestFields struct {
 	streamFields
 	samplingFields
 	scoringFields
+	embeddingFields
+	rankingFields
+	findingFields
 	tokenizingFields
 }
 
@@ -114,20 +143,57 @@ type batchFields struct {
 	requestFields
 }
 
+// classifyFields have either Prompts or Messages.
 type classifyFields struct {
-	Prompts []string `json:"prompts"`
+	Prompts  []string    `json:"prompts,omitzero"`
+	Messages [][]Message `json:"messages,omitzero"`
+	requestFields
+}
+
+type renderFields struct {
+	Messages []Message `json:"messages"`
+	requestFields
+}
+
+type embedFields struct {
+	Texts          []Text `json:"texts"`
+	EncodingFormat string `json:"encoding_format,omitempty"`
+	requestFields
+}
+
+type scoreFields struct {
+	Texts []Text `json:"texts"`
+	requestFields
+}
+
+type rerankFields struct {
+	Query     string   `json:"query"`
+	Documents []string `json:"documents"`
+	requestFields
+}
+
+type discoverFields struct {
+	Paths []string `json:"paths,omitempty"`
 	requestFields
 }
 
 // repliesTo returns which replies a request with these fields may have.
 func repliesTo(fields any) wire.Replies {
 	switch fields := fields.(type) {
-	case generateFields, chatFields:
+	case generateFields:
 		return wire.Replies{Tokens: true}
+	case chatFields:
+		return wire.Replies{Tokens: true, ToolCalls: len(fields.Tools) > 0}
 	case batchFields:
 		return wire.Replies{Tokens: fields.Stream != nil && *fields.Stream, Prompts: len(fields.Prompts)}
 	case classifyFields:
-		return wire.Replies{Prompts: len(fields.Prompts)}
+		return wire.Replies{Prompts: len(fields.Prompts) + len(fields.Messages)}
+	case embedFields:
+		return wire.Replies{Prompts: len(fields.Texts)}
+	case scoreFields:
+		return wire.Replies{Prompts: len(fields.Texts)}
+	case discoverFields:
+		return wire.Replies{Prompts: wire.AnyNumber}
 	}
 	return wire.Replies{}
 }
@@ -149,6 +215,24 @@ type inspectFields struct {
 	Layers []int  `json:"layers,omitempty"`
 }
 
+// adapterFields have a Name to load or unload, and a Path to load.
+type adapterFields struct {
+	Action string  `json:"action,omitempty"`
+	Name   *string `json:"name,omitempty"`
+	Path   *string `json:"path,omitempty"`
+}
+
+type trainFields struct {
+	Data string `json:"data"`
+	Out  string `json:"out"`
+	TrainOptions
+}
+
+type evaluateFields struct {
+	Data string `json:"data"`
+	EvaluateOptions
+}
+
 type cancelFields struct {
 	Target *string `json:"target,omitempty" option:"id"`
 }
@@ -162,6 +246,8 @@ type cacheFields struct {
 	Action   string    `json:"action,omitempty"`
 	Prompt   *string   `json:"prompt,omitempty"`
 	Messages []Message `json:"messages,omitempty"`
+	Tools    []Tool    `json:"tools,omitempty"`
+	Adapter  *string   `json:"adapter,omitempty" option:"PromptCache.ForAdapter"`
 	Path     *string   `json:"path,omitempty"`
 }
 

@@ -1,11 +1,9 @@
 package mlxwire
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"iter"
-	"slices"
 	"sync"
 
 	"github.com/mlxwire/mlxwire/client/go/internal/wire"
@@ -61,18 +59,13 @@ func (m *Model) ChatStream(ctx context.Context, messages []Message, options ...R
 // results that had arrived, and the error.
 func (m *Model) BatchGenerate(ctx context.Context, prompts []string, options ...RequestOption) ([]BatchResult, error) {
 	stream, err := m.BatchStream(ctx, prompts, options...)
-	if err != nil {
-		return nil, err
-	}
-	results, err := collect(stream.Results())
-	slices.SortFunc(results, func(a, b BatchResult) int { return cmp.Compare(a.Index, b.Index) })
-	return results, err
+	return inOrder(stream, err, func(r BatchResult) int { return r.Index })
 }
 
 // BatchStream continues many raw prompts in one request and gives each result as it arrives.
 func (m *Model) BatchStream(ctx context.Context, prompts []string, options ...RequestOption) (*BatchStream, error) {
 	o := applyRequestOptions(options)
-	items, err := m.items(ctx, wire.Batch, o, func() any {
+	return items(ctx, m, wire.Batch, o, readBatched, StagePrompts, len(prompts), func() any {
 		fields := batchFields{Prompts: prompts, requestFields: o.fields}
 		if o.onToken != nil {
 			on := true
@@ -80,38 +73,6 @@ func (m *Model) BatchStream(ctx context.Context, prompts []string, options ...Re
 		}
 		return fields
 	})
-	if err != nil {
-		return nil, err
-	}
-	return &BatchStream{replies: items, onToken: o.onToken}, nil
-}
-
-// Classify runs each prompt once and returns its likeliest next token, in the order of the prompts;
-// with WithTemperature it draws the token. One prompt that fails makes the whole request fail. See
-// WithLogits and WithLabels.
-func (m *Model) Classify(ctx context.Context, prompts []string, options ...RequestOption) ([]ClassifyResult, error) {
-	stream, err := m.ClassifyStream(ctx, prompts, options...)
-	if err != nil {
-		return nil, err
-	}
-	results, err := collect(stream.Results())
-	if err != nil {
-		return nil, err
-	}
-	slices.SortFunc(results, func(a, b ClassifyResult) int { return cmp.Compare(a.Index, b.Index) })
-	return results, nil
-}
-
-// ClassifyStream runs each prompt once, like Classify, and gives each result as it arrives.
-func (m *Model) ClassifyStream(ctx context.Context, prompts []string, options ...RequestOption) (*ClassifyStream, error) {
-	o := applyRequestOptions(options)
-	items, err := m.items(ctx, wire.Classify, o, func() any {
-		return classifyFields{Prompts: prompts, requestFields: o.fields}
-	})
-	if err != nil {
-		return nil, err
-	}
-	return &ClassifyStream{replies: items}, nil
 }
 
 // Info asks the worker to describe the model.
@@ -173,9 +134,7 @@ func (m *Model) open(ctx context.Context, command *wire.Command, o *requestOptio
 	if err != nil {
 		return nil, err
 	}
-	if size := c.window(); size > 0 {
-		o.fields.Window = &size
-	}
+	o.setWindow(c)
 	return c, nil
 }
 
@@ -191,13 +150,16 @@ func (m *Model) stream(ctx context.Context, command *wire.Command, o *requestOpt
 	return &Stream{replies: replies}, nil
 }
 
-func (m *Model) items(ctx context.Context, command *wire.Command, o *requestOptions, fields func() any) (*itemReplies, error) {
+// items sends a request of a model for many prompts or texts and returns its stream.
+func items[T any](
+	ctx context.Context, m *Model, command *wire.Command, o *requestOptions,
+	read func(*request, []byte) (T, error), stage Stage, count int, fields func() any,
+) (*ItemStream[T], error) {
 	c, err := m.open(ctx, command, o)
 	if err != nil {
 		return nil, err
 	}
-	replies := newItemReplies(c, command, o, m.note)
-	return replies, replies.start(ctx, fields())
+	return openItems(ctx, c, command, o, fields(), m.note, read, stage, count)
 }
 
 // tokens returns a sequence that opens its stream when it is ranged over.
@@ -208,6 +170,7 @@ func (m *Model) tokens(open func() (*Stream, error)) iter.Seq2[Token, error] {
 			yield(Token{}, err)
 			return
 		}
+		stream.forgets = true
 		stream.Tokens()(yield)
 	}
 }

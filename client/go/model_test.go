@@ -25,6 +25,13 @@ func TestNoCommandThatNeedsAModelIsSentForAClosedModel(t *testing.T) {
 		wire.Tokenize:   func() error { _, err := model.Tokenize(ctx, "p"); return err },
 		wire.Detokenize: func() error { _, err := model.Detokenize(ctx, []int{1}); return err },
 		wire.Inspect:    func() error { _, err := model.Inspect(ctx, "p", "f"); return err },
+		wire.Render:     func() error { _, err := model.Render(ctx, UserTurn("p")); return err },
+		wire.Embed:      func() error { _, err := model.Embed(ctx, Texts("p")); return err },
+		wire.Score:      func() error { _, err := model.Score(ctx, Texts("p")); return err },
+		wire.Rerank:     func() error { _, err := model.Rerank(ctx, "p", []string{"d"}); return err },
+		wire.Adapter:    func() error { _, err := model.Adapters(ctx); return err },
+		wire.Train:      func() error { _, err := model.Train(ctx, "d", "o", TrainOptions{}); return err },
+		wire.Evaluate:   func() error { _, err := model.Evaluate(ctx, "d", EvaluateOptions{}); return err },
 		wire.Cache:      func() error { _, err := model.Cache().Stats(ctx); return err },
 	}
 	for _, command := range wire.Commands {

@@ -47,6 +47,8 @@ const (
 type requestHooks struct {
 	token func(*wire.Token) error
 	item  func(line []byte) error
+	// report receives the progress of a training.
+	report func(line []byte) error
 	// left drops the buffered messages when the caller leaves the request.
 	left func()
 	// final receives the final reply even if the caller has left the request.
@@ -106,8 +108,8 @@ func (r *request) result(ctx context.Context) ([]byte, error) {
 // timeout passes.
 func (r *request) wait(ctx context.Context) error {
 	var impatient <-chan time.Time
-	// Hello has the start timeout instead.
-	if limit := r.conn.options.idleTimeout; limit > 0 && r.command != wire.Hello {
+	// Hello has the start timeout instead, and a step of a training takes as long as it takes.
+	if limit := r.conn.options.idleTimeout; limit > 0 && r.command != wire.Hello && r.command.Lane != wire.Background {
 		timer := time.NewTimer(limit)
 		defer timer.Stop()
 		impatient = timer.C
@@ -151,7 +153,11 @@ func (r *request) leaveLocked(err error) bool {
 		return false
 	}
 	r.phase = draining
-	r.drainTimer = time.AfterFunc(r.conn.options.drainTimeout, r.drainExpire)
+	limit := r.conn.options.drainTimeout
+	if r.command.Lane == wire.Background {
+		limit = max(limit, savingTime)
+	}
+	r.drainTimer = time.AfterFunc(limit, r.drainExpire)
 	return true
 }
 
@@ -195,6 +201,9 @@ func (r *request) TakeReply(kind string, final bool, line []byte) error {
 		}
 		if progress.Done < 0 || progress.Total < 0 {
 			return fmt.Errorf("the worker sent a negative progress: %.200s", line)
+		}
+		if r.hooks.report != nil && progress.Stage == StageTrain {
+			r.take(func() error { return r.hooks.report(line) })
 		}
 		if r.hooks.progress != nil {
 			r.take(func() error { r.progress = &progress; return nil })

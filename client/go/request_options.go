@@ -7,7 +7,7 @@ import (
 	"github.com/mlxwire/mlxwire/client/go/internal/wire"
 )
 
-// A RequestOption is an option of Generate, Chat, BatchGenerate, Classify or Tokenize. The client sends only
+// A RequestOption is an option of a request to a model, or of Worker.Discover. The client sends only
 // the options that are given; the worker has a default for each other one (SPEC §4.4). An option
 // that does not belong to a call is refused by its name, with ErrInvalidParams; the worker refuses
 // most of them.
@@ -17,6 +17,7 @@ type requestOptions struct {
 	fields     requestFields
 	onProgress func(Progress)
 	onToken    func(Token)
+	maxRounds  *int
 	err        error // the refusal of a nil option
 }
 
@@ -32,16 +33,25 @@ func (o *requestOptions) check(command *wire.Command) error {
 	switch {
 	case o.err != nil:
 		return o.err
-	case o.onProgress != nil && command == wire.Tokenize:
+	case o.onProgress != nil && (command.Final != wire.Generate.Final || command == wire.Discover):
 		return invalidParams("progress",
 			"WithProgress is an option of requests that stream and not of `%s`, which reports no progress; leave it out",
 			command.Name)
 	case o.onToken != nil && command != wire.Batch:
 		return invalidParams("stream",
-			"WithOnToken is an option of BatchGenerate and BatchStream and not of `%s`; leave it out and range over the stream",
+			"WithOnToken is an option of BatchGenerate, BatchStream and RunTools and not of `%s`; leave it out and range over the stream",
 			command.Name)
+	case o.maxRounds != nil:
+		return invalidParams("max_rounds", "WithMaxRounds is an option of RunTools, and a `%s` is one request; leave it out", command.Name)
 	}
 	return nil
+}
+
+// setWindow sets the window that a process supports.
+func (o *requestOptions) setWindow(c *connection) {
+	if size := c.window(); size > 0 {
+		o.fields.Window = &size
+	}
 }
 
 func field(set func(*requestFields)) RequestOption {
@@ -157,6 +167,11 @@ func WithLogprobs(top int) RequestOption {
 	})
 }
 
+// WithLoadedAdapter computes with an adapter that Model.LoadAdapter has loaded under this name.
+func WithLoadedAdapter(name string) RequestOption {
+	return field(func(f *requestFields) { f.Adapter = &name })
+}
+
 // WithCache chooses whether the worker reuses what earlier prompts computed. The default is true.
 func WithCache(reuse bool) RequestOption {
 	return field(func(f *requestFields) { f.Cache = &reuse })
@@ -165,7 +180,36 @@ func WithCache(reuse bool) RequestOption {
 // WithThinking sets the chat template's own switch for thinking. It is an option of Chat and
 // TokenizeChat.
 func WithThinking(on bool) RequestOption {
-	return field(func(f *requestFields) { f.Thinking = &on })
+	return field(func(f *requestFields) { f.Thinking = on })
+}
+
+// WithThinkingBudget limits a thought to so many tokens; 0 is no thought. message, which may be empty,
+// ends a thought that has spent them. It is an option of Chat.
+func WithThinkingBudget(tokens int, message string) RequestOption {
+	budget := thinkingBudget{Budget: tokens, Message: message}
+	return field(func(f *requestFields) { f.Thinking = budget })
+}
+
+type thinkingBudget struct {
+	Budget  int    `json:"budget"`
+	Message string `json:"message,omitempty"`
+}
+
+// WithTools names the functions that the model may call. It is an option of Chat and TokenizeChat.
+func WithTools(tools ...Tool) RequestOption {
+	return field(func(f *requestFields) { f.Tools = tools })
+}
+
+// WithToolChoice says if the model calls a tool: "auto", the default, lets the model choose, "none" and
+// "required" say it, and a tool's name calls for that one. It is an option of Chat.
+func WithToolChoice(choice string) RequestOption {
+	return field(func(f *requestFields) { f.ToolChoice = &choice })
+}
+
+// WithParallelToolCalls chooses whether one answer may have several calls. The default is true. It is an
+// option of Chat.
+func WithParallelToolCalls(on bool) RequestOption {
+	return field(func(f *requestFields) { f.ParallelCalls = &on })
 }
 
 // WithSpecialTokens chooses whether control tokens written in a text are honoured or plain text. It is
@@ -194,6 +238,57 @@ func WithLabels(labels ...string) RequestOption {
 	return field(func(f *requestFields) { f.Labels = given })
 }
 
+// WithSeparator puts a text between each prompt of Classify and what follows it, such as a label.
+// Without it, nothing stands between them.
+func WithSeparator(text string) RequestOption {
+	return field(func(f *requestFields) { f.Separator = &text })
+}
+
+// WithDimensions keeps the first n numbers of each vector. It is an option of Embed.
+func WithDimensions(n int) RequestOption {
+	return field(func(f *requestFields) { f.Dimensions = &n })
+}
+
+// WithNormalize chooses whether each vector is scaled to the length 1. The default is what the model's
+// folder says. It is an option of Embed.
+func WithNormalize(on bool) RequestOption {
+	return field(func(f *requestFields) { f.Normalize = &on })
+}
+
+// WithInstruction says what the texts of Embed are for, or what counts as an answer in Rerank. The model
+// gets it in its own form.
+func WithInstruction(text string) RequestOption {
+	return field(func(f *requestFields) { f.Instruction = &text })
+}
+
+// WithPromptName names an instruction of the model's folder. It is an option of Embed.
+func WithPromptName(name string) RequestOption {
+	return field(func(f *requestFields) { f.PromptName = &name })
+}
+
+// WithPooling chooses how the vectors of a text's tokens become one: "mean", "last", "first" or "max". The
+// default is what the model's folder says. It is an option of Embed.
+func WithPooling(way string) RequestOption {
+	return field(func(f *requestFields) { f.Pooling = &way })
+}
+
+// WithTopN keeps the n best documents of Rerank. The default is all.
+func WithTopN(n int) RequestOption {
+	return field(func(f *requestFields) { f.TopN = &n })
+}
+
+// WithHubCache chooses whether Discover looks into the hub's local cache. The default is true without
+// folders, and false with any.
+func WithHubCache(on bool) RequestOption {
+	return field(func(f *requestFields) { f.HubCache = &on })
+}
+
+// WithCheck says what Discover reads of each model: "headers", the default, is its JSON files and the
+// headers of its weights, and "full" all that Load would refuse.
+func WithCheck(how string) RequestOption {
+	return field(func(f *requestFields) { f.Check = &how })
+}
+
 // WithCountOnly makes Tokenize and TokenizeChat return the number of tokens without the tokens.
 func WithCountOnly() RequestOption {
 	on := true
@@ -201,13 +296,20 @@ func WithCountOnly() RequestOption {
 }
 
 // WithProgress calls tell with the progress of the prompt's computation, from the goroutine that
-// waits for the request. While that goroutine does something else, only the last progress is kept.
+// waits for the request. While that goroutine does something else, only the last progress is kept. A
+// request for many prompts or texts also tells it of each result: StagePrompts, StageMessages or StageTexts.
 func WithProgress(tell func(Progress)) RequestOption {
 	return func(o *requestOptions) { o.onProgress = tell }
 }
 
+// WithMaxRounds limits how many requests RunTools may send. The default is 8.
+func WithMaxRounds(rounds int) RequestOption {
+	return func(o *requestOptions) { o.maxRounds = &rounds }
+}
+
 // WithOnToken calls tell with each token of a batch as it arrives, with its prompt's Index, from the
-// goroutine that waits for the batch. It is an option of BatchGenerate and BatchStream.
+// goroutine that waits for the batch. It is an option of BatchGenerate and BatchStream, and of RunTools, where
+// it gets each token of each answer.
 func WithOnToken(tell func(Token)) RequestOption {
 	return func(o *requestOptions) { o.onToken = tell }
 }

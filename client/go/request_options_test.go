@@ -16,9 +16,15 @@ const (
 	ofClassify
 	ofTokenize
 	ofTokenizeChat
+	ofRender
+	ofEmbed
+	ofScore
+	ofRerank
+	ofDiscover
 
 	ofTokens  = ofGenerate | ofChat | ofBatch
-	ofStreams = ofTokens | ofClassify
+	ofItems   = ofClassify | ofEmbed | ofScore
+	ofStreams = ofTokens | ofItems
 )
 
 // whereOptionsBelong lists the calls of each option. Every other call refuses the option by name.
@@ -46,19 +52,34 @@ var whereOptionsBelong = []struct {
 	{"WithXTC", WithXTC(0.1, 0.2), "xtc_probability", ofTokens},
 	{"WithSeed", WithSeed(1), "seed", ofTokens | ofClassify},
 	{"WithLogprobs", WithLogprobs(1), "logprobs", ofGenerate | ofChat}, // in a batch only together with WithOnToken
+	{"WithLoadedAdapter", WithLoadedAdapter("poet"), "adapter", ofStreams | ofRerank},
 	{"WithCache", WithCache(false), "cache", ofTokens},
-	{"WithThinking", WithThinking(false), "thinking", ofChat | ofTokenizeChat},
-	{"WithSpecialTokens", WithSpecialTokens(true), "special_tokens", ofChat | ofTokenize | ofTokenizeChat},
-	{"WithDeadline", WithDeadline(time.Minute), "deadline_seconds", ofStreams},
+	{"WithThinking", WithThinking(false), "thinking", ofChat | ofTokenizeChat | ofRender},
+	{"WithThinkingBudget", WithThinkingBudget(5, ""), "thinking", ofChat},
+	{"WithTools", WithTools(Tool{Name: "add"}), "tools", ofChat | ofTokenizeChat | ofRender},
+	{"WithToolChoice", WithToolChoice("auto"), "tool_choice", ofChat | ofRender},
+	{"WithParallelToolCalls", WithParallelToolCalls(true), "parallel_tool_calls", ofChat},
+	{"WithSpecialTokens", WithSpecialTokens(true), "special_tokens", ofChat | ofTokenize | ofTokenizeChat | ofRender},
+	{"WithDeadline", WithDeadline(time.Minute), "deadline_seconds", ofStreams | ofRerank | ofDiscover},
 	{"WithProgress", WithProgress(func(Progress) {}), "progress", ofStreams},
 	{"WithLogits", WithLogits(), "logits", ofClassify},
 	{"WithLabels", WithLabels("yes"), "labels", ofClassify},
+	{"WithSeparator", WithSeparator(" "), "separator", ofClassify},
+	{"WithDimensions", WithDimensions(2), "dimensions", ofEmbed},
+	{"WithNormalize", WithNormalize(false), "normalize", ofEmbed},
+	{"WithInstruction", WithInstruction("Find it."), "instruction", ofEmbed | ofRerank},
+	{"WithPromptName", WithPromptName("query"), "prompt_name", ofEmbed},
+	{"WithPooling", WithPooling("mean"), "pooling", ofEmbed},
+	{"WithTopN", WithTopN(1), "top_n", ofRerank},
+	{"WithHubCache", WithHubCache(false), "hub_cache", ofDiscover},
+	{"WithCheck", WithCheck("full"), "check", ofDiscover},
 	{"WithCountOnly", WithCountOnly(), "count_only", ofTokenize | ofTokenizeChat},
 	{"WithOnToken", WithOnToken(func(Token) {}), "stream", ofBatch},
+	{"WithMaxRounds", WithMaxRounds(2), "max_rounds", 0}, // of RunTools
 }
 
 func TestAnOptionOfAnotherCallIsRefusedByItsName(t *testing.T) {
-	_, model := startMock(t)
+	worker, model := startMock(t)
 	ctx := deadlined(t)
 	calls := map[int]func(RequestOption) error{
 		ofGenerate:     func(o RequestOption) error { _, err := collect(model.Generate(ctx, "a b", o)); return err },
@@ -67,13 +88,20 @@ func TestAnOptionOfAnotherCallIsRefusedByItsName(t *testing.T) {
 		ofClassify:     func(o RequestOption) error { _, err := model.Classify(ctx, []string{"a b"}, o); return err },
 		ofTokenize:     func(o RequestOption) error { _, err := model.Tokenize(ctx, "a b", o); return err },
 		ofTokenizeChat: func(o RequestOption) error { _, err := model.TokenizeChat(ctx, UserTurn("a b"), o); return err },
+		ofRender:       func(o RequestOption) error { _, err := model.Render(ctx, UserTurn("a b"), o); return err },
+		ofEmbed:        func(o RequestOption) error { _, err := model.Embed(ctx, Texts("a b"), o); return err },
+		ofScore:        func(o RequestOption) error { _, err := model.Score(ctx, Texts("a b"), o); return err },
+		ofRerank:       func(o RequestOption) error { _, err := model.Rerank(ctx, "a", []string{"a b"}, o); return err },
+		ofDiscover:     func(o RequestOption) error { _, err := worker.Discover(ctx, []string{"."}, o); return err },
 	}
 	for _, c := range whereOptionsBelong {
 		for call, try := range calls {
 			err := try(c.option)
 			var own *Error
 			// The mock's template has no switch for thinking; the call itself takes the option.
-			lacking := errors.Is(err, ErrUnsupportedCapability) && c.field == "thinking"
+			lacking := errors.Is(err, ErrUnsupportedCapability) && c.field == "thinking" ||
+				err != nil && strings.Contains(err.Error(), "`WithParallelToolCalls` needs `WithTools`") ||
+				err != nil && strings.Contains(err.Error(), "no adapter of this name is loaded")
 			switch refused := errors.As(err, &own) && own.Code == ErrInvalidParams && own.Field() == c.field; {
 			case c.calls&call != 0 && err != nil && !lacking:
 				t.Errorf("%s was refused by call %d: %v", c.name, call, err)

@@ -1,12 +1,8 @@
 package mlxwire
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"math"
-	"strconv"
 
 	"github.com/mlxwire/mlxwire/client/go/internal/wire"
 )
@@ -15,22 +11,28 @@ import (
 // ignored. A field without omitempty is in every reply; a test compares names and presence with
 // protocol/schema.
 
-// A Token is one generated token.
+// A Token is one generated token, or a part of a tool call.
 type Token struct {
 	Text string // empty while a character is not complete
 	ID   int
-	// Flush marks text that the worker held back until the end. It has the last token's ID and is
-	// not counted as a token.
+	// Flush marks what is not counted as a token: text that the worker held back, which has the newest
+	// token's ID, and a part of a tool call.
 	Flush bool
 	// Index is the index of the prompt in a batch; otherwise 0.
 	Index int
-	// Channel is empty for plain text.
+	// Channel is ChannelThinking for the model's thoughts, and empty for the text of the answer. A
+	// program that prints the answer leaves out the text of other channels.
 	Channel string
+	// ToolCall is a part of a tool call, if the request has tools; Text is then empty and ID is NoTokenID.
+	ToolCall *ToolCallDelta
 	// Logprob is the natural log-probability. It is nil if it is infinite or was not asked for.
 	Logprob *float64
 	// TopLogprobs are the likeliest tokens, likeliest first, if they were asked for.
 	TopLogprobs []TopLogprob
 }
+
+// ChannelThinking is the channel of the model's thoughts.
+const ChannelThinking = "thinking"
 
 // TopLogprob is one of the likeliest tokens at a position. A nil Logprob means minus infinity.
 type TopLogprob struct {
@@ -43,6 +45,9 @@ func tokenFromWire(token *wire.Token) Token {
 	own := Token{
 		Text: token.Text, ID: token.ID, Flush: token.Flush, Index: max(token.Index, 0),
 		Channel: token.Channel, Logprob: token.Logprob,
+	}
+	if part := token.ToolCall; part != nil {
+		own.ToolCall = &ToolCallDelta{Index: part.Index, ID: part.CallID, Name: part.Name, Arguments: part.Arguments}
 	}
 	for _, top := range token.TopLogprobs {
 		own.TopLogprobs = append(own.TopLogprobs, TopLogprob(top))
@@ -72,20 +77,10 @@ type Done struct {
 	Complete bool `json:"complete,omitempty"`
 	// SchemaValid tells if the text is an instance of a schema that is not strict; else it is nil.
 	SchemaValid *bool `json:"schema_valid,omitempty"`
-}
-
-// ClassifyResult is the likeliest next token of one prompt. A nil number means an infinite one,
-// except in Logits.
-type ClassifyResult struct {
-	Index   int      `json:"index"` // of the prompt
-	Text    string   `json:"token"`
-	TokenID int      `json:"token_id"`
-	Logprob *float64 `json:"logprob"` // the natural log-probability
-	// Logits is the raw row over the vocabulary, if WithLogits asked for it. A null on the wire is
-	// minus infinity here.
-	Logits Logits `json:"logits,omitempty"`
-	// Labels is the probability of each label as a continuation, if WithLabels asked for it.
-	Labels map[string]*float64 `json:"labels,omitempty"`
+	// ToolCalls are the complete calls of an answer to a chat with WithTools.
+	ToolCalls []ToolCall `json:"tool_calls,omitempty"`
+	// ToolError is the last call that did not become whole, or nil.
+	ToolError *ToolError `json:"tool_error,omitempty"`
 }
 
 // BatchResult is the text that continues one prompt of a batch.
@@ -121,6 +116,11 @@ func (i *batchItem) UnmarshalJSON(text []byte) error {
 		return errors.New("`token_ids` is null")
 	}
 	return nil
+}
+
+func readBatched(r *request, line []byte) (BatchResult, error) {
+	item, err := readItem[batchItem](r, line)
+	return item.result(), err
 }
 
 func (i batchItem) result() BatchResult {
@@ -172,13 +172,18 @@ type Stage string
 
 // Later workers may have further stages.
 const (
-	StageQueued  Stage = "queued"
-	StageCheck   Stage = "check"
-	StageLoad    Stage = "load"
-	StageWarmup  Stage = "warmup"
-	StageCompile Stage = "compile" // counts kernels; its total grows, since nobody knows how many will follow
-	StagePrefill Stage = "prefill"
-	StageDecode  Stage = "decode"
+	StageQueued   Stage = "queued"
+	StageCheck    Stage = "check"
+	StageLoad     Stage = "load"
+	StageWarmup   Stage = "warmup"
+	StageCompile  Stage = "compile" // counts kernels; its total grows, since nobody knows how many will follow
+	StagePrefill  Stage = "prefill"
+	StageDecode   Stage = "decode"
+	StageTrain    Stage = "train"
+	StageEvaluate Stage = "evaluate"
+	StagePrompts  Stage = "prompts"  // counts results, as the client itself does
+	StageMessages Stage = "messages" // likewise
+	StageTexts    Stage = "texts"    // likewise
 )
 
 // Progress says how much of a stage is done, in the stage's own unit.
@@ -201,46 +206,6 @@ type eventMessage struct {
 	Data  json.RawMessage `json:"data"`
 }
 
-// Logits is a row of one number for each token of the vocabulary.
-type Logits []float32
-
-// UnmarshalJSON reads a list of numbers and nulls. It exists because encoding/json would need a
-// pointer for each number, and a row has as many numbers as the vocabulary has tokens.
-func (l *Logits) UnmarshalJSON(text []byte) error {
-	text = bytes.TrimSpace(text)
-	if string(text) == "null" {
-		*l = nil
-		return nil
-	}
-	if len(text) < 2 || text[0] != '[' {
-		return fmt.Errorf("logits are not a list: %.40s", text)
-	}
-	text = text[1 : len(text)-1]
-	row := make(Logits, 0, bytes.Count(text, []byte{','})+1)
-	for rest := bytes.TrimSpace(text); len(rest) > 0; {
-		var number []byte
-		number, rest, _ = bytes.Cut(rest, []byte{','})
-		value, err := parseLogit(bytes.TrimSpace(number))
-		if err != nil {
-			return err
-		}
-		row = append(row, value)
-	}
-	*l = row
-	return nil
-}
-
-func parseLogit(number []byte) (float32, error) {
-	if string(number) == "null" {
-		return float32(math.Inf(-1)), nil
-	}
-	value, err := strconv.ParseFloat(string(number), 32)
-	if err != nil {
-		return 0, fmt.Errorf("a logit is not a number: %.40s", number)
-	}
-	return float32(value), nil
-}
-
 // Metrics are the figures of one request: counts in tokens, times in seconds, memory in bytes.
 // DecodeSeconds is the time from the first token to the last, so DecodeTokensPerSecond counts the
 // tokens after the first.
@@ -249,6 +214,7 @@ type Metrics struct {
 	CachedTokens           int      `json:"cached_tokens"`
 	CacheMiss              *string  `json:"cache_miss"` // why no earlier prompt was reused, or nil
 	GeneratedTokens        int      `json:"generated_tokens"`
+	ThinkingTokens         int      `json:"thinking_tokens"` // how many of these were thoughts
 	QueueSeconds           float64  `json:"queue_seconds"`
 	PrefillSeconds         float64  `json:"prefill_seconds"`
 	DecodeSeconds          float64  `json:"decode_seconds"`

@@ -41,7 +41,7 @@ func wireFields(message reflect.Type) []string {
 		f := message.Field(i)
 		if f.Anonymous {
 			names = append(names, wireFields(f.Type)...)
-		} else if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" {
+		} else if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" && name != "-" {
 			names = append(names, name)
 		}
 	}
@@ -66,9 +66,9 @@ func own(names []string, alsoDone bool) []string {
 }
 
 // compare checks that a Go type has the fields that the named definitions of the schema have together.
-// addedLater are fields that older workers of protocol 1 do not send, so that a client may not insist
+// addedLater are fields of a model's description that older workers of protocol 1 do not send, so that a client may not insist
 // on them. The schema describes what this version's worker sends.
-var addedLater = map[string]bool{"compute_dtype": true, "blas": true, "blas_threads": true, "warnings": true}
+var addedLater = map[string]bool{"compute_dtype": true, "blas": true, "blas_threads": true, "warnings": true, "adapters": true, "quant_mode": true, "pooling": true}
 
 func compare(t *testing.T, message reflect.Type, required bool, schema map[string]schemaType, names ...string) {
 	t.Helper()
@@ -81,7 +81,7 @@ func compare(t *testing.T, message reflect.Type, required bool, schema map[strin
 		properties = append(properties, slices.Collect(maps.Keys(definition.Properties))...)
 		if i == 0 {
 			always = slices.DeleteFunc(slices.Clone(definition.Required), func(field string) bool {
-				return addedLater[field]
+				return addedLater[field] && (name == "InfoResult" || name == "LoadResult")
 			})
 		}
 	}
@@ -112,13 +112,25 @@ func TestRequestsHaveTheFieldsOfTheSchema(t *testing.T) {
 		reflect.TypeFor[memoryFields]():     "Memory",
 		reflect.TypeFor[detokenizeFields](): "Detokenize",
 		reflect.TypeFor[inspectFields]():    "Inspect",
-		reflect.TypeFor[Message]():          "Message",
+		reflect.TypeFor[adapterFields]():    "Adapter",
 		reflect.TypeFor[noFields]():         "Quit",
 	} {
 		compare(t, message, true, schema, name)
 	}
+	// The client leaves options out where others write null.
+	for message, name := range map[reflect.Type]string{
+		reflect.TypeFor[trainFields]():    "Train",
+		reflect.TypeFor[evaluateFields](): "Evaluate",
+	} {
+		compare(t, message, false, schema, name)
+	}
+	// The client sends turns and receives none: it leaves fields out where others write null.
+	compare(t, reflect.TypeFor[Message](), false, schema, "Message")
+	if got := own(requiredNames(reflect.TypeFor[Message]()), false); !slices.Equal(got, []string{"content", "role"}) {
+		t.Errorf("Message always has %q", got)
+	}
 	// Each of these requests has some of the shared options.
-	union := []string{"Generate", "Chat", "Batch", "Classify", "Tokenize"}
+	union := []string{"Generate", "Chat", "Batch", "Classify", "Tokenize", "Render", "Embed", "Score", "Rerank", "Discover"}
 	var properties []string
 	for _, name := range union {
 		properties = append(properties, slices.Collect(maps.Keys(schema[name].Properties))...)
@@ -126,14 +138,18 @@ func TestRequestsHaveTheFieldsOfTheSchema(t *testing.T) {
 	ours := slices.Concat(
 		wireFields(reflect.TypeFor[generateFields]()), wireFields(reflect.TypeFor[chatFields]()),
 		wireFields(reflect.TypeFor[batchFields]()), wireFields(reflect.TypeFor[classifyFields]()),
-		wireFields(reflect.TypeFor[tokenizeFields]()))
+		wireFields(reflect.TypeFor[tokenizeFields]()), wireFields(reflect.TypeFor[renderFields]()),
+		wireFields(reflect.TypeFor[embedFields]()), wireFields(reflect.TypeFor[scoreFields]()),
+		wireFields(reflect.TypeFor[rerankFields]()), wireFields(reflect.TypeFor[discoverFields]()))
 	if got, want := own(ours, false), own(properties, false); !slices.Equal(got, want) {
 		t.Errorf("the options are %q, the schema has %q", got, want)
 	}
 	for message, name := range map[reflect.Type]string{
 		reflect.TypeFor[generateFields](): "Generate", reflect.TypeFor[chatFields](): "Chat",
 		reflect.TypeFor[batchFields](): "Batch", reflect.TypeFor[classifyFields](): "Classify",
-		reflect.TypeFor[tokenizeFields](): "Tokenize",
+		reflect.TypeFor[tokenizeFields](): "Tokenize", reflect.TypeFor[renderFields](): "Render",
+		reflect.TypeFor[embedFields](): "Embed", reflect.TypeFor[scoreFields](): "Score",
+		reflect.TypeFor[rerankFields](): "Rerank", reflect.TypeFor[discoverFields](): "Discover",
 	} {
 		if got, want := own(requiredNames(message), false), own(schema[name].Required, false); !slices.Equal(got, want) {
 			t.Errorf("%s always has %q, the schema says %q", name, got, want)
@@ -141,10 +157,23 @@ func TestRequestsHaveTheFieldsOfTheSchema(t *testing.T) {
 	}
 }
 
+func TestAFitHasTheFieldsOfTheSchemaAndOfALoad(t *testing.T) {
+	schema := readSchema(t)
+	compare(t, reflect.TypeFor[fitFields](), false, schema, "Load")
+	ours := wireFields(reflect.TypeFor[fitFields]())
+	for field := range schema["Fit"].Properties {
+		if !slices.Contains(ours, field) && !envelopeFields[field] {
+			t.Errorf("fit has no field %s", field)
+		}
+	}
+}
+
 func TestRepliesHaveTheFieldsOfTheSchema(t *testing.T) {
 	schema := readSchema(t)
 	compare(t, reflect.TypeFor[Progress](), true, schema, "Progress")
-	compare(t, reflect.TypeFor[Done](), true, schema, "Done", "CancelledDone", "FormattedDone")
+	compare(t, reflect.TypeFor[Done](), true, schema, "Done", "CancelledDone", "FormattedDone", "ToolDone")
+	compare(t, reflect.TypeFor[ToolCall](), true, schema, "ToolCall")
+	compare(t, reflect.TypeFor[ToolError](), true, schema, "ToolError")
 	compare(t, reflect.TypeFor[Metrics](), true, schema, "RequestMetrics")
 	compare(t, reflect.TypeFor[WorkerMetrics](), true, schema, "MetricsResult")
 	compare(t, reflect.TypeFor[ModelInfo](), true, schema, "InfoResult")
@@ -154,11 +183,25 @@ func TestRepliesHaveTheFieldsOfTheSchema(t *testing.T) {
 	compare(t, reflect.TypeFor[Limits](), true, schema, "Limits")
 	compare(t, reflect.TypeFor[ClassifyResult](), true, schema, "Item")
 	compare(t, reflect.TypeFor[batchItem](), true, schema, "BatchItem", "FormattedItem")
+	compare(t, reflect.TypeFor[failedItem](), false, schema, "FailedItem")
+	compare(t, reflect.TypeFor[Embedding](), true, schema, "EmbeddingItem")
+	compare(t, reflect.TypeFor[ScoreResult](), true, schema, "ScoreItem")
+	compare(t, reflect.TypeFor[rerankResult](), true, schema, "RerankResult")
+	compare(t, reflect.TypeFor[RankedDocument](), true, schema, "Ranked")
+	compare(t, reflect.TypeFor[Rendered](), true, schema, "RenderResult")
+	compare(t, reflect.TypeFor[RenderedMessage](), true, schema, "RenderedMessage")
+	compare(t, reflect.TypeFor[FoundModel](), true, schema, "FoundModel")
+	compare(t, reflect.TypeFor[FoundAdapter](), true, schema, "FoundAdapter")
+	compare(t, reflect.TypeFor[FitResult](), true, schema, "FitResult")
 	compare(t, reflect.TypeFor[CancelResult](), true, schema, "CancelResult")
 	compare(t, reflect.TypeFor[CacheStats](), true, schema, "CacheResult")
 	compare(t, reflect.TypeFor[Tokenized](), true, schema, "TokenizeResult")
 	compare(t, reflect.TypeFor[detokenized](), true, schema, "DetokenizeResult")
 	compare(t, reflect.TypeFor[Inspected](), true, schema, "InspectResult")
+	compare(t, reflect.TypeFor[AdapterInfo](), true, schema, "AdapterInfo")
+	compare(t, reflect.TypeFor[TrainProgress](), true, schema, "TrainProgress")
+	compare(t, reflect.TypeFor[TrainResult](), true, schema, "TrainResult")
+	compare(t, reflect.TypeFor[EvaluateResult](), true, schema, "EvaluateResult")
 	compare(t, reflect.TypeFor[Memory](), true, schema, "MemoryResult")
 	compare(t, reflect.TypeFor[eventMessage](), true, schema, "Event")
 	compare(t, reflect.TypeFor[errorReply](), true, schema, "Error")

@@ -10,6 +10,10 @@ import (
 // its own stream in the worker and no other.
 type Stream struct {
 	replies *replies[Token]
+
+	// These are what the consumer has read so far. forgets is true for a stream that only has a range.
+	text, thoughts strings.Builder
+	forgets        bool
 }
 
 // ID returns the request's id, for Worker.CancelRequest.
@@ -35,6 +39,9 @@ func (s *Stream) Tokens() iter.Seq2[Token, error] {
 			if !ok {
 				return
 			}
+			if !s.forgets {
+				s.keep(&token)
+			}
 			if !yield(token, nil) {
 				s.replies.abandon()
 				return
@@ -43,19 +50,63 @@ func (s *Stream) Tokens() iter.Seq2[Token, error] {
 	}
 }
 
-// Text reads the stream to its end and returns the plain text. It leaves out other channels, such
-// as thinking.
-func (s *Stream) Text() (string, error) {
-	var text strings.Builder
-	for token, err := range s.Tokens() {
+// keep adds a token to what was read.
+func (s *Stream) keep(token *Token) {
+	switch token.Channel {
+	case "":
+		s.text.WriteString(token.Text)
+	case ChannelThinking:
+		s.thoughts.WriteString(token.Text)
+	}
+}
+
+// readOn reads the stream to its end. It returns the error that ended the stream, if any.
+func (s *Stream) readOn() error {
+	if s.replies.ended {
+		return nil
+	}
+	for _, err := range s.Tokens() {
 		if err != nil {
-			return text.String(), err
-		}
-		if token.Channel == "" {
-			text.WriteString(token.Text)
+			return err
 		}
 	}
-	return text.String(), nil
+	return nil
+}
+
+// Text reads the stream to its end and returns the answer's text, without thoughts and tool calls.
+//
+// Text, Thoughts, ToolCalls and Message are of the whole answer, with what was ranged over before, and
+// may be called in any order and again. Their error is that of Tokens; Text and Thoughts then return what had arrived.
+func (s *Stream) Text() (string, error) {
+	err := s.readOn()
+	return s.text.String(), err
+}
+
+// Thoughts reads the stream to its end and returns the model's thoughts, which are no part of the text.
+func (s *Stream) Thoughts() (string, error) {
+	err := s.readOn()
+	return s.thoughts.String(), err
+}
+
+// ToolCalls reads the stream to its end and returns the complete tool calls. Done has the ToolError
+// too.
+func (s *Stream) ToolCalls() ([]ToolCall, error) {
+	if err := s.readOn(); err != nil {
+		return nil, err
+	}
+	done, _ := s.Done()
+	return done.ToolCalls, nil
+}
+
+// Message reads the stream to its end and returns the answer as the assistant's turn: its text, thoughts
+// and tool calls. Append it to the conversation for the next request, and a turn of the role "tool" for
+// each call.
+func (s *Stream) Message() (Message, error) {
+	calls, err := s.ToolCalls()
+	if err != nil {
+		return Message{}, err
+	}
+	return assistantTurn(s.text.String(), s.thoughts.String(), calls), nil
 }
 
 // Done returns how the stream ended. It returns false before the end and after a failure.
@@ -68,71 +119,3 @@ func (s *Stream) Delivered() int { return s.replies.tokens }
 // still runs ends with an ErrCancelled whose cause is ErrStreamClosed. The error of Close is
 // ErrDrainTimeout if the worker does not confirm in time (WithDrainTimeout).
 func (s *Stream) Close() error { return s.replies.close() }
-
-// A BatchStream is the answer to one request of Model.BatchStream: one result for each prompt, in
-// the order in which they end. The rules of Stream hold for it.
-type BatchStream struct {
-	replies *itemReplies
-	onToken func(Token)
-}
-
-// ID returns the request's id, for Worker.CancelRequest.
-func (s *BatchStream) ID() string { return s.replies.request.id }
-
-// Results gives each prompt's result as it ends. A prompt that fails has its own Err; the others go
-// on. Errors of the whole request are those of Stream.Tokens.
-func (s *BatchStream) Results() iter.Seq2[BatchResult, error] {
-	return func(yield func(BatchResult, error) bool) {
-		for item, err := range s.replies.items(s.onToken) {
-			var result BatchResult
-			if err == nil {
-				var reply batchItem
-				reply, err = readItem[batchItem](s.replies.request, item)
-				result = reply.result()
-			}
-			if !yield(result, err) || err != nil {
-				s.replies.abandon()
-				return
-			}
-		}
-	}
-}
-
-// Done returns how the batch ended. It returns false before the end and after a failure.
-func (s *BatchStream) Done() (Done, bool) { return s.replies.ending() }
-
-// Close cancels the rest of the batch and waits until the worker confirms. The error is
-// ErrDrainTimeout if the worker does not confirm in time (WithDrainTimeout).
-func (s *BatchStream) Close() error { return s.replies.close() }
-
-// A ClassifyStream is the answer to one request of Model.ClassifyStream: one result for each prompt,
-// in the order in which the worker computes them. The rules of Stream hold for it.
-type ClassifyStream struct {
-	replies *itemReplies
-}
-
-// ID returns the request's id, for Worker.CancelRequest.
-func (s *ClassifyStream) ID() string { return s.replies.request.id }
-
-// Results gives each prompt's result. Errors are those of Stream.Tokens.
-func (s *ClassifyStream) Results() iter.Seq2[ClassifyResult, error] {
-	return func(yield func(ClassifyResult, error) bool) {
-		for line, err := range s.replies.items(nil) {
-			var result ClassifyResult
-			if err == nil {
-				result, err = readItem[ClassifyResult](s.replies.request, line)
-			}
-			if !yield(result, err) || err != nil {
-				s.replies.abandon()
-				return
-			}
-		}
-	}
-}
-
-// Done returns how the classification ended. It returns false before the end and after a failure.
-func (s *ClassifyStream) Done() (Done, bool) { return s.replies.ending() }
-
-// Close cancels the rest of the classification and waits until the worker confirms. The error is
-// ErrDrainTimeout if the worker does not confirm in time (WithDrainTimeout).
-func (s *ClassifyStream) Close() error { return s.replies.close() }

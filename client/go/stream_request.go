@@ -191,8 +191,11 @@ func newTokenReplies(conn *connection, command *wire.Command, o *requestOptions,
 	r := &replies[Token]{onDone: onDone}
 	r.request = newRequest(conn, command, requestHooks{
 		token: func(token *wire.Token) error {
-			likely := len(token.TopLogprobs) * messageOverhead
-			return r.push(tokenFromWire(token), len(token.Text)+likely)
+			size := len(token.Text) + len(token.TopLogprobs)*messageOverhead
+			if part := token.ToolCall; part != nil {
+				size += len(part.Name) + len(part.Arguments)
+			}
+			return r.push(tokenFromWire(token), size)
 		},
 		progress: o.onProgress,
 	})

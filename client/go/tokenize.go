@@ -16,7 +16,7 @@ func (m *Model) Tokenize(ctx context.Context, text string, options ...RequestOpt
 }
 
 // TokenizeChat returns the tokens of a conversation, as Chat would compute them with the model's own
-// chat template. It takes WithThinking, WithSpecialTokens and WithCountOnly.
+// chat template. It takes WithThinking, WithTools, WithSpecialTokens and WithCountOnly.
 func (m *Model) TokenizeChat(ctx context.Context, messages []Message, options ...RequestOption) (Tokenized, error) {
 	return m.tokenize(ctx, options, func(o *requestOptions) any {
 		given := append([]Message{}, messages...) // an empty list is sent, and the worker refuses it

@@ -1,6 +1,7 @@
 package mlxwire
 
 import (
+	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -129,6 +130,12 @@ func readAs(kind, command string, line []byte) (err error) {
 		_, err = decodeReply[creditResult](line)
 	case "result cache":
 		_, err = decodeReply[CacheStats](line)
+	case "result adapter":
+		_, err = decodeReply[adapterResult](line)
+	case "result train":
+		_, err = decodeReply[TrainResult](line)
+	case "result evaluate":
+		_, err = decodeReply[EvaluateResult](line)
 	case "result tokenize":
 		_, err = decodeReply[Tokenized](line)
 	case "result detokenize":
@@ -140,7 +147,21 @@ func readAs(kind, command string, line []byte) (err error) {
 	case "item batch":
 		_, err = decodeReply[batchItem](line)
 	case "item classify":
-		_, err = decodeReply[ClassifyResult](line)
+		_, err = readClassified(&request{}, line)
+	case "item embed":
+		if !bytes.Contains(line, []byte(`"embedding":[`)) { // this client asks for base64
+			_, err = readEmbedding(&request{}, line)
+		}
+	case "item score":
+		_, err = readScore(&request{}, line)
+	case "item discover":
+		_, err = readFound(&request{}, line)
+	case "result render":
+		_, err = decodeReply[Rendered](line)
+	case "result rerank":
+		_, err = decodeReply[rerankResult](line)
+	case "result fit":
+		_, err = decodeReply[FitResult](line)
 	case "result unload", "result quit", "result generate":
 	default:
 		return readAnyCommand(kind, line)
@@ -152,6 +173,8 @@ func readAnyCommand(kind string, line []byte) (err error) {
 	switch kind {
 	case "token":
 		_, err = wire.ReadToken(line)
+	case "tool_call":
+		_, err = wire.ReadToolCall(line)
 	case "done":
 		_, err = decodeReply[Done](line)
 	case "progress":

@@ -62,6 +62,15 @@ type ContextLoader interface {
 	LoadModelContext(ctx context.Context, path string, options ...LoadOption) (TextModel, error)
 }
 
+// A ModelFinder is a Backend that also finds models where Discover does not look.
+type ModelFinder interface {
+	Backend
+	// FindModels gives each model below the folders, at any depth, or without a folder those in a hub's
+	// local cache. A model that can't be loaded comes with its Path and the error that a load would give, and the others
+	// follow; any other error comes last, without a Path.
+	FindModels(ctx context.Context, dirs ...string) iter.Seq2[DiscoveredModel, error]
+}
+
 // preferred names the backends that Default looks for first.
 var preferred = []string{"metal", "rocm", "llama_cpp", "mlx_lm"}
 

@@ -74,11 +74,13 @@ func TestTheErrorOfAMissingBackendNamesIt(t *testing.T) {
 // A slowBackend loads until it is told to go on, and can't be interrupted.
 type slowBackend struct {
 	fakeBackend
+	begun  chan struct{}
 	goOn   chan struct{}
 	closed chan struct{}
 }
 
 func (b slowBackend) LoadModel(string, ...LoadOption) (TextModel, error) {
+	close(b.begun)
 	<-b.goOn
 	return closingModel{closed: b.closed}, nil
 }
@@ -91,10 +93,15 @@ type closingModel struct {
 func (m closingModel) Close() error { close(m.closed); return nil }
 
 func TestALoadEndsWithItsContextAndTheLateModelIsClosed(t *testing.T) {
-	slow := slowBackend{fakeBackend{name: "slow", available: true}, make(chan struct{}), make(chan struct{})}
+	slow := slowBackend{
+		fakeBackend{name: "slow", available: true}, make(chan struct{}), make(chan struct{}), make(chan struct{}),
+	}
 	withBackends(t, slow)
 	ctx, cancel := context.WithCancel(context.Background())
-	go cancel()
+	go func() {
+		<-slow.begun // a context that ended before would leave no load, and no late model
+		cancel()
+	}()
 	if model, err := LoadModelContext(ctx, "m"); !errors.Is(err, context.Canceled) || model != nil {
 		t.Errorf("the load gave %v, %v", model, err)
 	}

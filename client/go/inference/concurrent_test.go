@@ -115,6 +115,13 @@ func TestAnOptionThatACallCantApplyIsRefusedByItsName(t *testing.T) {
 		_, err := model.Classify(ctx, []string{"p"}, option)
 		refused("classify", err, field)
 	}
+	thoughts := inference.WithThoughtSink(func(string) {})
+	count(model.Generate(ctx, "p", thoughts), -1)
+	refused("generate", model.Err(), "thinking")
+	_, err = model.BatchGenerate(ctx, []string{"p"}, thoughts)
+	refused("batch", err, "thinking")
+	_, err = model.Classify(ctx, []string{"p"}, thoughts)
+	refused("classify", err, "thinking")
 	classes, err := model.Classify(ctx, []string{"p"}, inference.WithMaxTokens(1), inference.WithTemperature(0),
 		inference.WithTopP(1), inference.WithRepeatPenalty(1.3), inference.WithCache(false), inference.WithTopK(3))
 	if err != nil || len(classes) != 1 {

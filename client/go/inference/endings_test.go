@@ -271,3 +271,25 @@ func TestTheOptionalInterfacesHaveTypesOfThisPackage(t *testing.T) {
 		t.Errorf("the chat of a mock without a switch for thinking gave %q, %v", textOf(tokens), model.Err())
 	}
 }
+
+func TestARequestNamesItsAdapter(t *testing.T) {
+	model := loadMock(t)
+	ctx := context.Background()
+	loader := model.(inference.AdapterLoader)
+	if names, err := loader.Adapters(ctx); len(names) != 0 || err != nil {
+		t.Errorf("the adapters are %q, %v", names, err)
+	}
+	if err := loader.UnloadAdapter(ctx, "poet"); !errors.Is(err, mlxwire.ErrInvalidParams) {
+		t.Errorf("an adapter that is not loaded was unloaded: %v", err)
+	}
+	option := inference.WithLoadedAdapter("poet")
+	_ = slices.Collect(model.Generate(ctx, "a b", option))
+	generated := model.Err()
+	_, classified := model.Classify(ctx, []string{"a"}, option)
+	for _, err := range []error{generated, classified} {
+		var own *mlxwire.Error
+		if !errors.As(err, &own) || own.Field() != "adapter" {
+			t.Errorf("a request with an adapter that is not loaded gave %v", err)
+		}
+	}
+}

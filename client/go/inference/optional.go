@@ -80,6 +80,16 @@ type CacheStats struct {
 	Affected int
 }
 
+// An AdapterLoader loads adapters beside its model, under names for WithLoadedAdapter.
+type AdapterLoader interface {
+	// LoadAdapter loads the adapter in a folder. A name in use is given to it.
+	LoadAdapter(ctx context.Context, name, path string) error
+	// UnloadAdapter unloads an adapter. Requests in flight go on with it.
+	UnloadAdapter(ctx context.Context, name string) error
+	// Adapters returns the names that are loaded.
+	Adapters(ctx context.Context) ([]string, error)
+}
+
 // A MemoryLimiter reports its memory and accepts limits.
 type MemoryLimiter interface {
 	Memory(ctx context.Context) (Memory, error)

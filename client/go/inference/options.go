@@ -19,8 +19,10 @@ type GenerateConfig struct {
 	MinTokens     int               // the text does not end before that many tokens
 	Thinking      *bool             // nil is the template's own default
 	Cache         *bool             // nil is true: reuse what earlier prompts computed
+	Adapter       string            // "" computes with the model alone, a name with the adapter that AdapterLoader loaded
 	LogitBias     map[int32]float32 // added to the logits of these tokens
 	MetricsSink   func(GenerateMetrics)
+	ThoughtSink   func(text string) // gets the model's thoughts, which no Token has
 }
 
 // LoadConfig says how a model is loaded.
@@ -127,6 +129,11 @@ func WithCache(reuse bool) GenerateOption {
 	return func(c *GenerateConfig) { c.Cache = &reuse }
 }
 
+// WithLoadedAdapter computes with an adapter that an AdapterLoader has loaded under this name.
+func WithLoadedAdapter(name string) GenerateOption {
+	return func(c *GenerateConfig) { c.Adapter = name }
+}
+
 // WithLogitBias adds a value to the logits of tokens, by their ids.
 func WithLogitBias(bias map[int32]float32) GenerateOption {
 	return func(c *GenerateConfig) { c.LogitBias = bias }
@@ -137,6 +144,13 @@ func WithLogitBias(bias map[int32]float32) GenerateOption {
 // the range waits a short time until the worker has ended the request.
 func WithMetricsSink(tell func(GenerateMetrics)) GenerateOption {
 	return func(c *GenerateConfig) { c.MetricsSink = tell }
+}
+
+// WithThoughtSink calls tell with each piece of the model's thoughts as it arrives, from the goroutine that
+// ranges over the stream. The tokens of a thought have an empty Text, since it is no part of the answer.
+// It is an option of Chat.
+func WithThoughtSink(tell func(text string)) GenerateOption {
+	return func(c *GenerateConfig) { c.ThoughtSink = tell }
 }
 
 // WithBackend names the backend.

@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
+	"path/filepath"
 	"slices"
 
 	mlxwire "github.com/mlxwire/mlxwire/client/go"
@@ -54,19 +56,80 @@ func (b WorkerBackend) LoadModelContext(ctx context.Context, path string, option
 	if err != nil {
 		return nil, err
 	}
-	start := b.Options
-	if len(b.Command) > 0 {
-		start = append([]mlxwire.StartOption{mlxwire.WithCommand(b.Command[0], b.Command[1:]...)}, start...)
-	}
-	worker, err := mlxwire.Start(ctx, start...)
+	worker, err := b.start(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("inference: mlx_lm: %w", err)
+		return nil, err
 	}
 	model := &workerModel{worker: worker}
 	if err := model.load(ctx, path, config, load); err != nil {
 		return nil, errors.Join(fmt.Errorf("inference: mlx_lm: %w", err), worker.Close())
 	}
 	return model, nil
+}
+
+func (b WorkerBackend) start(ctx context.Context) (*mlxwire.Worker, error) {
+	options := b.Options
+	if len(b.Command) > 0 {
+		options = append([]mlxwire.StartOption{mlxwire.WithCommand(b.Command[0], b.Command[1:]...)}, options...)
+	}
+	worker, err := mlxwire.Start(ctx, options...)
+	if err != nil {
+		return nil, fmt.Errorf("inference: mlx_lm: %w", err)
+	}
+	return worker, nil
+}
+
+// FindModels implements ModelFinder. It starts a worker and ends it.
+func (b WorkerBackend) FindModels(ctx context.Context, dirs ...string) iter.Seq2[DiscoveredModel, error] {
+	return func(yield func(DiscoveredModel, error) bool) {
+		if ctx == nil {
+			yield(DiscoveredModel{}, errNilContext)
+			return
+		}
+		absolute, err := absolutePaths(dirs)
+		if err != nil {
+			yield(DiscoveredModel{}, err)
+			return
+		}
+		worker, err := b.start(ctx)
+		if err != nil {
+			yield(DiscoveredModel{}, err)
+			return
+		}
+		defer worker.Close()
+		stream, err := worker.DiscoverStream(ctx, absolute)
+		if err != nil {
+			yield(DiscoveredModel{}, err)
+			return
+		}
+		for found, err := range stream.Results() {
+			model := DiscoveredModel{
+				Path: found.Path, ModelType: family(found.ModelType), QuantBits: found.QuantBits, QuantGroup: found.QuantGroup,
+			}
+			if found.Path != "" {
+				model.NumFiles = countWeights(found.Path)
+			}
+			if err == nil {
+				err = found.Err
+			}
+			if !yield(model, err) {
+				return
+			}
+		}
+	}
+}
+
+// absolutePaths returns paths that do not depend on the folder in which the worker runs.
+func absolutePaths(dirs []string) ([]string, error) {
+	absolute := make([]string, len(dirs))
+	for i, dir := range dirs {
+		path, err := filepath.Abs(dir)
+		if err != nil {
+			return nil, fmt.Errorf("inference: can't find the folder of models: %w", err)
+		}
+		absolute[i] = path
+	}
+	return absolute, nil
 }
 
 // load loads the folder, with a rotating window if the host wants a certain context.

@@ -63,6 +63,28 @@ func plainStats(stats mlxwire.CacheStats, err error) (CacheStats, error) {
 	return CacheStats(stats), err
 }
 
+// LoadAdapter implements AdapterLoader.
+func (m *workerModel) LoadAdapter(ctx context.Context, name, path string) error {
+	_, err := m.model.LoadAdapter(ctx, name, path)
+	return err
+}
+
+// UnloadAdapter implements AdapterLoader.
+func (m *workerModel) UnloadAdapter(ctx context.Context, name string) error {
+	_, err := m.model.UnloadAdapter(ctx, name)
+	return err
+}
+
+// Adapters implements AdapterLoader.
+func (m *workerModel) Adapters(ctx context.Context) ([]string, error) {
+	adapters, err := m.model.Adapters(ctx)
+	names := make([]string, len(adapters))
+	for i, adapter := range adapters {
+		names[i] = adapter.Name
+	}
+	return names, err
+}
+
 // Memory implements MemoryLimiter.
 func (m *workerModel) Memory(ctx context.Context) (Memory, error) {
 	memory, err := m.worker.Memory(ctx)

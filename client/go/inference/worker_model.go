@@ -4,6 +4,7 @@ package inference
 
 import (
 	"context"
+	"fmt"
 	"iter"
 
 	mlxwire "github.com/mlxwire/mlxwire/client/go"
@@ -66,6 +67,12 @@ func (m *workerModel) stream(ctx context.Context, call call, options []GenerateO
 		ended = stream
 		var newest *Token
 		for token, err := range stream.Tokens() {
+			if token.Channel != "" {
+				if config.ThoughtSink != nil && token.Text != "" {
+					config.ThoughtSink(token.Text)
+				}
+				token.Text = ""
+			}
 			switch {
 			case err != nil:
 				// The end of the context also stops what has arrived.
@@ -136,6 +143,9 @@ func (m *workerModel) Classify(ctx context.Context, prompts []string, options ..
 	for result, err := range stream.Results() {
 		if err != nil {
 			return nil, causeOf(ctx, err)
+		}
+		if result.Err != nil { // the interface has one error for all prompts
+			return nil, fmt.Errorf("inference: prompt %d: %w", result.Index, result.Err)
 		}
 		if within(results, result.Index) {
 			results[result.Index] = ClassifyResult{
@@ -237,7 +247,7 @@ func plainToken(token mlxwire.Token) Token {
 func toTurns(messages []Message) []mlxwire.Message {
 	turns := make([]mlxwire.Message, len(messages))
 	for i, message := range messages {
-		turns[i] = mlxwire.Message(message)
+		turns[i] = mlxwire.Message{Role: message.Role, Content: message.Content}
 	}
 	return turns
 }

@@ -40,6 +40,9 @@ func requestOptions(ctx context.Context, call call, config GenerateConfig) ([]ml
 	if config.Thinking != nil && call != chatting {
 		return nil, refused("thinking", "WithThinking is an option of Chat, whose template has the switch; leave it out")
 	}
+	if config.ThoughtSink != nil && call != chatting {
+		return nil, refused("thinking", "WithThoughtSink is an option of Chat; the texts of other calls have no thoughts of their own, so leave it out")
+	}
 	if call == classifying {
 		return classifyOptions(request, config)
 	}
@@ -74,6 +77,9 @@ func tokenOptions(request []mlxwire.RequestOption, config GenerateConfig) []mlxw
 	if config.Thinking != nil {
 		request = append(request, mlxwire.WithThinking(*config.Thinking))
 	}
+	if config.Adapter != "" {
+		request = append(request, mlxwire.WithLoadedAdapter(config.Adapter))
+	}
 	if config.Cache != nil {
 		request = append(request, mlxwire.WithCache(*config.Cache))
 	}
@@ -102,6 +108,9 @@ func classifyOptions(request []mlxwire.RequestOption, config GenerateConfig) ([]
 	}
 	if config.ReturnLogits {
 		request = append(request, mlxwire.WithLogits())
+	}
+	if config.Adapter != "" {
+		request = append(request, mlxwire.WithLoadedAdapter(config.Adapter))
 	}
 	return request, nil
 }

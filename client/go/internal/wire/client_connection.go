@@ -47,7 +47,7 @@ const (
 // A Sink receives the replies to one request, in the order in which they arrive. Its methods must
 // not wait.
 type Sink interface {
-	// TakeToken receives one token, which is valid during the call only.
+	// TakeToken receives one token or part of a tool call, which is valid during the call only.
 	TakeToken(token *Token)
 	// TakeReply receives any other reply. line is valid during the call only. An error says which rule
 	// the reply breaks; the request then stays pending and fails with the connection.
@@ -192,6 +192,18 @@ func (c *ClientConnection) takeToken(request *requestState, id []byte) error {
 	return nil
 }
 
+func (c *ClientConnection) takeToolCall(request *requestState, line []byte) error {
+	part, err := ReadToolCall(line)
+	if err != nil {
+		return fmt.Errorf("the worker sent a malformed tool call: %w", err)
+	}
+	if err := request.takeSeqOfCall(&part); err != nil {
+		return err
+	}
+	request.sink.TakeToken(&part)
+	return nil
+}
+
 // envelope holds the fields that every message has.
 type envelope struct {
 	ID    json.RawMessage `json:"id"`
@@ -277,6 +289,9 @@ func (c *ClientConnection) reply(request *requestState, kind string, message *en
 			return fmt.Errorf("the worker sent a malformed token: %w", err)
 		}
 		return c.takeToken(request, nil)
+	}
+	if kind == "tool_call" {
+		return c.takeToolCall(request, line)
 	}
 	if kind == "item" {
 		if err := request.takeItem(message.Index); err != nil {

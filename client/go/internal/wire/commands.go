@@ -11,6 +11,8 @@ const (
 	Alone        Lane = "alone"         // while no other request runs
 	Sequences    Lane = "sequences"     // decoded together with other sequences
 	OnePass      Lane = "one_pass"      // one forward pass for each prompt
+	Background   Lane = "background"    // in a process of its own, while all others go on
+	Files        Lane = "files"         // on a thread that reads model folders, while all others go on
 )
 
 // A Command is one row of the table of commands. Commands are compared by their address.
@@ -51,6 +53,15 @@ var (
 	Tokenize   = &Command{Name: "tokenize", Final: result, Lane: Prepare, NeedsModel: true}
 	Detokenize = &Command{Name: "detokenize", Final: result, Lane: Prepare, NeedsModel: true}
 	Inspect    = &Command{Name: "inspect", Final: result, Lane: OnePass, NeedsModel: true}
+	Render     = &Command{Name: "render", Final: result, Lane: Prepare, NeedsModel: true}
+	Embed      = &Command{Name: "embed", Final: done, Lane: OnePass, NeedsModel: true}
+	Rerank     = &Command{Name: "rerank", Final: result, Lane: OnePass, NeedsModel: true}
+	Score      = &Command{Name: "score", Final: done, Lane: OnePass, NeedsModel: true}
+	Discover   = &Command{Name: "discover", Final: done, Lane: Files}
+	Fit        = &Command{Name: "fit", Final: result, Lane: Files}
+	Adapter    = &Command{Name: "adapter", Final: result, Lane: BetweenSteps, NeedsModel: true}
+	Train      = &Command{Name: "train", Final: result, Lane: Background, NeedsModel: true}
+	Evaluate   = &Command{Name: "evaluate", Final: result, Lane: Background, NeedsModel: true}
 	Memory     = &Command{Name: "memory", Final: result, Lane: BetweenSteps}
 	Metrics    = &Command{Name: "metrics", Final: result, Lane: AtOnce}
 	Cancel     = &Command{Name: "cancel", Final: result, Lane: AtOnce, Blameless: true}
@@ -61,5 +72,5 @@ var (
 // Commands lists the table.
 var Commands = []*Command{
 	Hello, Load, Unload, Info, Generate, Chat, Batch, Classify, Cache, Tokenize, Detokenize, Inspect,
-	Memory, Metrics, Cancel, Credit, Quit,
+	Render, Embed, Rerank, Score, Discover, Fit, Adapter, Train, Evaluate, Memory, Metrics, Cancel, Credit, Quit,
 }

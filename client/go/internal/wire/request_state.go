@@ -3,6 +3,7 @@ package wire
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"strconv"
 )
 
@@ -21,11 +22,11 @@ func (p phase) String() string {
 // transitions lists which reply may come in which phase. Any other reply breaks the rules.
 var transitions = map[phase]map[string]phase{
 	open: {
-		"progress": open, "token": streaming, "item": streaming,
+		"progress": open, "token": streaming, "tool_call": streaming, "item": streaming,
 		"done": ended, "result": ended, "error": ended,
 	},
 	streaming: {
-		"progress": streaming, "token": streaming, "item": streaming,
+		"progress": streaming, "token": streaming, "tool_call": streaming, "item": streaming,
 		"done": ended, "error": ended,
 	},
 }
@@ -34,10 +35,15 @@ var transitions = map[phase]map[string]phase{
 type Replies struct {
 	// Tokens is true for a request that streams tokens.
 	Tokens bool
-	// Prompts is how many prompts a `batch` or `classify` has. Each has one item, and its tokens name it.
-	// It is 0 for other requests, which have no items.
+	// ToolCalls is true for a `chat` with tools, whose answer may call them.
+	ToolCalls bool
+	// Prompts is how many prompts or texts a request has. Each has one item, and its tokens name it. It
+	// is AnyNumber for a `discover`, and 0 for other requests, which have no items.
 	Prompts int
 }
+
+// AnyNumber is the number of items of a request whose worker alone knows it.
+const AnyNumber = math.MaxInt
 
 // itemCame is the next seq of a prompt whose item has come: no token has it.
 const itemCame = -1
@@ -50,6 +56,7 @@ type requestState struct {
 	replies Replies
 	nextSeq int         // of a request without a list of prompts
 	byIndex map[int]int // the next seq of each prompt
+	callIDs []string    // of the tool calls that have begun
 }
 
 // advance checks the type of one reply, and whether it is final, against the table.
@@ -88,6 +95,25 @@ func (r *requestState) takeSeq(token *Token) error {
 	r.phase = streaming
 	r.nextSeq++
 	return nil
+}
+
+// takeSeqOfCall checks that a part of a tool call is the next message of its request. Tokens and parts
+// count one seq together.
+func (r *requestState) takeSeqOfCall(part *Token) error {
+	if !r.replies.ToolCalls {
+		return fmt.Errorf("request %q: the worker sent a tool call, but the request has no tools", r.id)
+	}
+	call := part.ToolCall
+	switch {
+	case call.Begins && call.Index != len(r.callIDs):
+		return fmt.Errorf("request %q: the worker began tool call %d where %d was due", r.id, call.Index, len(r.callIDs))
+	case call.Begins:
+		r.callIDs = append(r.callIDs, call.CallID)
+	case call.Index >= len(r.callIDs):
+		return fmt.Errorf("request %q: the worker sent arguments of tool call %d, which had not begun", r.id, call.Index)
+	}
+	call.CallID = r.callIDs[call.Index]
+	return r.takeSeq(part)
 }
 
 func (r *requestState) takeSeqOfPrompt(token *Token) error {
@@ -130,5 +156,5 @@ func (r *requestState) setNext(index, seq int) {
 }
 
 func (r *requestState) outOfTurn(token *Token, due int) error {
-	return fmt.Errorf("request %q: the worker sent token seq %d where %d was due", r.id, token.Seq, due)
+	return fmt.Errorf("request %q: the worker sent %s seq %d where %d was due", r.id, token.kind(), token.Seq, due)
 }

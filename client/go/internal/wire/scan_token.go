@@ -6,8 +6,8 @@ import (
 )
 
 // scanToken reads a plain token line: `type`, `id`, `seq`, `token` and `token_id`, each once, in any
-// order, without white space. Nearly every line of a connection is one, and encoding/json takes ten
-// times as long for it. scanToken returns false for any other line, which encoding/json then reads.
+// order, without white space, and after them the channel of a thought. Nearly every line of a connection
+// is one, and encoding/json takes ten times as long for it. scanToken returns false for any other line, which encoding/json then reads.
 // Both read an accepted line in the same way; a fuzz test compares them.
 //
 // The returned id shares memory with line. token has no meaning if ok is false.
@@ -68,7 +68,10 @@ func scanToken(line []byte, token *Token, texts *textCache) (id []byte, ok bool)
 		}
 	}
 	if len(rest) != 1 || rest[0] != '}' {
-		return nil, false
+		if string(rest) != thoughtEnd {
+			return nil, false
+		}
+		token.Channel = thinking
 	}
 	if escaped {
 		token.Text, ok = unescape(text)
@@ -77,6 +80,11 @@ func scanToken(line []byte, token *Token, texts *textCache) (id []byte, ok bool)
 	token.Text = texts.text(token.ID, text)
 	return id, true
 }
+
+const (
+	thinking   = "thinking"
+	thoughtEnd = `,"channel":"` + thinking + `"}`
+)
 
 // scanString reads a string that has no escapes. It does not check that the string is UTF-8.
 func scanString(rest []byte) (value, after []byte, ok bool) {

@@ -18,6 +18,19 @@ type Token struct {
 	Channel     string
 	Logprob     *float64
 	TopLogprobs []TopLogprob
+	// ToolCall makes this a part of a tool call, which is no token: its Text is empty, its ID is NoID, and
+	// Flush is true.
+	ToolCall *ToolCallPart
+}
+
+// NoID is the ID of what is no token.
+const NoID = -1
+
+func (t *Token) kind() string {
+	if t.ToolCall != nil {
+		return "tool_call"
+	}
+	return "token"
 }
 
 // TopLogprob is one of the likeliest tokens at a position. A nil Logprob means minus infinity.

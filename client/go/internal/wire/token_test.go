@@ -13,12 +13,17 @@ var tokenLines = []string{
 	`{"id":"r2","type":"token","seq":17,"token":"é😀","token_id":0}`,
 	`{"token_id":5,"token":"a\n\t\"\\\/\b\f\rb","seq":3,"id":"x","type":"token"}`,
 	`{"type":"token","id":"","seq":999999999,"token":"","token_id":999999999}`,
+	`{"type":"token","id":"r","seq":0,"token":"hm","token_id":1,"channel":"thinking"}`,
 }
 
 var otherLines = []string{
 	``, `{`, `{}`, `[]`, `"token"`, `{"type":"token"}`,
 	`{"type":"token","id":"r","seq":0,"token":"a","token_id":1,"flush":true}`,
 	`{"type":"token","id":"r","seq":0,"token":"a","token_id":1,}`,
+	`{"type":"token","id":"r","seq":0,"token":"a","token_id":1,"channel":"other"}`,
+	`{"type":"token","id":"r","seq":0,"token":"a","token_id":1,"channel":"thinking"`,
+	`{"type":"token","id":"r","channel":"thinking","seq":0,"token":"a","token_id":1}`,
+	`{"type":"token","id":"r","seq":0,"token":"a","token_id":1,"channel":"thinking","flush":true}`,
 	`{"type":"token","id":"r","seq":0,"token":"a","token_id":1}x`,
 	`{"type":"done","id":"r","seq":0,"token":"a","token_id":1}`,
 	`{"type":"token","id":"r","seq":00,"token":"a","token_id":1}`,
@@ -96,10 +101,12 @@ func TestTheTextCacheKeepsNoLongText(t *testing.T) {
 	}
 }
 
-func TestAPlainTokenCostsNoAllocation(t *testing.T) {
-	line, token, texts := []byte(tokenLines[0]), new(Token), new(textCache)
-	if count := testing.AllocsPerRun(100, func() { scanToken(line, token, texts) }); count != 0 {
-		t.Errorf("scanToken made %v allocations", count)
+func TestATokenOfTheAnswerOrOfAThoughtCostsNoAllocation(t *testing.T) {
+	for _, line := range []string{tokenLines[0], tokenLines[len(tokenLines)-1]} {
+		bytes, token, texts := []byte(line), new(Token), new(textCache)
+		if count := testing.AllocsPerRun(100, func() { scanToken(bytes, token, texts) }); count != 0 {
+			t.Errorf("scanToken made %v allocations for %s", count, line)
+		}
 	}
 }
 

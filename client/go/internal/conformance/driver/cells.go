@@ -32,6 +32,8 @@ type cell struct {
 
 	// Stream, of read, is whether a batch streams its tokens.
 	Stream bool `json:"stream"`
+	// Tools, of read and answer, is whether the request has a tool.
+	Tools bool `json:"tools"`
 
 	// Beside is the script of the request beside, or the options beside.
 	Beside json.RawMessage `json:"beside"`
@@ -51,7 +53,7 @@ type answer map[string]any
 // runCells answers each cell of a reader with a line on stdout.
 func runCells(cells io.Reader) error {
 	tasks := map[string]func(*cell) (answer, error){
-		"stop": stop, "second_pass": secondPass, "read": read,
+		"stop": stop, "second_pass": secondPass, "read": read, "answer": readAnswer,
 		"option": giveOption, "never": never, "policy": crashUnderPolicy,
 	}
 	defer closeShared()

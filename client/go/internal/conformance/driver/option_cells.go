@@ -52,8 +52,9 @@ func closeShared() {
 type settable[T any] struct {
 	name string
 	set  func(float64) T
-	real bool    // float64, which has NaN and infinity
-	most float64 // the largest value that the type has; 0 if all numbers of the tables fit
+	text func(string) T // for an option whose value is a text
+	real bool           // float64, which has NaN and infinity
+	most float64        // the largest value that the type has; 0 if all numbers of the tables fit
 }
 
 func integer[N int | uint64, T any](name string, option func(N) T) settable[T] {
@@ -81,6 +82,9 @@ var requestOptions = map[string]settable[mlxwire.RequestOption]{
 	"presence_penalty":  number("WithPresencePenalty", mlxwire.WithPresencePenalty),
 	"frequency_penalty": number("WithFrequencyPenalty", mlxwire.WithFrequencyPenalty),
 	"penalty_window":    integer("WithPenaltyWindow", mlxwire.WithPenaltyWindow),
+	"adapter":           {name: "WithLoadedAdapter", text: mlxwire.WithLoadedAdapter},
+	"dimensions":        integer("WithDimensions", mlxwire.WithDimensions),
+	"top_n":             integer("WithTopN", mlxwire.WithTopN),
 	"top_logprobs":      integer("WithLogprobs", mlxwire.WithLogprobs),
 	"deadline_seconds":  duration("WithDeadline", mlxwire.WithDeadline),
 	"seed": {name: "WithSeed", most: math.MaxUint32, set: func(v float64) mlxwire.RequestOption {
@@ -91,6 +95,46 @@ var requestOptions = map[string]settable[mlxwire.RequestOption]{
 	}),
 	"xtc_probability": number("WithXTC", func(v float64) mlxwire.RequestOption { return mlxwire.WithXTC(v, 0.1) }),
 	"xtc_threshold":   number("WithXTC", func(v float64) mlxwire.RequestOption { return mlxwire.WithXTC(0.5, v) }),
+}
+
+// A trainOption sets a field of a training's options.
+type trainOption func(*mlxwire.TrainOptions)
+
+func trainInteger[N int | int64 | uint64](name string, field func(*mlxwire.TrainOptions) **N) settable[trainOption] {
+	return integer(name, func(n int) trainOption {
+		value := N(n)
+		return func(o *mlxwire.TrainOptions) { *field(o) = &value }
+	})
+}
+
+func trainNumber(name string, field func(*mlxwire.TrainOptions) **float64) settable[trainOption] {
+	return number(name, func(v float64) trainOption {
+		return func(o *mlxwire.TrainOptions) { *field(o) = &v }
+	})
+}
+
+var trainOptions = map[string]settable[trainOption]{
+	"batch_size":            trainInteger("BatchSize", func(o *mlxwire.TrainOptions) **int { return &o.BatchSize }),
+	"max_sequence":          trainInteger("MaxSequence", func(o *mlxwire.TrainOptions) **int { return &o.MaxSequence }),
+	"memory_limit":          trainInteger("MemoryLimit", func(o *mlxwire.TrainOptions) **uint64 { return &o.MemoryLimit }),
+	"rank":                  trainInteger("Rank", func(o *mlxwire.TrainOptions) **int { return &o.Rank }),
+	"layers":                trainInteger("Layers", func(o *mlxwire.TrainOptions) **int { return &o.Layers }),
+	"iterations":            trainInteger("Iterations", func(o *mlxwire.TrainOptions) **int { return &o.Iterations }),
+	"warmup":                trainInteger("Warmup", func(o *mlxwire.TrainOptions) **int { return &o.Warmup }),
+	"evaluate_every":        trainInteger("EvaluateEvery", func(o *mlxwire.TrainOptions) **int { return &o.EvaluateEvery }),
+	"save_every":            trainInteger("SaveEvery", func(o *mlxwire.TrainOptions) **int { return &o.SaveEvery }),
+	"seed":                  trainInteger("Seed", func(o *mlxwire.TrainOptions) **int64 { return &o.Seed }),
+	"gradient_accumulation": trainInteger("GradientAccumulation", func(o *mlxwire.TrainOptions) **int { return &o.GradientAccumulation }),
+	"deadline_seconds":      trainNumber("DeadlineSeconds", func(o *mlxwire.TrainOptions) **float64 { return &o.DeadlineSeconds }),
+	"scale":                 trainNumber("Scale", func(o *mlxwire.TrainOptions) **float64 { return &o.Scale }),
+	"dropout":               trainNumber("Dropout", func(o *mlxwire.TrainOptions) **float64 { return &o.Dropout }),
+	"epochs":                trainNumber("Epochs", func(o *mlxwire.TrainOptions) **float64 { return &o.Epochs }),
+	"learning_rate":         trainNumber("LearningRate", func(o *mlxwire.TrainOptions) **float64 { return &o.LearningRate }),
+	"weight_decay":          trainNumber("WeightDecay", func(o *mlxwire.TrainOptions) **float64 { return &o.WeightDecay }),
+	"gradient_clip":         trainNumber("GradientClip", func(o *mlxwire.TrainOptions) **float64 { return &o.GradientClip }),
+	"validation": number("Validation", func(v float64) trainOption {
+		return func(o *mlxwire.TrainOptions) { o.Validation = v }
+	}),
 }
 
 var loadOptions = map[string]settable[mlxwire.LoadOption]{
@@ -187,6 +231,38 @@ func giveOption(c *cell) (answer, error) {
 			}
 			return nil
 		})
+	case "fit":
+		return give(c, c.Option, loadOptions, func(o []mlxwire.LoadOption, seen answer) error {
+			s, err := sharedNamed(c.Worker)
+			if err != nil {
+				return err
+			}
+			fit, err := s.worker.Fit(context.Background(), "d", o...)
+			if err != nil || c.Worker != "obedient" {
+				return err
+			}
+			return json.Unmarshal([]byte(fit.Path), &seen)
+		})
+	case "train":
+		return give(c, c.Option, trainOptions, func(o []trainOption, seen answer) error {
+			s, err := sharedNamed(c.Worker)
+			if err != nil {
+				return err
+			}
+			var options mlxwire.TrainOptions
+			for _, set := range o {
+				set(&options)
+			}
+			training, err := s.model.Train(context.Background(), "d", "o", options)
+			if err != nil {
+				return err
+			}
+			result, err := training.Result()
+			if err != nil || c.Worker != "obedient" {
+				return err
+			}
+			return json.Unmarshal([]byte(result.Adapter), &seen)
+		})
 	case "memory":
 		return giveMemory(c)
 	case "metrics":
@@ -197,7 +273,7 @@ func giveOption(c *cell) (answer, error) {
 		if err != nil {
 			return err
 		}
-		text, err := ask(s.model, c, o)
+		text, err := ask(s, c, o)
 		if err != nil || c.Worker != "obedient" {
 			return err
 		}
@@ -215,7 +291,9 @@ func give[T any](c *cell, name string, known map[string]settable[T], call func([
 			return answer{"lacks": "no such option"}, nil
 		}
 		value, isNumber := c.Value.(float64)
+		text, isText := c.Value.(string)
 		switch {
+		case isText && option.text != nil:
 		case !isNumber && !option.real:
 			return answer{"lacks": "its type has neither NaN nor infinity"}, nil
 		case c.Value == "nan":
@@ -227,7 +305,11 @@ func give[T any](c *cell, name string, known map[string]settable[T], call func([
 		case value < 0 && isUnsigned(c.Option):
 			return answer{"lacks": "its type has no sign"}, nil
 		}
-		options = append(options, option.set(value))
+		if option.text != nil {
+			options = append(options, option.text(text))
+		} else {
+			options = append(options, option.set(value))
+		}
 		told["option"] = option.name
 	}
 	seen := answer{}
@@ -248,7 +330,10 @@ func isUnsigned(option string) bool {
 
 // fieldsOf returns the names that a request has beside its envelope and its prompt.
 func fieldsOf(seen answer) []string {
-	envelope := []string{"id", "cmd", "prompt", "prompts", "messages", "path", "window"}
+	envelope := []string{
+		"id", "cmd", "window", "prompt", "prompts", "messages", "texts", "query", "documents", "path", "paths",
+		"encoding_format", "data", "out",
+	}
 	fields := []string{}
 	for name := range seen {
 		if !slices.Contains(envelope, name) {
@@ -259,28 +344,57 @@ func fieldsOf(seen answer) []string {
 	return fields
 }
 
-// ask sends a request and returns the text of its first reply.
-func ask(model *mlxwire.Model, c *cell, options []mlxwire.RequestOption) (string, error) {
-	ctx := context.Background()
-	switch c.Command {
+// ask sends a request and returns the words of its first reply.
+func ask(s *sharedWorker, c *cell, options []mlxwire.RequestOption) (string, error) {
+	ctx, model := context.Background(), s.model
+	switch c.Of {
 	case "classify":
 		results, err := model.Classify(ctx, c.Prompts, options...)
-		if err != nil {
-			return "", err
-		}
-		return results[0].Text, nil
+		return first(results, err, func(r mlxwire.ClassifyResult) string { return r.Text })
 	case "batch":
 		results, err := model.BatchGenerate(ctx, c.Prompts, options...)
-		if err != nil {
-			return "", err
+		return first(results, err, func(r mlxwire.BatchResult) string { return r.Text })
+	case "embed":
+		results, err := model.Embed(ctx, mlxwire.Texts(c.Prompts...), options...)
+		return first(results, err, func(e mlxwire.Embedding) string { return spelled(e.Vector) })
+	case "score":
+		results, err := model.Score(ctx, mlxwire.Texts(c.Prompts...), options...)
+		return first(results, err, func(r mlxwire.ScoreResult) string { return r.Pieces[0] })
+	case "rerank":
+		ranked, err := model.Rerank(ctx, "q", []string{"d"}, options...)
+		scores := make([]float64, len(ranked))
+		for i := range ranked {
+			scores[i] = ranked[i].RelevanceScore
 		}
-		return results[0].Text, nil
+		return spelled(scores), err
+	case "render":
+		rendered, err := model.Render(ctx, mlxwire.UserTurn("p"), options...)
+		return rendered.Prompt, err
+	case "discover":
+		found, err := s.worker.Discover(ctx, []string{"d"}, options...)
+		return first(found, err, func(m mlxwire.FoundModel) string { return m.Path })
 	}
 	stream, err := openTokens(ctx, model, c, options...)
 	if err != nil {
 		return "", err
 	}
 	return stream.Text()
+}
+
+func first[T any](results []T, err error, words func(T) string) (string, error) {
+	if err != nil {
+		return "", err
+	}
+	return words(results[0]), nil
+}
+
+// spelled returns the text whose characters are given as numbers.
+func spelled[N float32 | float64](numbers []N) string {
+	letters := make([]rune, len(numbers))
+	for i, number := range numbers {
+		letters[i] = rune(number)
+	}
+	return string(letters)
 }
 
 // giveMemory sets a limit, or none. Their type, *uint64, has neither sign nor NaN.

@@ -15,7 +15,7 @@ import (
 type source struct {
 	id    string
 	close func() error
-	// text reads the stream to its end; nil for a batch.
+	// text reads the stream to its end; nil for a request with many results.
 	text func() (string, error)
 	// each gives every reply to a function, until that returns false, and returns the error of the end.
 	each func(func() bool) error
@@ -23,19 +23,15 @@ type source struct {
 
 // open sends a cell's request.
 func open(ctx context.Context, model *mlxwire.Model, c *cell, options ...mlxwire.RequestOption) (*source, error) {
-	if c.Command == "batch" {
-		stream, err := model.BatchStream(ctx, c.Prompts, options...)
-		if err != nil {
-			return nil, err
-		}
-		return &source{id: stream.ID(), close: stream.Close, each: func(take func() bool) error {
-			for _, err := range stream.Results() {
-				if err != nil || !take() {
-					return err
-				}
-			}
-			return nil
-		}}, nil
+	switch c.Command {
+	case "batch":
+		return sourceOf(model.BatchStream(ctx, c.Prompts, options...))
+	case "classify":
+		return sourceOf(model.ClassifyStream(ctx, c.Prompts, options...))
+	case "embed":
+		return sourceOf(model.EmbedStream(ctx, mlxwire.Texts(c.Prompts...), options...))
+	case "score":
+		return sourceOf(model.ScoreStream(ctx, mlxwire.Texts(c.Prompts...), options...))
 	}
 	stream, err := openTokens(ctx, model, c, options...)
 	if err != nil {
@@ -43,6 +39,21 @@ func open(ctx context.Context, model *mlxwire.Model, c *cell, options ...mlxwire
 	}
 	return &source{id: stream.ID(), close: stream.Close, text: stream.Text, each: func(take func() bool) error {
 		for _, err := range stream.Tokens() {
+			if err != nil || !take() {
+				return err
+			}
+		}
+		return nil
+	}}, nil
+}
+
+// sourceOf returns the stream of a request with many results.
+func sourceOf[T any](stream *mlxwire.ItemStream[T], err error) (*source, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &source{id: stream.ID(), close: stream.Close, each: func(take func() bool) error {
+		for _, err := range stream.Results() {
 			if err != nil || !take() {
 				return err
 			}
@@ -81,7 +92,7 @@ func newConsumer(model *mlxwire.Model, c *cell) *consumer {
 
 // isCall returns true if one call sends the request and reads it to its end.
 func (c *consumer) isCall() bool {
-	return c.cell.Command == "classify" || c.cell.Command == "batch" && c.cell.Collect
+	return c.cell.Collect && len(c.cell.Prompts) > 0
 }
 
 // open sends the request, unless it is one call.
@@ -93,12 +104,11 @@ func (c *consumer) open() (err error) {
 }
 
 func (c *consumer) read() error {
-	if c.cell.Command == "classify" {
-		results, err := c.model.Classify(c.ctx, c.cell.Prompts)
-		c.taken = len(results)
-		return err
-	}
 	if c.isCall() {
+		if c.cell.Command == "classify" {
+			_, err := c.model.Classify(c.ctx, c.cell.Prompts)
+			return err
+		}
 		_, err := c.model.BatchGenerate(c.ctx, c.cell.Prompts)
 		return err
 	}
@@ -139,7 +149,7 @@ func stop(c *cell) (answer, error) {
 	defer worker.Close()
 	reader := newConsumer(model, c)
 	if c.Cause == "own_cancel" && reader.isCall() {
-		return answer{"lacks": "BatchGenerate has no stream"}, nil
+		return answer{"lacks": "BatchGenerate and Classify have no stream"}, nil
 	}
 	defer reader.abort()
 	if c.Phase == "before" {
@@ -163,7 +173,7 @@ func stop(c *cell) (answer, error) {
 
 // cutAmid waits until the consumer is in the cell's phase, cuts it, and returns how it ended.
 func (c *consumer) cutAmid(worker *mlxwire.Worker, ready chan struct{}) error {
-	if c.cell.Command == "classify" || c.cell.Collect {
+	if c.cell.Collect {
 		if c.cell.Phase == "finished" {
 			err := <-c.ended
 			c.ended <- err
@@ -300,16 +310,12 @@ func read(c *cell) (answer, error) {
 
 // readToEnd reads a cell's request and returns how many replies the consumer got.
 func readToEnd(model *mlxwire.Model, c *cell) (taken int, err error) {
-	ctx := context.Background()
-	if c.Command == "classify" {
-		results, err := model.Classify(ctx, c.Prompts)
-		return len(results), err
-	}
 	var options []mlxwire.RequestOption
 	if c.Stream {
 		options = append(options, mlxwire.WithOnToken(func(mlxwire.Token) {}))
 	}
-	stream, err := open(ctx, model, c, options...)
+	options = append(options, c.tools()...)
+	stream, err := open(context.Background(), model, c, options...)
 	if err == nil {
 		err = stream.each(func() bool { taken++; return true })
 	}
