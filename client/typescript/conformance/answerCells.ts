@@ -2,7 +2,7 @@
 import { setTimeout as after } from "node:timers/promises";
 import { type Answer, type Cell, outcomeOf } from "./cells.js";
 import { closeShared, giveOption, never, policy } from "./optionCells.js";
-import { read, secondPass, stop } from "./stopCells.js";
+import { read, readAnswer, secondPass, stop } from "./stopCells.js";
 
 /** How long a cell may take before it counts as hanging. */
 const CELL_MS = 20_000;
@@ -11,6 +11,7 @@ const TASKS: Record<string, (cell: Cell) => Promise<Answer>> = {
   stop,
   second_pass: secondPass,
   read,
+  answer: readAnswer,
   option: giveOption,
   never,
   policy,

@@ -2,8 +2,12 @@
 import {
   type BatchOptions,
   type BatchStream,
+  type ClassifyStream,
+  type EmbeddingStream,
   MlxwireError,
   type Model,
+  type ScoreStream,
+  type StreamOptions,
   type TokenStream,
   Worker,
   type WorkerOptions,
@@ -22,6 +26,8 @@ export interface Cell {
   readonly collect?: boolean;
   /** Whether a batch streams its tokens. */
   readonly stream?: boolean;
+  /** Whether the request has a tool. */
+  readonly tools?: boolean;
   readonly end: string;
   /** The script of the request beside, or the options beside. */
   readonly beside: unknown;
@@ -32,6 +38,9 @@ export interface Cell {
   readonly policy: Readonly<Record<string, number>>;
   readonly crashes: number;
 }
+
+/** The tool of a cell's request. */
+export const ADD = { type: "function", function: { name: "add" } } as const;
 
 /** One line of stdout, without the name of its cell. */
 export type Answer = Record<string, unknown>;
@@ -72,12 +81,19 @@ export function streamOf(
   model: Model,
   cell: Cell,
   options: BatchOptions = {},
-): TokenStream | BatchStream {
-  if (cell.command === "batch") return model.batch(cell.prompts, options);
-  return cell.command === "chat"
+): TokenStream | ManyStream {
+  const { command } = cell;
+  if (command === "batch" || command === "classify") return model[command](cell.prompts, options);
+  if (command === "embed" || command === "score") {
+    return model[command](cell.prompts, options as StreamOptions);
+  }
+  return command === "chat"
     ? model.chat(cell.prompt, options)
     : model.generate(cell.prompt, options);
 }
+
+/** A stream with an item for each of many prompts or texts. */
+export type ManyStream = BatchStream | ClassifyStream | EmbeddingStream | ScoreStream;
 
 /** Wait until the client has read all that the worker sent before, or its death. */
 export async function received(worker: Worker): Promise<void> {

@@ -18,7 +18,22 @@ import {
 
 /** The figure of a memory limit that the worker was not asked for. */
 const UNTOLD = 10_000;
-const ENVELOPE = new Set(["id", "cmd", "prompt", "prompts", "messages", "path", "window"]);
+const ENVELOPE = new Set([
+  "id",
+  "cmd",
+  "prompt",
+  "prompts",
+  "messages",
+  "texts",
+  "query",
+  "documents",
+  "path",
+  "paths",
+  "encoding_format",
+  "window",
+  "data",
+  "out",
+]);
 /** Times in seconds in Python, whose names here end in `Ms`. */
 const DURATIONS: Readonly<Record<string, string>> = {
   start_timeout: "startTimeoutMs",
@@ -141,12 +156,36 @@ async function ask(cell: Cell, options: Given, worker: Worker, model: Model): Pr
     case "metrics":
       await worker.metrics(options);
       return "{}";
+    case "train":
+      return (await model.train("d", { out: "o", ...options }).result()).adapter;
     case "classify":
       return (await model.classify(cell.prompts, options))[0]?.text ?? "";
+    case "embed":
+      return spelled((await model.embed(cell.prompts, options))[0]?.vector ?? []);
+    case "score":
+      return (await model.score(cell.prompts, options))[0]?.pieces[0] ?? "";
+    case "rerank":
+      return spelled(
+        (await model.rerank("q", ["d"], options)).map(({ relevanceScore }) => relevanceScore),
+      );
+    case "render":
+      return (await model.render("p", options)).prompt;
+    case "discover":
+      return (await worker.discover("d", options))[0]?.path ?? "";
+    case "fit":
+      return (await worker.fit("d", options)).path;
+    case "batch":
+      return (await model.batch(cell.prompts, options).items())[0]?.text ?? "";
   }
-  let text = "";
-  for await (const reply of streamOf(model, cell, options)) text ||= reply.text;
-  return text;
+  const { command, prompt } = cell;
+  return (
+    command === "chat" ? model.chat(prompt, options) : model.generate(prompt, options)
+  ).text();
+}
+
+/** Give the text whose characters are given as numbers. */
+function spelled(numbers: ArrayLike<number>): string {
+  return String.fromCharCode(...Array.from(numbers));
 }
 
 /** Wait with a time-out of 0 for a request that only a cancel ends. */

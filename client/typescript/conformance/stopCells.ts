@@ -1,9 +1,11 @@
 /** The cells that cut a request, read a stream twice, or read bad replies. */
-import type { BatchStream, Model, TokenStream, Worker } from "../src/index.js";
+import type { Model, TokenStream, Worker } from "../src/index.js";
 import {
+  ADD,
   type Answer,
   type Cell,
   ended,
+  type ManyStream,
   outcomeOf,
   received,
   streamOf,
@@ -14,7 +16,7 @@ import {
 class Consumer {
   taken = 0;
   readonly controller = new AbortController();
-  readonly stream: TokenStream | BatchStream | undefined;
+  readonly stream: TokenStream | ManyStream;
   readonly paused: Promise<void>;
   #pause!: () => void;
   goOn!: () => void;
@@ -25,7 +27,7 @@ class Consumer {
     readonly cell: Cell,
   ) {
     const { signal } = this.controller;
-    this.stream = cell.command === "classify" ? undefined : streamOf(model, cell, { signal });
+    this.stream = streamOf(model, cell, { signal });
     this.paused = new Promise((resolve) => {
       this.#pause = resolve;
     });
@@ -36,15 +38,10 @@ class Consumer {
 
   /** True if one call reads the request to its end. */
   get collects(): boolean {
-    return this.stream === undefined || this.cell.collect === true;
+    return this.cell.collect === true;
   }
 
   async read(): Promise<void> {
-    if (this.stream === undefined) {
-      const { signal } = this.controller;
-      this.taken = (await this.model.classify(this.cell.prompts, { signal })).length;
-      return;
-    }
     if (this.collects) {
       await ("text" in this.stream ? this.stream.text() : this.stream.items());
       return;
@@ -90,13 +87,13 @@ async function cut(worker: Worker, consumer: Consumer): Promise<void> {
   const { model, stream, cell } = consumer;
   switch (cell.cause) {
     case "own_cancel":
-      await stream?.cancel();
+      await stream.cancel();
       break;
     case "signal":
       consumer.controller.abort(new Error("the host's own reason"));
       return;
     case "worker_cancel":
-      await worker.cancel(cell.phase === "before" ? undefined : stream?.id);
+      await worker.cancel(cell.phase === "before" ? undefined : stream.id);
       break;
     case "model_close":
       await model.close();
@@ -149,16 +146,35 @@ export function read(cell: Cell): Promise<Answer> {
     let taken = 0;
     const error = await ended(
       (async () => {
-        if (cell.command === "classify") {
-          taken = (await model.classify(cell.prompts)).length;
-          return;
-        }
-        const options = cell.stream ? { stream: true } : {};
-        for await (const _ of streamOf(model, cell, options)) taken += 1;
+        const stream = cell.tools
+          ? model.chat(cell.prompt, { tools: [ADD] })
+          : streamOf(model, cell, cell.stream ? { stream: true } : {});
+        for await (const _ of stream) taken += 1;
       })(),
     );
     const dead = await ended(worker.metrics());
     const other = dead && outcomeOf(await ended(beside.next())).outcome;
     return { ...outcomeOf(error), taken, beside: other ?? null };
+  });
+}
+
+/** Read an answer with thoughts and tool calls by the client's own helpers. */
+export function readAnswer(cell: Cell): Promise<Answer> {
+  return withWorker({}, async (_, model) => {
+    const stream = model.chat(cell.prompt, cell.tools ? { tools: [ADD] } : {});
+    const text = await stream.text();
+    const calls = (await stream.toolCalls()).map((call) => [
+      call.callId,
+      call.name,
+      call.arguments,
+    ]);
+    const broken = await stream.toolError();
+    return {
+      ...outcomeOf(undefined),
+      text,
+      thoughts: await stream.thoughts(),
+      calls,
+      tool_error: broken?.message ?? null,
+    };
   });
 }

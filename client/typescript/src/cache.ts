@@ -1,12 +1,12 @@
 /** The prompt cache of a loaded model: the keys and values of earlier prompts, kept for reuse. */
 
-import type { CallOptions, Message, Path } from "./options.js";
+import type { CallOptions, Message, Path, WarmOptions } from "./options.js";
 import { ask } from "./requests/ask.js";
 import type { Route } from "./requests/route.js";
 import type { CacheStats } from "./results.js";
 import type { JsonObject } from "./wire/json.js";
 import { readCache } from "./wire/readReplies.js";
-import { chatMessages, pathText } from "./wire/wireFields.js";
+import { chatMessages, definitions, pathText } from "./wire/wireFields.js";
 
 /**
  * The prompt cache of one model, as `Model.cache` gives it. Each method resolves to the state of
@@ -34,9 +34,18 @@ export class PromptCache {
    * Compute a prompt (a string, as for `generate`) or a conversation (as for `chat`) and keep it;
    * `affected` is its number of tokens.
    */
-  warm(prompt: string | readonly Message[], options?: CallOptions): Promise<CacheStats> {
+  warm(prompt: string | readonly Message[], options: WarmOptions = {}): Promise<CacheStats> {
+    const { tools, adapter, ...call } = options;
     const what = typeof prompt === "string" ? { prompt } : { messages: chatMessages(prompt) };
-    return this.#act({ action: "warm", ...what }, options);
+    return this.#act(
+      {
+        action: "warm",
+        ...what,
+        ...(tools && { tools: definitions(tools) }),
+        ...((adapter ?? null) !== null && { adapter }),
+      },
+      call,
+    );
   }
 
   /** Write the entries to a file; it must lie below the worker's `--data-root` if that is set. */

@@ -1,5 +1,8 @@
 /** Every failure as an error: one tree under `MlxwireError`, one class for each code (SPEC §6). */
 
+import type { Message } from "./options.js";
+import type { Done } from "./results.js";
+
 /** The parts of an error beside its message. */
 export interface ErrorDetails {
   /** The code of SPEC §6; by default the code of the class. */
@@ -12,6 +15,14 @@ export interface ErrorDetails {
   readonly stderrTail?: string;
   /** The error that led to this one. */
   readonly cause?: unknown;
+}
+
+/** The parts of an `InvalidAnswer` beside those of any error. */
+export interface AnswerDetails {
+  /** The text of the answer. */
+  readonly text?: string;
+  /** The end of its stream. */
+  readonly done?: Done;
 }
 
 /** Base of all errors of this client. An unknown code of a newer worker is kept in `code`. */
@@ -222,6 +233,14 @@ export class Unavailable extends WorkerError {
   }
 }
 
+/** A training diverged, or its process ended; `data.checkpoint` is the last good checkpoint, if any. */
+export class TrainingFailed extends WorkerError {
+  static override readonly code = "training_failed";
+  static {
+    TrainingFailed.prototype.name = "TrainingFailed";
+  }
+}
+
 /** The worker's own deadline for the request passed. */
 export class DeadlineExceeded extends WorkerError {
   static override readonly code = "deadline_exceeded";
@@ -339,4 +358,56 @@ export class ProtocolViolation extends MlxwireError {
   static {
     ProtocolViolation.prototype.name = "ProtocolViolation";
   }
+}
+
+/** A typed answer was cut off before its JSON was whole, or its schema does not accept it. */
+export class InvalidAnswer extends MlxwireError {
+  static override readonly code = "invalid_answer";
+  static {
+    InvalidAnswer.prototype.name = "InvalidAnswer";
+  }
+
+  /** The text of the answer. */
+  readonly text: string;
+  /** The end of its stream; `complete` is false if the answer was cut off. */
+  readonly done: Done | null;
+
+  constructor(message: string, details: ErrorDetails & AnswerDetails = {}) {
+    super(message, details);
+    this.text = details.text ?? "";
+    this.done = details.done ?? null;
+  }
+}
+
+/** An answer with which `runTools` could not go on, and the conversation for another run. */
+class EndedRun extends InvalidAnswer {
+  readonly messages: readonly Message[];
+
+  constructor(
+    message: string,
+    details: ErrorDetails & AnswerDetails & { readonly messages?: readonly Message[] } = {},
+  ) {
+    super(message, details);
+    this.messages = details.messages ?? [];
+  }
+}
+
+/** The model still called tools after the `maxRounds` of `runTools`. */
+export class TooManyRounds extends EndedRun {
+  static {
+    TooManyRounds.prototype.name = "TooManyRounds";
+  }
+
+  /** The conversation so far, with the results of all calls; a further run can go on with it. */
+  declare readonly messages: readonly Message[];
+}
+
+/** `maxTokens` cut a tool call of `runTools`; no function of that answer was run. */
+export class CallCutOff extends EndedRun {
+  static {
+    CallCutOff.prototype.name = "CallCutOff";
+  }
+
+  /** The conversation before the answer, for another run with more `maxTokens`. */
+  declare readonly messages: readonly Message[];
 }

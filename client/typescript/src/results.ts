@@ -34,6 +34,73 @@ export type MemoryFigures = Shaped<typeof replies.MEMORY>;
 /** The progress of a stage (SPEC §5 lists them): `done` of `total`, in the stage's own unit. */
 export type Progress = Shaped<typeof replies.PROGRESS>;
 
+/** An adapter that requests may name; `rank` and `scale` are the largest of its modules (SPEC §4.16). */
+export type AdapterInfo = Shaped<typeof replies.ADAPTER_INFO>;
+/**
+ * One report of a training: `loss` is the mean of the steps since the last report, `validationLoss`
+ * null where none was computed; `tokens` and `seconds` count from the start.
+ */
+export type TrainProgress = Shaped<typeof replies.TRAIN_PROGRESS>;
+/** The end of a training: the folder of its `adapter`, and losses, which are in nats. */
+export type TrainResult = Shaped<typeof replies.TRAIN>;
+/** The mean loss over target tokens, in nats, and its exponential. */
+export type EvaluateResult = Shaped<typeof replies.EVALUATE>;
+
+/**
+ * The prompt that a conversation becomes, as text and as `count` token `ids`; `answerStart` is where the
+ * tokens begin that ask for an answer.
+ */
+export type Rendered = Shaped<typeof replies.RENDER>;
+/** The tokens of one message of a prompt: `count` of them, from `start` on. */
+export type RenderedMessage = Shaped<typeof replies.RENDERED_MESSAGE>;
+/**
+ * The memory that a model needs, and `availableBytes`, what the process may use. `contextLen`,
+ * `parallelSlots`, `computeDtype` and `kvBits` (0: not quantized) are those that the figures are for
+ * (SPEC §4.24).
+ */
+export type FitResult = Shaped<typeof replies.FIT>;
+/** An adapter's folder beside a model or below it; `format` is `mlx` or `peft`. */
+export type FoundAdapter = Shaped<typeof replies.FOUND_ADAPTER>;
+
+/** A model on disk, as its files describe it; `path` is absolute, and `load` takes it (SPEC §4.23). */
+export interface FoundModel extends Shaped<typeof replies.FOUND_MODEL> {
+  /** Always null; a `BrokenModel` has an error here. */
+  readonly error: null;
+}
+
+/** A folder that looks like a model, and that `load` would refuse. */
+export interface BrokenModel extends Shaped<typeof replies.BROKEN_MODEL> {
+  /** The error that `load` would give. */
+  readonly error: MlxwireError;
+}
+
+/** The vector of one text. */
+export interface Embedding {
+  /** The place of the text. */
+  readonly index: number;
+  /** The numbers; empty if the text failed. */
+  readonly vector: Float32Array;
+  /** The number of the text's tokens. */
+  readonly tokens: number;
+  /** The failure of this text, which does not disturb the others; null if it succeeded. */
+  readonly error: MlxwireError | null;
+}
+
+/**
+ * The natural log-probabilities of one text's tokens, given those before them: null for the first, and
+ * for a probability of 0. `perplexity` is null for a single token, or if it is infinite.
+ */
+export interface ScoreItem extends Shaped<typeof replies.SCORE_ITEM> {
+  /** The failure of this text, which does not disturb the others; null if it succeeded. */
+  readonly error: MlxwireError | null;
+}
+
+/** A document of a `rerank`, with its place among those given. */
+export interface RankedDocument extends Shaped<typeof replies.RANKED> {
+  /** The text of the document. */
+  readonly document: string;
+}
+
 /** One of the likeliest tokens at one place of a text. */
 export interface TopLogprob {
   /** The text of the token. */
@@ -44,15 +111,35 @@ export interface TopLogprob {
   readonly logprob: number | null;
 }
 
-/** One generated token, or text that was held back until the end (`flush`). */
+/** A part of a tool call: first its `callId` and `name`, then fragments of its `arguments`. */
+export interface ToolCallPart {
+  /** The place of the call among those of the answer. */
+  readonly index: number;
+  /** The id of the call; null but in its first part. */
+  readonly callId: string | null;
+  /** The name of the tool; null but in the call's first part. */
+  readonly name: string | null;
+  /** A fragment of the JSON of the arguments; may be empty. */
+  readonly arguments: string;
+}
+
+/**
+ * A complete tool call. `arguments` is the text of a JSON object; `argumentsError` tells why it does not
+ * fit the tool's parameters, and is null if it does.
+ */
+export type ToolCall = Shaped<typeof replies.TOOL_CALL>;
+/** A tool call that did not become whole, and the text that the model wrote of it. */
+export type ToolError = Shaped<typeof replies.TOOL_ERROR>;
+
+/** One generated token, text that was held back (`flush`), or a part of a tool call. */
 export interface Token {
   /** The place among the tokens of the request (in a batch: of the prompt), from 0. */
   readonly seq: number;
   /** The text that the token completes; may be empty. */
   readonly text: string;
-  /** The id of the token in the vocabulary. */
+  /** The id of the token in the vocabulary; -1 for a part of a tool call. */
   readonly tokenId: number;
-  /** True for held-back text, which does not count as a token. */
+  /** True for held-back text and for parts of tool calls, which do not count as tokens. */
   readonly flush: boolean;
   /** The place of the prompt in a batch; null outside of batches. */
   readonly index: number | null;
@@ -62,6 +149,8 @@ export interface Token {
   readonly logprob: number | null;
   /** The likeliest tokens at this place, likeliest first; null without the option `topLogprobs`. */
   readonly topLogprobs: readonly TopLogprob[] | null;
+  /** A part of a tool call, whose `text` here is empty; null for all other tokens. */
+  readonly toolCall: ToolCallPart | null;
 }
 
 /** Why a stream ended; `cancelled` also if its consumer left it. */
@@ -75,8 +164,12 @@ export interface Done extends Omit<Shaped<typeof replies.DONE>, "finishReason"> 
 
 /** The likeliest next token of one prompt, with its natural `logprob`. */
 export interface ClassifyItem extends Omit<Shaped<typeof replies.CLASSIFY_ITEM>, "token"> {
-  /** The text of the token. */
+  /** The text of the token; empty if the prompt failed, and `tokenId` is then -1. */
   readonly text: string;
+  /** The likeliest of the labels; null without any. */
+  readonly label: string | null;
+  /** The failure of this prompt, which does not disturb the others; null if it succeeded. */
+  readonly error: MlxwireError | null;
 }
 
 /** One token of a batch with the option `stream`; `index` is the place of its prompt. */

@@ -2,7 +2,16 @@
 
 import { DrainTimeout } from "./errors.js";
 import type { StreamRequest } from "./requests/streamRequest.js";
-import type { BatchItem, BatchToken, Done, Token } from "./results.js";
+import type {
+  BatchItem,
+  BatchToken,
+  BrokenModel,
+  ClassifyItem,
+  Done,
+  Embedding,
+  FoundModel,
+  ScoreItem,
+} from "./results.js";
 
 /**
  * Iterator over arrays of messages. `AsyncIterableIterator` would say the same, but it takes the type
@@ -103,71 +112,106 @@ export class Stream<T> implements AsyncIterator<T, undefined>, AsyncIterable<T>,
   }
 }
 
-/** The stream of `Token`s that `Model.generate` and `Model.chat` give. */
-export class TokenStream extends Stream<Token> {
-  #text: Promise<string> | null = null;
+/** A stream with an item for each prompt, text or model, beside other messages. */
+export abstract class Collectable<M, T extends M & Indexed> extends Stream<M> {
+  #items: Promise<T[]> | null = null;
 
   /**
-   * Collect the whole plain text; other channels, such as thinking, are left out. A second call
-   * gives the same text. Rejects if tokens were taken before, and with `RequestCancelled` if the
-   * request was cancelled.
+   * Collect all items, in the order of what was asked for. A second call gives the same array. Rejects
+   * if messages were taken before, and with `RequestCancelled` if the request was cancelled.
    */
-  text(): Promise<string> {
-    this.#text ??= this.#collect();
-    return this.#text;
-  }
-
-  async #collect(): Promise<string> {
-    if (this.request.begun) {
-      throw new Error(
-        "tokens of this stream were taken already, so text() can't give the whole text; call text() " +
-          "first, or join the text of the tokens yourself",
-      );
-    }
-    let text = "";
-    for await (const tokens of this.chunks()) {
-      for (const token of tokens) {
-        text += token.channel === null ? token.text : "";
-      }
-    }
-    return text;
-  }
-}
-
-/**
- * The stream of `BatchItem`s that `Model.batch` gives, in the order in which the prompts end. With
- * the option `stream` it also gives their `BatchToken`s; `type` tells the two apart.
- */
-export class BatchStream extends Stream<BatchItem | BatchToken> {
-  #items: Promise<BatchItem[]> | null = null;
-
-  /**
-   * Collect all items, in the order of the prompts. A second call gives the same array. Rejects if
-   * messages were taken before, and with `RequestCancelled` if the request was cancelled.
-   */
-  items(): Promise<BatchItem[]> {
+  items(): Promise<T[]> {
     this.#items ??= this.#collect();
     return this.#items;
   }
 
-  async #collect(): Promise<BatchItem[]> {
+  /** Tell an item from other messages. */
+  protected abstract isItem(message: M): message is T;
+
+  async #collect(): Promise<T[]> {
     if (this.request.begun) {
       throw new Error(
         "messages of this stream were taken already, so items() can't give all items; call items() " +
           "first, or keep the items yourself",
       );
     }
-    const items: BatchItem[] = [];
+    const items: T[] = [];
     for await (const message of this) {
-      if (message.type === "item") {
+      if (this.isItem(message)) {
         items.push(message);
       }
     }
-    return inOrder(items);
+    return items.sort((one, other) => one.index - other.index);
   }
 }
 
-/** Sort items by the order of their prompts. */
-export function inOrder<T extends { readonly index: number }>(items: T[]): T[] {
-  return items.sort((one, other) => one.index - other.index);
+/** An item with its place among those asked for. */
+interface Indexed {
+  readonly index: number;
+}
+
+/**
+ * The stream of `BatchItem`s that `Model.batch` gives, in the order in which the prompts end. With
+ * the option `stream` it also gives their `BatchToken`s; `type` tells the two apart.
+ */
+export class BatchStream extends Collectable<BatchItem | BatchToken, BatchItem> {
+  protected override isItem(message: BatchItem | BatchToken): message is BatchItem {
+    return message.type === "item";
+  }
+}
+
+/**
+ * Async iterator over items as they come. It is also a promise of all of them, in order: `await` it in
+ * place of iterating, and the request is sent then.
+ */
+export class ItemStream<T extends Indexed> extends Collectable<T, T> implements Promise<T[]> {
+  readonly [Symbol.toStringTag] = "ItemStream";
+
+  // biome-ignore lint/suspicious/noThenProperty: a stream may be awaited for its list
+  then<R = T[], E = never>(
+    onFulfilled?: ((items: T[]) => R | PromiseLike<R>) | null,
+    onRejected?: ((reason: unknown) => E | PromiseLike<E>) | null,
+  ): Promise<R | E> {
+    return this.items().then(onFulfilled, onRejected);
+  }
+
+  catch<E = never>(
+    onRejected?: ((reason: unknown) => E | PromiseLike<E>) | null,
+  ): Promise<T[] | E> {
+    return this.items().catch(onRejected);
+  }
+
+  finally(onFinally?: (() => void) | null): Promise<T[]> {
+    return this.items().finally(onFinally);
+  }
+
+  protected override isItem(_message: T): _message is T {
+    return true;
+  }
+}
+
+/** The stream of `Model.classify`, in the order in which prompts are computed. */
+export class ClassifyStream extends ItemStream<ClassifyItem> {}
+
+/** The stream of `Model.score`, in the order in which texts are computed. */
+export class ScoreStream extends ItemStream<ScoreItem> {}
+
+/** The stream of `Worker.discover`: each model as soon as its folder is read. */
+export class DiscoverStream extends ItemStream<FoundModel | BrokenModel> {}
+
+/** The stream of `Model.embed`, in the order in which texts are computed. */
+export class EmbeddingStream extends ItemStream<Embedding> {
+  /**
+   * Collect the vectors alone, in the order of the texts. Rejects as `items`, and with the `error` of
+   * the first text that failed.
+   */
+  async vectors(): Promise<Float32Array[]> {
+    const items = await this.items();
+    for (const { error } of items) {
+      if (error !== null) {
+        throw error;
+      }
+    }
+    return items.map(({ vector }) => vector);
+  }
 }

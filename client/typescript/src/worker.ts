@@ -5,16 +5,26 @@
 
 import type { Exit } from "./errors.js";
 import { Model } from "./model.js";
-import type { CallOptions, LoadOptions, MemoryOptions, Path } from "./options.js";
+import type {
+  CallOptions,
+  DiscoverOptions,
+  FitOptions,
+  LoadOptions,
+  MemoryOptions,
+  Path,
+} from "./options.js";
 import type { Spawn } from "./process/process.js";
 import { ask } from "./requests/ask.js";
+import { ItemRequest } from "./requests/modelRequests.js";
 import { type Processes, StartedWorker } from "./restart/startedWorker.js";
 import type { Judge } from "./restart/workerLife.js";
 import { WorkerSeries } from "./restart/workerSeries.js";
 import type { WorkerState } from "./restart/workerStates.js";
-import type { CancelOutcome, Hello, MemoryFigures, WorkerMetrics } from "./results.js";
+import type { CancelOutcome, FitResult, Hello, MemoryFigures, WorkerMetrics } from "./results.js";
+import { DiscoverStream } from "./stream.js";
 import { check, KINDS } from "./wire/optionChecks.js";
-import { readCancel, readMetrics } from "./wire/readReplies.js";
+import { readCancel, readFit, readFound, readMetrics } from "./wire/readReplies.js";
+import { DISCOVER, FIT, pathText, QUIET_STREAM, wireFields } from "./wire/wireFields.js";
 import { settle, type WorkerOptions } from "./workerOptions.js";
 
 /**
@@ -111,6 +121,33 @@ export class Worker implements AsyncDisposable {
     return new Model(route, unload);
   }
 
+  /**
+   * Find the models below folders, or below one folder, and in the hub's local cache; none is loaded.
+   * Without a folder only the cache is read. The stream gives each model as its folder is read, and for
+   * each broken one an `error`; awaited, it gives all of them.
+   *
+   * @throws InvalidParams for an unknown option; the stream rejects with all other errors.
+   */
+  discover(paths: Path | readonly Path[] = [], options: DiscoverOptions = {}): DiscoverStream {
+    const fields = wireFields("discover", options, DISCOVER, QUIET_STREAM);
+    const folders = isPaths(paths) ? paths : [paths];
+    const sent = { ...fields, paths: folders.map((path) => pathText(path, "paths")) };
+    const { route } = this.#processes;
+    return new DiscoverStream(new ItemRequest(route, "discover", sent, options, readFound));
+  }
+
+  /**
+   * Predict the memory that the model in a folder needs, in bytes, without loading it. Without a path
+   * it is the loaded model.
+   *
+   * Rejects with `ModelNotFound`, `ModelLoadFailed`, `UnsupportedModel`, or `ModelNotLoaded` if there is
+   * neither.
+   */
+  async fit(path?: Path | null, options?: FitOptions): Promise<FitResult> {
+    const fields = (path ?? null) === null ? {} : { path: pathText(path as Path) };
+    return ask(this.#processes.route, "fit", fields, readFit, options, FIT);
+  }
+
   /** Unload the loaded model. Does nothing if no model is loaded. */
   unload(options: CallOptions = {}): Promise<void> {
     return this.#processes.unload(options);
@@ -170,6 +207,10 @@ export class Worker implements AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
+}
+
+function isPaths(paths: Path | readonly Path[]): paths is readonly Path[] {
+  return Array.isArray(paths);
 }
 
 /** The parts that tests replace: the start of a process, and chance. */

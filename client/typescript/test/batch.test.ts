@@ -60,7 +60,7 @@ suite("a batch", () => {
 
   test("of classify gives its items in order", async () => {
     const { script, model } = await startModel();
-    const items = model.classify(["a", "b"], { labels: ["x"] });
+    const items = model.classify(["a", "b"], { labels: ["x"] }).items();
     const request = await script.next("classify");
     assert.deepEqual(request.labels, ["x"]);
     const answer = { id: request.id, type: "item", token: "t", token_id: 3 };
@@ -70,8 +70,26 @@ suite("a batch", () => {
     );
     script.done(request);
     assert.deepEqual(await items, [
-      { index: 0, text: "t", tokenId: 3, logprob: -1, logits: null, labels: { x: 1 } },
-      { index: 1, text: "t", tokenId: 3, logprob: null, logits: null, labels: null },
+      {
+        index: 0,
+        text: "t",
+        tokenId: 3,
+        logprob: -1,
+        logits: null,
+        labels: { x: 1 },
+        label: "x",
+        error: null,
+      },
+      {
+        index: 1,
+        text: "t",
+        tokenId: 3,
+        logprob: null,
+        logits: null,
+        labels: null,
+        label: null,
+        error: null,
+      },
     ]);
   });
 });

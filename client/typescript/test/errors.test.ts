@@ -25,7 +25,7 @@ suite("errors", () => {
     const codes = [...made.matchAll(/`([a-z]+_[a-z]+|timeout|cancelled)`/g)].map(
       ([, code = ""]) => code,
     );
-    assert.deepEqual(codes.length, 8);
+    assert.deepEqual(codes.length, 9);
     for (const code of codes) {
       const kind = ERRORS_BY_CODE.get(code);
       assert.ok(kind && !(kind.prototype instanceof api.WorkerError), code);

@@ -24,7 +24,9 @@ suite("a reply in a wrong shape is the worker's offence, and no exception in the
       const { worker, script, model } = await startModel();
       const streams = reply.type === "token";
       const options = { onProgress: () => undefined };
-      const asked = streams ? model.generate("a", options).text() : model.classify(["a"], options);
+      const asked = streams
+        ? model.generate("a", options).text()
+        : model.classify(["a"], options).items();
       const request = await script.next(streams ? "generate" : "classify");
       assert.doesNotThrow(() => script.say({ ...reply, id: request.id }));
       script.done(request); // so that a client that takes the reply ends
@@ -46,7 +48,7 @@ suite("a reply in a wrong shape is the worker's offence, and no exception in the
   for (const [what, reply] of finals) {
     test(`and fails every request in flight: ${what}`, async () => {
       const { worker, script, model } = await startModel();
-      const asked = [model.generate("a").text(), worker.memory(), model.classify(["a"])];
+      const asked = [model.generate("a").text(), worker.memory(), model.classify(["a"]).items()];
       const { id } = await script.next("generate");
       script.say({ ...reply, id, final: true });
       for (const waiting of asked) {
@@ -114,7 +116,7 @@ suite("a reply in a wrong shape is the worker's offence, and no exception in the
 
   test("also a progress that nobody hears", async () => {
     const { worker, script, model } = await startModel();
-    const classified = model.classify(["a"]);
+    const classified = model.classify(["a"]).items();
     const request = await script.next("classify");
     script.say({ ...PROGRESS, stage: null, id: request.id });
     script.done(request);
@@ -124,7 +126,7 @@ suite("a reply in a wrong shape is the worker's offence, and no exception in the
 
   test("but an unknown field is ignored", async () => {
     const { worker, script, model } = await startModel();
-    const classified = model.classify(["a"]);
+    const classified = model.classify(["a"]).items();
     const request = await script.next("classify");
     script.say({ ...ITEM, id: request.id, mood: "good" });
     script.done(request);

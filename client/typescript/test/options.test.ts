@@ -101,8 +101,16 @@ suite("names of the envelope, and what this client writes itself, are no options
       assert.throws(() => model.generate("a", wrong), refused);
       assert.throws(() => model.chat("a", wrong), refused);
       assert.throws(() => model.batch(["a"], wrong), refused);
+      assert.throws(() => model.classify(["a"], wrong), refused);
+      assert.throws(() => model.classifyChats(["a"], wrong), refused);
+      assert.throws(() => model.embed(["a"], wrong), refused);
+      assert.throws(() => model.score(["a"], wrong), refused);
+      assert.throws(() => worker.discover("a", wrong), refused);
       for (const call of [
-        () => model.classify(["a"], wrong),
+        () => model.render("a", wrong),
+        () => model.rerank("a", ["b"], wrong),
+        () => model.fit(wrong),
+        () => worker.fit("a", wrong),
         () => model.tokenize("a", wrong),
         () => model.tokenizeChat("a", wrong),
         () => model.detokenize([1], wrong),

@@ -2,7 +2,13 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { suite, test } from "node:test";
-import { Worker, WorkerCrashed, type WorkerEvent } from "../src/index.js";
+import {
+  ContextOverflow,
+  UnsupportedCapability,
+  Worker,
+  WorkerCrashed,
+  type WorkerEvent,
+} from "../src/index.js";
 import { Deferred } from "../src/requests/callbacks.js";
 import { repositoryPath, skipWithoutWorker as skip, workerCommand } from "./support/repository.js";
 
@@ -149,5 +155,20 @@ suite("a session with a real model", { skip }, () => {
     const { value } = await stream.next();
     assert.ok(value && value.logprob !== null && value.logprob <= 0);
     assert.equal(value.topLogprobs?.[0]?.tokenId, value.tokenId);
+    const { ids, answerStart, messages } = await model.render("What is 2 + 3?");
+    assert.deepEqual([ids.length, messages[0]?.count], [count, answerStart]);
+    const texts = ["2 + 3", "x".repeat(40_000), ids];
+    const [vector, failed, ofIds] = await model.embed(texts, { pooling: "mean" });
+    assert.equal(vector?.vector.length, model.info.hiddenSize);
+    assert.ok(failed?.error instanceof ContextOverflow);
+    assert.equal(ofIds?.tokens, count);
+    const [score] = await model.score([ids]);
+    assert.deepEqual([score?.tokenIds, score?.logprobs[0]], [ids, null]);
+    const [answer] = await model.classifyChats(["What is 2 + 3?"], { labels: ["5", "7"] });
+    assert.equal(answer?.label, "5");
+    await assert.rejects(model.rerank("q", ["d"]), UnsupportedCapability);
+    const [found] = await worker.discover(repositoryPath("testdata"));
+    assert.equal(found?.name, "tiny");
+    assert.ok((await worker.fit(found.path, { contextLen: 512 })).fits);
   });
 });

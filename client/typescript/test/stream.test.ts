@@ -1,6 +1,12 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import { DrainTimeout, SlowConsumer, type Token, WorkerCrashed } from "../src/index.js";
+import {
+  DrainTimeout,
+  RequestCancelled,
+  SlowConsumer,
+  type Token,
+  WorkerCrashed,
+} from "../src/index.js";
 import { startModel, withoutWindows } from "./support/scriptedWorker.js";
 
 /** Take `count` messages of a stream, one by one. */
@@ -28,7 +34,7 @@ suite("a stream", () => {
       done: false,
       value: {
         ...{ seq: 0, text: "t0 ", tokenId: 100, flush: false },
-        ...{ index: null, channel: null, logprob: null, topLogprobs: null },
+        ...{ index: null, channel: null, logprob: null, topLogprobs: null, toolCall: null },
       },
     });
   });
@@ -88,13 +94,30 @@ suite("a stream", () => {
     assert.deepEqual(await Promise.all(texts), ["t0 t1 ", "t0 t1 "]);
   });
 
-  test("refuses text() once tokens were taken", async () => {
+  test("gives the whole text once tokens were taken", async () => {
     const { script, model } = await startModel();
     const stream = model.generate("a");
     const step = stream.next();
-    script.tokens(await script.next("generate"), 0, 2);
+    const request = await script.next("generate");
+    script.tokens(request, 0, 3);
     await step;
-    await assert.rejects(stream.text(), /were taken already/);
+    const text = stream.text();
+    script.done(request);
+    assert.deepEqual(await Promise.all([text, stream.text()]), ["t0 t1 t2 ", "t0 t1 t2 "]);
+  });
+
+  test("gives no text after a loop over it was left", async () => {
+    const { script, model } = await startModel();
+    const stream = model.generate("a");
+    const leaving = (async () => {
+      for await (const _ of stream) break;
+    })();
+    const request = await script.next("generate");
+    script.tokens(request, 0, 2);
+    await script.next("cancel");
+    script.done(request, "cancelled");
+    await leaving;
+    await assert.rejects(stream.text(), RequestCancelled);
   });
 
   test("fails with the worker's error, after the tokens that came before", async () => {
@@ -136,7 +159,7 @@ suite("a second pass over a stream", () => {
     assert.equal((await reading).length, 2);
     await assert.rejects(collect(stream), isError);
     assert.throws(() => stream.chunks(), isError);
-    await assert.rejects(stream.text(), /were taken already/);
+    assert.equal(await stream.text(), "t0 t1 ");
     assert.deepEqual(await stream.next(), { done: true, value: undefined });
   });
 

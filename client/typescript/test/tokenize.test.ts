@@ -7,7 +7,8 @@ import { startModel } from "./support/scriptedWorker.js";
 const TURNS = [{ role: "user", content: "a b" }];
 const TOKENS: Tokenized = { ids: [1, 20, 21], count: 3, pieces: ["<s>", "a", " b"] };
 const COUNT: Tokenized = { ids: null, count: 3, pieces: null };
-const ALL = { thinking: false, specialTokens: true, countOnly: true };
+const TOOLS = [{ function: { name: "add", parameters: { type: "object" } } }];
+const ALL = { thinking: false, specialTokens: true, tools: TOOLS, countOnly: true };
 /** Give options as a caller without types would. */
 const untyped = (options: object): object => options;
 
@@ -28,7 +29,7 @@ suite("tokenize sends only the options that were given", () => {
       [(model) => model.tokenizeChat("a b"), { messages: TURNS }, TOKENS],
       [
         (model) => model.tokenizeChat(TURNS, ALL),
-        { messages: TURNS, thinking: false, special_tokens: true, count_only: true },
+        { messages: TURNS, thinking: false, special_tokens: true, tools: TOOLS, count_only: true },
         COUNT,
       ],
     ];

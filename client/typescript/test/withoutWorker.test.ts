@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { cpSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
@@ -24,6 +24,8 @@ suite("without a worker in the checkout", () => {
       const path = `${CLIENT}/${part}`;
       cpSync(repositoryPath(path), join(root, path), { recursive: true });
     }
+    const libraries = `${CLIENT}/node_modules`;
+    symlinkSync(repositoryPath(libraries), join(root, libraries), "junction");
   });
   after(() => rmSync(root, { recursive: true }));
 

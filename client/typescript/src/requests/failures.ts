@@ -81,3 +81,13 @@ export function cancelledByStream(command: string): RequestCancelled {
       "loop by `break` to end it without an error",
   );
 }
+
+/** Make the error of a training that was cancelled, with the checkpoint that it saved. */
+export function trainingCancelled(checkpoint: string | null, step: unknown): RequestCancelled {
+  const what =
+    checkpoint === null
+      ? "the training was cancelled before its first checkpoint; train again"
+      : `the training was cancelled, and its state is in ${checkpoint}; train again with the same options and ` +
+        "`resume` to go on from there";
+  return new RequestCancelled(what, { data: { checkpoint, step } });
+}

@@ -195,7 +195,7 @@ export abstract class PendingRequest {
       this.forgetSignal();
     }
     if (this.sender !== null) {
-      this.#timer = setTimeout(() => this.#drainExpires(), this.route.limits.drainTimeoutMs);
+      this.#timer = setTimeout(() => this.#drainExpires(), this.drainTimeoutMs);
       this.sender.sendCancel(this.id);
     } else {
       this.#drained();
@@ -225,6 +225,11 @@ export abstract class PendingRequest {
    * MlxwireError if the request failed by it.
    */
   protected abstract onFinal(message: JsonObject): void;
+
+  /** Milliseconds that the worker has to end the request after its cancel. */
+  protected get drainTimeoutMs(): number {
+    return this.route.limits.drainTimeoutMs;
+  }
 
   /** True if messages wait for the consumer, whom the signal may abort also after the end. */
   protected get undelivered(): boolean {
@@ -336,7 +341,7 @@ export abstract class PendingRequest {
   #drainExpires(): void {
     this.#drainExpired = true;
     this.#failure ??= this.shown({
-      reason: notDrained(this.command, this.route.limits.drainTimeoutMs),
+      reason: notDrained(this.command, this.drainTimeoutMs),
     });
     this.#drained();
   }

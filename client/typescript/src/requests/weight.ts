@@ -24,6 +24,9 @@ const ENTRY_BYTES = 96;
 export function tokenBytes(token: Token): number {
   const line = token.text.length < SHORTEST_SLICE ? 0 : LINE_BYTES;
   let bytes = MESSAGE_BYTES + CHARACTER_BYTES * token.text.length + line;
+  if (token.toolCall !== null) {
+    bytes += MESSAGE_BYTES + CHARACTER_BYTES * token.toolCall.arguments.length;
+  }
   for (const { text } of token.topLogprobs ?? []) {
     bytes += LIKELY_BYTES + CHARACTER_BYTES * text.length;
   }
@@ -36,6 +39,8 @@ export function itemBytes(item: object): number {
   for (const part of Object.values(item)) {
     if (typeof part === "string") {
       bytes += CHARACTER_BYTES * part.length;
+    } else if (ArrayBuffer.isView(part)) {
+      bytes += part.byteLength;
     } else if (Array.isArray(part)) {
       bytes += ELEMENT_BYTES * part.length;
     } else if (typeof part === "object" && part !== null) {

@@ -168,7 +168,7 @@ export class StartedWorker implements Processes {
 
   /** Load a model and give the route to it. */
   async loadRoute(path: Path, options: LoadOptions): Promise<ModelRoute> {
-    const fields = wire.wireFields("load", options, wire.LOAD, wire.LOAD_CALL);
+    const fields = wire.wireFields("load", options, wire.LOAD, wire.JOB_CALL);
     const request = new ResultRequest(
       this.#connection,
       "load",

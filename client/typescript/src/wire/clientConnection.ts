@@ -26,7 +26,7 @@ import { MessageTooLarge } from "../errors.js";
 import type { Token } from "../results.js";
 import { DEFAULT_MAX_LINE_BYTES, type Line, LineSplitter, Overlong } from "./framing.js";
 import { checkSendable, decodeUtf8, isObject, type JsonObject, parseText } from "./json.js";
-import { readToken } from "./readReplies.js";
+import { readToken, readToolCallPart } from "./readReplies.js";
 import { Offence, RequestState, repliesTo } from "./requestState.js";
 import { camelCase } from "./shape.js";
 import { readPlainToken } from "./tokenLine.js";
@@ -171,9 +171,10 @@ export class ClientConnection<Owner> {
         tokenId: plain.tokenId,
         flush: false,
         index: null,
-        channel: null,
+        channel: plain.channel,
         logprob: null,
         topLogprobs: null,
+        toolCall: null,
       });
       return;
     }
@@ -210,6 +211,10 @@ export class ClientConnection<Owner> {
     request.advance(message);
     if (type === "token") {
       this.#listener.tokenReceived(request.owner, readToken(message));
+      return;
+    }
+    if (type === "tool_call") {
+      this.#listener.tokenReceived(request.owner, readToolCallPart(message));
       return;
     }
     if (request.ended && request.id === this.#helloId) {

@@ -6,9 +6,18 @@
 /**
  * Where a worker serves a command: as it is read (`at_once`), where prompts are tokenized
  * (`prepare`), between two steps of the engine, with nothing beside it (`alone`), in the decode
- * batch (`sequences`), or in slices of a forward pass (`one_pass`).
+ * batch (`sequences`), in slices of a forward pass (`one_pass`), in a process of its own
+ * (`background`), or on a thread that reads model folders (`files`).
  */
-export type Lane = "at_once" | "prepare" | "between_steps" | "alone" | "sequences" | "one_pass";
+export type Lane =
+  | "at_once"
+  | "prepare"
+  | "between_steps"
+  | "alone"
+  | "sequences"
+  | "one_pass"
+  | "background"
+  | "files";
 
 /** One row of the table. */
 export interface Command {
@@ -35,6 +44,12 @@ export const COMMANDS = {
   tokenize: { final: "result", lane: "prepare", needsModel: true },
   detokenize: { final: "result", lane: "prepare", needsModel: true },
   inspect: { final: "result", lane: "one_pass", needsModel: true },
+  render: { final: "result", lane: "prepare", needsModel: true },
+  embed: { final: "done", lane: "one_pass", needsModel: true },
+  rerank: { final: "result", lane: "one_pass", needsModel: true },
+  score: { final: "done", lane: "one_pass", needsModel: true },
+  discover: { final: "done", lane: "files", needsModel: false },
+  fit: { final: "result", lane: "files", needsModel: false },
   cancel: { final: "result", lane: "at_once", needsModel: false },
   credit: { final: "result", lane: "at_once", needsModel: false },
   cache: {
@@ -43,6 +58,9 @@ export const COMMANDS = {
     needsModel: true,
     actions: { warm: { lane: "sequences" } },
   },
+  adapter: { final: "result", lane: "between_steps", needsModel: true },
+  train: { final: "result", lane: "background", needsModel: true },
+  evaluate: { final: "result", lane: "background", needsModel: true },
   memory: { final: "result", lane: "between_steps", needsModel: false },
   metrics: { final: "result", lane: "at_once", needsModel: false },
   quit: { final: "result", lane: "at_once", needsModel: false },

@@ -32,6 +32,7 @@ export const KINDS = {
     give: "an object whose values are strings",
   },
   object: { test: isPlain, give: "an object" },
+  array: { test: Array.isArray, give: "an array" },
   callback: { test: (value) => typeof value === "function", give: "a function" },
   signal: {
     test: (value) => isPlain(value) && "aborted" in value && "addEventListener" in value,

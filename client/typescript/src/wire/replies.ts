@@ -24,6 +24,7 @@ export const REQUEST_METRICS = {
   cached_tokens: defaulting(integer, 0),
   cache_miss: nullable(string),
   generated_tokens: defaulting(integer, 0),
+  thinking_tokens: defaulting(integer, 0),
   queue_seconds: defaulting(number, 0),
   prefill_seconds: defaulting(number, 0),
   decode_seconds: defaulting(number, 0),
@@ -72,6 +73,32 @@ export const TOKEN = {
   top_logprobs: nullable(arrayOf(shape(TOP_LOGPROB))),
 };
 
+/** A part of a tool call: its beginning has `call_id` and `name`, the rest `arguments`. */
+export const TOOL_CALL_PART = {
+  seq: integer,
+  index: amount,
+  call_id: nullable(string),
+  name: nullable(string),
+  arguments: nullable(string),
+};
+
+/** A complete tool call. */
+export const TOOL_CALL = {
+  index: integer,
+  call_id: string,
+  name: string,
+  arguments: string,
+  arguments_error: nullable(string),
+};
+
+/** A tool call that did not become whole. */
+export const TOOL_ERROR = {
+  index: nullable(integer),
+  message: string,
+  text: string,
+  cut_off: defaulting(boolean, false),
+};
+
 /** The item of one prompt of a `classify`. */
 export const CLASSIFY_ITEM = {
   index: integer,
@@ -93,8 +120,79 @@ export const BATCH_ITEM = {
   schema_valid: nullable(boolean),
 };
 
+/** The vector of one text of an `embed`; its numbers are read apart. */
+export const EMBEDDING = { index: integer, embedding: string, tokens: integer };
+
+/** The log-probabilities of one text of a `score`. */
+export const SCORE_ITEM = {
+  index: integer,
+  token_ids: arrayOf(integer),
+  pieces: arrayOf(string),
+  logprobs: arrayOf(nullOr(number)),
+  perplexity: nullOr(number),
+};
+
+/** A document of a `rerank`. */
+export const RANKED = { index: integer, relevance_score: number };
+
+/** The documents of a `rerank`, best first. */
+export const RERANK = { results: arrayOf(shape(RANKED)), metrics: shape(REQUEST_METRICS) };
+
+/** The tokens of one message of a prompt. */
+export const RENDERED_MESSAGE = { index: integer, start: integer, count: integer };
+
+/** The prompt of a conversation. */
+export const RENDER = {
+  prompt: string,
+  ids: arrayOf(integer),
+  count: integer,
+  messages: arrayOf(shape(RENDERED_MESSAGE)),
+  answer_start: integer,
+};
+
 /** The progress of a stage. */
 export const PROGRESS = { stage: string, done: amount, total: amount };
+
+/** The progress of a training's steps. */
+export const TRAIN_PROGRESS = {
+  ...PROGRESS,
+  step: integer,
+  loss: number,
+  validation_loss: nullOr(number),
+  learning_rate: number,
+  tokens: integer,
+  seconds: number,
+  tokens_per_second: number,
+  peak_memory_bytes: integer,
+  seconds_left: number,
+};
+
+/** The end of a training. */
+export const TRAIN = {
+  adapter: string,
+  method: string,
+  format: string,
+  first_loss: number,
+  last_loss: number,
+  validation_loss: nullOr(number),
+  steps: integer,
+  tokens: integer,
+  rows: integer,
+  truncated_rows: integer,
+  seconds: number,
+  peak_memory_bytes: integer,
+  loaded_as: nullable(string),
+};
+
+/** The loss and the perplexity of data. */
+export const EVALUATE = {
+  loss: number,
+  perplexity: number,
+  tokens: integer,
+  rows: integer,
+  truncated_rows: integer,
+  seconds: number,
+};
 
 /** The end of a stream. */
 export const DONE = {
@@ -104,6 +202,8 @@ export const DONE = {
   stage: nullable(string),
   complete: nullable(boolean),
   schema_valid: nullable(boolean),
+  tool_calls: nullable(arrayOf(shape(TOOL_CALL))),
+  tool_error: nullable(shape(TOOL_ERROR)),
 };
 
 /** The identity of the worker. */
@@ -120,6 +220,22 @@ export const HELLO = {
   limits: shape(LIMITS),
   events: defaulting(arrayOf(string), []),
 };
+
+/** An adapter that requests may name. */
+export const ADAPTER_INFO = {
+  name: string,
+  path: string,
+  format: string,
+  method: string,
+  rank: integer,
+  scale: number,
+  modules: integer,
+  parameters: integer,
+  bytes: integer,
+};
+
+/** The adapters that are loaded. */
+export const ADAPTERS = { adapters: arrayOf(shape(ADAPTER_INFO)) };
 
 /** The description of a model. */
 export const MODEL_INFO = {
@@ -140,6 +256,60 @@ export const MODEL_INFO = {
   compute_dtype: defaulting(string, ""),
   blas: defaulting(nullable(string), null),
   blas_threads: defaulting(integer, 0),
+  adapters: defaulting(arrayOf(shape(ADAPTER_INFO)), []),
+  quant_mode: defaulting(string, ""),
+  pooling: nullable(string),
+};
+
+/** An adapter's folder beside a model or below it. */
+export const FOUND_ADAPTER = { path: string, format: string };
+
+/** A model that `discover` found. */
+export const FOUND_MODEL = {
+  index: integer,
+  path: string,
+  name: string,
+  model_type: string,
+  architecture: nullOr(string),
+  vocab_size: integer,
+  layers: integer,
+  hidden_size: integer,
+  context_len: integer,
+  quant_bits: integer,
+  quant_group: integer,
+  quant_mode: string,
+  parameters: integer,
+  weight_bytes: integer,
+  chat_template: boolean,
+  capabilities: object,
+  compute_dtype: string,
+  dtype_bytes: recordOf(integer),
+  pooling: nullable(string),
+  repository: nullable(string),
+  revision: nullable(string),
+  adapters: defaulting(arrayOf(shape(FOUND_ADAPTER)), []),
+};
+
+/** A folder that `load` would refuse; its `error` is read apart. */
+export const BROKEN_MODEL = { index: integer, path: string, name: string };
+
+/** The memory that a model needs, and what there is. */
+export const FIT = {
+  path: string,
+  model_type: string,
+  compute_dtype: string,
+  kv_bits: integer,
+  context_len: integer,
+  parallel_slots: integer,
+  weight_bytes: integer,
+  bytes_per_token: integer,
+  sequence_bytes: integer,
+  cache_bytes: integer,
+  scratch_bytes: integer,
+  total_bytes: integer,
+  available_bytes: integer,
+  fits: boolean,
+  max_context_len: integer,
 };
 
 /** The answer to a `load`. */
@@ -200,7 +370,7 @@ export const MEMORY = {
   bytes_per_token: integer,
 };
 
-/** A failure of a request, or of one prompt of a batch. */
+/** A failure of a request, or of one of its prompts or texts. */
 export const ERROR = {
   error: shape({
     code: string,

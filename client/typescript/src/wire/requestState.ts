@@ -8,6 +8,7 @@ const TRANSITIONS: Readonly<Record<State, ReadonlyMap<string, State>>> = {
   open: new Map<string, State>([
     ["progress", "open"],
     ["token", "streaming"],
+    ["tool_call", "streaming"],
     ["item", "streaming"],
     ["done", "ended"],
     ["result", "ended"],
@@ -16,6 +17,7 @@ const TRANSITIONS: Readonly<Record<State, ReadonlyMap<string, State>>> = {
   streaming: new Map<string, State>([
     ["progress", "streaming"],
     ["token", "streaming"],
+    ["tool_call", "streaming"],
     ["item", "streaming"],
     ["done", "ended"],
     ["error", "ended"],
@@ -30,27 +32,38 @@ export class Offence extends Error {}
 export interface Replies {
   /** True for a request that streams tokens. */
   readonly tokens: boolean;
+  /** True for a request whose answer may have tool calls. */
+  readonly toolCalls: boolean;
   /**
-   * The number of prompts of a `batch` or `classify`: each has one item, and its tokens name it. Null
-   * for other requests, which have no items, and whose tokens have no index but 0.
+   * The number of prompts or texts of a request: each has one item, and its tokens name it. Infinite
+   * for a `discover`, of whose items the worker alone knows the number. Null for other requests, which
+   * have no items, and whose tokens have no index but 0.
    */
   readonly prompts: number | null;
 }
 
 /** Return the replies that a request may have. */
 export function repliesTo(command: string, fields: JsonObject): Replies {
-  const { prompts, stream } = fields;
-  const count = Array.isArray(prompts) ? prompts.length : 0;
+  const { prompts, messages, texts, stream, tools } = fields;
+  const given = prompts ?? texts ?? messages;
+  const count = Array.isArray(given) ? given.length : 0;
   switch (command) {
     case "generate":
-    case "chat":
-      return { tokens: true, prompts: null };
+      return { tokens: true, toolCalls: false, prompts: null };
+    case "chat": {
+      const toolCalls = Array.isArray(tools) && tools.length > 0;
+      return { tokens: true, toolCalls, prompts: null };
+    }
     case "batch":
-      return { tokens: stream === true, prompts: count };
+      return { tokens: stream === true, toolCalls: false, prompts: count };
     case "classify":
-      return { tokens: false, prompts: count };
+    case "embed":
+    case "score":
+      return { tokens: false, toolCalls: false, prompts: count };
+    case "discover":
+      return { tokens: false, toolCalls: false, prompts: Number.POSITIVE_INFINITY };
     default:
-      return { tokens: false, prompts: null };
+      return { tokens: false, toolCalls: false, prompts: null };
   }
 }
 
@@ -63,8 +76,10 @@ export class RequestState<Owner> {
   readonly #oneText: boolean;
   /** The next `seq` of each prompt of a batch. */
   readonly #nextSeqOf = new Map<unknown, number>();
-  /** A byte for each prompt: 1 if its item has come. */
-  #items: Uint8Array | null = null;
+  /** How many tool calls have begun. */
+  #calls = 0;
+  /** The prompts whose items have come. */
+  readonly #items = new Set<unknown>();
 
   constructor(
     readonly id: string,
@@ -92,6 +107,9 @@ export class RequestState<Owner> {
     }
     if (type === "token") {
       this.#takeToken(message.seq, index);
+    }
+    if (type === "tool_call") {
+      this.#takeToolCall(message);
     }
     if (type === "item") {
       this.#takeItem(index);
@@ -133,11 +151,44 @@ export class RequestState<Owner> {
   #takeItem(index: unknown): void {
     const prompts = this.#replies.prompts ?? 0;
     this.#checkIndex("item", index, prompts);
-    this.#items ??= new Uint8Array(prompts);
-    if (this.#items[index as number] === 1) {
+    if (this.#items.has(index)) {
       throw new Offence(`request ${this.id}: the item of prompt ${index} came twice`);
     }
-    this.#items[index as number] = 1;
+    this.#items.add(index);
+  }
+
+  #takeToolCall({ seq, index, call_id, name, arguments: part }: JsonObject): void {
+    if (!this.#replies.toolCalls) {
+      throw new Offence(`request ${this.id}: a tool call came, but this request has no tools`);
+    }
+    if (!this.#takesSeq(seq, 0)) {
+      throw new Offence(`request ${this.id}: a tool call has seq ${quoted(seq)} out of turn`);
+    }
+    const begins = (call_id ?? null) !== null;
+    if (begins !== ((name ?? null) !== null)) {
+      throw new Offence(`request ${this.id}: a tool call has only one of call_id and name`);
+    }
+    if (!begins && (part ?? null) === null) {
+      throw new Offence(
+        `request ${this.id}: a tool call has neither call_id and name nor arguments`,
+      );
+    }
+    this.#checkPlaceOfCall(index, begins);
+    this.#calls += begins ? 1 : 0;
+  }
+
+  #checkPlaceOfCall(index: unknown, begins: boolean): void {
+    const due = this.#calls;
+    if (begins && index !== due) {
+      throw new Offence(
+        `request ${this.id}: tool call ${quoted(index)} began where ${due} was due`,
+      );
+    }
+    if (begins || (typeof index === "number" && index < due)) {
+      return;
+    }
+    const what = `arguments of tool call ${quoted(index)} came before its beginning`;
+    throw new Offence(`request ${this.id}: ${what}`);
   }
 
   #takeToken(seq: unknown, index: unknown): void {
@@ -147,7 +198,7 @@ export class RequestState<Owner> {
     }
     if (prompts !== null) {
       this.#checkIndex("token", index, prompts);
-      if (this.#items?.[index as number] === 1) {
+      if (this.#items.has(index)) {
         throw new Offence(`request ${this.id}: a token of prompt ${index} came after its item`);
       }
     } else if ((index ?? 0) !== 0) {

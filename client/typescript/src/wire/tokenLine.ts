@@ -14,12 +14,15 @@ export interface PlainToken {
   readonly token: string;
   /** The id of the token in the vocabulary. */
   readonly tokenId: number;
+  /** `thinking` for a token of a thought; null for one of the answer. */
+  readonly channel: "thinking" | null;
 }
 
 const HEAD = '{"id":"';
 const AFTER_ID = '","type":"token","seq":';
 const AFTER_SEQ = ',"token":"';
 const AFTER_TEXT = '","token_id":';
+const THOUGHT_END = ',"channel":"thinking"}';
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 const FIRST_PRINTABLE = 0x20;
@@ -53,7 +56,8 @@ export function readPlainToken(line: string): PlainToken | null {
   }
   const numberStart = textEnd + AFTER_TEXT.length;
   const numberEnd = digitsEnd(line, numberStart);
-  if (numberEnd !== line.length - 1 || line.charCodeAt(numberEnd) !== CLOSING_BRACE) {
+  const plain = numberEnd === line.length - 1 && line.charCodeAt(numberEnd) === CLOSING_BRACE;
+  if (!(plain || endsAsThought(line, numberEnd))) {
     return null;
   }
   return {
@@ -61,7 +65,12 @@ export function readPlainToken(line: string): PlainToken | null {
     seq: numberAt(line, seqStart, seqEnd),
     token: line.slice(textStart, textEnd),
     tokenId: numberAt(line, numberStart, numberEnd),
+    channel: plain ? null : "thinking",
   };
+}
+
+function endsAsThought(line: string, numberEnd: number): boolean {
+  return line.startsWith(THOUGHT_END, numberEnd) && numberEnd === line.length - THOUGHT_END.length;
 }
 
 /** Find the closing quote of a string without escapes; -1 if there is none. */

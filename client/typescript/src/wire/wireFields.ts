@@ -9,15 +9,24 @@ import type {
   CallOptions,
   ChatOptions,
   ClassifyOptions,
+  Conversation,
+  DiscoverOptions,
+  EmbedOptions,
+  EvaluateFields,
+  FitFields,
   InspectOptions,
   LoadFields,
   MemoryFields,
   Message,
   Path,
+  RenderOptions,
+  RerankOptions,
   SamplingOptions,
+  ScoreOptions,
   StreamOptions,
   TokenizeChatOptions,
   TokenizeOptions,
+  TrainFields,
 } from "../options.js";
 import type { JsonObject } from "./json.js";
 import { type Checks, checkArgument, checkOptions, KINDS } from "./optionChecks.js";
@@ -34,8 +43,21 @@ const plain = (value: unknown): unknown => value;
 const biasByToken = (bias: JsonObject | ReadonlyMap<number, number>): unknown =>
   bias instanceof Map ? Object.fromEntries(bias) : bias;
 
+/** Take the definitions of functions that `toolFunction` made, and other tools as they are. */
+export const definitions = (tools: unknown): unknown =>
+  Array.isArray(tools)
+    ? tools.map((given: { readonly tool?: unknown } | null) => given?.tool ?? given)
+    : tools;
+
 const DEADLINE = { deadlineSeconds: plain };
-const DRAWING = { temperature: plain, topK: plain, topP: plain, minP: plain, seed: plain };
+const DRAWING = {
+  adapter: plain,
+  temperature: plain,
+  topK: plain,
+  topP: plain,
+  minP: plain,
+  seed: plain,
+};
 
 /** The options that `generate` sends. */
 export const SAMPLING: Sent<SamplingOptions> = {
@@ -64,6 +86,9 @@ export const CHAT: Sent<Omit<ChatOptions, keyof StreamOptions>> = {
   ...SAMPLING,
   thinking: plain,
   specialTokens: plain,
+  tools: definitions,
+  toolChoice: plain,
+  parallelToolCalls: plain,
 };
 
 /** The options that `batch` sends. */
@@ -75,6 +100,57 @@ export const CLASSIFY: Sent<Omit<ClassifyOptions, keyof StreamOptions>> = {
   ...DRAWING,
   logits: plain,
   labels: plain,
+  separator: plain,
+};
+
+/** The options that `embed` sends. */
+export const EMBED: Sent<Omit<EmbedOptions, keyof StreamOptions>> = {
+  ...DEADLINE,
+  adapter: plain,
+  dimensions: plain,
+  normalize: plain,
+  instruction: plain,
+  promptName: plain,
+  pooling: plain,
+};
+
+/** The options that `score` sends. */
+export const SCORE: Sent<Omit<ScoreOptions, keyof StreamOptions>> = {
+  ...DEADLINE,
+  adapter: plain,
+};
+
+/** The options that `rerank` sends. */
+export const RERANK: Sent<Omit<RerankOptions, keyof CallOptions>> = {
+  ...DEADLINE,
+  adapter: plain,
+  instruction: plain,
+  topN: plain,
+};
+
+/** The options that `render` sends. */
+export const RENDER: Sent<Omit<RenderOptions, keyof CallOptions>> = {
+  thinking: plain,
+  specialTokens: plain,
+  tools: definitions,
+  toolChoice: plain,
+};
+
+/** The options that `discover` sends. */
+export const DISCOVER: Sent<Omit<DiscoverOptions, keyof StreamOptions>> = {
+  ...DEADLINE,
+  hubCache: plain,
+  check: plain,
+};
+
+/** The options that `fit` sends. */
+export const FIT: Sent<FitFields> = {
+  contextLen: plain,
+  parallelSlots: plain,
+  kvBits: plain,
+  kvGroupSize: plain,
+  memoryLimit: plain,
+  computeDtype: plain,
 };
 
 /** The options that `inspect` sends. */
@@ -90,6 +166,7 @@ export const TOKENIZE: Sent<Omit<TokenizeOptions, keyof CallOptions>> = {
 export const TOKENIZE_CHAT: Sent<Omit<TokenizeChatOptions, keyof CallOptions>> = {
   ...TOKENIZE,
   thinking: plain,
+  tools: definitions,
 };
 
 /** The options that `load` sends. */
@@ -116,11 +193,63 @@ export const MEMORY: Sent<MemoryFields> = {
   clear: plain,
 };
 
+const DATA = {
+  ...DEADLINE,
+  batchSize: plain,
+  maskPrompt: plain,
+  maxSequence: plain,
+  memoryLimit: plain,
+};
+
+/** The options that `evaluate` sends. */
+export const EVALUATE: Sent<EvaluateFields> = { ...DATA, adapter: plain };
+
+/** The options that `train` sends. */
+export const TRAIN: Sent<TrainFields> = {
+  ...DATA,
+  out: pathText,
+  method: plain,
+  rank: plain,
+  scale: plain,
+  dropout: plain,
+  layers: plain,
+  keys: plain,
+  iterations: plain,
+  epochs: plain,
+  learningRate: plain,
+  schedule: plain,
+  warmup: plain,
+  optimizer: plain,
+  weightDecay: plain,
+  gradientAccumulation: plain,
+  gradientCheckpointing: plain,
+  gradientClip: plain,
+  dtype: plain,
+  format: plain,
+  validation: (value: Path | number, name) =>
+    typeof value === "number" ? value : pathText(value, name),
+  evaluateEvery: plain,
+  saveEvery: plain,
+  seed: plain,
+  resume: plain,
+  loadAs: plain,
+};
+
 /** The caller's names of the fields that have another name on the wire. */
 const CALLERS_NAMES: ReadonlyMap<string, string> = new Map([
-  ...[CHAT, BATCH, CLASSIFY, TOKENIZE_CHAT, LOAD, MEMORY].flatMap((sent) =>
-    Object.keys(sent).map((name): [string, string] => [snakeCase(name), name]),
-  ),
+  ...[
+    CHAT,
+    BATCH,
+    CLASSIFY,
+    EMBED,
+    RERANK,
+    DISCOVER,
+    TOKENIZE_CHAT,
+    LOAD,
+    MEMORY,
+    EVALUATE,
+    TRAIN,
+  ].flatMap((sent) => Object.keys(sent).map((name): [string, string] => [snakeCase(name), name])),
   ["target", "requestId"],
 ]);
 
@@ -135,13 +264,16 @@ export const CALL = {
   timeoutMs: KINDS.ms,
   signal: KINDS.signal,
 } as const satisfies Record<keyof CallOptions, unknown>;
-/** The options of a load that stay in this client. */
-export const LOAD_CALL = { ...CALL, onProgress: KINDS.callback } as const;
+/** The options of a load, a training or an evaluation that stay in this client. */
+export const JOB_CALL = { ...CALL, onProgress: KINDS.callback } as const;
 /** The options of each stream that stay in this client. */
 export const STREAM = {
-  ...LOAD_CALL,
+  ...JOB_CALL,
   idleTimeoutMs: KINDS.ms,
 } as const satisfies Record<keyof StreamOptions, unknown>;
+
+/** The options of a stream without progress that stay in this client. */
+export const QUIET_STREAM = { ...CALL, idleTimeoutMs: KINDS.ms } as const;
 
 /** Return a path as text. @throws InvalidParams for another value, naming the argument or option. */
 export function pathText(path: Path, name = "path"): string {
@@ -152,6 +284,15 @@ export function pathText(path: Path, name = "path"): string {
 /** Give a conversation for the wire; a bare string is one turn of the user. */
 export function chatMessages(messages: string | readonly Message[]): readonly Message[] {
   return typeof messages === "string" ? [{ role: "user", content: messages }] : messages;
+}
+
+/**
+ * Give conversations for the wire. @throws InvalidParams if they are no array, which has the turns of
+ * one conversation elsewhere.
+ */
+export function chats(conversations: readonly Conversation[]): readonly (readonly Message[])[] {
+  checkArgument("conversations", conversations, KINDS.array);
+  return conversations.map(chatMessages);
 }
 
 /**

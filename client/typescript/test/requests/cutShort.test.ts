@@ -9,7 +9,7 @@ const WAYS: readonly [string, string, (model: Model) => Promise<unknown>][] = [
   ["cache.warm()", "cache", (model) => model.cache.warm("a")],
   ["text()", "generate", (model) => model.generate("a").text()],
   ["items()", "batch", (model) => model.batch(["a", "b"]).items()],
-  ["classify()", "classify", (model) => model.classify(["a", "b"])],
+  ["classify()", "classify", async (model) => model.classify(["a", "b"])],
 ];
 
 suite("a caller that waits for a whole answer", () => {

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import type { BatchStream, Model, TokenStream, Worker } from "../../src/index.js";
+import type { Model, Worker } from "../../src/index.js";
 import type { JsonObject } from "../../src/wire/json.js";
 import { loadOn, Scripts } from "../support/scriptedRestarts.js";
 import {
@@ -12,7 +12,15 @@ import {
   startModel,
 } from "../support/scriptedWorker.js";
 
-const COMMANDS = ["generate", "chat", "batch", "classify"] as const;
+const COMMANDS = [
+  "generate",
+  "chat",
+  "batch",
+  "classify",
+  "embed",
+  "score",
+  "awaited classify",
+] as const;
 const PHASES = [
   "before the start",
   "consumer waiting",
@@ -20,6 +28,8 @@ const PHASES = [
   "worker finished",
 ] as const;
 type Command = (typeof COMMANDS)[number];
+/** A stream that is awaited in place of an iteration. */
+const AWAITED = "awaited classify";
 type Phase = (typeof PHASES)[number];
 
 /** The replies that the worker has sent at the cut. */
@@ -87,10 +97,10 @@ const TABLE: Record<string, readonly [Ending, Ending, Ending, Ending]> = {
   ],
 };
 
-/** Give what is due; `classify` returns a list, which only a complete request fills. */
+/** Give what is due; only a complete request fills the list that an awaited stream gives. */
 function due(cause: string, phase: Phase, command: Command): Ending {
   const [outcome, taken] = TABLE[cause]?.[PHASES.indexOf(phase)] ?? ["", 0];
-  if (command !== "classify") {
+  if (command !== AWAITED) {
     return [outcome, taken];
   }
   return phase === "worker finished" || outcome === "ok" ? ["ok", SENT] : [outcome, 0];
@@ -131,21 +141,38 @@ class Consumer {
   }
 }
 
-function stream(model: Model, command: Exclude<Command, "classify">, signal: AbortSignal) {
-  return command === "batch"
-    ? model.batch(["a", "b", "c"], { signal })
-    : model[command]("a", { signal });
+type Method = Exclude<Command, typeof AWAITED>;
+
+/** Give the command on the wire. */
+function named(command: Command): Method {
+  return command === AWAITED ? "classify" : command;
 }
 
-function say(script: ScriptedWorker, request: Request, command: Command): void {
+interface AnyStream extends AsyncIterable<unknown> {
+  readonly id: string;
+  cancel(): Promise<void>;
+}
+
+function stream(model: Model, command: Method, signal: AbortSignal): AnyStream {
   if (command === "generate" || command === "chat") {
+    return command === "chat" ? model.chat("a", { signal }) : model.generate("a", { signal });
+  }
+  return model[command](["a", "b", "c"], { signal });
+}
+
+const ITEMS: Readonly<Record<string, JsonObject>> = {
+  batch: { text: "t", token_ids: [1], finish_reason: "stop", tokens_generated: 1, error: null },
+  classify: { token: "t", token_id: 1, logprob: null },
+  embed: { embedding: "AACAPw==", tokens: 1 },
+  score: { token_ids: [1], pieces: ["t"], logprobs: [null], perplexity: null },
+};
+
+function say(script: ScriptedWorker, request: Request, command: Command): void {
+  const item = ITEMS[named(command)];
+  if (item === undefined) {
     script.tokens(request, 0, SENT);
     return;
   }
-  const item: JsonObject =
-    command === "batch"
-      ? { text: "t", token_ids: [1], finish_reason: "stop", tokens_generated: 1, error: null }
-      : { token: "t", token_id: 1, logprob: null };
   for (let index = 0; index < SENT; index += 1) {
     script.say({ id: request.id, type: "item", index, ...item });
   }
@@ -182,7 +209,7 @@ async function setUp(restart: boolean): Promise<Stage> {
 async function cut(
   cause: string,
   { worker, model, script, controller }: Stage,
-  made: TokenStream | BatchStream | null,
+  made: AnyStream | null,
   request: Request | null,
 ): Promise<() => Promise<unknown>> {
   const running = request !== null && script.connection.asked().length > 0;
@@ -248,7 +275,7 @@ async function check(cause: string, phase: Phase, command: Command): Promise<voi
   const stage = await setUp(cause === "a restart");
   const { model, script, controller, worker } = stage;
   const { signal } = controller;
-  const made = command === "classify" ? null : stream(model, command, signal);
+  const made = command === AWAITED ? null : stream(model, command, signal);
   const read = async (consumer: Consumer): Promise<void> => {
     if (made === null) {
       consumer.taken = (await model.classify(["a", "b", "c"], { signal })).length;
@@ -264,19 +291,19 @@ async function check(cause: string, phase: Phase, command: Command): Promise<voi
     consumer = new Consumer(read, signal);
     if (due(cause, phase, command)[0] === "ok") {
       const process = cause === "a restart" ? await stage.next() : script;
-      const request = await process.next(command);
+      const request = await process.next(named(command));
       say(process, request, command);
       process.done(request);
     }
     await over();
   } else {
     consumer = new Consumer(read, signal);
-    const request = await script.next(command);
+    const request = await script.next(named(command));
     say(script, request, command);
     if (phase === "worker finished") {
       script.done(request);
     }
-    if (command !== "classify" && phase !== "consumer waiting") {
+    if (command !== AWAITED && phase !== "consumer waiting") {
       await consumer.paused;
     } else {
       await new Promise(setImmediate);
@@ -297,7 +324,7 @@ for (const cause of Object.keys(TABLE)) {
   suite(`a request that is stopped by ${cause}`, () => {
     for (const phase of PHASES) {
       for (const command of COMMANDS) {
-        if (command !== "classify" || cause !== "the stream's cancel") {
+        if (command !== AWAITED || cause !== "the stream's cancel") {
           test(`${phase}: ${command}`, () => check(cause, phase, command));
         }
       }

@@ -24,12 +24,25 @@ function properties(names: readonly string[]): string[] {
 
 /** The messages that each table reads; `apart` are fields that are read elsewhere. */
 const TABLES: [names: string[], table: Fields, apart?: string[]][] = [
-  [["Token", "FlushToken", "LogprobToken", "BatchToken"], replies.TOKEN],
+  [["Token", "FlushToken", "LogprobToken", "ThinkingToken", "BatchToken"], replies.TOKEN],
+  [["ToolCallBegan", "ToolCallArguments"], replies.TOOL_CALL_PART],
+  [["ToolCall"], replies.TOOL_CALL],
+  [["ToolError"], replies.TOOL_ERROR],
   [["TopLogprob"], replies.TOP_LOGPROB],
   [["Item"], replies.CLASSIFY_ITEM],
   [["BatchItem", "FormattedItem"], replies.BATCH_ITEM, ["error"]],
+  [["EmbeddingItem"], replies.EMBEDDING],
+  [["ScoreItem"], replies.SCORE_ITEM],
+  [["Ranked"], replies.RANKED],
+  [["RerankResult"], replies.RERANK],
+  [["RenderedMessage"], replies.RENDERED_MESSAGE],
+  [["RenderResult"], replies.RENDER],
+  [["FoundModel"], replies.FOUND_MODEL],
+  [["FoundAdapter"], replies.FOUND_ADAPTER],
+  [["BrokenModel"], replies.BROKEN_MODEL, ["error"]],
+  [["FitResult"], replies.FIT],
   [["Progress"], replies.PROGRESS],
-  [["Done", "CancelledDone", "FormattedDone"], replies.DONE, ["done"]],
+  [["Done", "CancelledDone", "FormattedDone", "ToolDone"], replies.DONE, ["done"]],
   [["RequestMetrics"], replies.REQUEST_METRICS],
   [["MetricsResult"], replies.WORKER_METRICS],
   [["HelloResult"], replies.HELLO],
@@ -41,6 +54,11 @@ const TABLES: [names: string[], table: Fields, apart?: string[]][] = [
   [["DetokenizeResult"], replies.DETOKENIZE],
   [["CancelResult"], replies.CANCEL],
   [["CacheResult"], replies.CACHE],
+  [["AdapterInfo"], replies.ADAPTER_INFO],
+  [["AdapterResult"], replies.ADAPTERS],
+  [["TrainProgress"], replies.TRAIN_PROGRESS],
+  [["TrainResult"], replies.TRAIN],
+  [["EvaluateResult"], replies.EVALUATE],
   [["MemoryResult"], replies.MEMORY],
   [["Event"], replies.EVENT],
 ];
@@ -48,15 +66,28 @@ const TABLES: [names: string[], table: Fields, apart?: string[]][] = [
 suite("the tables of replies have the fields of the schema", () => {
   for (const [names, table, apart = []] of TABLES) {
     test(names.join(", "), () => {
-      const reserved = names.includes("Token") ? ["channel"] : []; // SPEC §3, not sent yet
-      const known = Object.keys(table).filter((name) => !reserved.includes(name));
-      assert.deepEqual([...known, ...apart].sort(), properties(names));
+      assert.deepEqual([...Object.keys(table), ...apart].sort(), properties(names));
     });
   }
 });
 
 /** The fields of commands that are no options. */
-const GIVEN = new Set(["id", "cmd", "path", "prompt", "prompts", "messages", "text", "window"]);
+const GIVEN = new Set([
+  "id",
+  "cmd",
+  "path",
+  "prompt",
+  "prompts",
+  "messages",
+  "text",
+  "texts",
+  "query",
+  "documents",
+  "paths",
+  "encoding_format",
+  "window",
+  "data",
+]);
 
 const OPTIONS: Record<string, object> = {
   Load: wire.LOAD,
@@ -64,8 +95,16 @@ const OPTIONS: Record<string, object> = {
   Chat: wire.CHAT,
   Batch: wire.BATCH,
   Classify: wire.CLASSIFY,
+  Embed: wire.EMBED,
+  Score: wire.SCORE,
+  Rerank: wire.RERANK,
+  Render: wire.RENDER,
+  Discover: wire.DISCOVER,
+  Fit: wire.FIT,
   Tokenize: wire.TOKENIZE_CHAT,
   Memory: wire.MEMORY,
+  Train: wire.TRAIN,
+  Evaluate: wire.EVALUATE,
 };
 
 suite("the tables of options have the fields of the schema", () => {

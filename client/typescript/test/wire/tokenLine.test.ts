@@ -4,8 +4,8 @@ import { readPlainToken } from "../../src/wire/tokenLine.js";
 
 /** Read the fields of a plain token with `JSON.parse`. */
 function parsed(line: string): unknown {
-  const { id, seq, token, token_id: tokenId } = JSON.parse(line);
-  return { id, seq, token, tokenId };
+  const { id, seq, token, token_id: tokenId, channel = null } = JSON.parse(line);
+  return { id, seq, token, tokenId, channel };
 }
 
 const PLAIN = [
@@ -13,6 +13,7 @@ const PLAIN = [
   '{"id":"r1","type":"token","seq":10,"token":"","token_id":0}',
   '{"id":"é–😀","type":"token","seq":123456789012345,"token":" ä😀\u2028\u0085\u007f","token_id":999999999999999}',
   '{"id":"r1","type":"token","seq":7,"token":"{}[],:","token_id":151935}',
+  '{"id":"r1","type":"token","seq":8,"token":"hm","token_id":5,"channel":"thinking"}',
 ];
 
 const OTHERS: Record<string, string> = {
@@ -30,6 +31,10 @@ const OTHERS: Record<string, string> = {
   "another type": '{"id":"r1","type":"done","seq":0,"token":"a","token_id":1}',
   "another order": '{"type":"token","id":"r1","seq":0,"token":"a","token_id":1}',
   "white space": '{"id": "r1","type":"token","seq":0,"token":"a","token_id":1}',
+  "another channel":
+    '{"id":"r1","type":"token","seq":0,"token":"a","token_id":1,"channel":"aside"}',
+  "more after a channel":
+    '{"id":"r1","type":"token","seq":0,"token":"a","token_id":1,"channel":"thinking"}}',
   "more after it": '{"id":"r1","type":"token","seq":0,"token":"a","token_id":1}}',
   "a repeated name": '{"id":"r1","type":"token","seq":0,"token":"a","token":"b","token_id":1}',
 };
@@ -56,15 +61,19 @@ suite("any other line is left to JSON.parse", () => {
 });
 
 test("a line with any character changed is read as JSON.parse reads it, or not at all", () => {
-  const line = '{"id":"r1","type":"token","seq":41,"token":"ab","token_id":20}';
   const characters = '{}[]":,\\ \t0129-+.eax\u0000\u00e9';
-  for (let at = 0; at < line.length; at += 1) {
-    for (const character of characters) {
-      const changed = line.slice(0, at) + character + line.slice(at + 1);
-      const token = readPlainToken(changed);
-      if (token !== null) {
-        assert.deepEqual(token, parsed(changed), changed);
-        assert.equal(JSON.parse(changed).type, "token", changed);
+  for (const line of [
+    '{"id":"r1","type":"token","seq":41,"token":"ab","token_id":20}',
+    '{"id":"r1","type":"token","seq":41,"token":"ab","token_id":20,"channel":"thinking"}',
+  ]) {
+    for (let at = 0; at < line.length; at += 1) {
+      for (const character of characters) {
+        const changed = line.slice(0, at) + character + line.slice(at + 1);
+        const token = readPlainToken(changed);
+        if (token !== null) {
+          assert.deepEqual(token, parsed(changed), changed);
+          assert.equal(JSON.parse(changed).type, "token", changed);
+        }
       }
     }
   }

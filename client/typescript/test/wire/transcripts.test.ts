@@ -46,14 +46,24 @@ const READERS: Record<string, (message: JsonObject) => unknown> = {
   "result inspect": read.readInspect,
   "result cancel": read.readCancel,
   "result cache": read.readCache,
+  "result adapter": read.readAdapters,
+  "result train": read.readTrainResult,
+  "result evaluate": read.readEvaluate,
   "result memory": read.readMemory,
   "result metrics": read.readMetrics,
   "item batch": read.readBatchItem,
   "item classify": read.readClassifyItem,
+  "item embed": readPackedEmbedding,
+  "item score": read.readScoreItem,
+  "item discover": read.readFound,
+  "result render": read.readRender,
+  "result rerank": read.readRerank,
+  "result fit": read.readFit,
 };
 
 const READERS_OF_TYPES: Record<string, (message: JsonObject) => unknown> = {
   token: read.readToken,
+  tool_call: read.readToolCallPart,
   done: read.readDone,
   progress: read.readProgress,
   event: read.readEvent,
@@ -62,6 +72,13 @@ const READERS_OF_TYPES: Record<string, (message: JsonObject) => unknown> = {
 
 /** Commands whose results have no field that is read. */
 const UNREAD = new Set(["result unload", "result quit", "result credit", "result generate"]);
+
+/** Read a vector; this client asks for base64, and never for decimal numbers. */
+function readPackedEmbedding(message: JsonObject): void {
+  if (!Array.isArray(message.embedding)) {
+    read.readEmbedding(message);
+  }
+}
 
 function readError(message: JsonObject): void {
   assert.notEqual(read.readError(message).code, "undefined");
