@@ -35,8 +35,8 @@ def _python(path: str, found: object) -> Iterator[str]:
             continue
         yield f"{path}.{name}"
         yield from (f"{path}.{name}.{key}" for key in keywords(getattr(found, name, None)))
-    if inspect.isclass(found):
-        yield from (f"{path}.{key}" for key in keywords(found.__init__))
+    function = found.__init__ if inspect.isclass(found) else found
+    yield from (f"{path}.{key}" for key in keywords(function))
 
 
 def _fields(found: object) -> Iterator[str]:
@@ -71,11 +71,13 @@ def _go(files: Iterable[Path]) -> Iterator[str]:
             continue
         text = file.read_text("utf-8")
         yield from re.findall(r"^(?:func|type) ([A-Z]\w*)", text, re.MULTILINE)
+        for block in re.findall(r"^type \(\n(.*?)^\)", text, re.MULTILINE | re.DOTALL):
+            yield from re.findall(r"^\t([A-Z]\w*) = ", block, re.MULTILINE)
         for block in re.findall(r"^const \(\n(.*?)^\)", text, re.MULTILINE | re.DOTALL):
             yield from re.findall(r"^\t([A-Z]\w*)", block, re.MULTILINE)
-        method = r"^func \((?:\w+ )?\*?(\w+)\) ([A-Z]\w*)"
+        method = r"^func \((?:\w+ )?\*?(\w+)(?:\[\w+\])?\) ([A-Z]\w*)"
         yield from (f"{kind}.{name}" for kind, name in re.findall(method, text, re.MULTILINE))
-        struct = r"^type (\w+) (?:struct|interface) \{\n(.*?)^\}"
+        struct = r"^type (\w+)(?:\[\w+ \w+\])? (?:struct|interface) \{\n(.*?)^\}"
         for kind, body in re.findall(struct, text, re.MULTILINE | re.DOTALL):
             for names in re.findall(r"^\t([A-Z]\w*(?:, [A-Z]\w*)*)", body, re.MULTILINE):
                 yield from (f"{kind}.{name}" for name in names.split(", "))

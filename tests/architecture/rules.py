@@ -35,7 +35,16 @@ LIGHT_AT_IMPORT = {
     "mlxwire.cli": HEAVY | COMMAND_LINE,
 }
 """Module: what its import may not bring along, not even through others."""
-CLIENT_FOLDERS = ["process", "requests", "connection", "restart", "pool", "sync", "cli"]
+CLIENT_FOLDERS = [
+    "typed",
+    "process",
+    "requests",
+    "connection",
+    "restart",
+    "pool",
+    "sync",
+    "cli",
+]
 """Folders of the Python client, from the lowest up."""
 EXPORTING = ["mlxwire_protocol", "mlxwire_worker.mlx_engine", "mlxwire", "mlxwire.sync"]
 DISTRIBUTIONS = {
@@ -45,7 +54,9 @@ DISTRIBUTIONS = {
     "transformers": "mlx-lm",
     "huggingface_hub": "mlx-lm",
 }
-ENGINE_SIDE = ("engine", "prompts", "mlx_engine")
+OVER_MLX = ("mlx_engine", "training", "conversion", "hub")
+"""The packages of the worker that use those of `[mlx]`."""
+ENGINE_SIDE = ("engine", "prompts", *OVER_MLX)
 OUTPUT_KNOWS = ("mlxwire_worker.output", "mlxwire_worker.prompts")
 MOST_FILES = 15
 """The most files in one folder, without its `__init__`."""
@@ -83,9 +94,9 @@ def crossed_ends(sources: list[Module]) -> Iterator[str]:
 
 
 def mlx_outside_its_engine(sources: list[Module]) -> Iterator[str]:
-    """Yield each import of `[mlx]` outside the engine, and of the engine outside `serving`."""
+    """Yield each import of `[mlx]` outside the programs over it, and of the engine outside `serving`."""
     for module in sources:
-        if within(module.name, "mlxwire_worker.mlx_engine"):
+        if any(within(module.name, f"mlxwire_worker.{name}") for name in OVER_MLX):
             continue
         for found in imports(module):
             engine = within(found.target, "mlxwire_worker.mlx_engine")
@@ -172,7 +183,7 @@ def undeclared(sources: list[Module]) -> Iterator[str]:
     base = _names(project["dependencies"])
     extra = base | _names(project["optional-dependencies"]["mlx"])
     for module in sources:
-        engine = within(module.name, "mlxwire_worker.mlx_engine")
+        engine = any(within(module.name, f"mlxwire_worker.{name}") for name in OVER_MLX)
         for found in imports(module):
             if found.top in sys.stdlib_module_names or found.top in PACKAGES:
                 continue

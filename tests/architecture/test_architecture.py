@@ -76,6 +76,11 @@ BAD: list[tuple[Callable[[list[Module]], Iterator[str]], str, str]] = [
         "mlxwire_worker.mlx_engine.loading",
         "from mlxwire_protocol.messages import Load",
     ),
+    (
+        wire_messages_in_the_engine,
+        "mlxwire_worker.training.data",
+        "from mlxwire_protocol.messages import Train",
+    ),
     (wire_messages_in_the_engine, "mlxwire_worker.prompts", "import mlxwire_protocol.messages"),
     (engine_in_output, "mlxwire_worker.output.text", "from ..engine import Engine"),
     (command_line_outside_cli, "mlxwire.worker", "from rich.console import Console"),

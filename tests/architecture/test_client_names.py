@@ -79,7 +79,10 @@ def test_no_option_of_the_python_client_is_left_out() -> None:
     listed = {name for row in rows("Python") for name in row.names}
     options = {
         f"{kind.__name__}.{name}"
-        for kind in (mlxwire.ChatOptions, mlxwire.LoadOptions, mlxwire.MemoryOptions)
+        for kind in (
+            *(mlxwire.ChatOptions, mlxwire.LoadOptions, mlxwire.MemoryOptions),
+            *(mlxwire.ClassifyOptions, mlxwire.EmbedOptions, mlxwire.FitOptions),
+        )
         for name in kind.__annotations__
     }
     for kind in (
@@ -89,7 +92,11 @@ def test_no_option_of_the_python_client_is_left_out() -> None:
         options |= {f"{kind.__name__}.{key}" for key in keywords(kind.__init__)}
     of_methods = {
         key
-        for method in (mlxwire.Model.generate, mlxwire.Model.batch, mlxwire.Model.classify)
+        for method in (
+            *(mlxwire.Model.generate, mlxwire.Model.batch, mlxwire.Model.classify),
+            *(mlxwire.Model.render, mlxwire.Model.embed, mlxwire.Model.score),
+            *(mlxwire.Model.rerank, mlxwire.Worker.discover, mlxwire.Worker.fit),
+        )
         for key in keywords(method)
     }
 

@@ -18,7 +18,6 @@ from mlxwire_protocol.framing import DEFAULT_MAX_LINE_BYTES
 from mlxwire_protocol.messages import (
     Cancel,
     Chat,
-    Classify,
     Command,
     Generate,
     Info,
@@ -27,7 +26,7 @@ from mlxwire_protocol.messages import (
     Quit,
     Unload,
 )
-from mlxwire_protocol.replies import Done, FinishReason, FlushToken, Item, RequestMetrics
+from mlxwire_protocol.replies import Done, FinishReason, FlushToken, RequestMetrics
 from mlxwire_protocol.results import (
     CancelResult,
     InfoResult,
@@ -41,12 +40,13 @@ from mlxwire_protocol.results import (
 from mlxwire_worker.mock.engine import MockEngine
 from mlxwire_worker.operations import OPERATIONS
 from mlxwire_worker.operations.load import load_options
+from mlxwire_worker.operations.operation import OnePass, Reading
 from mlxwire_worker.output.text import TextAssembler
 from mlxwire_worker.prompts import Sampled
 from mlxwire_worker.requests.delivery import Delivery
 from mlxwire_worker.requests.job import Job
 from mlxwire_worker.requests.ledger import Ledger
-from support.engine_prompts import classify_prompts_of, prompt_of
+from support.engine_prompts import prompt_of
 
 
 class CorePeer:
@@ -121,45 +121,41 @@ class CorePeer:
             case Quit():
                 self._ended = True
                 return OkResult(id=command.id)
-        if self._model is None:
+        row = row_of(command)
+        if self._model is None and row.needs_model:
             raise WireError("model_not_loaded", "load a model first")
         match command:
             case Unload():
                 self._model = None
+                self._engine.unload()
                 return OkResult(id=command.id)
             case Info():
+                assert self._model is not None
                 return InfoResult(id=command.id, **msgspec.structs.asdict(self._model))
-            case Classify():
-                return self._classify(command)
             case Generate() | Chat():
                 return self._stream(command)
-        assert row_of(command).lane in ("prepare", "one_pass")  # the mock refuses `inspect`
-        return self._prepare(command)
+        # The mock refuses `inspect`.
+        assert row.lane in ("prepare", "one_pass", "files")
+        return self._operate(command)
 
-    def _prepare(self, command: Command) -> msgspec.Struct:
-        """Let the worker's own operation answer, into a ledger that keeps the reply."""
+    def _operate(self, command: Command) -> msgspec.Struct:
+        """Let the worker's own operation answer, into a ledger that keeps the final reply."""
         finals: list[msgspec.Struct] = []
-        ledger = SimpleNamespace(end=lambda _job, final: finals.append(final))
+        ledger = SimpleNamespace(
+            end=lambda _job, final: finals.append(final),
+            finish=lambda _job: finals.append(_done(command, "stop", 0)),
+            send=lambda _job, item: self._put(self._connection.encode_reply(item)),
+            metrics_of=lambda _job: RequestMetrics(),
+        )
         job = Job(command, Delivery(lambda _: None, None))
         row = row_of(command)
-        OPERATIONS[row.name, row.action](job, self._engine, cast(Ledger, ledger)).prepare()
+        operation = OPERATIONS[row.name, row.action](job, self._engine, cast(Ledger, ledger))
+        operation.prepare()
+        if isinstance(operation, Reading):
+            operation.work()
+        while isinstance(operation, OnePass) and not operation.over:
+            operation.step()
         return finals[0]
-
-    def _classify(self, command: Classify) -> Done:
-        prepared = classify_prompts_of(self._engine, command)
-        while prepared.left:
-            ((index, one),) = self._engine.classify(prepared)
-            item = Item(
-                id=command.id,
-                index=index,
-                token=one.text,
-                token_id=one.token_id,
-                logprob=one.logprob,
-                logits=one.logits,
-                labels=one.labels,
-            )
-            self._put(self._connection.encode_reply(item))
-        return _done(command, "stop", 0)
 
     def _stream(self, command: Generate | Chat) -> Done:
         prompt = prompt_of(self._engine, command)

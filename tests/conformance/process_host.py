@@ -5,9 +5,11 @@ from __future__ import annotations
 import fcntl
 import queue
 import subprocess
+import tempfile
 import termios
 import threading
 import time
+from pathlib import Path
 from types import TracebackType
 
 from support.patience import PATIENCE_SECONDS
@@ -16,10 +18,17 @@ SECONDS = PATIENCE_SECONDS
 """A worker that is silent for so long while a line is due has failed."""
 
 
+FOLDER = b"$folder"
+"""Stands in a transcript for the path of a folder of its own, which has the file `rows.jsonl`."""
+ROWS = '{"text": "one two"}\n' * 3
+
+
 class ProcessHost:
     """Starts a worker, feeds it, and collects its lines."""
 
     def __init__(self, command: list[str]) -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        (Path(self._folder.name) / "rows.jsonl").write_text(ROWS)
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -48,11 +57,12 @@ class ProcessHost:
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._thread.join(SECONDS)
+        self._folder.cleanup()
 
     def write(self, payload: bytes) -> None:
         """Write all of these bytes to the worker."""
         assert self._process.stdin is not None
-        view = memoryview(payload)
+        view = memoryview(payload.replace(FOLDER, self._folder.name.encode()))
         while view:
             view = view[self._process.stdin.write(view) :]
 

@@ -97,6 +97,17 @@ def _field_missing(message: Message) -> Iterator[Message]:
     yield {name: value for name, value in message.items() if name != "token_id"}
 
 
+def _call_without_tools(message: Message) -> Iterator[Message]:
+    if message.get("channel") == "thinking":
+        kept = {name: message[name] for name in ("id", "seq")}
+        message = {"type": "tool_call", **kept, "index": 0, "call_id": "c", "name": "add"}
+    yield message
+
+
+def _call_id_missing(message: Message) -> Iterator[Message]:
+    yield {name: value for name, value in message.items() if name != "call_id"}
+
+
 def _other_code(message: Message) -> Iterator[Message]:
     if isinstance(message.get("error"), dict):
         message["error"]["code"] = "internal"
@@ -115,6 +126,8 @@ WRONGNESSES: dict[str, Callable[[], None]] = {
     "no_final": _edit(_no_final),
     "seq_gap": _edit(_seq_gap),
     "field_missing": _edit(_field_missing),
+    "call_without_tools": _edit(_call_without_tools),
+    "call_id_missing": _edit(_call_id_missing),
     "other_code": _edit(_other_code),
 }
 

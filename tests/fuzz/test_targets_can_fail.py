@@ -119,7 +119,7 @@ def a_death_is_not_told(patch: pytest.MonkeyPatch) -> None:
 
 def an_item_is_not_checked(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(
-        ItemRequest, "take_item", lambda self, message: self.push(message["index"] + 1)
+        ItemRequest, "take_part", lambda self, message: self.push(message["index"] + 1)
     )
 
 

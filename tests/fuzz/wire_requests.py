@@ -24,6 +24,8 @@ _MESSAGES = [b'[{"role":"user","content":%b}]' % text for text in [*_TEXTS, b'""
     b'[{"role":"system","content":"s"},{"role":"user","content":"a b"}]'
 ]
 _PROMPTS = [b'["a"]', b'["a b","c","d e f"]', b'["a","a"]']
+_CONVERSATIONS = [b"[%b]" % turns for turns in _MESSAGES] + [b"[[]]"]
+_INPUTS = [*_PROMPTS, b"[[1,2],[3]]", b'["a",[1]]', b"[[65536]]", b"[[]]"]
 _STREAMING = {
     "window": [b"1", b"2", b"50", b"null"],
     "deadline_seconds": [b"1e-9", b"1000", b"null"],
@@ -68,7 +70,17 @@ COMMANDS: dict[str, tuple[dict[str, list[bytes]], dict[str, list[bytes]]]] = {
     "batch": ({"prompts": _PROMPTS}, {**_SAMPLING, "stream": _BOOLEANS}),
     "classify": ({"prompts": _PROMPTS}, {
         **_STREAMING, "logits": _BOOLEANS, "labels": [b'["x","y"]', b"[]"],
+        "separator": [b'""', b'" "', b'"\\n"'], "messages": [*_MESSAGES, *_CONVERSATIONS],
     }),
+    "score": ({"texts": _INPUTS}, {**_STREAMING, "adapter": [b"null", b'"a"']}),
+    "embed": ({"texts": _INPUTS}, {
+        **_STREAMING, "dimensions": _COUNTS, "normalize": [*_BOOLEANS, b"null"],
+        "encoding_format": [b'"float"', b'"base64"'],
+    }),
+    "rerank": ({"query": _TEXTS, "documents": _PROMPTS}, {
+        "top_n": _COUNTS, "instruction": _TEXTS, "deadline_seconds": [b"1e-9", b"1000"],
+    }),
+    "render": ({"messages": _MESSAGES}, {"special_tokens": _BOOLEANS}),
     "cancel": ({}, {"target": [*_TARGETS, b"null"]}),
     "credit": ({"target": _TARGETS, "n": [b"1", b"2", b"100", b"9007199254740991"]}, {}),
     "cache": ({}, {
@@ -81,6 +93,7 @@ COMMANDS: dict[str, tuple[dict[str, list[bytes]], dict[str, list[bytes]]]] = {
 }  # fmt: skip
 """Each command's needed and optional fields, with values that are mostly right."""
 _OFTEN = [*("generate", "chat", "batch", "classify") * 4, *("cancel", "credit") * 4]
+_OFTEN += ["score", "embed", "rerank", "render"]
 _OFTEN += ["load", "unload", "info", "cache", "memory", "metrics"] * 2 + ["hello"]
 
 

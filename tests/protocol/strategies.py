@@ -89,6 +89,7 @@ FIELDS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
         {"prompts": st.lists(WORDS, min_size=1, max_size=4)},
         optional={
             "logits": st.booleans(),
+            "separator": WORDS,
             "labels": st.lists(WORDS, min_size=1, max_size=3),
             "temperature": st.floats(0, 100),
             "seed": st.integers(0, 2**53 - 1),

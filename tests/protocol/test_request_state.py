@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from mlxwire_protocol import WireError
-from mlxwire_protocol.request_state import TRANSITIONS, RequestState
+from mlxwire_protocol.request_state import TRANSITIONS, RequestState, replies_to
 
 KINDS: dict[str, dict[str, Any]] = {
     "progress": {},
     "token": {"seq": 0},
+    "tool_call": {"seq": 0, "index": 0, "call_id": "c", "name": "f"},
     "item": {"index": 0},
     "done": {"final": True},
     "result": {"final": True},
@@ -19,6 +20,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "unheard_of": {},
     "unheard_of_final": {"final": True},
 }
+BEGINNING = {"index": 0, "call_id": "c", "name": "f"}
 LEGAL = {
     "open": set(KINDS),
     "streaming": set(KINDS) - {"result"},
@@ -115,3 +117,51 @@ def test_the_short_way_for_tokens_agrees_with_the_long_one() -> None:
         short.advance("result", {"final": True})
     short.advance("done", {"final": True})
     assert not short.advance_token(2, None, False)
+
+
+def test_parts_of_tool_calls_share_the_numbers_of_the_tokens() -> None:
+    request = RequestState("r1", replies_to("chat", {"tools": [{"type": "function"}]}))
+    request.advance("token", {"seq": 0})
+    request.advance("tool_call", {"seq": 1, "index": 0, "call_id": "c", "name": "f"})
+    request.advance("tool_call", {"seq": 2, "index": 0, "arguments": "{}"})
+    assert request.advance_token(3, None, flush=False)
+    assert request.tokens == 2
+    with pytest.raises(WireError, match="seq 3, but 4"):
+        request.advance("tool_call", {"seq": 3, "index": 1, "call_id": "d", "name": "f"})
+
+
+@pytest.mark.parametrize(
+    ("parts", "why"),
+    [
+        ([{"index": 0, "call_id": "c"}], "only one of"),
+        ([{"index": 0, "name": "f"}], "only one of"),
+        ([{"index": 0, "name": "f", "arguments": "{}"}], "only one of"),
+        ([{"index": 0}], "neither"),
+        ([{"index": 0, "arguments": None}], "neither"),
+        ([{"index": 0, "arguments": "{}"}], "had not begun"),
+        ([{"index": 1, "call_id": "c", "name": "f"}], "began where 0"),
+        ([BEGINNING, BEGINNING], "began where 1"),
+        ([BEGINNING, {"index": 1, "arguments": "{}"}], "had not begun"),
+    ],
+)
+def test_a_part_of_a_tool_call_begins_a_call_or_goes_on_with_one(
+    parts: list[dict[str, Any]], why: str
+) -> None:
+    request = RequestState("r1", replies_to("chat", {"tools": [{"type": "function"}]}))
+    *before, last = [{"seq": seq, **part} for seq, part in enumerate(parts)]
+    for part in before:
+        request.advance("tool_call", part)
+    with pytest.raises(WireError, match=why):
+        request.advance("tool_call", last)
+
+
+def test_a_request_without_tools_has_no_tool_calls() -> None:
+    request = RequestState("r1", replies_to("chat", {}))
+    with pytest.raises(WireError, match="no tools"):
+        request.advance("tool_call", {"seq": 0, "index": 0, "arguments": "{}"})
+
+
+def test_a_tool_call_without_its_place_is_malformed() -> None:
+    request = RequestState("r1")
+    with pytest.raises(WireError, match="malformed"):
+        request.advance("tool_call", {"seq": 0, "arguments": "{}"})

@@ -39,6 +39,8 @@ def nameless(message: Message, **fields: Any) -> str:
 TOKEN, LAST = reply("generate", 0), done(1)
 ITEM = reply("batch", 0)
 CLASSIFIED = reply("classify", 0)
+EMBEDDED = reply("embed", 0)
+SCORED = reply("score", 0)
 PROGRESS: Message = {"type": "progress", "stage": "prefill", "done": 0, "total": 1}
 BATCH_TOKEN = {**TOKEN, "index": 0, "flush": False, "logprob": None, "top_logprobs": None}
 EVENT: Message = {
@@ -214,7 +216,30 @@ FORBIDDEN_IN_A_CLASSIFY: dict[str, list[Line]] = {
     "token_with_index": [BATCH_TOKEN],
     "item_without_logprob": [changed(CLASSIFIED, "logprob")],
     "item_with_logprob_a_string": [changed(CLASSIFIED, logprob="0")],
+    "item_with_error_a_string": [changed(CLASSIFIED, error="it broke")],
     "1e400": [raw(CLASSIFIED, note="1e400")],
+}
+FORBIDDEN_IN_AN_EMBED: dict[str, list[Line]] = {
+    "token": [TOKEN],
+    "item_index_is_the_number_of_texts": [changed(EMBEDDED, index=4)],
+    "item_twice": [EMBEDDED, EMBEDDED],
+    "item_without_index": [changed(EMBEDDED, "index")],
+    "item_without_embedding": [changed(EMBEDDED, "embedding")],
+    "item_without_tokens": [changed(EMBEDDED, "tokens")],
+    "item_with_numbers_in_place_of_base64": [changed(EMBEDDED, embedding=[1.0])],
+    "item_with_no_base64": [changed(EMBEDDED, embedding="A?==")],
+    "item_with_half_a_number": [changed(EMBEDDED, embedding="AAA=")],
+    "item_with_error_without_code": [
+        {"type": "item", "index": 0, "error": {"message": "it broke"}}
+    ],
+}
+FORBIDDEN_IN_A_SCORE: dict[str, list[Line]] = {
+    "item_index_is_the_number_of_texts": [changed(SCORED, index=4)],
+    "item_twice": [SCORED, SCORED],
+    "item_without_pieces": [changed(SCORED, "pieces")],
+    "item_without_perplexity": [changed(SCORED, "perplexity")],
+    "item_with_token_ids_null": [changed(SCORED, token_ids=None)],
+    "item_with_logprobs_of_strings": [changed(SCORED, logprobs=["0"])],
 }
 AFTER_THE_END: dict[str, list[Line]] = {
     "second_done": [TOKEN, LAST, LAST],
@@ -264,20 +289,28 @@ def cells() -> Iterator[Cell]:
         ("batch_", "batch", FORBIDDEN_IN_A_BATCH),
         ("streaming_batch_", "batch", FORBIDDEN_IN_A_BATCH_THAT_STREAMS),
         ("classify_", "classify", FORBIDDEN_IN_A_CLASSIFY),
+        ("embed_", "embed", FORBIDDEN_IN_AN_EMBED),
+        ("score_", "score", FORBIDDEN_IN_A_SCORE),
     ):
         for name, lines in table.items():
-            cell = _cell(f"bad/{kind}{name}", command, _ended(lines, LAST), **violation)
+            cell = _cell(f"bad/{kind}{name}", command, ended_by(lines, LAST), **violation)
             yield replace(cell, ask={**cell.ask, "stream": kind == "streaming_batch_"})
     for name, lines in AFTER_THE_END.items():
         yield _cell(f"bad/{name}", "generate", lines, outcome="ok", taken=1, beside=VIOLATION)
     for name, lines in ALLOWED.items():
-        ended = _ended(lines, LAST)
+        ended = ended_by(lines, LAST)
         yield _cell(f"good/{name}", "generate", ended, outcome="ok", taken=1, beside=None)
+    for command in ("classify", "embed", "score"):
+        failed: Message = {"type": "item", "index": 0, "error": ERROR["error"]}
+        lines = [failed, changed(reply(command, 1), note="new"), LAST]
+        yield _cell(
+            f"good/{command}_failed_item", command, lines, outcome="ok", taken=2, beside=None
+        )
     for name, lines in ERRORS.items():
         yield _cell(f"good/error_{name}", "generate", lines, outcome=name, beside=None)
 
 
-def _ended(lines: list[Line], final: Message) -> list[Line]:
+def ended_by(lines: list[Line], final: Message) -> list[Line]:
     """Return lines with a final behind them, so that no client waits for more."""
     last = lines[-1]
     return lines if isinstance(last, dict) and last.get("final") is True else [*lines, final]

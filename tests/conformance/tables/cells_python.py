@@ -23,10 +23,14 @@ from mlxwire import (
 
 Cell = dict[str, Any]
 Answer = dict[str, Any]
+ADD = {"type": "function", "function": {"name": "add"}}
 QUICK = RestartPolicy(backoff_min=0.001, backoff_max=0.001)
 CELL_SECONDS = 20.0
 """The longest that a cell may take before it counts as hanging."""
-ENVELOPE = {"id", "cmd", "prompt", "prompts", "messages", "path", "window"}
+ENVELOPE = {
+    *("id", "cmd", "window", "prompt", "prompts", "messages", "texts", "query", "documents"),
+    *("path", "paths", "encoding_format", "data", "out"),
+}
 LIMITS = ("memory_limit", "prompt_cache_limit", "buffer_limit", "wired_limit")
 UNTOLD = 10_000
 """The figure of a memory limit that the worker was not asked for."""
@@ -57,8 +61,8 @@ async def ended(operation: Awaitable[object]) -> BaseException | None:
 
 def stream_of(model: Model, cell: Cell, **options: Any) -> Any:
     """Make the stream of a cell's request; nothing is sent yet."""
-    if cell["command"] == "batch":
-        return model.batch(cell["prompts"], **options)
+    if "prompts" in cell:
+        return getattr(model, cell["command"])(cell["prompts"], **options)
     method = model.chat if cell["command"] == "chat" else model.generate
     return method(cell["prompt"], **options)
 
@@ -77,18 +81,12 @@ class Consumer:
         self.paused = asyncio.Event()
         self.go_on = asyncio.Event()
         self._cell = cell
-        self._model = model
-        classifies = cell["command"] == "classify"
-        self.stream = None if classifies else stream_of(model, cell)
-        self.collects = cell.get("collect", False) or classifies
+        self.stream = stream_of(model, cell)
+        self.collects = cell.get("collect", False)
 
     async def read(self) -> None:
-        if self.stream is None:
-            self.taken = len(await self._model.classify(self._cell["prompts"]))
-            return
         if self.collects:
-            batch = self._cell["command"] == "batch"
-            await (self.stream.results() if batch else self.stream.text())
+            await (self.stream if "prompts" in self._cell else self.stream.text())
             return
         async for _ in self.stream:
             self.taken += 1
@@ -132,7 +130,7 @@ async def cut(cause: str, worker: Worker, model: Model, consumer: Consumer) -> N
     if cause == "own_cancel":
         await consumer.stream.aclose()
     elif cause == "worker_cancel":
-        await worker.cancel(consumer.stream.id if consumer.stream else None)
+        await worker.cancel(consumer.stream.id)
     elif cause == "model_close":
         await model.close()
     elif cause == "worker_close":
@@ -178,10 +176,9 @@ async def read(cell: Cell) -> Answer:
 
         async def take() -> None:
             nonlocal taken
-            if cell["command"] == "classify":
-                taken = len(await model.classify(cell["prompts"]))
-                return
-            options = {"on_token": lambda _: None} if cell.get("stream") else {}
+            options: dict[str, Any] = {"on_token": lambda _: None} if cell.get("stream") else {}
+            if cell.get("tools"):
+                options["tools"] = [ADD]
             async for _ in stream_of(model, cell, **options):
                 taken += 1
 
@@ -189,6 +186,26 @@ async def read(cell: Cell) -> Answer:
         alive = await ended(worker.metrics()) is None
         other = None if alive else outcome_of(await ended(anext(beside)))["outcome"]
         return {**answer, "taken": taken, "beside": other}
+
+
+async def read_answer(cell: Cell) -> Answer:
+    """Read an answer with thoughts and tool calls by the client's own helpers."""
+    async with Worker() as worker:
+        model = await worker.load("mock")
+        tools = {"tools": [ADD]} if cell["tools"] else {}
+        stream = model.chat(cell["prompt"], **tools)
+        error = await ended(stream.text())
+        if error is not None:
+            return outcome_of(error)
+        calls = [[call.call_id, call.name, call.arguments] for call in await stream.calls()]
+        broken = stream.tool_error
+        return {
+            **outcome_of(None),
+            "text": await stream.text(),
+            "thoughts": await stream.thoughts(),
+            "calls": calls,
+            "tool_error": None if broken is None else broken.message,
+        }
 
 
 class Shared:
@@ -260,14 +277,56 @@ async def give(
         seen.update({name: value for name, value in limits.items() if value != UNTOLD})
     elif of == "metrics":
         await worker.metrics(**given)
-    elif of == "classify":
-        results = await model.classify(cell["prompts"], **given)
+    elif of == "train":
+        trained = await model.train("d", out="o", **given).result()
         if cell["worker"] == "obedient":
-            seen.update(json.loads(results[0].text))
+            seen.update(json.loads(trained.adapter))
+    elif of in ASKED:
+        text = await ASKED[of](worker, model, cell, given)
+        if cell["worker"] == "obedient":
+            seen.update(json.loads(text))
     else:
         replies = [reply async for reply in stream_of(model, cell, **given)]
         if cell["worker"] == "obedient":
             seen.update(json.loads(replies[0].text))
+
+
+async def ask_embed(_: Worker, model: Model, cell: Cell, given: dict[str, Any]) -> str:
+    return "".join(
+        map(chr, map(int, (await model.embed(cell["prompts"], **given).vectors())[0]))
+    )
+
+
+async def ask_score(_: Worker, model: Model, cell: Cell, given: dict[str, Any]) -> str:
+    return (await model.score(cell["prompts"], **given))[0].pieces[0]
+
+
+async def ask_rerank(_: Worker, model: Model, __: Cell, given: dict[str, Any]) -> str:
+    ranked = await model.rerank("q", ["d"], **given)
+    return "".join(chr(int(each.relevance_score)) for each in ranked)
+
+
+async def ask_render(_: Worker, model: Model, __: Cell, given: dict[str, Any]) -> str:
+    return (await model.render("p", **given)).prompt
+
+
+async def ask_discover(worker: Worker, _: Model, __: Cell, given: dict[str, Any]) -> str:
+    return (await worker.discover("d", **given))[0].path
+
+
+async def ask_fit(worker: Worker, _: Model, __: Cell, given: dict[str, Any]) -> str:
+    return (await worker.fit("d", **given)).path
+
+
+ASKED = {
+    "embed": ask_embed,
+    "score": ask_score,
+    "rerank": ask_rerank,
+    "render": ask_render,
+    "discover": ask_discover,
+    "fit": ask_fit,
+}
+"""The calls whose reply has no text: each returns the words of the obedient worker."""
 
 
 async def never(cell: Cell, _: Shared) -> Answer:
@@ -306,7 +365,7 @@ async def policy(cell: Cell, _: Shared) -> Answer:
 async def run_cells() -> None:
     """Answer each cell of stdin with a line on stdout."""
     shared = Shared()
-    alone = {"stop": stop, "second_pass": second_pass, "read": read}
+    alone = {"stop": stop, "second_pass": second_pass, "read": read, "answer": read_answer}
     sharing = {"option": option, "never": never, "policy": policy}
     for line in sys.stdin:
         cell = json.loads(line)

@@ -28,11 +28,22 @@ ON_THE_WIRE: dict[str, tuple[str, ...]] = {
     "chat": SAMPLING,
     "batch": SAMPLING,
     "classify": ("deadline_seconds",),
+    "embed": ("dimensions", "deadline_seconds"),
+    "score": ("deadline_seconds",),
+    "rerank": ("top_n", "deadline_seconds"),
+    "discover": ("deadline_seconds",),
+    "fit": ("context_len", "parallel_slots", "kv_bits", "kv_group_size", "memory_limit"),
     "load": (
         *("context_len", "parallel_slots", "kv_bits", "kv_group_size", "memory_limit"),
         *("prompt_cache_limit", "prefill_seconds"),
     ),
     "memory": ("memory_limit", "prompt_cache_limit", "buffer_limit", "wired_limit"),
+    "train": (
+        *("batch_size", "max_sequence", "memory_limit", "deadline_seconds", "rank", "scale"),
+        *("dropout", "layers", "iterations", "epochs", "learning_rate", "warmup"),
+        *("weight_decay", "gradient_accumulation", "gradient_clip", "validation"),
+        *("evaluate_every", "save_every", "seed"),
+    ),
 }
 """The options that a request carries to the worker, by command; the schema has their ranges."""
 
@@ -46,8 +57,8 @@ OF_THE_CLIENT: dict[str, tuple[str, ...]] = {
     "restart": ("max_restarts", "window", "backoff_min", "backoff_max", "jitter"),
     "generate": ("timeout", "idle_timeout"),
     "classify": ("timeout", "idle_timeout"),
-    "load": ("timeout",),
-    "metrics": ("timeout",),
+    **dict.fromkeys(("embed", "score", "discover"), ("timeout", "idle_timeout")),
+    **dict.fromkeys(("load", "metrics", "render", "rerank", "fit"), ("timeout",)),
 }
 """The options that stay in a client, by their names in Python; times in seconds."""
 
@@ -62,7 +73,12 @@ DEFAULT_PAUSE = Between(0.4, 0.6)
 """Half a second, a fifth longer or shorter: the first pause of a policy that says nothing of it."""
 PLACEHOLDER = {"generate": {"prompt": "p"}, "chat": {"messages": [{"role": "r", "content": "c"}]},
                "batch": {"prompts": ["p"]}, "classify": {"prompts": ["p"]},
-               "load": {"path": "mock"}, "memory": {}}  # fmt: skip
+               "embed": {"texts": ["t"]}, "score": {"texts": ["t"]}, "discover": {}, "fit": {},
+               "rerank": {"query": "q", "documents": ["d"]},
+               "load": {"path": "mock"}, "memory": {},
+               "train": {"data": "d", "out": "o"}}  # fmt: skip
+SCRIPTED = ("generate", "chat", "batch", "classify", "embed", "score")
+"""Commands whose first prompt or text tells the obedient worker what to do."""
 REQUESTS = {row.name: row.request for row in TABLE}
 REFUSED = {"outcome": "invalid_params"}
 
@@ -73,6 +89,10 @@ def cells() -> Iterator[Cell]:
         yield _cell(command, "all", None, {"outcome": "ok", "fields": []})
         for option in options:
             yield from _of_a_request(command, option)
+    for command in (*SCRIPTED, "rerank"):
+        yield _cell(command, "adapter", "poet", {"outcome": "ok", "sent": "poet"})
+        for name in ("", "not loaded"):
+            yield _cell(command, "adapter", name, REFUSED)
     for of, options in OF_THE_CLIENT.items():
         for option in options:
             for value in (-1, "nan"):
@@ -106,7 +126,7 @@ def _cell(of: str, option: str, value: object, due: Message) -> Cell:
         "beside": NEEDED_BESIDE.get(option, {}),
         "worker": "mock" if refused else "obedient",
     }
-    if of in ("generate", "chat", "batch", "classify"):
+    if of in SCRIPTED:
         ask |= asking(of, {"echo": True})
     return Cell(f"option/{of}/{option}/{shown}", ask, due, names_option=refused)
 

@@ -5,9 +5,11 @@ Standard library alone, so that it starts in a few milliseconds.
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
+import struct
 import sys
 from typing import Any
 
@@ -68,8 +70,8 @@ def script_of(request: Message) -> Message:
     prompt = request.get("prompt")
     if "messages" in request:
         prompt = request["messages"][-1]["content"]
-    elif "prompts" in request:
-        prompt = request["prompts"][0]
+    elif "prompts" in request or "texts" in request:
+        prompt = request.get("prompts", request.get("texts"))[0]
     script: Message = json.loads(str(prompt))
     return script
 
@@ -92,12 +94,20 @@ def echo(request: Message) -> None:
         "batch": {"index": 0, "text": text, "token_ids": [1], "finish_reason": "stop",
                   "tokens_generated": 1, "error": None},
         "classify": {"index": 0, "token": text, "token_id": 1, "logprob": -0.5},
+        "embed": {"index": 0, "embedding": as_vector(text), "tokens": 1},
+        "score": {"index": 0, "token_ids": [1], "pieces": [text], "logprobs": [None],
+                  "perplexity": None},
     }  # fmt: skip
     if request["cmd"] in kinds:
         reply(request_id, type="item", **kinds[request["cmd"]])
     else:
         reply(request_id, type="token", seq=0, token=text, token_id=1)
     end(request_id, "stop")
+
+
+def as_vector(text: str) -> str:
+    """Return a text's characters as the float32 numbers of a vector, in base64."""
+    return base64.b64encode(struct.pack(f"<{len(text)}f", *map(ord, text))).decode()
 
 
 def cancel(request: Message) -> None:
@@ -146,6 +156,80 @@ def describe(request: Message) -> None:
     )
 
 
+def render(request: Message) -> None:
+    """Answer a render. ``prompt`` is the request itself, for a driver that wants to see it."""
+    result(
+        request["id"], prompt=json.dumps(request), ids=[], count=0, messages=[], answer_start=0
+    )
+
+
+def rerank(request: Message) -> None:
+    """Answer a rerank. The scores are the characters of the request itself, all of document 0."""
+    scores = [{"index": 0, "relevance_score": ord(each)} for each in json.dumps(request)]
+    result(request["id"], results=scores, metrics=METRICS)
+
+
+def discover(request: Message) -> None:
+    """Answer a discover. ``path`` is the request itself, for a driver that wants to see it."""
+    figures = ("vocab_size", "layers", "hidden_size", "context_len", "parameters")
+    reply(
+        request["id"],
+        type="item",
+        index=0,
+        path=json.dumps(request),
+        name="obedient",
+        model_type="obedient",
+        **dict.fromkeys((*figures, "weight_bytes"), 1),
+        **dict.fromkeys(("quant_bits", "quant_group"), 0),
+        **dict.fromkeys(("architecture", "pooling", "repository", "revision")),
+        quant_mode="",
+        chat_template=True,
+        capabilities={},
+        compute_dtype="none",
+        dtype_bytes={},
+        adapters=[],
+    )
+    end(request["id"], "stop")
+
+
+def fit(request: Message) -> None:
+    """Answer a fit. ``path`` is the request itself, for a driver that wants to see it."""
+    sizes = (
+        "weight_bytes",
+        "bytes_per_token",
+        "sequence_bytes",
+        "cache_bytes",
+        "scratch_bytes",
+    )
+    figures = (*sizes, "total_bytes", "available_bytes", "kv_bits", "max_context_len")
+    result(
+        request["id"],
+        path=json.dumps(request),
+        model_type="obedient",
+        compute_dtype="none",
+        context_len=1,
+        parallel_slots=1,
+        fits=True,
+        **dict.fromkeys(figures, 0),
+    )
+
+
+def train(request: Message) -> None:
+    """Answer a training. ``adapter`` is the request itself, for a driver that wants to see it."""
+    figures = ("steps", "tokens", "rows", "truncated_rows", "seconds", "peak_memory_bytes")
+    result(
+        request["id"],
+        adapter=json.dumps(request),
+        method="lora",
+        format="mlx",
+        first_loss=2.0,
+        last_loss=1.0,
+        validation_loss=None,
+        loaded_as=None,
+        **dict.fromkeys(figures, 1),
+    )
+
+
 def memory(request: Message) -> None:
     limits = ("memory_limit", "prompt_cache_limit", "buffer_limit", "wired_limit")
     used = ("active_bytes", "peak_bytes", "buffer_bytes", "sequence_bytes")
@@ -172,13 +256,18 @@ COMMANDS = {
     "hello": greet,
     "load": describe,
     "info": describe,
+    "train": train,
+    "render": render,
+    "rerank": rerank,
+    "discover": discover,
+    "fit": fit,
     "memory": memory,
     "metrics": measure,
     "credit": lambda request: result(request["id"], credit=0),
     "cancel": cancel,
     "unload": unload,
     "quit": quit_now,
-    **dict.fromkeys(("generate", "chat", "batch", "classify"), answer),
+    **dict.fromkeys(("generate", "chat", "batch", "classify", "embed", "score"), answer),
 }
 
 

@@ -12,9 +12,6 @@ from .cells import OWN
 from .stopping import CAUSES, COMMANDS, PHASES, SECOND_PASSES, Ending, due, due_collected
 
 PAGE = "docs/stopping.md"
-STREAMS = COMMANDS[:3]
-"""Commands whose replies are iterated over; each has the same cells."""
-
 INTRODUCTION = f"""\
 # Stopping
 
@@ -52,16 +49,14 @@ def page() -> str:
     return "\n".join(
         [
             INTRODUCTION,
-            "## `generate`, `chat`, `batch`\n",
-            *_table(PHASES, lambda cause, phase: due(cause, phase, "generate")),
+            f"## {', '.join(f'`{command}`' for command in COMMANDS)}\n",
+            "`score` and `discover` are streams like `embed`.\n",
+            *_table(PHASES, due),
             f"\n{NOTES}",
-            "## `classify`\n",
-            "The client collects the results of `classify` and returns them together. Once the call has "
-            "returned, nothing takes them away, and there\nis no stream to cancel.\n",
-            *_table(PHASES, lambda cause, phase: due(cause, phase, "classify")),
-            "\n## Calls that read a stream to its end\n",
-            "`text` and `results` in Python, `text` and `items` in TypeScript, `Text` and "
-            "`BatchGenerate` in Go. Once such\na call has returned, nothing takes its result away.\n",
+            "## Calls that read a stream to its end\n",
+            "`text` and `results` in Python, `text` and `items` in TypeScript, `Text`, `BatchGenerate` "
+            "and `Classify` in Go; and `await` of a\nstream with items. Once such a call has returned, "
+            "nothing takes its result away.\n",
             *_table([phase for phase in PHASES if phase != "busy"], due_collected),
             "\n## A second pass\n",
             "| the stream was | iterating over it again |",
@@ -72,7 +67,7 @@ def page() -> str:
     )
 
 
-def _table(phases: Collection[str], ending: Callable[[str, str], Ending | None]) -> list[str]:
+def _table(phases: Collection[str], ending: Callable[[str, str], Ending]) -> list[str]:
     """Return the lines of a table with a row for each cause."""
     head = " | ".join(("the request is cut by", *(PHASES[phase] for phase in phases)))
     rule = "|" + "---|" * (len(phases) + 1)
@@ -83,9 +78,7 @@ def _table(phases: Collection[str], ending: Callable[[str, str], Ending | None])
     return [f"| {head} |", rule, *(f"| {row} |" for row in rows)]
 
 
-def _words(phase: str, ending: Ending | None) -> str:
-    if ending is None:
-        return "–"
+def _words(phase: str, ending: Ending) -> str:
     if ending.outcome == "ok":
         return "is served" if phase == "before" else "ends well"
     return "the caller's own error" if ending.outcome == OWN else f"`{ending.outcome}`"

@@ -14,9 +14,11 @@ from typing import Any, NamedTuple
 from .cells import OWN, Cell, Message
 from .obedient_worker import METRICS
 
-COMMANDS = ("generate", "chat", "batch", "classify")
-COLLECTED = {"generate": "text", "chat": "text", "batch": "results"}
+COMMANDS = ("generate", "chat", "batch", "classify", "embed")
+COLLECTED = {"generate": "text", "chat": "text", "batch": "results", "classify": "results"}
 """Commands whose streams the client can read to their ends, and what it returns then."""
+WITH_ITEMS = ("batch", "classify", "embed", "score")
+"""Commands with an item for each of many prompts or texts."""
 PHASES = {
     "before": "before the start",
     "waiting": "consumer waiting",
@@ -80,16 +82,10 @@ SECOND_PASSES = {
 }
 
 
-def due(cause: str, phase: str, command: str) -> Ending | None:
-    """Return what a cell of the table must give; None where there is no such case."""
+def due(cause: str, phase: str) -> Ending:
+    """Return what a cell of the table must give, for every command that streams."""
     ending: Ending = getattr(CAUSES[cause], phase)
-    if command != "classify":
-        return ending
-    if cause == "own_cancel":
-        return None  # `classify` returns a list: it has no stream
-    if phase == "finished":
-        return WHOLE  # the call has returned, and nothing reaches its list
-    return ending if ending.outcome == "ok" else ending._replace(taken=0)
+    return ending
 
 
 def cells() -> Iterator[Cell]:
@@ -97,24 +93,23 @@ def cells() -> Iterator[Cell]:
     for cause in CAUSES:
         for phase in PHASES:
             for command in COMMANDS:
-                ending = due(cause, phase, command)
-                if ending is not None:
-                    ask = _asking_to_stop(cause, phase, command)
-                    yield Cell(f"stop/{cause}/{phase}/{command}", ask, ending._asdict())
+                ask = _asking_to_stop(cause, phase, command)
+                ending = due(cause, phase)
+                yield Cell(f"stop/{cause}/{phase}/{command}", ask, ending._asdict())
                 if command in COLLECTED and phase != "busy":
                     outcome = due_collected(cause, phase).outcome
                     ask = {**_asking_to_stop(cause, phase, command), "collect": True}
                     name = f"stop/{cause}/{phase}/{command}_{COLLECTED[command]}"
                     yield Cell(name, ask, {"outcome": outcome})
     for end in SECOND_PASSES:
-        for command in COMMANDS[:3]:
+        for command in COMMANDS:
             ask = {"do": "second_pass", "end": end, **request(command, ends=end != "error")}
             yield Cell(f"second_pass/{end}/{command}", ask, {"second": "raises"})
 
 
 def due_collected(cause: str, phase: str) -> Ending:
     """Return what a call gives that returns all of a stream: its result is the caller's own."""
-    return WHOLE if phase == "finished" else getattr(CAUSES[cause], phase)
+    return WHOLE if phase == "finished" else due(cause, phase)
 
 
 def _asking_to_stop(cause: str, phase: str, command: str) -> Message:
@@ -141,9 +136,9 @@ def request(command: str, *, ends: bool) -> Message:
 
 
 def asking(command: str, script: Message) -> Message:
-    """Return the fields of a cell that sends a script: a list of prompts for two commands."""
+    """Return the fields of a cell that sends a script, alone or as the first of many prompts."""
     prompt = json.dumps(script)
-    if command in ("batch", "classify"):
+    if command in WITH_ITEMS:
         return {"command": command, "prompts": [prompt, "b", "c", "d"]}
     return {"command": command, "prompt": prompt}
 
@@ -153,6 +148,11 @@ def reply(command: str, place: int) -> Message:
     named: dict[str, Any] = {"token": f" {place}", "token_id": place}
     if command == "classify":
         return {"type": "item", "index": place, "logprob": -0.5, **named}
+    if command == "embed":
+        return {"type": "item", "index": place, "embedding": "AACAPw==", "tokens": 1}
+    if command == "score":
+        tokens = {"token_ids": [place], "pieces": [f" {place}"], "logprobs": [None]}
+        return {"type": "item", "index": place, **tokens, "perplexity": None}
     if command == "batch":
         ended = {"token_ids": [1], "tokens_generated": 1, "finish_reason": "stop"}
         return {"type": "item", "index": place, "text": "t", **ended, "error": None}

@@ -8,12 +8,13 @@ from functools import partial
 from pathlib import Path
 
 from ..cases import Case, Failure
-from . import bad_replies, left_out, stopping
+from . import bad_replies, left_out, stopping, tool_calls
 from .cells import Cell, CellsRun, judge, run_cells
 
 TABLES: dict[str, Callable[[], Iterator[Cell]]] = {
     "stopping": stopping.cells,
     "bad_replies": bad_replies.cells,
+    "tool_calls": tool_calls.cells,
     "left_out": left_out.cells,
 }
 KNOWN_FAILURES = Path(__file__).with_name("known_failures.txt")
