@@ -9,9 +9,9 @@ from typing import Any
 
 
 class Host:
-    """A worker with a model loaded, and the pipes to it."""
+    """A worker, with a model loaded unless that is None, and the pipes to it."""
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str | None) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", "mlxwire_worker"],
             stdin=subprocess.PIPE,
@@ -19,7 +19,8 @@ class Host:
         )
         self.count = 0
         self.ask("hello", protocols=[1])
-        self.ask("load", path=model)
+        if model is not None:
+            self.ask("load", path=model)
 
     def send(self, cmd: str, **fields: Any) -> str:
         assert self.process.stdin is not None
