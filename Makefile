@@ -4,7 +4,8 @@ BIN := .venv/bin
 READY := .venv/.ready
 DEMO_READY := .venv/.demo-ready
 DOCS_READY := .venv/.docs-ready
-BENCHES := startup throughput classify cancel client_python storm
+PEERS_READY := .peers/.ready
+BENCHES := startup throughput classify score embed cancel client_python storm
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input \
   --constraint constraints.txt --editable
 # $(call with,TOOL,COMMANDS): the commands, or a word on what is missing.
@@ -15,7 +16,7 @@ RACE := $(shell command -v gcc >/dev/null && echo -race)
 TYPESCRIPT := client/typescript/node_modules/.ready
 QUESTION ?= What is 2 + 3?
 
-.PHONY: demo setup test test-python test-go test-typescript check check-go check-typescript docs fmt bench soak fuzz zoo clean
+.PHONY: demo setup test test-forms test-peers test-python test-go test-typescript check check-go check-typescript docs test-kills fmt bench soak fuzz zoo clean
 .DELETE_ON_ERROR:
 
 # All that the tests, the checks and the conformance kit need.
@@ -78,8 +79,22 @@ fuzz: $(READY)
 zoo: $(READY)
 	@PYTHONPATH=tests $(BIN)/python -m pytest -q -p zoo.options --every tests/zoo $(ZOO) </dev/null
 
+# FORMS="--model FOLDER --families": a model of your own, and each schema in the form of each family.
+test-forms: $(READY)
+	@PYTHONPATH=tests $(BIN)/python -m pytest -q -p forms.options --timeout 3600 --every tests/forms $(FORMS) </dev/null
+
+# KILLS=500: more trainings, each killed at another moment.
+KILLS ?= 50
+test-kills: $(READY)
+	@PYTHONPATH=tests $(BIN)/python -m pytest -q -p worker.training.options --kills $(KILLS) \
+	  tests/worker/training/test_program.py -k killed </dev/null
+
+# PEERS="-k DoRA": some of the adapters that are exchanged with PEFT.
+test-peers: $(READY) $(PEERS_READY)
+	@PYTHONPATH=tests $(BIN)/python -m pytest -q -p peers.options --peers "$$PWD/.peers/bin/python" tests/peers $(PEERS) </dev/null
+
 clean:
-	rm -rf .venv dist build client/typescript/node_modules client/typescript/dist client/typescript/dist-test
+	rm -rf .venv .peers dist build client/typescript/node_modules client/typescript/dist client/typescript/dist-test
 
 # What the demo needs, and then what the checks and tests need beside it.
 $(DEMO_READY): pyproject.toml constraints.txt
@@ -100,6 +115,13 @@ $(READY): $(DEMO_READY)
 $(DOCS_READY): $(READY)
 	@echo "Adding the tools that build the pages (once) …"
 	@$(INSTALL) '.[mlx,dev,docs]' </dev/null
+	@touch $@
+
+# PEFT and sentence-transformers need PyTorch, which is too large for an environment that everybody needs.
+$(PEERS_READY): tests/peers/requirements.txt
+	@echo "Setting up .peers with PEFT, sentence-transformers and PyTorch (once, some minutes; 4 GB on Linux) …"
+	@$(PYTHON) -m venv --clear .peers </dev/null
+	@.peers/bin/python -m pip install --quiet --disable-pip-version-check --no-input --requirement $< </dev/null
 	@touch $@
 
 $(TYPESCRIPT): client/typescript/package-lock.json

@@ -65,7 +65,15 @@ func (d *daemon) health(w http.ResponseWriter, _ *http.Request) {
 	})
 }
 
-// chat answers with the events `token`, and one `done` or `error` at the end. A failure before the
+// eventOf names the event of a token, so that clients do not show a thought as the answer.
+func eventOf(token mlxwire.Token) string {
+	if token.Channel == mlxwire.ChannelThinking {
+		return "thought"
+	}
+	return "token"
+}
+
+// chat answers with the events `thought` and `token`, and one `done` or `error` at the end. A failure before the
 // first event has an HTTP status of its own. The request's context ends when the client hangs up,
 // which cancels in the worker.
 func (d *daemon) chat(w http.ResponseWriter, r *http.Request) {
@@ -88,7 +96,7 @@ func (d *daemon) chat(w http.ResponseWriter, r *http.Request) {
 		case err != nil:
 			events.send("error", describe(err))
 			return
-		case events.send("token", map[string]any{"text": token.Text, "id": token.ID}) != nil:
+		case events.send(eventOf(token), map[string]any{"text": token.Text, "id": token.ID}) != nil:
 			return // the client hung up; leaving the range cancels the request
 		}
 	}

@@ -114,6 +114,22 @@ func TestAnAnswerIsStreamed(t *testing.T) {
 	}
 }
 
+func TestThoughtsAreEventsOfTheirOwn(t *testing.T) {
+	_, server := serve(t)
+	thoughts, text := "", ""
+	ask(t, server.URL, `{"messages":[{"role":"user","content":"<think>so that</think>yes"}]}`, func(e event) {
+		switch e.name {
+		case "thought":
+			thoughts += e.data["text"].(string)
+		case "token":
+			text += e.data["text"].(string)
+		}
+	})
+	if thoughts != "so that" || text != "yes" {
+		t.Errorf("the thoughts are %q, the answer is %q", thoughts, text)
+	}
+}
+
 func TestTheNextQuestionIsAnsweredAfterACrash(t *testing.T) {
 	d, server := serve(t)
 	var last event

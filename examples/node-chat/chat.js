@@ -16,12 +16,21 @@ function tellChange({ kind, error }) {
   if (kind === "gaveUp") say("[the worker died too often: no other one is started]");
 }
 
+/** Make a function that shows tokens: the answer on stdout, thoughts above it on stderr. */
+function shower() {
+  let thinking = false;
+  return ({ text, channel }) => {
+    if (thinking && channel === null) say("");
+    thinking = channel === "thinking";
+    if (thinking) process.stderr.write(text);
+    if (channel === null) process.stdout.write(text);
+  };
+}
+
 /** Take one turn. A failure loses this answer, but not the conversation. */
 async function takeTurn(conversation, line) {
   try {
-    const { finishReason, metrics } = await conversation.ask(line, (text) =>
-      process.stdout.write(text),
-    );
+    const { finishReason, metrics } = await conversation.ask(line, shower());
     const { promptTokens, cachedTokens, generatedTokens } = metrics;
     const prompt = `prompt of ${promptTokens} tokens, ${cachedTokens} known`;
     process.stdout.write("\n");

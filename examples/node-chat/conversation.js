@@ -12,19 +12,22 @@ export class Conversation {
   }
 
   /**
-   * Ask, and call `tell` with each piece of the answer as it comes. A cancelled answer stays in the
-   * history as far as it had come; a turn that failed does not.
+   * Ask, and call `tell` with each token of the answer and of its thoughts as it comes. A cancelled
+   * answer stays in the history as far as it had come; a turn that failed does not. Thoughts stay
+   * apart from the answer, so that the model's template can leave them out of the next prompt.
    */
   async ask(content, tell) {
     const asked = [...this.#turns, { role: "user", content }];
     const stream = this.#model.chat(asked, { maxTokens: 512 });
     let answer = "";
+    let thoughts = "";
     this.#stream = stream;
     this.#cancelled = false;
     try {
       for await (const token of stream) {
-        answer += token.text;
-        tell(token.text);
+        if (token.channel === null) answer += token.text;
+        if (token.channel === "thinking") thoughts += token.text;
+        tell(token);
       }
     } catch (error) {
       if (!this.#cancelled || !(error instanceof RequestCancelled)) throw error;
@@ -32,7 +35,8 @@ export class Conversation {
       this.#stream = null;
     }
     const done = await stream.done;
-    this.#turns = [...asked, { role: "assistant", content: answer }];
+    const thought = thoughts === "" ? {} : { reasoning_content: thoughts };
+    this.#turns = [...asked, { role: "assistant", content: answer, ...thought }];
     return done;
   }
 

@@ -68,7 +68,10 @@ class Handler(BaseHTTPRequestHandler):
         return None
 
     def stream(self, stream: mlxwire.sync.TokenStream) -> None:
-        """Send each token as a chunk; send the headers with the first, which may be an error."""
+        """Send each text of the answer as a chunk, without thoughts.
+
+        The headers go out with the first token, since in its place an error may come.
+        """
         begun = False
         for token in stream:
             if not begun:
@@ -77,7 +80,7 @@ class Handler(BaseHTTPRequestHandler):
                 self.send_header("Transfer-Encoding", "chunked")
                 self.end_headers()
                 begun = True
-            if token.text:
+            if token.text and token.channel is None:
                 self.chunk(token.text.encode())
         if begun:
             self.chunk(b"")

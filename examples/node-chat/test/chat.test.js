@@ -78,6 +78,13 @@ test("each line of a pipe is a turn, and only the answers go to stdout", limits,
   assert.equal(chat.stdout, "one two\nthree four five\n");
 });
 
+test("thoughts go to stderr, and are no part of the answer", limits, async () => {
+  const chat = new Chat(MOCK);
+  assert.equal(await chat.end("<think>so that</think>yes\n"), 0);
+  assert.equal(chat.stdout, "yes\n");
+  assert.match(chat.stderr, /^so that\n/);
+});
+
 test("the tiny model answers, and remembers the turn before", limits, async () => {
   const chat = new Chat(WORKER, TINY);
   assert.equal(await chat.end("What is 2 + 3?\nWhat is 2 + 3?\n"), 0, chat.stderr);
