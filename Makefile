@@ -5,7 +5,8 @@ READY := .venv/.ready
 DEMO_READY := .venv/.demo-ready
 DOCS_READY := .venv/.docs-ready
 PEERS_READY := .peers/.ready
-BENCHES := startup throughput classify score embed cancel client_python storm
+BENCHES := answers.startup answers.throughput texts.classify texts.score texts.embed answers.cancel \
+  clients.python_client endurance.storm
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input \
   --constraint constraints.txt --editable
 # $(call with,TOOL,COMMANDS): the commands, or a word on what is missing.
@@ -66,14 +67,14 @@ fmt: $(READY)
 	@$(BIN)/ruff format .
 
 bench: $(READY)
-	@for name in $(BENCHES); do echo "== $$name"; $(BIN)/python bench/$$name.py </dev/null || exit 1; done
+	@for name in $(BENCHES); do echo "== $$name"; $(BIN)/python -m bench.$$name </dev/null || exit 1; done
 
 soak: $(READY)
-	@$(BIN)/python bench/soak.py $(SOAK) </dev/null
+	@$(BIN)/python -m bench.endurance.soak $(SOAK) </dev/null
 
 # FUZZ="--target worker --seconds 600 --seed 7": more, or other cases.
 fuzz: $(READY)
-	@$(BIN)/python bench/fuzz.py $(FUZZ) </dev/null
+	@$(BIN)/python -m bench.endurance.fuzz $(FUZZ) </dev/null
 
 # ZOO="--seed 7 --only jamba,mamba": other weights, or some of the architectures.
 zoo: $(READY)

@@ -66,7 +66,7 @@ def test_the_session_is_in_the_first_screen_and_the_two_commands_follow() -> Non
 def test_every_folder_has_its_line_and_every_script_of_bench_too() -> None:
     tracked = tracked_files()
     folders = {file.parts[0] for file in tracked if len(file.parts) > 1}
-    scripts = {file.name for file in tracked if file.match("bench/*.py")}
+    scripts = {"/".join(file.parts[1:]) for file in tracked if file.match("bench/*/*.py")}
     tree, bench = section("README.md", "## The tree"), read("bench/README.md")
 
     assert not {name for name in folders if name[0] != "." and f"`{name}/" not in tree}

@@ -1,4 +1,4 @@
 """Fuzzing of the wire: what each target is fed, and what must hold whatever it is fed.
 
-`test_targets.py` is the short run; `bench/fuzz.py` the long one.
+`test_targets.py` is the short run; `bench/endurance/fuzz.py` the long one.
 """

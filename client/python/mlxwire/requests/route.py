@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 DEFAULT_BUFFER_BYTES = 64 * 1024 * 1024
 LARGEST_WINDOW = 4096
-"""Most messages of one stream on their way. Measured with bench/client_python.py: a window of
+"""Most messages of one stream on their way. Measured with bench/clients/python_client.py: a window of
 1,024 costs a worker that sends all at once a tenth of its speed, one of 4,096 a twentieth."""
 WINDOW_MESSAGE_BYTES = 256
 """Bytes of the buffer that are reserved for each message of the window."""

@@ -1,6 +1,6 @@
 """From start to answers: the handshake, the first model, the first request against the second.
 
-    python bench/startup.py [--rounds 20] [--model FOLDER]
+    python -m bench.answers.startup [--rounds 20] [--model FOLDER]
 
 Every round measures a bare interpreter and the worker side by side, so that a busy machine
 slows both; the medians are reported, and the judged ones with their bound.
@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY / "tests"))
 
 from support.driver import Driver  # noqa: E402

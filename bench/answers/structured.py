@@ -1,6 +1,6 @@
 """The cost of a form: a step of 16 rows with forms over one without, masks at 128k tokens, compiles.
 
-    python bench/structured.py [--model testdata/tiny] [--rows 16] [--rounds 7]
+    python -m bench.answers.structured [--model testdata/tiny] [--rows 16] [--rounds 7]
 
 Steps are those of the worker's engine in this process, and beside them those of mlx-lm with
 llguidance as a logits processor for each row, its way to the same masks. Rounds alternate; the
@@ -21,10 +21,10 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from decode_steps import median_step
 from tokenizers import Tokenizer as FastTokenizer
 from tokenizers import decoders, models, pre_tokenizers
 
+from bench.common.decode_steps import median_step
 from mlxwire_protocol.formats import ResponseFormat
 from mlxwire_worker.engine import LoadOptions
 from mlxwire_worker.mlx_engine.importing import import_or_explain

@@ -1,6 +1,6 @@
 """From a cancel written to its final read: in decode, beside others, and in a long prefill.
 
-    python bench/cancel.py [--model testdata/tiny] [--rounds 60] [--prompt-tokens 7500]
+    python -m bench.answers.cancel [--model testdata/tiny] [--rounds 60] [--prompt-tokens 7500]
 
 In decode the bound is one step and 2 ms, so the median step, measured in the same run from
 token to token, stands beside it; in a prefill of any length it is 250 ms.
@@ -15,7 +15,7 @@ import random
 import statistics
 import time
 
-from host import Host
+from bench.common.host import Host
 
 
 class Watch(Host):

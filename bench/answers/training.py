@@ -1,6 +1,6 @@
 """The speed of a training over that of mlx-lm's trainer, and of the worker's answers beside a training.
 
-    python bench/training.py [--model testdata/tiny] [--rounds 5] [--steps 20] [--streams 1,4] [--installed]
+    python -m bench.answers.training [--model testdata/tiny] [--rounds 5] [--steps 20] [--streams 1,4] [--installed]
 
 Both train on the same rows, in a process of their own that is as nice as the worker's: mlx-lm with
 the BLAS, one thread and the dtype of ours, and with `--installed` also as it is. Tokens a second are those of
@@ -23,7 +23,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from host import Host
+from bench.common.host import Host
 
 WARM_UP = 3
 """Steps of a run that do not count."""
@@ -87,7 +87,7 @@ def theirs(model: str, data: Path, out: Path, steps: int, alike: bool) -> float:
     threads = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"} if alike else {}
     task = json.dumps([str(Path(model).resolve()), str(data), str(out), steps, alike])
     told = subprocess.run(
-        [sys.executable, __file__, "--peer", task],
+        [sys.executable, "-m", "bench.answers.training", "--peer", task],
         env=os.environ | threads,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

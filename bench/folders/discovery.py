@@ -1,6 +1,6 @@
 """Folders a second of one `discover`, over reading their headers with the safetensors library.
 
-    python bench/discovery.py [--folders 1000] [--layers 32] [--rounds 3]
+    python -m bench.folders.discovery [--folders 1000] [--layers 32] [--rounds 3]
 
 Writes folders in the shape of a 7B Llama (the data are holes), half of them below a folder and half in
 a hub's cache, and reads them all in each round. The peers only open files: `safe_open` tells dtype and
@@ -19,9 +19,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from host import Host
+from bench.common.host import Host
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = (ROOT / "testdata" / "tiny" / "tokenizer_config.json").read_text("utf-8")
 
 

@@ -1,6 +1,6 @@
 """Prompts a second of one `classify` over those of `generate` one by one with one token each.
 
-    python bench/classify.py [--model testdata/tiny] [--prompts 32] [--rounds 7]
+    python -m bench.texts.classify [--model testdata/tiny] [--prompts 32] [--rounds 7]
 
 Both without the prompt cache's help: every prompt is new. Rounds alternate, the first is not
 counted; the table shows medians, for prompts of their own and for those with a shared instruction.
@@ -13,7 +13,7 @@ import random
 import statistics
 import time
 
-from host import Host
+from bench.common.host import Host
 
 WORDS = ("cat", "dog", "king", "ship", "tree", "bear", "sad", "happy", "small", "old")
 INSTRUCTION = "Say whether the following few words are about an animal or not. Words: "

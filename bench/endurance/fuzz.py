@@ -1,7 +1,7 @@
 """Fuzzing at length: every target of `tests/fuzz/` is fed until its inputs or its time are used up.
 
-    python bench/fuzz.py [--target NAME …] [--inputs N] [--seconds S] [--seed K] [--jobs J]
-    python bench/fuzz.py --replay FILE …
+    python -m bench.endurance.fuzz [--target NAME …] [--inputs N] [--seconds S] [--seed K] [--jobs J]
+    python -m bench.endurance.fuzz --replay FILE …
 
 An input is one line or chunk. A finding is written to a file, made as small as it gets, that
 `--replay` repeats; in `testdata/fuzz/` it becomes a test. The exit status is 1 if there is one.
@@ -19,7 +19,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from fuzz.cases import failure_of, from_json, kind_of, smaller, to_json, words_for  # noqa: E402

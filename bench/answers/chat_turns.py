@@ -1,6 +1,6 @@
 """Tokens and seconds of prefill in a chat of ten turns, and in chats that share a part with it.
 
-    python bench/chat_turns.py [--model DIRECTORY] [--turns 10] [--words 150]
+    python -m bench.answers.chat_turns [--model DIRECTORY] [--turns 10] [--words 150]
 
 Each request is sent without the prompt cache and with it. After the turns the cache is emptied, and the
 chat comes whole, as after a restart; then with an edit in its middle, and another chat with its system
@@ -15,10 +15,9 @@ import random
 import subprocess
 import sys
 import tempfile
-from pathlib import Path
 from typing import Any
 
-from host import Host
+from bench.common.host import Host
 
 WORDS = ("cat", "dog", "king", "ship", "tree", "bear", "sad", "happy", "small", "old")
 
@@ -59,9 +58,16 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         if given.model is None:
-            script = str(Path(__file__).parent / "make_model.py")
-            arguments = [folder, "--shape", "qwen3_next", "--layers", "8"]
-            subprocess.run([sys.executable, script, *arguments], check=True)
+            arguments = [
+                "-m",
+                "bench.common.make_model",
+                folder,
+                "--shape",
+                "qwen3_next",
+                "--layers",
+                "8",
+            ]
+            subprocess.run([sys.executable, *arguments], check=True)
         host = Host(given.model or folder)
         print(
             f"{'':>16} {'prompt':>8} {'computed':>10} {'s without':>14} {'s with':>12}   missed"

@@ -1,6 +1,6 @@
 """A random model in the shape of Llama-3.2-1B, bf16, for speed tests where no hub is reached.
 
-    python bench/make_model.py DIRECTORY [--layers 16] [--shape llama|qwen3_next]
+    python -m bench.common.make_model DIRECTORY [--layers 16] [--shape llama|qwen3_next]
 
 The other shape is a small one with recurrent layers, attention and experts.
 
@@ -83,7 +83,7 @@ def main() -> None:
         str(options.directory / "model.safetensors"), weights, {"format": "mlx"}
     )
     (options.directory / "config.json").write_text(json.dumps(config))
-    tiny = Path(__file__).resolve().parent.parent / "testdata" / "tiny"
+    tiny = Path(__file__).resolve().parents[2] / "testdata" / "tiny"
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
         shutil.copy(tiny / name, options.directory / name)
 

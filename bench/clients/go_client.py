@@ -1,6 +1,6 @@
 """Tokens a second into the Go client, from a program that writes encoded token lines.
 
-    python bench/client_go.py [rounds]
+    python -m bench.clients.go_client [rounds]
 
 The benchmarks themselves are in client/go/bench_test.go. "bare pipe" is the floor: the same lines
 read with bufio.Scanner and encoding/json. The client's streams are sent no further than they
@@ -15,7 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-CLIENT = Path(__file__).resolve().parents[1] / "client" / "go"
+CLIENT = Path(__file__).resolve().parents[2] / "client" / "go"
 ROWS = {
     "BarePipe": "bare pipe and encoding/json",
     "Streams/1": "1 stream",

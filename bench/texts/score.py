@@ -1,6 +1,6 @@
 """Tokens a second of `score`, over mlx-lm's own forward pass over each text, one by one.
 
-    python bench/score.py [--model testdata/tiny] [--texts 32] [--rounds 7]
+    python -m bench.texts.score [--model testdata/tiny] [--texts 32] [--rounds 7]
 
 mlx-lm computes in this process, with the worker's BLAS, threads and dtype, and keeps the log-probabilities of
 the tokens alone. Rounds alternate, the first is not counted; the table shows medians, for short texts of
@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from host import Host
+from bench.common.host import Host
 
 WORDS = ("cat", "dog", "king", "ship", "tree", "bear", "sad", "happy", "small", "old")
 QUESTION = "Say which of the following lists of words is about animals. " * 4

@@ -1,6 +1,6 @@
 """The cost of `kv_bits`: a decode step with quantized keys and values, over one without.
 
-    python bench/quantized_caches.py [--model testdata/tiny] [--group-size 32] [--rounds 5]
+    python -m bench.answers.quantized_caches [--model testdata/tiny] [--group-size 32] [--rounds 5]
 
 Steps are those of the worker's engine in this process, of 1, 4 and 16 rows with contexts of 100 and
 2,000 tokens. Each round takes the cases in random order. The table shows the least of the rounds, the
@@ -13,8 +13,7 @@ import argparse
 import os
 import random
 
-from decode_steps import median_step
-
+from bench.common.decode_steps import median_step
 from mlxwire_worker.engine import Engine, LoadOptions
 from mlxwire_worker.mlx_engine.importing import import_or_explain
 from mlxwire_worker.prompts import Prompt, SamplingParams

@@ -1,7 +1,7 @@
 """Tokens a second through the pipe, over what mlx-lm does in-process in the same run.
 
-    python bench/throughput.py [--model testdata/tiny] [--widths 1,4,16,32] [--rounds 5] [--server]
-    python bench/throughput.py --prompt-words 500    prefill: counts the prompts' tokens
+    python -m bench.answers.throughput [--model testdata/tiny] [--widths 1,4,16,32] [--rounds 5] [--server]
+    python -m bench.answers.throughput --prompt-words 500    prefill: counts the prompts' tokens
 
 One stream is compared with `stream_generate`, several with a bare `BatchGenerator`, each in a
 process of its own. Rounds alternate between the peers; the table shows medians and the median
@@ -24,7 +24,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from server_peer import ServerPeer
+from bench.common.server_peer import ServerPeer
 
 Run = Callable[[int, int, int], tuple[int, float]]
 """Runs (streams, tokens of each, words before each question); returns the tokens counted and the seconds."""
@@ -186,7 +186,7 @@ def measure(run: Run, width: int, tokens: int, words: int) -> float:
 def main() -> None:
     """Measure all peers at each width, and print a row of rates and ratios for each width."""
     parser = argparse.ArgumentParser()
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[2]
     parser.add_argument("--model", default=str(root / "testdata/tiny"))
     parser.add_argument("--widths", default="1,4,16,32,64")
     parser.add_argument(

@@ -3,7 +3,7 @@
  * and what the client holds for a consumer that sleeps.
  *
  *     (cd client/typescript && npm ci && npm run build)
- *     node bench/client_typescript.mjs [tokens] [rounds]
+ *     node bench/clients/typescript_client.mjs [tokens] [rounds]
  *
  * Prints the best of some rounds, and the ratio to a bare loop: chunks of the same pipe, split at
  * 0x0A, JSON.parse for each line. "windows" rows are of a worker that sends a stream no further

@@ -1,6 +1,6 @@
 /**
- * A worker for bench/client_typescript.mjs: it encodes every token line before it writes the
- * first, so that only the client is measured. `node bench/token_source.mjs TOKENS [windows]`;
+ * A worker for bench/clients/typescript_client.mjs: it encodes every token line before it writes the
+ * first, so that only the client is measured. `node bench/clients/token_source.mjs TOKENS [windows]`;
  * a `generate` whose prompt is N waits until there are N, which share the tokens. With
  * "windows" a stream is sent no further than its window and the credit that comes.
  */

@@ -1,6 +1,6 @@
 """The cost of adapters: a step of 16 rows with adapters, over one where none is loaded.
 
-    python bench/adapters.py [--model testdata/tiny] [--rows 16] [--rank 8] [--rounds 25]
+    python -m bench.answers.adapters [--model testdata/tiny] [--rows 16] [--rank 8] [--rounds 25]
 
 Steps are those of the worker's engine in this process, and beside them those of mlx-lm, which applies
 one adapter to the whole model, with the worker's BLAS and dtype. Each round takes the cases in random
@@ -19,8 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from decode_steps import median_step
-
+from bench.common.decode_steps import median_step
 from mlxwire_worker.engine import LoadOptions
 from mlxwire_worker.mlx_engine.importing import import_or_explain
 from mlxwire_worker.prompts import Prompt, SamplingParams

@@ -1,10 +1,10 @@
 """Long runs of requests, cancels, kills and restarts; checks that memory and processes stay
 bounded.
 
-    python bench/soak.py [PART[=COUNT] …] [--requests N] [--seconds S]
+    python -m bench.endurance.soak [PART[=COUNT] …] [--requests N] [--seconds S]
 
 Parts: `mock` and `tiny` (requests with random cancels, through the Python client and through
-`storm.py`), `host-kills`, `worker-kills`, `restarts`. Without a part all run; `--requests` and
+`storm`), `host-kills`, `worker-kills`, `restarts`. Without a part all run; `--requests` and
 `--seconds` are the most that each may do and take. Linux, for descriptors and memory.
 """
 
@@ -24,11 +24,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from storm import Storm, growth
-
 import mlxwire
+from bench.endurance.storm import Storm, growth
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from support.processes import children_of, has_ended, resident_bytes  # noqa: E402
@@ -152,7 +151,7 @@ async def take_some(stream: mlxwire.TokenStream, dice: random.Random) -> None:
 
 
 class TimedStorm(Storm):
-    """`storm.py`'s, within a budget."""
+    """`storm`'s, within a budget."""
 
     def run_within(self, budget: Budget) -> int:
         number = 0
@@ -174,7 +173,7 @@ class TimedStorm(Storm):
 
 
 async def tiny(budget: Budget, dice: random.Random) -> Tally:
-    """`storm.py` with the tiny model: its host speaks the wire itself and counts every final."""
+    """`storm` with the tiny model: its host speaks the wire itself and counts every final."""
     storm = TimedStorm(TINY, dice.randrange(2**32))
     count = await asyncio.to_thread(storm.run_within, budget)
     await asyncio.to_thread(storm.process.wait)

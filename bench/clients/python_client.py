@@ -1,6 +1,6 @@
 """Tokens a second into the Python client, from a program that writes encoded token lines.
 
-    python bench/client_python.py [tokens] [rounds]
+    python -m bench.clients.python_client [tokens] [rounds]
 
 Prints the best of some rounds, and the ratio to a bare loop: blocking reads of the same pipe,
 split at 0x0A, orjson for each line. "window" rows are of a worker that sends a stream no

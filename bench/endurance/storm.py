@@ -1,6 +1,6 @@
 """Requests with random cancels and faults through one worker: does each end once, what grows?
 
-    python bench/storm.py [--model testdata/tiny] [--requests 10000] [--in-flight 64]
+    python -m bench.endurance.storm [--model testdata/tiny] [--requests 10000] [--in-flight 64]
 
 Counts finals, and messages after one; samples the worker's memory and descriptors from the
 1,000th request on (Linux). Growth is the last tenth of the samples over the first.

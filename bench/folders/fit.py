@@ -1,6 +1,6 @@
 """Holds the memory that `fit` predicts against the peak that MLX measures.
 
-    python bench/fit.py FOLDER… [--context-len 2048] [--slots 1] [--kv-bits N] [--compute-dtype D]
+    python -m bench.folders.fit FOLDER… [--context-len 2048] [--slots 1] [--kv-bits N] [--compute-dtype D]
 
 For each model folder: a worker predicts, loads the model, and answers as many prompts at once as there are
 slots, each so long that its answer fills the context.

@@ -1,6 +1,6 @@
 """Texts a second of one `embed`, over one request for each text, and over a peer's.
 
-    python bench/embed.py --model MODEL [--pooling mean] [--texts 128] [--rounds 5] [--peer PYTHON]
+    python -m bench.texts.embed --model MODEL [--pooling mean] [--texts 128] [--rounds 5] [--peer PYTHON]
 
 Rounds alternate, the first is not counted; the table shows medians, for short texts, and for texts of many
 lengths. With ``--peer`` that Python's sentence-transformers embeds the same texts, with as many threads.
@@ -16,7 +16,7 @@ import subprocess
 import time
 from collections.abc import Callable
 
-from host import Host
+from bench.common.host import Host
 
 WORDS = ("cat", "dog", "king", "ship", "tree", "bear", "sad", "happy", "small", "old")
 PEER = """
