@@ -48,6 +48,9 @@ from .packed import BatchPackedKVCache, PackedKVCache
 Layers = list[Any]
 """One cache for each layer of the model."""
 
+GROWTH_TOKENS = 32
+"""The least by which `grow_by` lets a cache grow."""
+
 _COUNTING = (BatchKVCache, BatchRotatingKVCache, BatchPackedKVCache)
 """Classes whose offsets are an array [B]."""
 
@@ -142,6 +145,17 @@ def padded(rows: list[list[int]], width: int) -> mx.array:
     """Return token ids [B, T] of rows that are padded on the right to ``width``."""
     ids = [row + [0] * (width - len(row)) for row in rows]
     return mx.array(ids, dtype=mx.int32)
+
+
+def grow_by(layers: Layers, tokens: int) -> None:
+    """Let caches grow by about so many tokens at a time, where mlx-lm's 256 are more.
+
+    A group of 32 short texts else takes, and copies for each label, caches for 256 tokens each.
+    """
+    step = min(KVCache.step, -(-tokens // GROWTH_TOKENS) * GROWTH_TOKENS)
+    for layer in each_cache(layers):
+        if is_exactly(layer, KVCache) or is_exactly(layer, BatchKVCache):
+            layer.step = step
 
 
 def extend(batch: Layers, other: Layers) -> Layers:

@@ -52,6 +52,7 @@ class Group:
         self.rows = rows
         own = [kv.snapshot(first) for _ in rows]
         self.layers = own[0] if len(own) == 1 else kv.merge(own)
+        kv.grow_by(self.layers, max(map(len, rows)))
 
     def last_logits(self) -> Generator[None, None, mx.array]:
         """Compute the texts, slice by slice; return the logits [B, V] at their ends, in float32.
