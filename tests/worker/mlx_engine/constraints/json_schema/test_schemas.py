@@ -4,32 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 import pytest
 
 from mlxwire_protocol import WireError
-from mlxwire_protocol.formats import ResponseFormat
-from mlxwire_worker.mlx_engine.constraints.grammars import compile_grammar
 from mlxwire_worker.mlx_engine.constraints.json_schema.validation import Validator
 from mlxwire_worker.mlx_engine.constraints.vocabulary import Vocabulary
-from mlxwire_worker.mlx_engine.text.tokenizer import Tokenizer
-from support.tiny_model import TINY
 
-TOKENIZER = Tokenizer.from_folder(TINY)
-
-
-@pytest.fixture(scope="module")
-def vocabulary() -> Vocabulary:
-    return Vocabulary(TOKENIZER, TOKENIZER.size, [0])
-
-
-def accepts(vocabulary: Vocabulary, schema: Any, text: str, *, strict: bool = True) -> bool:
-    """Return True if a text is whole under the grammar of a schema."""
-    shape = {"type": "json_schema", "json_schema": {"schema": schema, "strict": strict}}
-    matcher = compile_grammar(msgspec.convert(shape, ResponseFormat), vocabulary)
-    ids = TOKENIZER.encode(text, add_special_tokens=False)
-    return matcher.try_consume_tokens(ids) == len(ids) and matcher.is_accepting()
-
+from .compiled import accepts
 
 DRAFT7 = {"$schema": "http://json-schema.org/draft-07/schema#", "type": "string"}
 OPEN = {"properties": {"a": {"type": "integer"}}}
@@ -253,6 +234,7 @@ def test_no_text_is_an_instance_of_false(vocabulary: Vocabulary) -> None:
         ({"type": "integer", "multipleOf": 0.123456789}, "0", "1"),
         ({"type": "array", "items": [{"type": "null"}], "uniqueItems": True}, "[null]", "[null,null]"),
         ({"type": "object", "properties": {f"p{n}": {"pattern": f"(?={n})"} for n in range(40)}}, "{}", '{"p3":"x"}'),
+        ({"type": "object", "properties": {"a": {"$ref": "#", "required": ["b"]}}}, '{"a":{"b":1}}', '{"a":{"b":1,"a":3}}'),
     ],
     ids=lambda value: str(value)[:50],
 )  # fmt: skip

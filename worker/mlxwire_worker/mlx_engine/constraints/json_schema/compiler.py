@@ -18,6 +18,7 @@ from mlxwire_protocol import WireError, invalid_params
 
 from ....output.tool_calls.schemas.branches import Path
 from ..compiling import json_grammar, matcher_of, short
+from .endless import endless_reference, without_endless
 from .expansion import expanded
 from .schemas import (
     REFERENCED,
@@ -38,6 +39,8 @@ _SINGLE_ATTEMPTS = 4
 
 SCHEMA = "response_format.json_schema.schema"
 _UNSATISFIABLE = "Unsatisfiable schema"
+_CIRCULAR = "circular references with sibling keys"
+"""llguidance's word for a `$ref` that leads back to itself and has other keywords beside it."""
 _LIMITS_REACHED = re.compile("too large|too big|fuel|lexer states|exceeded")
 _KEYS = re.compile(r"Unimplemented keys: (\[.*\])", re.DOTALL)
 _NAMED: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -90,6 +93,7 @@ class SchemaCompiler:
             )
         if self._strict and (loose := loose_keyword(schema)):
             raise self._refusal(*loose)
+        schema = self._with_an_end(schema)
         if not self._strict:
             schema = without_slow_steps(schema)
         place: Path | None = None
@@ -107,6 +111,15 @@ class SchemaCompiler:
                 places = [path for path, _ in keywords(schema) if path[-1] == place[-1]]
             schema = without(schema, places)
         raise self._refusal(place, problem)
+
+    def _with_an_end(self, schema: Any) -> Any:
+        """Return a schema whose texts all can end. Raises: WireError if it has none."""
+        ending = without_endless(schema)
+        if ending is not False:
+            return ending
+        if (place := endless_reference(schema)) is not None:
+            raise self._refusal(place, f"{_UNSATISFIABLE}: it requires itself without an end")
+        return schema
 
     def _matcher(self, schema: Any) -> LLMatcher:
         matcher = self._matcher_of_known(schema)
@@ -163,6 +176,8 @@ class SchemaCompiler:
 
 
 def _can_be_left_out(place: Path, problem: str) -> bool:
+    if place[-1] == "$ref" and _CIRCULAR in problem:
+        return True
     return place[-1] not in ("$ref", "$schema") and _UNSATISFIABLE not in problem
 
 
