@@ -33,9 +33,8 @@ AdapterName = Annotated[str, Meta(min_length=1, max_length=128)]
 """The name under which a host loads an adapter."""
 AdapterFormat = Literal["mlx", "peft"]
 """The format of an adapter's folder: that of mlx-lm or that of PEFT."""
-Prompts = Annotated[
-    list[Annotated[str, Meta(min_length=1)]], Meta(min_length=1, max_length=65536)
-]
+Prompts = Annotated[list[str], Meta(min_length=1, max_length=65536)]
+"""An empty prompt fails by itself, in its item."""
 
 
 class Command(Struct, kw_only=True, frozen=True, tag_field="cmd", forbid_unknown_fields=True):

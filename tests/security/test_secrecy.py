@@ -61,7 +61,7 @@ REFUSED: dict[str, Callable[[str], Fields]] = {
     "no prompt": lambda c: {"cmd": "generate", "prompt": [c]},
     "unknown field": lambda c: {"cmd": "generate", "prompt": c, c: c},
     "unknown option": lambda c: {"cmd": "chat", "messages": [{"role": "user", "text": c}]},
-    "empty batch": lambda c: {"cmd": "batch", "prompts": [c, ""]},
+    "number in a batch": lambda c: {"cmd": "batch", "prompts": [c, 5]},
     "out of range": lambda c: {"cmd": "generate", "prompt": c, "top_p": 2},
     "bias": lambda c: {"cmd": "generate", "prompt": c, "logit_bias": {c: 1}},
     "too long": lambda c: {"cmd": "generate", "prompt": f"{c} " * 600},

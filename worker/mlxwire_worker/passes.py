@@ -68,6 +68,10 @@ class Endings(NamedTuple):
     replaced: int = 0
 
 
+ClassifyPrompt = str | ChatInput | WireError
+"""A raw prompt, a conversation, or why that prompt alone fails."""
+
+
 class ClassifyInput(Struct, kw_only=True, frozen=True):
     """The prompts of a `classify`, raw or as conversations, and the ``labels`` that may follow them.
 
@@ -75,7 +79,7 @@ class ClassifyInput(Struct, kw_only=True, frozen=True):
     errors.
     """
 
-    prompts: Sequence[str | ChatInput]
+    prompts: Sequence[ClassifyPrompt]
     fields: Sequence[str]
     labels: list[str] = []
     separator: str = ""

@@ -11,8 +11,9 @@ from ..chat.turns import Conversation
 from ..messages import AdapterName, Command, Positive, Streaming, TokenId
 
 Text = Annotated[str, Meta(min_length=1)]
-TextOrIds = Text | Annotated[list[TokenId], Meta(min_length=1, max_length=1 << 24)]
+TextOrIds = str | Annotated[list[TokenId], Meta(max_length=1 << 24)]
 Texts = Annotated[list[TextOrIds], Meta(min_length=1, max_length=65536)]
+"""Texts with an item each. An empty one fails by itself, in its item."""
 Pooling = Literal["mean", "last", "first", "max"]
 """Ways to make one vector of those of a text's tokens: mean, last, first, or largest numbers."""
 

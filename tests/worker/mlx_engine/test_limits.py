@@ -105,7 +105,7 @@ def test_ids_and_counts_beyond_the_vocabulary_are_named(
         ("chat", {"messages": []}, "messages"),
         ("chat", {"messages": [{"role": "user"}]}, "messages[0].content"),
         ("classify", {"prompts": []}, "prompts"),
-        ("classify", {"prompts": [""]}, "prompts[0]"),
+        ("classify", {"prompts": [5]}, "prompts[0]"),
         ("generate", {"prompt": "x", "temperature": -1}, "temperature"),
         ("generate", {"prompt": "x", "top_p": 1.5}, "top_p"),
         ("generate", {"prompt": "x", "min_p": -0.1}, "min_p"),

@@ -27,6 +27,10 @@ class MockClassify:
         ids: list[list[int]] = []
         failed: dict[int, WireError] = {}
         for place, prompt in enumerate(given.prompts):
+            if isinstance(prompt, WireError):
+                failed[place] = prompt
+                ids.append([])
+                continue
             text = prompt.messages[-1]["content"] if isinstance(prompt, ChatInput) else prompt
             own = self._words.ids(text + given.separator) or [EOS + 1]
             if len(own) >= context:

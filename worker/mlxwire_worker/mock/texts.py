@@ -14,7 +14,7 @@ from ..folders import Fit, FitOptions, FoundFolder
 from ..optional_work import OptionalWork
 from ..passes import EmbedOptions, MessageTokens, Rendered, Scored, TextInput, Texts
 from ..prompts import ChatInput
-from ..requests.admission import check_adapter, check_known, context_overflow
+from ..requests.admission import check_adapter, check_given, check_known, context_overflow
 from .answers import check_chat
 from .description import CONTEXT, CONTEXT_BYTES, WEIGHT_BYTES, context_of
 from .words import VOCABULARY, Words
@@ -137,19 +137,29 @@ class MockTexts(OptionalWork):
         )
 
     def _checked(self, field: str, texts: Sequence[TextInput], options: Any = None) -> Texts:
-        """Return texts as tokens; one that is longer than the context fails by itself."""
-        context = self._model.context_len if self._model else CONTEXT
+        """Return texts as tokens; one that is empty, or longer than the context, fails by itself."""
+        ids: list[list[int]] = []
+        failed: dict[int, WireError] = {}
         for place, text in enumerate(texts):
-            if not isinstance(text, str):
-                check_known(text, f"{field}[{place}]", VOCABULARY)
-        ids = [self._ids_of(text) for text in texts]
-        failed = {
-            place: context_overflow(f"{field}[{place}]", len(own), context, answered=False)
-            for place, own in enumerate(ids)
-            if len(own) > context
-        }
-        ids = [[] if place in failed else own for place, own in enumerate(ids)]
+            own = f"{field}[{place}]"
+            try:
+                ids.append(self._checked_ids(text, own))
+            except WireError as error:
+                if error.field != own:
+                    raise
+                failed[place] = error.with_traceback(None)
+                ids.append([])
         return Texts(ids=ids, failed=failed, options=options)
+
+    def _checked_ids(self, text: TextInput, field: str) -> list[int]:
+        check_given(text, field)
+        if not isinstance(text, str):
+            check_known(text, field, VOCABULARY)
+        ids = self._ids_of(text)
+        context = self._model.context_len if self._model else CONTEXT
+        if len(ids) > context:
+            raise context_overflow(field, len(ids), context, answered=False)
+        return ids
 
     def _check_adapter(self, name: str | None) -> None:
         if name is not None:

@@ -10,6 +10,7 @@ from mlxwire_protocol.replies import BatchItem, BatchToken, FinishReason, Format
 
 from ..engine import Engine
 from ..prompts import Prompt, Sampled
+from ..requests.admission import check_given
 from ..requests.failures import failure_of
 from ..requests.job import Job
 from ..requests.ledger import Ledger
@@ -50,7 +51,7 @@ class BatchOperation(Generating):
         self._unfinished = 0
 
     def prepare(self) -> None:
-        """Tokenize every prompt; keep the error of a prompt that is too long for its item.
+        """Tokenize every prompt; keep the error of one that is empty or too long for its item.
 
         Raises: WireError if an option is wrong; then the whole request fails.
         """
@@ -67,6 +68,7 @@ class BatchOperation(Generating):
                 return  # cancelled, or past its deadline: nobody waits for the rest
             field = f"prompts[{index}]"
             try:
+                check_given(text, field)
                 self._prompts.append(self.engine.text_prompt(text, params, field=field))
             except WireError as error:
                 if error.code == "invalid_params" and error.field != field:

@@ -12,8 +12,9 @@ from mlxwire_protocol.chat.turns import Message
 from mlxwire_protocol.messages import Classify
 from mlxwire_protocol.replies import Item
 
-from ..passes import Classified, ClassifyInput, ClassifyPrompts
+from ..passes import Classified, ClassifyInput, ClassifyPrompt, ClassifyPrompts
 from ..prompts import ChatInput, SamplingParams
+from ..requests.admission import empty_text
 from ..requests.turns import plain_turns
 from .texts.items import TextItems
 
@@ -53,18 +54,21 @@ class ClassifyOperation(TextItems[ClassifyPrompts, Classified]):
 def classify_input(request: Classify) -> ClassifyInput:
     """Convert the prompts of a request, or its conversations, to the engine's type.
 
-    Raises: WireError ``invalid_params`` unless it has one of both, and for turns that no model could
-    read.
+    An empty prompt becomes an error of its own. Raises: WireError ``invalid_params`` unless the request
+    has one of both, and for turns that no model could read.
     """
     if (request.prompts is None) == (request.messages is None):
         raise invalid_params(
             "prompts",
             "`classify` takes either `prompts` or `messages`; give exactly one of them",
         )
-    prompts: Sequence[str | ChatInput]
+    prompts: Sequence[ClassifyPrompt]
     if request.prompts is not None:
-        prompts = request.prompts
-        fields = [f"prompts[{index}]" for index in range(len(prompts))]
+        fields = [f"prompts[{index}]" for index in range(len(request.prompts))]
+        prompts = [
+            prompt or empty_text(field)
+            for prompt, field in zip(request.prompts, fields, strict=True)
+        ]
     else:
         assert request.messages is not None
         conversations = _conversations(request.messages)

@@ -54,6 +54,17 @@ def check_labels(labels: list[str]) -> None:
         )
 
 
+def check_given(text: str | list[int], field: str) -> None:
+    """Refuse an empty text, or an empty list of token ids. Raises: WireError ``invalid_params``."""
+    if not text:
+        raise empty_text(field, "character" if isinstance(text, str) else "token id")
+
+
+def empty_text(field: str, unit: str = "character") -> WireError:
+    """Return the error for a text without a single ``unit``."""
+    return invalid_params(field, f"`{field}` is empty; give at least 1 {unit}")
+
+
 def check_ids(
     ids: list[int],
     field: str,

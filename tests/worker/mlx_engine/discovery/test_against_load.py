@@ -14,6 +14,7 @@ from factories.damage import edit_config
 from support.conversation import Message
 from support.model_worker import Models, ModelWorker
 
+from ..models.test_unserved_models import add_tensor
 from .forms import FORMS, QUANTIZED, write_quantized
 
 SAME = (
@@ -58,6 +59,7 @@ FURTHER = {
     "awq of 8 bits": spoil(
         lambda f: edit_config(f, quantization_config={"quant_method": "awq", "bits": 8})
     ),
+    "classification head": spoil(lambda folder: add_tensor(folder, "score.weight")),
     "config is empty": write("config.json", b""),
     "config has a byte order mark": write("config.json", b"\xef\xbb\xbf{}"),
     "weights are empty": write("model.safetensors", b""),

@@ -72,10 +72,12 @@ def test_what_can_not_be_ranked_is_refused(worker: ModelWorker, tmp_path: Path) 
 
     told = worker.refusal("rerank", query="a", documents=["b"], instruction="c")
     long = worker.refusal("rerank", query="a", documents=["b", "cat " * 50])
+    query = worker.refusal("rerank", query="cat " * 50, documents=["b"])
     adapter = worker.refusal("rerank", query="a", documents=["b"], adapter="c")
 
     assert (told["code"], told["data"]["field"]) == ("invalid_params", "instruction")
     assert (long["code"], long["data"]["field"]) == ("context_overflow", "documents[1]")
+    assert (query["code"], query["data"]["field"]) == ("context_overflow", "query")
     assert (adapter["code"], adapter["data"]["missing"]) == (
         "unsupported_capability",
         ["adapter"],

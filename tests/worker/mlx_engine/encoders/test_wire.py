@@ -42,6 +42,21 @@ def test_each_text_has_an_item_and_a_long_one_its_error(
     assert found[0]["tokens"] == 9
 
 
+def test_an_empty_text_fails_alone(worker: ModelWorker, encoder: Path) -> None:
+    found, done = items(worker.use(encoder), "embed", texts=["a dog", "", [], "a dog", " "])
+
+    assert done["type"] == "done", done
+    for place, unit in ((1, "character"), (2, "token id")):
+        assert found[place]["error"] == {
+            "code": "invalid_params",
+            "message": f"`texts[{place}]` is empty; give at least 1 {unit}",
+            "retryable": False,
+            "data": {"field": f"texts[{place}]"},
+        }
+    assert found[0]["embedding"] == found[3]["embedding"]
+    assert found[4]["tokens"] == 2  # the marks around no word
+
+
 def test_base64_has_the_same_numbers(worker: ModelWorker, encoder: Path) -> None:
     worker.use(encoder)
     numbers, _ = items(worker, "embed", texts=TEXTS[:2])

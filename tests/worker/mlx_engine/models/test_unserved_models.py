@@ -46,6 +46,50 @@ def test_a_module_that_lacks_a_package_is_not_an_unknown_architecture(
     assert "numpy" in error.message
 
 
+def add_tensor(path: Path, name: str) -> None:
+    stored: Any = mx.load(str(path / "model.safetensors"))
+    stored[name] = mx.zeros((2, 64))
+    mx.save_safetensors(str(path / "model.safetensors"), stored)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "tensor"),
+    [
+        ("Qwen3ForSequenceClassification", "score.weight"),
+        ("Qwen3ForTokenClassification", "score.weight"),
+        ("Qwen3ForRewardModel", "score.0.weight"),
+        ("Qwen3ForQuestionAnswering", "qa_outputs.weight"),
+    ],
+)
+def test_a_causal_model_with_another_head_is_refused_by_name(
+    models: Models, tmp_path: Path, architecture: str, tensor: str
+) -> None:
+    path = tmp_path / "model"
+    shutil.copytree(models("qwen3"), path)
+    edit_config(path, architectures=[architecture])
+    check_model(path)  # some write this of a model with its head for words
+    add_tensor(path, tensor)
+
+    with pytest.raises(WireError) as raised:
+        check_model(path)
+
+    assert raised.value.code == "unsupported_model"
+    assert raised.value.data["reason"] == "classification_head"
+    assert architecture in raised.value.message
+    assert tensor in raised.value.message
+
+
+@pytest.mark.parametrize("kind", ["modernbert", "nomic_bert", "deberta-v2", "albert"])
+def test_an_encoder_that_is_not_computed_is_refused_with_those_that_are(
+    models: Models, tmp_path: Path, kind: str
+) -> None:
+    error = refusal(models, tmp_path / "model", kind)
+
+    assert (error.code, error.data["reason"]) == ("unsupported_model", "unknown_architecture")
+    assert f"the worker's encoders know the architecture {kind!r}" in error.message
+    assert "xlm-roberta, camembert" in error.message
+
+
 def test_a_kernel_that_is_missed_only_when_it_runs_is_found_at_load() -> None:
     def model(*_: Any, **__: Any) -> mx.array:
         raise RuntimeError("[cuda_kernel] No CUDA back-end.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -129,6 +131,20 @@ def test_a_prompt_past_the_context_fails_alone(worker: ModelWorker, models: Mode
     for item, other in zip((found[0], found[2]), alone, strict=True):
         assert item["token_id"] == other["token_id"]
         assert item["labels"] == pytest.approx(other["labels"], abs=1e-4)
+
+
+def test_an_empty_prompt_fails_alone(worker: ModelWorker, models: Models) -> None:
+    worker.use(models("qwen3"))
+    found, done = items(worker, prompts=["", "Is it?", ""], labels=["yes", "no"], separator=" ")
+
+    for place in (0, 2):
+        error: Any = found[place]["error"]
+        assert (error["code"], error["data"]) == (
+            "invalid_params",
+            {"field": f"prompts[{place}]"},
+        )
+    assert sum(found[1]["labels"].values()) == pytest.approx(1)  # type: ignore[attr-defined]
+    assert done["finish_reason"] == "stop"  # type: ignore[index]
 
 
 def test_prompts_that_all_fail_are_told_one_by_one(worker: ModelWorker, models: Models) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import math
 from typing import Any
 
@@ -21,6 +20,7 @@ from support.reference import Reference, reference
 from worker.mlx_engine.conftest import Open
 
 from .test_classify import items
+from .test_classify_slices import check_no_growth
 
 TEXTS = [
     "The weather in Paris is fine.",
@@ -105,6 +105,20 @@ def test_a_text_may_fill_the_context_and_a_longer_one_fails_alone(
     assert done["finish_reason"] == "stop"  # type: ignore[index]
 
 
+def test_an_empty_text_fails_alone(worker: ModelWorker, models: Models) -> None:
+    worker.use(models("qwen3"))
+    found, done = items(worker, _command="score", texts=["", "a text", [], ""])
+
+    for place in (0, 2, 3):
+        error: Any = found[place]["error"]
+        assert (error["code"], error["data"]) == (
+            "invalid_params",
+            {"field": f"texts[{place}]"},
+        )
+    assert found[1]["perplexity"] is not None
+    assert done["finish_reason"] == "stop"  # type: ignore[index]
+
+
 def test_an_id_past_the_vocabulary_is_refused_by_name(loaded: ModelWorker) -> None:
     vocabulary = loaded.ask("info")["vocab_size"]
     error = loaded.refusal("score", texts=["x", [1, vocabulary]])
@@ -178,13 +192,4 @@ def test_work_that_is_done_or_dropped_leaves_nothing_to_the_collector(
         dropped = direct.engine.score_texts(["one " * 40], None)
         direct.engine.score(dropped)
 
-    work()
-    gc.collect()
-    gc.disable()
-    try:
-        before = mx.get_active_memory()
-        for _ in range(5):
-            work()
-        assert mx.get_active_memory() <= before
-    finally:
-        gc.enable()
+    check_no_growth(work)

@@ -44,10 +44,12 @@ class Ranker(NamedTuple):
         failed: dict[int, WireError] = {}
         embedder = self.embedder
         lowers = embedder.settings.lower_case
+        self._check_query(query)
         for index, document in enumerate(documents):
             field = f"documents[{index}]"
-            for text, name in ((query, "query"), (document, field)):
-                embedder.tokenizer.refuse_long(text, name, embedder.most_tokens, answered=False)
+            embedder.tokenizer.refuse_long(
+                document, field, embedder.most_tokens, answered=False
+            )
             both = (query.lower(), document.lower()) if lowers else (query, document)
             found, kinds = embedder.tokenizer.encode_pair(*both)
             if len(found) > embedder.most_tokens:
@@ -57,6 +59,13 @@ class Ranker(NamedTuple):
             ids.append([] if index in failed else found)
             types.append([] if index in failed else kinds)
         return Texts(ids=ids, failed=failed, options=types)
+
+    def _check_query(self, query: str) -> None:
+        """Refuse a query that does not fit without a document. Raises: WireError."""
+        tokenizer, most = self.embedder.tokenizer, self.embedder.most_tokens
+        tokenizer.refuse_long(query, "query", most, answered=False)
+        if len(ids := tokenizer.encode(query)) > most:
+            raise context_overflow("query", len(ids), most, answered=False)
 
     def score(self, pairs: Texts) -> list[tuple[int, float]]:
         """Compute one slice; return (index, score) if it completes a group, else none.

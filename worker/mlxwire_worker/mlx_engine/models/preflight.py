@@ -23,6 +23,7 @@ from .model_files import (
 )
 from .quantization import check_quantization, with_modelopt
 from .safetensors_header import StoredTensor
+from .unserved import check_head
 from .weight_files import check_index, check_shards, find_shards
 
 
@@ -73,6 +74,8 @@ def check_folder(path: Path) -> CheckedModel:
     shards = find_shards(path)
     tensors = check_shards(shards)
     check_index(path, shards, tensors)
+    if not is_encoder(config):
+        check_head(config, tensors)
     check_quantization(with_modelopt(config, path), tensors)
     return CheckedModel(
         path=path,

@@ -1,15 +1,20 @@
 """Refuses architectures that mlx-lm knows and that would end the process or answer wrongly.
 
-tests/zoo holds that each is refused; a newer mlx-lm may mend one, and then its entry goes.
+It also refuses heads that mlx-lm's models do not have. tests/zoo holds that each architecture is refused; a newer mlx-lm may mend one, and then its entry goes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib.util import find_spec
+from typing import Any
 
 from mlxwire_protocol import WireError
 
-from .model_files import unsupported
+from .model_files import quoted, unsupported
+
+_HEADS = ("score.", "classifier.", "classification_head.", "qa_outputs.", "v_head.")
+"""Beginnings of the names of a head's tensors: labels of a text or of its tokens, spans, rewards."""
 
 
 def check_served(model_type: str) -> None:
@@ -30,6 +35,25 @@ def check_served(model_type: str) -> None:
             "is computed wrongly by mlx-lm: in a prompt, tokens see those after them; use another "
             "model",
         )
+
+
+def check_head(config: dict[str, Any], tensors: Iterable[str]) -> None:
+    """Refuse a causal model whose weights have a head for labels or rewards in place of words.
+
+    Raises: WireError ``unsupported_model``.
+    """
+    head = next((name for name in tensors if name.startswith(_HEADS)), None)
+    if head is None:
+        return
+    listed = config.get("architectures")
+    name = str(listed[0]) if isinstance(listed, list) and listed else config["model_type"]
+    raise unsupported(
+        "classification_head",
+        f"{quoted(name)[:80]!r} is a causal model with a classification head ({quoted(head)[:80]!r}), "
+        "which the worker does not compute; use the model with its head for words, or to `rerank` an "
+        "encoder with a head of one label or a causal model that answers yes or no",
+        model_type=config["model_type"],
+    )
 
 
 def _unsupported(model_type: str, reason: str, why: str) -> WireError:

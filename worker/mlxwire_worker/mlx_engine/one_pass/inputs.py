@@ -9,9 +9,9 @@ from msgspec import structs
 
 from mlxwire_protocol import WireError
 
-from ...passes import ClassifyInput, ClassifyPrompts, Endings, TextInput, Texts
+from ...passes import ClassifyInput, ClassifyPrompt, ClassifyPrompts, Endings, TextInput, Texts
 from ...prompts import ChatInput, Prompt, SamplingParams
-from ...requests.admission import check_ids, check_known, check_labels
+from ...requests.admission import check_given, check_ids, check_known, check_labels
 from ..conversation.answer_place import before_answer
 from ..conversation.encoding import encode_chat
 from ..loading import LoadedModel
@@ -26,15 +26,15 @@ def classify_prompts(
 ) -> ClassifyPrompts:
     """Tokenize and check the prompts and labels of a `classify`.
 
-    A prompt that is too long, or that the template refuses, fails by itself. Raises: WireError for
-    labels, and where conversations need a chat template.
+    A prompt that is an error, is too long, or that the template refuses, fails by itself. Raises:
+    WireError for labels, and where conversations need a chat template.
     """
     check_labels(given.labels)
     tokenizer = loaded.tokenizer
     continuations = Continuations(tokenizer, given.labels)
     for index, label in enumerate(continuations.apart.labels):
         _check(list(label), f"labels[{index}]", loaded)
-    if loaded.templates is None and isinstance(given.prompts[0], ChatInput):
+    if loaded.templates is None and any(isinstance(each, ChatInput) for each in given.prompts):
         raise no_template()
     ids: list[list[int]] = []
     endings: list[Endings] = []
@@ -46,7 +46,8 @@ def classify_prompts(
             longest = max(map(len, ending.labels), default=0)
             _check(own, field, loaded, extra=longest - ending.replaced)
         except WireError as error:
-            failed[place], own, ending = error, [], Endings()
+            # Its traceback would hold this call in a cycle.
+            failed[place], own, ending = error.with_traceback(None), [], Endings()
         ids.append(own)
         endings.append(ending)
     drawn = Prompt(
@@ -68,9 +69,11 @@ def classify_prompts(
 
 
 def _prompt(
-    prompt: str | ChatInput, field: str, separator: str, loaded: LoadedModel, render: Render
+    prompt: ClassifyPrompt, field: str, separator: str, loaded: LoadedModel, render: Render
 ) -> tuple[str, list[int]]:
     """Return a prompt's text with the separator, and its token ids. Raises: WireError."""
+    if isinstance(prompt, WireError):
+        raise prompt
     check = _length_check(field, loaded)
     if isinstance(prompt, str):
         text = prompt + separator
@@ -117,7 +120,7 @@ def _check(
 
 
 def score_texts(texts: list[TextInput], adapter: str | None, loaded: LoadedModel) -> Texts:
-    """Tokenize and check the texts of a `score`; one that is too long fails by itself.
+    """Tokenize and check the texts of a `score`; one that is empty or too long fails by itself.
 
     Raises: WireError ``invalid_params`` for token ids past the vocabulary.
     """
@@ -126,12 +129,13 @@ def score_texts(texts: list[TextInput], adapter: str | None, loaded: LoadedModel
     for place, text in enumerate(texts):
         field = f"texts[{place}]"
         try:
+            check_given(text, field)
             own = _text_ids(text, field, loaded)
             _check(own, field, loaded, answered=False)
         except WireError as error:
-            if error.code == "invalid_params" and not isinstance(text, str):
+            if error.field != field:
                 raise
-            failed[place], own = error, []
+            failed[place], own = error.with_traceback(None), []
         ids.append(own)
     return Texts(ids=ids, failed=failed, adapter=adapter_of(adapter, loaded))
 

@@ -12,12 +12,17 @@ from ..operation import OnePass
 
 
 class RerankOperation(OnePass):
-    """A `rerank` request, whose pairs of query and document are computed in groups."""
+    """A `rerank` request, whose pairs of query and document are computed in groups.
 
-    __slots__ = ("_pairs", "_scores")
+    Equal documents are computed once: in groups of other lengths their scores would differ by rounding,
+    and their order with them. ``_same`` has the first of the documents that equal each.
+    """
+
+    __slots__ = ("_pairs", "_same", "_scores")
 
     phase: ClassVar[str] = "rerank"
     _pairs: Texts
+    _same: list[int]
     _scores: dict[int, float]
 
     def prepare(self) -> None:
@@ -30,6 +35,9 @@ class RerankOperation(OnePass):
         )
         for error in self._pairs.failed.values():
             raise error
+        first: dict[str, int] = {}
+        self._same = [first.setdefault(text, n) for n, text in enumerate(request.documents)]
+        self._pairs.left = [place for place in self._pairs.left if self._same[place] == place]
         self.job.prompt_tokens = sum(map(len, self._pairs.ids))
 
     @property
@@ -51,7 +59,8 @@ class RerankOperation(OnePass):
     def _result(self) -> RerankResult:
         request = self.job.command
         assert isinstance(request, Rerank)
-        best = sorted(self._scores.items(), key=lambda scored: (-scored[1], scored[0]))
+        scores = [self._scores[place] for place in self._same]
+        best = sorted(enumerate(scores), key=lambda scored: (-scored[1], scored[0]))
         return RerankResult(
             id=self.job.id,
             results=[

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ...encoders.families import is_encoder
+from ...encoders.families import FAMILIES, is_encoder
 from ...importing import not_installed
 from ..model_files import failed, unsupported
 from ..unserved import check_served
@@ -41,8 +41,9 @@ def check_architecture(config: dict[str, Any]) -> None:
     if module is None or not _names_in(module) >= _CLASSES:
         raise unsupported(
             "unknown_architecture",
-            f"mlx-lm does not know the architecture {model_type[:80]!r}; install a newer mlx-lm or "
-            "use another model",
+            f"neither mlx-lm nor the worker's encoders know the architecture {model_type[:80]!r}; use "
+            f"another model: an encoder of the types {', '.join(FAMILIES)}, or a causal model that "
+            "mlx-lm knows (a newer mlx-lm may know this one)",
             model_type=model_type[:80],
         )
 

@@ -13,7 +13,7 @@ from mlxwire_protocol import WireError, invalid_params
 
 from ....passes import EmbedOptions, TextInput, Texts
 from ....prompts import AdapterUse
-from ....requests.admission import check_ids, check_known
+from ....requests.admission import check_given, check_ids, check_known
 from ...models.model_files import quoted
 from ...text.tokenizer import Tokenizer
 from .settings import EmbeddingSettings
@@ -54,9 +54,9 @@ class Embedder(Struct, frozen=True, kw_only=True):
     def texts(
         self, texts: list[TextInput], options: EmbedOptions, adapter: AdapterUse | None
     ) -> Texts:
-        """Return the token ids of texts, with an error for each that is too long.
+        """Return the token ids of texts, with an error for each that is empty or too long.
 
-        Raises: WireError ``unsupported_capability``, ``invalid_params``.
+        Raises: WireError ``unsupported_capability``, ``invalid_params`` also for an unknown token id.
         """
         if problem := self.problem or self.settings.problem:
             raise no_vectors(problem)
@@ -69,13 +69,16 @@ class Embedder(Struct, frozen=True, kw_only=True):
             try:
                 ids.append(self._ids(text, prefix, field))
             except WireError as error:
-                if error.code != "context_overflow":
+                if error.field != field:
                     raise
-                failed[index] = error
+                failed[index] = error.with_traceback(
+                    None
+                )  # which would hold this call in a cycle
                 ids.append([])
         return Texts(ids=ids, failed=failed, adapter=adapter, options=form)
 
     def _ids(self, text: TextInput, prefix: str, field: str) -> list[int]:
+        check_given(text, field)
         if isinstance(text, str):
             whole = prefix + text
             self.tokenizer.refuse_long(whole, field, self.most_tokens, answered=False)
