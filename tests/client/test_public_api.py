@@ -185,7 +185,7 @@ def test_the_exports_are_these_and_no_others():
         *("WireError", "Worker", "WorkerChange", "WorkerMetrics", "__version__"),
         *("AdapterInfo", "EvaluateOptions", "EvaluateResult"),
         *("TrainOptions", "TrainProgress", "TrainResult", "Training"),
-        *("Conversion", "ConvertProgress", "Quantization", "convert"),
+        *("Conversion", "ConvertProgress", "Quantization", "convert", "PulledModel", "pull"),
         *("backend", "load_model", "run_tools", "TooManyRounds", "CallCutOff"),
     }
     assert errors <= set(mlxwire.__all__)
@@ -205,6 +205,7 @@ def test_the_exports_are_these_and_no_others():
         "Training",
         "Worker",
         "convert",
+        "pull",
         "run_tools",
     ]
 

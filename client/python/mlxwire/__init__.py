@@ -55,6 +55,7 @@ from .errors import (
 )
 from .folders.discovery import BrokenModel, DiscoverStream, FoundAdapter, FoundModel
 from .folders.fitting import FitOptions
+from .folders.pulling import PulledModel, pull
 from .item_stream import BatchStream
 from .model import Model
 from .options import ChatOptions, GenerateOptions, LoadOptions, MemoryOptions
@@ -160,6 +161,7 @@ __all__ = [
     "Progress",
     "PromptCache",
     "ProtocolViolation",
+    "PulledModel",
     "Quantization",
     "RankedDocument",
     "Rendered",
@@ -204,5 +206,6 @@ __all__ = [
     "backend",
     "convert",
     "load_model",
+    "pull",
     "run_tools",
 ]

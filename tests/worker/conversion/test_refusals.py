@@ -139,6 +139,14 @@ def test_a_name_that_no_folder_can_have_is_refused(
     assert source.code == "model_not_found"
 
 
+def test_a_name_that_the_cache_lacks_is_one_to_pull(tmp_path: Path) -> None:
+    error = refusal("owner/nowhere", tmp_path / "out", bits=4)
+
+    assert error.code == "model_not_found"
+    assert "mlxwire pull owner/nowhere" in error.message
+    assert "--allow-hub" not in error.message
+
+
 def test_a_file_in_the_place_of_a_folder_above_is_refused(
     models: Models, tmp_path: Path
 ) -> None:

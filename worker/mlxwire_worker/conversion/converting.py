@@ -55,7 +55,7 @@ def convert(task: Task, report: Report) -> dict[str, Any]:
     """
     form = choose_form(task)
     text = read_text(task)
-    source = PathPolicy((), (), allow_hub=False).model(task.source)
+    source = PathPolicy((), (), allow_hub=False).model(task.source, of_worker=False)
     out = new_place(task.out, source)
     checked = check_model(source)
     _check_text(task, checked)

@@ -147,7 +147,7 @@ def build(
         },
     )
     cache = PromptCache(policy, _prompt_cache_limit(options))
-    chunk = ChunkSize(options.prefill_seconds, assembled.context.tokens)
+    chunk = ChunkSize(options.prefill_seconds)
     adapters = AdapterSlots(model, lambda number: cache.forget(partial(are_keys_with, number)))
     runner = Runner(model, policy, cache, chunk, assembled.guard, adapters)
     eos_ids = _eos_ids(checked, tokenizer, info.vocab_size)

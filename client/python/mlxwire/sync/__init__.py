@@ -8,6 +8,7 @@ from .cache import PromptCache
 from .conversion import convert
 from .model import Model
 from .pool import Pool
+from .pulling import pull
 from .stream import (
     BatchStream,
     ClassifyStream,
@@ -37,5 +38,6 @@ __all__ = [
     "Training",
     "Worker",
     "convert",
+    "pull",
     "run_tools",
 ]

@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
-from support.hub_server import COMMIT, Hub, folder_files, serving
+import mlxwire
+import mlxwire.sync
+from support.hub_server import COMMIT, TOKEN, Hub, folder_files, serving
 from support.model_worker import Models, ModelWorker
 from support.patience import PATIENCE_SECONDS
 from support.repository import ROOT
@@ -49,6 +51,35 @@ def test_a_pulled_model_is_one_that_a_worker_loads(
     assert json.loads(converted.stdout.splitlines()[-1])["path"] == str(tmp_path / "out")
     with ModelWorker() as worker:
         assert worker.load("owner/name")["path"] == str(tmp_path / SNAPSHOT)
+
+
+async def test_a_program_pulls_too(
+    models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[mlxwire.Progress] = []
+    with serving(Hub(folder_files(models("qwen3")), private=True)) as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        with pytest.raises(mlxwire.ModelNotFound) as missing:
+            await mlxwire.pull("owner/name")
+        found = await mlxwire.pull("owner/name", token=TOKEN, on_progress=heard.append)
+        with pytest.raises(mlxwire.InvalidParams) as wrong:
+            await mlxwire.pull("no name")
+
+    size = sum(file.stat().st_size for file in models("qwen3").iterdir())
+    assert (found.path, found.revision) == (str(tmp_path / SNAPSHOT), COMMIT)
+    assert (found.files, found.fetched) == (len(list(models("qwen3").iterdir())), size)
+    assert (heard[-1].stage, heard[-1].done) == ("download", heard[-1].total)
+    assert "private" in missing.value.message
+    assert wrong.value.field == "name"
+
+
+def test_a_blocking_program_pulls_too(
+    models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(Hub(folder_files(models("qwen3")))) as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+
+        assert mlxwire.sync.pull("owner/name", revision="v1").path == str(tmp_path / SNAPSHOT)
 
 
 def test_a_failure_is_one_line_with_what_to_do(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -47,6 +48,33 @@ def write(name: str, content: bytes) -> Callable[[Path, Path], Path]:
     return spoil(lambda folder: (folder / name).write_bytes(content))
 
 
+def lose(file: Path, target: str = "nowhere") -> None:
+    file.unlink()
+    file.symlink_to(target)
+
+
+def rename(folder: Path, name: str) -> None:
+    (folder / "model.safetensors").rename(folder / name)
+
+
+def add_tensor(folder: Path, dtype: str, size: int) -> None:
+    """Add a tensor of one number to a file of weights."""
+    content = (folder / "model.safetensors").read_bytes()
+    start = 8 + int.from_bytes(content[:8], "little")
+    header, data = json.loads(content[8:start]), content[start:]
+    place = [len(data), len(data) + size]
+    header["extra.weight"] = {"dtype": dtype, "shape": [1], "data_offsets": place}
+    text = json.dumps(header).encode()
+    length = len(text).to_bytes(8, "little")
+    (folder / "model.safetensors").write_bytes(length + text + data + bytes(size))
+
+
+def name_a_pickle(folder: Path) -> None:
+    (folder / "extra.bin").write_bytes(b"no weights")
+    index = {"weight_map": {"a": "extra.bin", "b": "model.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
 FURTHER = {
     "heads is zero": spoil(lambda folder: edit_config(folder, num_attention_heads=0)),
     "more layers": spoil(lambda folder: edit_config(folder, num_hidden_layers=5)),
@@ -72,6 +100,54 @@ FURTHER = {
     "tokenizer with a wrong part": write("tokenizer.json", b'{"model": {"type": "no"}}'),
     "template is no text": write("chat_template.jinja", b"\xff"),
     "generation settings are cut": write("generation_config.json", b"{"),
+    **{
+        f"{name} is no JSON": write(name, b"[1,")
+        for name in ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+    },
+    **{
+        f"{name} leads nowhere": spoil(lambda folder, name=name: lose(folder / name))  # type: ignore[misc]
+        for name in ("config.json", "generation_config.json", "tokenizer_config.json")
+    },
+    "config is a circle": spoil(lambda folder: lose(folder / "config.json", "config.json")),
+    "tokenizer is empty": write("tokenizer.json", b""),
+    "tokenizer has a byte order mark": write("tokenizer.json", b"\xef\xbb\xbf{}"),
+    "tokenizer is a pointer": write(
+        "tokenizer.json", b"version https://git-lfs.github.com/spec/v1\n"
+    ),
+    "weights have no tensor": write("model.safetensors", bytes([2, *bytes(7)]) + b"{}"),
+    "weights are a sentence": write("model.safetensors", b"Entry not found"),
+    "weights in another dtype": spoil(lambda folder: add_tensor(folder, "F64", 8)),
+    "weights in another 8-bit float": spoil(lambda folder: add_tensor(folder, "F8_E5M2", 1)),
+    "one of two files": spoil(
+        lambda folder: rename(folder, "model-00001-of-00002.safetensors")
+    ),
+    "an unfinished file": spoil(lambda folder: rename(folder, "model.safetensors.incomplete")),
+    "a file of another name": spoil(lambda folder: rename(folder, "weights.safetensors")),
+    "an ONNX file": spoil(lambda folder: rename(folder, "model.onnx")),
+    "a file of Flax": spoil(lambda folder: rename(folder, "flax_model.msgpack")),
+    "a pickle in the index": spoil(name_a_pickle),
+    "architectures is a number": spoil(lambda folder: edit_config(folder, architectures=5)),
+    "architectures has an object": spoil(
+        lambda folder: edit_config(folder, architectures=[{}])
+    ),
+    "layers is zero": spoil(lambda folder: edit_config(folder, num_hidden_layers=0)),
+    "layers is half a number": spoil(lambda folder: edit_config(folder, num_hidden_layers=1.5)),
+    "layers is true": spoil(lambda folder: edit_config(folder, num_hidden_layers=True)),
+    "heads is an object": spoil(lambda folder: edit_config(folder, num_attention_heads={})),
+}
+REASONS = {
+    "config.json leads nowhere": "unreadable",
+    "config is a circle": "unreadable",
+    "tokenizer is a pointer": "tokenizer",
+    "weights have no tensor": "no_weights",
+    "weights are a sentence": "damaged_shard",
+    "weights in another dtype": "weight_format",
+    "one of two files": "missing_shard",
+    "an unfinished file": "no_weights",
+    "an ONNX file": "weight_format",
+    "a pickle in the index": "invalid_index",
+    "architectures is a number": "invalid_config",
+    "layers is zero": "invalid_config",
 }
 
 
@@ -164,3 +240,14 @@ def test_the_bytes_of_each_dtype_are_those_that_a_load_in_it_holds(
         assert item["dtype_bytes"][dtype] == held["weight_bytes"], dtype
     held = worker.ask("load", path=str(path), warmup=False)
     assert item["dtype_bytes"][item["compute_dtype"]] == held["weight_bytes"]
+
+
+def test_the_reason_of_a_broken_folder_is_the_one_to_mend(
+    said: dict[str, Message], tree: Path
+) -> None:
+    errors = {name: said[str(tree / "broken" / name)]["error"] for name in REASONS}
+
+    assert {name: error["data"]["reason"] for name, error in errors.items()} == REASONS
+    assert "unfinished download" in errors["an unfinished file"]["message"]
+    assert "git lfs pull" in errors["tokenizer is a pointer"]["message"]
+    assert "model-00002-of-00002" in errors["one of two files"]["message"]

@@ -182,3 +182,14 @@ def test_folders_outside_the_roots_are_not_told(find: Find, tmp_path: Path) -> N
         None,
         "model_not_found",
     ]
+
+
+def test_a_link_out_of_the_roots_is_not_followed(find: Find, tmp_path: Path) -> None:
+    inside, outside = tmp_path / "inside", tmp_path / "outside"
+    hidden = write_model(inside / ".hidden" / "model")
+    outside.mkdir()
+    (outside / "back").symlink_to(hidden)
+    (inside / "link").symlink_to(outside)
+
+    assert names(find(inside)) == ["model"]
+    assert names(find(inside, roots=(str(inside),))) == []

@@ -11,6 +11,7 @@ import pytest
 
 from mlxwire_worker.folders import Fit, FitOptions
 from mlxwire_worker.mlx_engine.fitting.predicting import FitTask, predict
+from mlxwire_worker.mlx_engine.sequences.prefill import ChunkSize
 from support.direct import Direct
 from zoo import builder
 from zoo.configurations import CONFIGURATIONS
@@ -31,14 +32,19 @@ def predicted(folder: Path, **options: Any) -> Fit:
     return predict(FitTask(options=FitOptions(path=str(folder), **options)))
 
 
-def measured(folder: Path, *, context_len: int, parallel_slots: int, **load: Any) -> int:
-    """Return MLX's peak over a load, and over sequences that fill their contexts."""
+def measured(
+    folder: Path, *, context_len: int, parallel_slots: int, tokens: int = 64, **load: Any
+) -> int:
+    """Return MLX's peak over a load, and over sequences that fill their contexts.
+
+    ``tokens``: the size of a slice that the worker has learned, as on a machine of some speed.
+    """
     gc.collect()
     before = mx.get_active_memory()  # models of other tests in this process
     mx.reset_peak_memory()
     direct = Direct(folder, context_len=context_len, parallel_slots=parallel_slots, **load)
     chunk = direct.loaded.chunk
-    chunk.tokens, chunk.learn = 64, lambda *_: None  # type: ignore[method-assign]
+    chunk.tokens, chunk.learn = tokens, lambda *_: None  # type: ignore[method-assign]
     prompts = [
         direct.prepare(
             [(place * 7 + token) % 600 + 9 for token in range(context_len - NEW_TOKENS)],
@@ -89,6 +95,31 @@ def test_the_peak_is_predicted_within_a_tenth(
     peak = measured(folder, **options)
     assert 0.9 <= fit.total_bytes / peak <= 1.1, (fit, peak)
     assert fit.total_bytes == fit.weight_bytes + fit.cache_bytes + fit.scratch_bytes
+
+
+@pytest.mark.skipif(mx.default_device() != mx.cpu, reason="small slices are a CPU's")
+@pytest.mark.parametrize(
+    ("name", "settings", "slots", "context"),
+    [
+        ("llama", {**WIDE, **HEADS}, 1, 1024),
+        ("llama", {**WIDE, **HEADS}, 8, 256),
+        ("gpt_oss", {"hidden_size": 512, "num_hidden_layers": 6}, 1, 1024),
+    ],
+)
+def test_a_machine_that_has_learned_large_slices_keeps_to_the_prediction(
+    name: str,
+    settings: dict[str, Any],
+    slots: int,
+    context: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = build(name, tmp_path, monkeypatch, **settings)
+    options = {"context_len": context, "parallel_slots": slots}
+
+    peak = measured(folder, tokens=ChunkSize.LARGEST, **options)
+
+    assert 0.9 <= predicted(folder, **options).total_bytes / peak <= 1.1
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,8 @@ def _fuse(options: argparse.Namespace, pipes: Pipes) -> None:
     from .fusing import fuse
 
     paths = PathPolicy((), (), allow_hub=False)
-    model, adapter = paths.model(options.model), paths.adapter(options.adapter)
+    model = paths.model(options.model, of_worker=False)
+    adapter = paths.adapter(options.adapter)
     fused = fuse(model, adapter, options.out, dequantize=options.dequantize)
     pipes.result({**fused})
 

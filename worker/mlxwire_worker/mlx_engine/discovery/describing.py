@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 from ..encoders.families import is_encoder
 from ..encoders.reading import read_encoder
 from ..models.context_length import declared_context, first_number, hidden_size
-from ..models.model_files import failed, is_text, quoted, read_object, text_settings
+from ..models.model_files import is_text, quoted, text_settings
 from ..models.preflight import CheckedModel
 from ..models.safetensors_header import StoredTensor
 from ..one_pass.embedding.settings import read_settings
@@ -107,25 +106,3 @@ def _vocabulary(text: dict[str, Any], tensors: dict[str, StoredTensor]) -> int:
 def _counted_layers(checked: CheckedModel) -> int:
     found = (_LAYER.search(name) for name in checked.tensors)
     return 1 + max((int(each[1]) for each in found if each), default=-1)
-
-
-def check_tokenizer(path: Path) -> None:
-    """Refuse a tokenizer.json that is cut off; a full check reads the whole of it."""
-    file = path / "tokenizer.json"
-    if not file.is_file():
-        return
-    try:
-        with file.open("rb") as opened:
-            start = opened.read(64).lstrip()
-            opened.seek(max(0, opened.seek(0, 2) - 64))
-            end = opened.read().rstrip()
-    except OSError:
-        read_object(file)  # raises with the reason
-        return
-    if not (start.startswith(b"{") and end.endswith(b"}")):
-        raise failed(
-            "tokenizer",
-            "the tokenizer can't be read: tokenizer.json is cut off or no JSON object; copy "
-            "tokenizer.json again from the model's source",
-            file=file.name,
-        )

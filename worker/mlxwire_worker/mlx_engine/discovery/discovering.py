@@ -15,7 +15,7 @@ from ..models.model_files import is_text, unreadable_folder
 from ..models.paths import PathPolicy
 from ..models.preflight import check_folder
 from .beside import Adapters
-from .describing import check_tokenizer, correct, describe
+from .describing import correct, describe
 from .expected_dtype import Machine
 from .finding import FoundPlace, Walk
 from .full_check import FullCheck
@@ -35,7 +35,7 @@ class Discovery:
         self._policy = policy
         self._machine = machine
         self._full = FullCheck() if full else None
-        self._walk = Walk()
+        self._walk = Walk(policy.allows)
         self._adapters = Adapters()
 
     def __enter__(self) -> Discovery:
@@ -83,7 +83,6 @@ class Discovery:
             self._policy.check_entries(place.path)
             checked = check_folder(place.path)
             if self._full is None:
-                check_tokenizer(place.path)
                 if not is_encoder(checked.config):
                     check_proportions(checked.config, checked.tensors)
                 described = describe(checked, self._machine, self._adapters)

@@ -5,15 +5,16 @@ files is a broken one: discovery lists it too, so that its user learns what is m
 adapters, modules of sentence-transformers and all else.
 
 Invariants. Each real folder is visited once, so that links can't lead in circles, and the depth below
-a given folder is bounded. A repository of a hub's cache is one folder, that of its revision. A folder
-that can't be read is left out, and the walk goes on.
+a given folder is bounded. A link out of the folders that the host has opened is not followed. A
+repository of a hub's cache is one folder, that of its revision. A folder that can't be read is left
+out, and the walk goes on.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,9 +43,10 @@ class FoundPlace(NamedTuple):
 
 
 class Walk:
-    """The folders that one discovery has seen."""
+    """The folders that one discovery has seen; ``allows`` tells if a folder may be read."""
 
-    def __init__(self) -> None:
+    def __init__(self, allows: Callable[[Path], bool]) -> None:
+        self._allows = allows
         self._seen: set[str] = set()
 
     def below(self, folder: Path) -> Iterator[FoundPlace | None]:
@@ -73,7 +75,7 @@ class Walk:
         self, folder: str, depth: int, snapshot: Snapshot | None
     ) -> Iterator[FoundPlace | None]:
         real = os.path.realpath(folder) if snapshot is not None else folder
-        if real in self._seen:
+        if real in self._seen or (snapshot is not None and not self._allows(Path(real))):
             return
         self._seen.add(real)
         files: set[str] = set()
@@ -99,7 +101,10 @@ class Walk:
         if depth < DEEPEST:
             for name, is_link in sorted(folders):
                 below = os.path.join(real, name)
-                yield from self._enter(os.path.realpath(below) if is_link else below, depth + 1)
+                if not is_link:
+                    yield from self._enter(below, depth + 1)
+                elif self._allows(linked := Path(os.path.realpath(below))):
+                    yield from self._enter(str(linked), depth + 1)
 
 
 def is_model(names: set[str]) -> bool:

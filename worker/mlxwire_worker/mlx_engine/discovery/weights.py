@@ -18,7 +18,7 @@ from .packing import Packing, Tensors, packed_weights
 
 LAYERS = ("num_hidden_layers", "n_layers", "n_layer", "num_layers")
 _SIZES = {"float32": 4, "bfloat16": 2, "float16": 2}
-_FLOATS = {"F32": "float32", "BF16": "bfloat16", "F16": "float16", "F64": "float64"}
+_FLOATS = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 _UNUSED = re.compile(
     r"(?:^|\.)(?:vision_tower|vision_model|visual|vision_encoder|image_encoder|audio_tower"
     r"|audio_encoder|multi_modal_projector|mm_projector|embed_vision|embed_audio)\."

@@ -21,6 +21,15 @@ TOKENIZER_FILES = frozenset(
     {"tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tiktoken.model"}
 )
 """A folder has a tokenizer if it has one of these."""
+_TOKENIZER_SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+_READ = frozenset(
+    {*_SETTINGS, *TOKENIZER_FILES, *_TOKENIZER_SETTINGS, "merges.txt", "hf_quant_config.json"}
+    | {"chat_template.jinja", "chat_template.json", "model.safetensors.index.json"}
+    | {"modules.json", "config_sentence_transformers.json"}
+)
+"""Files beside the weights that a load reads. A broken link in the place of one is refused."""
+LFS_POINTER = b"version https://git-lfs"
+IS_LFS_POINTER = "is a pointer of Git LFS in place of the {} (`git lfs pull` fetches {})"
 MOST_QUOTED = 300
 """Characters of a file's or a library's own text that an error message quotes."""
 
@@ -100,11 +109,22 @@ def unreadable_folder(folder: Path, error: OSError) -> WireError:
     )
 
 
+def _broken_link(name: str, error: OSError) -> WireError:
+    lost = isinstance(error, FileNotFoundError)
+    told = (
+        "is a link to a file that is not there" if lost else f"can't be read ({error.strerror})"
+    )
+    return failed(
+        "unreadable", f"{name} {told}; copy it again from the model's source", file=name
+    )
+
+
 def check_files(folder: Path) -> None:
-    """Refuse pipes and devices in a folder, and files too large to be read whole.
+    """Refuse pipes and devices in a folder, files too large to be read whole, and broken links.
 
     Opening a pipe blocks, in part with the interpreter's lock held, and a huge JSON file fills the
-    memory. Raises: WireError ``model_load_failed``.
+    memory. A link that leads nowhere would count as a file that the folder does not have.
+    Raises: WireError ``model_load_failed``.
     """
     try:
         entries = list(os.scandir(folder))
@@ -113,8 +133,10 @@ def check_files(folder: Path) -> None:
     for entry in entries:
         try:
             status = entry.stat()
-        except OSError:  # a broken link; the code that reads the file reports it
-            continue
+        except OSError as error:
+            if entry.name in _READ:
+                raise _broken_link(entry.name, error) from None
+            continue  # `check_shards` reports a weight file, and nobody reads another
         if stat.S_ISDIR(status.st_mode):
             continue
         if not stat.S_ISREG(status.st_mode):
@@ -131,3 +153,53 @@ def check_files(folder: Path) -> None:
                 "bytes. Copy it again from the model's source",
                 file=entry.name,
             )
+
+
+def check_tokenizer_files(folder: Path) -> None:
+    """Refuse a tokenizer whose settings are no JSON, or whose tokenizer.json is cut off.
+
+    A load reads the whole of tokenizer.json. Raises: WireError ``model_load_failed``.
+    """
+    for name in _TOKENIZER_SETTINGS:
+        read_tokenizer_settings(folder / name)
+    file = folder / "tokenizer.json"
+    if not file.exists():
+        return
+    try:
+        with file.open("rb") as opened:
+            start = opened.read(64).lstrip()
+            opened.seek(max(0, opened.seek(0, 2) - 64))
+            end = opened.read().rstrip()
+    except OSError as error:
+        detail = f"can't be read ({error.strerror})"
+    else:
+        if start.startswith(b"{") and end.endswith(b"}"):
+            return
+        detail = "is cut off or no JSON object"
+        if start.startswith(LFS_POINTER):
+            detail = IS_LFS_POINTER.format("tokenizer", "it")
+    raise failed(
+        "tokenizer",
+        f"the tokenizer can't be read: {file.name} {detail}; copy {file.name} again from the "
+        "model's source",
+        file=file.name,
+    )
+
+
+def read_tokenizer_settings(file: Path) -> dict[str, Any]:
+    """Read a JSON file of a tokenizer; return {} for a missing one, and for another value.
+
+    Raises: WireError ``model_load_failed``.
+    """
+    try:
+        value = json.loads(file.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError) as error:
+        detail = error.strerror if isinstance(error, OSError) else error
+        raise failed(
+            "tokenizer",
+            f"{file.name} can't be read: {detail}; copy it again from the model's source",
+            file=file.name,
+        ) from None
+    return value if isinstance(value, dict) else {}

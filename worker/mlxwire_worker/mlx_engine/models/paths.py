@@ -29,8 +29,10 @@ class PathPolicy:
         self.data_roots = DataRoots(data_roots)
         self._allow_hub = allow_hub
 
-    def model(self, name: str) -> Path:
+    def model(self, name: str, *, of_worker: bool = True) -> Path:
         """Return the folder for the ``path`` of a `load`; fetch a hub name if that is allowed.
+
+        ``of_worker``: False in a program that has no option to fetch one.
 
         Raises: WireError ``model_not_found``.
         """
@@ -42,11 +44,12 @@ class PathPolicy:
         if self._allow_hub:
             self._local(name, "path")
             return self._fetch(name)
+        fetching = ". A worker that is started with --allow-hub downloads it itself"
         raise WireError(
             "model_not_found",
             f"there is no folder {name!r}, and the hub's local cache has no model of this name; "
-            f"give the path of a local model folder, or run: mlxwire pull {name}. A worker that is "
-            "started with --allow-hub downloads it itself",
+            f"give the path of a local model folder, or run: mlxwire pull {name}"
+            f"{fetching if of_worker else ''}",
             data={"path": name},
         )
 

@@ -17,6 +17,7 @@ from .model_files import (
     TOKENIZER_FILES,
     check_files,
     check_folder_exists,
+    check_tokenizer_files,
     failed,
     read_object,
     unsupported,
@@ -77,6 +78,7 @@ def check_folder(path: Path) -> CheckedModel:
     if not is_encoder(config):
         check_head(config, tensors)
     check_quantization(with_modelopt(config, path), tensors)
+    check_tokenizer_files(path)
     return CheckedModel(
         path=path,
         config=config,

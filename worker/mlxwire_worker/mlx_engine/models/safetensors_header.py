@@ -32,6 +32,10 @@ BITS = {
     **dict.fromkeys(("U64", "I64", "F64", "C64"), 64),
 }
 """The bits of one number of each dtype, as safetensors names dtypes."""
+NOT_OF_MLX = frozenset(
+    {"F4", "F6_E2M3", "F6_E3M2", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "F64"}
+)
+"""Dtypes of safetensors that MLX reads no file with."""
 _METADATA = "__metadata__"
 _Count = Annotated[int, Meta(ge=0)]
 

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
 from pathlib import Path
 
 from mlxwire_protocol import WireError
 
-from .model_files import failed, quoted, read_object, unsupported
-from .safetensors_header import StoredTensor, read_header
+from .model_files import IS_LFS_POINTER, LFS_POINTER, failed, quoted, read_object, unsupported
+from .safetensors_header import NOT_OF_MLX, StoredTensor, read_header
 
 MAX_TENSORS = 1 << 18
 INDEX = "model.safetensors.index.json"
-_LFS_POINTER = b"version https://git-lfs"
+_NUMBERED = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.safetensors")
+"""A file that is one of several, by its name."""
+_UNFINISHED = (".incomplete", ".part", ".partial", ".crdownload", ".aria2", ".tmp")
+"""The endings that programs give to files while they download them."""
 _FURTHER_TOKENS = re.compile(r"(?:^|\.)mtp[._]")
 OTHER_FORMS = (
+    (("openvino_model.bin",), "in OpenVINO's form"),
     ((".bin", ".pth", ".pt"), "pickle files, which can run code when they are read"),
     ((".gguf",), "a GGUF file, which is llama.cpp's form"),
     ((".npz",), "an .npz file, which older versions of mlx-lm wrote"),
+    ((".onnx",), "an ONNX file"),
+    ((".h5", ".msgpack"), "in a form of TensorFlow or Flax"),
     (("consolidated.safetensors",), "in Mistral's own form, consolidated.safetensors"),
 )
 """The endings of weights that are not read, and the words for their form."""
@@ -85,10 +90,20 @@ def _no_weights(path: Path) -> WireError:
                 f"the weights are {form}; download the model as model*.safetensors, or write it so with "
                 "the program that made it (transformers: `save_pretrained`)",
             )
-    return failed("no_weights", "the folder has no model*.safetensors; download the weights")
+    detail = "download the weights"
+    if unfinished := sorted(n for n in names if n.endswith(_UNFINISHED) and "safetensors" in n):
+        detail = (
+            f"{quoted(unfinished[0])} is an unfinished download. Download the weights again"
+        )
+    elif others := sorted(n for n in names if n.endswith(".safetensors") and n[0] != "."):
+        detail = (
+            f"mlx-lm does not read {quoted(others[0])}. If these are the model's weights, name the "
+            "file model.safetensors"
+        )
+    return failed("no_weights", f"the folder has no model*.safetensors; {detail}")
 
 
-def check_shards(shards: Iterable[Path]) -> dict[str, StoredTensor]:
+def check_shards(shards: tuple[Path, ...]) -> dict[str, StoredTensor]:
     """Check each file's header and return the tensors of all files by name.
 
     Raises: WireError ``model_load_failed``.
@@ -114,9 +129,27 @@ def check_shards(shards: Iterable[Path]) -> dict[str, StoredTensor]:
                 "remove the one that is a copy or of another model",
                 file=shard.name,
             )
+        _refuse_dtypes(shard, found)
         tensors.update(found)
         holders.update(dict.fromkeys(found, shard.name))
+    if not tensors:
+        empty = ", ".join(shard.name for shard in shards[:3])
+        raise failed(
+            "no_weights", f"{quoted(empty)} holds no tensor; download the weights again"
+        )
     return tensors
+
+
+def _refuse_dtypes(shard: Path, tensors: dict[str, StoredTensor]) -> None:
+    for name, tensor in tensors.items():
+        if tensor.dtype in NOT_OF_MLX:
+            raise unsupported(
+                "weight_format",
+                f"{shard.name} has the tensor {quoted(name)!r} of the dtype {tensor.dtype}, which MLX "
+                "can't read; write the model in bfloat16, float16 or float32 with the program that "
+                "made it",
+                file=shard.name,
+            )
 
 
 def damage(shard: Path, error: Exception) -> str:
@@ -126,11 +159,14 @@ def damage(shard: Path, error: Exception) -> str:
             return "is a link to a file that is not there"
         return f"can't be read ({error.strerror})"
     with shard.open("rb") as file:
-        start = file.read(len(_LFS_POINTER))
+        start = file.read(len(LFS_POINTER))
     if not start:
         return "is empty"
-    if start == _LFS_POINTER:
-        return "is a pointer of Git LFS in place of the weights (`git lfs pull` fetches them)"
+    if start == LFS_POINTER:
+        return IS_LFS_POINTER.format("weights", "them")
+    if start.isascii() and start.decode().replace("\n", " ").isprintable():
+        # The first bytes of weights are a number; a server's answer is a page or a sentence.
+        return "is a text in place of the weights, such as the page of a website"
     return f"is truncated or damaged ({quoted(error)})"
 
 
@@ -141,6 +177,7 @@ def check_index(path: Path, shards: tuple[Path, ...], tensors: dict[str, StoredT
     """
     file = path / INDEX
     if not file.exists():
+        _check_numbered(shards)
         return
     weight_map = read_object(file).get("weight_map")
     if not isinstance(weight_map, dict) or not all(
@@ -155,6 +192,14 @@ def check_index(path: Path, shards: tuple[Path, ...], tensors: dict[str, StoredT
     named = set(weight_map.values())
     present = {shard.name for shard in shards}
     unread = {name for name in named - present if _is_own_file(path, name)}
+    for name in sorted(named - present - unread):
+        if Path(name).name == name and os.path.isfile(path / name):
+            raise failed(
+                "invalid_index",
+                f"{file.name} names {quoted(name)}, which is no safetensors file; copy the index "
+                "again from the model's source",
+                file=file.name,
+            )
     if missing := sorted(named - present - unread):
         raise failed(
             "missing_shard",
@@ -177,3 +222,20 @@ def check_index(path: Path, shards: tuple[Path, ...], tensors: dict[str, StoredT
             "the first); download the weights again",
             file=file.name,
         )
+
+
+def _check_numbered(shards: tuple[Path, ...]) -> None:
+    """Refuse files that by their names are some of several, without an index that tells so."""
+    numbered = [found for shard in shards if (found := _NUMBERED.fullmatch(shard.name))]
+    present = {shard.name for shard in shards}
+    for begin, total in dict.fromkeys((found[1], found[3]) for found in numbered):
+        count = sum((found[1], found[3]) == (begin, total) for found in numbered)
+        if count < int(total):
+            names = (f"{begin}-{i:05}-of-{total}.safetensors" for i in range(1, int(total) + 1))
+            missing = next(name for name in names if name not in present)
+            raise failed(
+                "missing_shard",
+                f"{quoted(missing)} is missing, of {int(total)} files of weights {count} are there; "
+                "download it",
+                file=quoted(missing),
+            )

@@ -34,22 +34,20 @@ class ChunkSize:
     """The number of prompt tokens for one slice of prefill that takes about ``seconds``.
 
     ``tokens`` is a power of two, at most mlx-lm's own 2048. That time is the longest that a cancel
-    waits and that the decoding rows stand still. ``context`` is the longest that a row becomes.
+    waits and that the decoding rows stand still.
     """
 
     SMALLEST, LARGEST = 16, 2048
     SPLIT, PIECES = 128, 8
-    """Slices up to ``SPLIT`` tokens may be longer on a CPU and are computed in ``PIECES``.
+    """On a CPU slices are longer than one piece, and have at most ``SPLIT`` tokens.
 
     Each slice reads all weights. SmolLM2 computed 139 tokens a second in slices of 16 tokens, and
-    231 in slices of 64.
+    231 in slices of 64. Longer ones than ``SPLIT`` gain nothing more, and would take memory that
+    depends on the speed of the machine, so that `fit` could not predict it.
     """
 
-    def __init__(self, seconds: float = 0.1, context: int | None = None) -> None:
+    def __init__(self, seconds: float = 0.1) -> None:
         self._seconds = seconds
-        # Attention's scores on a CPU take tokens * (held + tokens): at no place of a context shall
-        # they take more than those of the shortest slices at its end, which `fit` predicts.
-        self._most_pairs = self.SPLIT * (context or self.LARGEST**2)
         # Small until something is measured: 512 tokens took 0.7 s on two busy processor cores.
         self.tokens = 64
 
@@ -63,20 +61,21 @@ class ChunkSize:
         """Return the number of tokens for a slice that can be computed in pieces."""
         if mx.default_device() != mx.cpu:
             return self.tokens
-        return max(self.tokens, min(self.tokens * self.PIECES, self.SPLIT))
+        return min(self.tokens * self.PIECES, self.SPLIT)
 
-    def behind(self, held: int) -> int:
-        """Return ``tokens``, or less on a CPU if a sequence holds too many tokens for so many more."""
-        tokens = self.tokens
-        if mx.default_device() == mx.cpu:
-            while tokens > self.SPLIT and tokens * (held + tokens) > self._most_pairs:
-                tokens //= 2
-        return tokens
+    @property
+    def whole_tokens(self) -> int:
+        """Return the number of tokens for a pass that is computed at once.
+
+        Such a pass takes more memory than a slice of as many tokens, layer by layer.
+        """
+        if mx.default_device() != mx.cpu:
+            return self.tokens
+        return min(self.tokens, self.SPLIT // 2)
 
     def slice_of(self, row: Row) -> int:
         """Return the number of tokens for the next slice of a row."""
-        tokens = self.slice_tokens
-        return min(tokens if tokens <= self.SPLIT else self.behind(row.held), row.until_stop)
+        return min(self.slice_tokens, row.until_stop)
 
     def learn(self, tokens: int, seconds: float) -> None:
         """Adjust ``tokens`` to a measured slice; ignore a short one, which says little."""

@@ -218,7 +218,7 @@ class Runner:
         try:
             if row.layers is None:
                 self._sharing.fetch(row, self._batch)
-            if row.slice is not None or row.stops or row.left > self._chunk.behind(row.held):
+            if row.slice is not None or row.stops or row.left > self._chunk.whole_tokens:
                 return self._slice(row)
             if row.alone:
                 return self._try_alone(row)
@@ -277,7 +277,7 @@ class Runner:
             if row.stops or not fit_together(self._policy, first, row):
                 continue
             widest = max(longest, row.left)
-            if widest * (len(group) + 1) <= max(self._chunk.behind(first.held), 64):
+            if widest * (len(group) + 1) <= max(self._chunk.whole_tokens, 64):
                 group.append(row)
                 longest = widest
 

@@ -6,7 +6,6 @@ without a tokenizer.json, to convert the older files.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +18,7 @@ from mlxwire_protocol import WireError
 
 from ...prompts import Detokenizer
 from ...requests.admission import context_overflow
-from ..models.model_files import failed, quoted, unsupported
+from ..models.model_files import failed, quoted, read_tokenizer_settings, unsupported
 from .control_tokens import ControlTokens
 from .declared_tokens import (
     SPECIAL_NAMES,
@@ -62,10 +61,10 @@ class Tokenizer:
         Raises: WireError ``model_load_failed`` or ``unsupported_model``.
         """
         config = merge_special_tokens(
-            _read_json(path / "tokenizer_config.json"),
-            _read_json(path / "special_tokens_map.json"),
+            read_tokenizer_settings(path / "tokenizer_config.json"),
+            read_tokenizer_settings(path / "special_tokens_map.json"),
         )
-        older = _read_json(path / "added_tokens.json")
+        older = read_tokenizer_settings(path / "added_tokens.json")
         file = path / "tokenizer.json"
         try:
             with panics_as_errors():
@@ -76,7 +75,9 @@ class Tokenizer:
                 )
                 add_declared_tokens(fast, config, older)
                 if file.exists():
-                    mend_mistral_pattern(fast, config, _read_json(path / "config.json"))
+                    mend_mistral_pattern(
+                        fast, config, read_tokenizer_settings(path / "config.json")
+                    )
                 return cls(fast, config)
         except WireError:
             raise
@@ -224,17 +225,3 @@ def _convert(path: Path, config: dict[str, Any]) -> FastTokenizer:
     if pieces.exists():
         return corrected(backend, pieces)
     return backend
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {}
-    try:
-        value = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise WireError(
-            "model_load_failed",
-            f"{path.name} can't be read: {error}; copy it again from the model's source",
-            data={"reason": "tokenizer", "file": path.name},
-        ) from None
-    return value if isinstance(value, dict) else {}

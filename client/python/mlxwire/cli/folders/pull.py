@@ -6,15 +6,14 @@ import asyncio
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 from typer import Argument, Option
 
 from mlxwire_protocol.replies import Progress
 
-from ...process.worker_program import run_program
+from ...folders.pulling import pull
 from ..terminal import ProgressBar, print_json, print_table, say
 from .next_step import next_command
-
-PROGRAM = "hub"
 
 Name = Annotated[str, Argument(metavar="NAME", help="A model's name on the hub: ORG/NAME.")]
 Revision = Annotated[
@@ -46,24 +45,33 @@ async def pull_once(
     """Download one model. Raises: MlxwireError."""
     if not quiet:
         say(f"pulling {name}", "dim")
-    task = {"name": name, "revision": revision, "token": token, "all_files": all_files}
     with ProgressBar(quiet=quiet) as bar:
 
-        def heard(event: dict[str, Any]) -> None:
-            bar(Progress(id="pull", **event))
+        def heard(report: Progress) -> None:
+            bar(report)
             if json:
-                print_json({"type": "progress", **event})
+                print_json(_plain(report))
 
         try:
-            result = await run_program(PROGRAM, task=task, on_event=heard)
+            result = await pull(
+                name, revision=revision, token=token, all_files=all_files, on_progress=heard
+            )
         except asyncio.CancelledError:
             bar.close()
             say("\nwhat has arrived stays; the same command goes on from there", "dim")
             raise
     if json:
-        print_json({"type": "result", **result})
+        print_json({"type": "result", **msgspec.to_builtins(result)})
     else:
-        print_table({**result, "fetched": f"{result['fetched'] / 1e6:.1f} MB"})
+        told = msgspec.to_builtins(result)
+        print_table({**told, "fetched": f"{result.fetched / 1e6:.1f} MB"})
     if not quiet:
-        loaded = name if revision is None else result["path"]
-        say(f"to use it: {next_command(Path(result['path']), loaded)}", "dim")
+        loaded = name if revision is None else result.path
+        say(f"to use it: {next_command(Path(result.path), loaded)}", "dim")
+
+
+def _plain(report: Progress) -> dict[str, Any]:
+    """Return the fields of a report, without those of a request."""
+    fields: dict[str, Any] = msgspec.to_builtins(report)
+    del fields["id"]
+    return fields

@@ -6,6 +6,7 @@ Nothing is imported, so that folders can be described where no model is to be lo
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
 from functools import cache
@@ -15,7 +16,7 @@ from typing import Any
 
 from ...encoders.families import FAMILIES, is_encoder
 from ...importing import not_installed
-from ..model_files import failed, unsupported
+from ..model_files import failed, quoted, unsupported
 from ..unserved import check_served
 
 _MODEL_TYPE = re.compile(r"[A-Za-z0-9_\-]+")
@@ -33,6 +34,17 @@ def check_architecture(config: dict[str, Any]) -> None:
             "no_model_type",
             "config.json has no `model_type`; copy it again from the model's source",
             file="config.json",
+        )
+    classes = config.get("architectures") or []
+    if not isinstance(classes, str | list) or not all(
+        isinstance(each, str) for each in classes
+    ):
+        raise failed(
+            "invalid_config",
+            f"`architectures` in config.json is {quoted(json.dumps(classes))[:80]}; it has to be a "
+            "list of names. Copy config.json again from the model's source",
+            file="config.json",
+            field="architectures",
         )
     if is_encoder(config):
         return

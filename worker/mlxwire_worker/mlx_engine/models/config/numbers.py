@@ -1,4 +1,4 @@
-"""Refuses numeric settings of config.json that are texts, NaN or infinite, and names them.
+"""Refuses numeric settings of config.json that are no numbers of their kind, and names them.
 
 mlx-lm hands them on unchecked, and MLX's own error names an operation and not the setting.
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 from typing import Any
+
+from mlxwire_protocol import WireError
 
 from ..model_files import failed, quoted, text_settings
 
@@ -31,6 +33,8 @@ _NUMBERS = (
     "norm_eps",
 )
 """Nearly all architectures have these settings. Some give a list, with a number for each layer."""
+_COUNTS = ("hidden_size", "num_hidden_layers", "vocab_size")
+"""Settings that are an integer of at least 1, where a config has them."""
 
 
 def check_number_settings(config: dict[str, Any]) -> None:
@@ -41,13 +45,22 @@ def check_number_settings(config: dict[str, Any]) -> None:
     for prefix, settings in (("", config), ("text_config.", text_settings(config))):
         for name in _NUMBERS:
             value = settings.get(name)
-            if isinstance(value, str) or (
+            if isinstance(value, str | dict | bool) or (
                 isinstance(value, float) and not math.isfinite(value)
             ):
-                raise failed(
-                    "invalid_config",
-                    f"`{prefix}{name}` in config.json is {quoted(value)[:80]}; it has to be a "
-                    "finite number. Copy config.json again from the model's source",
-                    file="config.json",
-                    field=prefix + name,
-                )
+                raise _wrong(prefix + name, value, "a finite number")
+    text = text_settings(config)
+    for name in _COUNTS:
+        prefix, value = ("text_config.", text[name]) if name in text else ("", config.get(name))
+        if value is not None and (type(value) is not int or value < 1):
+            raise _wrong(prefix + name, value, "an integer of at least 1")
+
+
+def _wrong(field: str, value: object, kind: str) -> WireError:
+    return failed(
+        "invalid_config",
+        f"`{field}` in config.json is {quoted(value)[:80]}; it has to be {kind}. Copy config.json again "
+        "from the model's source",
+        file="config.json",
+        field=field,
+    )
