@@ -102,6 +102,26 @@ def test_a_memory_limit_below_the_weights_is_told_before_they_are_read(
     assert error.value.code == "out_of_memory"
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd", "adafactor", "lion", "muon"])
+def test_a_memory_limit_below_what_any_row_takes_is_told_before_the_first_step(
+    models: Models, tmp_path: Path, optimizer: str
+) -> None:
+    out = tmp_path / "out"
+    options = {"method": "full", "optimizer": optimizer, "iterations": 2}
+    mx.reset_peak_memory()
+    run = train(models("llama3"), out, save_every=1, **options)
+    weights = sum(array.nbytes for array in run.tensors().values())
+
+    with pytest.raises(WireError, match="before any row") as error:
+        train(models("llama3"), out, memory_limit=2 * weights - 1, **options)
+
+    assert error.value.code == "out_of_memory"
+    assert 2 * weights <= error.value.data["needed"] <= run.last["peak_memory_bytes"]
+    for option in ("rank", "layers", "keys", "adafactor"):
+        assert option in error.value.message
+    whole(out, 2)  # the checkpoints of the training before are still there
+
+
 def test_a_memory_limit_that_suffices_changes_nothing(models: Models, tmp_path: Path) -> None:
     run = train(models("llama3"), tmp_path / "out", memory_limit=1 << 33, iterations=1)
 

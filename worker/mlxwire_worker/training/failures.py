@@ -13,6 +13,7 @@ LESS = (
     "lower `batch_size` (and raise `gradient_accumulation`), `max_sequence` or `rank`, or set "
     "`gradient_checkpointing`"
 )
+LESS_TRAINED = "lower `rank` or `layers`, name fewer `keys`, or use the optimizer `adafactor`"
 
 
 def explained(error: Exception, doing: str, data: Mapping[str, object]) -> WireError:

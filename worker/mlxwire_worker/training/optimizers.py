@@ -70,6 +70,13 @@ def state_of(optimizer: Any) -> dict[str, mx.array]:
     return arrays
 
 
+def state_bytes(options: TrainOptions, weights: dict[str, mx.array]) -> int:
+    """Return the bytes that the state of an optimizer of some weights takes; nothing is computed."""
+    optimizer = make_optimizer(options)
+    optimizer.init(weights)
+    return sum(array.nbytes for array in state_of(optimizer).values())
+
+
 def restore_state(optimizer: Any, arrays: dict[str, mx.array]) -> None:
     """Give an optimizer the state that `state_of` returned of another one."""
     state: dict[str, Any] = {}

@@ -88,10 +88,11 @@ def train(spec: TrainSpec, worker: Worker) -> None:
         seeds=seeds,
         worker=worker,
     )
+    if checkpoint is not None:
+        trainer.restore(checkpoint)
+    trainer.check_room()
     if checkpoint is None:
         output.forget()
-    else:
-        trainer.restore(checkpoint)
     recompute = options.gradient_checkpointing
     with checkpointed(opened.model.layers, seeds, recompute=recompute):
         try:

@@ -18,16 +18,17 @@ from mlx.nn.utils import value_and_grad
 from mlx.utils import tree_flatten, tree_unflatten
 
 from ..engine import Cancelled
+from ..mlx_engine.models.assembly import weight_bytes
 from .adapting import trained_arrays
 from .checkpoints import RunState
 from .data.batches import Batch, Batches, in_order
 from .data.rows import Row
 from .events import Worker
-from .failures import LESS, explained, not_finite, out_of_memory
+from .failures import LESS, LESS_TRAINED, explained, not_finite, out_of_memory
 from .formats import AdapterFiles
 from .gradient_checkpointing import Seeds
 from .loss import batch_loss, mean_loss
-from .optimizers import learning_rate, make_optimizer, restore_state, state_of
+from .optimizers import learning_rate, make_optimizer, restore_state, state_bytes, state_of
 from .saving import Checkpoint, Output, damaged
 from .spec import TrainOptions
 
@@ -107,6 +108,24 @@ class Trainer:
         self._validation_loss = state.validation_loss
         self._validated_at = state.step if self._validation_loss is not None else None
         self._tokens, self._seconds = state.tokens, state.seconds
+
+    def check_room(self) -> None:
+        """Refuse a run that can't fit, whatever its rows. Raises: WireError ``out_of_memory``."""
+        limit, left = self._options.memory_limit, self._steps - self._step
+        if not limit or not left:
+            return
+        trained = sum(array.nbytes for array in self._weights.values())
+        copies = 0 if self._computing == mx.float32 else trained
+        later = self._step or left > 1  # the first step has its gradients before the state
+        state = state_bytes(self._options, self._weights) if later else 0
+        needed = weight_bytes(self._model) + copies + trained + state
+        if needed > limit:
+            raise out_of_memory(
+                f"weights, gradients and the optimizer's state take {needed} bytes before any row, "
+                f"but `memory_limit` is {limit}",
+                {"memory_limit": limit, "needed": needed, "checkpoint": self._checkpoint},
+                f"raise it, or {LESS_TRAINED}",
+            )
 
     def run(self) -> dict[str, Any]:
         """Train to the end, and return the figures of the run.

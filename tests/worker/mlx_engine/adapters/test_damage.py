@@ -146,6 +146,12 @@ PEFT: dict[str, tuple[Damage, str | None]] = {
         lambda folder: (folder / FILES["peft"]).rename(folder / "adapter_model.bin"),
         None,
     ),
+    "in several files": (
+        lambda folder: (folder / FILES["peft"]).rename(
+            folder / "adapter_model-00001-of-00002.safetensors"
+        ),
+        None,
+    ),
     "config absent": (lambda folder: (folder / "adapter_config.json").unlink(), None),
     "config cut off": (rewritten("adapter_config.json", lambda whole: whole[:50]), None),
     "config a list": (rewritten("adapter_config.json", lambda _: b"[]"), None),
@@ -391,6 +397,16 @@ def test_a_damaged_peft_adapter_is_refused(tmp_path: Path, kind: str) -> None:
 
     assert error.data.get("tensor") == tensor, error.message
     assert tensor is None or f"`{tensor}`" in error.message
+
+
+def test_a_bias_is_told_from_a_second_adapter(tmp_path: Path) -> None:
+    adapter = build_peft_adapter(tmp_path, shapes("q_proj"))
+    added(f"{Q1}.lora_B.bias", 64)(adapter)
+
+    error = refusal(adapter, bare_model("llama"))
+
+    assert "is no part of a LoRA" in error.message
+    assert "`lora_bias`" in error.message
 
 
 @pytest.mark.parametrize("kind", MLX)

@@ -224,6 +224,40 @@ def test_experts_are_stacked(
     assert_close(found, merged(bare_model(architecture), adapter, lambda _: 2.0, place))
 
 
+@pytest.mark.parametrize("dora", [False, True], ids=["lora", "dora"])
+@pytest.mark.parametrize(
+    ("architecture", "names"),
+    [
+        ("phi3", ["model.layers.1.self_attn.qkv_proj", "model.layers.1.mlp.gate_up_proj"]),
+        ("glm4", ["model.layers.1.mlp.gate_up_proj"]),
+        ("gpt_neox", ["gpt_neox.layers.1.attention.query_key_value"]),
+        ("gpt2", ["transformer.h.1.attn.c_attn"]),
+        ("gpt_bigcode", ["transformer.h.1.attn.c_attn"]),
+        ("qwen", ["transformer.h.1.attn.c_attn"]),
+        ("internlm2", ["model.layers.1.attention.wqkv"]),
+        ("baichuan_m1", ["model.layers.1.self_attn.W_pack"]),
+        ("dbrx", ["transformer.blocks.1.norm_attn_norm.attn.Wqkv"]),
+    ],
+)
+def test_a_layer_that_both_have_fused_is_adapted_as_one(
+    tmp_path: Path, architecture: str, names: list[str], dora: bool
+) -> None:
+    modules = modules_of(bare_model(architecture))
+
+    def path(name: str) -> tuple[str, None]:
+        place = Places(modules).find(name)
+        assert place is not None
+        assert place.paths == (place.path,)
+        return place.path, None
+
+    sizes = {name: modules[path(name)[0]].weight.shape for name in names}
+    adapter = build_peft_adapter(tmp_path, sizes, layers_to_transform=[1], dora=dora)
+
+    found = both_ways(architecture, adapter)
+
+    assert_close(found, merged(bare_model(architecture), adapter, lambda _: 2.0, path))
+
+
 @pytest.mark.parametrize(
     "start", ["model.language_model.layers", "language_model.model.layers"]
 )

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mlxwire_worker.operations.training import child_task
+from mlxwire_worker.operations.training import child_task, events
 from support.conversation import Message
 from support.gated_engine import GatedEngine
 from support.memory_host import Connect, MemoryHost
@@ -83,6 +83,13 @@ def test_a_program_s_own_error_is_passed_on(host_of: Host, rows: str, out: str) 
     error = failed(host_of("own_error"), data=rows, out=out)
 
     assert (error["code"], error["data"]) == ("invalid_params", {"line": 3})
+
+
+@pytest.mark.parametrize("retryable", [True, False])
+def test_an_error_says_as_the_program_does_if_a_retry_may_help(retryable: bool) -> None:
+    told = {"code": "out_of_memory", "message": "m", "retryable": retryable, "data": {}}
+
+    assert events.as_error({"event": "error", **told}).retryable is retryable
 
 
 def test_much_on_stderr_stops_no_program(host_of: Host, rows: str, out: str) -> None:

@@ -68,6 +68,12 @@ def check_folder(path: Path) -> tuple[Format, dict[str, Any]]:
             f"read; save it again with PEFT's `save_pretrained(…)`, which writes {TENSORS[form]}",
             file=_PICKLED,
         )
+    if parts := sorted(path.glob(f"{Path(TENSORS[form]).stem}-*-of-*.safetensors")):
+        raise refused(
+            f"the adapter's tensors are in several files, such as {parts[0].name}; save it again "
+            f"with one file, {TENSORS[form]}",
+            file=parts[0].name,
+        )
     raise refused(
         f"the adapter folder has no {TENSORS[form]}; copy the file from where the adapter was "
         "trained",

@@ -30,6 +30,7 @@ class _Error(Struct, kw_only=True):
     code: str
     message: str
     data: dict[str, Any] = {}
+    retryable: bool | None = None
 
 
 def read_event(line: bytes) -> dict[str, Any]:
@@ -72,4 +73,4 @@ def as_error(event: dict[str, Any]) -> WireError:
     except msgspec.ValidationError:
         raise NoEvent from None
     code = told.code if told.code in WORKER_CODES else "training_failed"
-    return WireError(code, told.message, data=told.data)
+    return WireError(code, told.message, data=told.data, retryable=told.retryable)

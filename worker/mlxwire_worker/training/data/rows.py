@@ -36,6 +36,15 @@ _KINDS = (
 )
 _ACCEPTED = "`messages` (with `tools`), `prompt` and `completion` (with `tools`), or `text`"
 _PROBE_SECONDS = 20.0
+_KIND_OF = {
+    type(None): "null",
+    bool: "a boolean",
+    int: "a number",
+    float: "a number",
+    list: "an array",
+    dict: "an object",
+}
+"""Values of JSON that are no text, in words."""
 _T = TypeVar("_T")
 
 
@@ -228,7 +237,7 @@ def _refusing(make: Callable[[], _T]) -> _T:
 def _string(fields: dict[str, Any], name: str) -> str:
     value = fields[name]
     if not isinstance(value, str):
-        raise BadRow(f"its `{name}` is a {type(value).__name__}, no text; give a text")
+        raise BadRow(f"its `{name}` is {_KIND_OF[type(value)]}, no text; give a text")
     return value
 
 

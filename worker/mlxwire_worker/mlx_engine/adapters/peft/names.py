@@ -19,7 +19,7 @@ Role = Literal["a", "b", "embedding_a", "embedding_b", "magnitude"]
 _KEY = re.compile(
     r"(?:base_model\.model\.)?(?P<module>.+)\."
     r"(?P<part>lora_A|lora_B|lora_embedding_A|lora_embedding_B|lora_magnitude_vector)"
-    r"(?:\.(?!weight$)(?P<adapter>[^.]+))?(?:\.weight)?"
+    r"(?:\.(?!(?:weight|bias)$)(?P<adapter>[^.]+))?(?:\.weight)?"
 )
 _ROLES: dict[str, Role] = {
     "lora_A": "a",

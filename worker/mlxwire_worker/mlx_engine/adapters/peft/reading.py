@@ -82,7 +82,7 @@ class _Reading:
                 raise self.file.refused(
                     tensor,
                     "is no part of a LoRA, so what it holds would be lost; train without it "
-                    "(`modules_to_save`, `bias`), or merge the adapter into its model with PEFT "
+                    "(`modules_to_save`, `bias`, `lora_bias`), or merge the adapter into its model with PEFT "
                     "(`merge_and_unload`) and load that model",
                 )
             return
