@@ -59,7 +59,29 @@ NOW = Call("now", "{}")
         pytest.param(
             f'{LOOK} {{"q": "a"}}', [LOOKED, Text('{"q": "a"}')], id="another object after"
         ),
-        pytest.param(f"Here: {LOOK}", [Text(f"Here: {LOOK}")], id="not the first text"),
+        pytest.param(
+            f"I look:\n{LOOK}; {LOOK} Is that right?",
+            [Text("I look:"), LOOKED, LOOKED, Text("Is that right?")],
+            id="between texts",
+        ),
+        pytest.param(
+            "I do [now()] and\n[look(q='a')]",
+            [Text("I do"), NOW, Text("and"), LOOKED],
+            id="python between texts",
+        ),
+        *(
+            pytest.param(text, [Text(text)], id=f"text: {text}")
+            for text in (
+                'Say {"name": "fly", "parameters": {}} to fly.',
+                '\n {"answer": 42}',
+                'Use [fly(a=1)] or f[i] = {x: [1, 2]} in {"type": "object"}',
+                "- [ ] open\n- [x] done [see](there)",
+                'A list [{"name": "fly"}] of',
+                'It begins with {"name": "lo',
+                "It begins with [look",
+                'Cut {"type": "func',
+            )
+        ),
         pytest.param(
             '{"answer": 42, "name": "now"}', [Text('{"answer": 42, "name": "now"}')], id="JSON"
         ),

@@ -14,11 +14,12 @@ _END = "<|python_end|>"
 
 
 class Llama3(Family):
-    """Calls open the answer, or stand behind a tag. Semicolons, commas or white space part them."""
+    """Calls open the answer, or stand behind text or a tag. Semicolons, commas or white space part them."""
 
     name: ClassVar[str] = "llama3"
     openings: tuple[str, ...] = _TAGS
     opens_text: ClassVar[tuple[str, ...]] = ("{", "[")
+    loose_openings: ClassVar[tuple[str, ...]] = opens_text
 
     def parse(self, source: Source, tools: Tools) -> Parsing:
         """Parse all calls. Raises: NotACall, CutOff; OnlyText for an answer that is another JSON."""
