@@ -42,6 +42,14 @@ def dsml(*calls: str, section: str = "function_calls") -> str:
             minimax("<invoke name='weather'><parameter name=city> <b>&\n</parameter></invoke>"),
             [("weather", {"city": " <b>&\n"})],
         ),
+        (
+            minimax(invoke("weather", city="Oslo").removesuffix("</invoke>")) + " ok",
+            [("weather", {"city": "Oslo"}), "ok"],
+        ),
+        (
+            minimax('<invoke name="weather">\n{"city": "</invoke>"}\n</invoke>', invoke("now")),
+            [("weather", {"city": "</invoke>"}), ("now", {})],
+        ),
         (minimax(invoke("weather", limit="null")), [("weather", {"limit": None})]),
         (minimax(invoke("weather", city="null")), [("weather", {"city": "null"})]),
         (

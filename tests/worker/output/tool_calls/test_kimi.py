@@ -53,6 +53,7 @@ THEN = Call("now", "{}", "functions.now:1")
         ("<|tool_calls_section_begin|>" + NOW.removesuffix("<|tool_call_end|>"), [THEN]),
         (section(LOOK) + section(NOW), [LOOKED, THEN]),
         (f"a {section()} b", [Text("ab")]),
+        (section(one("functions.now:1", "", " ")), [THEN]),
     ],
 )
 def test_parts(text: str, parts: list[Any]) -> None:

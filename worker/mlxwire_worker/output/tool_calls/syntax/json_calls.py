@@ -146,10 +146,13 @@ def parse_objects(source: Source, tools: Tools, *, certain: bool = True) -> Pars
         yield from source.skip_space()
 
 
-def parse_arguments(source: Source, name: str, tools: Tools, call_id: str | None) -> Parsing:
+def parse_arguments(
+    source: Source, name: str, tools: Tools, call_id: str | None, *ends: str
+) -> Parsing:
     """Parse the arguments of a call whose name was read. Raises: NotACall, CutOff.
 
-    Arguments of an unknown tool are read to their end too, because their strings may hold marks.
+    They are `{}` if one of the ``ends`` follows at once, which is not taken. Arguments of an unknown
+    tool are read to their end too, because their strings may hold marks.
     """
     unknown: NotACall | None = None
     try:
@@ -158,7 +161,10 @@ def parse_arguments(source: Source, name: str, tools: Tools, call_id: str | None
         unknown = problem
     else:
         yield CallBegan(name, call_id)
-    for fragment in object_fragments(source):
+    empty = bool(ends) and (yield from source.follows(*ends)) is not None
+    if empty and unknown is None:
+        yield CallArguments("{}")
+    for fragment in () if empty else object_fragments(source):
         if fragment is None:
             yield None
         elif unknown is None:
