@@ -85,6 +85,15 @@ NOW = Call("now", "{}")
         pytest.param(
             '{"answer": 42, "name": "now"}', [Text('{"answer": 42, "name": "now"}')], id="JSON"
         ),
+        *(
+            pytest.param(text, [Text(text)], id=f"another object: {text}")
+            for text in (
+                '{"name": "Ann", "age": 5}',
+                '{"name": "Ann"}',
+                '[{"name": "Ann", "tags": ["a"]}, {"name": "Bob"}]',
+                '{"name": "Ann", "par',
+            )
+        ),
         pytest.param("{x | x > 0}", [Text("{x | x > 0}")], id="a set"),
         pytest.param("{", [Text("{")], id="brace"),
         pytest.param("[", [Text("[")], id="bracket"),
@@ -129,7 +138,8 @@ def test_parts(text: str, parts: list[Any]) -> None:
 @pytest.mark.parametrize(
     ("text", "failed", "cut_off"),
     [
-        ('{"name": "fly", "parameters": {}}', '{"name": "fly"', False),
+        ('{"name": "fly", "parameters": {}}', '{"name": "fly", "parameters"', False),
+        ('{"parameters": {}, "name": "fly"}', '{"parameters": {}, "name": "fly"', False),
         ('{"name": "look", "parameters": {bad}}', '{"name": "look", "parameters": {', False),
         ('{"parameters": {}}', None, False),
         ('<|python_tag|>{"answer": 42}', None, False),

@@ -73,7 +73,7 @@ class _JsonCall:
     def _member(self, source: Source, key: str) -> Parsing:
         first = yield from source.peek(1)
         if key in _NAMES and first == '"' and not self._named:
-            yield from self._name((yield from whole_string(source)))
+            yield from self._name(source, (yield from whole_string(source)))
         elif key == "function" and first == "{":
             yield from self._members(source)
         elif key in _ARGUMENTS:
@@ -88,12 +88,14 @@ class _JsonCall:
                 if fragment is None:
                     yield None
 
-    def _name(self, name: str) -> Parsing:
+    def _name(self, source: Source, name: str) -> Parsing:
         self._named = True
         try:
             self._tools.named(name)
         except NotACall as problem:
             if not self._certain:
+                if not self._given:
+                    yield from _expect_arguments(source)
                 raise
             # The object is read to its end first, because its strings may hold marks.
             self._unknown = problem
@@ -119,6 +121,19 @@ class _JsonCall:
             yield CallArguments(fragment)
         else:
             self._held.append(fragment)
+
+
+def _expect_arguments(source: Source) -> Generator[None, None, None]:
+    """Take the text from a name to the key of its arguments. Raises: OnlyText if none follows."""
+    try:
+        yield from source.skip_space()
+        yield from source.expect(",")
+        yield from source.skip_space()
+        key = yield from whole_string(source)
+    except NotACall as problem:
+        raise OnlyText(str(problem)) from None
+    if key not in _ARGUMENTS:
+        raise OnlyText(f"`{key[:64]}` stands where the call's `{_ARGUMENTS[0]}` must")
 
 
 def parse_object(source: Source, tools: Tools, *, certain: bool = True) -> Parsing:
