@@ -86,6 +86,8 @@ def typed(name: str, *parameters: tuple[str, str, str]) -> str:
         (typed("weather", ("either", "true", "42")), ("weather", {"either": "42"})),
         (typed("weather", ("either", "false", "42")), ("weather", {"either": 42})),
         (typed("weather", ("days", "true", "42")), ("weather", {"days": 42})),
+        (typed("weather", ("city", "false", "42")), ("weather", {"city": "42"})),
+        (typed("weather", ("limit", "false", "null")), ("weather", {"limit": None})),
     ],
 )
 def test_dsml(section: str, call: str, part: tuple[str, Any]) -> None:

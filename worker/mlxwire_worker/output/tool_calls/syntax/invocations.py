@@ -83,7 +83,7 @@ class Invocations(Family):
             types = arguments.types(key)
             if string == "true" and (not types or "string" in types):
                 types = _TEXT
-            elif string == "false":
+            elif string == "false" and types != _TEXT:
                 types -= _TEXT
             yield from arguments.read(source, key, self._parameter_end, types=types)
             yield from source.expect(self._parameter_end)
