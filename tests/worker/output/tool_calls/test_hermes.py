@@ -226,6 +226,9 @@ def test_arguments_are_streamed() -> None:
         pytest.param(whole("look", '{"a": 1,}'), None, [], id="comma at the end"),
         pytest.param(whole("look", "{'a': 1}"), None, [], id="single quotes"),
         pytest.param('<tool_call>{"arguments": {}}</tool_call>', None, [], id="no name"),
+        pytest.param(
+            '<tool_call>{"name": "look", "a": 1}</tool_call>', None, [], id="no arguments"
+        ),
         pytest.param('<tool_call>{"name": 5}</tool_call>', None, [], id="name is a number"),
         pytest.param("<tool_call>{}</tool_call>", None, [], id="empty"),
         pytest.param(

@@ -69,6 +69,12 @@ NOW = Call("now", "{}")
             [Text("I do"), NOW, Text("and"), LOOKED],
             id="python between texts",
         ),
+        pytest.param(
+            f"I call:\n```json\n{LOOK}\n```\nSo.",
+            [Text("I call:"), LOOKED, Text("So.")],
+            id="fence",
+        ),
+        pytest.param("```\n[now()]\n```", [NOW], id="python in a fence"),
         *(
             pytest.param(text, [Text(text)], id=f"text: {text}")
             for text in (
@@ -79,6 +85,7 @@ NOW = Call("now", "{}")
                 'A list [{"name": "fly"}] of',
                 'It begins with {"name": "lo',
                 "It begins with [look",
+                'So:\n```json\n{"in": "Bern"}\n```\n```python\nnow()\n```\n ``',
                 'Cut {"type": "func',
             )
         ),

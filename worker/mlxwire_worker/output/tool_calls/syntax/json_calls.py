@@ -31,6 +31,8 @@ class _JsonCall:
         self._unknown: NotACall | None = None
         self._began = False
         self._given = False
+        self._strange: str | None = None
+        """The name of a member that no call has."""
         self._held: list[str] = []
 
     def parse(self, source: Source) -> Parsing:
@@ -46,6 +48,8 @@ class _JsonCall:
             raise self._unknown
         if not self._named:
             raise NotACall("the call has no `name`")
+        if not self._given and self._strange is not None:
+            raise NotACall(f"the call has no `{_ARGUMENTS[0]}`, but `{self._strange[:64]}`")
         if not self._given:
             yield CallArguments("{}")
         source.complete_call()
@@ -84,6 +88,8 @@ class _JsonCall:
         elif key == "id" and first == '"':
             self._call_id = yield from whole_string(source)
         else:
+            if key not in _KEYS:
+                self._strange = key
             for fragment in value_fragments(source):
                 if fragment is None:
                     yield None
