@@ -31,6 +31,13 @@ _KINDS = {
     "object": "an object",
     "null": "null",
 }
+_NEWER = {
+    "functions": ("tools",),
+    "function_call": ("tool_calls", "tool_choice"),
+    "max_completion_tokens": ("max_tokens",),
+    "reasoning_effort": ("thinking",),
+}
+"""OpenAI's older and other names of fields, with those that stand in their place."""
 _BOUNDS = {">=": "at least", "<=": "at most", ">": "more than", "<": "less than"}
 _UNITS = {"str": "characters", "array": "elements", "object": "names"}
 
@@ -46,9 +53,13 @@ def params_error(kind: type[Command], fields: dict[str, Any], message: str) -> W
         field = ".".join(filter(None, (parent, named[2][:SHOWN_CHARACTERS])))
         if named[1] == "unknown":
             remedy = (
-                _place_within(kind, parent, named[2]) or "correct the name, or leave it out"
+                _place_within(kind, parent, named[2])
+                or _newer(kind, parent, named[2])
+                or "correct the name, or leave it out"
             )
             text = f"`{command}` has no field `{field}`; {remedy}"
+        elif isinstance(outer := _value_at(fields, parent), dict) and named[2] in outer:
+            text = f"`{field}` of `{command}` is null; give it a value"
         else:
             text = f"`{command}` needs the field `{field}`; add it"
         return invalid_params(field, text)
@@ -167,4 +178,13 @@ def _place_within(kind: type[Command], parent: str, name: str) -> str:
             inner = [part for part in _flat(field.type) if isinstance(part, inspect.StructType)]
             if any(True for part in inner for _ in _parts(part, name)):
                 return f"put `{name}` into `{parent}.{field.encode_name}`"
+    return ""
+
+
+def _newer(kind: type[Command], parent: str, name: str) -> str:
+    """Name the field that stands in the place of one of OpenAI's, if there is one."""
+    for outer in _types_at(kind, parent):
+        for newer in _NEWER.get(name, ()):
+            if any(True for _ in _parts(outer, newer)):
+                return f"give `{newer}` in its place"
     return ""

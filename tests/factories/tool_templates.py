@@ -235,6 +235,24 @@ GEMMA4 = """\
 {%- if add_generation_prompt -%}{{ '<|turn>model\\n' }}{%- endif -%}
 """
 
+MINIMAX_M1 = """\
+{%- if tools %}
+    {{- '<|im_start|>system\\n<tools>\\n' }}
+    {%- for tool in tools %}{{- tool | tojson + '\\n' }}{%- endfor %}
+    {{- '</tools>\\nCall them as <tool_calls>\\n{"name": <name>, "arguments": <arguments>}\\n</tool_calls><|im_end|>\\n' }}
+{%- endif %}
+{%- for message in messages %}
+    {{- '<|im_start|>' + message.role + '\\n' + (message.content or '') }}
+    {%- for call in message.tool_calls or [] %}
+        {{- '\\n<tool_calls>\\n' if loop.first }}
+        {{- {"name": call.function.name, "arguments": call.function.arguments} | tojson }}
+        {{- '\\n' }}{{- '</tool_calls>' if loop.last }}
+    {%- endfor %}
+    {{- '<|im_end|>\\n' }}
+{%- endfor %}
+{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}
+"""
+
 TOOL_TEMPLATES = {
     "hermes": HERMES,
     "qwen3": templates.QWEN3,
@@ -246,4 +264,5 @@ TOOL_TEMPLATES = {
     "glm": GLM,
     "kimi": KIMI,
     "gemma4": GEMMA4,
+    "minimax-m1": MINIMAX_M1,
 }

@@ -86,6 +86,24 @@ CHAT_WORDS = [
         {"tools": [{"type": "tool", "function": FUNCTION}]},
         "`tools[0].type` of `chat` is 'tool'; give \"function\"",
     ),
+    ({"functions": [FUNCTION]}, "`chat` has no field `functions`; give `tools` in its place"),
+    (
+        {"function_call": "auto"},
+        "`chat` has no field `function_call`; give `tool_choice` in its place",
+    ),
+    (
+        {"messages": [{"role": "assistant", "content": "", "function_call": CALL}]},
+        "`chat` has no field `messages[0].function_call`; give `tool_calls` in its place",
+    ),
+    (
+        {"reasoning_effort": "low"},
+        "`chat` has no field `reasoning_effort`; give `thinking` in its place",
+    ),
+    (
+        {"messages": [{"role": "tool", "content": None}]},
+        "`messages[0].content` of `chat` is null; give it a value",
+    ),
+    ({"messages": [{"role": "user"}]}, "`chat` needs the field `messages[0].content`; add it"),
     (
         {"tool_choice": "not a name"},
         "`tool_choice` of `chat` is 'not a name'; give 1 to 128 letters, digits, `_`, `-` and `.`",

@@ -18,12 +18,13 @@ ToolName = Annotated[
 class Function(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     """A function. ``parameters`` is the JSON Schema of its arguments, an object.
 
-    ``strict`` refuses a schema that a grammar can't enforce whole, where a call is required.
+    ``strict`` refuses a schema that a grammar can't enforce whole, where a call is required. Null is
+    as left out, since OpenAI's hosts send it.
     """
 
     name: ToolName
-    description: Annotated[str, Meta(max_length=65536)] = ""
-    parameters: dict[str, Any] = {}
+    description: Annotated[str, Meta(max_length=65536)] | None = None
+    parameters: dict[str, Any] | None = None
     strict: bool | None = None
 
 

@@ -27,15 +27,16 @@ THINK = ThoughtMarks("<think>", "</think>")
 
 
 class Plain(Family):
-    """A form for these tests: <call>NAME:ARGUMENTS</call>, or `!NAME:…!` as the first text."""
+    """A form for these tests: <call>NAME:ARGUMENTS</call>, `!NAME:…!` as the first text, or `?NAME:…!`."""
 
     name = "plain"
     openings = ("<call>",)
     opens_text = ("!f",)
+    loose_openings = ("?",)
 
     def parse(self, source: Source, tools: Tools) -> Parsing:
         end = "</call>" if (yield from source.try_take("<call>")) else "!"
-        yield from source.try_take("!")
+        yield from source.try_take("!", "?")
         name = yield from source.until(":")
         yield CallBegan(tools.named(name).name)
         yield from source.expect(":")
@@ -128,9 +129,31 @@ CASES: list[tuple[str, list[Piece]]] = [
             Text("a"),
             CallBegan("f"),
             CallArguments("{"),
-            CallFailed("the text ended within a call", "<call>f:{", cut_off=True),
+            CallFailed("the text ended within a call", "<call>f:{", True, space_before=" "),
         ],
     ),
+    (
+        "<call>f:{}</call> \n<call>h:{}</call>",
+        [
+            *F,
+            CallFailed("the model called `h`, which is not in `tools`", "<call>h"),
+            Text(":{}</call>"),
+        ],
+    ),
+    ("a \n?f:{}! b", [Text("a"), *F, Text("b")]),
+    (" ?f:{}!", F),
+    ("Is it \n ?h:{}! so?", [Text("Is it \n ?h:{}! so?")]),
+    ("\n? ?f", [Text("\n? ?f")]),
+    (
+        "a ?f:{",
+        [
+            Text("a"),
+            CallBegan("f"),
+            CallArguments("{"),
+            CallFailed("the text ended within a call", "?f:{", True, space_before=" "),
+        ],
+    ),
+    ("<think>a? b</think>c ? d", [Thought("a? b"), Text("c ? d")]),
 ]
 
 

@@ -39,6 +39,12 @@ def test_a_tool_has_the_keys_that_were_set_and_always_parameters() -> None:
     assert options(tools=[full, G]).tools == [full, tool("g", parameters=NO_PARAMETERS)]
 
 
+def test_null_in_a_tool_is_as_left_out() -> None:
+    given = tool("g", description=None, parameters=None, strict=None)
+
+    assert options(tools=[given]) == options(tools=[G])
+
+
 @pytest.mark.parametrize(
     ("fields", "must_call", "chosen"),
     [

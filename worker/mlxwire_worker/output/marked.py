@@ -8,7 +8,9 @@ Invariants:
 - A piece depends on the characters of the text, never on how they were cut into tokens.
 - White space around a mark belongs to the mark. So the white space at the end of the text is held
   back until more text shows that no mark follows.
-- Text that turns out to be no call is told with the call's failure, and is not read again.
+- Text that turns out to be no call is told with the call's failure, and is not read again. The white
+  space before it is text.
+- A beginning that counts only before a call, such as a brace, is text without a remark if no call follows.
 - A call within a thought is part of the thought. If nothing closes the thought, the model forgot the
   mark, and the call counts. So a thought's text from the mark of a call on is held back until one of
   these is known.
@@ -65,6 +67,8 @@ class MarkedChannels(Channels):
         self._calls = calls
         self._state: State = "thought" if in_thought else "text"
         self._buffer = ""
+        self._space_before_call = ""
+        self._loose = self._call_began = False
         self._after_mark = in_thought
         self._wrote = False
         self._ended = False
@@ -72,7 +76,7 @@ class MarkedChannels(Channels):
         self._parsing: Parsing = iter(())
         openings = [] if thoughts is None else [thoughts.opening]
         if calls is not None:
-            openings += calls.family.openings
+            openings += [*calls.family.openings, *calls.family.loose_openings]
         self._openings = tuple(openings)
         marks = [*openings, *(() if thoughts is None else (thoughts.closing,))]
         firsts = "".join(sorted({re.escape(mark[0]) for mark in marks}))
@@ -131,8 +135,7 @@ class MarkedChannels(Channels):
             elif (opens := self._opens_with_call()) is None:
                 return
             elif opens:
-                self._buffer = self._buffer.lstrip(SPACE)
-                self._begin_call()
+                self._begin_call(len(self._buffer) - len(self._buffer.lstrip(SPACE)))
             else:
                 yield from self._read_to(self._marks_of_text())
             if self._state == state:
@@ -180,9 +183,10 @@ class MarkedChannels(Channels):
         ]
         if found and not self._longer_mark_may_follow(min(found), marks):
             at, _, mark = min(found)
-            before, self._buffer = self._buffer[:at].rstrip(SPACE), self._buffer[at:]
+            before = self._buffer[:at].rstrip(SPACE)
+            self._buffer = self._buffer[len(before) :]
             yield from self._piece(before)
-            self._enter(mark)
+            self._enter(mark, at - len(before))
             return
         safe = _first_of(until, self._buffer)
         if not self._ended:
@@ -212,18 +216,16 @@ class MarkedChannels(Channels):
                 self._wrote = True
             yield Thought(text) if self._state == "thought" else Text(text)
 
-    def _enter(self, mark: str) -> None:
-        """Enter the state that a mark opens; the buffer begins with the mark."""
+    def _enter(self, mark: str, spaces: int) -> None:
+        """Enter the state that a mark opens; the buffer begins with ``spaces``, then comes the mark."""
+        thoughts, calls = self._thoughts, self._calls
+        if thoughts is None or (self._state == "text" and mark != thoughts.opening):
+            assert calls is not None
+            self._begin_call(spaces, loose=mark in calls.family.loose_openings)
+            return
+        self._buffer = self._buffer[spaces + len(mark) :]
+        self._state = "thought" if self._state == "text" else "text"
         self._after_mark = True
-        thoughts = self._thoughts
-        if thoughts is not None and mark == thoughts.opening and self._state == "text":
-            self._buffer = self._buffer[len(mark) :]
-            self._state = "thought"
-        elif thoughts is not None and self._state == "thought":
-            self._buffer = self._buffer[len(mark) :]
-            self._state = "text"
-        else:
-            self._begin_call()
 
     def _opens_with_call(self) -> bool | None:
         """Return True if the answer's first text is a call; None if more text must tell."""
@@ -237,9 +239,12 @@ class MarkedChannels(Channels):
             return None
         return False
 
-    def _begin_call(self) -> None:
+    def _begin_call(self, spaces: int, *, loose: bool = False) -> None:
         assert self._calls is not None
+        space, self._buffer = self._buffer[:spaces], self._buffer[spaces:]
+        self._space_before_call = "" if self._after_mark else space
         self._state = "call"
+        self._loose, self._call_began = loose, False
         self._source = Source()
         self._parsing = self._calls.family.parse(self._source, self._calls.tools)
 
@@ -250,18 +255,20 @@ class MarkedChannels(Channels):
         source.ended = self._ended
         try:
             while (piece := next(self._parsing)) is not None:
+                self._call_began = True
+                if type(piece) is CallEnded:
+                    self._space_before_call = ""
                 yield piece
             return
         except StopIteration:
             self._after_mark = True
-        except OnlyText:
-            source.take_something()
-            yield Text(source.call_text)
-            self._wrote, self._after_mark = True, False
         except NotACall as problem:
             source.take_something()
-            cut_off = isinstance(problem, CutOff)
-            yield CallFailed(str(problem), source.call_text, cut_off)
+            text, space = source.call_text, self._space_before_call
+            if isinstance(problem, OnlyText) or (self._loose and not self._call_began):
+                yield Text(space + text)
+            else:
+                yield CallFailed(str(problem), text, isinstance(problem, CutOff), space)
             self._wrote, self._after_mark = True, False
         self._buffer = source.rest
         self._state = "text"

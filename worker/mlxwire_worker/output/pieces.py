@@ -38,11 +38,13 @@ class CallFailed(NamedTuple):
     """A call that can't be parsed or is incomplete; ``text`` is all that the model wrote of it.
 
     If `CallBegan` came before, the newest call is void. ``cut_off`` is True at the end of the text.
+    ``space_before`` is the white space before ``text``, which is part of the answer's text if that is.
     """
 
     reason: str
     text: str
     cut_off: bool = False
+    space_before: str = ""
 
 
 CallPiece = CallBegan | CallArguments | CallEnded

@@ -146,7 +146,8 @@ class ChannelAssembler:
                 continue
             if isinstance(piece, CallFailed) and piece.cut_off and cut_off:
                 continue
-            if text := self._release(piece.text):
+            space = "" if isinstance(piece, Text) else piece.space_before
+            if text := self._release(space + piece.text):
                 released.append(Text(text))
         return released
 

@@ -79,14 +79,15 @@ def _check_tools(tools: list[ToolDefinition]) -> None:
                 "a name of its own",
             )
         seen.add(function.name)
-        kind = function.parameters.get("type", "object")
+        parameters = function.parameters or NO_PARAMETERS
+        kind = parameters.get("type", "object")
         if kind != "object" and not (isinstance(kind, list) and "object" in kind):
             raise invalid_params(
                 f"{field}.parameters",
                 f"`{field}.parameters` is a schema of the type {kind!r}; give the schema of an "
                 'object, such as {"type": "object", "properties": {}}',
             )
-        check_nesting(function.parameters, f"{field}.parameters")
+        check_nesting(parameters, f"{field}.parameters")
 
 
 def _chosen(tools: list[ToolDefinition], choice: ToolChoice | UnsetType) -> str | None:

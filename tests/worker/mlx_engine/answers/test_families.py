@@ -98,6 +98,11 @@ FORMS = {
         ("<|turn>", "<turn|>", "<|tool>", "<tool|>", "<|tool_call>", "<tool_call|>", '<|"|>'),
         ("<|tool_call>", 'call:weather{city:<|"|>Bern<|"|>', ",days:3}", "<tool_call|>"),
     ),
+    "minimax-m1": Form(
+        "Ċ",
+        ("<tools>", "</tools>"),
+        ("<tool_", "calls>", '\n{"name": "weather", "argum', f'ents": {JSON}', "}\n</tool_calls>"),
+    ),
 }  # fmt: skip
 
 

@@ -182,6 +182,17 @@ def test_a_call_that_does_not_parse_is_text(worker: ModelWorker, tmp_path: Path)
     assert answer.done["finish_reason"] == "stop"
 
 
+def test_text_keeps_the_space_before_a_call_that_does_not_parse(
+    worker: ModelWorker, tmp_path: Path
+) -> None:
+    broken = '<tool_call>{"name": "fly"}</tool_call>'
+    worker.use(scripted(tmp_path, "I look. \n", "<tool_call>", broken[11:]))
+    answer = chat(worker)
+
+    assert answer.text == "I look. \n" + broken
+    assert answer.done["tool_error"]["text"] == broken
+
+
 def test_one_call_is_enough_without_parallel_calls(worker: ModelWorker, tmp_path: Path) -> None:
     calls = ["<tool_call>", '{"name": "time"}', "</tool_call>", "\n<tool_call>",
              '{"name": "weather", "arguments": {"city": "x"}}', "\n</tool_call>"]  # fmt: skip

@@ -52,6 +52,12 @@ def test_two_calls_between_texts(form: Any, begin: str) -> None:
             [NOW],
         ),
         (f"{BEGIN}{fenced('now', '{}')}", [NOW]),
+        (f"{BEGIN}{bare('now', '')}{bare('look', GIVEN)}{END}", [NOW, LOOKED]),
+        (f"{BEGIN}{fenced('now', '')}{END}", [NOW]),
+        (
+            f"{BEGIN}<｜tool▁call▁begin｜>function<｜tool▁sep｜>now<｜tool▁call▁end｜>{END}",
+            [NOW],
+        ),
         (f"{BEGIN}{fenced('now', '{}').removesuffix('<｜tool▁call▁end｜>')}", [NOW]),
         (
             f"{BEGIN}<｜tool▁call▁begin｜>function<｜tool▁sep｜>now\n{{}}<｜tool▁call▁end｜>{END}",

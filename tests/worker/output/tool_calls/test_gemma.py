@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 
+from mlxwire_worker.output.marked import CallForm, MarkedChannels, ThoughtMarks
+from mlxwire_worker.output.pieces import Thought
 from mlxwire_worker.output.tool_calls.gemma import Gemma
 
-from .tagged import decoded, failure
+from .cuts import Call, parts_of, split_at_every_cut
+from .tagged import TOOLS, decoded, failure
 
 FORMS = {
     "function": ("<start_function_call>", "<end_function_call>", "<escape>"),
@@ -29,6 +32,8 @@ def whole(form: str, call: str) -> str:
         ("call:now{}", ("now", {})),
         ("call:now{ }", ("now", {})),
         (":now{}", ("now", {})),
+        (":call:now{}", ("now", {})),
+        ("call:any-thing.2{a:108.,b:-3,c:1e5,d:None}", "numbers"),
         ("call:weather{city:~Paris, France~,days:42}", {"city": "Paris, France", "days": 42}),
         ("call:weather{city:~~}", {"city": ""}),
         ('call:weather{city:~"a" } ] , \\ <b>\n🦜~}', {"city": '"a" } ] , \\ <b>\n🦜'}),
@@ -45,6 +50,7 @@ def whole(form: str, call: str) -> str:
 def test_calls(form: str, call: str, part: Any) -> None:
     named: dict[str, Any] = {
         "nested": {"tags": ["a]b", "c"], "more": {"x": {"3": [1, [], {}]}}},
+        "numbers": {"a": 108.0, "b": -3, "c": 100000, "d": None},
         "any": {"a": "", "b": "x", "c": [["q"], "t"]},
     }
     given = part
@@ -54,7 +60,7 @@ def test_calls(form: str, call: str, part: Any) -> None:
         given = dict(zip(("exact", "limit", "ratio"), part, strict=True))
     elif isinstance(part, tuple):
         given = part[1]
-    name = call.removeprefix("call").removeprefix(":").split("{")[0]
+    name = call.split("{")[0].rpartition(":")[2]
     text = whole(form, call)
     assert decoded(Gemma(), f"So. {text}{text} bye") == [
         "So.",
@@ -62,6 +68,26 @@ def test_calls(form: str, call: str, part: Any) -> None:
         (name, given),
         "bye",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ('call:weather{city:<|"|>Oslo<|"|>}', [("weather", {"city": "Oslo"})]),
+        ("I look. call:now{} So.", ["I look.", ("now", {}), "So."]),
+        ("I call: now{}, then call:fly{} or call:now.", None),
+        (" Then I call:", None),
+    ],
+)
+def test_calls_without_marks(text: str, parts: list[Any] | None) -> None:
+    assert decoded(Gemma(), text) == ([text] if parts is None else parts)
+
+
+def test_a_call_without_marks_behind_a_thought() -> None:
+    marks = ThoughtMarks("<|channel>thought\n", "<channel|>")
+    text = "<|channel>thought\nI look.\n<channel|>call:now{}"
+    pieces = split_at_every_cut(lambda: MarkedChannels(marks, CallForm(Gemma(), TOOLS)), text)
+    assert parts_of(pieces) == [Thought("I look."), Call("now", "{}")]
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -32,15 +32,16 @@ def whole(name: str, *, line: str = "\n", **values: str) -> str:
             {"tags": '["a"]', "more": "{'a': None}"},
             {"tags": ["a"], "more": {"a": None}},
         ),
+        (
+            "weather",
+            {"tags": r"[\"a b\", \"\\\"\\n\"]", "more": r"{\"a\": [1]}", "city": r"\"a\""},
+            {"tags": ["a b", '"\n'], "more": {"a": [1]}, "city": r"\"a\""},
+        ),
         ("any-thing.2", {"a": "1", "b": "text"}, {"a": 1, "b": "text"}),
     ],
 )
 def test_calls(line: str, name: str, values: dict[str, str], given: dict[str, Any]) -> None:
-    if line == "\\n" and not values:
-        line = ""
     text = whole(name, line=line, **values)
-    if line == "\\n":
-        text = text.replace(f"{name}\\n", f"{name}\n", 1)
     parts = decoded(Glm(), f"So.\n{text}{text} bye")
     assert parts == ["So.", (name, given), (name, given), "bye"]
 

@@ -17,6 +17,7 @@ from mlxwire_worker.output.tool_calls.family import Family, Mark, Tool, Tools
 from mlxwire_worker.output.tool_calls.hermes import Hermes
 from mlxwire_worker.output.tool_calls.kimi import Kimi
 from mlxwire_worker.output.tool_calls.llama3 import Llama3
+from mlxwire_worker.output.tool_calls.minimax import MiniMaxM1
 from mlxwire_worker.output.tool_calls.mistral import Mistral
 
 from .cuts import Call, parts_of, split
@@ -53,6 +54,12 @@ class Form(NamedTuple):
 FORMS = {
     "hermes": Form(Hermes(), (hermes._BEGIN, hermes._END)),
     "llama3": Form(Llama3(), ("<|python_tag|>",)),
+    **{
+        f"minimax-m1, in_list: {in_list}": Form(
+            MiniMaxM1(in_list=in_list), ("<tool_calls>", "</tool_calls>")
+        )
+        for in_list in (True, False)
+    },
     "mistral, list": Form(Mistral(), (mistral._BEGIN,)),
     "mistral, name": Form(Mistral("name"), (mistral._BEGIN, mistral._ARGUMENTS)),
     "mistral, id": Form(
@@ -92,6 +99,8 @@ def rendered(name: str, form: str, arguments: str) -> str:
     return {
         "hermes": f"<tool_call>\n{head}\n</tool_call>",
         "llama3": f'{{"name": "{name}", "parameters": {arguments}}}',
+        "minimax-m1, in_list: True": f"<tool_calls>[{head}]</tool_calls>",
+        "minimax-m1, in_list: False": f"<tool_calls>\n{head}\n</tool_calls>",
         "mistral, list": f"[TOOL_CALLS] [{head}]",
         "mistral, name": f"[TOOL_CALLS]{name}[ARGS]{arguments}",
         "mistral, id": f"[TOOL_CALLS]{name}[CALL_ID]a1b2c3d4e[ARGS]{arguments}",

@@ -70,6 +70,11 @@ def whole(name: str, given: str) -> str:
             id="all in one section",
         ),
         pytest.param(
+            '<tool_call>{"name": "now"}, {"name": "look"} ; {"name": "now"}</tool_call>',
+            [Call("now", "{}"), Call("look", "{}"), Call("now", "{}")],
+            id="in one section with commas",
+        ),
+        pytest.param(
             '<tool_call>{"name": "look", "parameters": {"a": [1]}}</tool_call>',
             [Call("look", '{"a": [1]}')],
             id="parameters",
@@ -221,6 +226,9 @@ def test_arguments_are_streamed() -> None:
         pytest.param(whole("look", '{"a": 1,}'), None, [], id="comma at the end"),
         pytest.param(whole("look", "{'a': 1}"), None, [], id="single quotes"),
         pytest.param('<tool_call>{"arguments": {}}</tool_call>', None, [], id="no name"),
+        pytest.param(
+            '<tool_call>{"name": "look", "a": 1}</tool_call>', None, [], id="no arguments"
+        ),
         pytest.param('<tool_call>{"name": 5}</tool_call>', None, [], id="name is a number"),
         pytest.param("<tool_call>{}</tool_call>", None, [], id="empty"),
         pytest.param(
@@ -250,6 +258,12 @@ def test_text_that_is_no_call(text: str, failed: str | None, parts: list[Any]) -
     assert [
         part for part in found if part not in failures and part != Text("The mark")
     ] == parts
+
+
+def test_text_keeps_the_space_before_what_is_no_call() -> None:
+    _, failed, _ = read(Hermes(), TOOLS, "The mark \n<tool_call> opens a call.")
+    assert isinstance(failed, CallFailed)
+    assert (failed.space_before, failed.text) == (" \n", "<tool_call> ")
 
 
 @pytest.mark.parametrize(

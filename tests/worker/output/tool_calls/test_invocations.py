@@ -42,6 +42,14 @@ def dsml(*calls: str, section: str = "function_calls") -> str:
             minimax("<invoke name='weather'><parameter name=city> <b>&\n</parameter></invoke>"),
             [("weather", {"city": " <b>&\n"})],
         ),
+        (
+            minimax(invoke("weather", city="Oslo").removesuffix("</invoke>")) + " ok",
+            [("weather", {"city": "Oslo"}), "ok"],
+        ),
+        (
+            minimax('<invoke name="weather">\n{"city": "</invoke>"}\n</invoke>', invoke("now")),
+            [("weather", {"city": "</invoke>"}), ("now", {})],
+        ),
         (minimax(invoke("weather", limit="null")), [("weather", {"limit": None})]),
         (minimax(invoke("weather", city="null")), [("weather", {"city": "null"})]),
         (
@@ -78,6 +86,8 @@ def typed(name: str, *parameters: tuple[str, str, str]) -> str:
         (typed("weather", ("either", "true", "42")), ("weather", {"either": "42"})),
         (typed("weather", ("either", "false", "42")), ("weather", {"either": 42})),
         (typed("weather", ("days", "true", "42")), ("weather", {"days": 42})),
+        (typed("weather", ("city", "false", "42")), ("weather", {"city": "42"})),
+        (typed("weather", ("limit", "false", "null")), ("weather", {"limit": None})),
     ],
 )
 def test_dsml(section: str, call: str, part: tuple[str, Any]) -> None:

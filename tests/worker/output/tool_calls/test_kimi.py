@@ -53,10 +53,18 @@ THEN = Call("now", "{}", "functions.now:1")
         ("<|tool_calls_section_begin|>" + NOW.removesuffix("<|tool_call_end|>"), [THEN]),
         (section(LOOK) + section(NOW), [LOOKED, THEN]),
         (f"a {section()} b", [Text("ab")]),
+        (section(one("functions.now:1", "", " ")), [THEN]),
     ],
 )
 def test_parts(text: str, parts: list[Any]) -> None:
     assert read(Kimi(), TOOLS, text) == parts
+
+
+@pytest.mark.parametrize("size", [230, 255, 256, 257, 300])
+def test_the_limit_of_an_id_is_the_same_at_every_cut(size: int) -> None:
+    padded = "functions.look:0".ljust(size)
+    found = read(Kimi(), TOOLS, section(one(padded, '{"city": "京都"}')))
+    assert (found == [LOOKED]) is (size <= 256)
 
 
 def test_number_alone_names_the_only_tool() -> None:

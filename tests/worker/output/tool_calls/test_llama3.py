@@ -59,9 +59,47 @@ NOW = Call("now", "{}")
         pytest.param(
             f'{LOOK} {{"q": "a"}}', [LOOKED, Text('{"q": "a"}')], id="another object after"
         ),
-        pytest.param(f"Here: {LOOK}", [Text(f"Here: {LOOK}")], id="not the first text"),
+        pytest.param(
+            f"I look:\n{LOOK}; {LOOK} Is that right?",
+            [Text("I look:"), LOOKED, LOOKED, Text("Is that right?")],
+            id="between texts",
+        ),
+        pytest.param(
+            "I do [now()] and\n[look(q='a')]",
+            [Text("I do"), NOW, Text("and"), LOOKED],
+            id="python between texts",
+        ),
+        pytest.param(
+            f"I call:\n```json\n{LOOK}\n```\nSo.",
+            [Text("I call:"), LOOKED, Text("So.")],
+            id="fence",
+        ),
+        pytest.param("```\n[now()]\n```", [NOW], id="python in a fence"),
+        *(
+            pytest.param(text, [Text(text)], id=f"text: {text}")
+            for text in (
+                'Say {"name": "fly", "parameters": {}} to fly.',
+                '\n {"answer": 42}',
+                'Use [fly(a=1)] or f[i] = {x: [1, 2]} in {"type": "object"}',
+                "- [ ] open\n- [x] done [see](there)",
+                'A list [{"name": "fly"}] of',
+                'It begins with {"name": "lo',
+                "It begins with [look",
+                'So:\n```json\n{"in": "Bern"}\n```\n```python\nnow()\n```\n ``',
+                'Cut {"type": "func',
+            )
+        ),
         pytest.param(
             '{"answer": 42, "name": "now"}', [Text('{"answer": 42, "name": "now"}')], id="JSON"
+        ),
+        *(
+            pytest.param(text, [Text(text)], id=f"another object: {text}")
+            for text in (
+                '{"name": "Ann", "age": 5}',
+                '{"name": "Ann"}',
+                '[{"name": "Ann", "tags": ["a"]}, {"name": "Bob"}]',
+                '{"name": "Ann", "par',
+            )
         ),
         pytest.param("{x | x > 0}", [Text("{x | x > 0}")], id="a set"),
         pytest.param("{", [Text("{")], id="brace"),
@@ -107,7 +145,8 @@ def test_parts(text: str, parts: list[Any]) -> None:
 @pytest.mark.parametrize(
     ("text", "failed", "cut_off"),
     [
-        ('{"name": "fly", "parameters": {}}', '{"name": "fly"', False),
+        ('{"name": "fly", "parameters": {}}', '{"name": "fly", "parameters"', False),
+        ('{"parameters": {}, "name": "fly"}', '{"parameters": {}, "name": "fly"', False),
         ('{"name": "look", "parameters": {bad}}', '{"name": "look", "parameters": {', False),
         ('{"parameters": {}}', None, False),
         ('<|python_tag|>{"answer": 42}', None, False),

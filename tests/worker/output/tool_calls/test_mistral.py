@@ -46,6 +46,10 @@ NOW = Call("now", "{}")
             r'hi{hi[TOOL_CALLS]add[ARGS]{"c": "say(\"[TOOL_CALLS]\")\nr({})"}',
             [Text("hi{hi"), Call("add", r'{"c": "say(\"[TOOL_CALLS]\")\nr({})"}')],
         ),
+        (
+            '[TOOL_CALLS]now[ARGS][TOOL_CALLS]now[TOOL_CALLS]add[ARGS]{"a": 3.5, "b": 4}',
+            [NOW, NOW, ADDED],
+        ),
         ("[TOOL_CALL", [Text("[TOOL_CALL")]),
     ],
 )

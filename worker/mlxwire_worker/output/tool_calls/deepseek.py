@@ -56,14 +56,13 @@ class DeepSeek(Family):
         yield from source.expect(_SEPARATOR)
         yield from source.skip_space()
         fence: str | None = None
-        if (
-            yield from source.peek(1)
-        ) != "{":  # so it was the call's type, and now comes the name
-            name = yield from source.until("\n", _FENCES[1], "{", most=LONGEST_NAME)
+        if (yield from source.peek(1)) != "{" and (yield from source.follows(_END)) is None:
+            # That was the call's type, and now comes the name.
+            name = yield from source.until("\n", _FENCES[1], "{", _END, most=LONGEST_NAME)
             yield from source.skip_space()
             fence = yield from source.try_take(*_FENCES)
             yield from source.skip_space()
-        yield from parse_arguments(source, name.strip(), tools, None)
+        yield from parse_arguments(source, name.strip(), tools, None, _FENCES[1], _END)
         source.complete_call()
         yield CallEnded()
         if fence is not None:

@@ -83,6 +83,9 @@ class Family(ABC):
     opens_text: ClassVar[tuple[str, ...]] = ()
     """Beginnings of a section that count only as the first text of an answer."""
 
+    loose_openings: ClassVar[tuple[str, ...]] = ()
+    """Beginnings of a section that count in the text only if a call of one of the tools follows."""
+
     @abstractmethod
     def parse(self, source: Source, tools: Tools) -> Parsing:
         """Parse one section of calls, which begins at ``source`` with one of the openings.

@@ -9,13 +9,16 @@ from typing import ClassVar, Literal, NamedTuple
 from ..pieces import CallArguments, CallBegan, CallEnded
 from .family import Family, Mark, Tool, Tools
 from .schemas.members import Parameters
-from .source import LONGEST_NAME, NotACall, Parsing, Source
+from .schemas.types import TYPES
+from .source import LONGEST_NAME, NotACall, OnlyText, Parsing, Source
 from .syntax import grammars
 from .syntax.gemma_grammar import GemmaRules
 from .syntax.json_calls import whole_call
 from .syntax.json_text import value_fragments, whole_string
 from .syntax.values import as_json, escaped
 
+_CALL = "call:"
+_ANY_TYPE = frozenset(TYPES)
 _DEEPEST = 64
 
 
@@ -41,6 +44,7 @@ class Gemma(Family):
     name: ClassVar[str] = "gemma"
     enforces_strict: ClassVar[bool] = False
     openings: tuple[str, ...] = tuple(form.begin for form in _FORMS.values())
+    loose_openings: ClassVar[tuple[str, ...]] = (_CALL,)
 
     def __init__(self, form: Literal["function", "4"] = "4") -> None:
         self._form = _FORMS[form]
@@ -52,20 +56,35 @@ class Gemma(Family):
 
     def parse(self, source: Source, tools: Tools) -> Parsing:
         """Parse one section. Raises: NotACall, CutOff."""
-        begin = yield from source.expect(*self.openings)
-        while True:
+        begin = yield from source.try_take(*self.openings)
+        if begin is None:
+            yield from self._unmarked(source, tools)
+        while begin is not None:
             yield from source.skip_space()
             call = self._call(source, tools)
             yield from whole_call(call, source, *_ENDS, before=begin)
             yield from source.skip_space()
-            if (yield from source.follows("call:")) is None:
+            if (yield from source.follows(_CALL)) is None:
                 break
         yield from source.try_take(*_ENDS)
         source.complete_call()
 
+    def _unmarked(self, source: Source, tools: Tools) -> Parsing:
+        """Parse a call whose first mark the model forgot, as Gemma 4 does behind a thought."""
+        yield from source.expect(_CALL)
+        name = yield from source.take_word()
+        if (follows := (yield from source.peek(1))) != "{":
+            raise OnlyText(f"`{follows}` stands where the call's `{{` must")
+        yield from self._arguments(source, name, tools)
+        yield from source.skip_space()
+
     def _call(self, source: Source, tools: Tools) -> Parsing:
-        yield from source.expect("call:", ":")  # Gemma 4 leaves the word out at times
+        # Gemma 4 leaves the word out at times, or doubles the colon.
+        yield from source.expect(_CALL, f":{_CALL}", ":")
         name = (yield from source.until("{", *_ENDS, most=LONGEST_NAME)).strip()
+        yield from self._arguments(source, name, tools)
+
+    def _arguments(self, source: Source, name: str, tools: Tools) -> Parsing:
         tool = tools.named(name)
         yield CallBegan(name)
         yield from _object(source, 0, tool)
@@ -156,7 +175,7 @@ def _value(source: Source, types: frozenset[str], depth: int) -> Parsing:
         yield from _string(source, quote, types)
     else:
         text = (yield from source.until(",", "}", "]", *_ENDS)).strip()
-        yield CallArguments(as_json(text, types))
+        yield CallArguments(as_json(text, types or _ANY_TYPE))
 
 
 def _string(source: Source, quote: str, types: frozenset[str]) -> Parsing:

@@ -52,7 +52,7 @@ class Glm(Family):
         source.complete_call()
 
     def _call(self, source: Source, tools: Tools) -> Parsing:
-        name = (yield from source.until("\n", _KEY, _END, most=LONGEST_NAME)).strip()
+        name = (yield from source.until("\n", _LINE, _KEY, _END, most=LONGEST_NAME)).strip()
         tool = tools.named(name)
         yield CallBegan(name)
         arguments = Arguments(tool)

@@ -45,6 +45,8 @@ class Hermes(Family):
             while (yield from source.try_take("}")):  # some models close one brace too many
                 yield from source.skip_space()
             source.complete_call()
+            if (yield from source.try_take(",", ";")) is not None:
+                yield from source.skip_space()
             if (yield from source.peek(1)) != "{":  # and some write all calls into one section
                 break
         yield from source.try_take(_END)

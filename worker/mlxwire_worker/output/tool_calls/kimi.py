@@ -41,7 +41,7 @@ class Kimi(Family):
         call_id = (yield from source.until(_ARGUMENTS, most=LONGEST_NAME)).strip()
         yield from source.expect(_ARGUMENTS)
         yield from source.skip_space()
-        yield from parse_arguments(source, _name_in(call_id, tools), tools, call_id)
+        yield from parse_arguments(source, _name_in(call_id, tools), tools, call_id, _END)
         source.complete_call()
         yield CallEnded()
 

@@ -5,33 +5,43 @@ from __future__ import annotations
 from typing import ClassVar
 
 from .family import Family, Mark, Tool, Tools
-from .source import Parsing, Source
+from .source import OnlyText, Parsing, Source
 from .syntax import grammars, python_calls
 from .syntax.json_calls import parse_object, parse_objects
 
 _TAGS = ("<|python_tag|>", "<|python_start|>")
 _END = "<|python_end|>"
+_FENCE = "```"
 
 
 class Llama3(Family):
-    """Calls open the answer, or stand behind a tag. Semicolons, commas or white space part them."""
+    """Calls open the answer, or stand behind text or a tag. Semicolons, commas or white space part them."""
 
     name: ClassVar[str] = "llama3"
     openings: tuple[str, ...] = _TAGS
     opens_text: ClassVar[tuple[str, ...]] = ("{", "[")
+    loose_openings: ClassVar[tuple[str, ...]] = (*opens_text, _FENCE)
 
     def parse(self, source: Source, tools: Tools) -> Parsing:
         """Parse all calls. Raises: NotACall, CutOff; OnlyText for an answer that is another JSON."""
         certain = (yield from source.try_take(*_TAGS)) is not None
+        fence = yield from source.try_take(_FENCE)
+        if fence is not None:
+            yield from source.take_word()
         yield from source.skip_space()
         first = yield from source.peek(1)
         if first == "{":
             yield from self._objects(source, tools, certain=certain)
         elif first == "[":
             yield from self._list(source, tools, certain=certain)
-        else:
+        elif fence is None:
             yield from python_calls.parse_call(source, tools)
+        else:
+            raise OnlyText("the fence holds no call")
         yield from source.skip_space()
+        if fence is not None:
+            yield from source.try_take(fence)
+            yield from source.skip_space()
         yield from source.try_take(_END)
         source.complete_call()
 

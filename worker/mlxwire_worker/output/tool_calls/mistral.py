@@ -52,7 +52,7 @@ class Mistral(Family):
         call_id: str | None = None
         yield from source.skip_space()
         if (
-            yield from source.follows("{")
+            yield from source.follows("{", _BEGIN)
         ) is None:  # special tokens may be left out of the text
             if (yield from source.expect(_ARGUMENTS, _ID)) == _ID:
                 yield from source.skip_space()
@@ -60,7 +60,7 @@ class Mistral(Family):
                 yield from source.skip_space()
                 yield from source.expect(_ARGUMENTS)
             yield from source.skip_space()
-        yield from parse_arguments(source, name, tools, call_id)
+        yield from parse_arguments(source, name, tools, call_id, _BEGIN)
         source.complete_call()
         yield CallEnded()
 

@@ -12,7 +12,7 @@ from .glm import Glm
 from .hermes import Hermes
 from .kimi import Kimi
 from .llama3 import Llama3
-from .minimax import MiniMax
+from .minimax import MiniMax, MiniMaxM1
 from .mistral import Mistral
 from .qwen3_coder import Qwen3Coder
 
@@ -46,6 +46,8 @@ def _of_template(template: str) -> Family | None:
         return Mistral.of_template(template)
     if "<tool_call>" in template:
         return _of_shared_mark(template)
+    if "<tool_calls>" in template and any(name in template for name in _JSON_NAME):
+        return MiniMaxM1.of_template(template)
     if _is_llama(template):
         return Llama3()
     return None

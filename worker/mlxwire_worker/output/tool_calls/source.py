@@ -143,7 +143,8 @@ class Source:
         while True:
             found = [at for mark in marks if (at := self.text.find(mark, unread)) >= 0]
             at = min(found, default=len(self.text))
-            if most is not None and at - begin > most:
+            begun = 0 if found or self.ended else longest - 1  # of a mark that is not whole yet
+            if most is not None and at - begun - begin > most:
                 self._taken = begin + most
                 raise NotACall(f"`{marks[0]}` is missing within {most} characters")
             if found and not self._might_come_before(at, marks):

@@ -9,7 +9,7 @@ from ...pieces import CallBegan, CallEnded
 from ..family import Family, Mark, Tools
 from ..source import LONGEST_NAME, NotACall, Parsing, Source
 from . import grammars
-from .json_calls import whole_call
+from .json_calls import parse_arguments, whole_call
 from .tag_grammar import CallRules, Close, TagForm
 from .tags import Arguments
 
@@ -61,10 +61,20 @@ class Invocations(Family):
         name, _ = _attributes((yield from source.until(">", most=LONGEST_NAME)))
         yield from source.expect(">")
         tool = tools.named(name)
+        yield from source.skip_space()
+        if (yield from source.peek(1)) == "{":
+            yield from parse_arguments(source, name, tools, None)
+            yield from source.skip_space()
+            yield from source.try_take(self._invoke_end)
+            source.complete_call()
+            yield CallEnded()
+            return
         yield CallBegan(name)
         arguments = Arguments(tool)
         while True:
             yield from source.skip_space()
+            if (yield from source.follows(*self._ends)) is not None:
+                break  # the model forgot the call's own end
             mark = yield from source.expect(self._parameter, self._invoke_end)
             if mark == self._invoke_end:
                 break
@@ -73,7 +83,7 @@ class Invocations(Family):
             types = arguments.types(key)
             if string == "true" and (not types or "string" in types):
                 types = _TEXT
-            elif string == "false":
+            elif string == "false" and types != _TEXT:
                 types -= _TEXT
             yield from arguments.read(source, key, self._parameter_end, types=types)
             yield from source.expect(self._parameter_end)

@@ -31,6 +31,8 @@ class _JsonCall:
         self._unknown: NotACall | None = None
         self._began = False
         self._given = False
+        self._strange: str | None = None
+        """The name of a member that no call has."""
         self._held: list[str] = []
 
     def parse(self, source: Source) -> Parsing:
@@ -46,6 +48,8 @@ class _JsonCall:
             raise self._unknown
         if not self._named:
             raise NotACall("the call has no `name`")
+        if not self._given and self._strange is not None:
+            raise NotACall(f"the call has no `{_ARGUMENTS[0]}`, but `{self._strange[:64]}`")
         if not self._given:
             yield CallArguments("{}")
         source.complete_call()
@@ -73,7 +77,7 @@ class _JsonCall:
     def _member(self, source: Source, key: str) -> Parsing:
         first = yield from source.peek(1)
         if key in _NAMES and first == '"' and not self._named:
-            yield from self._name((yield from whole_string(source)))
+            yield from self._name(source, (yield from whole_string(source)))
         elif key == "function" and first == "{":
             yield from self._members(source)
         elif key in _ARGUMENTS:
@@ -84,16 +88,20 @@ class _JsonCall:
         elif key == "id" and first == '"':
             self._call_id = yield from whole_string(source)
         else:
+            if key not in _KEYS:
+                self._strange = key
             for fragment in value_fragments(source):
                 if fragment is None:
                     yield None
 
-    def _name(self, name: str) -> Parsing:
+    def _name(self, source: Source, name: str) -> Parsing:
         self._named = True
         try:
             self._tools.named(name)
         except NotACall as problem:
             if not self._certain:
+                if not self._given:
+                    yield from _expect_arguments(source)
                 raise
             # The object is read to its end first, because its strings may hold marks.
             self._unknown = problem
@@ -121,6 +129,19 @@ class _JsonCall:
             self._held.append(fragment)
 
 
+def _expect_arguments(source: Source) -> Generator[None, None, None]:
+    """Take the text from a name to the key of its arguments. Raises: OnlyText if none follows."""
+    try:
+        yield from source.skip_space()
+        yield from source.expect(",")
+        yield from source.skip_space()
+        key = yield from whole_string(source)
+    except NotACall as problem:
+        raise OnlyText(str(problem)) from None
+    if key not in _ARGUMENTS:
+        raise OnlyText(f"`{key[:64]}` stands where the call's `{_ARGUMENTS[0]}` must")
+
+
 def parse_object(source: Source, tools: Tools, *, certain: bool = True) -> Parsing:
     """Parse one call, `{"name": …, "arguments": {…}}`. Raises: NotACall, CutOff.
 
@@ -146,10 +167,13 @@ def parse_objects(source: Source, tools: Tools, *, certain: bool = True) -> Pars
         yield from source.skip_space()
 
 
-def parse_arguments(source: Source, name: str, tools: Tools, call_id: str | None) -> Parsing:
+def parse_arguments(
+    source: Source, name: str, tools: Tools, call_id: str | None, *ends: str
+) -> Parsing:
     """Parse the arguments of a call whose name was read. Raises: NotACall, CutOff.
 
-    Arguments of an unknown tool are read to their end too, because their strings may hold marks.
+    They are `{}` if one of the ``ends`` follows at once, which is not taken. Arguments of an unknown
+    tool are read to their end too, because their strings may hold marks.
     """
     unknown: NotACall | None = None
     try:
@@ -158,7 +182,10 @@ def parse_arguments(source: Source, name: str, tools: Tools, call_id: str | None
         unknown = problem
     else:
         yield CallBegan(name, call_id)
-    for fragment in object_fragments(source):
+    empty = bool(ends) and (yield from source.follows(*ends)) is not None
+    if empty and unknown is None:
+        yield CallArguments("{}")
+    for fragment in () if empty else object_fragments(source):
         if fragment is None:
             yield None
         elif unknown is None:

@@ -45,8 +45,10 @@ def _as_type(text: str, name: str) -> str | None:
         return _dumped(word, name)
     if name in ("integer", "number"):
         return _as_number(text, name) if _NUMBER.fullmatch(text) else None
-    found = _dumped(_parsed_json(text), name)
-    return found if found is not None else _dumped(_parsed_python(text), name)
+    for parse in (_parsed_json, _parsed_python, _parsed_escaped):
+        if (found := _dumped(parse(text), name)) is not None:
+            return found
+    return None
 
 
 def _as_number(text: str, name: str) -> str | None:
@@ -83,6 +85,12 @@ def _parsed_python(text: str) -> Any:
             return ast.literal_eval(text)
     except _FAILURES:
         return _Unparsed()
+
+
+def _parsed_escaped(text: str) -> Any:
+    """Parse a list or an object whose quotes are escaped, as if it stood within a string."""
+    inner = _parsed_json(f'"{text}"') if '\\"' in text else None
+    return _parsed_json(inner) if isinstance(inner, str) else _Unparsed()
 
 
 def _dumped(value: Any, name: str) -> str | None:
