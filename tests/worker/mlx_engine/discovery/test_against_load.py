@@ -57,7 +57,7 @@ def rename(folder: Path, name: str) -> None:
     (folder / "model.safetensors").rename(folder / name)
 
 
-def add_tensor(folder: Path, dtype: str, size: int) -> None:
+def add_typed_tensor(folder: Path, dtype: str, size: int) -> None:
     """Add a tensor of one number to a file of weights."""
     content = (folder / "model.safetensors").read_bytes()
     start = 8 + int.from_bytes(content[:8], "little")
@@ -116,8 +116,10 @@ FURTHER = {
     ),
     "weights have no tensor": write("model.safetensors", bytes([2, *bytes(7)]) + b"{}"),
     "weights are a sentence": write("model.safetensors", b"Entry not found"),
-    "weights in another dtype": spoil(lambda folder: add_tensor(folder, "F64", 8)),
-    "weights in another 8-bit float": spoil(lambda folder: add_tensor(folder, "F8_E5M2", 1)),
+    "weights in another dtype": spoil(lambda folder: add_typed_tensor(folder, "F64", 8)),
+    "weights in another 8-bit float": spoil(
+        lambda folder: add_typed_tensor(folder, "F8_E5M2", 1)
+    ),
     "one of two files": spoil(
         lambda folder: rename(folder, "model-00001-of-00002.safetensors")
     ),

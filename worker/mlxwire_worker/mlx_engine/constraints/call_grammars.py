@@ -16,7 +16,7 @@ from .compiling import matcher_of, short
 from .json_schema.choices import with_fitting_choices
 from .json_schema.compiler import SchemaCompiler
 from .json_schema.expansion import without_dependencies
-from .json_schema.schemas import loose_keyword, pointer, tightened, without_slow_steps
+from .json_schema.schemas import loose_keyword, pointer, tightened, without_hard_numbers
 from .vocabulary import Vocabulary
 
 WriteCalls = Callable[[Tools], str]
@@ -65,7 +65,7 @@ def _matcher(
 
 def _exact(tool: Tool) -> Tool:
     """Return a tool whose schema llguidance does not read too loosely."""
-    schema = tool.parameters if tool.strict else without_slow_steps(tool.parameters)
+    schema = tool.parameters if tool.strict else without_hard_numbers(tool.parameters)
     # Closed first: the choices that are added to it could have properties of any name.
     schema = without_dependencies(with_fitting_choices(closed(schema)))
     return structs.replace(tool, parameters=tightened(schema))

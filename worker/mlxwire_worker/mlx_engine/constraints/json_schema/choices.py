@@ -34,3 +34,23 @@ def with_fitting_choices(schema: Any) -> Any:
             fitting = [each for each in choices if validator.accepts(json.dumps(each))]
             owner["enum"] = fitting or choices
     return changed
+
+
+def listed_choices(schema: dict[str, Any], root: Any) -> list[Any] | None:
+    """Return all values of a schema that lists them within `allOf`; None if that is not known.
+
+    Some validators note a format only, so a schema with one is left as it is.
+    """
+    parts = schema.get("allOf")
+    if any(path[-1] == "format" for path, _ in keywords(schema)):
+        return None
+    for part in parts if isinstance(parts, list) else ():
+        if not isinstance(part, dict) or not part.keys() & {"enum", "const"}:
+            continue
+        values = part["enum"] if "enum" in part else [part["const"]]
+        try:
+            validator = Validator(document(schema, root))
+        except WireError:
+            return None
+        return [each for each in values if validator.accepts(json.dumps(each))] or None
+    return None

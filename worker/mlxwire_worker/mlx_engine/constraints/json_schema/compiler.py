@@ -18,6 +18,7 @@ from mlxwire_protocol import WireError, invalid_params
 
 from ....output.tool_calls.schemas.branches import Path
 from ..compiling import json_grammar, matcher_of, short
+from .circles import MERGED, unrolled, with_lone_references
 from .endless import endless_reference, without_endless
 from .expansion import expanded
 from .schemas import (
@@ -28,7 +29,7 @@ from .schemas import (
     tightened,
     with_draft,
     without,
-    without_slow_steps,
+    without_hard_numbers,
 )
 
 MOST_SCHEMA_BYTES = 1 << 18
@@ -38,6 +39,8 @@ _SINGLE_ATTEMPTS = 4
 """Attempts that each leave one keyword to the validation; later ones leave all of its name."""
 
 SCHEMA = "response_format.json_schema.schema"
+_BASE = re.compile(r"[a-z][a-z0-9+.-]*://[^\s#]*")
+"""The document that an error places a schema in; it changes with `$schema` and `$id`."""
 _UNSATISFIABLE = "Unsatisfiable schema"
 _CIRCULAR = "circular references with sibling keys"
 """llguidance's word for a `$ref` that leads back to itself and has other keywords beside it."""
@@ -68,7 +71,7 @@ class SchemaCompiler:
         whitespace: str = "compact",
         field: str = SCHEMA,
     ) -> None:
-        self._schema = with_draft(schema)
+        self._schema = with_lone_references(with_draft(schema))
         self._strict = strict
         self._whitespace = whitespace
         self._tokens = tokens
@@ -95,7 +98,7 @@ class SchemaCompiler:
             raise self._refusal(*loose)
         schema = self._with_an_end(schema)
         if not self._strict:
-            schema = without_slow_steps(schema)
+            schema = without_hard_numbers(schema)
         place: Path | None = None
         problem = ""
         for attempt in range(_MOST_ATTEMPTS):
@@ -123,10 +126,21 @@ class SchemaCompiler:
 
     def _matcher(self, schema: Any) -> LLMatcher:
         matcher = self._matcher_of_known(schema)
-        if matcher.is_error() and (other := expanded(schema)) is not None:
+        problem = matcher.get_error() if matcher.is_error() else None
+        if problem is None:
+            return matcher
+        other = expanded(schema)
+        if other is not None:
             of_other = self._matcher_of_known(other)
             if not of_other.is_error():
                 return of_other
+            problem += of_other.get_error()
+        if any(words in problem for words in MERGED):
+            for part in (other, schema):
+                if (whole := unrolled(part)) is not None:
+                    of_whole = self._matcher_of_known(whole)
+                    if not of_whole.is_error():
+                        return of_whole
         return matcher
 
     def _matcher_of_known(self, schema: Any) -> LLMatcher:
@@ -156,7 +170,9 @@ class SchemaCompiler:
 
     def _changes(self, schema: Any, problem: str) -> bool:
         matcher = self._matcher(schema)
-        return not matcher.is_error() or matcher.get_error() != problem
+        return not matcher.is_error() or _BASE.sub("", matcher.get_error()) != _BASE.sub(
+            "", problem
+        )
 
     def _refusal(self, place: Path | None, problem: str) -> WireError:
         if place is None:

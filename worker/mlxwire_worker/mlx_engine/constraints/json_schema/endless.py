@@ -6,7 +6,6 @@ text, which then goes on until the tokens are used up.
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,8 +13,6 @@ from typing import Any
 from ....output.tool_calls.schemas.branches import Path, referenced
 from .schemas import keywords
 
-_ALONE = re.compile(r"draft-0[3-7]")
-"""Drafts in which a `$ref` hides the keywords beside it."""
 _SCALARS = frozenset({"null", "boolean", "number", "integer", "string"})
 _Ends = Callable[[Path, Any], bool]
 """Returns True if a finite text fits the schema at a path, as far as is known."""
@@ -52,7 +49,6 @@ def _endless_places(schema: Any) -> set[Path]:
     nodes: dict[Path, dict[str, Any]] = {path[:-1]: owner for path, owner in keywords(schema)}
     if not any("$ref" in node for node in nodes.values()) or _has_parts_with_names(nodes):
         return set()
-    alone = bool(_ALONE.search(str(schema.get("$schema"))))
     ending: set[Path] = set()
     users: defaultdict[Path, list[Path]] = defaultdict(list)
     for path in nodes:
@@ -65,7 +61,7 @@ def _endless_places(schema: Any) -> set[Path]:
     waiting = list(nodes)
     while waiting:
         path = waiting.pop()
-        if path not in ending and _node_ends(nodes[path], path, schema, ends, alone):
+        if path not in ending and _node_ends(nodes[path], path, schema, ends):
             ending.add(path)
             waiting += users[path]
     return set(nodes) - ending
@@ -94,12 +90,10 @@ def _used(node: dict[str, Any], path: Path, root: Any) -> Iterator[Path]:
             yield (*path, keyword, place)
 
 
-def _node_ends(node: dict[str, Any], path: Path, root: Any, ends: _Ends, alone: bool) -> bool:
+def _node_ends(node: dict[str, Any], path: Path, root: Any, ends: _Ends) -> bool:
     target = _target(node, root)
     if target is not None and not ends(*target):
         return False
-    if alone and "$ref" in node:
-        return True
 
     def each(keyword: str) -> Iterator[bool]:
         for at, value in enumerate(_listed(node.get(keyword))):

@@ -24,17 +24,8 @@ _OF_SCHEMAS = REFERENCED | {"properties", "patternProperties", "dependentSchemas
 """Keywords whose objects have names of the user's choice, with a schema under each."""
 _OF_VALUES = frozenset({"enum", "const", "default", "examples"})
 """Keywords whose values are data and no schemas."""
-_OF_NUMBERS = frozenset(
-    {
-        "enum",
-        "const",
-        "minimum",
-        "maximum",
-        "exclusiveMinimum",
-        "exclusiveMaximum",
-        "multipleOf",
-    }
-)
+_BOUNDS = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"})
+_OF_NUMBERS = _BOUNDS | {"enum", "const", "multipleOf"}
 _OF_COUNTS = frozenset(
     {"minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties"}
 )
@@ -191,14 +182,15 @@ def _lower_most(owner: dict[str, Any], most: int) -> None:
         owner["maxLength"] = most
 
 
-def without_slow_steps(schema: Any) -> Any:
-    """Return a schema without each `multipleOf` that would take minutes to compile."""
-    slow = [
+def without_hard_numbers(schema: Any) -> Any:
+    """Return a schema without steps that would take minutes to compile, and bounds that are misread."""
+    hard = [
         path
         for path, owner in keywords(schema)
-        if path[-1] == "multipleOf" and _is_slow(owner["multipleOf"])
+        if (path[-1] == "multipleOf" and _is_slow(owner["multipleOf"]))
+        or (path[-1] in _BOUNDS and _is_large(owner[path[-1]]))
     ]
-    return without(schema, slow) if slow else schema
+    return without(schema, hard) if hard else schema
 
 
 def _is_slow(step: Any) -> bool:
