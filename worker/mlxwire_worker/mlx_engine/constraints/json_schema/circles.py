@@ -14,7 +14,9 @@ from typing import Any
 from ....output.tool_calls.schemas.branches import referenced
 from .schemas import REFERENCED, keywords
 
-MERGED = ("circular references with sibling keys", "oneOf constraints are not supported")
+CIRCULAR = "circular references with sibling keys"
+"""llguidance's words for a `$ref` that leads back to itself and has other keywords beside it."""
+MERGED = (CIRCULAR, "oneOf constraints are not supported")
 """What llguidance says of references that it can't merge."""
 _ALONE = ("draft-03", "draft-04", "draft-06", "draft-07")
 """Drafts in which the keywords beside a `$ref` have no effect."""

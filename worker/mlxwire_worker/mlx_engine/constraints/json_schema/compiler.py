@@ -18,7 +18,7 @@ from mlxwire_protocol import WireError, invalid_params
 
 from ....output.tool_calls.schemas.branches import Path
 from ..compiling import json_grammar, matcher_of, short
-from .circles import MERGED, unrolled, with_lone_references
+from .circles import CIRCULAR, MERGED, unrolled, with_lone_references
 from .endless import endless_reference, without_endless
 from .expansion import expanded
 from .schemas import (
@@ -42,14 +42,13 @@ SCHEMA = "response_format.json_schema.schema"
 _BASE = re.compile(r"[a-z][a-z0-9+.-]*://[^\s#]*")
 """The document that an error places a schema in; it changes with `$schema` and `$id`."""
 _UNSATISFIABLE = "Unsatisfiable schema"
-_CIRCULAR = "circular references with sibling keys"
-"""llguidance's word for a `$ref` that leads back to itself and has other keywords beside it."""
 _LIMITS_REACHED = re.compile("too large|too big|fuel|lexer states|exceeded")
 _KEYS = re.compile(r"Unimplemented keys: (\[.*\])", re.DOTALL)
 _NAMED: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Unknown format: ", ("format",)),
     ("Unknown specification: ", ("$schema",)),
     ("not present in a registry", ("$ref",)),
+    (CIRCULAR, ("$ref",)),
     ("Reference segment", ("$ref",)),
     ("regex parse error", ("pattern",)),
     ("patternProperty", ("patternProperties",)),
@@ -192,7 +191,7 @@ class SchemaCompiler:
 
 
 def _can_be_left_out(place: Path, problem: str) -> bool:
-    if place[-1] == "$ref" and _CIRCULAR in problem:
+    if place[-1] == "$ref" and CIRCULAR in problem:
         return True
     return place[-1] not in ("$ref", "$schema") and _UNSATISFIABLE not in problem
 
