@@ -17,7 +17,7 @@ from .schemas import REFERENCED, keywords
 CIRCULAR = "circular references with sibling keys"
 """llguidance's words for a `$ref` that leads back to itself and has other keywords beside it."""
 MERGED = (CIRCULAR, "oneOf constraints are not supported")
-"""What llguidance says of references that it can't merge."""
+"""llguidance's words for references that it can't merge, and for choices that it then can't tell apart."""
 _ALONE = ("draft-03", "draft-04", "draft-06", "draft-07")
 """Drafts in which the keywords beside a `$ref` have no effect."""
 _CHOICES = ("allOf", "anyOf", "oneOf")
