@@ -40,7 +40,7 @@ class Tools:
         return name in self._tools
 
     def named(self, name: str) -> Tool:
-        """Return a tool. Raises: NotACall if there is none of that name."""
+        """Return a tool. Raises: NotACall if no tool has that name."""
         tool = self._tools.get(name)
         if tool is None:
             raise NotACall(f"the model called `{name[:64]}`, which is not in `tools`")

@@ -197,7 +197,7 @@ def parse_arguments(
 def whole_call(
     parsing: Parsing, source: Source, end: str, *section_ends: str, before: str
 ) -> Parsing:
-    """Parse one call, or one list of calls; if it is none, take its text up to its ``end``.
+    """Parse one call, or one list of calls; take any other text up to its ``end``.
 
     A mark that ends the section behind it is taken too, but nothing from the mark ``before`` on, with
     which the next call begins. Raises: what ``parsing`` raises.
